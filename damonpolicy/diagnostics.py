@@ -1,0 +1,237 @@
+"""Diagnostics with a place in a file, and their renderers: text, json, github, sarif."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from damonpolicy import __version__
+
+__all__ = (
+    "Diagnostic",
+    "Severity",
+    "Span",
+    "did_you_mean",
+    "render_github",
+    "render_sarif",
+    "render_text",
+    "to_json",
+)
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A place in a file; lines and columns count from 1, the end is exclusive."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding: a code that never changes its meaning, a sentence, a place, and what to do."""
+
+    severity: Severity
+    code: str
+    message: str
+    span: Span | None = None
+    hint: str = ""
+    related: tuple[tuple[Span, str], ...] = field(default=())
+    unsupported: bool = False
+    """True when the policy is right and the kernel is what lacks something (exit code 69)."""
+
+    @classmethod
+    def error(
+        cls,
+        code: str,
+        span: Span | None,
+        message: str,
+        *,
+        hint: str = "",
+        related: Sequence[tuple[Span, str]] = (),
+        unsupported: bool = False,
+    ) -> Diagnostic:
+        """Build an error."""
+        return cls("error", code, message, span, hint, tuple(related), unsupported)
+
+    @classmethod
+    def warning(cls, code: str, span: Span | None, message: str, *, hint: str = "") -> Diagnostic:
+        """Build a warning."""
+        return cls("warning", code, message, span, hint)
+
+    @classmethod
+    def note(cls, code: str, span: Span | None, message: str, *, hint: str = "") -> Diagnostic:
+        """Build a note: something the user should know, and need not act on."""
+        return cls("note", code, message, span, hint)
+
+
+def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Sort by place, without repetitions; findings without a place come last."""
+    unique = dict.fromkeys(diagnostics)
+    return sorted(
+        unique,
+        key=lambda d: (d.span is None, d.span or Span("", 0, 0, 0, 0), d.code, d.message),
+    )
+
+
+def render_text(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> str:
+    """Render for people: place, sentence, source line, caret, hint.
+
+    ``texts`` maps a file name to its text, for the source lines.
+    """
+    blocks = []
+    for diagnostic in in_order(diagnostics):
+        where = f"{diagnostic.span}: " if diagnostic.span else ""
+        lines = [f"{where}{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"]
+        if diagnostic.span:
+            lines += _excerpt(diagnostic.span, texts)
+        for span, label in diagnostic.related:
+            lines.append(f"  {span}: {label}")
+            lines += _excerpt(span, texts)
+        if diagnostic.hint:
+            lines.append(f"  hint: {diagnostic.hint}")
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def _width(text: str) -> int:
+    """Count terminal cells, for the caret to stand below wide characters too."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
+
+
+def _excerpt(span: Span, texts: Mapping[str, str]) -> list[str]:
+    lines = texts.get(span.file, "").splitlines()
+    if not 1 <= span.line <= len(lines):
+        return []
+    source = "".join(char if char.isprintable() else " " for char in lines[span.line - 1])
+    end = span.end_column if span.end_line == span.line else len(source) + 1
+    start = span.column - 1
+    source, start, end = _window(source, start, end - 1)
+    caret = " " * _width(source[:start]) + "^" * max(1, _width(source[start:end]))
+    number = str(span.line)
+    gutter = " " * len(number)
+    return [f"  {number} | {source}", f"  {gutter} | {caret}"]
+
+
+def _window(source: str, start: int, end: int, most: int = 120) -> tuple[str, int, int]:
+    """Cut a very long line around the caret."""
+    if len(source) <= most:
+        return source, start, end
+    left = max(0, min(start - most // 3, len(source) - most))
+    return source[left : left + most], start - left, min(end - left, most)
+
+
+def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
+    """One diagnostic as plain data, for every ``--format json`` document."""
+    place = None
+    if diagnostic.span:
+        span = diagnostic.span
+        place = {
+            "file": span.file,
+            "line": span.line,
+            "column": span.column,
+            "end_line": span.end_line,
+            "end_column": span.end_column,
+        }
+    return {
+        "severity": diagnostic.severity,
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "hint": diagnostic.hint or None,
+        "place": place,
+        "related": [{"place": str(span), "label": label} for span, label in diagnostic.related],
+    }
+
+
+def render_github(diagnostics: Iterable[Diagnostic]) -> str:
+    """Render as workflow commands of GitHub Actions, one line each."""
+    kinds = {"error": "error", "warning": "warning", "note": "notice"}
+    lines = []
+    for diagnostic in in_order(diagnostics):
+        place = ""
+        if diagnostic.span:
+            span = diagnostic.span
+            file = _escape(span.file, property_value=True)
+            place = (
+                f" file={file},line={span.line},endLine={span.end_line}"
+                f",col={span.column},endColumn={span.end_column},title={diagnostic.code}"
+            )
+        text = diagnostic.message + (f"\nhint: {diagnostic.hint}" if diagnostic.hint else "")
+        lines.append(f"::{kinds[diagnostic.severity]}{place}::{_escape(text)}\n")
+    return "".join(lines)
+
+
+def _escape(text: str, *, property_value: bool = False) -> str:
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if property_value else text
+
+
+def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
+    """Render as a SARIF 2.1.0 log with one run."""
+    found = in_order(diagnostics)
+    results: list[dict[str, Any]] = []
+    for diagnostic in found:
+        text = diagnostic.message + (f" (hint: {diagnostic.hint})" if diagnostic.hint else "")
+        result: dict[str, Any] = {
+            "ruleId": diagnostic.code,
+            "level": diagnostic.severity,
+            "message": {"text": text},
+        }
+        if diagnostic.span:
+            span = diagnostic.span
+            result["locations"] = [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": span.file},
+                        "region": {
+                            "startLine": span.line,
+                            "startColumn": span.column,
+                            "endLine": span.end_line,
+                            "endColumn": span.end_column,
+                        },
+                    }
+                }
+            ]
+        results.append(result)
+    log = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "damonpolicy",
+                        "version": __version__,
+                        "rules": [{"id": code} for code in sorted({d.code for d in found})],
+                    }
+                },
+                "columnKind": "unicodeCodePoints",
+                "results": results,
+            }
+        ],
+    }
+    return json.dumps(log, indent=2) + "\n"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a hint naming the closest known word, or all of them where there are few."""
+    words = list(dict.fromkeys(known))
+    close = get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    if 0 < len(words) <= 16:
+        return "one of " + ", ".join(f"`{each}`" for each in words)
+    return ""

@@ -1,0 +1,1 @@
+"""Floor 2: a whole emulated machine behind the protocol of ``kernel/sysfs.py``."""

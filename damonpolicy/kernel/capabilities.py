@@ -1,0 +1,118 @@
+"""What this kernel can do: yes, no or unknown, each with its source.
+
+Nothing is ever written to find out. Three sources are asked in turn: files that are
+visible in the tree, whoever made them; names in the kernel's BTF; and, for what stays
+unknown, the transaction itself, which stages such things first and undoes them where the
+kernel refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from damonpolicy.kernel.btf import damon_names
+from damonpolicy.kernel.features import FEATURES, Feature
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import Tree, digest, pattern
+
+__all__ = ("Answer", "Capabilities", "Known", "detect")
+
+_BTF = "/sys/kernel/btf/vmlinux"
+
+Known = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a feature is there, and how we know."""
+
+    known: Known
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Answers for every feature of the table."""
+
+    answers: Mapping[str, Answer]
+
+    def __iter__(self) -> Iterator[Feature]:
+        return iter(FEATURES)
+
+    def known(self, name: str) -> Known:
+        """Return yes, no or unknown."""
+        return self.answers[name].known
+
+    def has(self, name: str) -> bool:
+        """Tell whether a feature may be used: it is there, or it is worth a try."""
+        return self.known(name) != "no"
+
+    @property
+    def digest(self) -> str:
+        """A checksum of all answers, for saved plans."""
+        return digest({name: answer.known for name, answer in self.answers.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``features --format json``."""
+        return {
+            feature.name: {
+                "known": self.answers[feature.name].known,
+                "source": self.answers[feature.name].source,
+                "since": feature.since,
+                "commit": feature.commit or None,
+                "what": feature.what,
+            }
+            for feature in FEATURES
+        }
+
+
+def detect(machine: Machine, tree: Tree) -> Capabilities:
+    """Find out what the kernel can do, by looking only."""
+    patterns = {pattern(path) for path in tree}
+    directories = {parent for path in patterns for parent in _parents(path)}
+    names = _btf_names(machine)
+    answers = {}
+    for feature in FEATURES:
+        visible = _visible(feature, patterns, directories)
+        if visible:
+            answers[feature.name] = Answer(visible, "file")
+        elif names is not None and feature.btf:
+            answers[feature.name] = Answer("yes" if feature.btf in names else "no", "btf")
+        else:
+            answers[feature.name] = Answer("unknown", "not visible")
+    return Capabilities(answers)
+
+
+def _visible(feature: Feature, patterns: set[str], directories: set[str]) -> Known | None:
+    """Answer from the tree, if it shows the place where a file of the feature would be.
+
+    Where the nearest directory that is there lacks a *named* child, the kernel has none;
+    numbered children are missing because nobody made them, which says nothing.
+    """
+    for path in feature.files:
+        if path in patterns:
+            return "yes"
+        child = path
+        while child:
+            parent, _, name = child.rpartition("/")
+            if parent in directories:
+                if name != "*":
+                    return "no"
+                break
+            child = parent
+    return None
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _btf_names(machine: Machine) -> frozenset[str] | None:
+    try:
+        return damon_names(machine.read_bytes(_BTF))
+    except (OSError, ValueError):
+        return None

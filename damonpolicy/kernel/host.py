@@ -1,0 +1,64 @@
+"""Which machine and which boot this is, and whether we may speak for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from damonpolicy.kernel.sysfs import Machine, entries, read_or
+
+__all__ = ("MODULES", "Host", "busy_modules", "look")
+
+MODULES = ("damon_stat", "damon_reclaim", "damon_lru_sort")
+"""Kernel modules with a kdamond of their own that lets no other run beside it."""
+
+_INITIAL = {"pid": "pid:[4026531836]", "cgroup": "cgroup:[4026531835]"}
+"""Inode numbers of the initial namespaces (include/uapi/linux/nsfs.h, enum init_ns_ino)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A boot of a machine."""
+
+    boot_id: str
+    release: str
+    namespaces: tuple[str, ...]
+    """Kinds of namespace in which we are not in the machine's initial one."""
+
+
+def look(machine: Machine) -> Host:
+    """Read the identity of a machine."""
+    outside = tuple(
+        kind
+        for kind, initial in _INITIAL.items()
+        if machine.exists(f"/proc/self/ns/{kind}")
+        and not machine.resolve(f"/proc/self/ns/{kind}").endswith(initial)
+    )
+    return Host(
+        boot_id=read_or(machine, "/proc/sys/kernel/random/boot_id"),
+        release=read_or(machine, "/proc/sys/kernel/osrelease"),
+        namespaces=outside,
+    )
+
+
+def busy_modules(machine: Machine) -> list[str]:
+    """Return the modules of DAMON whose own kdamond is switched on."""
+    return [
+        module
+        for module in MODULES
+        if read_or(machine, f"/sys/module/{module}/parameters/enabled") == "Y"
+    ]
+
+
+def starts(machine: Machine, pid: int) -> int:
+    """Return a process' start time in clock ticks since boot, 0 where there is no such process.
+
+    Field 22 of /proc/PID/stat (proc_pid_stat(5)); with the pid it names a process for good.
+    """
+    text = read_or(machine, f"/proc/{pid}/stat")
+    fields = text.rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 else 0
+
+
+def pids(machine: Machine) -> list[int]:
+    """Return all process ids."""
+    return [int(name) for name in entries(machine, "/proc") if name.isdecimal()]

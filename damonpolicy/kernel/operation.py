@@ -1,0 +1,66 @@
+"""Operations as plain data: the same objects are shown, saved, executed and undone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from damonpolicy.kernel.sysfs import KDAMONDS
+
+__all__ = ("Kind", "Operation", "Phase", "kdamond_path")
+
+Kind = Literal["write", "count", "command", "setting"]
+"""``count`` writes wipe directories, ``command`` writes go to a kdamond's state file."""
+
+Phase = Literal["settings", "stage", "commit", "start", "stop", "restore"]
+"""Where an operation stands in the order of a transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One write to one file.
+
+    ``path`` is absolute; ``before`` is what the file holds when the operation's turn comes
+    (for commands: the state), ``after`` what is written. ``slot`` is the kdamond's number,
+    or -1. ``accepts`` names other contents that mean the same after a read-back.
+    """
+
+    kind: Kind
+    phase: Phase
+    path: str
+    before: str
+    after: str
+    slot: int = -1
+
+    @property
+    def relative(self) -> str:
+        """The path below the kdamonds directory, for DAMON's files."""
+        return self.path.removeprefix(KDAMONDS + "/")
+
+    @property
+    def inverse(self) -> Operation:
+        """The operation that takes this one back.
+
+        A count's inverse brings the directories back empty: their files are the business
+        of whoever undoes, with the tree of before in hand. Neither can a string that was
+        empty be emptied again (a write of nothing does nothing); its directory has to be
+        made anew.
+        """
+        opposite = {"on": "off", "off": "on"}
+        if self.kind == "command":
+            return replace(self, before=self.after, after=opposite.get(self.after, self.after))
+        return replace(self, before=self.after, after=self.before)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Operation:
+        """Read what `to_json` gave; raises TypeError for anything else."""
+        return cls(**data)
+
+
+def kdamond_path(slot: int, path: str = "") -> str:
+    """Return the absolute path of a kdamond's file."""
+    return f"{KDAMONDS}/{slot}/{path}".rstrip("/")

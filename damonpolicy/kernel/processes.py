@@ -1,0 +1,122 @@
+"""Processes, and the selectors that name them.
+
+Read from /proc through the machine's protocol rather than by psutil, so that the same
+code sees the processes of the live and of the emulated machine.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from dataclasses import dataclass
+
+from damonpolicy.kernel.host import pids, starts
+from damonpolicy.kernel.sysfs import Machine, read_or
+
+__all__ = ("Process", "Selector", "find", "known_names")
+
+_COMM_LENGTH = 15
+"""TASK_COMM_LEN without its final NUL: longer names are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process with memory of its own."""
+
+    pid: int
+    start: int
+    comm: str
+    exe: str
+    cmdline: str
+    uid: int
+    cgroup: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """What a process has to be; empty fields do not matter, all others must hold."""
+
+    pid: int = 0
+    name: str = ""
+    cmdline: str = ""
+    exe: str = ""
+    user: str = ""
+    cgroup: str = ""
+
+    def __str__(self) -> str:
+        given = {key: getattr(self, key) for key in self.__slots__ if getattr(self, key)}
+        return ", ".join(f"{key}: {value}" for key, value in given.items())
+
+
+def find(machine: Machine, selector: Selector) -> list[Process]:
+    """Return the matching processes, oldest first."""
+    candidates = [selector.pid] if selector.pid else pids(machine)
+    uid = _uid(machine, selector.user) if selector.user else None
+    found = []
+    for pid in candidates:
+        process = _read(machine, pid)
+        if process and _matches(process, selector, uid):
+            found.append(process)
+    return sorted(found, key=lambda process: (process.start, process.pid))
+
+
+def known_names(machine: Machine) -> list[str]:
+    """Return the names of all processes with memory, for hints."""
+    found = (_read(machine, pid) for pid in pids(machine))
+    return sorted({process.comm for process in found if process})
+
+
+def _read(machine: Machine, pid: int) -> Process | None:
+    base = f"/proc/{pid}"
+    status = read_or(machine, f"{base}/status")
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    if "VmSize" not in fields:
+        return None  # gone, a kernel thread, or a zombie: nothing that could be monitored
+    exe = machine.resolve(f"{base}/exe") if machine.exists(f"{base}/exe") else ""
+    line = next(
+        (each for each in read_or(machine, f"{base}/cgroup").splitlines() if each.startswith("0::")),
+        "0::/",
+    )
+    return Process(
+        pid=pid,
+        start=starts(machine, pid),
+        comm=read_or(machine, f"{base}/comm"),
+        exe="" if exe == f"{base}/exe" else exe.removesuffix(" (deleted)"),
+        cmdline=read_or(machine, f"{base}/cmdline").rstrip("\0").replace("\0", " "),
+        uid=int(fields.get("Uid", "0").split()[0]),
+        cgroup=line.removeprefix("0::"),
+    )
+
+
+def _matches(process: Process, selector: Selector, uid: int | None) -> bool:
+    return (
+        (not selector.name or selector.name in _names(process))
+        and (not selector.cmdline or bool(re.search(selector.cmdline, process.cmdline)))
+        and (not selector.exe or fnmatch.fnmatchcase(process.exe, selector.exe))
+        and (not selector.user or process.uid == uid)
+        and (not selector.cgroup or _inside(process.cgroup, selector.cgroup))
+    )
+
+
+def _names(process: Process) -> tuple[str, ...]:
+    """Comm, and the base name of the executable where the kernel has cut comm."""
+    base = os.path.basename(process.exe)
+    cut = len(process.comm) == _COMM_LENGTH and base.startswith(process.comm)
+    return (process.comm, base) if cut else (process.comm,)
+
+
+def _inside(path: str, ancestor: str) -> bool:
+    root = "/" + ancestor.strip("/")
+    return root == "/" or path == root or path.startswith(root + "/")
+
+
+def _uid(machine: Machine, user: str) -> int:
+    """Return the number of a user of that machine, -1 for an unknown one."""
+    if user.isdecimal():
+        return int(user)
+    for line in read_or(machine, "/etc/passwd").splitlines():
+        fields = line.split(":")
+        if len(fields) > 2 and fields[0] == user and fields[2].isdecimal():
+            return int(fields[2])
+    return -1

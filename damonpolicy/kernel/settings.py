@@ -1,0 +1,72 @@
+"""Companion settings: which files a policy may set, and how their contents read."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from damonpolicy.kernel.sysfs import Machine, read_or
+
+__all__ = ("ALLOWED", "EXTENSION", "allowed", "normalise", "refusal")
+
+ALLOWED = (
+    "/sys/kernel/mm/ksm/",
+    "/sys/kernel/mm/transparent_hugepage/",
+    "/sys/kernel/mm/numa/",
+    "/sys/kernel/mm/lru_gen/",
+    "/sys/kernel/mm/swap/",
+    "/proc/sys/vm/",
+)
+EXTENSION = "/etc/damonpolicy/settings.allow"
+"""An administrator's own list, one directory or file in each line, ``#`` begins a comment."""
+
+_PATTERNS = (
+    re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
+    re.compile(r"/proc/sys/kernel/numa_balancing[a-z_]*\Z"),
+)
+_CHOSEN = re.compile(r"\[([^\]]*)\]")
+
+
+def allowed(machine: Machine) -> tuple[str, ...]:
+    """Return the directories and files that settings may lie in, the extension included."""
+    lines = (line.split("#")[0].strip() for line in read_or(machine, EXTENSION).splitlines())
+    return ALLOWED + tuple(line for line in lines if line.startswith("/"))
+
+
+def refusal(machine: Machine, path: str) -> str:
+    """Return why a policy may not set ``path``, or an empty text."""
+    if not path.startswith("/"):
+        return "a setting is named by its absolute path"
+    if posixpath.normpath(path) != path:
+        return "the path of a setting holds no `..`, `.` or `//`"
+    if path.startswith("/sys/kernel/mm/damon/"):
+        return "DAMON's own tree is not set by hand: use `kdamonds:`"
+    places = allowed(machine)
+    if not _within(path, places):
+        return "this file is not on the list of settings"
+    real = machine.resolve(path)
+    if real != path and not _within(real, places):
+        return f"it leads to `{real}`, which is not on the list of settings"
+    return ""
+
+
+def _within(path: str, places: tuple[str, ...]) -> bool:
+    return any(pattern.match(path) for pattern in _PATTERNS) or any(
+        path.startswith(place) if place.endswith("/") else path == place for place in places
+    )
+
+
+def normalise(text: str) -> str:
+    """Reduce a setting's content to what it means, so that equal ones compare equal.
+
+    ``always [madvise] never`` is ``madvise``, ``Y`` is ``1``, white space does not count.
+    """
+    words = " ".join(text.split())
+    found = _CHOSEN.search(words)
+    if found:
+        return found[1]
+    if words.lower() in ("y", "n"):
+        return "1" if words.lower() == "y" else "0"
+    if re.fullmatch(r"0x[0-9a-f]+", words.lower()):
+        return str(int(words, 16))
+    return words

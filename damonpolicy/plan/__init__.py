@@ -1,0 +1,1 @@
+"""Floor 4: from models to operations."""

@@ -1,0 +1,1 @@
+"""Floor 1: policy text, its positions and its templates."""

@@ -1,0 +1,98 @@
+"""Policy files: single files, directories, drop-in directories, standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy.source.yaml import MOST_BYTES
+
+__all__ = ("SourceFile", "load")
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file's name, as the user will read it in diagnostics, and its text."""
+
+    name: str
+    text: str
+
+
+def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
+    """Read files and directories in the order given; ``-`` is standard input.
+
+    Directories that stand beside each other are drop-in directories as in sysctl.d: their files
+    are ordered by base name, and a file hides those of the same base name in earlier ones.
+    """
+    found: list[Diagnostic] = []
+    names: list[str] = []
+    drop_ins: dict[str, str] = {}
+    for path in paths:
+        if path != "-" and os.path.isdir(path):
+            inside = _policies_in(path)
+            if not inside:
+                hint = "policies end in `.yaml`; tests, `*.test.yaml`, are left out"
+                message = f"the directory `{path}` holds no policy"
+                found.append(Diagnostic.error("DP0018", None, message, hint=hint))
+            drop_ins.update((os.path.basename(each), each) for each in inside)
+        else:
+            names.append(path)
+    names += [drop_ins[base] for base in sorted(drop_ins)]
+    files = []
+    for name in dict.fromkeys(names):
+        text, diagnostic = _read(name)
+        if diagnostic:
+            found.append(diagnostic)
+        else:
+            files.append(SourceFile("<stdin>" if name == "-" else name, text))
+    return files, found
+
+
+def _policies_in(directory: str) -> Sequence[str]:
+    names = [
+        name
+        for name in os.listdir(directory)
+        if name.endswith(_SUFFIXES)
+        and not name.startswith(".")
+        and not name.endswith(tuple(f".test{suffix}" for suffix in _SUFFIXES))
+    ]
+    return [os.path.join(directory, name) for name in sorted(names)]
+
+
+def _read(name: str) -> tuple[str, Diagnostic | None]:
+    try:
+        if name == "-":
+            raw = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            path = Path(name)
+            if path.exists() and not path.is_file():
+                message = f"`{name}` is not a regular file"
+                return "", Diagnostic.error("DP0001", None, message)
+            with path.open("rb") as stream:
+                raw = stream.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
+        hint = "`damonpolicy init` lists the shipped policies and writes one" if (
+            isinstance(error, FileNotFoundError)
+        ) else ""
+        message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
+        return "", Diagnostic.error("DP0001", None, message, hint=hint)
+    shown = "<stdin>" if name == "-" else name
+    if len(raw) > MOST_BYTES:
+        place = Span(shown, 1, 1, 1, 2)
+        return "", Diagnostic.error("DP0013", place, "the file is larger than 1 MiB")
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff"), None
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+        place = Span(shown, line, column, line, column + 1)
+        message = f"the byte 0x{raw[error.start]:02X} is not UTF-8"
+        return "", Diagnostic.error("DP0002", place, message, hint="save the file as UTF-8")

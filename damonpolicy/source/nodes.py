@@ -1,0 +1,107 @@
+"""The tree that a YAML document becomes: scalars are raw text, every node knows its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from damonpolicy.diagnostics import Span
+
+__all__ = ("Data", "Mapping", "Node", "Path", "Places", "Scalar", "Sequence", "plain", "walk")
+
+Path: TypeAlias = tuple[str | int, ...]
+Data: TypeAlias = "str | list[Data] | dict[str, Data]"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Text as it stands in the file, without quotes; YAML's resolver never sees it."""
+
+    text: str
+    span: Span
+    quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list."""
+
+    items: tuple[Node, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A mapping with unique keys, in the file's order."""
+
+    items: tuple[tuple[Scalar, Node], ...]
+    span: Span
+
+    def get(self, key: str) -> Node | None:
+        """Return the value of ``key``, or None."""
+        return next((value for name, value in self.items if name.text == key), None)
+
+    def key(self, name: str) -> Scalar | None:
+        """Return the key itself, for its place."""
+        return next((key for key, _ in self.items if key.text == name), None)
+
+    def without(self, *names: str) -> Mapping:
+        """Return a copy that lacks the given keys."""
+        kept = tuple((key, value) for key, value in self.items if key.text not in names)
+        return Mapping(kept, self.span)
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where each value and each key of a document stands, by path."""
+
+    values: dict[Path, Span]
+    keys: dict[Path, Span]
+
+    def value(self, path: Path) -> Span:
+        """Return the place of a value, or of the nearest thing that contains it."""
+        while path not in self.values:
+            path = path[:-1]
+        return self.values[path]
+
+    def key(self, path: Path) -> Span:
+        """Return the place of the key of a value, or of the value where it has no key."""
+        return self.keys.get(path) or self.value(path)
+
+
+def plain(node: Node) -> tuple[Data, Places]:
+    """Turn nodes into dicts, lists and strings, and keep the places beside them."""
+    places = Places({}, {})
+    return _plain(node, (), places), places
+
+
+def _plain(node: Node, path: Path, places: Places) -> Data:
+    places.values[path] = node.span
+    match node:
+        case Scalar():
+            return node.text
+        case Sequence():
+            return [_plain(item, (*path, index), places) for index, item in enumerate(node.items)]
+        case Mapping():
+            data: dict[str, Data] = {}
+            for key, value in node.items:
+                places.keys[(*path, key.text)] = key.span
+                data[key.text] = _plain(value, (*path, key.text), places)
+            return data
+
+
+def walk(node: Node) -> Iterator[Scalar]:
+    """Yield every scalar value, keys not included."""
+    match node:
+        case Scalar():
+            yield node
+        case Sequence():
+            for item in node.items:
+                yield from walk(item)
+        case Mapping():
+            for _, value in node.items:
+                yield from walk(value)

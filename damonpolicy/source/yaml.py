@@ -1,0 +1,295 @@
+"""YAML text into nodes with places, by the events of libyaml.
+
+Events instead of PyYAML's composer: they come without recursion, so a deeply nested
+document cannot exhaust the stack, and each trap of YAML is seen where it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy.source.nodes import Mapping, Node, Scalar, Sequence
+
+__all__ = ("MOST_BYTES", "parse")
+
+MOST_BYTES = 1 << 20
+"""Larger files are refused; the largest real policies are a few kilobytes."""
+
+_MOST_DEPTH = 40
+_MOST_NODES = 200_000
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_PROBLEMS = (
+    ("found character that cannot start any token", "this character cannot start a value"),
+    ("mapping values are not allowed", "`:` is not expected here"),
+    ("did not find expected key", "the indentation does not fit the lines above"),
+    ("did not find expected '-' indicator", "the indentation does not fit the list above"),
+    ("could not find expected ':'", "this line lacks a `:` after its key"),
+    ("did not find expected ',' or '}'", "a `{` is not closed, or a `,` is missing"),
+    ("did not find expected ',' or ']'", "a `[` is not closed, or a `,` is missing"),
+    ("found unexpected end of stream", "a quote is not closed"),
+    ("found unknown escape character", "this escape is not known in double quotes"),
+    ("block sequence entries are not allowed", "a list item is not expected here"),
+    ("did not find expected <document start>", "this is not expected here"),
+    ("found undefined tag handle", "tags are not part of the policy language"),
+    ("found a tab character", "a tab is used for indentation"),
+)
+
+
+class _Refused(Exception):
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic = diagnostic
+
+
+@dataclass
+class _Frame:
+    """A collection under construction."""
+
+    mark: Any
+    flow: bool
+    mapping: bool
+    items: list[Any] = field(default_factory=list)
+    key: Scalar | None = None
+    seen: dict[str, Span] = field(default_factory=dict)
+
+
+def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
+    """Parse one document; ``name`` is the file name for places.
+
+    Returns the top mapping, or None where nothing useful could be read, and all
+    diagnostics found on the way.
+    """
+    reader = _Reader(name, text)
+    try:
+        top = reader.read()
+    except _Refused as refused:
+        return None, [*reader.found, refused.diagnostic]
+    except yaml.reader.ReaderError as error:
+        return None, [_unreadable(name, text, error)]
+    except yaml.MarkedYAMLError as error:
+        return None, [*reader.found, _syntax(name, text, error)]
+    if top is None:
+        start = Span(name, 1, 1, 1, 2)
+        hint = "a policy begins with `version: 1` and `name:`"
+        return None, [Diagnostic.error("DP0011", start, "the file holds no policy", hint=hint)]
+    if not isinstance(top, Mapping):
+        message = "a policy is a mapping, not a " + ("list" if isinstance(top, Sequence) else "text")
+        hint = "begin with `version: 1` and `name:`"
+        return None, [*reader.found, Diagnostic.error("DP0014", top.span, message, hint=hint)]
+    return top, reader.found
+
+
+class _Reader:
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self.found: list[Diagnostic] = []
+        self.stack: list[_Frame] = []
+        self.top: Node | None = None
+        self.documents = 0
+        self.nodes = 0
+
+    def span(self, start: Any, end: Any) -> Span:
+        return Span(self.name, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+
+    def error(self, code: str, span: Span, message: str, hint: str = "", **more: Any) -> None:
+        self.found.append(Diagnostic.error(code, span, message, hint=hint, **more))
+
+    def read(self) -> Node | None:
+        for event in yaml.parse(self.text, Loader=_LOADER):
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._document(event)
+            elif isinstance(event, yaml.AliasEvent):
+                span = self.span(event.start_mark, event.end_mark)
+                hint = "name the value once under `vars:` and write \"{{ name }}\" where it is used"
+                self.error("DP0007", span, "aliases are not part of the policy language", hint)
+                self._add(Scalar("", span, quoted=True))
+            elif isinstance(event, yaml.ScalarEvent):
+                self._common(event)
+                span = self.span(event.start_mark, event.end_mark)
+                self._add(Scalar(event.value, span, bool(event.style)))
+            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                self._open(event)
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                self._close(event)
+        return self.top
+
+    def _document(self, event: Any) -> None:
+        self.documents += 1
+        if self.documents > 1:
+            span = self.span(event.start_mark, event.end_mark)
+            hint = "put each policy into a file of its own"
+            raise _Refused(Diagnostic.error("DP0010", span, "a second document begins", hint=hint))
+
+    def _common(self, event: Any) -> None:
+        self.nodes += 1
+        span = self.span(event.start_mark, event.end_mark)
+        if self.nodes > _MOST_NODES:
+            raise _Refused(Diagnostic.error("DP0013", span, "the policy has too many values"))
+        if event.anchor is not None:
+            hint = "name the value once under `vars:` and write \"{{ name }}\" where it is used"
+            self.error("DP0007", span, "anchors are not part of the policy language", hint)
+        if event.tag is not None and event.tag != "!":
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            message = f"the tag `{tag}` is not part of the policy language"
+            self.error("DP0009", span, message, "types come from the field: remove the tag")
+
+    def _open(self, event: Any) -> None:
+        self._common(event)
+        if len(self.stack) >= _MOST_DEPTH:
+            span = self.span(event.start_mark, event.end_mark)
+            raise _Refused(Diagnostic.error("DP0013", span, "the policy is nested too deeply"))
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        parent = self.stack[-1] if self.stack else None
+        if parent and parent.mapping and parent.key is None:
+            self._refuse_key(parent, event)
+        self.stack.append(_Frame(event.start_mark, bool(event.flow_style), mapping))
+
+    def _refuse_key(self, parent: _Frame, event: Any) -> None:
+        """A collection where a key belongs: nearly always a template without quotes."""
+        before = self.text[parent.mark.index : parent.mark.index + 2]
+        if parent.flow and before == "{{":
+            line = self.text[parent.mark.index :].split("\n", 1)[0]
+            found = re.match(r"\{\{.*?\}\}[^\s,}\]]*", line)
+            whole = found[0] if found else "{{"
+            start = self.span(parent.mark, parent.mark)
+            span = Span(self.name, start.line, start.column, start.line, start.column + len(whole))
+            message = "a template without quotes is a mapping to YAML"
+            hint = f'write "{whole}"' if whole != "{{" else "put quotes around the value"
+            raise _Refused(Diagnostic.error("DP0012", span, message, hint=hint))
+        span = self.span(event.start_mark, event.end_mark)
+        raise _Refused(Diagnostic.error("DP0016", span, "a key is a single word, not a collection"))
+
+    def _close(self, event: Any) -> None:
+        frame = self.stack.pop()
+        end = event.end_mark if frame.flow else self._content_end(frame)
+        span = self.span(frame.mark, end)
+        kind = Mapping if frame.mapping else Sequence
+        self._add(kind(tuple(frame.items), span))
+
+    def _content_end(self, frame: _Frame) -> Any:
+        """End of a block collection: where its first line ends, so that carets stay short."""
+        return _Mark(frame.mark.line, frame.mark.column + 1)
+
+    def _add(self, node: Node) -> None:
+        if not self.stack:
+            self.top = node if not _is_empty(node) else None
+            return
+        frame = self.stack[-1]
+        if not frame.mapping:
+            if _is_empty(node):
+                self.error("DP0105", node.span, "this list item has no value", "remove the `-`")
+            else:
+                frame.items.append(node)
+        elif frame.key is None:
+            frame.key = node if isinstance(node, Scalar) else None
+        else:
+            self._pair(frame, frame.key, node)
+            frame.key = None
+
+    def _pair(self, frame: _Frame, key: Scalar, value: Node) -> None:
+        if key.text == "<<":
+            hint = "use `vars:` and `for_each:` instead"
+            self.error("DP0008", key.span, "merge keys are not part of the policy language", hint)
+        elif "{{" in key.text:
+            self.error("DP0012", key.span, "a key cannot be a template", "only values can")
+        elif key.text in frame.seen:
+            first = frame.seen[key.text]
+            message = f"the key `{key.text}` stands twice"
+            self.error("DP0006", key.span, message, related=[(first, "first here")])
+        elif _is_empty(value):
+            self._no_value(frame, key)
+        else:
+            frame.seen[key.text] = key.span
+            frame.items.append((key, value))
+            return
+        frame.seen.setdefault(key.text, key.span)
+
+    def _no_value(self, frame: _Frame, key: Scalar) -> None:
+        if frame.flow and frame.items and isinstance(frame.items[-1][1], Scalar):
+            before = frame.items[-1][1].text
+            self.error(
+                "DP0015",
+                key.span,
+                f"in `{{…}}` a comma ends the value, so `{key.text}` is a key of its own",
+                f'write "{before},{key.text}" with quotes',
+            )
+        else:
+            hint = "write a value, or remove the key"
+            self.error("DP0105", key.span, f"`{key.text}` has no value", hint)
+
+
+@dataclass(frozen=True)
+class _Mark:
+    line: int
+    column: int
+
+
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, Scalar) and not node.quoted and node.text in ("", "~", "null")
+
+
+def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    lines = text.splitlines() or [""]
+    line = min(line, len(lines) - 1)
+    span = Span(name, line + 1, column + 1, line + 1, column + 2)
+    problem = error.problem or "the text is not YAML"
+    source = lines[line]
+    indent = source[: len(source) - len(source.lstrip())]
+    if "\t" in indent or source[column : column + 1] == "\t":
+        at = source.index("\t") + 1
+        return Diagnostic.error(
+            "DP0005",
+            Span(name, line + 1, at, line + 1, at + 1),
+            "a tab stands where YAML wants spaces",
+            hint="indent with spaces",
+        )
+    near = lines[max(0, line - 1)] + "\n" + source
+    if "{{" in near and '"' not in near and "'" not in near:
+        return Diagnostic.error(
+            "DP0012",
+            span,
+            "a template without quotes is a mapping to YAML",
+            hint='write the whole value in quotes, such as "{{ name }}s"',
+        )
+    hint = ""
+    if "mapping values" in problem:
+        hint = "put quotes around a value that holds `: `"
+    elif source[column : column + 1] in ("@", "`", "%"):
+        hint = "put quotes around the value"
+    sentence = next((ours for theirs, ours in _PROBLEMS if theirs in problem), problem)
+    return Diagnostic.error("DP0004", span, sentence, hint=hint)
+
+
+def _unreadable(name: str, text: str, error: yaml.reader.ReaderError) -> Diagnostic:
+    """Locate a character that YAML does not allow."""
+    # libyaml's position counts bytes, the pure reader's counts characters: look for it instead
+    position = next((i for i, char in enumerate(text) if not _allowed(char)), 0)
+    line = text.count("\n", 0, position) + 1
+    column = position - (text.rfind("\n", 0, position) + 1) + 1
+    number = ord(text[position]) if text else 0
+    return Diagnostic.error(
+        "DP0003",
+        Span(name, line, column, line, column + 1),
+        f"the character U+{number:04X} is not allowed in YAML",
+        hint="remove it, or write it as an escape in double quotes",
+    )
+
+
+def _allowed(char: str) -> bool:
+    number = ord(char)
+    return (
+        number in (0x09, 0x0A, 0x0D, 0x85)
+        or 0x20 <= number <= 0x7E
+        or 0xA0 <= number <= 0xD7FF
+        or (0xE000 <= number <= 0xFFFD and number != 0xFEFF)
+        or number >= 0x10000
+    )

@@ -1,0 +1,271 @@
+"""The only reader and writer of units: sizes, durations, percentages, counts, CPU lists.
+
+Every reader takes the raw text of a scalar and raises `UnitError` with a sentence for
+the user. Every writer gives the shortest text that reads back as the same value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+
+__all__ = (
+    "UnitError",
+    "format_bytes",
+    "format_cpulist",
+    "format_duration",
+    "format_percent",
+    "read_address",
+    "read_bool",
+    "read_bytes",
+    "read_count",
+    "read_cpulist",
+    "read_duration",
+    "read_integer",
+    "read_percent",
+)
+
+BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
+DURATIONS = {
+    "us": 1,
+    "ms": 1_000,
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+    "d": 86_400_000_000,
+}
+U32_MAX = (1 << 32) - 1
+U64_MAX = (1 << 64) - 1
+
+_NUMBER = re.compile(r"(\d+)(?:\.(\d+))?")
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-zµ%]*)\Z")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_LONGEST = 64
+
+
+class UnitError(ValueError):
+    """A scalar that its field cannot read; ``code`` and ``hint`` go into the diagnostic."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _refuse_traps(text: str) -> None:
+    """Refuse what YAML 1.1 readers, YAML 1.2 readers and people read differently."""
+    if len(text) > _LONGEST:
+        raise UnitError("DP0119", "this value is too long")
+    if re.fullmatch(r"[+-]?\d[\d_]*_[\d_]*(\.\d+)?.*", text):
+        plain = text.replace("_", "")
+        raise UnitError(
+            "DP0117",
+            f"`{_shorten(text)}` has an underscore, which only some YAML readers take for a number",
+            f"write `{_shorten(plain)}`",
+        )
+    if re.fullmatch(r"\d+(:\d+)+", text):
+        raise UnitError(
+            "DP0118",
+            f"`{text}` is a base-60 number to some YAML readers and a time to people",
+            "write a duration with units, such as `12h30m45s`",
+        )
+    if re.fullmatch(r"0[0-9]+", text):
+        raise UnitError(
+            "DP0116",
+            f"`{text}` is octal to some YAML readers, and to the kernel",
+            f"write `{int(text)}`",
+        )
+
+
+def read_integer(text: str, *, low: int = 0, high: int = U64_MAX, what: str = "a number") -> int:
+    """Read a plain decimal integer within ``low`` and ``high``, both included."""
+    _refuse_traps(text)
+    if not re.fullmatch(r"-?\d+", text):
+        raise UnitError("DP0113", f"`{_shorten(text)}` is not {what}", "write digits only")
+    value = int(text)
+    if not low <= value <= high:
+        raise UnitError("DP0119", f"`{_shorten(text)}` is out of range ({low} to {high})")
+    return value
+
+
+def read_count(text: str) -> int:
+    """Read a count that the kernel holds in 32 bits."""
+    return read_integer(text, high=U32_MAX, what="a count")
+
+
+def read_address(text: str) -> int:
+    """Read an address in bytes: hexadecimal with 0x, decimal, or a size with a unit."""
+    if re.fullmatch(r"0[xX][0-9a-fA-F]+", text):
+        value = int(text, 16)
+    elif re.fullmatch(r"\d+", text):
+        value = read_integer(text, what="an address")
+    else:
+        try:
+            value = read_bytes(text)
+        except UnitError as error:
+            raise UnitError(
+                "DP0114",
+                f"`{_shorten(text)}` is not an address",
+                "write `0x100000000` or `4GiB`",
+            ) from error
+    if value > U64_MAX:
+        raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
+    return value
+
+
+def _quantity(text: str, code: str, what: str, example: str) -> tuple[Fraction, str]:
+    _refuse_traps(text)
+    found = _QUANTITY.fullmatch(text)
+    if not found:
+        raise UnitError(code, f"`{_shorten(text)}` is not {what}", f"write for example `{example}`")
+    return Fraction(found[1]), found[2]
+
+
+def read_bytes(text: str) -> int:
+    """Read a size such as ``4KiB`` or ``1.5 GiB`` into bytes; units are powers of 1024."""
+    amount, unit = _quantity(text, "DP0110", "a size", "200MiB")
+    if unit == "" and amount != 0:
+        raise UnitError(
+            "DP0121",
+            f"`{text}` has no unit",
+            f"write `{text}B` for bytes, or a unit such as `MiB`",
+        )
+    if unit and unit not in BYTES:
+        meant = _meant_size(unit)
+        raise UnitError(
+            "DP0110",
+            f"`{unit}` is not a unit of size",
+            f"write `{_shorten(text[: -len(unit)])}{meant}` (1024-based)"
+            if meant
+            else "units are " + ", ".join(f"`{each}`" for each in BYTES),
+        )
+    value = amount * BYTES[unit or "B"]
+    if value.denominator != 1:
+        raise UnitError("DP0110", f"`{text}` is not a whole number of bytes")
+    if value > U64_MAX:
+        raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
+    return int(value)
+
+
+def _meant_size(unit: str) -> str:
+    known = {each[0].lower(): each for each in BYTES}
+    tail = unit[1:].lower()
+    return known.get(unit[0].lower(), "") if tail in ("", "b", "ib", "i") else ""
+
+
+def read_duration(text: str) -> int:
+    """Read a duration such as ``100ms``, ``1.5s`` or ``1h30m`` into microseconds."""
+    _refuse_traps(text)
+    if text == "0":
+        return 0
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        raise UnitError("DP0121", f"`{text}` has no unit", f"write `{text}ms` or `{text}s`")
+    compact = text.replace(" ", "")
+    parts = _PART.findall(compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise UnitError(
+            "DP0111",
+            f"`{_shorten(text)}` is not a duration",
+            "write for example `100ms` or `1h30m`; units are "
+            + ", ".join(f"`{each}`" for each in DURATIONS),
+        )
+    sizes = [DURATIONS[unit] for _, unit in parts]
+    if sizes != sorted(set(sizes), reverse=True):
+        raise UnitError("DP0111", f"`{text}` does not go from the largest unit to the smallest")
+    value = sum((Fraction(number) * DURATIONS[unit] for number, unit in parts), Fraction(0))
+    if value.denominator != 1:
+        raise UnitError("DP0111", f"`{text}` is not a whole number of microseconds")
+    if value > U64_MAX:
+        raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
+    return int(value)
+
+
+def read_percent(text: str, *, most: int = 100) -> Fraction:
+    """Read a percentage such as ``0.5%`` into a fraction of one."""
+    amount, unit = _quantity(text, "DP0112", "a percentage", "5%")
+    if unit == "":
+        raise UnitError("DP0121", f"`{text}` has no unit", f"write `{text}%`")
+    if unit != "%":
+        raise UnitError("DP0112", f"`{_shorten(text)}` is not a percentage", "write `5%`")
+    if amount > most:
+        raise UnitError("DP0119", f"`{text}` is above {most}%")
+    return amount / 100
+
+
+def read_bool(text: str) -> bool:
+    """Read ``true`` or ``false``, and nothing else that YAML versions disagree about."""
+    if text in ("true", "false"):
+        return text == "true"
+    truth = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
+    if text.lower() in truth:
+        raise UnitError(
+            "DP0115",
+            f"`{text}` is a boolean to some YAML readers and text to others",
+            f"write `{truth[text.lower()]}`",
+        )
+    raise UnitError("DP0115", f"`{_shorten(text)}` is not a boolean", "write `true` or `false`")
+
+
+def read_cpulist(text: str) -> tuple[int, ...]:
+    """Read a list such as ``0-3,8`` into CPU numbers in ascending order."""
+    numbers: set[int] = set()
+    for part in text.replace(" ", "").split(","):
+        found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part)
+        if not found:
+            raise UnitError(
+                "DP0122", f"`{_shorten(text)}` is not a list of CPUs", "write for example `0-3,8`"
+            )
+        first, last = int(found[1]), int(found[2] or found[1])
+        if first > last:
+            raise UnitError(
+                "DP0122", f"`{part}` goes backwards", f"write `{last}-{first}`"
+            )
+        numbers.update(range(first, last + 1))
+    return tuple(sorted(numbers))
+
+
+def format_bytes(value: int) -> str:
+    """Write a size exactly, in the largest unit that divides it."""
+    for unit, size in reversed(BYTES.items()):
+        if value and value % size == 0:
+            return f"{value // size}{unit}"
+    return f"{value}B"
+
+
+def format_duration(microseconds: int) -> str:
+    """Write a duration exactly, from the largest unit to the smallest."""
+    rest, parts = microseconds, []
+    for unit, size in reversed(DURATIONS.items()):
+        amount, rest = divmod(rest, size)
+        if amount:
+            parts.append(f"{amount}{unit}")
+    return "".join(parts) or "0"
+
+
+def format_percent(fraction: Fraction) -> str:
+    """Write a fraction of one as a percentage, exactly where decimals allow."""
+    percent = fraction * 100
+    if percent.denominator == 1:
+        return f"{percent.numerator}%"
+    return f"{float(percent):.6f}".rstrip("0").rstrip(".") + "%"
+
+
+def format_cpulist(numbers: Iterable[int]) -> str:
+    """Write CPU numbers as the kernel prints them (``%*pbl``)."""
+    parts: list[str] = []
+    ordered = sorted(set(numbers))
+    index = 0
+    while index < len(ordered):
+        last = index
+        while last + 1 < len(ordered) and ordered[last + 1] == ordered[last] + 1:
+            last += 1
+        first, end = ordered[index], ordered[last]
+        parts.append(str(first) if first == end else f"{first}-{end}")
+        index = last + 1
+    return ",".join(parts)
