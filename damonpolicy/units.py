@@ -223,9 +223,7 @@ def read_cpulist(text: str) -> tuple[int, ...]:
             )
         first, last = int(found[1]), int(found[2] or found[1])
         if first > last:
-            raise UnitError(
-                "DP0122", f"`{part}` goes backwards", f"write `{last}-{first}`"
-            )
+            raise UnitError("DP0122", f"`{part}` goes backwards", f"write `{last}-{first}`")
         numbers.update(range(first, last + 1))
     return tuple(sorted(numbers))
 

@@ -49,6 +49,10 @@ class Capabilities:
         """Tell whether a feature may be used: it is there, or it is worth a try."""
         return self.known(name) != "no"
 
+    def without(self, name: str) -> Capabilities:
+        """Return the same answers, but that the kernel has refused one feature."""
+        return Capabilities({**self.answers, name: Answer("no", "refused when it was tried")})
+
     @property
     def digest(self) -> str:
         """A checksum of all answers, for saved plans."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ("DEVELOPMENT", "FEATURES", "Feature", "by_file", "by_word", "first_kernel")
+__all__ = ("DEVELOPMENT", "FEATURES", "Feature", "by_file", "by_word", "first_kernel", "needed")
 
 _K = "*"
 _C = f"{_K}/contexts/*"
@@ -307,6 +307,13 @@ def by_file(pattern: str) -> Feature | None:
 def by_word(pattern: str, word: str) -> Feature | None:
     """Return the feature that brought a word of a file, or None."""
     return next((feature for feature in FEATURES if feature.word == (pattern, word)), None)
+
+
+def needed(pattern: str, word: str) -> list[Feature]:
+    """Return the features that a file, and a word in it, need."""
+    shared = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
+    found = (by_file(pattern), by_word(pattern, word), by_word(shared, word))
+    return [feature for feature in dict.fromkeys(found) if feature is not None]
 
 
 def first_kernel(name: str) -> str:

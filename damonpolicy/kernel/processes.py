@@ -75,7 +75,11 @@ def _read(machine: Machine, pid: int) -> Process | None:
         return None  # gone, a kernel thread, or a zombie: nothing that could be monitored
     exe = machine.resolve(f"{base}/exe") if machine.exists(f"{base}/exe") else ""
     line = next(
-        (each for each in read_or(machine, f"{base}/cgroup").splitlines() if each.startswith("0::")),
+        (
+            each
+            for each in read_or(machine, f"{base}/cgroup").splitlines()
+            if each.startswith("0::")
+        ),
         "0::/",
     )
     return Process(

@@ -78,9 +78,11 @@ def _read(name: str) -> tuple[str, Diagnostic | None]:
                 raw = stream.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
-        hint = "`damonpolicy init` lists the shipped policies and writes one" if (
-            isinstance(error, FileNotFoundError)
-        ) else ""
+        hint = (
+            "`damonpolicy init` lists the shipped policies and writes one"
+            if (isinstance(error, FileNotFoundError))
+            else ""
+        )
         message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
         return "", Diagnostic.error("DP0001", None, message, hint=hint)
     shown = "<stdin>" if name == "-" else name

@@ -18,7 +18,18 @@ __all__ = ("TemplateError", "holds_template", "render")
 MOST_TEMPLATE = 1_000
 MOST_OUTPUT = 4_096
 
-_FILTERS = ("abs", "default", "float", "int", "length", "lower", "replace", "round", "trim", "upper")
+_FILTERS = (
+    "abs",
+    "default",
+    "float",
+    "int",
+    "length",
+    "lower",
+    "replace",
+    "round",
+    "trim",
+    "upper",
+)
 
 
 class TemplateError(ValueError):
@@ -79,7 +90,8 @@ def _render(text: str, variables: Mapping[str, Any]) -> str:
 
 def _environment() -> Any:
     from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+    from jinja2.exceptions import SecurityError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Bounded(ImmutableSandboxedEnvironment):
         intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
@@ -137,7 +149,7 @@ def _default(value: Any, other: Any = "") -> Any:
 def _check(tree: Any) -> None:
     """Refuse every kind of node that is not on the list; see the module's first lines."""
     from jinja2 import nodes
-    from jinja2.sandbox import SecurityError
+    from jinja2.exceptions import SecurityError
 
     allowed = (
         nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr,

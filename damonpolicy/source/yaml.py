@@ -79,7 +79,9 @@ def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
         hint = "a policy begins with `version: 1` and `name:`"
         return None, [Diagnostic.error("DP0011", start, "the file holds no policy", hint=hint)]
     if not isinstance(top, Mapping):
-        message = "a policy is a mapping, not a " + ("list" if isinstance(top, Sequence) else "text")
+        message = "a policy is a mapping, not a " + (
+            "list" if isinstance(top, Sequence) else "text"
+        )
         hint = "begin with `version: 1` and `name:`"
         return None, [*reader.found, Diagnostic.error("DP0014", top.span, message, hint=hint)]
     return top, reader.found
@@ -107,7 +109,7 @@ class _Reader:
                 self._document(event)
             elif isinstance(event, yaml.AliasEvent):
                 span = self.span(event.start_mark, event.end_mark)
-                hint = "name the value once under `vars:` and write \"{{ name }}\" where it is used"
+                hint = 'name the value once under `vars:` and write "{{ name }}" where it is used'
                 self.error("DP0007", span, "aliases are not part of the policy language", hint)
                 self._add(Scalar("", span, quoted=True))
             elif isinstance(event, yaml.ScalarEvent):
@@ -133,7 +135,7 @@ class _Reader:
         if self.nodes > _MOST_NODES:
             raise _Refused(Diagnostic.error("DP0013", span, "the policy has too many values"))
         if event.anchor is not None:
-            hint = "name the value once under `vars:` and write \"{{ name }}\" where it is used"
+            hint = 'name the value once under `vars:` and write "{{ name }}" where it is used'
             self.error("DP0007", span, "anchors are not part of the policy language", hint)
         if event.tag is not None and event.tag != "!":
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")

@@ -1,0 +1,182 @@
+"""``damonpolicy apply``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.loading import Compiled, compile_on, policy_options, read
+from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.engine.confirm import start_guard
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.transaction import FeatureRefused, execute
+from damonpolicy.errors import UsageError
+from damonpolicy.kernel.capabilities import Capabilities, detect
+from damonpolicy.plan import render, saved
+from damonpolicy.plan.current import Current, retrieve
+from damonpolicy.plan.order import Plan
+from damonpolicy.units import UnitError, read_duration
+
+if TYPE_CHECKING:
+    from damonpolicy.plan.policies import Loaded
+
+
+@click.command("apply")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--plan", "plan_file", metavar="FILE", help="apply a saved plan, and nothing else")
+@click.option("--boot", is_flag=True, help="bring back the confirmed generation after a boot")
+@click.option("--confirm-within", metavar="TIME", help="roll back unless confirmed in time")
+@click.option("--prune", is_flag=True, help="end policies that are not given")
+@click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
+@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
+@policy_options
+@common
+@pass_invocation
+def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> Result:
+    """Bring the machine under policies: everything, or nothing.
+
+    Policies that are not named stay as they are. A running kdamond is changed online, so that its
+    results stay. Whatever fails, the machine is put back as it was.
+    """
+    given = [bool(paths), options["plan_file"] is not None, options["boot"]]
+    if sum(given) != 1:
+        raise UsageError(
+            "`apply` takes either policies, `--plan FILE` or `--boot`",
+            hint="`damonpolicy apply --help` tells more",
+        )
+    within = _seconds(options["confirm_within"])
+    machine, places = invocation.machine(), invocation.places()
+    with changing(machine, places, wait=options["wait"]) as session:
+        if options["plan_file"] is not None:
+            return _saved(invocation, session, options["plan_file"], within)
+        return _policies(invocation, session, paths, options, within)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = read_duration(text) / 1e6
+    except UnitError as error:
+        message = f"`--confirm-within`: {error.message}"
+        raise UsageError(message, hint=error.hint) from error
+    if seconds <= 0:
+        raise UsageError("`--confirm-within` is 0", hint="give the time that you need to check")
+    return seconds
+
+
+def _policies(
+    invocation: Invocation,
+    session: Session,
+    paths: Sequence[str],
+    options: dict[str, Any],
+    within: float | None,
+) -> Result:
+    machine = invocation.machine()
+    capabilities = detect(machine, retrieve(machine).tree)
+    if options["boot"]:
+        loaded = _at_boot(invocation, session)
+        if loaded is None:
+            return Result(text="nothing was confirmed before this boot\n", data=None)
+        reason = f"boot of generation {session.store.confirmed()}"
+    else:
+        loaded = read(invocation, paths, options["settings"], options["variables"], machine)
+        reason = "apply " + " ".join(paths)
+    while True:
+        compiled = compile_on(loaded, machine, capabilities, unfed=options["unfed"])
+        wanted = dict(compiled.policies)
+        if not options["prune"]:
+            wanted = {**session.managed.policies, **wanted}
+        current, plan = prepare(
+            machine, session.managed, wanted, compiled.policies, takeover=options["takeover"]
+        )
+        try:
+            return _execute(
+                invocation, session, current, plan, compiled, capabilities, reason, within
+            )
+        except FeatureRefused as refused:
+            # only trying could tell: now it is known, and optional parts can be left out
+            capabilities = capabilities.without(refused.feature)
+
+
+def _at_boot(invocation: Invocation, session: Session) -> Loaded | None:
+    """Compile the confirmed generation anew: the kernel may be another one."""
+    from damonpolicy.plan.policies import Overrides, load
+    from damonpolicy.source.files import SourceFile
+
+    number = session.store.confirmed()
+    policies = session.store.generation(number).policies
+    if not policies:
+        return None
+    files = [
+        SourceFile(f"generation {number}: {policy.name}", policy.source)
+        for policy in policies.values()
+    ]
+    values = {name: v for policy in policies.values() for name, v in policy.variables.items()}
+    loaded = load(files, Overrides(values), machine=invocation.machine())
+    invocation.texts.update(loaded.texts)
+    return loaded
+
+
+def _saved(invocation: Invocation, session: Session, name: str, within: float | None) -> Result:
+    try:
+        data = json.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise UsageError(f"cannot read the plan `{name}`: {(reason or '').lower()}") from error
+    plan, known = saved.from_json(data if isinstance(data, dict) else {}, name)
+    machine = invocation.machine()
+    capabilities = detect(machine, retrieve(machine).tree)
+    current, now = prepare(
+        machine, session.managed, plan.policies, plan.affected, takeover=plan.takeover
+    )
+    saved.refuse_stale(plan, known, now, capabilities.digest)
+    nothing = Compiled(dict(plan.policies), [])
+    return _execute(
+        invocation, session, current, now, nothing, capabilities, f"apply --plan {name}", within
+    )
+
+
+def _execute(
+    invocation: Invocation,
+    session: Session,
+    current: Current,
+    plan: Plan,
+    compiled: Compiled,
+    capabilities: Capabilities,
+    reason: str,
+    within: float | None,
+) -> Result:
+    changes = plan.changes(session.managed)
+    text = "".join(f"note: {remark}\n" for remark in session.remarks)
+    text += render.render(plan, changes=changes)
+    if changes:
+
+        def guard(number: int, deadline: float) -> None:
+            start_guard(invocation.machine(), number, deadline, invocation.passed_on())
+
+        session.managed = execute(
+            session.machine,
+            current,
+            plan,
+            session.managed,
+            session.store,
+            reason=reason,
+            capabilities=capabilities,
+            confirm_within=within,
+            guard=guard if within is not None else None,
+        )
+        text += f"\nApplied and verified as generation {session.managed.generation}.\n"
+        if within is not None:
+            text += f"It is rolled back in {within:g} s unless you run `damonpolicy confirm`.\n"
+    data = {**render.to_json(plan), "generation": session.managed.generation}
+    found: list[Diagnostic] = compiled.found
+    return Result(text, data, changed=changes, diagnostics=found, texts=invocation.texts)

@@ -1,0 +1,46 @@
+"""``damonpolicy diff``."""
+
+from __future__ import annotations
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.engine.store import Store
+from damonpolicy.errors import ExitCode
+from damonpolicy.kernel.host import look
+from damonpolicy.observe.status import drift
+from damonpolicy.plan.current import retrieve
+
+
+@click.command("diff")
+@common
+@pass_invocation
+def command(invocation: Invocation) -> Result:
+    """Show how the machine differs from what was committed last, both ways.
+
+    Exits with 0 where nothing differs, with 2 where something does. What a policy file would change
+    is `damonpolicy plan`.
+    """
+    machine = invocation.machine()
+    managed = Store(invocation.places()).managed(look(machine).boot_id)
+    found = drift(retrieve(machine, managed.settings), managed)
+    lines, where = [], ""
+    for each in found:
+        if each.where != where:
+            where = each.where
+            lines.append(where)
+        lines.append(f"  ~ {each.path}: committed `{each.committed}`, found `{each.found}`")
+    text = "\n".join(lines) + "\n" if lines else "No drift.\n"
+    data = {
+        "drift": [
+            {
+                "where": each.where,
+                "path": each.path,
+                "committed": each.committed,
+                "found": each.found,
+            }
+            for each in found
+        ]
+    }
+    return Result(text, data, exit_code=ExitCode.CHANGES if found else ExitCode.OK)

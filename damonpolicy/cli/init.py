@@ -1,0 +1,61 @@
+"""``damonpolicy init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from damonpolicy.cli import shipped
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.errors import DamonPolicyError, UsageError
+
+
+def _complete(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    del context, parameter
+    return [name for name in shipped.policies() if name.startswith(text)]
+
+
+@click.command("init")
+@click.argument("name", required=False, shell_complete=_complete)
+@click.option("-o", "--out", metavar="FILE", help="write here (- is standard output)")
+@click.option("--force", is_flag=True, help="replace the file if it exists")
+@common
+@pass_invocation
+def command(invocation: Invocation, name: str | None, out: str | None, *, force: bool) -> Result:
+    """Write the shipped policy NAME into NAME.yaml, for you to change.
+
+    Without a name, list the shipped policies.
+    """
+    del invocation
+    known = shipped.policies()
+    if name is None:
+        rows = {each: _first_line(path) for each, path in known.items()}
+        text = "".join(f"{each:<20} {what}\n" for each, what in rows.items())
+        return Result(text, {"policies": rows}, raw=True)
+    if name not in known:
+        message = f"there is no shipped policy `{name[:40]}`"
+        raise UsageError(message, hint=did_you_mean(name, known))
+    text = known[name].read_text(encoding="utf-8")
+    if out == "-":
+        return Result(text, {"policy": text}, raw=True)
+    target = Path(out or f"{name}.yaml")
+    try:
+        with target.open("w" if force else "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"`{target}` exists", hint="`--force` replaces it") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DamonPolicyError(f"cannot write `{target}`: {reason}") from error
+    return Result(f"{target}\n", {"file": str(target)}, changed=True, raw=True)
+
+
+def _first_line(path: Path) -> str:
+    """Return the first sentence of a policy's description."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("description:"):
+            return line.partition(":")[2].strip().strip('"')
+    return ""

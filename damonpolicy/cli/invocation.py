@@ -1,0 +1,119 @@
+"""One call of the command line: its options, the machine it is about, and its places."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from damonpolicy.errors import UsageError
+from damonpolicy.kernel.sysfs import LiveMachine, Machine, read_or
+
+if TYPE_CHECKING:
+    from damonpolicy.engine.places import Places
+
+__all__ = ("Invocation", "common", "pass_invocation")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass
+class Invocation:
+    """Options that every command takes, before or after its name."""
+
+    kernel: str | None = None
+    root: str | None = None
+    state_dir: str | None = None
+    machine_file: str | None = None
+    form: str = "text"
+    log_format: str | None = None
+    verbosity: int = 0
+    texts: dict[str, str] = field(default_factory=dict)
+    opened: Machine | None = None
+
+    @property
+    def kernel_name(self) -> str:
+        """``live`` unless an option or the environment says otherwise."""
+        return self.kernel or os.environ.get("DAMONPOLICY_KERNEL") or "live"
+
+    def machine(self) -> Machine:
+        """Open the machine, once."""
+        if self.opened is None:
+            if self.root is not None:
+                if self.kernel_name != "live":
+                    message = "`--root` is a copy of a live machine: leave `--kernel` out"
+                    raise UsageError(message)
+                self.opened = LiveMachine(self.root)
+            else:
+                from damonpolicy.engine.machines import open_machine
+
+                self.opened = open_machine(
+                    self.kernel_name, _path(self.state_dir), _path(self.machine_file)
+                )
+        return self.opened
+
+    def places(self) -> Places:
+        """Return where the machine's state is kept."""
+        from damonpolicy.engine.places import find
+
+        return find(self.machine(), _path(self.state_dir))
+
+    def kernel_json(self) -> dict[str, str] | None:
+        """Name and release of the machine, if it was looked at."""
+        if self.opened is None:
+            return None
+        release = read_or(self.opened, "/proc/sys/kernel/osrelease")
+        return {"name": self.opened.name, "release": release}
+
+    def passed_on(self) -> list[str]:
+        """Options for another process that speaks of the same machine."""
+        pairs = (("--state-dir", self.state_dir), ("--machine", self.machine_file))
+        return [word for option, value in pairs if value for word in (option, value)]
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        del parameter
+        invocation = context.ensure_object(Invocation)
+        if value not in (None, 0, ()):
+            setattr(invocation, name, value)
+        return value
+
+    return callback
+
+
+def common(function: Function) -> Function:
+    """Add the options that every command takes."""
+    forms = click.Choice(["text", "json"])
+    options = [
+        click.option(
+            "--kernel",
+            metavar="NAME",
+            help="live, or emulated:VERSION (default: $DAMONPOLICY_KERNEL, else live)",
+        ),
+        click.option("--machine", "machine_file", metavar="FILE", help="another emulated machine"),
+        click.option("--root", metavar="DIR", help="look at a copy of a machine's files"),
+        click.option("--state-dir", metavar="DIR", help="keep state here"),
+        click.option("--format", "form", type=forms, help="text, or one JSON document"),
+        click.option("--log-format", type=click.Choice(["text", "json"]), help="turn logging on"),
+        click.option("-v", "--verbose", "verbosity", count=True, help="log; twice for more"),
+    ]
+    result: Any = function
+    for option in reversed(options):
+        result = option(result)
+    parameters = getattr(result, "__click_params__", [])
+    for parameter in parameters[-len(options) :]:
+        parameter.expose_value = False
+        parameter.callback = _store(parameter.name)
+    return result  # type: ignore[no-any-return]  # click's decorators keep the function

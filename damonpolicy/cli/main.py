@@ -1,0 +1,172 @@
+"""The ``damonpolicy`` command: finds a command's file, and turns what it gives into output."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import click
+
+from damonpolicy import __version__
+from damonpolicy.cli.invocation import Invocation, common
+from damonpolicy.cli.output import Result, emit, failure
+from damonpolicy.errors import DamonPolicyError, ExitCode, Interrupted, UsageError
+
+__all__ = ("COMMANDS", "main")
+
+COMMANDS: Mapping[str, str] = {
+    "init": "write a shipped policy",
+    "validate": "check policies without touching the machine",
+    "plan": "show what apply would do",
+    "apply": "bring the machine under policies, all or nothing",
+    "confirm": "keep a change that waits to be confirmed",
+    "rollback": "go back to an earlier generation",
+    "recover": "end a transaction that was interrupted",
+    "history": "list the generations",
+    "status": "show what runs, and whose it is",
+    "diff": "show how the machine drifted from what was committed",
+    "remove": "end policies and put their settings back",
+    "stop": "end all policies",
+    "features": "list what this kernel can do",
+    "doctor": "find what stands in the way, and what to do",
+    "schema": "print the JSON Schema of policies",
+    "completion": "print a completion script for a shell",
+}
+"""Every command and what it does; each lives in a file of its own name."""
+
+_EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
+
+
+class _Commands(click.Group):
+    """Imports a command's file only when it is called, or asked for its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"damonpolicy.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from damonpolicy.diagnostics import did_you_mean
+
+        if args and args[0] not in COMMANDS:
+            message = f"there is no command `{args[0][:40]}`"
+            raise UsageError(message, hint=did_you_mean(args[0], COMMANDS))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
+@common
+@click.version_option(__version__, "--version", prog_name="damonpolicy")
+def damonpolicy() -> None:
+    """Declarative policies for DAMON: plan, apply all or nothing, undo.
+
+    Start with `damonpolicy init ksm`, look with `damonpolicy plan ksm.yaml`, then
+    `damonpolicy apply ksm.yaml`. Add `--kernel emulated:7.3` to try it on no real kernel.
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; exits with a code of `errors.ExitCode`."""
+    invocation = Invocation()
+    words = sys.argv[1:] if arguments is None else arguments
+    command = next((word for word in words if word in COMMANDS), "damonpolicy")
+    try:
+        result = _run(words, invocation)
+        emit(result, command=command, form=invocation.form, kernel=_kernel(invocation))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has gone, which is its right: nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(int(ExitCode.FAILED))
+    sys.exit(int(result.exit_code))
+
+
+def _kernel(invocation: Invocation) -> dict[str, str] | None:
+    try:
+        return invocation.kernel_json()
+    except DamonPolicyError:
+        return None
+
+
+def _run(words: list[str], invocation: Invocation) -> Result:
+    if "json" in words or "--format=json" in words:
+        invocation.form = _early_format(words)
+    try:
+        given = damonpolicy.main(
+            words, prog_name="damonpolicy", standalone_mode=False, obj=invocation
+        )
+    except DamonPolicyError as error:
+        return failure(error, invocation.texts)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return Result(text=error.ctx.get_help() + "\n", raw=True, exit_code=ExitCode.USAGE)
+    except click.ClickException as error:
+        return failure(_usage(error), invocation.texts)
+    except (click.Abort, KeyboardInterrupt):
+        return failure(Interrupted("interrupted before anything was changed"), {})
+    except OSError as error:
+        return failure(_system(error), invocation.texts)
+    except Exception as error:
+        if os.environ.get("DAMONPOLICY_DEBUG"):
+            raise
+        return failure(_defect(error), invocation.texts)
+    return given if isinstance(given, Result) else Result(raw=True)
+
+
+def _early_format(words: list[str]) -> str:
+    """Find out the format before click has parsed, so that its errors come in it too."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    found = any(
+        word == "--format=json" or (word == "--format" and value == "json") for word, value in pairs
+    )
+    return "json" if found else "text"
+
+
+def _usage(error: click.ClickException) -> UsageError:
+    text = error.format_message().rstrip(".")
+    hint = ""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hint = f"`{error.ctx.command_path} --help` tells more"
+    lowered = text[:1].lower() + text[1:]
+    return UsageError(lowered.replace("'", "`"), hint=hint)
+
+
+def _system(error: OSError) -> DamonPolicyError:
+    reason = (error.strerror or str(error)).lower()
+    what = f"`{error.filename}`: " if error.filename else ""
+    if isinstance(error, PermissionError):
+        from damonpolicy.errors import NoPermission
+
+        return NoPermission(f"{what}{reason}", hint="run as root")
+    return DamonPolicyError(f"{what}{reason}")
+
+
+def _defect(error: Exception) -> DamonPolicyError:
+    class Defect(DamonPolicyError):
+        exit_code = ExitCode.INTERNAL
+        code = "DP0599"
+
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = ""
+    if frame is not None:
+        name = os.path.basename(frame.tb_frame.f_code.co_filename)
+        where = f" at {name}:{frame.tb_lineno}"
+    hint = "please report it, with the command and `DAMONPOLICY_DEBUG=1` in the environment"
+    return Defect(f"a defect of damonpolicy: {type(error).__name__}{where}: {error}", hint=hint)

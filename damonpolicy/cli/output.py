@@ -1,0 +1,81 @@
+"""Results of commands: text for people, one JSON document for tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.diagnostics import Diagnostic, in_order, render_text
+from damonpolicy.diagnostics import to_json as diagnostic_json
+from damonpolicy.errors import DamonPolicyError, ExitCode
+
+__all__ = ("Result", "emit", "failure")
+
+_COLOURS = {"+": "32", "-": "31", "~": "33"}
+
+
+@dataclass
+class Result:
+    """What a command has to say; ``text`` goes to stdout as it is."""
+
+    text: str = ""
+    data: Any = None
+    exit_code: ExitCode = ExitCode.OK
+    changed: bool = False
+    diagnostics: Sequence[Diagnostic] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Texts of files, for the source lines of diagnostics."""
+    raw: bool = False
+    """Whether ``text`` is a file of its own (a schema, a policy) that nothing may be added to."""
+
+
+def failure(error: DamonPolicyError, texts: Mapping[str, str]) -> Result:
+    """Turn an error into a result."""
+    found = list(error.diagnostics)
+    if error.message:
+        found.append(Diagnostic.error(error.code, None, error.message, hint=error.hint))
+    return Result(exit_code=error.exit_code, diagnostics=found, texts=texts)
+
+
+def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] | None) -> None:
+    """Print a result; data to stdout, everything else to stderr."""
+    if form == "json":
+        document = {
+            "schema": f"damonpolicy.{command}/1",
+            "ok": result.exit_code in (ExitCode.OK, ExitCode.CHANGES),
+            "exit_code": int(result.exit_code),
+            "changed": result.changed,
+            "kernel": dict(kernel) if kernel else None,
+            "diagnostics": [diagnostic_json(each) for each in in_order(result.diagnostics)],
+            "data": result.data,
+        }
+        _write(sys.stdout, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        return
+    if kernel and kernel["name"].startswith("emulated") and not result.raw:
+        _write(sys.stdout, f"emulated kernel {kernel['release']}: nothing real is touched\n")
+    if result.text:
+        _write(sys.stdout, result.text if result.raw else _coloured(result.text, sys.stdout))
+    if result.diagnostics:
+        sys.stdout.flush()
+        _write(sys.stderr, render_text(result.diagnostics, result.texts))
+
+
+def _coloured(text: str, stream: Any) -> str:
+    """Colour lines by their sign; what they say never depends on it."""
+    if os.environ.get("NO_COLOR") or not (stream.isatty() or os.environ.get("FORCE_COLOR")):
+        return text
+    lines = []
+    for line in text.split("\n"):
+        stripped = line.lstrip()
+        colour = _COLOURS.get(stripped[:1]) if stripped[1:2] == " " else None
+        lines.append(f"\x1b[{colour}m{line}\x1b[0m" if colour else line)
+    return "\n".join(lines)
+
+
+def _write(stream: Any, text: str) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding, "replace"))

@@ -1,0 +1,88 @@
+"""``damonpolicy plan``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.loading import compile_on, policy_options, read
+from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.engine import journal
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.store import Store
+from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.kernel.capabilities import detect
+from damonpolicy.kernel.host import look
+from damonpolicy.plan import render, saved
+from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.managed import Managed
+
+
+@click.command("plan")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--out", metavar="FILE", help="save the plan for `apply --plan FILE`")
+@click.option("--prune", is_flag=True, help="end policies that are not given")
+@click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
+@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@policy_options
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    paths: Sequence[str],
+    settings: Sequence[str],
+    variables: Sequence[str],
+    *,
+    out: str | None,
+    prune: bool,
+    takeover: bool,
+    unfed: bool,
+) -> Result:
+    """Show what `apply` would do, as a diff; writes nothing to the machine.
+
+    Exits with 0 where nothing would change, with 2 where something would.
+    """
+    machine = invocation.machine()
+    loaded = read(invocation, paths, settings, variables, machine)
+    capabilities = detect(machine, retrieve(machine).tree)
+    compiled = compile_on(loaded, machine, capabilities, unfed=unfed)
+    store = Store(invocation.places())
+    managed = store.managed(look(machine).boot_id)
+    wanted = dict(compiled.policies) if prune else {**managed.policies, **compiled.policies}
+    _, plan = prepare(machine, managed, wanted, compiled.policies, takeover=takeover)
+    if out is not None:
+        _save(Path(out), saved.to_json(plan, capabilities.digest))
+    changes = plan.changes(managed)
+    return Result(
+        text=render.render(plan, changes=changes),
+        data=render.to_json(plan),
+        exit_code=ExitCode.CHANGES if changes else ExitCode.OK,
+        diagnostics=[*compiled.found, *_warnings(store, managed)],
+        texts=invocation.texts,
+    )
+
+
+def _save(path: Path, data: object) -> None:
+    try:
+        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
+        raise DamonPolicyError(message) from error
+
+
+def _warnings(store: Store, managed: Managed) -> list[Diagnostic]:
+    found = []
+    if journal.read(store.places.journal) is not None:
+        message = "a transaction was interrupted: `apply` ends it first, and then plans anew"
+        hint = "`damonpolicy recover` ends it now"
+        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+    if managed.pending is not None:
+        message = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
+        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
+        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+    return found

@@ -1,0 +1,25 @@
+"""Files that come with damonpolicy: in a wheel beside the package, in a checkout at its top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ("policies", "schema_file")
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def _directory(name: str) -> Path:
+    inside = _PACKAGE / "shipped" / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def policies() -> dict[str, Path]:
+    """Return the shipped policies by name."""
+    found = sorted(_directory("policies").glob("*.yaml"))
+    return {path.stem: path for path in found if not path.name.endswith(".test.yaml")}
+
+
+def schema_file() -> Path:
+    """Return the JSON Schema of the policy language."""
+    return _directory("schemas") / "policy.v1.schema.json"

@@ -1,0 +1,126 @@
+"""``damonpolicy status``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.engine import journal
+from damonpolicy.engine.store import Store
+from damonpolicy.kernel.host import look
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.observe import status
+from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.managed import Managed
+from damonpolicy.units import format_bytes
+
+
+@click.command("status")
+@common
+@pass_invocation
+def command(invocation: Invocation) -> Result:
+    """Show what runs, whose it is, and what it did so far; writes nothing.
+
+    Statistics are those that the kernel last gave to anyone: asking it anew would be a write.
+    """
+    machine = invocation.machine()
+    store = Store(invocation.places())
+    managed = store.managed(look(machine).boot_id)
+    current = retrieve(machine, managed.settings)
+    slots = status.kdamonds(current, managed)
+    settings = status.settings(current, managed)
+    running = {each.name for each in slots}
+    waiting = [
+        kdamond.full_name
+        for policy in managed.policies.values()
+        for kdamond in policy.kdamonds
+        if kdamond.full_name not in running
+    ]
+    data = {
+        "generation": managed.generation or None,
+        "confirmed": store.confirmed() or None,
+        "policies": {name: policy.owner for name, policy in managed.policies.items()},
+        "kdamonds": [each.to_json() for each in slots],
+        "waiting": waiting,
+        "settings": [
+            {
+                "path": each.path,
+                "value": normalise(each.value),
+                "original": normalise(each.original),
+                "users": list(each.users),
+                "drifted": each.drifted,
+            }
+            for each in settings
+        ],
+        "modules": list(current.modules),
+        "free_slots": sum(current.owner(slot, managed) == "free" for slot in current.slots),
+    }
+    return Result(_text(data, managed, store), data, diagnostics=_findings(data, managed, store))
+
+
+def _text(data: dict[str, Any], managed: Managed, store: Store) -> str:
+    if managed.policies:
+        lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
+    else:
+        lines = ["no policy is applied"]
+        if store.confirmed():
+            hint = "`damonpolicy apply --boot` brings it back"
+            lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
+    for each in data["kdamonds"]:
+        lines += ["", *_kdamond(each)]
+    for name in data["waiting"]:
+        lines += ["", f"kdamond {name}: waits for a process"]
+    if data["settings"]:
+        lines += ["", "settings"]
+        lines += [
+            f"  {each['path']}: {each['value']} (was {each['original']}, for {', '.join(each['users'])})"
+            for each in data["settings"]
+        ]
+    if data["modules"]:
+        lines += ["", "kernel modules that run a kdamond: " + ", ".join(data["modules"])]
+    return "\n".join(lines) + "\n"
+
+
+def _kdamond(each: dict[str, Any]) -> list[str]:
+    whose = each["name"] or "someone else's"
+    pid = f", pid {each['pid']}" if each["pid"] else ""
+    lines = [f"kdamond {whose}: {each['state']} (slot {each['slot']}{pid})"]
+    targets = each["targets"]
+    if targets:
+        shown = ", ".join(targets[:4]) + (f" and {len(targets) - 4} more" if targets[4:] else "")
+        lines.append(f"  {each['ops']}: {shown}")
+    for scheme in each["schemes"]:
+        quota = f", {scheme['quota']}" if scheme["quota"] else ""
+        lines.append(f"  scheme {scheme['name']}: {scheme['action']}{quota}")
+        if scheme["filters"]:
+            lines.append(f"    {scheme['filters']}")
+        numbers = scheme["statistics"]
+        lines.append(
+            f"    tried {format_bytes(numbers.get('sz_tried', 0))}"
+            f" in {numbers.get('nr_tried', 0)} regions,"
+            f" applied to {format_bytes(numbers.get('sz_applied', 0))}"
+        )
+    return lines
+
+
+def _findings(data: dict[str, Any], managed: Managed, store: Store) -> list[Diagnostic]:
+    found = []
+    drifted = sum(each["drifted_files"] for each in data["kdamonds"])
+    drifted += sum(each["drifted"] for each in data["settings"])
+    if drifted:
+        message = f"{drifted} files are not what was committed last"
+        hint = "`damonpolicy diff` shows them"
+        found.append(Diagnostic.warning("DP0614", None, message, hint=hint))
+    if managed.pending is not None:
+        message = f"generation {managed.generation} waits to be confirmed"
+        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
+        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+    if journal.read(store.places.journal) is not None:
+        message = "a transaction was interrupted"
+        hint = "`damonpolicy recover` ends it"
+        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+    return found

@@ -1,0 +1,34 @@
+"""``damonpolicy stop``."""
+
+from __future__ import annotations
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.engine.rescue import stop_all
+from damonpolicy.engine.session import changing
+from damonpolicy.errors import UsageError
+from damonpolicy.plan import render
+
+
+@click.command("stop")
+@click.option("--all", "everything", is_flag=True, help="end all policies, whoever applied them")
+@click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
+@common
+@pass_invocation
+def command(invocation: Invocation, *, everything: bool, wait: bool) -> Result:
+    """End all policies and put all settings back; kdamonds of someone else go on.
+
+    Needs no policy file, no YAML and no third-party package but click; without even that,
+    `python -m damonpolicy.engine.recover --stop-all` does the same.
+    """
+    if not everything:
+        hint = "`damonpolicy remove NAME` ends one policy"
+        raise UsageError("`stop` needs `--all`", hint=hint)
+    with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
+        notes = "".join(f"note: {remark}\n" for remark in session.remarks)
+        plan, changed = stop_all(session)
+        text = notes + render.render(plan, changes=changed)
+        data = {**render.to_json(plan), "generation": session.managed.generation}
+        return Result(text, data, changed=changed)

@@ -1,0 +1,79 @@
+"""``damonpolicy validate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.loading import policy_options, read
+from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import Diagnostic, render_github, render_sarif
+from damonpolicy.errors import ExitCode
+
+
+@click.command("validate")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--strict", is_flag=True, help="treat warnings as errors")
+@click.option("--github", is_flag=True, help="print annotations for GitHub Actions")
+@click.option("--sarif", is_flag=True, help="print a SARIF log")
+@policy_options
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    paths: Sequence[str],
+    settings: Sequence[str],
+    variables: Sequence[str],
+    *,
+    strict: bool,
+    github: bool,
+    sarif: bool,
+) -> Result:
+    """Check policies: everything that can be known without touching the machine.
+
+    With `--kernel emulated:VERSION` also whether that kernel can do it; with `--kernel live`,
+    whether this one can.
+    """
+    loaded = read(invocation, paths, settings, variables, None)
+    found = [*loaded.found, *_for_kernel(invocation, loaded)]
+    if strict:
+        found = [
+            Diagnostic.error(each.code, each.span, each.message, hint=each.hint)
+            if each.severity == "warning"
+            else each
+            for each in found
+        ]
+    errors = [each for each in found if each.severity == "error"]
+    code = ExitCode.OK
+    if errors:
+        unsupported = all(each.unsupported for each in errors)
+        code = ExitCode.UNSUPPORTED if unsupported else ExitCode.INVALID
+    invocation.opened = None
+    names = [read.policy.name for read, _ in loaded.reads]
+    result = Result(exit_code=code, diagnostics=found, texts=invocation.texts)
+    result.data = {"policies": names, "errors": len(errors)}
+    if github or sarif:
+        result.text = render_sarif(found) if sarif else render_github(found)
+        result.raw, result.diagnostics = True, ()
+    elif not errors:
+        many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
+        result.text = f"{many} valid\n"
+    return result
+
+
+def _for_kernel(invocation: Invocation, loaded: object) -> list[Diagnostic]:
+    """Check against a kernel, if one was named."""
+    from damonpolicy.plan.policies import Loaded, compile_policies
+
+    assert isinstance(loaded, Loaded)
+    broken = any(each.severity == "error" for each in loaded.found)
+    if invocation.kernel is None or broken:
+        return []
+    from damonpolicy.kernel.capabilities import detect
+    from damonpolicy.kernel.tree import snapshot
+
+    machine = invocation.machine()
+    capabilities = detect(machine, snapshot(machine))
+    return compile_policies(loaded, capabilities, None, unfed=True)[1]

@@ -1,0 +1,52 @@
+"""The guard of an unconfirmed change: another process, which survives logout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from damonpolicy.kernel.sysfs import Machine
+
+__all__ = ("start_guard",)
+
+_BOOTSTRAP = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from damonpolicy.engine.recover import main; main()"
+)
+
+
+def command(
+    machine: Machine, generation: int, deadline: float, options: Sequence[str]
+) -> list[str]:
+    """Return the command line of a guard: Python alone, without site packages."""
+    package = str(Path(__file__).resolve().parents[2])
+    return [
+        sys.executable, "-I", "-S", "-c", _BOOTSTRAP, package,
+        "--kernel", machine.name, "--guard", str(generation), "--deadline", str(deadline), *options,
+    ]  # fmt: skip
+
+
+def start_guard(machine: Machine, generation: int, deadline: float, options: Sequence[str]) -> None:
+    """Start the guard, as a unit of systemd where there is one, else as a session of its own."""
+    arguments = command(machine, generation, deadline, options)
+    if machine.name == "live" and os.path.isdir("/run/systemd/system"):
+        runner = shutil.which("systemd-run")
+        if runner is not None:
+            unit = f"--unit=damonpolicy-confirm-{generation}"
+            done = subprocess.run(
+                [runner, "--quiet", "--collect", unit, *arguments],
+                stdin=subprocess.DEVNULL, capture_output=True, check=False,
+            )  # fmt: skip
+            if done.returncode == 0:
+                return
+    subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

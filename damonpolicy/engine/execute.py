@@ -1,0 +1,151 @@
+"""One operation on the machine: retries, deadlines, and what its errors mean."""
+
+from __future__ import annotations
+
+import errno
+import threading
+
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.sysfs import Machine, read_or, read_value
+from damonpolicy.kernel.tree import Tree
+
+__all__ = ("OperationFailed", "alive", "deadline", "perform")
+
+_PATIENCE = 2.0
+"""Seconds to retry while the kernel's one lock is taken by someone else."""
+
+_MARGIN = 30.0
+"""Seconds on top of the longest interval before a command counts as stuck."""
+
+_INTERVAL_FILES = ("sample_us", "aggr_us", "interval_us", "max_sample_us", "apply_interval_us")
+
+
+class OperationFailed(Exception):
+    """An operation that the kernel refused, ignored, or never finished."""
+
+    def __init__(self, operation: Operation, reason: str, number: int = 0) -> None:
+        super().__init__(reason)
+        self.operation = operation
+        self.reason = reason
+        self.errno = number
+
+    def __str__(self) -> str:
+        what = f"`{self.operation.after}` to `{self.operation.relative}`"
+        return f"writing {what}: {self.reason}"
+
+
+def deadline(tree: Tree, slot: int) -> float:
+    """Return how many seconds a command on a kdamond may take.
+
+    The kernel answers commands between two samples, or when it looks at the watermarks
+    (mm/damon/core.c: kdamond_call()); so the longest interval in sight, twice.
+    """
+    prefix = f"{slot}/"
+    longest = max(
+        (
+            int(value)
+            for path, value in tree.items()
+            if path.startswith(prefix) and path.endswith(_INTERVAL_FILES) and value.isdecimal()
+        ),
+        default=0,
+    )
+    return min(2 * longest / 1e6, 3600.0) + _MARGIN
+
+
+def perform(machine: Machine, operation: Operation, seconds: float = _MARGIN) -> None:
+    """Do one operation; ``seconds`` is the longest that a command may take.
+
+    Raises OperationFailed. EBUSY is tried again for a while where it can only come from the
+    kernel's lock; a kdamond that runs already, or cannot, is busy for good.
+    """
+    patience = _PATIENCE
+    while True:
+        if operation.kind == "command":
+            _expect_state(machine, operation)
+        try:
+            if operation.kind == "command":
+                _within(machine, operation, seconds)
+            else:
+                machine.write(operation.path, operation.after)
+        except OSError as error:
+            if error.errno == errno.EBUSY and patience > 0 and _may_be_the_lock(operation):
+                machine.sleep(0.05)
+                patience -= 0.05
+                continue
+            raise OperationFailed(operation, _reason(error), error.errno or 0) from error
+        break
+    if operation.kind == "setting":
+        _check_setting(machine, operation)
+
+
+def _may_be_the_lock(operation: Operation) -> bool:
+    return operation.after != "on" and not operation.path.endswith("/nr_kdamonds")
+
+
+def _expect_state(machine: Machine, operation: Operation) -> None:
+    """Read the state before every command: some kernels crash on commands to a dead kdamond.
+
+    6.17: the second commit to one that is off corrupts a list (mm/damon/core.c: damon_call()).
+    """
+    state = read_or(machine, operation.path)
+    if state != operation.before:
+        reason = f"the kdamond is `{state or 'gone'}`, not `{operation.before}`"
+        raise OperationFailed(operation, reason)
+
+
+def _within(machine: Machine, operation: Operation, seconds: float) -> None:
+    """Write a command, but do not wait for ever: the kernel's wait cannot be interrupted."""
+    if machine.name != "live":
+        machine.write(operation.path, operation.after)
+        return
+    outcome: list[OSError | None] = []
+    thread = threading.Thread(target=_write_into, args=(machine, operation, outcome), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise OSError(errno.ETIMEDOUT, f"no answer after {seconds:.0f} s")
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+def _write_into(machine: Machine, operation: Operation, outcome: list[OSError | None]) -> None:
+    try:
+        machine.write(operation.path, operation.after)
+    except OSError as error:
+        outcome.append(error)
+    else:
+        outcome.append(None)
+
+
+def _check_setting(machine: Machine, operation: Operation) -> None:
+    now = read_or(machine, operation.path)
+    if normalise(now) != normalise(operation.after):
+        raise OperationFailed(operation, f"it reads back as `{now}`")
+
+
+def _reason(error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, "")
+    text = (error.strerror or str(error)).lower()
+    return f"{text} ({name})" if name else text
+
+
+def alive(machine: Machine, slot: int, seconds: float) -> tuple[int, str]:
+    """Ask a kdamond something that only a living one answers; return its pid, or why not.
+
+    The files alone prove nothing: they show what was staged, not what runs.
+    """
+    question = Operation(
+        "command", "commit", kdamond_path(slot, "state"), "on", "update_schemes_stats", slot
+    )
+    try:
+        perform(machine, question, seconds)
+        state = read_value(machine, kdamond_path(slot, "state"))
+        pid = read_value(machine, kdamond_path(slot, "pid"))
+    except OperationFailed as error:
+        return -1, error.reason
+    except OSError as error:
+        return -1, _reason(error)
+    if state != "on" or not pid.isdecimal():
+        return -1, f"its state is `{state}`"
+    return int(pid), ""

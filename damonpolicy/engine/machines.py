@@ -1,0 +1,29 @@
+"""The machine that ``--kernel`` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from damonpolicy.emulated.machine import open_emulated
+from damonpolicy.engine.places import emulated_directory
+from damonpolicy.errors import UsageError
+from damonpolicy.kernel.sysfs import LiveMachine, Machine
+
+__all__ = ("open_machine",)
+
+
+def open_machine(
+    kernel: str, state_dir: Path | None = None, description: Path | None = None
+) -> Machine:
+    """Return the machine that ``--kernel`` names.
+
+    Raises UsageError for a kernel that is neither ``live`` nor ``emulated:VERSION``.
+    """
+    if kernel == "live":
+        return LiveMachine()
+    kind, _, version = kernel.partition(":")
+    if kind != "emulated" or not version:
+        message = f"`{kernel}` is not a kernel"
+        raise UsageError(message, hint="write `live`, or for example `emulated:7.3`")
+    base = emulated_directory(kernel, state_dir)
+    return open_emulated(version, base / "machine", description)

@@ -1,0 +1,38 @@
+"""From a managed set that is wanted to a plan, on the machine as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.bind import Bound, bind
+from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.current import Current, retrieve
+from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.order import Plan, Wanted, make_plan
+
+__all__ = ("prepare",)
+
+
+def prepare(
+    machine: Machine,
+    managed: Managed,
+    policies: Mapping[str, CompiledPolicy],
+    affected: Iterable[str],
+    *,
+    takeover: bool = False,
+) -> tuple[Current, Plan]:
+    """Plan to manage exactly ``policies``, of which ``affected`` are applied now.
+
+    Kdamonds of the others stay as they are; what is managed and not wanted ends.
+    """
+    paths = {path for policy in policies.values() for path in policy.settings}
+    current = retrieve(machine, paths | set(managed.settings))
+    bound: dict[str, Bound | None] = {}
+    applied = tuple(affected)
+    for name in applied:
+        for kdamond in policies[name].kdamonds:
+            slot = managed.slot_of(kdamond.full_name)
+            members = managed.slots[slot].members if slot is not None else ()
+            bound[kdamond.full_name] = bind(kdamond, machine, members)
+    return current, make_plan(current, managed, Wanted(policies, bound, applied, takeover))

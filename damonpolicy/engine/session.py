@@ -1,0 +1,113 @@
+"""What every changing command does first: lock, recover, see to an unconfirmed change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from damonpolicy.engine.lock import exclusive
+from damonpolicy.engine.places import Places
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.recover import recover
+from damonpolicy.engine.store import Store
+from damonpolicy.engine.transaction import execute, finish
+from damonpolicy.errors import Busy, NoPermission, RolledBack, UsageError
+from damonpolicy.kernel.host import look
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.order import Plan
+
+__all__ = ("Session", "changing")
+
+
+@dataclass
+class Session:
+    """A machine that is ours to change until the lock is let go."""
+
+    machine: Machine
+    store: Store
+    managed: Managed
+    remarks: list[str] = field(default_factory=list)
+    expired: bool = False
+    """Whether a change was rolled back just now because nobody had confirmed it."""
+
+    def roll_back(self, number: int, reason: str) -> tuple[Plan, bool]:
+        """Go to a generation; returns the plan, and whether anything had to be done.
+
+        A generation is compiled, so that this needs no policy language.
+        """
+        generation = self.store.generation(number)
+        current, plan = prepare(
+            self.machine, self.managed, generation.policies, generation.policies
+        )
+        return plan, self.carry_out(current, plan, reason)
+
+    def carry_out(self, current: Current, plan: Plan, reason: str) -> bool:
+        """Execute a plan that is not to be confirmed, if there is anything to do."""
+        if not plan.changes(self.managed):
+            return False
+        self.managed = execute(self.machine, current, plan, self.managed, self.store, reason=reason)
+        return True
+
+    def confirm(self) -> int:
+        """Make the pending change stay; returns its generation."""
+        if self.expired:
+            raise RolledBack(self.remarks[-1], hint="apply it again, and confirm in time")
+        if self.managed.pending is None:
+            message = "nothing waits to be confirmed"
+            raise UsageError(message, hint="`apply --confirm-within 60s` makes a change wait")
+        self.managed = replace(self.managed, pending=None)
+        self.store.save(self.managed)
+        finish(self.store, self.managed)
+        return self.managed.generation
+
+    def expire(self) -> None:
+        """Roll back a change whose time to be confirmed is over."""
+        pending = self.managed.pending
+        if pending is None or self.machine.monotonic() < pending.deadline:
+            return
+        generation = self.managed.generation
+        self.roll_back(pending.previous, f"generation {generation} was not confirmed")
+        self.expired = True
+        self.remarks.append(
+            f"generation {generation} was not confirmed in time: back to {pending.previous}"
+        )
+
+
+@contextmanager
+def changing(
+    machine: Machine, places: Places, *, wait: bool = False, settle: bool = False
+) -> Iterator[Session]:
+    """Hold the machine; with ``settle`` also while a change waits for its confirmation.
+
+    Raises LockHeld, NoPermission outside the machine's own namespaces, and Busy while
+    a change waits to be confirmed.
+    """
+    if not machine.writable:
+        raise UsageError("`--root` is for reading only", hint="leave `--root` out to change things")
+    host = look(machine)
+    if host.namespaces:
+        kinds = " and ".join(host.namespaces)
+        message = (
+            f"this is not the machine's own {kinds} namespace, so pids or cgroups would be wrong"
+        )
+        raise NoPermission(
+            message, hint="run on the host: `nsenter --target 1 --all damonpolicy …`"
+        )
+    with exclusive(places.lock, wait=wait):
+        store = Store(places)
+        remarks = recover(machine, store)
+        session = Session(machine, store, store.managed(host.boot_id), remarks)
+        session.expire()
+        if session.managed.pending is not None and not settle:
+            left = session.managed.pending.deadline - machine.monotonic()
+            message = (
+                f"generation {session.managed.generation} waits to be confirmed"
+                f" for another {left:.0f} s"
+            )
+            raise Busy(
+                message, hint="`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
+            )
+        yield session

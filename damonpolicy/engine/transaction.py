@@ -1,0 +1,321 @@
+"""All or nothing: journal, operations, verification, commit point; or back to before."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
+from damonpolicy.engine.journal import Before, Header, Journal
+from damonpolicy.engine.store import Generation, Store
+from damonpolicy.engine.undo import undo
+from damonpolicy.errors import (
+    DamonPolicyError,
+    Foreign,
+    Interrupted,
+    KernelLacks,
+    NoPermission,
+    RollbackIncomplete,
+    RolledBack,
+)
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.features import FEATURES, first_kernel, needed
+from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import configuration, pattern, slot_tree, snapshot
+from damonpolicy.plan.changes import differing
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed, Pending, SettingRecord, SlotRecord
+from damonpolicy.plan.order import KdamondPlan, Plan
+
+__all__ = ("FeatureRefused", "execute")
+
+
+class FeatureRefused(KernelLacks):
+    """The kernel turned out to lack a feature that could only be tried; all is as it was."""
+
+    def __init__(self, feature: str, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.feature = feature
+
+
+class _Unverified(Exception):
+    """The kernel took everything and is not as it should be."""
+
+
+class _Signalled(BaseException):
+    """Raised by a signal's handler; not an Exception, so that nothing swallows it."""
+
+
+def execute(
+    machine: Machine,
+    current: Current,
+    plan: Plan,
+    managed: Managed,
+    store: Store,
+    *,
+    reason: str,
+    capabilities: Capabilities | None = None,
+    confirm_within: float | None = None,
+    guard: Callable[[int, float], None] | None = None,
+) -> Managed:
+    """Do what a plan says, and return what is managed then.
+
+    ``reason`` is kept with the generation; ``confirm_within`` is in seconds. ``guard`` is
+    called with the generation and the deadline before the first write.
+
+    Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
+    it is not, Interrupted where a signal came before the first write.
+    """
+    number = max([*store.numbers(), managed.generation]) + 1
+    pending = None
+    if confirm_within is not None:
+        pending = Pending(machine.monotonic() + confirm_within, managed.generation)
+    generation = Generation(number, time.time(), reason, plan.release, plan.policies)
+    header = _header(current, plan, number, pending)
+    store.write_generation(generation)
+    try:
+        if guard is not None and pending is not None:
+            guard(number, pending.deadline)
+        done = _Transaction(machine, current, plan, managed, store, header, pending)
+        with _signals() as signals:
+            after = done.run(capabilities, signals)
+    except BaseException:
+        store.drop_generation(number)
+        raise
+    return after
+
+
+def finish(store: Store, managed: Managed) -> None:
+    """Do what is left after the commit point."""
+    if managed.pending is None:
+        store.confirm(managed.generation)
+
+
+def _header(current: Current, plan: Plan, number: int, pending: Pending | None) -> Header:
+    settings = {
+        operation.path: operation.before
+        for operation in plan.operations
+        if operation.kind == "setting"
+    }
+    after = {each.slot: each.after for each in plan.kdamonds if each.slot >= 0}
+    before = Before(current.tree, current.starts, settings)
+    transaction = uuid.uuid4().hex
+    return Header(transaction, plan.boot_id, number, before, plan.operations, after, pending)
+
+
+class _Signals:
+    """Signals become exceptions while writing, and wait while undoing."""
+
+    def __init__(self) -> None:
+        self.armed = True
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.armed:
+            raise _Signalled(signal.Signals(number).name)
+
+
+@contextmanager
+def _signals() -> Iterator[_Signals]:
+    signals = _Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, signals.handle) for number in numbers}
+    try:
+        yield signals
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Transaction:
+    def __init__(
+        self,
+        machine: Machine,
+        current: Current,
+        plan: Plan,
+        managed: Managed,
+        store: Store,
+        header: Header,
+        pending: Pending | None,
+    ) -> None:
+        self.machine = machine
+        self.current = current
+        self.plan = plan
+        self.managed = managed
+        self.store = store
+        self.header = header
+        self.pending = pending
+        self.journal: Journal | None = None
+        self.intents: set[int] = set()
+        self.writing = False
+
+    def run(self, capabilities: Capabilities | None, signals: _Signals) -> Managed:
+        """Do it; whatever goes wrong, also a defect of ours, ends in an undo."""
+        settled = False
+        try:
+            if self.plan.operations:
+                self.journal = Journal(self.store.places.journal, self.header)
+                for index, operation in enumerate(self.plan.operations):
+                    self._perform(self.journal, index, operation)
+            after = self._verified()
+            signals.armed = False
+            self.store.save(after)
+            settled = True
+        except (OperationFailed, _Unverified, _Signalled, DamonPolicyError, OSError) as error:
+            signals.armed = False
+            settled = True
+            raise self._failed(error, capabilities) from error
+        finally:
+            signals.armed = False
+            if not settled:
+                self._undo("a defect of damonpolicy")
+        finish(self.store, after)
+        if self.journal is not None:
+            self.journal.remove()
+        return after
+
+    def _perform(self, journal: Journal, index: int, operation: Operation) -> None:
+        if operation.kind != "write":
+            journal.intend(index)
+            self.intents.add(index)
+        self.writing = True
+        seconds = deadline(self.current.tree, operation.slot)
+        perform(self.machine, operation, max(seconds, self._patience(operation.slot)))
+        if operation.kind == "command" and operation.after in ("on", "commit"):
+            self._alive(operation)
+
+    def _patience(self, slot: int) -> float:
+        after = {f"{slot}/{p}": v for p, v in self.header.after.get(slot, {}).items()}
+        return deadline(after, slot)
+
+    def _alive(self, operation: Operation) -> None:
+        slot = operation.slot
+        pid, reason = alive(self.machine, slot, self._patience(slot))
+        if pid < 0:
+            raise OperationFailed(
+                operation, f"the kernel took it, but the kdamond is dead: {reason}"
+            )
+        if operation.after == "commit" and pid != self.current.pid(slot):
+            raise OperationFailed(operation, "another kdamond runs in this slot now")
+
+    def _verified(self) -> Managed:
+        """Read everything back; the result is what the state file will say."""
+        tree = snapshot(self.machine) if self.plan.operations else self.current.tree
+        slots: dict[int, SlotRecord] = {}
+        for each in self.plan.kdamonds:
+            if each.slot < 0 or f"{each.slot}/state" not in tree:
+                continue
+            now = slot_tree(tree, each.slot)
+            if each.action != "keep":
+                self._compare(each, now)
+            if each.runs:
+                pid = int(now["pid"])
+                slots[each.slot] = SlotRecord(
+                    each.name,
+                    configuration(now) if each.action != "keep" else each.after,
+                    pid,
+                    starts(self.machine, pid),
+                    each.members,
+                    each.names,
+                )
+        settings = {
+            each.path: SettingRecord(each.original, each.after, each.users)
+            for each in self.plan.settings
+            if each.users
+        }
+        return replace(
+            self.managed,
+            boot_id=self.plan.boot_id,
+            transaction=self.header.transaction,
+            generation=self.header.generation,
+            policies=self.plan.policies,
+            slots=slots,
+            settings=settings,
+            slots_before=self.plan.slots_before,
+            pending=self.pending,
+        )
+
+    def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
+        wrong = differing(now, each.after)
+        if wrong:
+            path = wrong[0]
+            message = (
+                f"`{each.slot}/{path}` reads `{now.get(path)}` and not `{each.after[path]}`"
+                + (f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else "")
+            )
+            raise _Unverified(message)
+        on = now["state"] == "on"
+        if on != each.runs:
+            state = "on" if on else "off"
+            raise _Unverified(f"the kdamond `{each.name}` is {state} after all")
+
+    def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
+        """Undo, and say what happened."""
+        signalled = isinstance(error, _Signalled)
+        what = f"interrupted by {error}" if signalled else str(error)
+        if not self.writing:
+            if self.journal is not None:
+                self.journal.remove()
+            if signalled:
+                return Interrupted(f"{what} before anything was changed")
+            if isinstance(error, DamonPolicyError):
+                return error
+            return DamonPolicyError(f"nothing was changed: {what}")
+        cost = self._undo(what)
+        refused = self._refused(error, capabilities)
+        if refused is not None:
+            return refused
+        if isinstance(error, OperationFailed):
+            if error.errno == errno.EBUSY and error.operation.after == "on":
+                message = f"{what}; everything is as it was"
+                return Foreign(message, hint="`damonpolicy doctor` tells what else uses DAMON")
+            if error.errno in (errno.EACCES, errno.EPERM):
+                return NoPermission(f"{what}; everything is as it was", hint="run as root")
+        return RolledBack(f"{what}; everything is as it was{cost}")
+
+    def _undo(self, what: str) -> str:
+        """Undo; returns what it cost, for the user.
+
+        Raises RollbackIncomplete where something could not be put back; the journal stays then.
+        """
+        if self.journal is None:
+            return ""
+        undone = undo(self.machine, self.header, self.intents)
+        if undone.problems:
+            self.journal.close()
+            problems = "; ".join(undone.problems[:4])
+            raise RollbackIncomplete(
+                f"{what}, and not everything could be put back: {problems}",
+                hint="look with `damonpolicy status`, then run `damonpolicy recover`",
+            )
+        self.journal.remove()
+        return f" ({'; '.join(undone.remarks)})" if undone.remarks else ""
+
+    def _refused(
+        self, error: BaseException, capabilities: Capabilities | None
+    ) -> FeatureRefused | None:
+        """Tell whether the kernel refused something that could only be found out by trying."""
+        if capabilities is None or not isinstance(error, OperationFailed):
+            return None
+        if error.errno not in (errno.ENOENT, errno.EINVAL):
+            return None
+        operation = error.operation
+        where = pattern(operation.relative)
+        for feature in needed(where, operation.after):
+            if capabilities.known(feature.name) == "unknown":
+                what = next(each.what for each in FEATURES if each.name == feature.name)
+                message = f"this kernel lacks {what}; everything is as it was"
+                return FeatureRefused(feature.name, message, hint=first_kernel(feature.name))
+        return None

@@ -1,0 +1,241 @@
+"""Back to before: compare the kernel with how it was, and restore what differs.
+
+Not a reversed list of operations: after a crash nobody knows how far it came, and counts
+wipe more than they say. What holds neither an old nor a new value belongs to someone
+else, is left alone, and makes the undo incomplete.
+"""
+
+from __future__ import annotations
+
+from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
+from damonpolicy.engine.journal import Header
+from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.operation import Operation, Phase, kdamond_path
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or
+from damonpolicy.kernel.tree import (
+    configuration,
+    default,
+    is_volatile,
+    slot_numbers,
+    slot_tree,
+    snapshot,
+)
+from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.online import without_dead
+
+__all__ = ("Undone", "undo")
+
+_EMPTY = {"contexts/nr_contexts": "0"}
+_SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
+
+
+class Undone:
+    """What an undo could not do, and what it cost."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.remarks: list[str] = []
+
+
+def undo(machine: Machine, header: Header, intents: set[int]) -> Undone:
+    """Restore the tree, the running states and the settings of before a transaction.
+
+    ``intents`` are the operations (counts, commands, settings) that may have been done.
+    """
+    return _Undo(machine, header, intents).run()
+
+
+class _Undo:
+    def __init__(self, machine: Machine, header: Header, intents: set[int]) -> None:
+        self.machine = machine
+        self.header = header
+        self.before = header.before
+        self.intended = [
+            operation for index, operation in enumerate(header.operations) if index in intents
+        ]
+        self.result = Undone()
+        self.recounted = any(each.slot < 0 and each.kind == "count" for each in self.intended)
+        touched = {each.slot for each in header.operations if each.slot >= 0}
+        self.slots = sorted(touched)
+
+    def run(self) -> Undone:
+        self._settings("restore")
+        self._stop_started()
+        self._read_tuned()
+        self._trees()
+        self._commit()
+        self._start_stopped()
+        self._settings("settings")
+        self._compare()
+        return self.result
+
+    def _do(self, operation: Operation) -> bool:
+        try:
+            perform(self.machine, operation, deadline(self.before.tree, operation.slot))
+        except OperationFailed as error:
+            self.result.problems.append(str(error))
+            return False
+        return True
+
+    def _command(self, slot: int, before: str, word: str) -> bool:
+        path = kdamond_path(slot, "state")
+        return self._do(Operation("command", "commit", path, before, word, slot))
+
+    def _intended(self, slot: int, *words: str) -> bool:
+        return any(
+            each.kind == "command" and each.slot == slot and each.after in words
+            for each in self.intended
+        )
+
+    def _was_on(self, slot: int) -> bool:
+        return self.before.tree.get(f"{slot}/state") == "on"
+
+    def _is_on(self, slot: int) -> bool:
+        return read_or(self.machine, kdamond_path(slot, "state")) == "on"
+
+    def _same_thread(self, slot: int) -> bool:
+        pid = read_or(self.machine, kdamond_path(slot, "pid"), "-1")
+        known = (self.before.tree.get(f"{slot}/pid"), self.before.starts.get(slot, 0))
+        return pid.isdecimal() and (pid, starts(self.machine, int(pid))) == known
+
+    def _settings(self, phase: Phase) -> None:
+        """Put settings back in reverse order; those put back late by the plan come first."""
+        for operation in reversed(self.intended):
+            if operation.kind != "setting" or operation.phase != phase:
+                continue
+            now = normalise(read_or(self.machine, operation.path))
+            if now == normalise(operation.before):
+                continue
+            if now != normalise(operation.after):
+                self.result.problems.append(
+                    f"`{operation.path}` is neither what it was nor what was written:"
+                    " it is left alone"
+                )
+                continue
+            self._do(operation.inverse)
+
+    def _stop_started(self) -> None:
+        for slot in self.slots:
+            if not self._is_on(slot) or (self._was_on(slot) and self._same_thread(slot)):
+                continue
+            if self._intended(slot, "on"):
+                self._command(slot, "on", "off")
+            else:
+                self.result.problems.append(f"slot {slot} was started by someone else")
+
+    def _read_tuned(self) -> None:
+        """Let the files show tuned intervals, so that the commit does not reset them."""
+        for slot in self.slots:
+            if self._must_commit(slot) and is_volatile(_SAMPLE, self._old(slot)):
+                self._command(slot, "on", "update_tuned_intervals")
+
+    def _old(self, slot: int) -> dict[str, str]:
+        return slot_tree(self.before.tree, slot)
+
+    def _trees(self) -> None:
+        count = self.before.tree.get("nr_kdamonds", "0")
+        now = snapshot(self.machine)
+        slots = self.slots
+        if self.recounted and now.get("nr_kdamonds") != count:
+            write = Operation(
+                "count", "stage", f"{KDAMONDS}/nr_kdamonds", now.get("nr_kdamonds", "0"), count
+            )
+            if not self._do(write):
+                return
+            now = snapshot(self.machine)
+            slots = slot_numbers(self.before.tree)
+        for slot in slots:
+            if slot in slot_numbers(now):
+                self._tree(slot, slot_tree(now, slot))
+
+    def _tree(self, slot: int, now: dict[str, str]) -> None:
+        old = configuration(self._old(slot)) or _EMPTY
+        desired = dict(old)
+        for path in self._strangers(slot, now):
+            self.result.problems.append(
+                f"`{slot}/{path}` was changed by someone else: it is left alone"
+            )
+            if path in desired:
+                desired[path] = now[path]
+        operations, _ = changes(slot, now, desired)
+        for operation in operations:
+            self._do(operation)
+
+    def _strangers(self, slot: int, now: dict[str, str]) -> list[str]:
+        """Return the files that hold neither an old, a new, nor a fresh value."""
+        old, new = self._old(slot), self.header.after.get(slot, {})
+        written: dict[str, set[str]] = {}
+        prefix = f"{slot}/"
+        for operation in self.header.operations:
+            if operation.slot == slot:
+                path = operation.relative.removeprefix(prefix)
+                written.setdefault(path, set()).update((operation.before, operation.after))
+        return [
+            path
+            for path, value in configuration(now).items()
+            if value not in (old.get(path), new.get(path), default(path))
+            and value not in written.get(path, ())
+            and not is_volatile(path, old)
+        ]
+
+    def _must_commit(self, slot: int) -> bool:
+        return (
+            self._was_on(slot)
+            and self._is_on(slot)
+            and self._same_thread(slot)
+            and self._intended(slot, "commit")
+        )
+
+    def _commit(self) -> None:
+        """Hand the old configuration to the kernel; vanished processes cannot be put back."""
+        for slot in self.slots:
+            if not self._must_commit(slot):
+                continue
+            old = configuration(self._old(slot))
+            living = without_dead(old, lambda pid: bool(starts(self.machine, pid)))
+            if living != old:
+                self.result.remarks.append(f"slot {slot}: processes that ended are not put back")
+                self._stage(slot, living)
+            self._command(slot, "on", "commit")
+            if living != old:
+                self._stage(slot, old)
+
+    def _stage(self, slot: int, tree: dict[str, str]) -> None:
+        operations, _ = changes(slot, slot_tree(snapshot(self.machine), slot), tree)
+        for operation in operations:
+            self._do(operation)
+
+    def _start_stopped(self) -> None:
+        for slot in self.slots:
+            if self._was_on(slot) and not self._is_on(slot):
+                if self._command(slot, "off", "on"):
+                    self.result.remarks.append(
+                        f"the kdamond of slot {slot} was started anew: its results are lost"
+                    )
+
+    def _compare(self) -> None:
+        """Nothing is taken on trust: the undo is good when all is as it was."""
+        now = snapshot(self.machine)
+        if now.get("nr_kdamonds") != self.before.tree.get("nr_kdamonds"):
+            self.result.problems.append("the number of slots is not what it was")
+        for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
+            old = configuration(self._old(slot))
+            if not old:
+                continue
+            wrong = differing(slot_tree(now, slot), old)
+            if wrong:
+                first = f"`{slot}/{wrong[0]}`"
+                more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+                self.result.problems.append(f"{first}{more} not as before")
+            if self._was_on(slot):
+                pid, reason = alive(self.machine, slot, deadline(self.before.tree, slot))
+                if pid < 0:
+                    self.result.problems.append(f"the kdamond of slot {slot} is not on: {reason}")
+            elif now.get(f"{slot}/state") == "on":
+                self.result.problems.append(f"the kdamond of slot {slot} is still on")
+        for operation in self.intended:
+            if operation.kind == "setting":
+                content = read_or(self.machine, operation.path)
+                if normalise(content) != normalise(operation.before):
+                    self.result.problems.append(f"`{operation.path}` holds `{content}`")

@@ -1,0 +1,14 @@
+"""``dests/``: the nodes that a migration goes to."""
+
+from __future__ import annotations
+
+from damonpolicy.model.scalars import Count, Model, Node
+
+__all__ = ("Destination",)
+
+
+class Destination(Model):
+    """A node, and its share among all destinations."""
+
+    node: Node
+    weight: Count = 1

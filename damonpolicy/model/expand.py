@@ -1,0 +1,162 @@
+"""From the nodes of a file to plain data: variables, ``for_each``, templates.
+
+Everything here works on nodes, before types: a template can change a scalar's text, and
+``for_each`` repeats a list item, but nothing else can change the structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.source import nodes
+from damonpolicy.source.nodes import Node, Scalar, Sequence
+from damonpolicy.source.template import TemplateError, render
+
+__all__ = ("Expanded", "expand", "variables")
+
+_MOST_COPIES = 256
+_REPEATED = ("kdamonds", "schemes")
+
+
+@dataclass
+class Expanded:
+    """A document without templates, and whether anything in it was lost to an error."""
+
+    top: nodes.Mapping
+    found: list[Diagnostic] = field(default_factory=list)
+    lost: bool = False
+
+
+def variables(
+    top: nodes.Mapping, overrides: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Diagnostic]]:
+    """Return a policy's variables: its own in order, each able to use those before it.
+
+    ``overrides`` come from files and options and win.
+    """
+    found: list[Diagnostic] = []
+    values: dict[str, Any] = {}
+    node = top.get("vars")
+    if not isinstance(node, nodes.Mapping):
+        return values, found
+    for key, value in node.items:
+        if key.text in overrides:
+            values[key.text] = overrides[key.text]
+        elif isinstance(value, Scalar):
+            try:
+                values[key.text] = render(value, values).text
+            except TemplateError as error:
+                found.append(
+                    Diagnostic.error(error.code, value.span, error.message, hint=error.hint)
+                )
+                values[key.text] = ""
+    return values, found
+
+
+def expand(top: nodes.Mapping, values: Mapping[str, Any], online: tuple[int, ...]) -> Expanded:
+    """Repeat and render; ``online`` are the nodes that ``for_each: {node: all}`` means."""
+    result = Expanded(top)
+    kept = [
+        (key, made)
+        for key, value in top.items
+        if key.text != "vars" and (made := _node(value, values, online, result, key.text))
+    ]
+    result.top = nodes.Mapping(tuple(kept), top.span)
+    return result
+
+
+def _node(
+    node: Node,
+    values: Mapping[str, Any],
+    online: tuple[int, ...],
+    result: Expanded,
+    key: str,
+) -> Node | None:
+    """Render one node; None where its value was lost to an error."""
+    match node:
+        case Scalar():
+            try:
+                return render(node, values)
+            except TemplateError as error:
+                result.found.append(
+                    Diagnostic.error(error.code, node.span, error.message, hint=error.hint)
+                )
+                result.lost = True
+                return None
+        case Sequence():
+            items: list[Node] = []
+            for item in node.items:
+                for copy, scope in _copies(item, values, online, result, key):
+                    made = _node(copy, scope, online, result, "")
+                    if made is not None:
+                        items.append(made)
+            return Sequence(tuple(items), node.span)
+        case nodes.Mapping():
+            pairs = [
+                (name, made)
+                for name, value in node.items
+                if (made := _node(value, values, online, result, name.text)) is not None
+            ]
+            return nodes.Mapping(tuple(pairs), node.span)
+
+
+def _copies(
+    item: Node,
+    values: Mapping[str, Any],
+    online: tuple[int, ...],
+    result: Expanded,
+    key: str,
+) -> Iterator[tuple[Node, Mapping[str, Any]]]:
+    """Yield a list item once for each value of its ``for_each``, or once."""
+    each = item.get("for_each") if isinstance(item, nodes.Mapping) else None
+    if each is None or key not in _REPEATED or not isinstance(item, nodes.Mapping):
+        yield item, values
+        return
+    body = item.without("for_each")
+    choices = _choices(each, values, online, result)
+    if choices is None:
+        result.lost = True
+        return
+    name, options = choices
+    for option in options:
+        yield body, {**values, name: option}
+
+
+def _choices(
+    each: Node, values: Mapping[str, Any], online: tuple[int, ...], result: Expanded
+) -> tuple[str, list[Any]] | None:
+    def refuse(node: Node | Scalar, message: str, hint: str = "") -> None:
+        result.found.append(Diagnostic.error("DP0030", node.span, message, hint=hint))
+
+    example = "write `for_each: {node: all}` or `for_each: {name: [a, b]}`"
+    if not isinstance(each, nodes.Mapping) or len(each.items) != 1:
+        refuse(each, "`for_each` takes one name and its values", example)
+        return None
+    name, listed = each.items[0]
+    if not name.text.isidentifier():
+        refuse(name, f"`{name.text}` cannot be the name of a variable", example)
+        return None
+    if name.text in values:
+        refuse(name, f"`{name.text}` is already the name of a variable", "choose another name")
+        return None
+    if isinstance(listed, Scalar):
+        if listed.text == "all" and name.text == "node":
+            return name.text, [str(node) for node in online]
+        hint = did_you_mean(listed.text, ["all"]) if name.text == "node" else example
+        refuse(listed, "`for_each` needs a list of values", hint)
+        return None
+    if isinstance(listed, nodes.Mapping) or not listed.items:
+        refuse(listed, "`for_each` needs a list with at least one value", example)
+        return None
+    if len(listed.items) > _MOST_COPIES:
+        refuse(listed, f"`for_each` repeats more than {_MOST_COPIES} times")
+        return None
+    options = []
+    for option in listed.items:
+        made = _node(option, values, online, result, "")
+        if made is not None:
+            options.append(nodes.plain(made)[0])
+    return name.text, options

@@ -1,0 +1,97 @@
+"""``filters/``, ``core_filters/`` and ``ops_filters/``, of schemes and of probes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from damonpolicy.model.scalars import Bytes, Count, Flag, Model, shape
+from damonpolicy.model.targets import AddressRange, Cgroup
+
+__all__ = ("CORE", "Filter", "Match", "Memcg", "What")
+
+CORE = ("addr", "target")
+"""Filters that DAMON's core decides before it looks at single pages."""
+
+Page: TypeAlias = Literal["anon", "active", "young", "unmapped", "pgidle_unset"]
+
+
+class Memcg(Model):
+    """A cgroup with all below it; ``subtree: false`` means that one cgroup only."""
+
+    path: Cgroup
+    subtree: Flag = True
+
+
+class SizeRange(Model):
+    """Sizes in bytes, both bounds included."""
+
+    min: Bytes
+    max: Bytes
+
+
+class Match(Model):
+    """What a filter looks at, where it takes more than a word."""
+
+    not_: What | None = Field(None, alias="not")
+    memcg: (
+        Annotated[
+            Annotated[Cgroup, Tag("scalar")] | Annotated[Memcg, Tag("mapping")],
+            Discriminator(shape),
+        ]
+        | None
+    ) = None
+    addr: AddressRange | None = None
+    target: Count | None = None
+    hugepage_size: SizeRange | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """The keys that were given, ``not`` aside."""
+        keys = ("memcg", "addr", "target", "hugepage_size")
+        return [key for key in keys if getattr(self, key) is not None]
+
+
+What: TypeAlias = Annotated[
+    Annotated[Page, Tag("scalar")] | Annotated[Match, Tag("mapping")], Discriminator(shape)
+]
+
+
+class Filter(Model):
+    """One filter: ``allow`` or ``reject``, and what; the first that matches decides."""
+
+    allow: What | None = None
+    reject: What | None = None
+
+    @property
+    def verb(self) -> str:
+        """``allow`` or ``reject``."""
+        return "allow" if self.allow is not None else "reject"
+
+    @property
+    def what(self) -> Page | Match | None:
+        """What was given, with its ``not`` still around it."""
+        return self.allow if self.allow is not None else self.reject
+
+    @property
+    def negated(self) -> bool:
+        """Whether the filter matches what is *not* so."""
+        return isinstance(self.what, Match) and self.what.not_ is not None
+
+    @property
+    def inner(self) -> Page | Match | None:
+        """What is looked at, without ``not``."""
+        what = self.what
+        return what.not_ if isinstance(what, Match) and what.not_ is not None else what
+
+    @property
+    def type(self) -> str:
+        """The kernel's word for the filter; empty where the policy is wrong."""
+        inner = self.inner
+        if isinstance(inner, Match):
+            return inner.given[0] if inner.given else ""
+        return inner or ""
+
+
+Match.model_rebuild()

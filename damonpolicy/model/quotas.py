@@ -1,0 +1,133 @@
+"""``quotas/``: how much a scheme may do, and the goals that tune it."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from damonpolicy import units
+from damonpolicy.model.scalars import (
+    Bytes,
+    Duration,
+    Flag,
+    Model,
+    Node,
+    Text,
+    Weight,
+    scalar,
+    shape,
+)
+from damonpolicy.model.targets import Cgroup
+from damonpolicy.units import UnitError
+
+__all__ = ("METRICS", "Goal", "Quota", "Source", "Tuner", "Weights", "read_target")
+
+Metric: TypeAlias = Literal[
+    "user_input",
+    "some_mem_psi_us",
+    "node_mem_used_bp",
+    "node_mem_free_bp",
+    "node_memcg_used_bp",
+    "node_memcg_free_bp",
+    "active_mem_bp",
+    "inactive_mem_bp",
+    "node_eligible_mem_bp",
+]
+TunerName: TypeAlias = Literal["consist", "temporal"]
+METRICS = {
+    "user_input": frozenset({"from"}),
+    "some_mem_psi_us": frozenset[str](),
+    "node_mem_used_bp": frozenset({"node"}),
+    "node_mem_free_bp": frozenset({"node"}),
+    "node_memcg_used_bp": frozenset({"node", "cgroup"}),
+    "node_memcg_free_bp": frozenset({"node", "cgroup"}),
+    "active_mem_bp": frozenset[str](),
+    "inactive_mem_bp": frozenset[str](),
+    "node_eligible_mem_bp": frozenset({"node"}),
+}
+"""The keys that each metric needs besides its target."""
+
+
+class Weights(Model):
+    """What counts when a quota has to choose among regions."""
+
+    size: Weight = 0
+    access_rate: Weight = 0
+    age: Weight = 0
+
+
+class Source(Model):
+    """Where the current value of a user_input goal comes from."""
+
+    file: Text
+
+
+class Goal(Model):
+    """A value that the quota is tuned toward; the unit of ``target`` is the metric's."""
+
+    metric: Metric
+    target: Text
+    node: Node | None = None
+    cgroup: Cgroup | None = None
+    from_: Source | None = Field(None, alias="from")
+    optional: Flag = False
+
+
+def read_target(goal: Goal) -> int:
+    """Return a goal's target as the kernel takes it: microseconds, basis points or a number.
+
+    Raises UnitError where the text does not fit the metric.
+    """
+    if goal.metric == "user_input":
+        return units.read_integer(goal.target, what="a number")
+    if goal.metric.endswith("_us"):
+        return units.read_duration(goal.target)
+    share = units.read_percent(goal.target)
+    points = share * 10_000
+    if points.denominator != 1:
+        raise UnitError("DP0112", f"`{goal.target}` is finer than a basis point (0.01%)")
+    return int(points)
+
+
+def _ratio(text: str) -> Fraction:
+    found = re.fullmatch(r"(\d{1,9})/([1-9]\d{0,8})", text)
+    if not found:
+        raise UnitError("DP0125", f"`{text[:40]}` is not a ratio", "write for example `1/10`")
+    return Fraction(int(found[1]), int(found[2]))
+
+
+_read_ratio, _ratio_schema = scalar(_ratio, r"\d{1,9}/[1-9]\d{0,8}", example="1/10")
+Ratio: TypeAlias = Annotated[Fraction, _read_ratio, _ratio_schema]
+
+
+class Tuner(Model):
+    """A tuner that may be left out where the kernel has no choice."""
+
+    name: TunerName
+    optional: Flag = False
+
+
+class Quota(Model):
+    """Bytes and time in each ``every``; with goals, ``size`` is the most."""
+
+    size: Bytes | None = None
+    time: Duration | None = None
+    every: Duration | None = None
+    weights: Weights | None = None
+    tuner: (
+        Annotated[
+            Annotated[TunerName, Tag("scalar")] | Annotated[Tuner, Tag("mapping")],
+            Discriminator(shape),
+        ]
+        | None
+    ) = None
+    goals: tuple[Goal, ...] = ()
+    fail_charge: Ratio | None = None
+
+    @property
+    def tuner_name(self) -> str:
+        """The kernel's word; the kernel's default where none was given."""
+        return self.tuner.name if isinstance(self.tuner, Tuner) else self.tuner or "consist"

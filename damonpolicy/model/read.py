@@ -1,0 +1,282 @@
+"""Plain data into models, with every error at its place.
+
+pydantic stops at nothing but says little of use to a user: each of its errors becomes a
+diagnostic of ours. What is wrong is then cut out and the rest is read again, so that the
+rules, which need models, also speak about everything that was right.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.policy import Policy
+from damonpolicy.model.schemes import Scheme
+from damonpolicy.model.words import FOREIGN
+from damonpolicy.source.nodes import Data, Path, Places
+from damonpolicy.units import UnitError
+
+__all__ = ("Cursor", "Read", "read_policy")
+
+_MOST_ROUNDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What could be read of a policy, and where each part of it stands."""
+
+    policy: Policy
+    places: Places
+    lost: frozenset[Path]
+    indexes: _Indexes
+
+    @property
+    def cursor(self) -> Cursor:
+        """The whole document as a place."""
+        return Cursor(self, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a document; rules go from one to the next by keys and indexes."""
+
+    read: Read
+    path: Path
+
+    def __call__(self, *keys: str | int) -> Cursor:
+        return Cursor(self.read, (*self.path, *keys))
+
+    @property
+    def value(self) -> Span:
+        """Where the value stands, or what would contain it."""
+        return self.read.places.value(self.read.indexes.origin(self.path))
+
+    @property
+    def key(self) -> Span:
+        """Where the value's key stands."""
+        return self.read.places.key(self.read.indexes.origin(self.path))
+
+    @property
+    def spot(self) -> Span:
+        """Where to point at: a scalar itself, but the key of a mapping or a list."""
+        origin = self.read.indexes.origin(self.path)
+        length = len(origin)
+        inside = any(
+            len(path) > length and path[:length] == origin for path in self.read.places.values
+        )
+        return self.key if inside else self.value
+
+    @property
+    def lost(self) -> bool:
+        """Whether something at or below this place was cut out because of an error."""
+        origin = self.read.indexes.origin(self.path)
+        return any(path[: len(origin)] == origin for path in self.read.lost)
+
+
+def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnostic]]:
+    """Read one policy; None where not even a part could be read."""
+    found: list[Diagnostic] = []
+    lost: set[Path] = set()
+    index_map = _Indexes()
+    for _ in range(_MOST_ROUNDS):
+        try:
+            policy = Policy.model_validate(data)
+        except pydantic.ValidationError as error:
+            problems = [(_resolve(each, data), each) for each in error.errors()]
+            for path, each in problems:
+                origin = index_map.origin(path)
+                if not any(origin[: len(other)] == other for other in lost):
+                    found.append(_diagnostic(origin, each, places))
+            for path, each in sorted(problems, key=lambda pair: _depth_first(pair[0])):
+                cut = path[:-1] if each["type"] == "missing" else path
+                lost.add(index_map.origin(cut))
+                if not cut:
+                    return None, found
+                _cut(data, cut, index_map)
+        else:
+            return Read(policy, places, frozenset(lost), index_map), found
+    return None, found
+
+
+class _Indexes:
+    """Remembers, for lists that items were cut from, where the rest stood at first."""
+
+    def __init__(self) -> None:
+        self.lists: dict[Path, list[int]] = {}
+
+    def origin(self, path: Path) -> Path:
+        """Return the path of the same thing in the document as it was written."""
+        result: Path = ()
+        for index, key in enumerate(path):
+            known = self.lists.get(path[:index], [])
+            if isinstance(key, int) and key < len(known):
+                result = (*result, known[key])
+            else:
+                result = (*result, key)
+        return result
+
+    def cut(self, path: Path, index: int, length: int) -> None:
+        """Forget one item of a list, and move what is known of the items after it."""
+        known = self.lists.setdefault(path, list(range(length)))
+        del known[index]
+        at = len(path)
+        shifted: dict[Path, list[int]] = {}
+        for other, numbers in self.lists.items():
+            place = other[at] if len(other) > at and other[:at] == path else None
+            if place == index:
+                continue
+            if isinstance(place, int) and place > index:
+                shifted[(*path, place - 1, *other[at + 1 :])] = numbers
+            else:
+                shifted[other] = numbers
+        self.lists = shifted
+
+
+def _depth_first(path: Path) -> tuple[int, list[tuple[int, int]]]:
+    """Sort so that cutting one thing does not move the next: later items first."""
+    return (
+        -len(path),
+        [(0, -key) if isinstance(key, int) else (1, 0) for key in path],
+    )
+
+
+def _cut(data: Data, path: Path, index_map: _Indexes) -> None:
+    node: Any = data
+    for key in path[:-1]:
+        try:
+            node = node[key]
+        except (KeyError, IndexError, TypeError):
+            return
+    last = path[-1]
+    if isinstance(node, dict):
+        node.pop(last, None)
+    elif isinstance(node, list) and isinstance(last, int) and last < len(node):
+        index_map.cut(path[:-1], last, len(node))
+        del node[last]
+
+
+def _resolve(error: Any, data: Data) -> Path:
+    """Drop the names of alternatives, which pydantic puts into its locations."""
+    node: Any = data
+    path: Path = ()
+    location = error["loc"]
+    for index, key in enumerate(location):
+        inside = (isinstance(node, dict) and key in node) or (
+            isinstance(node, list) and isinstance(key, int) and key < len(node)
+        )
+        if inside:
+            node = node[key]
+            path = (*path, key)
+        elif error["type"] == "missing" and index == len(location) - 1:
+            path = (*path, key)
+    return path
+
+
+def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
+    kind, context = error["type"], error.get("ctx") or {}
+    problem = context.get("error")
+    if isinstance(problem, UnitError):
+        return Diagnostic.error(
+            problem.code, places.value(path), problem.message, hint=problem.hint
+        )
+    name = path[-1] if path else ""
+    if kind == "missing":
+        where = places.key(path[:-1])
+        of = f" of `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else ""
+        message = f"`{name}`{of} is missing"
+        return Diagnostic.error("DP0102", where, message, hint=f"add `{name}:`")
+    if kind == "extra_forbidden":
+        known = list(_keys_at(path[:-1]))
+        ours = FOREIGN.get(str(name), "")
+        hint = f"did you mean `{ours}`?" if ours in known else did_you_mean(str(name), known)
+        return Diagnostic.error("DP0101", places.key(path), f"unknown key `{name}`", hint=hint)
+    if kind == "literal_error":
+        return _wrong_word(path, error, places)
+    expected = {
+        "model_type": "a mapping",
+        "model_attributes_type": "a mapping",
+        "dict_type": "a mapping",
+        "tuple_type": "a list",
+    }.get(kind, "something else")
+    message = (
+        f"`{name}` takes {expected}"
+        if isinstance(name, str) and name
+        else (f"{expected} is expected here")
+    )
+    example = {"a list": "begin each item with `- `, or write `[…]`"}.get(expected, "")
+    keys = list(_keys_at(path)) if expected == "a mapping" else []
+    hint = example or ("its keys are " + ", ".join(f"`{key}`" for key in keys) if keys else "")
+    return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+
+
+def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
+    expected = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+    words = expected.split(", ")
+    given = error["input"]
+    if not isinstance(given, str):
+        kind = "mapping" if isinstance(given, dict) else "list"
+        message = f"a single word is expected here, not a {kind}"
+        return Diagnostic.error("DP0103", places.value(path), message)
+    if path == ("version",):
+        message = f"`{given[:40]}` is not a version of the policy language"
+        return Diagnostic.error("DP0126", places.value(path), message, hint="write `version: 1`")
+    named = [key for key in path if isinstance(key, str)]
+    of = f" for `{named[-1]}`" if named else ""
+    message = f"`{given[:40]}` is not a word{of}"
+    meant = _ALIASES.get(given.lower(), "")
+    hint = f"did you mean `{meant}`?" if meant in words else did_you_mean(given, words)
+    return Diagnostic.error("DP0104", places.value(path), message, hint=hint)
+
+
+_ALIASES = {
+    "reclaim": "pageout",
+    "swap": "pageout",
+    "thp": "hugepage",
+    "promote": "migrate_hot",
+    "demote": "migrate_cold",
+    "merge": "stat",
+    "mergeable": "stat",
+    "physical": "paddr",
+    "virtual": "vaddr",
+    "psi": "some_mem_psi_us",
+    "writes": "write",
+    "reads": "read",
+    "anonymous": "anon",
+    "nomax": "unlimited",
+    "none": "unlimited",
+}
+
+
+def _keys_at(path: Path) -> Iterator[str]:
+    """Yield the keys that the models know at a path."""
+    models: list[Any] = [Policy]
+    for key in path:
+        following: list[Any] = []
+        for model in models:
+            if isinstance(key, int):
+                following.append(model)
+                continue
+            for name, field in model.model_fields.items():
+                if (field.alias or name) == key:
+                    following += _models_in(field.annotation)
+        models = following
+    for model in models:
+        yield from ((field.alias or name) for name, field in model.model_fields.items())
+        if model in (Kdamond, Scheme):
+            yield "for_each"
+
+
+def _models_in(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated or origin in (typing.Union, types.UnionType, tuple):
+        return [model for each in typing.get_args(annotation) for model in _models_in(each)]
+    return []

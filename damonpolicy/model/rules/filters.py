@@ -1,0 +1,148 @@
+"""Rules on filters: their shape, their order, and whether anyone looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.actions import traits
+from damonpolicy.model.filters import CORE, Filter, Match, Memcg
+from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.schemes import Scheme
+
+__all__ = ("check", "shape", "subtrees")
+
+
+def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield what is wrong with a scheme's filters."""
+    place = at("filters")
+    for index, each in enumerate(scheme.filters):
+        yield from shape(each, place(index))
+        yield from _bounds(each, kdamond, place(index))
+    yield from subtrees(scheme.filters, place)
+    yield from _order(scheme, place)
+    yield from _ignored(scheme, kdamond, at)
+    yield from _conjunction(scheme, place)
+
+
+def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield what is wrong with a single filter's form."""
+    if at.lost:
+        return
+    if (each.allow is None) == (each.reject is None):
+        message = "a filter is either `allow` or `reject`"
+        yield Diagnostic.error("DP0226", at.value, message, hint="write `{reject: {not: anon}}`")
+        return
+    place = at(each.verb)
+    what = each.what
+    if not isinstance(what, Match):
+        return
+    if what.not_ is not None and what.given:
+        message = f"`not` and `{what.given[0]}` stand beside each other"
+        hint = f"write `not: {{{what.given[0]}: …}}`"
+        yield Diagnostic.error("DP0226", place.value, message, hint=hint)
+        return
+    inner = each.inner
+    if isinstance(inner, Match):
+        if inner.not_ is not None:
+            message = "`not` of `not` is nothing"
+            yield Diagnostic.error("DP0227", place("not", "not").key, message)
+        elif len(inner.given) != 1:
+            message = "a filter looks at exactly one thing"
+            hint = "write several filters, the first that matches decides"
+            yield Diagnostic.error("DP0226", place.value, message, hint=hint)
+
+
+def _inside(each: Filter, at: Cursor) -> Cursor:
+    return at(each.verb, "not") if each.negated else at(each.verb)
+
+
+def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    inner, place = each.inner, _inside(each, at)
+    if not isinstance(inner, Match):
+        return
+    if inner.addr is not None and inner.addr.end <= inner.addr.start:
+        message = "the address range ends before it starts"
+        yield Diagnostic.error("DP0204", place("addr", "end").value, message)
+    if inner.hugepage_size is not None and inner.hugepage_size.min > inner.hugepage_size.max:
+        message = "`min` is above `max`"
+        yield Diagnostic.error("DP0201", place("hugepage_size", "min").value, message)
+    if inner.target is not None and not place.lost:
+        count = 1 if kdamond.ops == "paddr" else len(kdamond.targets)
+        # several processes may match one selector, so only the first is sure to be there
+        if kdamond.ops == "paddr" and inner.target >= count:
+            message = f"there is no target {inner.target}: `paddr` has one, number 0"
+            yield Diagnostic.error("DP0235", place("target").value, message)
+
+
+def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
+    """Refuse `not` on a cgroup and all below it, where no list of kernel filters says so.
+
+    The kernel's filter knows one cgroup. "Not in any of these" can be said by its opposite
+    at the end of a list, because then the default verdict takes its part; not before.
+    """
+    for index, each in enumerate(filters[:-1]):
+        inner = each.inner
+        memcg = inner.memcg if isinstance(inner, Match) else None
+        whole = memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
+        if each.negated and whole:
+            yield Diagnostic.error(
+                "DP0251",
+                at(index).value,
+                "`not` on a cgroup and all below it works as the last filter only",
+                hint="put it last, or name one cgroup with `subtree: false`",
+            )
+
+
+def _order(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+    """Core filters run before page-level ones, whatever the list says.
+
+    mm/damon/core.c: damos_core_filter_out() decides before the operation set sees a page.
+    The order cannot matter where all filters up to the core filter only reject.
+    """
+    pages = [index for index, each in enumerate(scheme.filters) if each.type not in (*CORE, "")]
+    for index, each in enumerate(scheme.filters):
+        if each.type not in CORE or not pages or pages[0] > index:
+            continue
+        before = scheme.filters[: index + 1]
+        if all(other.verb == "reject" for other in before):
+            continue
+        yield Diagnostic.error(
+            "DP0214",
+            at(index).value,
+            f"`{each.type}` is decided before `{scheme.filters[pages[0]].type}`,"
+            " whatever the order here",
+            hint="put `addr` and `target` filters first",
+            related=[(at(pages[0]).value, "this one looks at single pages, later")],
+        )
+        return
+
+
+def _ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    known = traits(kdamond.ops, scheme.action)
+    if known.filters or not known.works:
+        return
+    for index, each in enumerate(scheme.filters):
+        if each.type and each.type not in CORE:
+            yield Diagnostic.error(
+                "DP0213",
+                at("filters", index).value,
+                f"`{scheme.action}` on `{kdamond.ops}` ignores filters on `{each.type}`",
+                hint="use `ops: paddr`, or only `addr` and `target` filters",
+            )
+
+
+def _conjunction(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+    """Warn of an allow before a reject: the first that matches decides, it is no `and`."""
+    for index, each in enumerate(scheme.filters[:-1]):
+        later = scheme.filters[index + 1]
+        plain = each.type not in CORE and later.type not in CORE
+        if each.verb == "allow" and later.verb == "reject" and plain and later.negated:
+            yield Diagnostic.warning(
+                "DP0248",
+                at(index).value,
+                f"what this allows is taken at once; the next filter, on `{later.type}`,"
+                " is not asked about it",
+                hint="to demand both, reject what is not so first, and allow last",
+            )

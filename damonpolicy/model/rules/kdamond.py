@@ -1,0 +1,273 @@
+"""Rules on kdamonds: targets, intervals, regions, accesses, probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.probes import MOST_PROBES
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.filters import shape, subtrees
+from damonpolicy.model.targets import AddressRange, Target
+from damonpolicy.units import U32_MAX, format_duration
+
+__all__ = ("check",)
+
+_FEWEST_REGIONS = 3
+_MOST_SAMPLES = 255
+
+
+def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield what is wrong with a kdamond, its schemes aside."""
+    yield from _intervals(kdamond, at("intervals"))
+    yield from _region_count(kdamond, at("region_count"))
+    yield from _targets(kdamond, at)
+    yield from _accesses(kdamond, at("accesses"))
+    yield from _probes(kdamond, at("probes"))
+    yield from _others(kdamond, at)
+
+
+def _intervals(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    intervals = kdamond.intervals
+    for name in ("sample", "aggregation", "update"):
+        if getattr(intervals, name) == 0:
+            message = f"`{name}` is 0, and the kernel would never rest"
+            yield Diagnostic.error("DP0222", at(name).value, message, hint="write at least `1us`")
+    if intervals.sampling > intervals.aggregating and not at.lost:
+        yield Diagnostic.error(
+            "DP0203",
+            at("sample" if intervals.sample is not None else "aggregation").value,
+            f"`sample` ({format_duration(intervals.sampling)}) is above"
+            f" `aggregation` ({format_duration(intervals.aggregating)})",
+            hint="an aggregation sums up samples, 20 of them by default",
+        )
+    tune, inside = intervals.auto_tune, at("auto_tune")
+    if tune is None:
+        return
+    if tune.min_sample > tune.max_sample:
+        message = "`min_sample` is above `max_sample`"
+        yield Diagnostic.error("DP0201", inside("min_sample").value, message)
+    elif not tune.min_sample <= intervals.sampling <= tune.max_sample:
+        yield Diagnostic.error(
+            "DP0210",
+            at("sample").value,
+            f"tuning starts at {format_duration(intervals.sampling)}, outside"
+            f" {format_duration(tune.min_sample)} to {format_duration(tune.max_sample)}",
+            hint="choose a `sample` within `min_sample` and `max_sample`",
+        )
+    for name in ("observe", "aggregations", "min_sample"):
+        if getattr(tune, name) == 0:
+            message = f"`{name}` is 0, which switches tuning off or breaks it"
+            yield Diagnostic.error("DP0219", inside(name).value, message)
+    if (tune.observe * 10_000).denominator != 1:
+        message = "`observe` is finer than a basis point (0.01%)"
+        yield Diagnostic.error("DP0250", inside("observe").value, message)
+
+
+def _region_count(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    count = kdamond.region_count
+    if count.min < _FEWEST_REGIONS:
+        message = f"`min` is below {_FEWEST_REGIONS}, and the kernel would not start"
+        yield Diagnostic.error("DP0202", at("min").value, message, hint="write at least `min: 3`")
+    if count.min > count.max:
+        message = f"`min` ({count.min}) is above `max` ({count.max})"
+        place = at("min") if "min" in count.model_fields_set else at("max")
+        yield Diagnostic.error("DP0201", place.value, message)
+
+
+def _targets(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    place = at("targets")
+    if not kdamond.targets and not place.lost:
+        example = "{system_ram: true}" if kdamond.ops == "paddr" else "{process: {name: NAME}}"
+        yield Diagnostic.error(
+            "DP0207",
+            place.key,
+            f"the kdamond `{kdamond.name}` has no target, so it would monitor nothing",
+            hint=f"write `targets: [{example}]`",
+        )
+    for index, target in enumerate(kdamond.targets):
+        if not place(index).lost:
+            yield from _target(kdamond, target, place(index))
+    if kdamond.ops == "paddr":
+        yield from _united(kdamond, place)
+
+
+def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
+    kinds = [
+        name
+        for name in ("system_ram", "numa_node", "regions", "process")
+        if getattr(target, name) is not None
+    ]
+    physical = [name for name in kinds if name in ("system_ram", "numa_node")]
+    if kdamond.ops == "paddr":
+        if "process" in kinds:
+            yield Diagnostic.error(
+                "DP0208",
+                at("process").key,
+                "`paddr` monitors physical memory and cannot follow a process",
+                hint="use `ops: vaddr`, or a `memcg` filter on the schemes",
+            )
+        elif len(kinds) != 1:
+            message = "a target of `paddr` is one of `system_ram`, `numa_node` and `regions`"
+            yield Diagnostic.error("DP0224", at.value, message)
+    elif "process" not in kinds:
+        what = f"`{kinds[0]}` does not name a process" if kinds else "the target names no process"
+        yield Diagnostic.error(
+            "DP0208",
+            at(kinds[0]).key if kinds else at.value,
+            f"`{kdamond.ops}` monitors processes, and {what}",
+            hint="write `{process: {name: NAME}}`, or use `ops: paddr`",
+        )
+    elif physical:
+        message = f"`{physical[0]}` belongs to `paddr`, not to a process"
+        yield Diagnostic.error("DP0224", at(physical[0]).key, message)
+    if target.system_ram is False:
+        message = "`system_ram: false` names nothing"
+        yield Diagnostic.error("DP0224", at("system_ram").value, message, hint="remove it")
+    yield from _regions(kdamond, target, at)
+    if target.process is not None and not target.process.model_fields_set:
+        message = "`process` gives no condition, and would be every process"
+        hint = "give `name`, `cmdline`, `exe`, `user`, `cgroup` or `pid`"
+        yield Diagnostic.error("DP0225", at("process").value, message, hint=hint)
+
+
+def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
+    place = at("regions")
+    if target.regions is None:
+        if kdamond.ops == "fvaddr" and target.process is not None:
+            message = "`fvaddr` needs `regions`, else it monitors nothing"
+            yield Diagnostic.error("DP0237", at.value, message)
+        return
+    if kdamond.ops == "vaddr":
+        message = "`vaddr` follows the whole address space and would replace `regions`"
+        yield Diagnostic.error("DP0237", place.key, message, hint="use `ops: fvaddr`")
+    if not target.regions and not place.lost:
+        yield Diagnostic.error("DP0207", place.value, "`regions` is empty")
+    seen: list[tuple[AddressRange, int]] = []
+    for index, region in enumerate(target.regions):
+        if region.end <= region.start:
+            yield Diagnostic.error(
+                "DP0204",
+                place(index, "end").value,
+                f"the region ends ({region.end:#x}) before it starts ({region.start:#x})",
+            )
+            continue
+        for other, first in seen:
+            if region.start < other.end and other.start < region.end:
+                yield Diagnostic.error(
+                    "DP0205",
+                    place(index).value,
+                    "the region overlaps another one",
+                    related=[(place(first).value, "this one")],
+                )
+        seen.append((region, index))
+    ordered = [region.start for region, _ in seen]
+    if ordered != sorted(ordered):
+        message = "the regions are not in ascending order"
+        yield Diagnostic.error("DP0205", place.value, message, hint="sort them by `start`")
+
+
+def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """Targets of paddr become one; what is covered twice would be two targets to the kernel."""
+    whole = [index for index, target in enumerate(kdamond.targets) if target.system_ram]
+    hint = "the kernel takes one paddr target; all entries are united into it"
+    if whole and len(kdamond.targets) > 1:
+        other = next(index for index in range(len(kdamond.targets)) if index != whole[0])
+        yield Diagnostic.error(
+            "DP0209",
+            at(other).value,
+            "two paddr targets: `system_ram` already covers this one",
+            hint=hint,
+            related=[(at(whole[0]).value, "all of System RAM")],
+        )
+    seen: dict[int, int] = {}
+    for index, target in enumerate(kdamond.targets):
+        node = target.numa_node
+        if node is not None and node in seen:
+            yield Diagnostic.error(
+                "DP0209",
+                at(index).value,
+                f"two paddr targets: node {node} stands twice",
+                hint=hint,
+                related=[(at(seen[node]).value, "first here")],
+            )
+        elif node is not None:
+            seen[node] = index
+
+
+def _accesses(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    accesses = kdamond.accesses
+    if accesses is None or accesses.everything:
+        return
+    if kdamond.ops != "paddr":
+        yield Diagnostic.error(
+            "DP0229",
+            at.key,
+            f"`{kdamond.ops}` would count nothing: only `paddr` can tell accesses apart",
+            hint="use `ops: paddr`, and `memcg` filters for processes",
+        )
+    if accesses.threads is not None and not accesses.threads and not at("threads").lost:
+        message = "`threads` is empty, which crashes kernels"
+        yield Diagnostic.error("DP0225", at("threads").value, message)
+    if accesses.optional:
+        for index, scheme in enumerate(kdamond.schemes):
+            if scheme.action != "stat":
+                yield Diagnostic.error(
+                    "DP0228",
+                    at("optional").key,
+                    "`accesses` cannot be optional where a scheme acts on what it finds",
+                    hint=f"`{scheme.action}` would take memory that is merely read",
+                    related=[(Cursor(at.read, at.path[:-1])("schemes", index, "action").value,
+                              "this scheme acts")],
+                )  # fmt: skip
+    if kdamond.addr_unit != 1:
+        message = "telling accesses apart works with `addr_unit: 1` only"
+        yield Diagnostic.error("DP0236", at.key, message)
+    if any(probe.weight for probe in kdamond.probes):
+        message = "a probe with a weight takes the place of access checks, so none would count"
+        yield Diagnostic.error("DP0234", at.key, message)
+
+
+def _probes(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    if len(kdamond.probes) > MOST_PROBES:
+        message = f"the kernel takes at most {MOST_PROBES} probes"
+        yield Diagnostic.error("DP0234", at(MOST_PROBES).value, message)
+    names: set[str] = set()
+    for index, probe in enumerate(kdamond.probes):
+        if probe.name in names:
+            message = f"the probe `{probe.name}` stands twice"
+            yield Diagnostic.error("DP0223", at(index, "name").value, message)
+        names.add(probe.name)
+        yield from subtrees(probe.filters, at(index, "filters"))
+        for number, each in enumerate(probe.filters):
+            place = at(index, "filters", number)
+            yield from shape(each, place)
+            if each.type not in ("anon", "memcg", "pgidle_unset", ""):
+                message = f"probes cannot look at `{each.type}`"
+                hint = "they know `anon` and `memcg`"
+                yield Diagnostic.error("DP0213", place(each.verb).value, message, hint=hint)
+    weighted = [probe for probe in kdamond.probes if probe.weight]
+    samples = kdamond.intervals.samples
+    if weighted and samples > _MOST_SAMPLES:
+        message = f"probes with weights take at most {_MOST_SAMPLES} samples an aggregation"
+        yield Diagnostic.error("DP0234", at.key, f"{message}, here are {samples}")
+    elif sum(probe.weight for probe in weighted) * samples > U32_MAX:
+        message = "the weights are so large that the kernel's count would overflow"
+        yield Diagnostic.error("DP0234", at.key, message)
+
+
+def _others(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    unit = kdamond.addr_unit
+    if unit != 1 and kdamond.ops != "paddr":
+        message = f"`{kdamond.ops}` ignores `addr_unit`"
+        yield Diagnostic.error("DP0236", at("addr_unit").key, message)
+    if unit == 0 or unit & (unit - 1) or unit > 1 << 20:
+        message = "`addr_unit` is a power of two up to 1048576"
+        yield Diagnostic.error("DP0236", at("addr_unit").value, message)
+    if kdamond.refresh % 1_000:
+        message = "`refresh` is a whole number of milliseconds"
+        yield Diagnostic.error("DP0250", at("refresh").value, message)
+    if kdamond.when_absent == "wait" and kdamond.ops == "paddr":
+        message = "`paddr` has no process to wait for"
+        yield Diagnostic.error("DP0208", at("when_absent").key, message)

@@ -1,0 +1,149 @@
+"""Rules that look at the machine: what a policy names has to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from damonpolicy.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.kernel import cgroups, memory, nodes
+from damonpolicy.kernel.pressure import has_pressure
+from damonpolicy.kernel.settings import refusal
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.model.filters import Filter, Match, Memcg
+from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.policy import Policy
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.sample import NodeCpus
+from damonpolicy.model.schemes import Scheme
+from damonpolicy.units import format_cpulist
+
+__all__ = ("check_kdamond", "check_settings")
+
+
+def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Yield what a kdamond names that this machine does not have."""
+    for index, target in enumerate(kdamond.targets):
+        place = at("targets", index)
+        if target.numa_node is not None:
+            yield from _node(target.numa_node, place("numa_node"), machine, memory_needed=True)
+        if target.process is not None and target.process.cgroup is not None:
+            yield from _cgroup(target.process.cgroup, place("process", "cgroup"), machine)
+        if kdamond.ops == "paddr" and target.regions:
+            ram = memory.system_ram(machine)
+            for number, region in enumerate(target.regions):
+                if not any(region.start < end and start < region.end for start, end in ram):
+                    message = "there is no System RAM in this region"
+                    hint = "see /proc/iomem"
+                    yield Diagnostic.error(
+                        "DP0306", place("regions", number).value, message, hint=hint
+                    )
+    yield from _accesses(kdamond, at("accesses"), machine)
+    for index, probe in enumerate(kdamond.probes):
+        for number, each in enumerate(probe.filters):
+            yield from _memcg(each, at("probes", index, "filters", number), machine)
+    for index, scheme in enumerate(kdamond.schemes):
+        yield from _scheme(scheme, at("schemes", index), machine)
+
+
+def _scheme(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    if isinstance(scheme.to, tuple):
+        for index, each in enumerate(scheme.to):
+            yield from _node(each.node, at("to", index, "node"), machine, memory_needed=True)
+    elif scheme.to is not None:
+        yield from _node(scheme.to, at("to"), machine, memory_needed=True)
+    for index, each_filter in enumerate(scheme.filters):
+        yield from _memcg(each_filter, at("filters", index), machine)
+    for index, goal in enumerate(scheme.limits.goals):
+        place = at("quota", "goals", index)
+        if goal.node is not None:
+            # a goal on a missing node is a NULL dereference on 6.16 to 6.19 (si_meminfo_node())
+            yield from _node(goal.node, place("node"), machine, memory_needed=True)
+        if goal.cgroup is not None:
+            yield from _cgroup(goal.cgroup, place("cgroup"), machine)
+        if goal.metric == "some_mem_psi_us" and not has_pressure(machine):
+            message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
+            hint = "boot with `psi=1`"
+            yield Diagnostic.error("DP0308", place("metric").value, message, hint=hint)
+
+
+def _node(
+    node: int, at: Cursor, machine: Machine, *, memory_needed: bool = False
+) -> Iterator[Diagnostic]:
+    online = nodes.nodes(machine)
+    if node not in online:
+        message = f"there is no node {node}"
+        hint = f"this machine has {_plural('node', online)}"
+        yield Diagnostic.error("DP0301", at.value, message, hint=hint)
+    elif memory_needed and not memory.node_ram(machine, node):
+        yield Diagnostic.error("DP0310", at.value, f"node {node} has no memory")
+
+
+def _plural(what: str, numbers: tuple[int, ...]) -> str:
+    return f"{what}{'s' if len(numbers) > 1 else ''} {format_cpulist(numbers)}"
+
+
+def _cgroup(
+    path: str, at: Cursor, machine: Machine, *, counted: bool = False
+) -> Iterator[Diagnostic]:
+    if not cgroups.exists(machine, path):
+        parent, _, name = path.rpartition("/")
+        hint = did_you_mean(name, cgroups.children(machine, parent or "/"))
+        message = f"there is no cgroup `{path}`"
+        yield Diagnostic.error("DP0303", at.value, message, hint=hint)
+    elif counted and not cgroups.subtree(machine, path):
+        message = f"the memory controller does not count for the cgroup `{path}`"
+        hint = "add `+memory` to cgroup.subtree_control of its parent"
+        yield Diagnostic.error("DP0304", at.value, message, hint=hint)
+
+
+def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    inner = each.inner
+    if isinstance(inner, Match) and inner.memcg is not None:
+        place = at(each.verb, "not", "memcg") if each.negated else at(each.verb, "memcg")
+        mapping = isinstance(inner.memcg, Memcg)
+        path = inner.memcg.path if isinstance(inner.memcg, Memcg) else inner.memcg
+        yield from _cgroup(path, place("path") if mapping else place, machine, counted=True)
+
+
+def _accesses(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    accesses = kdamond.accesses
+    if accesses is None or accesses.cpus is None:
+        return
+    if isinstance(accesses.cpus, NodeCpus):
+        yield from _node(accesses.cpus.numa_node, at("cpus", "numa_node"), machine)
+        return
+    possible = nodes.possible_cpus(machine)
+    missing = [cpu for cpu in accesses.cpus if cpu not in possible]
+    if missing:
+        message = f"there is no CPU {format_cpulist(missing)}"
+        hint = f"this machine has {_plural('CPU', possible)}"
+        yield Diagnostic.error("DP0302", at("cpus").value, message, hint=hint)
+
+
+def check_settings(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Yield settings that may not or cannot be set."""
+    for path, value in policy.settings.items():
+        place = at("settings", path)
+        reason = refusal(machine, path)
+        if reason:
+            hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
+            message = f"`{path[:80]}` cannot be set: {reason}"
+            yield Diagnostic.error("DP0242", place.key, message, hint=hint)
+        elif not machine.exists(path) and not already_so(path, value):
+            parent = path.rpartition("/")[0]
+            try:
+                beside = [entry.name for entry in machine.scan(parent)]
+            except OSError:
+                beside = []
+            hint = did_you_mean(path.rpartition("/")[2], beside)
+            message = f"this kernel has no `{path}`"
+            yield Diagnostic.error("DP0307", place.key, message, hint=hint, unsupported=True)
+
+
+def already_so(path: str, value: str) -> bool:
+    """Tell whether a missing file means what the policy asks for.
+
+    A kernel without one of DAMON's modules is as good as one where it is switched off.
+    """
+    off = value.strip().lower() in ("n", "0")
+    return path.startswith("/sys/module/damon_") and path.endswith("/parameters/enabled") and off

@@ -1,0 +1,139 @@
+"""Rules on schemes: action, pattern, quota, watermarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.actions import ACTIONS, traits
+from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.scalars import Age
+from damonpolicy.model.schemes import Scheme
+from damonpolicy.units import format_percent
+
+__all__ = ("check",)
+
+_MIGRATIONS = ("migrate_hot", "migrate_cold")
+
+
+def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield what is wrong with a scheme, its quota and filters aside."""
+    yield from _action(scheme, kdamond, at)
+    yield from _destination(scheme, kdamond, at)
+    yield from _pattern(scheme, kdamond, at("access_pattern"))
+    yield from _watermarks(scheme, at("watermarks"))
+    if scheme.apply_every == 0:
+        message = "`apply_every: 0` means the aggregation interval to the kernel"
+        yield Diagnostic.error(
+            "DP0219", at("apply_every").value, message, hint="leave `apply_every` out"
+        )
+    if scheme.max_snapshots == 0:
+        message = "`max_snapshots: 0` means unlimited to the kernel"
+        yield Diagnostic.error(
+            "DP0219", at("max_snapshots").value, message, hint="leave `max_snapshots` out"
+        )
+
+
+def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    if traits(kdamond.ops, scheme.action).works:
+        return
+    others = [ops for ops, actions in ACTIONS.items() if actions[scheme.action].works]
+    yield Diagnostic.error(
+        "DP0212",
+        at("action").value,
+        f"the kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing",
+        hint=f"`{scheme.action}` works with " + " and ".join(f"`{ops}`" for ops in others),
+    )
+
+
+def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    if scheme.action in _MIGRATIONS:
+        if scheme.to is None and not at("to").lost:
+            message = f"`{scheme.action}` does not say where to"
+            yield Diagnostic.error("DP0215", at("action").value, message, hint="add `to: NODE`")
+        elif isinstance(scheme.to, tuple):
+            yield from _destinations(scheme, kdamond, at("to"))
+    elif scheme.to is not None:
+        message = f"`{scheme.action}` moves nothing between nodes"
+        yield Diagnostic.error("DP0215", at("to").key, message, hint="remove `to`")
+
+
+def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    nodes = [each.node for each in scheme.to] if isinstance(scheme.to, tuple) else []
+    if not nodes and not at.lost:
+        yield Diagnostic.error("DP0215", at.value, "`to` is empty", hint="write `to: NODE`")
+    if not traits(kdamond.ops, scheme.action).destinations and len(nodes) > 0:
+        message = f"migration on `{kdamond.ops}` ignores weighted nodes"
+        yield Diagnostic.error("DP0216", at.value, message, hint="write `to: NODE`")
+    for index, node in enumerate(nodes):
+        if node in nodes[:index]:
+            message = f"node {node} stands twice"
+            yield Diagnostic.error("DP0223", at(index, "node").value, message)
+    if isinstance(scheme.to, tuple) and nodes and not any(each.weight for each in scheme.to):
+        yield Diagnostic.error("DP0232", at.value, "all weights are 0")
+
+
+def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    pattern, tuned = scheme.access_pattern, kdamond.intervals.auto_tune is not None
+    for name in ("size", "access_rate"):
+        low, high = getattr(pattern, name).min, getattr(pattern, name).max
+        if low is not None and high is not None and low > high:
+            message = f"`{name}` has a `min` above its `max`, so nothing would match"
+            yield Diagnostic.error("DP0201", at(name, "min").value, message)
+    low, high = pattern.age.min, pattern.age.max
+    if low and high and low.aggregations == high.aggregations and low.value > high.value:
+        message = "`age` has a `min` above its `max`, so nothing would match"
+        yield Diagnostic.error("DP0201", at("age", "min").value, message)
+    yield from _rounding(scheme, kdamond, at)
+    for name, age in (("min", low), ("max", high)):
+        timed = age is not None and not age.aggregations and age.value > 0
+        if timed and tuned and not scheme.retune_age:
+            yield Diagnostic.error(
+                "DP0221",
+                at("age", name).value,
+                "an age in time means something else once the kernel has tuned the aggregation",
+                hint="write it as `20 aggregations`, or add `retune_age: true` (service only)",
+            )
+
+
+def _rounding(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """The kernel counts samples and aggregations: a bound must not vanish in rounding."""
+    rate, samples = scheme.access_pattern.access_rate, kdamond.intervals.samples
+    if rate.max is not None and rate.max > 0 and rate.max * samples < 1:
+        smallest = format_percent(type(rate.max)(1, samples))
+        yield Diagnostic.error(
+            "DP0220",
+            at("access_rate", "max").value,
+            f"with {samples} samples an aggregation, this is less than one sample and becomes 0",
+            hint=f"write at least `{smallest}`, or `0%`",
+        )
+    age, aggregating = scheme.access_pattern.age, max(kdamond.intervals.aggregating, 1)
+    if isinstance(age.max, Age) and not age.max.aggregations:
+        if 0 < age.max.value < aggregating:
+            yield Diagnostic.error(
+                "DP0220",
+                at("age", "max").value,
+                "this is shorter than an aggregation and becomes 0",
+                hint=f"write at least one aggregation ({aggregating}us)",
+            )
+
+
+def _watermarks(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+    marks = scheme.watermarks
+    if marks is None or marks.metric == "none":
+        return
+    if not marks.high >= marks.mid >= marks.low:
+        yield Diagnostic.error(
+            "DP0206",
+            at("mid").value,
+            "the watermarks are not in the order `high` ≥ `mid` ≥ `low`",
+            hint="asleep above `high` and below `low`, awake from `mid` down",
+        )
+    if marks.every == 0:
+        message = "`every` is 0, and the kernel would never rest"
+        yield Diagnostic.error("DP0222", at("every").value, message)
+    for name in ("high", "mid", "low"):
+        if (getattr(marks, name) * 1000).denominator != 1:
+            message = "a watermark is finer than a permil (0.1%)"
+            yield Diagnostic.error("DP0250", at(name).value, message)

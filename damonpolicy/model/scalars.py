@@ -1,0 +1,172 @@
+"""The types of scalars: how a field reads its raw text, and what editors are told about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+from damonpolicy import units
+from damonpolicy.units import UnitError
+
+__all__ = (
+    "Address",
+    "Age",
+    "AgeText",
+    "Bytes",
+    "Count",
+    "Cpus",
+    "Duration",
+    "Flag",
+    "Model",
+    "Name",
+    "Node",
+    "Percent",
+    "Pid",
+    "Text",
+    "Weight",
+    "scalar",
+    "shape",
+)
+
+
+class Model(BaseModel):
+    """What all parts of a policy are: frozen, and without room for unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def shape(value: Any) -> str:
+    """Tell which alternative of a union a value belongs to: a scalar, a mapping or a list.
+
+    For pydantic's callable discriminators, so that errors speak of one alternative only.
+    """
+    if isinstance(value, (dict, BaseModel)):
+        return "mapping"
+    return "list" if isinstance(value, list) else "scalar"
+
+
+def _reader(read: Callable[[str], Any]) -> BeforeValidator:
+    def validate(value: Any) -> Any:
+        if isinstance(value, str):
+            return read(value)
+        if isinstance(value, (dict, list)):
+            kind = "mapping" if isinstance(value, dict) else "list"
+            raise UnitError("DP0103", f"a single value is expected here, not a {kind}")
+        return value
+
+    return BeforeValidator(validate)
+
+
+def _schema(pattern: str, *, number: bool = False, example: str = "") -> WithJsonSchema:
+    """What editors check; a template is always possible."""
+    text: dict[str, Any] = {"type": "string", "pattern": rf"^(?:{pattern})$|\{{\{{"}
+    schema: dict[str, Any] = {"anyOf": [text, {"type": "number"}]} if number else text
+    if example:
+        schema["examples"] = [example]
+    return WithJsonSchema(schema)
+
+
+def scalar(read: Callable[[str], Any], pattern: str, **more: Any) -> tuple[Any, Any]:
+    """Build the two annotations of a scalar type: its reader and its JSON Schema."""
+    return _reader(read), _schema(pattern, **more)
+
+
+def _text(text: str) -> str:
+    if len(text) > 4096:
+        raise UnitError("DP0119", "this text is longer than 4096 characters")
+    if "\0" in text:
+        raise UnitError("DP0119", "this text holds a NUL")
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        raise UnitError(
+            "DP0120",
+            f"`{text[:40]}` is not a name",
+            "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first",
+        )
+    return text
+
+
+def _node(text: str) -> int:
+    return units.read_integer(text, high=1023, what="the number of a node")
+
+
+def _pid(text: str) -> int:
+    return units.read_integer(text, low=1, high=(1 << 22), what="a process id")
+
+
+def _weight(text: str) -> int:
+    return units.read_integer(text, high=1000, what="a weight")
+
+
+_WHOLE = r"\d+"
+_SIZE = r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
+_TIME = r"(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|0"
+
+_read_text, _text_schema = scalar(_text, r"[\s\S]*", number=True)
+_read_name, _name_schema = scalar(_name, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_read_flag, _ = scalar(units.read_bool, "true|false")
+_read_count, _count_schema = scalar(units.read_count, _WHOLE, number=True)
+_read_bytes, _bytes_schema = scalar(units.read_bytes, _SIZE, number=True, example="200MiB")
+_read_time, _time_schema = scalar(units.read_duration, _TIME, number=True, example="100ms")
+_read_percent, _percent_schema = scalar(
+    units.read_percent, r"\d+(?:\.\d+)? ?%|0", number=True, example="5%"
+)
+_read_address, _address_schema = scalar(
+    units.read_address, rf"0[xX][0-9a-fA-F]+|{_WHOLE}|{_SIZE}", number=True, example="4GiB"
+)
+_read_cpus, _cpus_schema = scalar(
+    units.read_cpulist, r"\d+(?:-\d+)?(?: ?, ?\d+(?:-\d+)?)*", number=True, example="0-3,8"
+)
+_read_node, _node_schema = scalar(_node, _WHOLE, number=True)
+_read_pid, _pid_schema = scalar(_pid, _WHOLE, number=True)
+_read_weight, _weight_schema = scalar(_weight, _WHOLE, number=True)
+
+Text: TypeAlias = Annotated[str, _read_text, _text_schema]
+Name: TypeAlias = Annotated[str, _read_name, _name_schema]
+Flag: TypeAlias = Annotated[
+    bool, _read_flag, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"pattern": r"\{\{"}]})
+]
+Count: TypeAlias = Annotated[int, _read_count, _count_schema]
+"""A number that the kernel holds in 32 bits."""
+Bytes: TypeAlias = Annotated[int, _read_bytes, _bytes_schema]
+"""Bytes."""
+Duration: TypeAlias = Annotated[int, _read_time, _time_schema]
+"""Microseconds."""
+Percent: TypeAlias = Annotated[Fraction, _read_percent, _percent_schema]
+"""A fraction of one, 0 to 1."""
+Address: TypeAlias = Annotated[int, _read_address, _address_schema]
+"""Bytes."""
+Cpus: TypeAlias = Annotated[tuple[int, ...], _read_cpus, _cpus_schema]
+"""CPU numbers in ascending order."""
+Node: TypeAlias = Annotated[int, _read_node, _node_schema]
+Pid: TypeAlias = Annotated[int, _read_pid, _pid_schema]
+Weight: TypeAlias = Annotated[int, _read_weight, _weight_schema]
+"""0 to 1000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """An age in microseconds, or in aggregations where ``aggregations`` is true."""
+
+    value: int
+    aggregations: bool = False
+
+
+def _age(text: str) -> Age:
+    found = re.fullmatch(r"(\d+) aggregations?", text)
+    if found:
+        return Age(units.read_count(found[1]), aggregations=True)
+    return Age(units.read_duration(text))
+
+
+_read_age, _age_schema = scalar(_age, rf"{_TIME}|\d+ aggregations?", number=True, example="2m")
+
+AgeText: TypeAlias = Annotated[Age, _read_age, _age_schema]

@@ -1,0 +1,1 @@
+"""Floor 6: what runs and what the kernel sees."""

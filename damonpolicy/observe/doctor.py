@@ -1,0 +1,154 @@
+"""What stands in the way of a policy on this machine, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from damonpolicy.engine import journal
+from damonpolicy.engine.store import Store
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel import cgroups, memory
+from damonpolicy.kernel.capabilities import detect
+from damonpolicy.kernel.pressure import has_pressure
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.current import Current, retrieve
+
+__all__ = ("Check", "examine")
+
+Verdict = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    verdict: Verdict
+    what: str
+    hint: str = ""
+
+
+def examine(machine: Machine, store: Store) -> Iterator[Check]:
+    """Yield what was found, the most basic first; only reads."""
+    try:
+        current = retrieve(machine)
+    except DamonPolicyError as error:
+        yield Check("problem", error.message, error.hint)
+        return
+    release = current.host.release
+    yield Check("ok", f"DAMON is there (Linux {release}, {len(current.slots)} slots)")
+    yield from _access(machine, current)
+    yield from _slots(current, store)
+    yield from _modules(current)
+    yield from _surroundings(machine, current)
+    yield from _state(store, current)
+
+
+def _access(machine: Machine, current: Current) -> Iterator[Check]:
+    if not machine.writable:
+        yield Check("note", "this is a copied tree, which can only be looked at")
+    for kind in current.host.namespaces:
+        yield Check(
+            "problem",
+            f"this is not the machine's own {kind} namespace",
+            "run on the host: `nsenter --target 1 --all damonpolicy …`",
+        )
+
+
+def _slots(current: Current, store: Store) -> Iterator[Check]:
+    try:
+        managed = store.managed(current.host.boot_id)
+    except DamonPolicyError as error:
+        yield Check("problem", error.message, error.hint)
+        return
+    owners = {slot: current.owner(slot, managed) for slot in current.slots}
+    for slot, owner in owners.items():
+        if owner != "foreign":
+            continue
+        if current.running(slot):
+            yield Check(
+                "note",
+                f"slot {slot} runs a kdamond of someone else (pid {current.pid(slot)})",
+                "it is left alone; `apply --takeover` may take its slot",
+            )
+        else:
+            yield Check("note", f"slot {slot} is configured by someone else, and off")
+    free = sum(owner == "free" for owner in owners.values())
+    settled = all(owner == "free" for owner in owners.values())
+    if not free and not settled:
+        yield Check(
+            "problem",
+            "no slot is free, and their number can change only while no kdamond runs",
+            "stop what runs, or use `apply --takeover`",
+        )
+    for slot, record in managed.slots.items():
+        if owners.get(slot) == "ours" and not current.running(slot):
+            yield Check(
+                "problem",
+                f"the kdamond `{record.kdamond}` has ended (slot {slot})",
+                "it ends when its last process ends; `apply` starts it again",
+            )
+
+
+def _modules(current: Current) -> Iterator[Check]:
+    for module in current.modules:
+        yield Check(
+            "problem",
+            f"{module.upper()} runs, and no other kdamond can start beside it",
+            f"let a policy stop it: `settings: {{/sys/module/{module}/parameters/enabled: N}}`",
+        )
+
+
+def _surroundings(machine: Machine, current: Current) -> Iterator[Check]:
+    capabilities = detect(machine, current.tree)
+    sources = {answer.source for answer in capabilities.answers.values()}
+    unknown = [each.name for each in capabilities if capabilities.known(each.name) == "unknown"]
+    if unknown and "btf" not in sources:
+        yield Check(
+            "note",
+            f"{len(unknown)} features are unknown, because the kernel has no BTF",
+            "they are tried when a policy needs them, and undone where the kernel refuses",
+        )
+    try:
+        ranges = memory.system_ram(machine)
+    except DamonPolicyError as error:
+        yield Check("problem", error.message, error.hint)
+    else:
+        if not ranges:
+            yield Check("note", "there is no System RAM in /proc/iomem, so `system_ram` is empty")
+    if not has_pressure(machine):
+        yield Check(
+            "note",
+            "the kernel does not measure memory pressure: goals on `some_mem_psi_us` are refused",
+            "boot with `psi=1`",
+        )
+    if not cgroups.has_memory(machine, "/"):
+        yield Check(
+            "note",
+            "there is no memory controller in the cgroup v2 tree: `memcg` filters are refused",
+        )
+
+
+def _state(store: Store, current: Current) -> Iterator[Check]:
+    try:
+        interrupted = journal.read(store.places.journal)
+        managed = store.managed(current.host.boot_id)
+        confirmed = store.confirmed()
+    except DamonPolicyError as error:
+        yield Check("problem", error.message, error.hint)
+        return
+    if interrupted is not None:
+        yield Check("problem", "a transaction was interrupted", "`damonpolicy recover` ends it")
+    if managed.pending is not None:
+        yield Check(
+            "problem",
+            f"generation {managed.generation} waits to be confirmed",
+            "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it",
+        )
+    if confirmed and not managed.policies:
+        yield Check(
+            "note",
+            f"generation {confirmed} is confirmed, and not in force on this boot",
+            "`damonpolicy apply --boot` brings it back",
+        )

@@ -1,0 +1,194 @@
+"""What runs, whose it is, and how it differs from what was committed last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.tree import Tree, configuration, pattern
+from damonpolicy.model.words import by_kernel
+from damonpolicy.plan.changes import differing
+from damonpolicy.plan.current import Current, Owner
+from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.render import chain, value_text
+
+__all__ = ("Drift", "KdamondStatus", "SettingStatus", "drift", "kdamonds", "settings")
+
+_CONTEXT = "contexts/0"
+_STATISTICS = (
+    "nr_tried",
+    "sz_tried",
+    "nr_applied",
+    "sz_applied",
+    "sz_ops_filter_passed",
+    "qt_exceeds",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KdamondStatus:
+    """One slot."""
+
+    slot: int
+    name: str
+    owner: Owner
+    state: str
+    pid: int
+    ops: str
+    targets: tuple[str, ...]
+    schemes: tuple[dict[str, Any], ...]
+    drifted: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "slot": self.slot,
+            "name": self.name or None,
+            "owner": self.owner,
+            "state": self.state,
+            "pid": self.pid if self.pid > 0 else None,
+            "ops": self.ops,
+            "targets": list(self.targets),
+            "schemes": list(self.schemes),
+            "drifted_files": self.drifted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SettingStatus:
+    """One setting of ours."""
+
+    path: str
+    value: str
+    written: str
+    original: str
+    users: tuple[str, ...]
+
+    @property
+    def drifted(self) -> bool:
+        """Whether someone else has changed it since."""
+        return normalise(self.value) != normalise(self.written)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One difference: what we committed, and what the machine holds."""
+
+    where: str
+    path: str
+    committed: str
+    found: str
+
+
+def kdamonds(current: Current, managed: Managed) -> list[KdamondStatus]:
+    """Return every slot that is not empty."""
+    found = []
+    for slot in current.slots:
+        owner = current.owner(slot, managed)
+        if owner == "free":
+            continue
+        tree = current.slot(slot)
+        record = managed.slots.get(slot) if owner == "ours" else None
+        found.append(
+            KdamondStatus(
+                slot=slot,
+                name=record.kdamond if record else "",
+                owner=owner,
+                state=tree.get("state", ""),
+                pid=current.pid(slot),
+                ops=tree.get(f"{_CONTEXT}/operations", ""),
+                targets=tuple(_targets(tree)),
+                schemes=tuple(_schemes(tree, record.names if record else {})),
+                drifted=len(differing(tree, record.files)) if record else 0,
+            )
+        )
+    return found
+
+
+def _targets(tree: Tree) -> list[str]:
+    result = []
+    for index in range(int(tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))):
+        base = f"{_CONTEXT}/targets/{index}"
+        pid = tree.get(f"{base}/pid_target", "0")
+        count = int(tree.get(f"{base}/regions/nr_regions", "0"))
+        regions = f"{count} region{'' if count == 1 else 's'}"
+        result.append(f"pid {pid}" if pid != "0" else regions)
+    return result
+
+
+def _schemes(tree: Tree, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    result = []
+    for index in range(int(tree.get(f"{_CONTEXT}/schemes/nr_schemes", "0"))):
+        base = f"{_CONTEXT}/schemes/{index}"
+        statistics = {
+            name: int(tree[f"{base}/stats/{name}"])
+            for name in _STATISTICS
+            if f"{base}/stats/{name}" in tree
+        }
+        result.append(
+            {
+                "name": names.get(base, str(index)),
+                "action": tree.get(f"{base}/action", ""),
+                "quota": _quota(tree, f"{base}/quotas"),
+                "filters": chain(tree, base) or None,
+                "statistics": statistics,
+            }
+        )
+    return result
+
+
+def _quota(tree: Tree, base: str) -> str | None:
+    parts = []
+    for name in ("bytes", "ms"):
+        value = tree.get(f"{base}/{name}", "0")
+        if value != "0":
+            parts.append(_value(tree, f"{base}/{name}", value))
+    every = tree.get(f"{base}/reset_interval_ms", "0")
+    if not parts or every == "0":
+        return None
+    return " and ".join(parts) + f" every {_value(tree, f'{base}/reset_interval_ms', every)}"
+
+
+def _value(tree: Tree, path: str, value: str) -> str:
+    word = by_kernel(pattern(f"0/{path}").removeprefix("0/"))
+    return value_text(word.unit if word else "text", value, tree, path)
+
+
+def settings(current: Current, managed: Managed) -> list[SettingStatus]:
+    """Return every setting of ours."""
+    return [
+        SettingStatus(
+            path, current.settings.get(path) or "", record.written, record.original, record.users
+        )
+        for path, record in managed.settings.items()
+    ]
+
+
+def drift(current: Current, managed: Managed) -> list[Drift]:
+    """Return how the machine differs from the last verified commits, both ways.
+
+    Files show what was staged; a difference means that someone staged something since,
+    or that a kdamond has ended, or that a setting was changed.
+    """
+    found: list[Drift] = []
+    for slot, record in managed.slots.items():
+        where = f"{record.kdamond} (slot {slot})"
+        if slot not in current.slots:
+            found.append(Drift(where, "", "a kdamond", "no such slot"))
+            continue
+        tree = current.slot(slot)
+        same = (current.pid(slot), current.starts.get(slot, 0)) == (record.pid, record.start)
+        if not current.running(slot):
+            found.append(Drift(where, "state", "on", "off"))
+        elif not same:
+            found.append(Drift(where, "pid", str(record.pid), str(current.pid(slot))))
+        for path in sorted(differing(tree, record.files)):
+            found.append(Drift(where, path, record.files[path], tree.get(path, "no such file")))
+        for path in sorted(set(configuration(tree)) - set(record.files)):
+            found.append(Drift(where, path, "no such file", tree[path]))
+    for each in settings(current, managed):
+        if each.drifted:
+            found.append(Drift("settings", each.path, each.written, each.value))
+    return found

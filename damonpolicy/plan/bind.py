@@ -1,0 +1,158 @@
+"""Compiled kdamonds onto this machine as it is now: processes, cgroups, memory.
+
+Standard library only: the same is done at each apply, rollback and reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from damonpolicy.errors import DamonPolicyError, ExitCode, KernelLacks
+from damonpolicy.kernel import memory, processes
+from damonpolicy.kernel.cgroups import subtree
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
+
+__all__ = ("Absent", "Bound", "Member", "bind")
+
+Member = tuple[int, int]
+"""A process for good: its pid and its start time in clock ticks since boot."""
+
+
+class Absent(DamonPolicyError):
+    """No process, cgroup or memory is there that the kdamond could monitor."""
+
+    exit_code = ExitCode.FAILED
+    can_retry = True
+    code = "DP0305"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A kdamond's complete configuration on this machine."""
+
+    kdamond: CompiledKdamond
+    files: dict[str, str]
+    members: tuple[Member, ...] = ()
+    """The monitored processes, in the order of the kernel's targets."""
+
+
+def bind(
+    kdamond: CompiledKdamond, machine: Machine, current: Sequence[Member] = ()
+) -> Bound | None:
+    """Look everything up; None where the kdamond shall wait for a process.
+
+    ``current`` are the processes that the running kdamond monitors: those that still match
+    keep their order, because the kernel matches targets by index.
+
+    Raises Absent where there is nothing to monitor.
+    """
+    files = dict(kdamond.files)
+    members: tuple[Member, ...] = ()
+    if kdamond.ops == "paddr":
+        _physical(kdamond, machine, files)
+    else:
+        found = _processes(kdamond, machine)
+        if not found:
+            if kdamond.wait:
+                return None
+            raise _no_process(kdamond, machine)
+        members = tuple(
+            sorted(found, key=lambda each: current.index(each) if each in current else len(current))
+        )
+        files["contexts/0/targets/nr_targets"] = str(len(members))
+        for index, member in enumerate(members):
+            base = f"contexts/0/targets/{index}"
+            files[f"{base}/pid_target"] = str(member[0])
+            files |= {f"{base}/{name}": value for name, value in kdamond.target_files.items()}
+            _regions(f"{base}/regions", found[member], files)
+    for directory, lines in kdamond.filters.items():
+        _filters(directory, lines, machine, files)
+    return Bound(kdamond, files, members)
+
+
+def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str]) -> None:
+    ranges: list[memory.Range] = []
+    for target in kdamond.targets:
+        if target.system_ram:
+            ranges += memory.system_ram(machine)
+        elif target.node >= 0:
+            ranges += memory.node_ram(machine, target.node)
+        else:
+            ranges += target.regions
+    if not ranges:
+        message = f"`{kdamond.full_name}` would monitor no memory at all"
+        raise Absent(message, hint="see /proc/iomem for System RAM")
+    unit = int(files.get("contexts/0/addr_unit", "1"))
+    base = "contexts/0/targets"
+    files[f"{base}/nr_targets"] = "1"
+    files[f"{base}/0/pid_target"] = "0"
+    files |= {f"{base}/0/{name}": value for name, value in kdamond.target_files.items()}
+    in_units = tuple((start // unit, end // unit) for start, end in memory.united(ranges))
+    _regions(f"{base}/0/regions", in_units, files)
+
+
+def _regions(base: str, ranges: Sequence[memory.Range], files: dict[str, str]) -> None:
+    files[f"{base}/nr_regions"] = str(len(ranges))
+    for index, (start, end) in enumerate(ranges):
+        files[f"{base}/{index}/start"] = str(start)
+        files[f"{base}/{index}/end"] = str(end)
+
+
+def _processes(
+    kdamond: CompiledKdamond, machine: Machine
+) -> dict[Member, tuple[memory.Range, ...]]:
+    """Return the matching processes in the policy's order, each once, with its regions."""
+    found: dict[Member, tuple[memory.Range, ...]] = {}
+    for target in kdamond.targets:
+        if target.selector is not None:
+            for process in processes.find(machine, target.selector):
+                found.setdefault((process.pid, process.start), target.regions)
+    return found
+
+
+def _no_process(kdamond: CompiledKdamond, machine: Machine) -> Absent:
+    selectors = " or ".join(f"`{each.selector}`" for each in kdamond.targets if each.selector)
+    wanted = [each.selector.name for each in kdamond.targets if each.selector]
+    names = processes.known_names(machine)
+    near = [name for name in names if any(part and part[:4] in name for part in wanted)]
+    hint = "`when_absent: wait` lets the kdamond wait for one"
+    if near:
+        hint = f"there is `{near[0]}`; {hint}"
+    return Absent(f"no process matches {selectors} of `{kdamond.full_name}`", hint=hint)
+
+
+def _filters(
+    directory: str, lines: Sequence[FilterLine], machine: Machine, files: dict[str, str]
+) -> None:
+    index = 0
+    for line in lines:
+        for path in _paths(line, machine):
+            values = {**line.files, line.path_file: path} if path else line.files
+            files |= {f"{directory}/{index}/{name}": value for name, value in values.items()}
+            index += 1
+    files[f"{directory}/nr_filters"] = str(index)
+
+
+def _paths(line: FilterLine, machine: Machine) -> list[str]:
+    path = line.files.get(line.path_file, "")
+    if not line.subtree:
+        return [path]
+    found = subtree(machine, path)
+    if not found:
+        message = f"the cgroup `{path}` is gone, or the memory controller does not count for it"
+        raise Absent(message)
+    if len(found) > 1 and line.files["matching"] == "N":
+        message = f"this kernel cannot filter on `{path}` and the cgroups below it"
+        raise KernelLacks(message, hint="Linux 6.14 can; `subtree: false` takes one cgroup only")
+    return found
+
+
+def describe(target: TargetLine) -> str:
+    """Name a target entry for people."""
+    if target.selector is not None:
+        return f"process {target.selector}"
+    if target.node >= 0:
+        return f"node {target.node}"
+    return "System RAM" if target.system_ram else "regions"

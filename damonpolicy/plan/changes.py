@@ -1,0 +1,116 @@
+"""The difference between two trees of a kdamond's directory, as the fewest safe writes.
+
+The same function plans an apply and an undo: only the direction differs.
+"""
+
+from __future__ import annotations
+
+from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
+from damonpolicy.kernel.tree import COUNTS, Tree, count_of, default, is_volatile, under
+
+__all__ = ("changes", "differing")
+
+
+def differing(current: Tree, desired: Tree) -> list[str]:
+    """Return the paths of ``desired`` that ``current`` does not hold, volatile ones aside."""
+    return [
+        path
+        for path, value in desired.items()
+        if current.get(path) != value
+        and not (is_volatile(path, desired) and is_volatile(path, current))
+    ]
+
+
+def changes(
+    slot: int, current: Tree, desired: Tree, phase: Phase = "stage"
+) -> tuple[list[Operation], dict[str, str]]:
+    """Return operations from ``current`` to ``desired``, and the tree they lead to.
+
+    Both are trees of one slot; what ``desired`` does not mention stays, unless a count
+    wipes it. Counts are written before what they make, and only where they change or
+    where a text has to become empty again, which takes a new directory.
+    """
+    walk = _Walk(slot, current, desired, phase)
+    walk.directory("", _nested(desired))
+    return walk.operations, walk.tree
+
+
+_Nested = dict[str, "_Nested | None"]
+
+
+def _nested(tree: Tree) -> _Nested:
+    """Return directories as dicts and files as None."""
+    top: _Nested = {}
+    for path in tree:
+        *directories, name = path.split("/")
+        here = top
+        for directory in directories:
+            inside = here.setdefault(directory, {})
+            assert inside is not None, "a path is either a file or a directory"
+            here = inside
+        here[name] = None
+    return top
+
+
+class _Walk:
+    def __init__(self, slot: int, current: Tree, desired: Tree, phase: Phase) -> None:
+        self.slot = slot
+        self.current = current
+        self.desired = desired
+        self.phase = phase
+        self.tree = dict(current)
+        self.made: set[str] = set()
+        self.operations: list[Operation] = []
+        # a write of nothing does nothing, so a text that has to become empty needs a new directory
+        self.remade = {
+            counter
+            for path, value in desired.items()
+            if value == "" and current.get(path) and (counter := count_of(path))
+        }
+
+    def directory(self, directory: str, inside: _Nested) -> None:
+        """Bring one directory to what is desired: its count, its files, what is below."""
+        prefix = f"{directory}/" if directory else ""
+        counter = prefix + COUNTS.get(directory.rpartition("/")[2], "")
+        if counter in self.desired and (
+            self.tree.get(counter) != self.desired[counter] or counter in self.remade
+        ):
+            self._count(counter)
+        for name in sorted(name for name, below in inside.items() if below is None):
+            if prefix + name != counter:
+                self._file(prefix + name)
+        numbered = sorted((name for name in inside if name.isdecimal()), key=int)
+        named = sorted(name for name in inside if not name.isdecimal())
+        for name in [*named, *numbered]:
+            below = inside[name]
+            if below is not None:
+                self.directory(prefix + name, below)
+
+    def _count(self, counter: str) -> None:
+        self._write("count", counter)
+        for path in under(counter, self.tree):
+            del self.tree[path]
+        depth = counter.count("/") + 1
+        for path in under(counter, self.desired):
+            if not any(part.isdecimal() for part in path.split("/")[depth:]):
+                self.tree[path] = default(path)
+                self.made.add(path)
+
+    def _file(self, path: str) -> None:
+        value = self.desired[path]
+        if self.tree.get(path) == value:
+            return
+        kept = path not in self.made
+        if kept and is_volatile(path, self.desired) and is_volatile(path, self.current):
+            return
+        self._write("write", path)
+
+    def _write(self, kind: Kind, path: str) -> None:
+        before = self.tree.get(path, default(path))
+        self.operations.append(
+            Operation(
+                kind, self.phase, kdamond_path(self.slot, path), before, self.desired[path],
+                self.slot,
+            )
+        )  # fmt: skip
+        self.tree[path] = self.desired[path]

@@ -1,0 +1,385 @@
+"""From models to the files of a kdamond's directory, for one kernel.
+
+Each kernel file is one `put`, with the place in the policy that it comes from. What the
+kernel lacks is found afterwards, by looking up every file and word in the features table.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, floor
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.features import FEATURES, by_file, first_kernel, needed
+from damonpolicy.kernel.processes import Selector
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import default, pattern
+from damonpolicy.model.actions import traits
+from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.probes import Probe
+from damonpolicy.model.quotas import Goal, Tuner, Weights, read_target
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.scalars import Age
+from damonpolicy.model.schemes import Scheme
+from damonpolicy.model.targets import Target
+from damonpolicy.plan import filters as plan_filters
+from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
+from damonpolicy.plan.sample import sample_files
+from damonpolicy.source.nodes import Path
+from damonpolicy.units import U32_MAX, U64_MAX
+
+__all__ = ("Compiler", "chosen")
+
+_DEFAULT_WEIGHTS = Weights(size=0, access_rate=1, age=1)
+"""Under a quota without weights: how often and for how long, both alike."""
+
+_WHAT = {feature.name: feature.what for feature in FEATURES}
+
+
+class Compiler:
+    """Compiles one kdamond; ``found`` collects refusals, warnings and notes."""
+
+    def __init__(self, policy: str, capabilities: Capabilities, machine: Machine | None) -> None:
+        self.policy = policy
+        self.capabilities = capabilities
+        self.machine = machine
+        self.found: list[Diagnostic] = []
+        self.files: dict[str, str] = {}
+        self.origins: dict[str, Cursor] = {}
+        self.filters: dict[str, tuple[FilterLine, ...]] = {}
+        self.names: dict[str, str] = {}
+        self.uses_faults = False
+        self.refused: set[tuple[str, Path]] = set()
+
+    def put(self, path: str, value: object, at: Cursor) -> None:
+        """Set one file; booleans become Y and N."""
+        if isinstance(value, bool):
+            value = "Y" if value else "N"
+        self.files[path] = str(value)
+        self.origins[path] = at
+
+    def kdamond(self, kdamond: Kdamond, at: Cursor) -> CompiledKdamond:
+        """Compile; the result is only good where ``found`` has no error afterwards."""
+        context = "contexts/0"
+        attributes = f"{context}/monitoring_attrs"
+        self.put("refresh_ms", kdamond.refresh // 1_000, at("refresh"))
+        self.put("contexts/nr_contexts", 1, at)
+        self.put(f"{context}/operations", kdamond.ops, at("ops"))
+        self.put(f"{context}/addr_unit", kdamond.addr_unit, at("addr_unit"))
+        self.put(f"{context}/pause", kdamond.paused, at("paused"))
+        self._intervals(kdamond, f"{attributes}/intervals", at("intervals"))
+        count = kdamond.region_count
+        self.put(f"{attributes}/nr_regions/min", count.min, at("region_count", "min"))
+        self.put(f"{attributes}/nr_regions/max", count.max, at("region_count", "max"))
+        self._accesses(kdamond, f"{attributes}/sample", at("accesses"))
+        self._probes(kdamond, f"{attributes}/probes", at("probes"))
+        self._schemes(kdamond, f"{context}/schemes", at("schemes"))
+        self._check()
+        obsolete = self.capabilities.known("target.obsolete") == "yes"
+        return CompiledKdamond(
+            policy=self.policy,
+            name=kdamond.name,
+            files=self.files,
+            targets=tuple(_target(target) for target in kdamond.targets),
+            filters=self.filters,
+            names=self.names,
+            target_files={"obsolete_target": "N"} if obsolete else {},
+            wait=kdamond.when_absent == "wait",
+        )
+
+    def _intervals(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune
+        self.put(f"{base}/sample_us", intervals.sampling, at("sample"))
+        self.put(f"{base}/aggr_us", intervals.aggregating, at("aggregation"))
+        self.put(f"{base}/update_us", intervals.update, at("update"))
+        goal, inside = f"{base}/intervals_goal", at("auto_tune")
+        observe = int(tune.observe * 10_000) if tune else 0
+        self.put(f"{goal}/access_bp", observe, inside)
+        self.put(f"{goal}/aggrs", tune.aggregations if tune else 0, inside)
+        self.put(f"{goal}/min_sample_us", tune.min_sample if tune else 0, inside)
+        self.put(f"{goal}/max_sample_us", tune.max_sample if tune else 0, inside)
+
+    def _accesses(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        accesses = kdamond.accesses
+        if accesses is None or accesses.everything:
+            if self.capabilities.known("sample") == "yes":
+                self.put(f"{base}/primitives/page_table", True, at)
+                self.put(f"{base}/primitives/page_fault", False, at)
+                self.put(f"{base}/filters/nr_filters", 0, at)
+            return
+        parts = (
+            ("sample", True),
+            ("sample.write", accesses.kind != "any"),
+            ("sample.cpus", accesses.cpus is not None),
+            ("sample.threads", accesses.threads is not None),
+        )
+        needed = [name for name, wanted in parts if wanted]
+        if accesses.optional and not self._all(needed):
+            kind = (
+                f"only {accesses.kind} accesses" if accesses.kind != "any" else "only some accesses"
+            )
+            self._left_out(
+                at, f"counting {kind} is left out: all accesses count", self._lacking(needed)
+            )
+            return
+        self.uses_faults = True
+        for path, value in sample_files(accesses, self.machine).items():
+            self.put(f"{base}/{path}", value, at)
+
+    def _probes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        kept: list[tuple[int, Probe]] = []
+        for index, probe in enumerate(kdamond.probes):
+            needed = ["probes", *(f"probe.{each.type}" for each in probe.filters)]
+            needed += ["probe.weight"] if probe.weight else []
+            needed += ["probe.preps"] if probe.preps else []
+            if probe.optional and not self._all(needed):
+                message = f"the probe `{probe.name}` is left out"
+                self._left_out(at(index), message, self._lacking(needed))
+            else:
+                kept.append((index, probe))
+        self.put(f"{base}/nr_probes", len(kept), at)
+        for number, (index, probe) in enumerate(kept):
+            directory, place = f"{base}/{number}", at(index)
+            self.names[directory] = probe.name
+            self.put(f"{directory}/weight", probe.weight, place("weight"))
+            self.put(f"{directory}/preps/nr_preps", len(probe.preps), place("preps"))
+            for order, prep in enumerate(probe.preps):
+                self.put(f"{directory}/preps/{order}/prep_action", prep, place("preps", order))
+            self.filters[f"{directory}/filters"] = plan_filters.probe_lines(probe.filters)
+            self.origins[f"{directory}/filters"] = place("filters")
+
+    def _schemes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        kept: list[tuple[int, Scheme]] = []
+        for index, scheme in enumerate(kdamond.schemes):
+            if not chosen(scheme, self.capabilities):
+                message = f"the alternative `{scheme.name}` is not for this kernel"
+                self.found.append(Diagnostic.note("DP0602", at(index, "when").key, message))
+                continue
+            if scheme.optional:
+                trial = Compiler(self.policy, self.capabilities, self.machine)
+                trial._scheme(scheme, kdamond, f"{base}/0", at(index))
+                trial._check()
+                refused = [each for each in trial.found if each.severity == "error"]
+                if refused:
+                    message = f"the scheme `{scheme.name}` is left out"
+                    self._left_out(at(index, "name"), message, refused[0].message)
+                    continue
+            kept.append((index, scheme))
+        self.put(f"{base}/nr_schemes", len(kept), at)
+        for number, (index, scheme) in enumerate(kept):
+            self._scheme(scheme, kdamond, f"{base}/{number}", at(index))
+
+    def _scheme(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        self.names[base] = scheme.name
+        known = traits(kdamond.ops, scheme.action)
+        if known.needs and not self.capabilities.has(known.needs):
+            self._refuse(
+                at("action"),
+                known.needs,
+                f"this kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing",
+            )
+        self.put(f"{base}/action", scheme.action, at("action"))
+        nodes = scheme.to if isinstance(scheme.to, tuple) else ()
+        single = scheme.to if isinstance(scheme.to, int) else -1
+        self.put(f"{base}/target_nid", single, at("to"))
+        self.put(f"{base}/dests/nr_dests", len(nodes), at("to"))
+        for index, each in enumerate(nodes):
+            self.put(f"{base}/dests/{index}/id", each.node, at("to", index, "node"))
+            self.put(f"{base}/dests/{index}/weight", each.weight, at("to", index, "weight"))
+        self._pattern(scheme, kdamond, f"{base}/access_pattern", at("access_pattern"))
+        self.put(f"{base}/apply_interval_us", scheme.apply_every or 0, at("apply_every"))
+        self.put(f"{base}/stats/max_nr_snapshots", scheme.max_snapshots or 0, at("max_snapshots"))
+        self._quota(scheme, kdamond, f"{base}/quotas", at("quota"))
+        self._watermarks(scheme, f"{base}/watermarks", at("watermarks"))
+        self._filters(scheme, kdamond, base, at("filters"))
+
+    def _pattern(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        pattern_, samples = scheme.access_pattern, kdamond.intervals.samples
+        size, rate, age = pattern_.size, pattern_.access_rate, pattern_.age
+        self.put(f"{base}/sz/min", size.min or 0, at("size", "min"))
+        self.put(f"{base}/sz/max", U64_MAX if size.max is None else size.max, at("size", "max"))
+        lowest = ceil((rate.min or Fraction(0)) * samples)
+        highest = U32_MAX if rate.max is None else floor(rate.max * samples)
+        self.put(f"{base}/nr_accesses/min", lowest, at("access_rate", "min"))
+        self.put(f"{base}/nr_accesses/max", highest, at("access_rate", "max"))
+        aggregating = kdamond.intervals.aggregating
+        youngest = 0 if age.min is None else _aggregations(age.min, aggregating, up=True)
+        oldest = U32_MAX if age.max is None else _aggregations(age.max, aggregating, up=False)
+        self.put(f"{base}/age/min", min(youngest, U32_MAX), at("age", "min"))
+        self.put(f"{base}/age/max", min(oldest, U32_MAX), at("age", "max"))
+
+    def _quota(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        quota = scheme.limits
+        self.put(f"{base}/bytes", quota.size or 0, at("size"))
+        self.put(f"{base}/ms", (quota.time or 0) // 1_000, at("time"))
+        self.put(f"{base}/reset_interval_ms", (quota.every or 0) // 1_000, at("every"))
+        weights = quota.weights or Weights()
+        if quota.weights is None and quota.every and traits(kdamond.ops, scheme.action).priority:
+            weights = kdamond.temperature or _DEFAULT_WEIGHTS
+        self.put(f"{base}/weights/sz_permil", weights.size, at("weights", "size"))
+        self.put(f"{base}/weights/nr_accesses_permil", weights.access_rate, at("weights"))
+        self.put(f"{base}/weights/age_permil", weights.age, at("weights", "age"))
+        charge = quota.fail_charge
+        self.put(f"{base}/fail_charge_num", charge.numerator if charge else 0, at("fail_charge"))
+        self.put(
+            f"{base}/fail_charge_denom", charge.denominator if charge else 0, at("fail_charge")
+        )
+        self._tuner(scheme, base, at("tuner"))
+        self._goals(scheme, f"{base}/goals", at("goals"))
+
+    def _tuner(self, scheme: Scheme, base: str, at: Cursor) -> None:
+        tuner = scheme.limits.tuner
+        name = scheme.limits.tuner_name
+        changed = name != default(f"{base}/goal_tuner")
+        optional = isinstance(tuner, Tuner) and tuner.optional
+        if optional and changed and not self._all(["quota.tuner"]):
+            message = f"the tuner `{name}` is left out: `consist` tunes"
+            self._left_out(at, message, self._lacking(["quota.tuner"]))
+            return
+        self.put(f"{base}/goal_tuner", name, at)
+
+    def _goals(self, scheme: Scheme, base: str, at: Cursor) -> None:
+        kept: list[tuple[int, Goal]] = []
+        for index, goal in enumerate(scheme.limits.goals):
+            needed = ["quota.goals", f"quota.goal.{goal.metric}"]
+            if goal.optional and not self._all(needed):
+                message = f"the goal on `{goal.metric}` is left out"
+                self._left_out(at(index), message, self._lacking(needed))
+            else:
+                kept.append((index, goal))
+        self.put(f"{base}/nr_goals", len(kept), at)
+        for number, (index, goal) in enumerate(kept):
+            directory, place = f"{base}/{number}", at(index)
+            target = read_target(goal)
+            # a fed goal starts neutral: a current value of 0 would open the quota at once
+            current = target if goal.metric == "user_input" else 0
+            self.put(f"{directory}/target_metric", goal.metric, place("metric"))
+            self.put(f"{directory}/target_value", target, place("target"))
+            self.put(f"{directory}/current_value", current, place("metric"))
+            self.put(f"{directory}/nid", goal.node or 0, place("node"))
+            self.put(f"{directory}/path", goal.cgroup or "", place("cgroup"))
+
+    def _watermarks(self, scheme: Scheme, base: str, at: Cursor) -> None:
+        marks = scheme.watermarks
+        self.put(f"{base}/metric", marks.metric if marks else "none", at("metric"))
+        self.put(f"{base}/interval_us", marks.every if marks else 0, at("every"))
+        for name in ("high", "mid", "low"):
+            value = int(getattr(marks, name) * 1000) if marks else 0
+            self.put(f"{base}/{name}", value, at(name))
+
+    def _filters(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        lines = plan_filters.lines(scheme.filters, self.capabilities, self.machine)
+        pages = [line for line in lines if line.files["type"] not in ("addr", "target")]
+        need = traits(kdamond.ops, scheme.action).filters_need
+        if pages and need and not self.capabilities.has(need):
+            message = f"this kernel ignores page-level filters of `{scheme.action}`"
+            self._refuse(at, need, f"{message} on `{kdamond.ops}`")
+        named = any(line.files["type"] == "young" for line in lines)
+        physical = scheme.action == "pageout" and kdamond.ops == "paddr"
+        if physical and not named and self.capabilities.has("filter.young"):
+            # the kernel appends this itself (damon_pa_pageout()), where an allow hides it
+            core = [line for line in lines if line not in pages]
+            lines = [*core, plan_filters.YOUNG, *pages]
+            if any(line.files["allow"] == "Y" for line in pages):
+                message = "young pages are rejected first, before any filter of this scheme"
+                hint = "name `young` in a filter to decide otherwise"
+                self.found.append(Diagnostic.note("DP0603", at.key, message, hint=hint))
+        for directory, each in plan_filters.split(lines, self.capabilities).items():
+            self.filters[f"{base}/{directory}"] = each
+            self.origins[f"{base}/{directory}"] = at
+
+    def _check(self) -> None:
+        """Refuse what the kernel lacks; drop what equals what it does anyway."""
+        for path, value in list(self.files.items()):
+            missing = self._missing(path, value)
+            if missing is None:
+                continue
+            if value == default(path):
+                del self.files[path]
+            else:
+                self._refuse(self.origins[path], missing)
+        for directory, lines in list(self.filters.items()):
+            at = self.origins[directory]
+            missing = self._missing(f"{directory}/nr_filters", "0")
+            if missing is None:
+                self.filters[directory] = tuple(self._line(directory, each, at) for each in lines)
+                continue
+            del self.filters[directory]
+            if lines:
+                self._refuse(at, missing)
+
+    def _line(self, directory: str, line: FilterLine, at: Cursor) -> FilterLine:
+        kept = {}
+        for name, value in line.files.items():
+            path = f"{directory}/0/{name}"
+            missing = self._missing(path, value)
+            if missing is None:
+                kept[name] = value
+            elif value != default(path):
+                self._refuse(at, missing)
+        return FilterLine(kept, line.subtree, line.path_file)
+
+    def _missing(self, path: str, value: str) -> str | None:
+        """Return the feature that a file or its word needs and the kernel lacks."""
+        where = pattern(f"0/{path}").replace("0/", "*/", 1)
+        for feature in needed(where, value):
+            if self.capabilities.known(feature.name) == "no":
+                return feature.name
+        unknown = by_file(where)
+        if unknown is not None and self.capabilities.known(unknown.name) == "unknown":
+            # a file that may not be there is not worth a try for what kernels do anyway
+            return unknown.name if value == default(path) else None
+        return None
+
+    def _all(self, names: list[str]) -> bool:
+        return all(self.capabilities.has(name) for name in names)
+
+    def _lacking(self, names: list[str]) -> str:
+        lacking = next(name for name in names if not self.capabilities.has(name))
+        return f"this kernel lacks {_WHAT[lacking]}; {first_kernel(lacking)}"
+
+    def _left_out(self, at: Cursor, message: str, reason: str) -> None:
+        self.found.append(Diagnostic.note("DP0601", at.key, f"{message} ({reason})"))
+
+    def _refuse(self, at: Cursor, feature: str, message: str = "") -> None:
+        # one setting may be several files: what a scheme lacks is said once
+        if (feature, at.path[:4]) in self.refused:
+            return
+        self.refused.add((feature, at.path[:4]))
+        self.found.append(
+            Diagnostic.error(
+                "DP0401",
+                at.spot,
+                message or f"this kernel lacks {_WHAT[feature]}",
+                hint=first_kernel(feature),
+                unsupported=True,
+            )
+        )
+
+
+def _target(target: Target) -> TargetLine:
+    regions = tuple((region.start, region.end) for region in target.regions or ())
+    if target.process is not None:
+        given = target.process.model_dump(exclude_none=True)
+        return TargetLine(selector=Selector(**given), regions=regions)
+    if target.numa_node is not None:
+        return TargetLine(node=target.numa_node)
+    return TargetLine(system_ram=bool(target.system_ram), regions=regions)
+
+
+def _aggregations(age: Age, aggregating: int, *, up: bool) -> int:
+    if age.aggregations:
+        return age.value
+    exact = Fraction(age.value, aggregating)
+    return ceil(exact) if up else floor(exact)
+
+
+def chosen(part: Scheme | Kdamond, capabilities: Capabilities) -> bool:
+    """Tell whether a part's `when` holds on this kernel; what is unknown counts as there."""
+    when = part.when
+    if when is None:
+        return True
+    if when.feature is not None:
+        return capabilities.has(when.feature)
+    return not capabilities.has(when.not_ or "sysfs")

@@ -1,0 +1,176 @@
+"""What a policy becomes: files of a kdamond's directory, and what is looked up later.
+
+Plain data and the standard library only, so that a generation can be applied again by a
+process that has neither the policy language nor its libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.kernel.processes import Selector
+
+__all__ = ("CompiledKdamond", "CompiledPolicy", "FilterLine", "TargetLine")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLine:
+    """One entry of ``targets:``: RAM, a node's RAM, regions, or a process selector."""
+
+    system_ram: bool = False
+    node: int = -1
+    selector: Selector | None = None
+    regions: tuple[tuple[int, int], ...] = ()
+    """Bytes; first and one past the last."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        selector = self.selector
+        return {
+            "system_ram": self.system_ram,
+            "node": self.node,
+            "selector": None
+            if selector is None
+            else {key: getattr(selector, key) for key in selector.__slots__},
+            "regions": [list(region) for region in self.regions],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TargetLine:
+        """Read what `to_json` gave."""
+        return cls(
+            data["system_ram"],
+            data["node"],
+            Selector(**data["selector"]) if data["selector"] else None,
+            tuple((start, end) for start, end in data["regions"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FilterLine:
+    """One filter; with ``subtree`` it stands for a filter for each cgroup below its path.
+
+    ``files`` are those of the filter's directory, ``path_file`` is the one that names the cgroup.
+    """
+
+    files: Mapping[str, str]
+    subtree: bool = False
+    path_file: str = "memcg_path"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "files": dict(self.files),
+            "subtree": self.subtree,
+            "path_file": self.path_file,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FilterLine:
+        """Read what `to_json` gave."""
+        return cls(data["files"], data["subtree"], data["path_file"])
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledKdamond:
+    """A kdamond's configuration.
+
+    ``files`` maps paths below the kdamond's directory to contents; targets and filters
+    are lists of their own, because processes and cgroups are looked up at each apply.
+    ``names`` gives schemes and probes their names, by directory.
+    """
+
+    policy: str
+    name: str
+    files: Mapping[str, str]
+    targets: tuple[TargetLine, ...]
+    filters: Mapping[str, tuple[FilterLine, ...]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    target_files: Mapping[str, str] = field(default_factory=dict)
+    """What every target's directory holds besides its pid and regions."""
+    wait: bool = False
+    """Whether to wait for a process instead of failing."""
+
+    @property
+    def full_name(self) -> str:
+        """``policy/kdamond``."""
+        return f"{self.policy}/{self.name}"
+
+    @property
+    def ops(self) -> str:
+        """The operation set."""
+        return self.files["contexts/0/operations"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "policy": self.policy,
+            "name": self.name,
+            "files": dict(self.files),
+            "targets": [target.to_json() for target in self.targets],
+            "filters": {
+                directory: [line.to_json() for line in lines]
+                for directory, lines in self.filters.items()
+            },
+            "names": dict(self.names),
+            "target_files": dict(self.target_files),
+            "wait": self.wait,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CompiledKdamond:
+        """Read what `to_json` gave; raises KeyError or TypeError for anything else."""
+        return cls(
+            data["policy"],
+            data["name"],
+            data["files"],
+            tuple(TargetLine.from_json(each) for each in data["targets"]),
+            {
+                directory: tuple(FilterLine.from_json(line) for line in lines)
+                for directory, lines in data["filters"].items()
+            },
+            data["names"],
+            data["target_files"],
+            data["wait"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy:
+    """A policy as it is kept in a generation.
+
+    ``source`` and ``variables`` are its text and its overrides, for compiling it anew on
+    another kernel; ``settings`` maps absolute paths to contents.
+    """
+
+    name: str
+    owner: str
+    kdamonds: tuple[CompiledKdamond, ...]
+    settings: Mapping[str, str]
+    source: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "owner": self.owner,
+            "kdamonds": [kdamond.to_json() for kdamond in self.kdamonds],
+            "settings": dict(self.settings),
+            "source": self.source,
+            "variables": dict(self.variables),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CompiledPolicy:
+        """Read what `to_json` gave; raises KeyError or TypeError for anything else."""
+        return cls(
+            data["name"],
+            data["owner"],
+            tuple(CompiledKdamond.from_json(each) for each in data["kdamonds"]),
+            data["settings"],
+            data["source"],
+            data["variables"],
+        )

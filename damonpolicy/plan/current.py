@@ -1,0 +1,138 @@
+"""The machine as it is: DAMON's tree, who owns which slot, modules, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from damonpolicy.errors import Foreign, KernelLacks, NoPermission
+from damonpolicy.kernel import host
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.sysfs import ADMIN, Machine, read_value
+from damonpolicy.kernel.tree import Tree, configuration, digest, empty_slot, slot_numbers, slot_tree
+from damonpolicy.kernel.tree import snapshot as read_tree
+from damonpolicy.plan.changes import differing
+from damonpolicy.plan.managed import Managed
+
+__all__ = ("Current", "Owner", "retrieve")
+
+Owner = Literal["ours", "free", "foreign"]
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """A snapshot; ``starts`` are the start times of the running kdamonds by slot."""
+
+    machine: str
+    host: host.Host
+    tree: Tree
+    starts: Mapping[int, int]
+    modules: tuple[str, ...]
+    settings: Mapping[str, str | None]
+
+    @property
+    def slots(self) -> list[int]:
+        """Numbers of the kdamond directories."""
+        return slot_numbers(self.tree)
+
+    def slot(self, number: int) -> dict[str, str]:
+        """Return one kdamond directory's tree, state and pid included."""
+        return slot_tree(self.tree, number)
+
+    def running(self, number: int) -> bool:
+        """Tell whether a slot's kdamond is on."""
+        return self.tree.get(f"{number}/state") == "on"
+
+    def pid(self, number: int) -> int:
+        """Return a slot's kdamond's pid, -1 while it is off."""
+        return int(self.tree.get(f"{number}/pid", "-1"))
+
+    def owner(self, number: int, managed: Managed) -> Owner:
+        """Tell whose a slot is.
+
+        Ours is what runs with the pid and start time that we recorded, or is off with the bytes
+        that we last wrote. Free is what is off and empty. All else is someone else's.
+        """
+        record = managed.slots.get(number)
+        if record is not None and managed.boot_id == self.host.boot_id:
+            same_thread = (self.pid(number), self.starts.get(number, 0)) == (
+                record.pid,
+                record.start,
+            )
+            if self.running(number):
+                return "ours" if same_thread else "foreign"
+            if not differing(self.slot(number), record.files):
+                return "ours"
+        if not self.running(number) and empty_slot(self.slot(number)):
+            return "free"
+        return "foreign"
+
+    def fingerprint(self, managed: Managed) -> str:
+        """A checksum of everything that a plan relies on."""
+        slots = {
+            str(number): {
+                "configuration": configuration(self.slot(number)),
+                "running": self.running(number),
+                "pid": self.pid(number),
+                "start": self.starts.get(number, 0),
+            }
+            for number in self.slots
+        }
+        values = {
+            path: None if value is None else normalise(value)
+            for path, value in self.settings.items()
+        }
+        return digest(
+            {
+                "machine": self.machine,
+                "boot": self.host.boot_id,
+                "release": self.host.release,
+                "slots": slots,
+                "modules": list(self.modules),
+                "settings": values,
+                "transaction": managed.transaction,
+            }
+        )
+
+
+def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
+    """Read the machine.
+
+    Raises KernelLacks without DAMON, NoPermission where its tree may not be read.
+    """
+    try:
+        tree = read_tree(machine)
+    except FileNotFoundError as error:
+        if machine.exists(ADMIN):
+            message = "a directory of DAMON vanished while it was read"
+            raise Foreign(
+                message, hint="someone else is changing DAMON's tree: try again"
+            ) from error
+        message = "this kernel has no DAMON with a sysfs interface"
+        hint = "it needs CONFIG_DAMON_SYSFS; `--kernel emulated:7.3` shows what would happen"
+        raise KernelLacks(message, hint=hint) from error
+    except PermissionError as error:
+        message = "DAMON's files may be read by root only"
+        hint = "run as root; `--kernel emulated:7.3` shows what would happen"
+        raise NoPermission(message, hint=hint) from error
+    running = [n for n in slot_numbers(tree) if tree.get(f"{n}/state") == "on"]
+    return Current(
+        machine=machine.name,
+        host=host.look(machine),
+        tree=tree,
+        starts={n: host.starts(machine, int(tree.get(f"{n}/pid", "-1"))) for n in running},
+        modules=tuple(host.busy_modules(machine)),
+        settings={path: _setting(machine, path) for path in sorted(set(settings))},
+    )
+
+
+def _setting(machine: Machine, path: str) -> str | None:
+    """Return a setting's content, None where this kernel has no such file."""
+    try:
+        return read_value(machine, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        message = f"`{path}` may not be read"
+        raise NoPermission(message, hint="run as root") from error

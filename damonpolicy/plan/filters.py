@@ -1,0 +1,100 @@
+"""Filters of a policy into the kernel's: layers, order, subtrees, words of older kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.cgroups import subtree
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.model.filters import CORE, Filter, Match, Memcg
+from damonpolicy.plan.compiled import FilterLine
+
+__all__ = ("YOUNG", "lines", "needs_allow", "probe_lines", "split")
+
+YOUNG = FilterLine({"type": "young", "matching": "Y", "allow": "N"})
+
+
+def lines(
+    filters: Sequence[Filter], capabilities: Capabilities, machine: Machine | None
+) -> list[FilterLine]:
+    """Return the kernel's filters in the policy's order.
+
+    Before 6.14 kernels only reject (commit "mm/damon/sysfs-schemes: implement filters'
+    allow file"): a last `allow` then says the same as `reject not`, since what matches
+    nothing is allowed there.
+    """
+    result = [_line(each, last=each is filters[-1]) for each in filters]
+    if capabilities.has("filter.allow") or not result:
+        return result
+    last = result[-1]
+    single = not last.subtree or machine is None or _single(last, machine)
+    if last.files["allow"] == "Y" and single:
+        files = {**last.files, "allow": "N", "matching": _opposite(last.files["matching"])}
+        result[-1] = FilterLine(files, subtree=False, path_file=last.path_file)
+    return result
+
+
+def needs_allow(line: FilterLine) -> bool:
+    """Tell whether a filter is one that kernels before 6.14 do not have."""
+    return line.files["allow"] == "Y"
+
+
+def _single(line: FilterLine, machine: Machine) -> bool:
+    return len(subtree(machine, line.files[line.path_file])) <= 1
+
+
+def _opposite(flag: str) -> str:
+    return "N" if flag == "Y" else "Y"
+
+
+def _line(each: Filter, *, last: bool) -> FilterLine:
+    inner = each.inner
+    files = {
+        "type": each.type,
+        "matching": "N" if each.negated else "Y",
+        "allow": "Y" if each.verb == "allow" else "N",
+    }
+    if not isinstance(inner, Match):
+        return FilterLine(files)
+    if inner.memcg is not None:
+        whole = not isinstance(inner.memcg, Memcg) or inner.memcg.subtree
+        path = inner.memcg.path if isinstance(inner.memcg, Memcg) else inner.memcg
+        files["memcg_path"] = path
+        if whole and each.negated and last:
+            # "reject not any of these" at the end: allow each, and the default rejects the rest
+            files["matching"], files["allow"] = "Y", _opposite(files["allow"])
+        return FilterLine(files, subtree=whole)
+    if inner.addr is not None:
+        files["addr_start"], files["addr_end"] = str(inner.addr.start), str(inner.addr.end)
+    if inner.target is not None:
+        files["damon_target_idx"] = str(inner.target)
+    if inner.hugepage_size is not None:
+        files["min"] = str(inner.hugepage_size.min)
+        files["max"] = str(inner.hugepage_size.max)
+    return FilterLine(files)
+
+
+def split(
+    filters: Sequence[FilterLine], capabilities: Capabilities
+) -> dict[str, tuple[FilterLine, ...]]:
+    """Return the kernel's filter directories.
+
+    From 6.15 core and page-level filters have directories of their own and ``filters/``
+    stays empty (commit "mm/damon/sysfs-schemes: implement core_filters and ops_filters").
+    """
+    core = tuple(line for line in filters if line.files["type"] in CORE)
+    pages = tuple(line for line in filters if line.files["type"] not in CORE)
+    if capabilities.has("filters.layers"):
+        return {"filters": (), "core_filters": core, "ops_filters": pages}
+    return {"filters": core + pages}
+
+
+def probe_lines(filters: Sequence[Filter]) -> tuple[FilterLine, ...]:
+    """Return a probe's filters; their file for the cgroup has a name of its own."""
+    result = []
+    for each in filters:
+        line = _line(each, last=each is filters[-1])
+        files = {("path" if key == "memcg_path" else key): v for key, v in line.files.items()}
+        result.append(FilterLine(files, line.subtree, "path"))
+    return tuple(result)

@@ -1,0 +1,124 @@
+"""What damonpolicy manages on this boot: the content of the state file, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.plan.bind import Member
+from damonpolicy.plan.compiled import CompiledPolicy
+
+__all__ = ("Managed", "Pending", "SettingRecord", "SlotRecord")
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRecord:
+    """A kdamond of ours: its last verified commit, and the kernel thread that runs it."""
+
+    kdamond: str
+    files: Mapping[str, str]
+    pid: int
+    start: int
+    members: tuple[Member, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "kdamond": self.kdamond,
+            "files": dict(self.files),
+            "pid": self.pid,
+            "start": self.start,
+            "members": [list(member) for member in self.members],
+            "names": dict(self.names),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SlotRecord:
+        """Read what `to_json` gave."""
+        members = tuple((pid, start) for pid, start in data["members"])
+        return cls(
+            data["kdamond"], data["files"], data["pid"], data["start"], members, data["names"]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRecord:
+    """A setting of ours: what the file held before, what we wrote, which policies want it."""
+
+    original: str
+    written: str
+    users: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"original": self.original, "written": self.written, "users": list(self.users)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SettingRecord:
+        """Read what `to_json` gave."""
+        return cls(data["original"], data["written"], tuple(data["users"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change that has to be confirmed: seconds of the machine's clock, and what was before."""
+
+    deadline: float
+    previous: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"deadline": self.deadline, "previous": self.previous}
+
+
+@dataclass(frozen=True, slots=True)
+class Managed:
+    """Everything that is ours; ``slots_before`` is how many slots there were without us."""
+
+    boot_id: str
+    transaction: str = ""
+    generation: int = 0
+    policies: Mapping[str, CompiledPolicy] = field(default_factory=dict)
+    slots: Mapping[int, SlotRecord] = field(default_factory=dict)
+    settings: Mapping[str, SettingRecord] = field(default_factory=dict)
+    slots_before: int | None = None
+    pending: Pending | None = None
+
+    def slot_of(self, kdamond: str) -> int | None:
+        """Return the slot of a kdamond by its full name."""
+        return next((slot for slot, each in self.slots.items() if each.kdamond == kdamond), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` reads it back."""
+        return {
+            "format": FORMAT,
+            "boot_id": self.boot_id,
+            "transaction": self.transaction,
+            "generation": self.generation,
+            "policies": {name: each.to_json() for name, each in self.policies.items()},
+            "slots": {str(slot): each.to_json() for slot, each in self.slots.items()},
+            "settings": {path: each.to_json() for path, each in self.settings.items()},
+            "slots_before": self.slots_before,
+            "pending": self.pending.to_json() if self.pending else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Managed:
+        """Read what `to_json` gave; raises KeyError, TypeError or ValueError for anything else."""
+        if data["format"] != FORMAT:
+            message = f"unknown format {data['format']}"
+            raise ValueError(message)
+        return cls(
+            boot_id=data["boot_id"],
+            transaction=data["transaction"],
+            generation=data["generation"],
+            policies={n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()},
+            slots={int(n): SlotRecord.from_json(each) for n, each in data["slots"].items()},
+            settings={p: SettingRecord.from_json(each) for p, each in data["settings"].items()},
+            slots_before=data["slots_before"],
+            pending=Pending(**data["pending"]) if data["pending"] else None,
+        )

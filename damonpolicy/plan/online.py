@@ -1,0 +1,193 @@
+"""Changes to a running kdamond: which commits they take, and what they cost.
+
+A commit hands the kernel the whole directory; targets and schemes are matched by index
+(mm/damon/core.c: damon_commit_targets(), damon_commit_schemes()). So the order of steps
+matters where a list shrinks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.tree import Tree, is_volatile
+from damonpolicy.plan.bind import Bound
+from damonpolicy.plan.changes import changes, differing
+
+__all__ = ("Change", "change", "without_dead")
+
+_INTERVALS = "contexts/0/monitoring_attrs/intervals"
+_TUNING = f"{_INTERVALS}/intervals_goal/aggrs"
+_TARGETS = "contexts/0/targets"
+_SAMPLE = "contexts/0/monitoring_attrs/sample/filters"
+_PID = re.compile(rf"{_TARGETS}/(\d+)/pid_target\Z")
+
+
+@dataclass(slots=True)
+class Change:
+    """What to stage and to commit; ``action`` is keep where nothing has to be done."""
+
+    action: Literal["keep", "change", "restart"]
+    tree: Tree
+    stage: list[Operation] = field(default_factory=list)
+    commit: list[Operation] = field(default_factory=list)
+    start: list[Operation] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def change(slot: int, before: Tree, bound: Bound, verified: Tree) -> Change:
+    """Plan the change of a running kdamond.
+
+    ``before`` is its directory as it is, ``verified`` what was last committed by us: files
+    may have been staged by someone since, or by us and never committed.
+    """
+    desired = bound.files
+    staged = differing(before, desired)
+    committed = differing(verified, desired)
+    if not staged and not committed:
+        return Change("keep", before)
+    result = Change("change", before)
+    if differing(before, verified):
+        result.remarks.append("files were changed by someone since our last commit")
+    if before.get("contexts/0/operations") != desired["contexts/0/operations"]:
+        return _restart(slot, before, desired, result)
+    tree = dict(before)
+    retuned = _retuned(before, desired)
+    if retuned:
+        result.remarks.append("the intervals are tuned anew, from where the policy says")
+    elif _tuned(before):
+        # a commit would set the intervals back to where tuning began
+        result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
+    steps, shortened = _steps(before, desired)
+    for number, step in enumerate(steps):
+        known = {**tree, _TUNING: "0"} if retuned and not number else tree
+        operations, tree = changes(slot, known, step, "commit" if number else "stage")
+        (result.commit if number else result.stage).extend(operations)
+        result.commit.append(_command(slot, "commit", "commit"))
+    if shortened:
+        # the kernel has dropped the obsolete targets by now: only the files still show them
+        operations, tree = changes(slot, tree, desired, "commit")
+        result.commit += operations
+    result.tree = tree
+    _remark_schemes(before, desired, result)
+    return result
+
+
+def _restart(slot: int, before: Tree, desired: Tree, result: Change) -> Change:
+    """Other operation sets need other targets: stop and start instead of a commit."""
+    operations, tree = changes(slot, before, desired)
+    result.action, result.tree = "restart", tree
+    result.stage += operations
+    state = kdamond_path(slot, "state")
+    result.start.append(Operation("command", "start", state, "on", "off", slot))
+    result.start.append(Operation("command", "start", state, "off", "on", slot))
+    result.remarks.append("the kdamond restarts, and its monitoring results are lost")
+    return result
+
+
+def _command(slot: int, word: str, phase: Literal["stage", "commit"]) -> Operation:
+    return Operation("command", phase, kdamond_path(slot, "state"), "on", word, slot)
+
+
+def _tuned(tree: Tree) -> bool:
+    return is_volatile(f"{_INTERVALS}/sample_us", tree)
+
+
+def _retuned(tree: Tree, desired: Tree) -> bool:
+    """Tell whether tuning itself changes: tuned intervals may lie outside its new bounds.
+
+    The kernel refuses such a commit (mm/damon/core.c: damon_valid_intervals_goal()).
+    """
+    goal = f"{_INTERVALS}/intervals_goal"
+    names = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
+    moved = any(tree.get(f"{goal}/{name}") != desired.get(f"{goal}/{name}") for name in names)
+    return moved and _tuned(tree) and _tuned(desired)
+
+
+def _pids(tree: Tree) -> list[str]:
+    found = {int(match[1]): value for path, value in tree.items() if (match := _PID.match(path))}
+    return [found[index] for index in sorted(found)]
+
+
+def _steps(before: Tree, desired: Tree) -> tuple[list[Tree], bool]:
+    """Return the trees to commit one after the other, and whether the last has dead targets."""
+    old, new = _pids(before), _pids(desired)
+    gone = any(pid not in new for pid in old)
+    last: list[Tree] = [desired]
+    shortened = False
+    if gone and f"{_TARGETS}/0/obsolete_target" in desired:
+        last, shortened = [_with_obsolete(desired, old, new)], True
+    elif gone:
+        # before 6.19 (commit "mm/damon: add obsolete flag to damon_target") nothing can be
+        # taken out of the middle: commit what is common at the front, then append the rest
+        front = 0
+        while front < min(len(old), len(new)) and old[front] == new[front]:
+            front += 1
+        if 0 < front < len(new):
+            last = [_with_targets(desired, new[:front], new), desired]
+    if _types_change(before, desired):
+        # a commit copies everything of a sample filter but its type: none first, then the new
+        without = {p: v for p, v in last[0].items() if not p.startswith(f"{_SAMPLE}/")}
+        last = [{**without, f"{_SAMPLE}/nr_filters": "0"}, *last]
+    return last, shortened
+
+
+def _types_change(before: Tree, desired: Tree) -> bool:
+    types = [path for path in before if re.fullmatch(rf"{_SAMPLE}/\d+/type", path)]
+    return any(path in desired and before[path] != desired[path] for path in types)
+
+
+def _target_files(tree: Tree, index: int) -> dict[str, str]:
+    prefix = f"{_TARGETS}/{index}/"
+    return {path.removeprefix(prefix): v for path, v in tree.items() if path.startswith(prefix)}
+
+
+def without_dead(tree: Tree, lives: Callable[[int], bool]) -> dict[str, str]:
+    """Return a tree without the targets whose process has ended; without targets, as it is."""
+    pids = _pids(tree)
+    if tree.get("contexts/0/operations") == "paddr":
+        return dict(tree)
+    living = [pid for pid in pids if lives(int(pid))]
+    return dict(tree) if living == pids else _with_targets(tree, living, pids)
+
+
+def _with_targets(desired: Tree, pids: list[str], all_pids: list[str]) -> dict[str, str]:
+    """Return the desired tree with only some of its targets."""
+    tree = {path: v for path, v in desired.items() if not path.startswith(f"{_TARGETS}/")}
+    tree[f"{_TARGETS}/nr_targets"] = str(len(pids))
+    for index, pid in enumerate(pids):
+        files = _target_files(desired, all_pids.index(pid))
+        tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
+    return tree
+
+
+def _with_obsolete(desired: Tree, old: list[str], new: list[str]) -> dict[str, str]:
+    """Return the desired tree with vanished targets still in their places, marked obsolete.
+
+    Their pids are replaced by a live one, since a commit looks up every pid.
+    """
+    order = old + [pid for pid in new if pid not in old]
+    tree = {path: v for path, v in desired.items() if not path.startswith(f"{_TARGETS}/")}
+    tree[f"{_TARGETS}/nr_targets"] = str(len(order))
+    for index, pid in enumerate(order):
+        live = pid in new
+        files = _target_files(desired, new.index(pid) if live else 0)
+        files["obsolete_target"] = "N" if live else "Y"
+        tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
+    return tree
+
+
+def _remark_schemes(before: Tree, desired: Tree, result: Change) -> None:
+    counter = "contexts/0/schemes/nr_schemes"
+    fewer = int(desired.get(counter, "0")) < int(before.get(counter, "0"))
+    goals = any(
+        re.fullmatch(r"contexts/0/schemes/\d+/quotas/goals/nr_goals", path) and value != "0"
+        for path, value in before.items()
+    )
+    if fewer and goals:
+        result.remarks.append(
+            "schemes are matched by position: those after a removed one take over its tuned quota"
+        )

@@ -1,0 +1,420 @@
+"""What has to be done, and in which order: settings, staging, commits, starts, stops.
+
+A pure function of the machine as it is, what is managed, and what is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from damonpolicy.errors import Foreign, PolicyInvalid
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.tree import Tree, configuration
+from damonpolicy.plan import online
+from damonpolicy.plan.bind import Bound, Member
+from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed
+
+__all__ = ("Action", "KdamondPlan", "Plan", "SettingPlan", "Wanted", "make_plan")
+
+FEWEST_SLOTS = 8
+"""So that later policies find room: the number cannot be changed while a kdamond runs."""
+
+EMPTY = {"contexts/nr_contexts": "0", "refresh_ms": "0"}
+
+Action = Literal["start", "change", "restart", "keep", "adopt", "stop", "wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The managed set as it shall be.
+
+    ``bound`` holds the kdamonds of the policies that are applied now, by full name, None for
+    those that wait; kdamonds of other policies in ``policies`` are left as they are.
+    """
+
+    policies: Mapping[str, CompiledPolicy]
+    bound: Mapping[str, Bound | None]
+    affected: tuple[str, ...] = ()
+    takeover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KdamondPlan:
+    """What happens to one kdamond; trees are those of its directory."""
+
+    name: str
+    slot: int
+    action: Action
+    before: Tree = field(default_factory=dict)
+    after: Tree = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    names_before: Mapping[str, str] = field(default_factory=dict)
+    members: tuple[Member, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        """Whether the kdamond runs afterwards."""
+        return self.action in ("start", "change", "restart", "keep", "adopt")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingPlan:
+    """What happens to one setting; ``original`` is what it goes back to in the end."""
+
+    path: str
+    before: str
+    after: str
+    original: str
+    users: tuple[str, ...]
+    restored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A complete transaction, before its first write."""
+
+    machine: str
+    release: str
+    boot_id: str
+    fingerprint: str
+    policies: Mapping[str, CompiledPolicy]
+    kdamonds: tuple[KdamondPlan, ...]
+    settings: tuple[SettingPlan, ...]
+    operations: tuple[Operation, ...]
+    slots_before: int | None
+    affected: tuple[str, ...] = ()
+    """The policies that are applied now; others are left as they are."""
+    takeover: bool = False
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def changes_kernel(self) -> bool:
+        """Whether anything is written to the machine."""
+        return bool(self.operations)
+
+    def changes(self, managed: Managed) -> bool:
+        """Whether anything at all is to be done: on the machine, or in what we manage."""
+        return self.changes_kernel or self.records(managed)
+
+    def records(self, managed: Managed) -> bool:
+        """Whether what we manage changes: policies, their kdamonds' slots, settings' users."""
+        slots = {each.kdamond: slot for slot, each in managed.slots.items()}
+        kept = {each.name: each.slot for each in self.kdamonds if each.runs}
+        users = {each.path: each.users for each in self.settings if each.users}
+        before = {path: each.users for path, each in managed.settings.items()}
+        return dict(self.policies) != dict(managed.policies) or kept != slots or users != before
+
+
+def make_plan(current: Current, managed: Managed, wanted: Wanted) -> Plan:
+    """Plan a transaction.
+
+    Raises Foreign where a slot or a module of someone else is in the way.
+    """
+    draft = _Draft(current, managed, wanted)
+    draft.settle()
+    return draft.plan()
+
+
+class _Draft:
+    def __init__(self, current: Current, managed: Managed, wanted: Wanted) -> None:
+        self.current = current
+        self.managed = managed
+        self.wanted = wanted
+        self.stage: list[Operation] = []
+        self.commit: list[Operation] = []
+        self.start: list[Operation] = []
+        self.stop: list[Operation] = []
+        self.kdamonds: list[KdamondPlan] = []
+        self.remarks: list[str] = []
+        self.owners = {slot: current.owner(slot, managed) for slot in current.slots}
+        self.slots_before = managed.slots_before
+        self.grown = 0
+
+    def settle(self) -> None:
+        """Decide for every kdamond, then for the slots and the settings."""
+        wanted = {
+            f"{policy.name}/{kdamond.name}"
+            for policy in self.wanted.policies.values()
+            for kdamond in policy.kdamonds
+        }
+        ours = {
+            record.kdamond: slot
+            for slot, record in self.managed.slots.items()
+            if self.owners.get(slot) == "ours"
+        }
+        for slot, record in self.managed.slots.items():
+            if record.kdamond not in ours:
+                self.remarks.append(
+                    f"slot {slot} of `{record.kdamond}` was changed by someone else: it is theirs now"
+                )
+        retiring = {name: slot for name, slot in ours.items() if name not in wanted}
+        placed = self._place(ours, retiring)
+        for name, bound in self.wanted.bound.items():
+            if bound is None:
+                if name in ours:
+                    self._stop(name, ours[name], "wait")
+                else:
+                    self.kdamonds.append(KdamondPlan(name, -1, "wait"))
+            else:
+                self._run(name, bound, *placed[name])
+        for name, slot in ours.items():
+            if name in retiring:
+                self._stop(name, slot, "stop")
+            elif name not in self.wanted.bound:
+                self._leave(name, slot)
+        self._shrink()
+        self.settings = _settings(self.current, self.managed, self.wanted)
+        self._modules()
+
+    def _place(
+        self, ours: Mapping[str, int], retiring: dict[str, int]
+    ) -> dict[str, tuple[int, Action]]:
+        """Give each kdamond a slot: its own, an equal one, a free one, or one that is given up.
+
+        What takes the slot of a kdamond that ends is removed from ``retiring``.
+        """
+        placed: dict[str, tuple[int, Action]] = {}
+        seeking = []
+        for name, bound in self.wanted.bound.items():
+            if bound is None:
+                continue
+            if name in ours:
+                placed[name] = (ours[name], "change")
+                continue
+            same = self._equal(bound, {slot for slot, _ in placed.values()})
+            if same is None:
+                seeking.append(name)
+            else:
+                placed[name] = (same, "adopt")
+        free = [slot for slot, owner in self.owners.items() if owner == "free"]
+        if len(free) < len(seeking):
+            free = self._grow(free, len(seeking), set(ours.values()))
+        taken = {slot for slot, _ in placed.values()}
+        foreign = [s for s, owner in self.owners.items() if owner == "foreign" and s not in taken]
+        for name in seeking:
+            if free:
+                placed[name] = (free.pop(0), "start")
+            elif retiring:
+                placed[name] = (retiring.pop(next(iter(retiring))), "restart")
+            elif self.wanted.takeover and foreign:
+                placed[name] = (foreign.pop(0), "restart")
+            else:
+                raise self._no_slot(name, foreign)
+        return placed
+
+    def _equal(self, bound: Bound, taken: set[int]) -> int | None:
+        """Find a running kdamond of nobody's record that already is what is wanted."""
+        for slot, owner in self.owners.items():
+            if owner == "foreign" and slot not in taken and self.current.running(slot):
+                if not differing(self.current.slot(slot), bound.files):
+                    return slot
+        return None
+
+    def _grow(self, free: list[int], needed: int, used: set[int]) -> list[int]:
+        """Make slots where none is in use: a write to nr_kdamonds wipes them all."""
+        if used or len(free) < len(self.owners):
+            return free
+        if self.managed.slots_before is None:
+            self.slots_before = len(self.current.slots)
+        self.grown = max(FEWEST_SLOTS, needed)
+        self.stage.insert(0, _slots(len(self.current.slots), self.grown))
+        return list(range(self.grown))
+
+    def _no_slot(self, name: str, foreign: Sequence[int]) -> Foreign:
+        running = [slot for slot in foreign if self.current.running(slot)]
+        if running:
+            slot = running[0]
+            what = f"slot {slot} runs a kdamond of someone else (pid {self.current.pid(slot)})"
+            hint = "stop it, or take it over with `--takeover`"
+        elif foreign:
+            what = f"slot {foreign[0]} is configured by someone else, though it is off"
+            hint = "wipe it (`echo 0 > nr_kdamonds`), or take it over with `--takeover`"
+        else:
+            what = f"all {len(self.owners)} slots are ours"
+            hint = "the number of slots can change only while no kdamond runs"
+        return Foreign(f"there is no free slot for `{name}`: {what}", hint=hint)
+
+    def _run(self, name: str, bound: Bound, slot: int, action: Action) -> None:
+        before = {} if self.grown else self.current.slot(slot)
+        record = self.managed.slots.get(slot)
+        verified = record.files if record and action == "change" else None
+        running = bool(before) and self.current.running(slot)
+        remarks: list[str] = []
+        if action == "adopt":
+            remarks.append("runs already as wanted: adopted without a write")
+            after: Tree = before
+        elif running and action == "change":
+            done = online.change(slot, before, bound, verified or {})
+            action, after = done.action, done.tree
+            remarks += done.remarks
+            self.stage += done.stage
+            self.commit += done.commit
+            self.start += done.start
+        else:
+            if action == "restart" and self.owners.get(slot) == "foreign":
+                remarks.append("taken over from someone else")
+            elif action == "restart" and record:
+                remarks.append(f"takes the place of `{record.kdamond}`, which ends")
+            elif action == "change":
+                action = "start"
+            operations, after = changes(slot, before or EMPTY, bound.files)
+            self.stage += operations
+            if running:
+                self.start.append(_command(slot, "on", "off", "start"))
+            self.start.append(_command(slot, "off", "on", "start"))
+        self.kdamonds.append(
+            KdamondPlan(
+                name=name,
+                slot=slot,
+                action=action,
+                before=configuration(before),
+                after=configuration(after),
+                names=bound.kdamond.names,
+                names_before=record.names if record else {},
+                members=bound.members,
+                remarks=tuple(remarks),
+            )
+        )
+
+    def _leave(self, name: str, slot: int) -> None:
+        """Keep a kdamond of a policy that is not being applied, as it is."""
+        record = self.managed.slots[slot]
+        tree = configuration(self.current.slot(slot))
+        self.kdamonds.append(
+            KdamondPlan(
+                name, slot, "keep", tree, record.files, record.names, record.names, record.members
+            )
+        )
+
+    def _stop(self, name: str, slot: int, action: Action) -> None:
+        before = self.current.slot(slot)
+        if self.current.running(slot):
+            self.stop.append(_command(slot, "on", "off", "stop"))
+        empty = {path: value for path, value in EMPTY.items() if path in before}
+        operations, after = changes(slot, before, empty, "stop")
+        self.stop += operations
+        record = self.managed.slots[slot]
+        self.kdamonds.append(
+            KdamondPlan(
+                name=name,
+                slot=slot,
+                action=action,
+                before=configuration(before),
+                after=configuration(after),
+                names_before=record.names,
+            )
+        )
+
+    def _shrink(self) -> None:
+        """Give the slots back once none is used; someone else's stay untouched."""
+        before = self.managed.slots_before
+        others = [slot for slot, owner in self.owners.items() if owner == "foreign"]
+        if before is None or others or any(each.runs for each in self.kdamonds):
+            return
+        if len(self.current.slots) != before:
+            self.stop.append(_slots(len(self.current.slots), before, "stop"))
+        self.slots_before = None
+
+    def _modules(self) -> None:
+        """A kdamond of a DAMON module lets no other start: only a policy may stop it."""
+        if not self.start:
+            return
+        off = {each.path for each in self.settings if normalise(each.after) == "0"}
+        for module in self.current.modules:
+            path = f"/sys/module/{module}/parameters/enabled"
+            if path not in off:
+                raise Foreign(
+                    f"the kernel's {module.upper()} runs, and no other kdamond can start beside it",
+                    hint=f"let the policy stop it: `settings: {{{path}: N}}`",
+                )
+
+    def _staged_last(self, operation: Operation) -> bool:
+        """What a kernel may refuse is tried in idle slots before running ones are touched."""
+        return operation.slot in self.owners and self.current.running(operation.slot)
+
+    def plan(self) -> Plan:
+        """Put everything in order."""
+        set_first = [_setting(each, "settings") for each in self.settings if not each.restored]
+        put_back = [_setting(each, "restore") for each in self.settings if each.restored]
+        operations = [
+            *(each for each in set_first if each is not None),
+            *sorted(self.stage, key=self._staged_last),
+            *self.commit,
+            *self.start,
+            *self.stop,
+            *(each for each in put_back if each is not None),
+        ]
+        return Plan(
+            machine=self.current.machine,
+            release=self.current.host.release,
+            boot_id=self.current.host.boot_id,
+            fingerprint=self.current.fingerprint(self.managed),
+            policies=dict(self.wanted.policies),
+            kdamonds=tuple(self.kdamonds),
+            settings=tuple(self.settings),
+            operations=tuple(operations),
+            slots_before=self.slots_before,
+            affected=self.wanted.affected,
+            takeover=self.wanted.takeover,
+            remarks=tuple(self.remarks),
+        )
+
+
+def _slots(before: int, after: int, phase: Any = "stage") -> Operation:
+    return Operation("count", phase, f"{KDAMONDS}/nr_kdamonds", str(before), str(after))
+
+
+def _command(slot: int, before: str, word: str, phase: Any) -> Operation:
+    return Operation("command", phase, kdamond_path(slot, "state"), before, word, slot)
+
+
+def _setting(each: SettingPlan, phase: Any) -> Operation | None:
+    if normalise(each.before) == normalise(each.after):
+        return None
+    return Operation("setting", phase, each.path, _readable(each.before), each.after)
+
+
+def _settings(current: Current, managed: Managed, wanted: Wanted) -> list[SettingPlan]:
+    """Plan the settings: shared by the policies that want them, put back by the last."""
+    values: dict[str, str] = {}
+    users: dict[str, list[str]] = {}
+    for policy in wanted.policies.values():
+        for path, value in policy.settings.items():
+            if path in values and normalise(values[path]) != normalise(value):
+                first = users[path][0]
+                raise PolicyInvalid(
+                    f"the policies `{first}` and `{policy.name}` set `{path}` to different values",
+                    hint=f"`damonpolicy remove {first}` frees it",
+                    code="DP0244",
+                )
+            values.setdefault(path, value)
+            users.setdefault(path, []).append(policy.name)
+    plans = []
+    for path, value in values.items():
+        before = current.settings.get(path)
+        if before is None:
+            continue  # the rules have refused all but what is as good as set
+        record = managed.settings.get(path)
+        original = record.original if record else _readable(before)
+        plans.append(SettingPlan(path, before, value, original, tuple(users[path])))
+    for path, record in managed.settings.items():
+        before = current.settings.get(path)
+        if path in values or before is None:
+            continue
+        ours = normalise(before) == normalise(record.written)
+        after = record.original if ours else before
+        plans.append(SettingPlan(path, before, after, record.original, (), restored=True))
+    return plans
+
+
+def _readable(content: str) -> str:
+    """What has to be written to get a setting's content back."""
+    return normalise(content) if "[" in content else content

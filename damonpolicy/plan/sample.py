@@ -1,0 +1,49 @@
+"""Which accesses count, as sample filters of the development tree.
+
+A report is dropped by the first filter that matches and rejects; what is left is kept if
+the last filter allows (mm/damon/core.c of the development tree: damon_sample_filter_out()).
+So: reject the complement of each condition, then one final allow. That is also right for
+kernels that would treat these filters like DAMOS filters.
+"""
+
+from __future__ import annotations
+
+from damonpolicy.kernel.nodes import cpus_of
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.model.sample import Accesses, NodeCpus
+from damonpolicy.units import format_cpulist
+
+__all__ = ("NUMA_BALANCING", "sample_files")
+
+NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
+"""Must be off: faults are reported to DAMON only where NUMA balancing does not want them."""
+
+
+def sample_files(accesses: Accesses, machine: Machine | None) -> dict[str, str]:
+    """Return the files below ``sample/``."""
+    filters: list[dict[str, str]] = []
+    if accesses.cpus is not None:
+        if isinstance(accesses.cpus, NodeCpus):
+            cpus = cpus_of(machine, accesses.cpus.numa_node) if machine else ()
+        else:
+            cpus = accesses.cpus
+        mask = format_cpulist(cpus)
+        filters.append({"type": "cpumask", "cpumask": mask, "matching": "N", "allow": "N"})
+    if accesses.threads is not None:
+        threads = ",".join(str(thread) for thread in accesses.threads)
+        filters.append({"type": "threads", "tid_arr": threads, "matching": "N", "allow": "N"})
+    if accesses.kind != "any":
+        # reads are what is not a write: the kernel has no word for them
+        matching = "N" if accesses.kind == "write" else "Y"
+        filters.append({"type": "write", "matching": matching, "allow": "N"})
+    opposite = "N" if filters[-1]["matching"] == "Y" else "Y"
+    filters.append({**filters[-1], "matching": opposite, "allow": "Y"})
+    files = {
+        "primitives/page_table": "N",
+        "primitives/page_fault": "Y",
+        "filters/nr_filters": str(len(filters)),
+    }
+    for index, each in enumerate(filters):
+        base = {"cpumask": "", "tid_arr": ""} | each
+        files |= {f"filters/{index}/{name}": value for name, value in base.items()}
+    return files

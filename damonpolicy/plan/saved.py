@@ -1,0 +1,121 @@
+"""Plans as files: what was shown is what is applied, or nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from damonpolicy.errors import StalePlan, UsageError
+from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.tree import digest
+from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.order import KdamondPlan, Plan, SettingPlan
+
+__all__ = ("from_json", "refuse_stale", "to_json")
+
+FORMAT = 1
+
+
+def to_json(plan: Plan, capabilities: str) -> dict[str, Any]:
+    """Return a plan as plain data; ``capabilities`` is the digest of what the kernel can do."""
+    body: dict[str, Any] = {
+        "format": FORMAT,
+        "machine": plan.machine,
+        "release": plan.release,
+        "boot_id": plan.boot_id,
+        "fingerprint": plan.fingerprint,
+        "capabilities": capabilities,
+        "policies": {name: each.to_json() for name, each in plan.policies.items()},
+        "kdamonds": [_kdamond(each) for each in plan.kdamonds],
+        "settings": [
+            {
+                "path": each.path,
+                "before": each.before,
+                "after": each.after,
+                "original": each.original,
+                "users": list(each.users),
+                "restored": each.restored,
+            }
+            for each in plan.settings
+        ],
+        "operations": [operation.to_json() for operation in plan.operations],
+        "slots_before": plan.slots_before,
+        "affected": list(plan.affected),
+        "takeover": plan.takeover,
+        "remarks": list(plan.remarks),
+    }
+    return {**body, "digest": digest(body)}
+
+
+def _kdamond(each: KdamondPlan) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "slot": each.slot,
+        "action": each.action,
+        "before": dict(each.before),
+        "after": dict(each.after),
+        "names": dict(each.names),
+        "names_before": dict(each.names_before),
+        "members": [list(member) for member in each.members],
+        "remarks": list(each.remarks),
+    }
+
+
+def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
+    """Return a plan and the digest of capabilities it was made for.
+
+    Raises UsageError where the file, called ``name`` in messages, is not a plan of ours.
+    """
+    hint = "make one with `damonpolicy plan --out FILE`"
+    try:
+        body = {key: value for key, value in data.items() if key != "digest"}
+        if data["format"] != FORMAT or digest(body) != data["digest"]:
+            raise UsageError(
+                f"`{name}` is not a plan, or was changed after it was saved", hint=hint
+            )
+        kdamonds = tuple(
+            KdamondPlan(
+                **{
+                    **each,
+                    "members": tuple((pid, start) for pid, start in each["members"]),
+                    "remarks": tuple(each["remarks"]),
+                }
+            )
+            for each in data["kdamonds"]
+        )
+        settings = tuple(
+            SettingPlan(**{**each, "users": tuple(each["users"])}) for each in data["settings"]
+        )
+        plan = Plan(
+            machine=data["machine"],
+            release=data["release"],
+            boot_id=data["boot_id"],
+            fingerprint=data["fingerprint"],
+            policies={n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()},
+            kdamonds=kdamonds,
+            settings=settings,
+            operations=tuple(Operation.from_json(each) for each in data["operations"]),
+            slots_before=data["slots_before"],
+            affected=tuple(data["affected"]),
+            takeover=data["takeover"],
+            remarks=tuple(data["remarks"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"`{name}` is not a plan", hint=hint) from error
+    return plan, data["capabilities"]
+
+
+def refuse_stale(plan: Plan, capabilities: str, now: Plan, now_capabilities: str) -> None:
+    """Compare a saved plan with one made now for the same policies; raise StalePlan."""
+    reasons = [
+        (plan.machine != now.machine, f"it is for `{plan.machine}`"),
+        (plan.boot_id != now.boot_id, "the machine was booted since"),
+        (plan.release != now.release, "the kernel is another one"),
+        (capabilities != now_capabilities, "the kernel's capabilities are others"),
+        (plan.fingerprint != now.fingerprint, "slots, files, modules or settings have moved"),
+        (plan.operations != now.operations, "processes, cgroups or memory have moved"),
+    ]
+    for stale, reason in reasons:
+        if stale:
+            message = f"the saved plan no longer fits this machine: {reason}"
+            raise StalePlan(message, hint="plan again, look at it, and apply that")
