@@ -1,0 +1,1 @@
+"""Tests that run in a guest, on a real kernel, as root."""

@@ -1,0 +1,214 @@
+"""Run tests/kernel/inside in real kernels, one guest for each, and say what came of it.
+
+    python -m tests.kernel.run [SERIES...] [-- PYTEST-ARGUMENT...]
+
+prints one line for each kernel, then its failures. Without SERIES: those named by
+``$DAMONPOLICY_REQUIRE_KERNELS``, else those that kernels.py calls required. Where no kernel
+can be had, that is said in one line and is no failure, unless the variable names it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import fetch, image, kernels, mounts
+from .errors import GuestError, Unavailable, tail
+from .guest import Guest, Result, environment
+from .tools import check_machine
+
+__all__ = (
+    "REQUIRE",
+    "Outcome",
+    "kernel",
+    "main",
+    "required",
+    "run_series",
+    "unavailable",
+    "verdict",
+    "wanted",
+)
+
+REQUIRE = "DAMONPOLICY_REQUIRE_KERNELS"
+_ROOT = Path(__file__).parents[2]
+_INSIDE = Path(__file__).with_name("inside")
+_MEMORY_MIB = 2048
+_MODULES = ("zram",)
+_TIMEOUT = 900
+_REPORT = "report.jsonl"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the tests said on one kernel."""
+
+    series: str
+    release: str = ""
+    passed: int = 0
+    skipped: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    """Test and text of each failure."""
+    trouble: str = ""
+    """Why the run as a whole failed: the guest died, nothing was collected."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the kernel passed: something ran, and nothing failed."""
+        return bool(self.passed) and not self.failures and not self.trouble
+
+    @property
+    def line(self) -> str:
+        """The one line about this kernel."""
+        failed = f" {len(self.failures)} failed" if self.failures else ""
+        died = f", {self.trouble.splitlines()[0]}" if self.trouble else ""
+        name = self.release or self.series
+        return f"kernel {name}: {self.passed} passed {self.skipped} skipped{failed}{died}"
+
+    @property
+    def details(self) -> str:
+        """The line, and every failure with its output."""
+        texts = [f"-- {test}\n{text}" for test, text in self.failures]
+        return "\n".join([self.line, *texts, *([self.trouble] if self.trouble else [])])
+
+
+def required() -> list[str]:
+    """Return the series that must not be missing."""
+    return [word.strip() for word in os.environ.get(REQUIRE, "").split(",") if word.strip()]
+
+
+def wanted() -> list[str]:
+    """Return the series to run when none is named."""
+    return required() or list(kernels.REQUIRED)
+
+
+@functools.cache
+def unavailable() -> str:
+    """Return why no kernel at all can be had here; empty where they can."""
+    try:
+        check_machine()
+        fetch.get_tools()
+    except Unavailable as error:
+        return str(error)
+    return ""
+
+
+def verdict(reason: str, series: Sequence[str]) -> tuple[str, bool]:
+    """Return the one line about kernels that cannot be had, and whether that is a failure."""
+    named = [each for each in series if each in required()]
+    if named:
+        return f"FAILED: real kernels: {reason} ({REQUIRE} names {', '.join(named)})", True
+    return f"SKIPPED: real kernels: {reason}", False
+
+
+def kernel(series: str) -> Path:
+    """Return the directory of the newest kernel of a series, fetched if need be."""
+    if unavailable():
+        raise Unavailable(unavailable())
+    return fetch.get_kernels([series])[series]
+
+
+def run_series(series: str, arguments: Sequence[str] = ()) -> Outcome:
+    """Boot the newest kernel of a series and run the tests in it."""
+    directory = kernel(series)
+    share = Path(tempfile.mkdtemp(prefix="damonpolicy-share-"))
+    outcome = Outcome(series, release=directory.name)
+    try:
+        result = _boot(directory, share, arguments)
+        outcome.release = result.release
+        _read_report(share / _REPORT, outcome)
+        if result.returncode and not outcome.failures:
+            outcome.trouble = f"pytest ended with {result.returncode}\n{tail(result.output)}"
+    except GuestError as error:
+        running = _read_report(share / _REPORT, outcome)
+        outcome.trouble = f"{error.reason}, in {running or 'no test'}\n{error}"
+    finally:
+        mounts.remove_tree(share)
+    return outcome
+
+
+def _boot(directory: Path, share: Path, arguments: Sequence[str]) -> Result:
+    guest = Guest(
+        directory,
+        memory_mib=_MEMORY_MIB,
+        numa=True,
+        modules=_MODULES if image.has_modules(directory, _MODULES) else (),
+        timeout=_TIMEOUT,
+        share=share,
+        # DAMON_STAT's kdamond would let no other run; who wants it switches it on.
+        append="damon_stat.enabled=N",
+    )
+    paths = [str(_ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    variables = environment(
+        PYTHONPATH=os.pathsep.join(path for path in paths if path),
+        # No plugin is needed inside, and importing them takes seconds under emulation.
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+        DAMONPOLICY_REPORT=f"/mnt/{_REPORT}",
+        DAMONPOLICY_HOST_BOOT=Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip(),
+        DAMONPOLICY_KERNEL_RELEASE=directory.name,
+    )
+    command = [sys.executable, "-m", "pytest", str(_INSIDE), *arguments]
+    return guest.run(command, variables, cwd=_ROOT)
+
+
+def _read_report(path: Path, outcome: Outcome) -> str:
+    """Add up what inside/conftest.py wrote; return the test that began last, if unfinished."""
+    running = ""
+    if not path.exists():
+        return running
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        event = json.loads(line)
+        match event["event"]:
+            case "start":
+                running = event["test"]
+            case "finish":
+                running = ""
+            case "passed":
+                outcome.passed += 1
+            case "skipped":
+                outcome.skipped += 1
+            case "failed":
+                outcome.failures.append((event["test"], event["text"]))
+    return running
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; see the module's text."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    split = given.index("--") if "--" in given else len(given)
+    parser = argparse.ArgumentParser(prog="python -m tests.kernel.run")
+    parser.add_argument("series", nargs="*", metavar="SERIES", help=", ".join(kernels.KNOWN))
+    chosen = parser.parse_args(given[:split])
+    # Else the processes would still go with us, but not the temporary directories.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    series = chosen.series or wanted()
+    failed = False
+    absent = [each for each in required() if each not in series]
+    if absent:
+        print(verdict("not run", absent)[0])
+        failed = True
+    if unavailable():
+        line, fatal = verdict(unavailable(), series)
+        print(line)
+        return int(fatal or failed)
+    for each in series:
+        try:
+            outcome = run_series(each, given[split + 1 :])
+        except Unavailable as error:
+            text, fatal = verdict(str(error), [each])
+        else:
+            text, fatal = outcome.line if outcome.ok else outcome.details, not outcome.ok
+        print(text, flush=True)
+        failed |= fatal
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""The tests in inside/, on every required kernel: `run` does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from . import run
+from .conftest import KERNEL_LINE
+from .errors import Unavailable
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("series", run.wanted())
+def test_kernel(series: str, record_property: Callable[[str, object], None]) -> None:
+    """All tests pass on the newest kernel of the series."""
+    try:
+        outcome = run.run_series(series)
+    except Unavailable as error:
+        line, fatal = run.verdict(str(error), [series])
+        record_property(KERNEL_LINE, line)
+        if fatal:
+            pytest.fail(line)
+        pytest.skip(line)
+    record_property(KERNEL_LINE, outcome.line)
+    if not outcome.ok:
+        pytest.fail(outcome.details, pytrace=False)
