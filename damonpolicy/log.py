@@ -1,51 +1,42 @@
-"""structlog behind a lazy wrapper: nothing is imported until logging is asked for."""
+"""Events for operators and developers; nothing is written until a sink is set.
+
+The engine logs through this without knowing structlog, which `cli/logs.py` sets up when
+logging is asked for.
+"""
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
-__all__ = ("configure", "debug", "info", "warning")
+__all__ = ("Level", "debug", "info", "set_sink", "warning")
 
-_logger: Any = None
+Level: TypeAlias = Literal["debug", "info", "warning"]
+Sink: TypeAlias = Callable[[Level, str, dict[str, Any]], None]
+
+_sinks: list[Sink] = []
 
 
-def configure(*, verbosity: int, form: str) -> None:
-    """Turn logging on; ``form`` is ``text`` or ``json``, verbosity 2 and more adds debug lines."""
-    global _logger  # noqa: PLW0603 - the process has one log
-    import structlog
+def set_sink(sink: Sink) -> None:
+    """Send every event to ``sink``, which gets level, name and values."""
+    _sinks[:] = [sink]
 
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(10 if verbosity > 1 else 20),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    _logger = structlog.get_logger()
+
+def _emit(level: Level, event: str, values: dict[str, Any]) -> None:
+    for sink in _sinks:
+        sink(level, event, values)
 
 
 def debug(event: str, **values: Any) -> None:
     """Log one event for developers."""
-    if _logger is not None:
-        _logger.debug(event, **values)
+    _emit("debug", event, values)
 
 
 def info(event: str, **values: Any) -> None:
     """Log one event for operators."""
-    if _logger is not None:
-        _logger.info(event, **values)
+    _emit("info", event, values)
 
 
 def warning(event: str, **values: Any) -> None:
     """Log one event that an operator should look at."""
-    if _logger is not None:
-        _logger.warning(event, **values)
+    _emit("warning", event, values)

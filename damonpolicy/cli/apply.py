@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command("apply")
-@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--plan", "plan_file", metavar="FILE", help="apply a saved plan, and nothing else")
 @click.option("--boot", is_flag=True, help="bring back the confirmed generation after a boot")
 @click.option("--confirm-within", metavar="TIME", help="roll back unless confirmed in time")

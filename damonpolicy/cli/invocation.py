@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -79,7 +80,20 @@ def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Call a command with its invocation, once logging is as the options ask."""
+
+    @click.pass_context
+    @functools.wraps(function)
+    def called(context: click.Context, *arguments: Any, **options: Any) -> Any:
+        invocation = context.ensure_object(Invocation)
+        if invocation.verbosity or invocation.log_format:
+            from damonpolicy.cli.logs import configure
+
+            configure(verbosity=invocation.verbosity, form=invocation.log_format or "text")
+        return function(invocation, *arguments, **options)
+
+    return called
 
 
 def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:

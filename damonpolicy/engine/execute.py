@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 
+from damonpolicy import log
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import Machine, read_or, read_value
@@ -59,6 +60,7 @@ def perform(machine: Machine, operation: Operation, seconds: float = _MARGIN) ->
     Raises OperationFailed. EBUSY is tried again for a while where it can only come from the
     kernel's lock; a kdamond that runs already, or cannot, is busy for good.
     """
+    log.debug("operation", path=operation.path, value=operation.after, phase=operation.phase)
     patience = _PATIENCE
     while True:
         if operation.kind == "command":

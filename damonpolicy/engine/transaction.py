@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
+from damonpolicy import log
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.engine.journal import Before, Header, Journal
 from damonpolicy.engine.store import Generation, Store
@@ -81,6 +82,7 @@ def execute(
         pending = Pending(machine.monotonic() + confirm_within, managed.generation)
     generation = Generation(number, time.time(), reason, plan.release, plan.policies)
     header = _header(current, plan, number, pending)
+    log.info("begin", generation=number, operations=len(plan.operations), reason=reason)
     store.write_generation(generation)
     try:
         if guard is not None and pending is not None:
@@ -91,6 +93,7 @@ def execute(
     except BaseException:
         store.drop_generation(number)
         raise
+    log.info("applied", generation=number, operations=len(plan.operations))
     return after
 
 
@@ -292,6 +295,7 @@ class _Transaction:
         """
         if self.journal is None:
             return ""
+        log.warning("undo", transaction=self.header.transaction, reason=what)
         undone = undo(self.machine, self.header, self.intents)
         if undone.problems:
             self.journal.close()

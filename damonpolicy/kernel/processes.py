@@ -112,7 +112,7 @@ def _names(process: Process) -> tuple[str, ...]:
 
 def _inside(path: str, ancestor: str) -> bool:
     root = "/" + ancestor.strip("/")
-    return root == "/" or path == root or path.startswith(root + "/")
+    return root in ("/", path) or path.startswith(root + "/")
 
 
 def _uid(machine: Machine, user: str) -> int:

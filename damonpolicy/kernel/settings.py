@@ -7,7 +7,7 @@ import re
 
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("ALLOWED", "EXTENSION", "allowed", "normalise", "refusal")
+__all__ = ("ALLOWED", "EXTENSION", "allowed", "malformed", "normalise", "refusal", "usual")
 
 ALLOWED = (
     "/sys/kernel/mm/ksm/",
@@ -33,14 +33,27 @@ def allowed(machine: Machine) -> tuple[str, ...]:
     return ALLOWED + tuple(line for line in lines if line.startswith("/"))
 
 
-def refusal(machine: Machine, path: str) -> str:
-    """Return why a policy may not set ``path``, or an empty text."""
+def malformed(path: str) -> str:
+    """Return why no machine could take ``path`` for a setting, or an empty text."""
     if not path.startswith("/"):
         return "a setting is named by its absolute path"
     if posixpath.normpath(path) != path:
         return "the path of a setting holds no `..`, `.` or `//`"
     if path.startswith("/sys/kernel/mm/damon/"):
         return "DAMON's own tree is not set by hand: use `kdamonds:`"
+    return ""
+
+
+def usual(path: str) -> bool:
+    """Tell whether every machine takes ``path`` for a setting."""
+    return _within(path, ALLOWED)
+
+
+def refusal(machine: Machine, path: str) -> str:
+    """Return why a policy may not set ``path`` on a machine, or an empty text."""
+    reason = malformed(path)
+    if reason:
+        return reason
     places = allowed(machine)
     if not _within(path, places):
         return "this file is not on the list of settings"

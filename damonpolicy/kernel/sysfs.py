@@ -60,7 +60,7 @@ class Machine(Protocol):
         """Return the whole content of a binary file."""
 
     def write(self, path: str, text: str) -> None:
-        """Write ``text`` with one write(2); a short write is EIO."""
+        """Hand ``text`` to the kernel in a single call; a short write is EIO."""
 
     def scan(self, path: str) -> list[Entry]:
         """Return what a directory holds, numbers in numeric order."""

@@ -70,8 +70,8 @@ def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
         top = reader.read()
     except _Refused as refused:
         return None, [*reader.found, refused.diagnostic]
-    except yaml.reader.ReaderError as error:
-        return None, [_unreadable(name, text, error)]
+    except yaml.reader.ReaderError:
+        return None, [_unreadable(name, text)]
     except yaml.MarkedYAMLError as error:
         return None, [*reader.found, _syntax(name, text, error)]
     if top is None:
@@ -271,7 +271,7 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
     return Diagnostic.error("DP0004", span, sentence, hint=hint)
 
 
-def _unreadable(name: str, text: str, error: yaml.reader.ReaderError) -> Diagnostic:
+def _unreadable(name: str, text: str) -> Diagnostic:
     """Locate a character that YAML does not allow."""
     # libyaml's position counts bytes, the pure reader's counts characters: look for it instead
     position = next((i for i, char in enumerate(text) if not _allowed(char)), 0)

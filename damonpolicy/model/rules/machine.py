@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.kernel import cgroups, memory, nodes
 from damonpolicy.kernel.pressure import has_pressure
-from damonpolicy.kernel.settings import refusal
+from damonpolicy.kernel.settings import malformed, refusal
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
@@ -17,7 +17,7 @@ from damonpolicy.model.sample import NodeCpus
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.units import format_cpulist
 
-__all__ = ("check_kdamond", "check_settings")
+__all__ = ("already_so", "check_kdamond", "check_settings")
 
 
 def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
@@ -124,7 +124,7 @@ def check_settings(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Dia
     """Yield settings that may not or cannot be set."""
     for path, value in policy.settings.items():
         place = at("settings", path)
-        reason = refusal(machine, path)
+        reason = "" if malformed(path) else refusal(machine, path)
         if reason:
             hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
             message = f"`{path[:80]}` cannot be set: {reason}"

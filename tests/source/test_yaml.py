@@ -1,0 +1,105 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damonpolicy.source.nodes import Mapping, Scalar, plain
+from damonpolicy.source.yaml import parse
+
+
+def codes(text):
+    _, found = parse("f.yaml", text)
+    return [(each.code, each.span.line, each.span.column) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: {{ x }}\n", [("DP0012", 1, 4)]),
+        ("a: {{ x }}s\n", [("DP0012", 1, 4)]),
+        ("a: {cpus: 0,2}\n", [("DP0015", 1, 13)]),
+        ("a:\n\tb: 1\n", [("DP0005", 2, 1)]),
+        ("a: &x 1\nb: *x\n", [("DP0007", 1, 4), ("DP0007", 2, 4)]),
+        ("<<: {a: 1}\n", [("DP0008", 1, 1)]),
+        ("a: 1\nb: 2\na: 3\n", [("DP0006", 3, 1)]),
+        ("a: !!int 3\n", [("DP0009", 1, 4)]),
+        ("a: b: c\n", [("DP0004", 1, 5)]),
+        ('a: "x\n', [("DP0004", 1, 1)]),
+        ("a: 1\n---\nb: 2\n", [("DP0010", 2, 1)]),
+        ("- a\n", [("DP0014", 1, 1)]),
+        ("just text\n", [("DP0014", 1, 1)]),
+        ("", [("DP0011", 1, 1)]),
+        ("# nothing\n", [("DP0011", 1, 1)]),
+        ("a: \x01\n", [("DP0003", 1, 4)]),
+        ("? [a]\n: b\n", [("DP0016", 1, 3)]),
+        ("a: ~\nb:\n", [("DP0105", 1, 1), ("DP0105", 2, 1)]),
+        ("a:\n  -\n", [("DP0105", 2, 4)]),
+        ('"{{ x }}": 1\n', [("DP0012", 1, 1)]),
+    ],
+)
+def test_traps(text, expected):
+    assert expected == codes(text)
+
+
+def test_depth_is_bounded_without_recursion():
+    assert [("DP0013", 1, 41)] == codes("[" * 100_000)
+
+
+def test_scalars_stay_text():
+    top, found = parse("f.yaml", "a: on\nb: 0777\nc: 12:30\nd: 'x'\n")
+
+    assert not found
+    assert {"a": "on", "b": "0777", "c": "12:30", "d": "x"} == plain(top)[0]
+
+
+def test_places_of_keys_and_values():
+    top, _ = parse("f.yaml", "a:\n  - b: ä\n    c: [1, 22]\n")
+    _, places = plain(top)
+
+    assert (2, 5) == (places.key(("a", 0, "b")).line, places.key(("a", 0, "b")).column)
+    assert (3, 12) == (places.value(("a", 0, "c", 1)).line, places.value(("a", 0, "c", 1)).column)
+    assert places.value(("a", 0)) == places.value(("a", 0, "missing", 3))
+
+
+def test_byte_order_of_wide_characters():
+    top, _ = parse("f.yaml", "日本: {a: 1, b: x}\n")
+    _, places = plain(top)
+
+    assert 15 == places.value(("日本", "b")).column
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_parsed_or_refused(text):
+    top, found = parse("f.yaml", text)
+
+    assert isinstance(top, Mapping) or found
+    assert all(each.span.line >= 1 and each.span.column >= 1 for each in found)
+
+
+@given(
+    st.recursive(
+        st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=8),
+        lambda inner: st.lists(inner, min_size=1, max_size=4)
+        | st.dictionaries(
+            st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1, max_size=5),
+            inner,
+            min_size=1,
+            max_size=4,
+        ),
+        max_leaves=12,
+    )
+)
+def test_structure_survives(value):
+    import json
+
+    text = "top: " + json.dumps(value, ensure_ascii=False) + "\n"
+    top, found = parse("f.yaml", text)
+
+    assert not found
+    assert {"top": value} == plain(top)[0]
+
+
+def test_scalars_know_whether_they_were_quoted():
+    top, _ = parse("f.yaml", "a: 'null'\n")
+
+    assert isinstance(top.get("a"), Scalar)
+    assert top.get("a").quoted
