@@ -41,6 +41,9 @@ _PROBLEMS = (
 )
 
 
+_UNCLOSED = ("unexpected end of stream", "expected ',' or")
+
+
 class _Refused(Exception):
     def __init__(self, diagnostic: Diagnostic) -> None:
         super().__init__(diagnostic.message)
@@ -239,6 +242,8 @@ def _is_empty(node: Node) -> bool:
 
 def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
+    if error.context_mark and any(word in (error.problem or "") for word in _UNCLOSED):
+        mark = error.context_mark  # where it was opened tells more than where the file ends
     line, column = (mark.line, mark.column) if mark else (0, 0)
     lines = text.splitlines() or [""]
     line = min(line, len(lines) - 1)
