@@ -149,14 +149,7 @@ class Apt:
             raise Unavailable(f"apt-get update failed: {self.warnings or 'no lists came'}")
 
     def _sources(self) -> str:
-        done = subprocess.run(
-            ["apt-get", "indextargets", "Created-By: Packages"],
-            env={**os.environ, **_ENVIRONMENT},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        uri = mirror(targets(done.stdout), _codename())
+        uri = mirror(_configured(), _codename())
         keyring = next((path for path in _KEYRINGS if path.exists()), None)
         signed = f" signed-by={keyring}" if keyring else ""
         return "".join(f"deb [arch=amd64{signed}] {uri} {suite} main\n" for suite in self.suites)
@@ -188,6 +181,26 @@ class Apt:
         into.mkdir(parents=True)
         self._ask("apt-get", "-qq", "download", *packages, cwd=into)
         return sorted(into.glob("*.deb"))
+
+
+def _configured() -> list[Target]:
+    """Return what the system's apt is configured to use.
+
+    Where it has never been updated, as in a new image, it lists nothing unless it is told
+    to leave out what only the lists could tell, such as the origin.
+    """
+    known: list[Target] = []
+    for option in ("--release-info", "--no-release-info"):
+        done = subprocess.run(
+            ["apt-get", "indextargets", option, "Created-By: Packages"],
+            env={**os.environ, **_ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seen = {each.uri for each in known}
+        known += [each for each in targets(done.stdout) if each.uri not in seen]
+    return known
 
 
 def _codename() -> str:

@@ -19,15 +19,18 @@ class GuestError(Exception):
 
     exit_code = 125
 
-    def __init__(self, reason: str, *, console: str = "", output: str = "") -> None:
+    def __init__(self, kernel: str, reason: str, *, console: str = "", output: str = "") -> None:
         self.reason = reason
         self.console = console
         self.output = output
-        parts = [reason]
-        if output.strip():
-            parts.append(f"-- the command's output, its end:\n{tail(output)}")
-        parts.append(f"-- console, its end:\n{tail(console) or '(empty)'}")
-        super().__init__("\n".join(parts))
+        super().__init__(f"{kernel}: {reason}\n{self.details}")
+
+    @property
+    def details(self) -> str:
+        """What was written before it ended."""
+        parts = [f"-- the command's output, its end:\n{tail(self.output)}"] if self.output else []
+        parts.append(f"-- console, its end:\n{tail(self.console) or '(empty)'}")
+        return "\n".join(parts)
 
 
 class NeverStarted(GuestError):

@@ -45,6 +45,8 @@ def get_kernels(series: Sequence[str], *, refresh: bool = False) -> dict[str, Pa
 
     With ``refresh`` the mirror is asked even where the cache has a kernel of the series.
     """
+    for each in series:
+        kernels.check_known(each)
     have = {} if refresh else {each: path for each in series if (path := _cached(each))}
     missing = [each for each in series if each not in have]
     if missing:
@@ -85,7 +87,11 @@ def _locked() -> Iterator[Path]:
     except OSError as error:
         raise Unavailable(f"the cache {home} cannot be written: {error.strerror}") from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("waiting for another run to fetch")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         work = home / "unfinished"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()

@@ -100,8 +100,8 @@ class Guest:
         given). ``visible`` are paths that the command needs beside the Python that runs
         this. ``append`` goes to the end of the kernel's command line.
         """
-        if numa and cpus < 2:
-            raise ValueError("two nodes need two CPUs")
+        if numa and cpus % 2:
+            raise ValueError("two nodes need an even number of CPUs")
         self.kernel_dir = kernel_dir.absolute()
         self.memory_mib = memory_mib
         self.cpus = cpus
@@ -177,7 +177,7 @@ class Guest:
         line = self._line(tools, [root, writable], f"{inside}/init", token)
         started = time.monotonic()
         qemu = children.start("qemu", line, cwd=scratch)
-        return _Boot(qemu, daemons, control, scratch, started)
+        return _Boot(self.kernel_dir.name, qemu, daemons, control, scratch, started)
 
     def _line(
         self,
@@ -196,13 +196,18 @@ class Guest:
         return [
             *tools.qemu,
             "-accel", "tcg,thread=multi", "-cpu", "max",
-            "-smp", str(self.cpus), "-m", str(self.memory_mib), *self._memory(),
+            "-smp", self._cpus(), "-m", str(self.memory_mib), *self._memory(),
             "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none",
             "-no-reboot",
             "-chardev", "file,id=con,path=console", "-serial", "chardev:con",
             *[word for each in shares for word in each.device()],
             "-kernel", str(self.kernel_dir / image.ELF), "-append", append.strip(),
         ]  # fmt: skip
+
+    def _cpus(self) -> str:
+        # A socket for each node: the kernel warns, and is tainted, where CPUs of two nodes
+        # share a cache.
+        return f"cpus={self.cpus},sockets=2" if self.numa else f"cpus={self.cpus}"
 
     def _memory(self) -> list[str]:
         # Shared memory: virtiofsd reads and writes the guest's buffers in place.
@@ -223,6 +228,7 @@ class Guest:
 class _Boot:
     """A guest that runs."""
 
+    kernel: str
     qemu: Child
     daemons: Sequence[Child]
     control: Path
@@ -275,11 +281,11 @@ class _Boot:
 
     def _error(self, kind: type[GuestError], reason: str) -> GuestError:
         said = "".join(
-            f"\n{child.name}: {text}" for child in self._children() if (text := child.said())
+            f"; {child.name}: {text}" for child in self._children() if (text := child.said())
         )
-        release = self._file("release").strip() or "kernel"
         return kind(
-            f"{release}: {reason} (QEMU: {self.qemu.status}){said}",
+            self.kernel,
+            f"{reason} (QEMU {self.qemu.status}){said}",
             console=self._console(),
             output=self._file("output"),
         )

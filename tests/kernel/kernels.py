@@ -22,6 +22,7 @@ __all__ = (
     "Package",
     "Series",
     "candidates",
+    "check_known",
     "release_key",
     "series_of",
 )
@@ -91,10 +92,14 @@ def releases(names: Iterable[str], series: str) -> list[str]:
     return sorted(own, key=release_key, reverse=True)
 
 
-def candidates(apt: Apt, series: str) -> Iterator[Package]:
-    """Return the kernels of a series that can be downloaded, newest first."""
+def check_known(series: str) -> None:
+    """Raise Unavailable for a series that is not in the list."""
     if series not in KNOWN:
         raise Unavailable(f"kernel {series}: unknown series, known: {', '.join(KNOWN)}")
+
+
+def candidates(apt: Apt, series: str) -> Iterator[Package]:
+    """Return the kernels of a series that can be downloaded, newest first."""
     found = releases(apt.names("linux-"), series)
     real = apt.real([f"linux-{part}-{release}" for release in found for part in _PARTS])
     none = True

@@ -58,6 +58,8 @@ class Outcome:
     """Test and text of each failure."""
     trouble: str = ""
     """Why the run as a whole failed: the guest died, nothing was collected."""
+    details: str = ""
+    """What was written until then."""
 
     @property
     def ok(self) -> bool:
@@ -68,15 +70,15 @@ class Outcome:
     def line(self) -> str:
         """The one line about this kernel."""
         failed = f" {len(self.failures)} failed" if self.failures else ""
-        died = f", {self.trouble.splitlines()[0]}" if self.trouble else ""
+        died = f", {self.trouble}" if self.trouble else ""
         name = self.release or self.series
         return f"kernel {name}: {self.passed} passed {self.skipped} skipped{failed}{died}"
 
     @property
-    def details(self) -> str:
+    def text(self) -> str:
         """The line, and every failure with its output."""
-        texts = [f"-- {test}\n{text}" for test, text in self.failures]
-        return "\n".join([self.line, *texts, *([self.trouble] if self.trouble else [])])
+        failures = [f"-- {test}\n{text}" for test, text in self.failures]
+        return "\n".join(part for part in (self.line, *failures, self.details) if part)
 
 
 def required() -> list[str]:
@@ -125,10 +127,12 @@ def run_series(series: str, arguments: Sequence[str] = ()) -> Outcome:
         outcome.release = result.release
         _read_report(share / _REPORT, outcome)
         if result.returncode and not outcome.failures:
-            outcome.trouble = f"pytest ended with {result.returncode}\n{tail(result.output)}"
+            outcome.trouble = f"pytest ended with {result.returncode}"
+            outcome.details = tail(result.output)
     except GuestError as error:
         running = _read_report(share / _REPORT, outcome)
-        outcome.trouble = f"{error.reason}, in {running or 'no test'}\n{error}"
+        outcome.trouble = f"{error.reason}, in {running or 'no test'}"
+        outcome.details = error.details
     finally:
         mounts.remove_tree(share)
     return outcome
@@ -188,6 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(given[:split])
     # Else the processes would still go with us, but not the temporary directories.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for each in chosen.series:
+        if each not in kernels.KNOWN:
+            parser.error(f"unknown series {each}, known: {', '.join(kernels.KNOWN)}")
     series = chosen.series or wanted()
     failed = False
     absent = [each for each in required() if each not in series]
@@ -204,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Unavailable as error:
             text, fatal = verdict(str(error), [each])
         else:
-            text, fatal = outcome.line if outcome.ok else outcome.details, not outcome.ok
+            text, fatal = outcome.text, not outcome.ok
         print(text, flush=True)
         failed |= fatal
     return int(failed)

@@ -25,4 +25,4 @@ def test_kernel(series: str, record_property: Callable[[str, object], None]) -> 
         pytest.skip(line)
     record_property(KERNEL_LINE, outcome.line)
     if not outcome.ok:
-        pytest.fail(outcome.details, pytrace=False)
+        pytest.fail(outcome.text, pytrace=False)

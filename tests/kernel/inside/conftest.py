@@ -13,7 +13,6 @@ from .marker import in_guest
 
 collect_ignore_glob = [] if in_guest() else ["test_*.py"]
 
-_TAINTED = Path("/proc/sys/kernel/tainted")
 _TAINT_WARN = 1 << 9
 
 
@@ -55,22 +54,27 @@ def _kernel_unharmed() -> Iterator[None]:
 
     An oops ends the guest; a WARN, as of a broken invariant in DAMON, would go unnoticed.
     """
-    before = int(_TAINTED.read_text(encoding="ascii"))
-    yield
-    after = int(_TAINTED.read_text(encoding="ascii"))
-    if after & ~before & _TAINT_WARN:
-        pytest.fail("the kernel warned (WARN), see its log:\n" + _log())
-
-
-def _log() -> str:
-    size = 1 << 16
-    descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
-    lines: list[str] = []
+    before = _tainted()
+    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        while record := os.read(descriptor, size):
-            lines.append(record.decode("utf-8", "replace").split("\n")[0])
+        os.lseek(log, 0, os.SEEK_END)
+        yield
+        if _tainted() & ~before & _TAINT_WARN:
+            pytest.fail("the kernel warned (WARN):\n" + _records(log), pytrace=False)
+    finally:
+        os.close(log)
+
+
+def _tainted() -> int:
+    return int(Path("/proc/sys/kernel/tainted").read_text(encoding="ascii"))
+
+
+def _records(log: int) -> str:
+    """Return what the kernel has logged since; each read is one record (dev-kmsg, the ABI)."""
+    lines = []
+    try:
+        while record := os.read(log, 1 << 13):
+            lines.append(record.decode("utf-8", "replace").partition(";")[2].splitlines()[0])
     except BlockingIOError:
         pass
-    finally:
-        os.close(descriptor)
-    return "\n".join(lines[-80:])
+    return "\n".join(lines)

@@ -44,6 +44,11 @@ def test_damon_is_there_and_takes_a_write() -> None:
     (KDAMONDS / "nr_kdamonds").write_text("0", encoding="ascii")
 
 
+def test_the_kernel_is_not_tainted_at_boot() -> None:
+    """Else a warning that a test provokes would not be noticed: see conftest.py."""
+    assert Path("/proc/sys/kernel/tainted").read_text(encoding="ascii") == "0\n"
+
+
 def test_damon_is_free() -> None:
     """No module holds DAMON for itself."""
     for parameter in Path("/sys/module").glob("damon_*/parameters/enabled"):
