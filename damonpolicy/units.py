@@ -12,6 +12,7 @@ from fractions import Fraction
 
 __all__ = (
     "UnitError",
+    "approximate_bytes",
     "format_bytes",
     "format_cpulist",
     "format_duration",
@@ -234,6 +235,14 @@ def format_bytes(value: int) -> str:
         if value and value % size == 0:
             return f"{value // size}{unit}"
     return f"{value}B"
+
+
+def approximate_bytes(value: int) -> str:
+    """Write a size for people, to one decimal; it does not read back exactly."""
+    for unit, size in reversed(BYTES.items()):
+        if value >= size:
+            return f"{value / size:.1f}".removesuffix(".0") + unit
+    return "0B"
 
 
 def format_duration(microseconds: int) -> str:

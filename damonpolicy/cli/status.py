@@ -10,25 +10,31 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine import journal
+from damonpolicy.engine.session import changing, refresh
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.host import look
-from damonpolicy.kernel.settings import normalise
 from damonpolicy.observe import status
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
-from damonpolicy.units import format_bytes
+from damonpolicy.plan.render import setting_text
+from damonpolicy.units import approximate_bytes
 
 
 @click.command("status")
+@click.option("--update", is_flag=True, help="ask our kdamonds for fresh numbers first")
 @common
 @pass_invocation
-def command(invocation: Invocation) -> Result:
-    """Show what runs, whose it is, and what it did so far; writes nothing.
+def command(invocation: Invocation, *, update: bool) -> Result:
+    """Show what runs, whose it is, and what it did so far.
 
-    Statistics are those that the kernel last gave to anyone: asking it anew would be a write.
+    Numbers are those that the kernel last gave to anyone. `--update` asks our own kdamonds anew,
+    which is a command to each, and changes nothing that they do.
     """
     machine = invocation.machine()
     store = Store(invocation.places())
+    if update:
+        with changing(machine, invocation.places(), wait=True, settle=True) as session:
+            refresh(session)
     managed = store.managed(look(machine).boot_id)
     current = retrieve(machine, managed.settings)
     slots = status.kdamonds(current, managed)
@@ -49,8 +55,8 @@ def command(invocation: Invocation) -> Result:
         "settings": [
             {
                 "path": each.path,
-                "value": normalise(each.value),
-                "original": normalise(each.original),
+                "value": setting_text(each.value),
+                "original": setting_text(each.original),
                 "users": list(each.users),
                 "drifted": each.drifted,
             }
@@ -100,9 +106,9 @@ def _kdamond(each: dict[str, Any]) -> list[str]:
             lines.append(f"    {scheme['filters']}")
         numbers = scheme["statistics"]
         lines.append(
-            f"    tried {format_bytes(numbers.get('sz_tried', 0))}"
+            f"    tried {approximate_bytes(numbers.get('sz_tried', 0))}"
             f" in {numbers.get('nr_tried', 0)} regions,"
-            f" applied to {format_bytes(numbers.get('sz_applied', 0))}"
+            f" applied to {approximate_bytes(numbers.get('sz_applied', 0))}"
         )
     return lines
 

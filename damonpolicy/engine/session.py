@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.engine.lock import exclusive
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
@@ -14,12 +15,13 @@ from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import execute, finish
 from damonpolicy.errors import Busy, NoPermission, RolledBack, UsageError
 from damonpolicy.kernel.host import look
+from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.plan.current import Current
+from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.order import Plan
 
-__all__ = ("Session", "changing")
+__all__ = ("Session", "changing", "refresh")
 
 
 @dataclass
@@ -74,6 +76,31 @@ class Session:
         self.remarks.append(
             f"generation {generation} was not confirmed in time: back to {pending.previous}"
         )
+
+
+def refresh(session: Session) -> None:
+    """Ask every running kdamond of ours for its statistics and the quotas in effect.
+
+    Raises Busy where one does not answer.
+    """
+    current = retrieve(session.machine)
+    for slot in session.managed.slots:
+        if slot not in current.slots or current.owner(slot, session.managed) != "ours":
+            continue
+        if not current.running(slot):
+            continue
+        seconds = deadline(current.tree, slot)
+        _, reason = alive(session.machine, slot, seconds)
+        if reason:
+            raise Busy(f"the kdamond of slot {slot} does not answer: {reason}")
+        state = kdamond_path(slot, "state")
+        word = "update_schemes_effective_quotas"
+        if any(path.endswith("/effective_bytes") for path in current.slot(slot)):
+            question = Operation("command", "commit", state, "on", word, slot)
+            try:
+                perform(session.machine, question, seconds)
+            except OperationFailed as error:
+                raise Busy(str(error)) from error
 
 
 @contextmanager

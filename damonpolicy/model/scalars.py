@@ -56,7 +56,8 @@ def _reader(read: Callable[[str], Any]) -> BeforeValidator:
             return read(value)
         if isinstance(value, (dict, list)):
             kind = "mapping" if isinstance(value, dict) else "list"
-            raise UnitError("DP0103", f"a single value is expected here, not a {kind}")
+            hint = "write one value"
+            raise UnitError("DP0103", f"a single value is expected here, not a {kind}", hint)
         return value
 
     return BeforeValidator(validate)

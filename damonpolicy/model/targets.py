@@ -17,7 +17,11 @@ def _regular_expression(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise UnitError("DP0124", f"`{text[:40]}` is not a regular expression: {error}") from error
+        raise UnitError(
+            "DP0124",
+            f"`{text[:40]}` is not a regular expression: {error}",
+            "the syntax is Python's",
+        ) from error
     return text
 
 

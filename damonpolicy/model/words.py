@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ("FOREIGN", "WORDS", "Word", "by_kernel")
+from damonpolicy.kernel.tree import pattern
+
+__all__ = ("FOREIGN", "WORDS", "Word", "by_kernel", "rank")
 
 _C = "contexts/*"
 _A = f"{_C}/monitoring_attrs"
@@ -127,6 +129,7 @@ WORDS: tuple[Word, ...] = (
 )  # fmt: skip
 
 _BY_KERNEL = {word.kernel: word for word in WORDS}
+_RANKS = {word.kernel: rank for rank, word in enumerate(WORDS)}
 
 FOREIGN = {
     "sample_us": "sample",
@@ -190,6 +193,11 @@ FOREIGN = {
 """Keys that kernel files and damo's configuration files use, and what we call them."""
 
 
-def by_kernel(pattern: str) -> Word | None:
-    """Return the word for a kernel file, by its pattern below the kdamond's directory."""
-    return _BY_KERNEL.get(pattern)
+def by_kernel(path: str) -> Word | None:
+    """Return the word for a kernel file, by its path below the kdamond's directory."""
+    return _BY_KERNEL.get(pattern(path))
+
+
+def rank(path: str) -> int:
+    """Return where a kernel file stands in the order of a policy."""
+    return _RANKS.get(pattern(path), len(WORDS))

@@ -94,7 +94,7 @@ def _slots(current: Current, store: Store) -> Iterator[Check]:
 def _modules(current: Current) -> Iterator[Check]:
     for module in current.modules:
         yield Check(
-            "problem",
+            "note",
             f"{module.upper()} runs, and no other kdamond can start beside it",
             f"let a policy stop it: `settings: {{/sys/module/{module}/parameters/enabled: N}}`",
         )
@@ -135,6 +135,7 @@ def _state(store: Store, current: Current) -> Iterator[Check]:
         interrupted = journal.read(store.places.journal)
         managed = store.managed(current.host.boot_id)
         confirmed = store.confirmed()
+        waiting = bool(store.generation(confirmed).policies)
     except DamonPolicyError as error:
         yield Check("problem", error.message, error.hint)
         return
@@ -146,7 +147,7 @@ def _state(store: Store, current: Current) -> Iterator[Check]:
             f"generation {managed.generation} waits to be confirmed",
             "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it",
         )
-    if confirmed and not managed.policies:
+    if waiting and not managed.policies:
         yield Check(
             "note",
             f"generation {confirmed} is confirmed, and not in force on this boot",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.kernel.tree import Tree, configuration, pattern
+from damonpolicy.kernel.tree import Tree, configuration
 from damonpolicy.model.words import by_kernel
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.current import Current, Owner
@@ -152,7 +152,7 @@ def _quota(tree: Tree, base: str) -> str | None:
 
 
 def _value(tree: Tree, path: str, value: str) -> str:
-    word = by_kernel(pattern(f"0/{path}").removeprefix("0/"))
+    word = by_kernel(path)
     return value_text(word.unit if word else "text", value, tree, path)
 
 

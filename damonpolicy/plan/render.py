@@ -13,12 +13,19 @@ from fractions import Fraction
 from typing import Any
 
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.kernel.tree import Tree, default, is_volatile, pattern
-from damonpolicy.model.words import by_kernel
+from damonpolicy.kernel.tree import COUNTS, Tree, default, is_volatile
+from damonpolicy.model.words import by_kernel, rank
 from damonpolicy.plan.order import KdamondPlan, Plan, SettingPlan
-from damonpolicy.units import U32_MAX, U64_MAX, format_bytes, format_duration, format_percent
+from damonpolicy.units import (
+    U32_MAX,
+    U64_MAX,
+    approximate_bytes,
+    format_bytes,
+    format_duration,
+    format_percent,
+)
 
-__all__ = ("chain", "render", "to_json", "value_text")
+__all__ = ("chain", "render", "setting_text", "to_json", "value_text")
 
 _WIDTH = 58
 _SCHEME = re.compile(r"contexts/0/schemes/\d+")
@@ -72,9 +79,13 @@ def _moves(each: SettingPlan) -> bool:
 
 
 def _setting_line(each: SettingPlan) -> str:
-    before, after = normalise(each.before), normalise(each.after)
     back = ", put back" if each.restored else ""
-    return f"  ~ {each.path}: {before} → {after}{back}"
+    return f"  ~ {each.path}: {setting_text(each.before)} → {setting_text(each.after)}{back}"
+
+
+def setting_text(content: str) -> str:
+    """What a setting's content says, as one would write it."""
+    return normalise(content) if "[" in content else content.strip()
 
 
 def _summary(plan: Plan, settings: list[SettingPlan]) -> str:
@@ -129,17 +140,19 @@ def _rows(each: KdamondPlan) -> list[_Row]:
         if old == new or (fresh and new == default(path)) or is_volatile(path, each.after):
             continue
         row = _row(each, path, before, old, new)
-        if row is not None:
+        if row is not None and not (fresh and row.after == "unlimited"):
             rows.setdefault((_rank(row.scope), row.scope, f"{row.word} {row.path}"), row)
-    return sorted(rows.values(), key=lambda row: (_rank(row.scope), _order(row)))
+    return sorted(rows.values(), key=lambda row: (_rank(row.scope), *_order(row)))
 
 
 def _rank(scope: str) -> int:
     return 0 if not scope else 1 if scope.startswith("probe") else 2
 
 
-def _order(row: _Row) -> tuple[str, list[tuple[int, str]]]:
-    return (row.scope.split(" ")[0] if row.scope else "", _natural(row.path))
+def _order(row: _Row) -> tuple[list[tuple[int, str]], int, list[tuple[int, str]]]:
+    """Order as in a policy: schemes by number, settings as the language lists them."""
+    found = _SCHEME.match(row.path) or _PROBE.match(row.path)
+    return (_natural(found[0] if found else ""), rank(row.path), _natural(row.path))
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
@@ -156,9 +169,9 @@ def _row(
             return _filter_row(each, scope, directory, before)
     if found := _TARGET.match(path):
         return _target_row(each, before, int(found[1]), path)
-    if path.rpartition("/")[2].startswith("nr_"):
+    if path.rpartition("/")[2] in COUNTS.values():
         return None
-    word = by_kernel(pattern(f"0/{path}").removeprefix("0/"))
+    word = by_kernel(path)
     name = word.ours if word else path.rpartition("/")[2]
     goal = re.match(r"(.*/goals/)(\d+)/", path)
     if goal:
@@ -190,26 +203,42 @@ def _filter_row(each: KdamondPlan, scope: str, directory: str, before: Tree) -> 
     if old == new:
         return None
     sign = "+" if not before or not old else "~" if new else "-"
-    return _Row(sign, scope, "filters", old or "none", new or "none", f"{owner}/*filters")
+    layers = ("filters", "ops_filters", "core_filters")
+    used = [each_ for each_ in layers if each.after.get(f"{owner}/{each_}/nr_filters", "0") != "0"]
+    path = f"{owner}/{used[0] if len(used) == 1 else 'filters'}"
+    return _Row(sign, scope, "filters", old or "none", new or "none", path)
 
 
 def chain(tree: Tree, owner: str) -> str:
-    """Say in words what the filters of a scheme or probe do; empty without filters."""
+    """Say in words what the filters of a scheme or probe do; empty without filters.
+
+    Filters that differ in their cgroup only, as a subtree makes them, are said once.
+    """
     words: list[str] = []
+    below = 0
     allowed = ""
-    for layer in ("core_filters", "filters", "ops_filters"):
-        count = int(tree.get(f"{owner}/{layer}/nr_filters", "0"))
-        for index in range(count):
-            base = f"{owner}/{layer}/{index}"
-            allowed = tree.get(f"{base}/allow", "N")
-            matching = tree.get(f"{base}/matching", "N")
-            verb = "allow" if allowed == "Y" else "reject"
-            what = _what(tree, base)
-            words.append(f"{verb} {what}" if matching == "Y" else f"{verb} what is not {what}")
+    for base in _filters(tree, owner):
+        allowed = tree.get(f"{base}/allow", "N")
+        matching = tree.get(f"{base}/matching", "N")
+        verb = "allow" if allowed == "Y" else "reject"
+        what = _what(tree, base)
+        word = f"{verb} {what}" if matching == "Y" else f"{verb} what is not {what}"
+        if words and "memcg" in what and word.startswith(words[-1].split(" and ")[0] + "/"):
+            below += 1
+            words[-1] = f"{words[-1].split(' and ')[0]} and {below} below it"
+        else:
+            words.append(word)
+            below = 0
     if not words:
         return ""
     rest = "the rest is rejected" if allowed == "Y" else "the rest is taken"
     return "; ".join([*words, rest])
+
+
+def _filters(tree: Tree, owner: str) -> Iterator[str]:
+    for layer in ("core_filters", "filters", "ops_filters"):
+        for index in range(int(tree.get(f"{owner}/{layer}/nr_filters", "0"))):
+            yield f"{owner}/{layer}/{index}"
 
 
 def _what(tree: Tree, base: str) -> str:
@@ -251,7 +280,7 @@ def _target(tree: Tree, index: int) -> str:
     pid = tree[f"{base}/pid_target"]
     parts = [f"pid {pid}"] if pid != "0" else []
     if count:
-        size = format_bytes(total * int(tree.get("contexts/0/addr_unit", "1")))
+        size = approximate_bytes(total * int(tree.get("contexts/0/addr_unit", "1")))
         parts.append(f"{size} in {count} region{'s' if count > 1 else ''}")
     obsolete = tree.get(f"{base}/obsolete_target") == "Y"
     return ", ".join(parts) + (" (obsolete)" if obsolete else "")

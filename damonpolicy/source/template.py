@@ -78,9 +78,11 @@ def _render(text: str, variables: Mapping[str, Any]) -> str:
         raise TemplateError("DP0021", what, hint) from error
     except jinja2.TemplateSyntaxError as error:
         message = (error.message or "it cannot be read").rstrip(".")
-        raise TemplateError("DP0020", f"the template is wrong: {message}") from error
+        hint = 'a template is an expression such as "{{ name }}"'
+        raise TemplateError("DP0020", f"the template is wrong: {message}", hint) from error
     except jinja2.TemplateError as error:
-        raise TemplateError("DP0022", f"the template is refused: {error}") from error
+        hint = "a template gives one value; `for_each` repeats"
+        raise TemplateError("DP0022", f"the template is refused: {error}", hint) from error
     except RecursionError as error:
         raise TemplateError("DP0022", "the template is nested too deeply") from error
     except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:

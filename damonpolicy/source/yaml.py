@@ -169,7 +169,8 @@ class _Reader:
             hint = f'write "{whole}"' if whole != "{{" else "put quotes around the value"
             raise _Refused(Diagnostic.error("DP0012", span, message, hint=hint))
         span = self.span(event.start_mark, event.end_mark)
-        raise _Refused(Diagnostic.error("DP0016", span, "a key is a single word, not a collection"))
+        message, hint = "a key is a single word, not a collection", "write `name: value`"
+        raise _Refused(Diagnostic.error("DP0016", span, message, hint=hint))
 
     def _close(self, event: Any) -> None:
         frame = self.stack.pop()
@@ -207,7 +208,8 @@ class _Reader:
         elif key.text in frame.seen:
             first = frame.seen[key.text]
             message = f"the key `{key.text}` stands twice"
-            self.error("DP0006", key.span, message, related=[(first, "first here")])
+            hint = "keep one of them"
+            self.error("DP0006", key.span, message, hint, related=[(first, "first here")])
         elif _is_empty(value):
             self._no_value(frame, key)
         else:
@@ -268,7 +270,11 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
             hint='write the whole value in quotes, such as "{{ name }}s"',
         )
     hint = ""
-    if "mapping values" in problem:
+    if "end of stream" in problem or "expected ',' or" in problem:
+        hint = "close it, or put quotes around a value that holds such a character"
+    elif "did not find expected" in problem:
+        hint = "what belongs together begins in the same column"
+    elif "mapping values" in problem:
         hint = "put quotes around a value that holds `: `"
     elif source[column : column + 1] in ("@", "`", "%"):
         hint = "put quotes around the value"

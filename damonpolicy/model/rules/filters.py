@@ -47,7 +47,8 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     if isinstance(inner, Match):
         if inner.not_ is not None:
             message = "`not` of `not` is nothing"
-            yield Diagnostic.error("DP0227", place("not", "not").key, message)
+            hint = "remove both"
+            yield Diagnostic.error("DP0227", place("not", "not").key, message, hint=hint)
         elif len(inner.given) != 1:
             message = "a filter looks at exactly one thing"
             hint = "write several filters, the first that matches decides"
@@ -64,16 +65,19 @@ def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         return
     if inner.addr is not None and inner.addr.end <= inner.addr.start:
         message = "the address range ends before it starts"
-        yield Diagnostic.error("DP0204", place("addr", "end").value, message)
+        hint = "the end is the first address that no longer belongs to it"
+        yield Diagnostic.error("DP0204", place("addr", "end").value, message, hint=hint)
     if inner.hugepage_size is not None and inner.hugepage_size.min > inner.hugepage_size.max:
         message = "`min` is above `max`"
-        yield Diagnostic.error("DP0201", place("hugepage_size", "min").value, message)
+        where = place("hugepage_size", "min").value
+        yield Diagnostic.error("DP0201", where, message, hint="swap them")
     if inner.target is not None and not place.lost:
         count = 1 if kdamond.ops == "paddr" else len(kdamond.targets)
         # several processes may match one selector, so only the first is sure to be there
         if kdamond.ops == "paddr" and inner.target >= count:
             message = f"there is no target {inner.target}: `paddr` has one, number 0"
-            yield Diagnostic.error("DP0235", place("target").value, message)
+            hint = "write `target: 0`, or leave the filter out"
+            yield Diagnostic.error("DP0235", place("target").value, message, hint=hint)
 
 
 def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:

@@ -47,7 +47,7 @@ def _intervals(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         return
     if tune.min_sample > tune.max_sample:
         message = "`min_sample` is above `max_sample`"
-        yield Diagnostic.error("DP0201", inside("min_sample").value, message)
+        yield Diagnostic.error("DP0201", inside("min_sample").value, message, hint="swap them")
     elif not tune.min_sample <= intervals.sampling <= tune.max_sample:
         yield Diagnostic.error(
             "DP0210",
@@ -73,7 +73,7 @@ def _region_count(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if count.min > count.max:
         message = f"`min` ({count.min}) is above `max` ({count.max})"
         place = at("min") if "min" in count.model_fields_set else at("max")
-        yield Diagnostic.error("DP0201", place.value, message)
+        yield Diagnostic.error("DP0201", place.value, message, hint="swap them")
 
 
 def _targets(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
@@ -110,7 +110,8 @@ def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic
             )
         elif len(kinds) != 1:
             message = "a target of `paddr` is one of `system_ram`, `numa_node` and `regions`"
-            yield Diagnostic.error("DP0224", at.value, message)
+            hint = "write several entries, they are united"
+            yield Diagnostic.error("DP0224", at.value, message, hint=hint)
     elif "process" not in kinds:
         what = f"`{kinds[0]}` does not name a process" if kinds else "the target names no process"
         yield Diagnostic.error(
@@ -151,6 +152,7 @@ def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnosti
                 "DP0204",
                 place(index, "end").value,
                 f"the region ends ({region.end:#x}) before it starts ({region.start:#x})",
+                hint="the end is the first address that no longer belongs to it",
             )
             continue
         for other, first in seen:
@@ -159,6 +161,7 @@ def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnosti
                     "DP0205",
                     place(index).value,
                     "the region overlaps another one",
+                    hint="unite them into one",
                     related=[(place(first).value, "this one")],
                 )
         seen.append((region, index))
@@ -232,12 +235,14 @@ def _accesses(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 def _probes(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if len(kdamond.probes) > MOST_PROBES:
         message = f"the kernel takes at most {MOST_PROBES} probes"
-        yield Diagnostic.error("DP0234", at(MOST_PROBES).value, message)
+        hint = "split them over two kdamonds"
+        yield Diagnostic.error("DP0234", at(MOST_PROBES).value, message, hint=hint)
     names: set[str] = set()
     for index, probe in enumerate(kdamond.probes):
         if probe.name in names:
             message = f"the probe `{probe.name}` stands twice"
-            yield Diagnostic.error("DP0223", at(index, "name").value, message)
+            hint = "choose another name"
+            yield Diagnostic.error("DP0223", at(index, "name").value, message, hint=hint)
         names.add(probe.name)
         yield from subtrees(probe.filters, at(index, "filters"))
         for number, each in enumerate(probe.filters):
@@ -264,10 +269,11 @@ def _others(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0236", at("addr_unit").key, message)
     if unit == 0 or unit & (unit - 1) or unit > 1 << 20:
         message = "`addr_unit` is a power of two up to 1048576"
-        yield Diagnostic.error("DP0236", at("addr_unit").value, message)
+        hint = "leave it out: only 32-bit machines with much memory need it"
+        yield Diagnostic.error("DP0236", at("addr_unit").value, message, hint=hint)
     if kdamond.refresh % 1_000:
         message = "`refresh` is a whole number of milliseconds"
-        yield Diagnostic.error("DP0250", at("refresh").value, message)
+        yield Diagnostic.error("DP0250", at("refresh").value, message, hint="round it")
     if kdamond.when_absent == "wait" and kdamond.ops == "paddr":
         message = "`paddr` has no process to wait for"
         yield Diagnostic.error("DP0208", at("when_absent").key, message)

@@ -45,7 +45,8 @@ def _settings(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
         reason = malformed(path)
         if reason:
             message = f"`{path[:80]}` cannot be set: {reason}"
-            yield Diagnostic.error("DP0242", at(path).key, message)
+            hint = "settings are files such as `/sys/kernel/mm/ksm/run`"
+            yield Diagnostic.error("DP0242", at(path).key, message, hint=hint)
         elif not usual(path):
             message = f"`{path[:80]}` is not on the list of settings"
             hint = "where root has not added it to /etc/damonpolicy/settings.allow, it is refused"
@@ -63,7 +64,7 @@ def _names(named: Sequence[tuple[str, When | None]], at: Cursor, what: str) -> I
                 f"the {what} `{name}` stands twice",
                 hint="with `for_each`, put the variable into the name"
                 if at(index, "name").value == at(first[name], "name").value
-                else "",
+                else "choose another name",
                 related=[(at(first[name], "name").value, "first here")],
             )
         first.setdefault(name, index)
@@ -95,6 +96,7 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                 "DP0017",
                 place,
                 f"the policy `{read.policy.name}` stands in two files",
+                hint="rename one of them",
                 related=[(names[read.policy.name], "first here")],
             )
         names.setdefault(read.policy.name, place)
@@ -105,6 +107,7 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                     "DP0244",
                     here,
                     f"two policies set `{path}` to different values",
+                    hint="let one of them set it",
                     related=[(settings[path][1], "the other one")],
                 )
             settings.setdefault(path, (value, here))

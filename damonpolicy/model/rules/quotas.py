@@ -49,7 +49,8 @@ def _limits(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
         value = getattr(quota, name)
         if value and value % 1_000:
             message = f"`{name}` is a whole number of milliseconds"
-            yield Diagnostic.error("DP0250", at(name).value, message)
+            hint = f"write `{max(value // 1_000, 1)}ms`"
+            yield Diagnostic.error("DP0250", at(name).value, message, hint=hint)
     limited = quota.size is not None or quota.time is not None or quota.goals
     if limited and quota.every is None and not at("every").lost:
         message = "the quota does not say for how long it is"
@@ -75,7 +76,8 @@ def _weights(quota: Quota, scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iter
     weights = quota.weights
     if not (weights.size or weights.access_rate or weights.age):
         message = "all weights are 0, so the quota would not choose at all"
-        yield Diagnostic.error("DP0232", at("weights").value, message)
+        hint = "give at least one a weight, or leave `weights` out"
+        yield Diagnostic.error("DP0232", at("weights").value, message, hint=hint)
     known = traits(kdamond.ops, scheme.action)
     if known.works and not known.priority:
         yield Diagnostic.warning(

@@ -80,11 +80,11 @@ def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
         low, high = getattr(pattern, name).min, getattr(pattern, name).max
         if low is not None and high is not None and low > high:
             message = f"`{name}` has a `min` above its `max`, so nothing would match"
-            yield Diagnostic.error("DP0201", at(name, "min").value, message)
+            yield Diagnostic.error("DP0201", at(name, "min").value, message, hint="swap them")
     low, high = pattern.age.min, pattern.age.max
     if low and high and low.aggregations == high.aggregations and low.value > high.value:
         message = "`age` has a `min` above its `max`, so nothing would match"
-        yield Diagnostic.error("DP0201", at("age", "min").value, message)
+        yield Diagnostic.error("DP0201", at("age", "min").value, message, hint="swap them")
     yield from _rounding(scheme, kdamond, at)
     for name, age in (("min", low), ("max", high)):
         timed = age is not None and not age.aggregations and age.value > 0
