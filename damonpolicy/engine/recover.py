@@ -14,7 +14,7 @@ from pathlib import Path
 from damonpolicy.engine import journal
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import finish
-from damonpolicy.engine.undo import undo
+from damonpolicy.engine.undo import put_right, undo
 from damonpolicy.errors import DamonPolicyError, RollbackIncomplete
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
@@ -43,6 +43,8 @@ def recover(machine: Machine, store: Store) -> list[str]:
         path.unlink(missing_ok=True)
         return [f"generation {header.generation} was complete: only its journal was left"]
     undone = undo(machine, header, intents)
+    if undone.restarted:
+        store.save(put_right(managed, undone))
     if undone.problems:
         message = "not everything could be put back: " + "; ".join(undone.problems[:6])
         hint = f"the journal stays at `{path}`; run `damonpolicy recover` when that is mended"

@@ -16,7 +16,7 @@ from damonpolicy import log
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.engine.journal import Before, Header, Journal
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.undo import undo
+from damonpolicy.engine.undo import put_right, undo
 from damonpolicy.errors import (
     DamonPolicyError,
     Foreign,
@@ -297,6 +297,8 @@ class _Transaction:
             return ""
         log.warning("undo", transaction=self.header.transaction, reason=what)
         undone = undo(self.machine, self.header, self.intents)
+        if undone.restarted:
+            self.store.save(put_right(self.managed, undone))
         if undone.problems:
             self.journal.close()
             problems = "; ".join(undone.problems[:4])

@@ -7,6 +7,8 @@ else, is left alone, and makes the undo incomplete.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.engine.journal import Header
 from damonpolicy.kernel.host import starts
@@ -22,9 +24,10 @@ from damonpolicy.kernel.tree import (
     snapshot,
 )
 from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.online import without_dead
 
-__all__ = ("Undone", "undo")
+__all__ = ("Undone", "put_right", "undo")
 
 _EMPTY = {"contexts/nr_contexts": "0"}
 _SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
@@ -36,6 +39,19 @@ class Undone:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.remarks: list[str] = []
+        self.restarted: dict[int, tuple[int, int]] = {}
+        """New pids and start times of kdamonds that had to be started anew, by slot."""
+
+
+def put_right(managed: Managed, undone: Undone) -> Managed:
+    """Return what is managed after an undo: the same, but for threads that are new."""
+    slots = {
+        slot: replace(record, pid=undone.restarted[slot][0], start=undone.restarted[slot][1])
+        if slot in undone.restarted
+        else record
+        for slot, record in managed.slots.items()
+    }
+    return replace(managed, slots=slots)
 
 
 def undo(machine: Machine, header: Header, intents: set[int]) -> Undone:
@@ -210,6 +226,8 @@ class _Undo:
         for slot in self.slots:
             if self._was_on(slot) and not self._is_on(slot):
                 if self._command(slot, "off", "on"):
+                    pid = int(read_or(self.machine, kdamond_path(slot, "pid"), "-1"))
+                    self.result.restarted[slot] = (pid, starts(self.machine, pid))
                     self.result.remarks.append(
                         f"the kdamond of slot {slot} was started anew: its results are lost"
                     )

@@ -265,7 +265,8 @@ class _Draft:
                 remarks.append(f"takes the place of `{record.kdamond}`, which ends")
             elif action == "change":
                 action = "start"
-            operations, after = changes(slot, before or EMPTY, bound.files)
+            fresh = {path: value for path, value in EMPTY.items() if path in bound.files}
+            operations, after = changes(slot, before or fresh, bound.files)
             self.stage += operations
             if running:
                 self.start.append(_command(slot, "on", "off", "start"))
