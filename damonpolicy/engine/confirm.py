@@ -43,10 +43,5 @@ def start_guard(machine: Machine, generation: int, deadline: float, options: Seq
             )  # fmt: skip
             if done.returncode == 0:
                 return
-    subprocess.Popen(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+    os.posix_spawn(arguments[0], arguments, os.environ, file_actions=nowhere, setsid=True)
