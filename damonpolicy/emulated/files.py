@@ -1,0 +1,152 @@
+"""What the parts of an emulated machine are made of: files, links and directories."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from damonpolicy.emulated.values import Refusal
+
+__all__ = ("Content", "Filesystem", "Index", "Link", "Part", "above")
+
+_LINKS = 40
+"""As many symbolic links are followed (include/linux/namei.h: MAXSYMLINKS)."""
+
+
+@dataclass(slots=True)
+class Content:
+    """A file: its permission bits, how to read it, and how to write it if that is possible.
+
+    ``write`` raises `Refusal`; ``refused`` is the errno of writing a file that has none.
+    """
+
+    mode: int
+    read: Callable[[], str | bytes]
+    write: Callable[[str], None] | None = None
+    refused: int = errno.EACCES
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link; an empty target is one that leads nowhere, such as a kernel thread's exe."""
+
+    target: str
+
+
+class Part(Protocol):
+    """A part of the machine's files; all paths are absolute."""
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Beginnings of the paths of this part's files."""
+
+    def file(self, path: str) -> Content | Link | None:
+        """Return a file or link, or None."""
+
+    def names(self, path: str) -> dict[str, bool] | None:
+        """Return the names in a directory and whether they are directories, or None."""
+
+
+def above(roots: Iterable[str]) -> dict[str, dict[str, bool]]:
+    """Return the directories on the way to some directories, as `Part.names` wants them."""
+    found: dict[str, dict[str, bool]] = {}
+    for root in roots:
+        path = root
+        while path != "/":
+            path, _, name = path.rpartition("/")
+            path = path or "/"
+            found.setdefault(path, {})[name] = True
+    return found
+
+
+class Index:
+    """Files that are known beforehand, with the directories they lie in."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.paths = frozenset(paths)
+        self.directories = above(path.rpartition("/")[0] for path in self.paths)
+        for path in self.paths:
+            directory, _, name = path.rpartition("/")
+            self.directories.setdefault(directory, {})[name] = False
+
+
+class Filesystem:
+    """All parts of a machine as one tree; every method raises `Refusal` only."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self.parts = tuple(parts)
+
+    def file(self, path: str) -> Content | Link | None:
+        """Return a file or link, without following any on the way."""
+        for part in self.parts:
+            if path.startswith(part.roots):
+                found = part.file(path)
+                if found is not None:
+                    return found
+        return None
+
+    def names(self, path: str) -> dict[str, bool] | None:
+        """Return what all parts have in a directory, None where none has it."""
+        found: dict[str, bool] | None = None
+        for part in self.parts:
+            if path.startswith(part.roots) or any(root.startswith(path) for root in part.roots):
+                names = part.names(path)
+                if names is not None:
+                    found = {**(found or {}), **names}
+        return found
+
+    def content(self, path: str) -> Content:
+        """Return a file, through links; ENOENT where there is none, EISDIR for a directory."""
+        found = self.file(path)
+        if not isinstance(found, Content):
+            path = self.resolve(path)
+            found = self.file(path)
+        if isinstance(found, Content):
+            return found
+        raise Refusal(errno.ENOENT if self.names(path) is None else errno.EISDIR)
+
+    def directory(self, path: str) -> dict[str, bool]:
+        """Return what is in a directory, through links; ENOENT or ENOTDIR where it is none."""
+        found = self.names(path)
+        if found is None and not isinstance(self.file(path), Content):
+            path = self.resolve(path)
+            found = self.names(path)
+        if found is None:
+            raise Refusal(errno.ENOENT if self.file(path) is None else errno.ENOTDIR)
+        return found
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is anything; a link may lead nowhere."""
+        if self.file(path) is not None or self.names(path) is not None:
+            return True
+        directory, _, name = path.rpartition("/")
+        real = posixpath.join(self.resolve(directory or "/"), name)
+        return self.file(real) is not None or self.names(real) is not None
+
+    def mode(self, path: str) -> int:
+        """Return permission bits, through links."""
+        if self.names(path) is not None or self.names(self.resolve(path)) is not None:
+            return 0o755
+        return self.content(path).mode
+
+    def resolve(self, path: str) -> str:
+        """Follow every link on the way; what is not there stays as it is."""
+        done, rest = "/", [part for part in posixpath.normpath(path).split("/") if part]
+        for _ in range(_LINKS + len(rest)):
+            if not rest:
+                break
+            here = posixpath.join(done, rest.pop(0))
+            found = self.file(here)
+            if not isinstance(found, Link):
+                done = here
+            elif found.target.startswith("/"):
+                rest = [part for part in found.target.split("/") if part] + rest
+                done = "/"
+            elif found.target:
+                done = posixpath.join(done, found.target)
+            else:
+                raise Refusal(errno.ENOENT)  # a kernel thread's exe: readlink(2) fails
+        return done

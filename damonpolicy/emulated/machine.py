@@ -1,0 +1,366 @@
+"""A whole emulated machine behind the protocol of ``kernel/sysfs.py``."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from damonpolicy.emulated import spec as specs
+from damonpolicy.emulated import values
+from damonpolicy.emulated.cgroups import Cgroups
+from damonpolicy.emulated.damon import Damon
+from damonpolicy.emulated.files import Content, Filesystem
+from damonpolicy.emulated.hardware import Hardware
+from damonpolicy.emulated.kdamond import WRECKED, Kdamonds
+from damonpolicy.emulated.modules import Modules
+from damonpolicy.emulated.processes import Processes
+from damonpolicy.emulated.profiles import Profile, find, versions
+from damonpolicy.emulated.settings import Settings
+from damonpolicy.emulated.store import Directory, Memory, Write
+from damonpolicy.emulated.table import Directory as Tree
+from damonpolicy.emulated.table import copy
+from damonpolicy.emulated.values import Refusal
+from damonpolicy.emulated.world import State, World, boot
+from damonpolicy.errors import UsageError
+from damonpolicy.kernel.sysfs import Entry, natural_order
+
+__all__ = ("EmulatedMachine", "Write", "open_emulated", "versions")
+
+Hook = Callable[[int, str, str], None]
+"""Called with the running number of a write (from 1), its path and its text."""
+
+_FORMAT = 1
+_BOOT = 1000.0
+"""Seconds that the clock of a machine in memory shows when it boots."""
+
+
+def open_emulated(version: str, store: Path, spec_file: Path | None) -> EmulatedMachine:
+    """Open the machine kept in the directory ``store``, or make it.
+
+    Raises UsageError for an unknown version, for a machine file that cannot be read, and
+    for a directory that holds a machine of another version or description.
+    """
+    description = specs.load(spec_file) if spec_file else None
+    return EmulatedMachine.create(version, spec=description, store=store)
+
+
+class EmulatedMachine:
+    """An emulated machine; made by `create` or `open_emulated`.
+
+    For tests: ``before_write`` is called before a write happens, and may raise OSError or
+    end the process; ``after_write`` is called when the write is durable.
+    """
+
+    def __init__(
+        self, profile: Profile, description: specs.Spec, state: State, store: Memory | Directory
+    ) -> None:
+        self.profile = profile
+        self.before_write: Hook | None = None
+        self.after_write: Hook | None = None
+        self._store = store
+        self._slept = 0.0
+        self._count = 0
+        self._mutex = threading.RLock()
+        self._world = World(profile, description, state, self.monotonic)
+        self._modules = Modules(self._world)
+        self._kdamonds = Kdamonds(self._world, self._modules)
+        self._settings = Settings(self._world)
+        self._files = Filesystem(
+            (
+                Damon(self._world, self._kdamonds),
+                self._settings,
+                self._modules,
+                Hardware(self._world),
+                Cgroups(self._world),
+                Processes(self._world),
+            )
+        )
+
+    @classmethod
+    def create(
+        cls, version: str, *, spec: Mapping[str, Any] | None = None, store: Path | None = None
+    ) -> EmulatedMachine:
+        """Make a machine of a kernel version, described by ``spec`` (see `emulated.spec`).
+
+        Without ``store`` it lives in memory; with one, a machine that is already there is
+        opened. Raises UsageError as `open_emulated` does.
+        """
+        profile = find(version)
+        if spec is None:
+            spec = specs.DEFAULT
+        description = specs.read(spec)
+        if store is None:
+            machine = cls(profile, description, {}, Memory())
+            machine._boot(f"memory/{version}")
+            return machine
+        kept = Directory(store)
+        with kept.locked():
+            state = kept.reload()
+            text = json.dumps(spec, sort_keys=True, default=str)
+            identity = {
+                "format": _FORMAT,
+                "version": version,
+                "machine": hashlib.sha256(text.encode()).hexdigest(),
+            }
+            if state is not None:
+                _check(identity, state, store)
+            machine = cls(profile, description, state or {}, kept)
+            if state is None:
+                machine._boot(os.urandom(16).hex())
+                machine._world.state["identity"] = identity
+                kept.save(machine._world.state)
+            return machine
+
+    def _boot(self, name: str, boots: int = 1) -> None:
+        self._world.state.clear()
+        try:
+            state = boot(self.profile, self._world.spec, self.monotonic(), name, boots)
+        except Refusal as refusal:
+            raise UsageError(f"this machine cannot be: {refusal.text}") from refusal
+        self._world.state.update(state, name=name)
+        self._settings.boot()
+        self._modules.boot()
+
+    @property
+    def name(self) -> str:
+        return f"emulated:{self.profile.version}"
+
+    @property
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def poisoned(self) -> str:
+        """Why everything fails since some operation, or an empty text."""
+        with self._mutex:
+            self._refresh()
+            found: str = self._world.state["poison"]
+            return found
+
+    @property
+    def log(self) -> list[Write]:
+        """All attempted writes; of a machine in a directory, those of all processes."""
+        with self._mutex:
+            return self._store.log
+
+    def monotonic(self) -> float:
+        if isinstance(self._store, Memory):
+            return _BOOT + self._slept
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def sleep(self, seconds: float) -> None:
+        if isinstance(self._store, Memory):
+            self._slept += max(seconds, 0.0)
+        else:
+            time.sleep(seconds)
+
+    def _refresh(self) -> None:
+        changed = self._store.reload()
+        if changed is not None:
+            self._world.state.clear()
+            self._world.state.update(changed)
+
+    @contextmanager
+    def _looking(self, path: str) -> Iterator[None]:
+        """Give one operation a state that is up to date; turn refusals into OSError."""
+        with self._mutex:
+            self._refresh()
+            try:
+                if self._world.state["poison"]:
+                    raise Refusal(errno.EIO, WRECKED + self._world.state["poison"])
+                yield
+            except Refusal as refusal:
+                text = refusal.text or os.strerror(refusal.errno)
+                raise OSError(refusal.errno, text, path) from None
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let one of the test's methods change the state, and keep it."""
+        with self._mutex, self._store.locked():
+            self._refresh()
+            yield
+            self._store.save(self._world.state)
+
+    def _allow(self, content: Content, wanted: int) -> None:
+        """Refuse what permission bits do not allow to root, or to an ordinary user."""
+        shift = 6 if self._world.spec.root else 0
+        if not content.mode >> shift & wanted:
+            raise Refusal(errno.EACCES)
+
+    def read(self, path: str) -> str:
+        data = self._read(path)
+        return data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
+
+    def read_bytes(self, path: str) -> bytes:
+        data = self._read(path)
+        return data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape")
+
+    def _read(self, path: str) -> str | bytes:
+        with self._looking(path):
+            content = self._files.content(path)
+            self._allow(content, 4)
+            return content.read()
+
+    def write(self, path: str, text: str) -> None:
+        with self._mutex:
+            self._count += 1
+            number = self._count
+        failure = None
+        try:
+            if self.before_write:
+                self.before_write(number, path, text)
+        except OSError as error:
+            failure = error
+        with self._mutex, self._store.locked():
+            self._refresh()
+            if failure is None:
+                try:
+                    with self._looking(path):
+                        self._write(path, text)
+                except OSError as error:
+                    failure = error
+            error_number = (failure.errno or errno.EIO) if failure else 0
+            self._store.save(self._world.state, Write(path, text, error_number))
+        if self.after_write:
+            self.after_write(number, path, text)
+        if failure is not None:
+            raise failure
+
+    def _write(self, path: str, text: str) -> None:
+        content = self._files.content(path)
+        if content.write is None and self._world.spec.root:
+            raise Refusal(content.refused)
+        self._allow(content, 2)
+        if content.write is None:
+            raise Refusal(errno.EACCES)
+        taken, complete = values.received(text)
+        if text:
+            content.write(taken)
+        if not complete:
+            raise Refusal(errno.EIO, "short write: the kernel took the first page only")
+
+    def scan(self, path: str) -> list[Entry]:
+        with self._looking(path):
+            found = self._files.directory(path)
+            return sorted((Entry(*each) for each in found.items()), key=natural_order)
+
+    def exists(self, path: str) -> bool:
+        with self._looking(path):
+            return self._files.exists(path)
+
+    def mode(self, path: str) -> int:
+        with self._looking(path):
+            return self._files.mode(path)
+
+    def resolve(self, path: str) -> str:
+        with self._looking(path):
+            return self._files.resolve(path)
+
+    def start_process(
+        self, name: str, *, areas: Sequence[Mapping[str, Any]] = (), **more: Any
+    ) -> int:
+        """Start a process and return its pid.
+
+        ``areas`` are as in a machine file; ``more`` may hold ``pid``, ``exe``, ``cmdline``,
+        ``uid`` and ``cgroup``. Raises OSError where the pid is taken or memory is full.
+        """
+        process = specs.Process(name, areas=tuple(specs.area(each) for each in areas), **more)
+        with self._changing():
+            try:
+                return self._world.start_process(process)
+            except Refusal as refusal:
+                raise OSError(refusal.errno, refusal.text) from None
+
+    def exit_process(self, pid: int) -> None:
+        """End a process; kdamonds that monitored nothing else end with it.
+
+        Raises ProcessLookupError where there is no such process; nobody ends kernel threads.
+        """
+        with self._changing():
+            if self._world.processes.get(str(pid), {"thread": True})["thread"]:
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid))
+            del self._world.processes[str(pid)]
+            self._kdamonds.end_all_without_targets()
+
+    def make_cgroup(self, path: str, *, memory: bool = True) -> None:
+        """Make a cgroup, with or without the memory controller."""
+        with self._changing():
+            self._world.make_cgroup(path, memory=memory)
+
+    def remove_cgroup(self, path: str) -> None:
+        """Remove a cgroup.
+
+        Raises FileNotFoundError where there is none, OSError with EBUSY where cgroups or
+        processes are left in it.
+        """
+        with self._changing():
+            try:
+                self._world.remove_cgroup(path)
+            except Refusal as refusal:
+                raise OSError(refusal.errno, os.strerror(refusal.errno), path) from None
+
+    def reboot(self) -> None:
+        """Boot anew: another boot id, DAMON's tree and all settings as at boot, no poison."""
+        with self._changing():
+            state = self._world.state
+            identity = state.get("identity")
+            log = state.get("log")
+            self._boot(state["name"], state["boots"] + 1)
+            self._world.state.update(
+                {key: value for key, value in (("identity", identity), ("log", log)) if value}
+            )
+
+    def running(self, slot: int) -> Tree | None:
+        """Return a copy of what the kdamond of a slot runs: the files of its context.
+
+        None while it is off. The copy was taken when it was started or last changed.
+        """
+        with self._mutex:
+            self._refresh()
+            found = self._kdamonds.running(str(slot))
+            return copy(found["tree"]) if found else None
+
+    def snapshot_all(self) -> dict[str, str]:
+        """Return the contents of all files of DAMON, settings and modules that can be written."""
+        with self._mutex:
+            self._refresh()
+            found: dict[str, str] = {}
+            self._collect("/sys/kernel/mm/damon", found)
+            for path in (*self._settings.known, *self._modules.known):
+                self._collect(path, found)
+            return found
+
+    def _collect(self, path: str, found: dict[str, str]) -> None:
+        content = self._files.file(path)
+        if isinstance(content, Content):
+            if content.mode & 0o600 == 0o600:
+                found[path] = str(content.read())
+        else:
+            for name in sorted(self._files.names(path) or ()):
+                self._collect(f"{path}/{name}", found)
+
+
+def _check(identity: Mapping[str, Any], state: State, store: Path) -> None:
+    """Refuse a stored machine that is another one."""
+    kept: Mapping[str, Any] = state.get("identity") or {"format": 0}
+    hint = f"remove `{store}`, or choose another with --state-dir"
+    if kept["format"] != identity["format"]:
+        raise UsageError(f"`{store}` holds an emulated machine of another damonpolicy", hint=hint)
+    if kept["version"] != identity["version"]:
+        raise UsageError(
+            f"`{store}` holds an emulated machine of version {kept['version']},"
+            f" not {identity['version']}",
+            hint=hint,
+        )
+    if kept["machine"] != identity["machine"]:
+        raise UsageError(
+            f"`{store}` holds an emulated machine made with another machine file", hint=hint
+        )

@@ -1,0 +1,230 @@
+"""DAMON's own users in the kernel: DAMON_STAT, DAMON_RECLAIM and DAMON_LRU_SORT.
+
+Each has a kdamond that lets no other run beside it (mm/damon/core.c: damon_start() with
+``exclusive``), and parameters below /sys/module. Parameters are those of Debian's kernels.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from damonpolicy.emulated import values
+from damonpolicy.emulated.files import Content, Index
+from damonpolicy.emulated.profiles import Profile
+from damonpolicy.emulated.values import Refusal
+from damonpolicy.emulated.world import World
+from damonpolicy.errors import UsageError
+
+__all__ = ("MODULES", "Modules", "Parameter")
+
+_ROOT = "/sys/module"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a module, what it takes, its default, and since when."""
+
+    module: str
+    name: str
+    kind: str
+    default: str
+    since: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where the parameter's file is."""
+        return f"{_ROOT}/{self.module}/parameters/{self.name}"
+
+
+def _module(module: str, since: str, *rows: tuple[str, str, str, str]) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(module, name, kind, default, later or since)
+        for names, kind, default, later in rows
+        for name in names.split()
+    )
+
+
+_SHARED = (
+    ("enabled", "enabled", "N", ""),
+    ("kdamond_pid", "pid", "-1", ""),
+    ("commit_inputs", "commit", "N", ""),
+    ("sample_interval", "ulong", "5000", ""),
+    ("aggr_interval", "ulong", "100000", ""),
+    ("min_nr_regions", "ulong", "10", ""),
+    ("max_nr_regions", "ulong", "1000", ""),
+    ("monitor_region_start monitor_region_end", "ulong", "0", ""),
+    ("quota_ms", "ulong", "10", ""),
+    ("quota_reset_interval_ms", "ulong", "1000", ""),
+    ("wmarks_interval", "ulong", "5000000", ""),
+    ("addr_unit", "ulong", "1", "6.18"),
+)
+
+MODULES: tuple[Parameter, ...] = (
+    *_module(
+        "damon_stat", "6.17",
+        ("enabled", "enabled", "N", ""),
+        ("kdamond_pid", "pid", "-1", "7.2"),
+        ("estimated_memory_bandwidth", "value", "0", ""),
+        ("memory_idle_ms_percentiles", "value", ",".join(["0"] * 101), ""),
+        ("aggr_interval_us", "value", "0", "6.18"),
+    ),
+    *_module(
+        "damon_reclaim", "5.18", *_SHARED,
+        ("min_age", "ulong", "120000000", ""),
+        ("quota_sz", "ulong", "134217728", ""),
+        ("quota_mem_pressure_us quota_autotune_feedback", "ulong", "0", "6.9"),
+        ("skip_anon", "bool", "N", ""),
+        ("autotune_monitoring_intervals", "bool", "N", "7.2"),
+        ("wmarks_high", "ulong", "500", ""),
+        ("wmarks_mid", "ulong", "400", ""),
+        ("wmarks_low", "ulong", "200", ""),
+        ("nr_quota_exceeds nr_reclaim_tried_regions nr_reclaimed_regions", "value", "0", ""),
+        ("bytes_reclaim_tried_regions bytes_reclaimed_regions", "value", "0", ""),
+    ),
+    *_module(
+        "damon_lru_sort", "6.0", *_SHARED,
+        ("hot_thres_access_freq", "ulong", "500", ""),
+        ("cold_min_age", "ulong", "120000000", ""),
+        ("active_mem_bp", "ulong", "0", "7.0"),
+        ("autotune_monitoring_intervals filter_young_pages", "bool", "N", "7.0"),
+        ("wmarks_high", "ulong", "200", ""),
+        ("wmarks_mid", "ulong", "150", ""),
+        ("wmarks_low", "ulong", "50", ""),
+        ("nr_cold_quota_exceeds nr_hot_quota_exceeds", "value", "0", ""),
+        ("nr_lru_sort_tried_cold_regions nr_lru_sort_tried_hot_regions", "value", "0", ""),
+        ("nr_lru_sorted_cold_regions nr_lru_sorted_hot_regions", "value", "0", ""),
+        ("bytes_lru_sort_tried_cold_regions bytes_lru_sort_tried_hot_regions", "value", "0", ""),
+        ("bytes_lru_sorted_cold_regions bytes_lru_sorted_hot_regions", "value", "0", ""),
+    ),
+)  # fmt: skip
+
+
+@cache
+def _of(profile: Profile) -> tuple[dict[str, Parameter], Index]:
+    found = {each.path: each for each in MODULES if profile.reaches(each.since)}
+    return found, Index(found)
+
+
+class Modules:
+    """The modules of one machine; only what differs from the defaults is kept."""
+
+    roots = (f"{_ROOT}/damon_stat", f"{_ROOT}/damon_reclaim", f"{_ROOT}/damon_lru_sort")
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.known, self._index = _of(world.profile)
+
+    def file(self, path: str) -> Content | None:
+        parameter = self.known.get(path)
+        if parameter is None:
+            return None
+        write = parameter.kind not in ("value", "pid")
+        return Content(
+            0o600 if write else 0o400,
+            lambda: f"{self.show(parameter)}\n",
+            (lambda text: self._write(parameter, text)) if write else None,
+        )
+
+    def names(self, path: str) -> dict[str, bool] | None:
+        return self._index.directories.get(path)
+
+    def boot(self) -> None:
+        """Start what runs from boot on: DAMON_STAT where the kernel has it (Debian's choice).
+
+        Raises UsageError where the description names a module that the kernel does not have.
+        """
+        for module in self.world.spec.modules:
+            if f"{_ROOT}/{module}/parameters/enabled" not in self.known:
+                raise UsageError(f"the emulated kernel has no module `{module}`")
+        for parameter in self.known.values():
+            wanted = self.world.spec.modules.get(parameter.module, parameter.module == "damon_stat")
+            if parameter.kind == "enabled" and wanted:
+                self._start(parameter.module)
+
+    def _of(self, module: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.world.state["modules"].setdefault(
+            module, {"pid": 0, "ever": False, "values": {}, "asked": None}
+        )
+        return found
+
+    def running(self) -> list[str]:
+        """Return the modules whose kdamond runs."""
+        return [name for name, each in self.world.state["modules"].items() if each["pid"]]
+
+    def value(self, module: str, name: str) -> str:
+        """Return what a parameter was set to."""
+        default = self.known[f"{_ROOT}/{module}/parameters/{name}"].default
+        found: str = self._of(module)["values"].get(name, default)
+        return found
+
+    def show(self, parameter: Parameter) -> str:
+        """Return what a parameter's file shows."""
+        module = self._of(parameter.module)
+        if parameter.kind == "enabled":
+            return "Y" if module["pid"] else "N"
+        if parameter.kind == "pid":
+            return str(module["pid"] or -1)
+        if parameter.kind == "commit" and module["asked"] is not None and module["pid"]:
+            # the kdamond takes it back when it next looks at its watermarks
+            wait = int(self.value(parameter.module, "wmarks_interval")) / 1e6
+            if self.world.now() >= module["asked"] + wait:
+                module["values"].pop("commit_inputs", None)
+                module["asked"] = None
+        return self.value(parameter.module, parameter.name)
+
+    def _write(self, parameter: Parameter, text: str) -> None:
+        able = self.world.profile.quirk("bool.able")
+        if parameter.kind == "ulong":
+            value = str(values.unsigned(text))
+        else:
+            value = "Y" if values.boolean(text, able=able) else "N"
+        if parameter.kind == "enabled":
+            self._switch(parameter.module, on=value == "Y")
+        elif parameter.kind == "commit":
+            self._commit(parameter.module, value)
+        else:
+            self._of(parameter.module)["values"][parameter.name] = value
+
+    def _switch(self, module: str, *, on: bool) -> None:
+        """Start or stop a module's kdamond; EBUSY while any other runs."""
+        if on == bool(self._of(module)["pid"]):
+            return
+        if not on:
+            self.world.processes.pop(str(self._of(module)["pid"]))
+            self._of(module)["pid"] = 0
+            return
+        self._check(module)
+        if self.running() or any(each["running"] for each in self.world.state["slots"].values()):
+            raise Refusal(errno.EBUSY)
+        self._start(module)
+
+    def _start(self, module: str) -> None:
+        self._of(module).update(pid=self.world.start_thread("kdamond.0"), ever=True)
+
+    def _check(self, module: str) -> None:
+        """Refuse what damon_set_attrs() and damon_set_region_system_rams_default() refuse."""
+        if module == "damon_stat":
+            return
+        low, high, sample, aggregation, start, end = (
+            int(self.value(module, name))
+            for name in (
+                "min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval",
+                "monitor_region_start", "monitor_region_end",
+            )
+        )  # fmt: skip
+        if low < 3 or low > high or sample > aggregation or start > end:
+            raise Refusal(errno.EINVAL)
+
+    def _commit(self, module: str, value: str) -> None:
+        """Take commit_inputs: kept until the kdamond sees it, or (7.3) done at once."""
+        mine = self._of(module)
+        if value == "N" or not self.world.profile.quirk("module.now"):
+            mine["values"]["commit_inputs"] = value
+            mine["asked"] = self.world.now() if value == "Y" else None
+            return
+        if not mine["pid"]:
+            raise Refusal(errno.ECANCELED if mine["ever"] else errno.EINVAL)
+        self._check(module)

@@ -1,0 +1,324 @@
+"""What DAMON would see and do: a modest, deterministic model of accesses and schemes.
+
+Every process has areas with a rate of access; a kdamond's regions are the pieces of its
+targets between the borders of areas. Formulas are those of mm/damon/core.c of Linux 7.3:
+damon_feed_loop_next_input(), kdamond_tune_intervals(), damos_set_effective_quota(),
+damos_core_filter_out(). Time passes in steps: what holds now is taken to have held since
+the last look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.world import World
+
+__all__ = (
+    "Region",
+    "applied",
+    "get",
+    "next_input",
+    "number",
+    "numbered",
+    "passed",
+    "regions",
+    "tried",
+    "tuned",
+)
+
+_PAGE = 4096
+_USUAL_SAMPLE = 5000
+"""Microseconds: an area's rate is the share of samples of this length that find it accessed."""
+
+_MOST_PIECES = 1000
+_U32 = (1 << 32) - 1
+_U64 = (1 << 64) - 1
+
+_APPLIED = {
+    "paddr": ("pageout", "lru_prio", "lru_deprio", "migrate_hot", "migrate_cold"),
+    "vaddr": ("willneed", "cold", "pageout", "hugepage", "nohugepage", "collapse"),
+}
+"""The actions that do something, by operations set (mm/damon/paddr.c, mm/damon/vaddr.c)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A piece of a target; addresses and sizes in the kernel's core units.
+
+    ``area`` is the memory there (None: no process has any), ``cgroup`` its owner's.
+    """
+
+    start: int
+    end: int
+    target: int
+    accesses: int
+    age: int
+    area: dict[str, Any] | None
+    cgroup: str
+    unit: int = 1
+
+    @property
+    def size(self) -> int:
+        """How long the region is, in core units."""
+        return self.end - self.start
+
+
+def get(directory: Directory, path: str, default: str = "") -> str:
+    """Return the content of a file of a directory tree, ``default`` where it is missing."""
+    here: Any = directory
+    for part in path.split("/"):
+        if part not in here:
+            return default
+        here = here[part]
+    return str(here)
+
+
+def number(directory: Directory, path: str) -> int:
+    """Return the content of a file that holds a number, 0 where it is missing."""
+    return int(get(directory, path, "0"))
+
+
+def numbered(directory: Directory) -> list[Directory]:
+    """Return the numbered directories of a directory, in their order."""
+    found: list[Directory] = []
+    while str(len(found)) in directory:
+        found.append(directory[str(len(found))])
+    return found
+
+
+def _samples(running: dict[str, Any]) -> int:
+    """Return how many samples an aggregation has (damon_max_nr_accesses())."""
+    return max(int(running["aggr"]) // max(int(running["sample"]), 1), 1)
+
+
+def _rate(area: dict[str, Any] | None, sample: int) -> float:
+    """Return the share of samples that find an area accessed; longer samples find more."""
+    if area is None or not area["rate"]:
+        return 0.0
+    return float(1 - (1 - area["rate"]) ** (max(sample, 1) / _USUAL_SAMPLE))
+
+
+def _spans(world: World, running: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
+    """Yield first and last address of what each target monitors, and the target's index."""
+    for index, target in enumerate(running["targets"]):
+        if running["ops"] == "paddr":
+            yield from ((low, high, index) for low, high in target["regions"])
+        elif world.alive(target["pid"], target["start"]):
+            own = world.processes[str(target["pid"])]["areas"]
+            for area in own if not target["regions"] and running["ops"] == "vaddr" else ():
+                yield area["start"], area["start"] + area["size"], index
+            yield from ((low, high, index) for low, high in target["regions"])
+
+
+def _memory(world: World, running: dict[str, Any], index: int) -> list[tuple[int, Any, str]]:
+    """Return the areas that a target can see: where they start, and whose they are."""
+    key = "at" if running["ops"] == "paddr" else "start"
+    target = running["targets"][index]
+    owners = (
+        list(world.processes.values())
+        if running["ops"] == "paddr"
+        else [world.processes[str(target["pid"])]]
+    )
+    return sorted(
+        ((area[key], area, owner["cgroup"]) for owner in owners for area in owner["areas"]),
+        key=lambda found: found[0],
+    )
+
+
+def regions(world: World, running: dict[str, Any]) -> list[Region]:
+    """Return the regions of a running kdamond, with counts and ages as of now."""
+    unit = number(running["tree"], "addr_unit") or 1 if running["ops"] == "paddr" else 1
+    sample, most = int(running["sample"]), _samples(running)
+    elapsed = max(world.now() - running["since"], 0)
+    blind = any(number(each, "weight") for each in numbered(
+        running["tree"]["monitoring_attrs"].get("probes", {})))  # fmt: skip
+    found: list[Region] = []
+    for low, high, index in _spans(world, running):
+        position = low * unit
+        pieces: list[tuple[int, int, Any, str]] = []
+        for first, area, cgroup in _memory(world, running, index):
+            start, end = max(first, low * unit), min(first + area["size"], high * unit)
+            if start >= end:
+                continue
+            pieces += [(position, start, None, "")] if position < start else []
+            pieces.append((start, end, area, cgroup))
+            position = end
+        if position < high * unit:
+            pieces.append((position, high * unit, None, ""))
+        for start, end, area, cgroup in pieces:
+            held = elapsed if area is None or area["age"] is None else min(elapsed, area["age"])
+            accesses = 0 if blind else round(_rate(area, sample) * most)
+            age = int(held * 1e6 / max(int(running["aggr"]), 1))
+            if start // unit < end // unit:
+                found.append(
+                    Region(start // unit, end // unit, index, accesses, age, area, cgroup, unit)
+                )
+    return _cut(found, number(running["tree"], "monitoring_attrs/nr_regions/min"))
+
+
+def _cut(found: list[Region], least: int) -> list[Region]:
+    """Cut large regions until there are enough (damon_apply_min_nr_regions())."""
+    total = sum(region.size for region in found)
+    limit = -(-max(total // max(min(least, _MOST_PIECES), 1), _PAGE) // _PAGE) * _PAGE
+    return [
+        replace(region, start=start, end=min(start + limit, region.end))
+        for region in found
+        for start in range(region.start, region.end, limit)
+    ]
+
+
+def _filters(scheme: Directory, *, core: bool) -> list[Directory]:
+    """Return a scheme's filters of one layer, in the order in which the kernel asks them."""
+    own = numbered(scheme.get("core_filters" if core else "ops_filters", {}))
+    return own + [
+        each
+        for each in numbered(scheme.get("filters", {}))
+        if (each["type"] in ("addr", "target")) == core
+    ]
+
+
+def _verdict(matches: Iterator[bool], filters: list[Directory], *, default: bool) -> bool:
+    """Tell whether memory passes: the first filter that matches decides.
+
+    Without an ``allow`` file (before 6.14) every filter rejects.
+    """
+    for matched, each in zip(matches, filters, strict=True):
+        if matched == (each["matching"] == "Y"):
+            return bool(each.get("allow", "N") == "Y")
+    return default
+
+
+def _default(filters: list[Directory]) -> bool:
+    return not filters or filters[-1].get("allow", "N") != "Y"
+
+
+def tried(world: World, running: dict[str, Any], scheme: Directory) -> list[Region]:
+    """Return the regions that a scheme's access pattern and core filters select."""
+    # counts and ages are `unsigned int` in the kernel: what does not fit is cut off
+    widths = {"sz": _U64, "nr_accesses": _U32, "age": _U32}
+    low, high = (
+        [number(scheme, f"access_pattern/{name}/{end}") & width for name, width in widths.items()]
+        for end in ("min", "max")
+    )
+    core, ops = _filters(scheme, core=True), _filters(scheme, core=False)
+    default = True if ops else _default(core)
+    result = []
+    for region in regions(world, running):
+        seen = (region.size, region.accesses, region.age)
+        if all(least <= value <= most for least, value, most in zip(low, seen, high, strict=True)):
+            for piece in _split(region, core):
+                matches = (_core_match(piece, each) for each in core)
+                if _verdict(matches, core, default=default):
+                    result.append(piece)
+    return result
+
+
+def _split(region: Region, core: list[Directory]) -> list[Region]:
+    """Split a region where address filters begin and end."""
+    borders = {region.start, region.end}
+    for each in core:
+        if each["type"] == "addr":
+            ends = (number(each, "addr_start"), number(each, "addr_end"))
+            borders |= {end // _PAGE * _PAGE for end in ends if region.start < end < region.end}
+    marks = sorted(border for border in borders if region.start <= border <= region.end)
+    return [replace(region, start=low, end=high) for low, high in pairwise(marks) if low < high]
+
+
+def _core_match(region: Region, each: Directory) -> bool:
+    if each["type"] == "target":
+        return region.target == int(each["damon_target_idx"])
+    low, high = (number(each, name) // _PAGE * _PAGE for name in ("addr_start", "addr_end"))
+    return low <= region.start and region.end <= high
+
+
+def _ops_match(region: Region, each: Directory) -> bool:
+    area, kind = region.area, each["type"]
+    if area is None:
+        return bool(kind == "unmapped")
+    if kind == "anon":
+        return bool(area["anon"])
+    if kind in ("young", "active"):
+        return bool(area["rate"])
+    if kind == "memcg":
+        return bool(region.cgroup == each["memcg_path"].removesuffix("\n"))
+    if kind == "hugepage_size":
+        size = 2 << 20 if area["huge"] else _PAGE
+        return number(each, "min") <= size <= number(each, "max")
+    return False
+
+
+def passed(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
+    """Return how many bytes of a region pass the page-level filters, as statistics count them."""
+    filters, action = _filters(scheme, core=False), get(scheme, "action")
+    profile = world.profile
+    if running["ops"] != "paddr":
+        honours = {"stat": "filters.vaddr_stat"}.get(action, "migrate.vaddr")
+        moves = action in ("stat", "migrate_hot", "migrate_cold")
+        if not moves or not profile.has(honours):
+            return 0
+    if region.area is None or (action == "stat" and not filters):
+        return 0
+    if action == "pageout" and not any(each["type"] == "young" for each in filters):
+        filters = [*filters, {"type": "young", "matching": "Y", "allow": "N"}]
+    matches = (_ops_match(region, each) for each in filters)
+    default = _default(_filters(scheme, core=False))
+    return region.size * region.unit if _verdict(matches, filters, default=default) else 0
+
+
+def applied(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
+    """Return to how many bytes of a region a scheme's action is applied."""
+    action = get(scheme, "action")
+    moves = action in ("migrate_hot", "migrate_cold")
+    physical = running["ops"] == "paddr"
+    works = action in _APPLIED["paddr" if physical else "vaddr"] or (
+        not physical and moves and world.profile.has("migrate.vaddr")
+    )
+    if region.area is None or not works:
+        return 0
+    if moves and not _destination(world, scheme, region.area, physical=physical):
+        return 0
+    if physical or moves:
+        return passed(world, running, scheme, region)
+    return region.size
+
+
+def _destination(world: World, scheme: Directory, area: dict[str, Any], *, physical: bool) -> bool:
+    """Tell whether memory has somewhere else to go; paddr knows one destination only."""
+    targets = [int(each["id"]) for each in numbered(scheme.get("dests", {}))]
+    if physical or not targets:
+        targets = [number(scheme, "target_nid")]
+    here = world.node_of(area["at"])
+    return any(0 <= node < len(world.spec.nodes) and node != here for node in targets)
+
+
+def next_input(last: int, score: int) -> int:
+    """Return the next input of a feedback loop (damon_feed_loop_next_input())."""
+    goal, least = 10_000, 10_000
+    if score == goal:
+        return last
+    if score >= goal * 2:
+        return least
+    distance = abs(score - goal)
+    change = last * distance // goal if last < _U64 // distance else last // goal * distance
+    return max(last - change, least) if score > goal else min(last + change, _U64)
+
+
+def tuned(world: World, running: dict[str, Any]) -> tuple[int, int]:
+    """Return the sampling and aggregation intervals in µs after one more step of tuning."""
+    goal = "monitoring_attrs/intervals/intervals_goal"
+    tree, most = running["tree"], int(running["samples"])
+    found = regions(world, running)
+    events = sum(region.size * region.accesses for region in found)
+    wanted = sum(region.size for region in found) * most * number(tree, f"{goal}/access_bp")
+    score = events * 10_000 // max(wanted // 10_000, 1)
+    step = next_input(100_000_000, score) // 10_000
+    if step == 10_000:
+        return int(running["sample"]), int(running["aggr"])
+    step = step if step > 10_000 else 5000 + step // 2
+    sample = min(number(tree, f"{goal}/max_sample_us"), int(running["sample"]) * step // 10_000)
+    sample = max(number(tree, f"{goal}/min_sample_us"), sample)
+    return sample, sample * most

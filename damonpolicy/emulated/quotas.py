@@ -1,0 +1,230 @@
+"""How time passes for a running kdamond: statistics, quotas, goals, watermarks, tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from damonpolicy.emulated.monitor import (
+    Region,
+    applied,
+    get,
+    next_input,
+    number,
+    numbered,
+    passed,
+    tried,
+    tuned,
+)
+from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.world import World
+
+__all__ = ("STATISTICS", "idle", "period", "scheme_state", "settle", "within_quota")
+
+STATISTICS = (
+    "nr_tried",
+    "sz_tried",
+    "nr_applied",
+    "sz_applied",
+    "sz_ops_filter_passed",
+    "qt_exceeds",
+    "nr_snapshots",
+)
+
+_STEPS = 64
+"""At most so many steps of tuning, and so many charge windows, are worked out at a time."""
+
+_U64 = (1 << 64) - 1
+_PAGE = 4096
+
+
+def scheme_state(now: float) -> dict[str, Any]:
+    """Return the state of a scheme that begins to run: nothing tried, no quota in effect."""
+    return {
+        "at": now, "window": None, "esz": 0, "esz_bp": 0, "active": True,
+        "stats": dict.fromkeys(STATISTICS, 0),
+    }  # fmt: skip
+
+
+def period(running: dict[str, Any], scheme: Directory) -> float:
+    """Return the seconds between two applications of a scheme."""
+    return max(number(scheme, "apply_interval_us") or int(running["aggr"]), 1) / 1e6
+
+
+def _watch(world: World, scheme: Directory, state: dict[str, Any]) -> bool:
+    """Tell whether watermarks let a scheme work (damos_wmark_wait_us())."""
+    marks = scheme["watermarks"]
+    if marks["metric"] == "none":
+        return bool(state["active"])
+    free = world.free_permil()
+    high, mid, low = (number(marks, name) for name in ("high", "mid", "low"))
+    if free > high or free < low:
+        state["active"] = False
+    elif free < mid:
+        state["active"] = True
+    return bool(state["active"])
+
+
+def idle(world: World, running: dict[str, Any]) -> float | None:
+    """Tell whether there are schemes, and watermarks keep all of them from working.
+
+    Returns for how many seconds the kdamond sleeps then at a time, else None.
+    """
+    schemes = list(zip(numbered(running["tree"]["schemes"]), running["schemes"], strict=True))
+    working = sum(_watch(world, scheme, state) for scheme, state in schemes)
+    if working or not schemes:
+        return None
+    return min(number(scheme, "watermarks/interval_us") for scheme, _ in schemes) / 1e6
+
+
+def settle(world: World, running: dict[str, Any]) -> None:
+    """Bring a running kdamond to the present."""
+    now = world.now()
+    if get(running["tree"], "pause") == "Y":
+        running["tuned_at"] = now
+    else:
+        _tune(world, running, now)
+    for scheme, state in zip(numbered(running["tree"]["schemes"]), running["schemes"], strict=True):
+        ticks = int((now - state["at"]) / period(running, scheme))
+        if get(running["tree"], "pause") == "Y" or not _watch(world, scheme, state):
+            state["at"] = now
+        elif ticks > 0:
+            _apply(world, running, scheme, state, ticks)
+
+
+def _tune(world: World, running: dict[str, Any], now: float) -> None:
+    """Take the steps of tuning that are due; each waits for some aggregations."""
+    every = number(running["tree"], "monitoring_attrs/intervals/intervals_goal/aggrs")
+    for _ in range(_STEPS if every else 0):
+        wait = every * int(running["aggr"]) / 1e6
+        if running["tuned_at"] + wait > now:
+            return
+        before = running["sample"], running["aggr"]
+        running["sample"], running["aggr"] = tuned(world, running)
+        running["tuned_at"] += wait
+        if before == (running["sample"], running["aggr"]):
+            break
+    running["tuned_at"] = now if every else running["tuned_at"]
+
+
+def _apply(
+    world: World, running: dict[str, Any], scheme: Directory, state: dict[str, Any], ticks: int
+) -> None:
+    """Count ``ticks`` applications of a scheme, as far as its quota and snapshots reach."""
+    found, wait = tried(world, running, scheme), period(running, scheme)
+    state["at"] += ticks * wait
+    most = number(scheme, "stats/max_nr_snapshots")
+    if most:
+        ticks = max(min(ticks, most - state["stats"]["nr_snapshots"]), 0)
+    state["stats"]["nr_snapshots"] += ticks
+    if not _limited(scheme):
+        _count(world, running, scheme, state, found, ticks)
+        return
+    size = sum(region.size * region.unit for region in found)
+    reset = number(scheme, "quotas/reset_interval_ms") / 1000
+    begin = state["at"] - ticks * wait
+    if state["window"] is None:
+        state["window"] = begin
+        _effective(world, scheme, state, found)
+    windows = int((state["at"] - state["window"]) / max(reset, wait))
+    for _ in range(min(windows, _STEPS)):
+        each = max(int(reset / wait), 1)
+        state["stats"]["qt_exceeds"] += int(size * each >= state["esz"])
+        _count(world, running, scheme, state, within_quota(scheme, state, found), 1)
+        _effective(world, scheme, state, found)
+    state["window"] += windows * max(reset, wait)
+
+
+def _limited(scheme: Directory) -> bool:
+    quotas = scheme["quotas"]
+    goals = number(quotas, "goals/nr_goals") if "goals" in quotas else 0
+    return bool(number(quotas, "ms") or number(quotas, "bytes") or goals)
+
+
+def within_quota(scheme: Directory, state: dict[str, Any], found: list[Region]) -> list[Region]:
+    """Return the regions that a scheme's quota has room for, the last one shortened."""
+    if not _limited(scheme):
+        return found
+    room, result = state["esz"], []
+    for region in found:
+        size = min(region.size, room // region.unit // _PAGE * _PAGE)
+        if size <= 0:
+            break
+        room -= size * region.unit
+        result.append(
+            Region(
+                region.start, region.start + size, region.target, region.accesses, region.age,
+                region.area, region.cgroup, region.unit,
+            )
+        )  # fmt: skip
+    return result
+
+
+def _count(
+    world: World,
+    running: dict[str, Any],
+    scheme: Directory,
+    state: dict[str, Any],
+    found: list[Region],
+    times: int,
+) -> None:
+    stats = state["stats"]
+    done = [applied(world, running, scheme, region) for region in found]
+    stats["nr_tried"] += len(found) * times
+    stats["sz_tried"] += sum(region.size * region.unit for region in found) * times
+    stats["nr_applied"] += sum(1 for size in done if size) * times
+    stats["sz_applied"] += sum(done) * times
+    stats["sz_ops_filter_passed"] += times * sum(
+        passed(world, running, scheme, region) for region in found
+    )
+
+
+def _effective(world: World, scheme: Directory, state: dict[str, Any], found: list[Region]) -> None:
+    """Work out the quota of the next window in bytes (damos_set_effective_quota())."""
+    quotas = scheme["quotas"]
+    size, time = number(quotas, "bytes"), number(quotas, "ms")
+    goals = [goal for goal in numbered(quotas.get("goals", {})) if number(goal, "target_value")]
+    if not goals and not time:
+        state["esz"] = size
+        return
+    room = _U64
+    if goals:
+        score = max(
+            _current(world, goal, found) * 10_000 // number(goal, "target_value") for goal in goals
+        )
+        if get(quotas, "goal_tuner", "consist") == "consist":
+            state["esz_bp"] = next_input(max(state["esz_bp"], 10_000), score)
+        else:
+            state["esz_bp"] = 0 if score >= 10_000 else (size * 10_000 if size else _U64)
+        room = state["esz_bp"] // 10_000
+    if time:
+        room = max(min(_PAGE * 1024 * time, room), _PAGE)
+    state["esz"] = min(room, size) if size else room
+
+
+def _current(world: World, goal: Directory, found: list[Region]) -> int:
+    """Measure a goal's metric; pressure is always 0 on this machine."""
+    metric, node = get(goal, "target_metric", "user_input"), number(goal, "nid")
+    if metric == "user_input":
+        return number(goal, "current_value")
+    if metric in ("active_mem_bp", "inactive_mem_bp"):
+        return 5000
+    if metric == "some_mem_psi_us":
+        return 0
+    if not 0 <= node < len(world.spec.nodes):
+        return 10_000 if "free" in metric else 0
+    total = world.spec.nodes[node].memory
+    if metric == "node_eligible_mem_bp":
+        sizes = [(region.size, world.node_of(region.area["at"])) for region in found if region.area]
+        whole = sum(size for size, _ in sizes)
+        return sum(size for size, where in sizes if where == node) * 10_000 // whole if whole else 0
+    used = world.used(node)
+    if "memcg" in metric:
+        cgroup = goal["path"].removesuffix("\n")
+        used = sum(
+            area["size"]
+            for process in world.processes.values()
+            if process["cgroup"] == cgroup
+            for area in process["areas"]
+            if world.node_of(area["at"]) == node
+        )
+    return (total - used if "free" in metric else used) * 10_000 // total

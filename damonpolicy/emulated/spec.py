@@ -1,0 +1,322 @@
+"""The description of an emulated machine: what a TOML file may say, and the default machine.
+
+root = true                       # false: an ordinary user, who may not open DAMON's files
+
+[[nodes]]                         # NUMA nodes, in their order
+memory = "1GiB"
+cpus = "0-1"
+
+[[processes]]
+name = "qemu-system-x86_64"       # the kernel cuts it at 15 characters
+pid = 811                         # optional, as all others: exe, cmdline, uid, cgroup
+cgroup = "/machine.slice/vm-1.scope"
+self = false                      # true: /proc/self leads here
+
+[[processes.areas]]               # its memory, and how it is accessed
+size = "256MiB"
+rate = "80%"                      # of the 5 ms samples that find it accessed; default 0%
+written = "50%"                   # of these accesses that write; default 0%
+age = "30s"                       # for how long this has been so; default: for ever
+node = 0                          # where it lies; default 0
+anon = true                       # false: page cache
+huge = false                      # true: in huge pages of 2 MiB
+start = "0x7f0000000000"          # its first virtual address; default: after the last area
+
+[[cgroups]]                       # beside those of the processes
+path = "/idle.slice"
+memory = true                     # false: without the memory controller
+
+[settings]                        # what files held before anyone changed them
+"/sys/kernel/mm/ksm/run" = "1"
+
+[modules]                         # kernel modules whose own kdamond runs at boot
+damon_stat = true
+
+[users]
+alice = 1000
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from damonpolicy.errors import UsageError
+from damonpolicy.units import (
+    UnitError,
+    read_address,
+    read_bytes,
+    read_cpulist,
+    read_duration,
+    read_percent,
+)
+
+__all__ = ("DEFAULT", "Area", "Node", "Process", "Spec", "load", "read")
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A piece of a process' memory; sizes in bytes, ages in seconds, shares from 0 to 1."""
+
+    size: int
+    rate: float = 0.0
+    written: float = 0.0
+    age: float = float("inf")
+    node: int = 0
+    anon: bool = True
+    huge: bool = False
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process with memory."""
+
+    name: str
+    pid: int = 0
+    exe: str = ""
+    cmdline: str = ""
+    uid: int = 0
+    cgroup: str = "/"
+    is_self: bool = False
+    areas: tuple[Area, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A NUMA node; ``memory`` in bytes."""
+
+    memory: int
+    cpus: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A whole machine."""
+
+    nodes: tuple[Node, ...]
+    processes: tuple[Process, ...] = ()
+    cgroups: Mapping[str, bool] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, bool] = field(default_factory=dict)
+    users: Mapping[str, int] = field(default_factory=dict)
+    root: bool = True
+
+
+def _vm(number: int, pid: int, *areas: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": "qemu-system-x86_64",
+        "exe": "/usr/bin/qemu-system-x86_64",
+        "cmdline": f"/usr/bin/qemu-system-x86_64 -name guest=vm-{number} -m 512",
+        "pid": pid,
+        "uid": 64055,
+        "cgroup": f"/machine.slice/vm-{number}.scope",
+        "areas": list(areas),
+    }
+
+
+DEFAULT: Mapping[str, Any] = {
+    "nodes": [{"memory": "1GiB", "cpus": "0-1"}, {"memory": "1GiB", "cpus": "2-3"}],
+    "users": {"root": 0, "www-data": 33, "alice": 1000, "libvirt-qemu": 64055},
+    "processes": [
+        {
+            "name": "systemd", "exe": "/usr/lib/systemd/systemd", "cmdline": "/sbin/init",
+            "pid": 1, "cgroup": "/init.scope", "areas": [{"size": "12MiB"}],
+        },
+        {
+            "name": "sshd", "exe": "/usr/sbin/sshd", "cmdline": "sshd: /usr/sbin/sshd -D",
+            "pid": 412, "cgroup": "/system.slice/ssh.service", "areas": [{"size": "8MiB"}],
+        },
+        {
+            "name": "nginx", "exe": "/usr/sbin/nginx", "cmdline": "nginx: worker process",
+            "pid": 530, "uid": 33, "cgroup": "/system.slice/nginx.service",
+            "areas": [
+                {"size": "32MiB", "rate": "30%", "written": "10%"},
+                {"size": "32MiB", "rate": "5%", "anon": False, "node": 1},
+            ],
+        },
+        _vm(
+            1, 811,
+            {"size": "64MiB", "rate": "90%", "written": "60%"},
+            {"size": "64MiB", "rate": "70%", "written": "30%", "node": 1},
+            {"size": "128MiB", "rate": "20%"},
+            {"size": "256MiB"},
+        ),
+        _vm(
+            2, 815,
+            {"size": "32MiB", "rate": "60%", "written": "50%", "node": 1},
+            {"size": "480MiB", "node": 1},
+        ),
+        {
+            "name": "bash", "exe": "/usr/bin/bash", "cmdline": "-bash", "pid": 902,
+            "cgroup": "/user.slice", "self": True, "areas": [{"size": "4MiB"}],
+        },
+    ],
+}  # fmt: skip
+"""Two nodes, four CPUs, two virtual machines and a few other processes."""
+
+
+def load(path: Path) -> Mapping[str, Any]:
+    """Read a machine file; raises UsageError where it is missing or no TOML."""
+    import tomllib  # a machine file is rare
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the machine file `{path}`: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the machine file `{path}` is no TOML: {error}") from error
+
+
+class _Table:
+    """A table of the description; takes its keys one by one, and knows what is left over."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, Mapping):
+            raise UsageError(f"the machine's `{where or 'description'}` is not a table")
+        self.value, self.where, self.known = value, where, set[str]()
+
+    def take(self, key: str, reader: Any, default: Any = None) -> Any:
+        """Return one value, read by ``reader``; raises UsageError where it cannot be read."""
+        self.known.add(key)
+        if key not in self.value:
+            return default
+        where = f"{self.where}.{key}".lstrip(".")
+        try:
+            return reader(self.value[key])
+        except UnitError as error:
+            raise UsageError(
+                f"the machine's `{where}`: {error.message}", hint=error.hint
+            ) from error
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the machine's `{where}` cannot be read: {error}") from error
+
+    def each(self, key: str) -> Iterator[_Table]:
+        """Return the tables of a list."""
+        found = self.take(key, _exactly(list), [])
+        for index, value in enumerate(found):
+            yield _Table(value, f"{self.where}.{key}[{index}]".lstrip("."))
+
+    def end(self) -> None:
+        """Raise UsageError where a key is none that anybody asked for."""
+        for key in self.value:
+            if key not in self.known:
+                raise UsageError(
+                    f"a machine has no `{f'{self.where}.{key}'.lstrip('.')}`",
+                    hint="known are " + ", ".join(f"`{each}`" for each in sorted(self.known)),
+                )
+
+
+def _exactly(kind: type) -> Any:
+    def reader(value: object) -> object:
+        if type(value) is not kind:
+            message = f"this is not a {kind.__name__}"
+            raise TypeError(message)
+        return value
+
+    return reader
+
+
+def _unit(reader: Any, scale: float = 1) -> Any:
+    """Take numbers as they are, and texts with units."""
+
+    def convert(value: object) -> Any:
+        if type(value) in (int, float):
+            return value
+        return reader(_exactly(str)(value)) / scale if scale != 1 else reader(_exactly(str)(value))
+
+    return convert
+
+
+def _share(value: object) -> float:
+    share = float(_unit(read_percent)(value))
+    if not 0 <= share <= 1:
+        message = "a share lies between 0 and 1"
+        raise ValueError(message)
+    return share
+
+
+def _cgroup(value: object) -> str:
+    return "/" + str(_exactly(str)(value)).strip("/")
+
+
+def read(description: Mapping[str, Any]) -> Spec:
+    """Check a description; raises UsageError, naming the place, for what is no machine."""
+    table = _Table(description, "")
+    text, number, truth = _exactly(str), _exactly(int), _exactly(bool)
+    spec = Spec(
+        nodes=tuple(_node(each) for each in table.each("nodes"))
+        or tuple(_node(_Table(each, "")) for each in DEFAULT["nodes"]),
+        processes=tuple(_process(each) for each in table.each("processes")),
+        cgroups=dict(_cgroup_table(each) for each in table.each("cgroups")),
+        settings={
+            path: str(value) for path, value in table.take("settings", _exactly(dict), {}).items()
+        },
+        modules=_all(table, "modules", truth),
+        users=_all(table, "users", number) or dict(DEFAULT["users"]),
+        root=table.take("root", truth, True),
+    )
+    table.take("description", text)
+    table.end()
+    for process in spec.processes:
+        for area in process.areas:
+            if not 0 <= area.node < len(spec.nodes):
+                raise UsageError(f"`{process.name}` lies on node {area.node}, which is not there")
+    return spec
+
+
+def _all(table: _Table, key: str, reader: Any) -> dict[str, Any]:
+    inner = _Table(table.take(key, _exactly(dict), {}), key)
+    return {name: inner.take(name, reader) for name in inner.value}
+
+
+def _node(table: _Table) -> Node:
+    node = Node(
+        memory=table.take("memory", _unit(read_bytes), 1 << 30),
+        cpus=table.take("cpus", read_cpulist, ()),
+    )
+    table.end()
+    return node
+
+
+def _cgroup_table(table: _Table) -> tuple[str, bool]:
+    found = table.take("path", _cgroup, "/"), table.take("memory", _exactly(bool), True)
+    table.end()
+    return found
+
+
+def _process(table: _Table) -> Process:
+    text, number = _exactly(str), _exactly(int)
+    process = Process(
+        name=table.take("name", text, "process"),
+        pid=table.take("pid", number, 0),
+        exe=table.take("exe", text, ""),
+        cmdline=table.take("cmdline", text, ""),
+        uid=table.take("uid", number, 0),
+        cgroup=table.take("cgroup", _cgroup, "/"),
+        is_self=table.take("self", _exactly(bool), False),
+        areas=tuple(area(each.value, each.where) for each in table.each("areas")),
+    )
+    table.end()
+    return process
+
+
+def area(description: Mapping[str, Any], where: str = "area") -> Area:
+    """Check the description of one area; raises UsageError."""
+    table = _Table(description, where)
+    found = Area(
+        size=table.take("size", _unit(read_bytes), 4096),
+        rate=table.take("rate", _share, 0.0),
+        written=table.take("written", _share, 0.0),
+        age=float(table.take("age", _unit(read_duration, 1e6), float("inf"))),
+        node=table.take("node", _exactly(int), 0),
+        anon=table.take("anon", _exactly(bool), True),
+        huge=table.take("huge", _exactly(bool), False),
+        start=table.take("start", _unit(read_address), 0),
+    )
+    table.end()
+    if found.size <= 0 or found.size % 4096:
+        raise UsageError(f"the machine's `{where}.size` is no number of pages")
+    return found

@@ -1,0 +1,205 @@
+"""Where the state of an emulated machine is kept: in memory, or in a directory.
+
+A directory is shared by processes. Changes are made under a lock; the state is one JSON
+file that is replaced as a whole, so that nobody ever sees half of it. Beside it lies the
+log of all attempted writes, one line each. A process that is killed between the two leaves
+its last line in the state file, and whoever comes next adds it to the log.
+
+Nothing is forced to the disk: what a machine forgets when its host loses power was never
+more than a test's.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from damonpolicy.emulated.world import State
+from damonpolicy.errors import UsageError
+
+__all__ = ("Directory", "Memory", "Write")
+
+_STATE = "machine.json"
+_LOG = "writes.jsonl"
+_OLD_LOG = "writes.old.jsonl"
+_LOCK = "lock"
+_LONGEST_LOG = 16 << 20
+"""Bytes; a longer log is set aside, and replaces what was set aside before."""
+
+
+class Write(NamedTuple):
+    """One attempted write; ``error`` is its errno, 0 where it succeeded."""
+
+    path: str
+    text: str
+    error: int
+
+
+class Memory:
+    """Keeps nothing but the log."""
+
+    def __init__(self) -> None:
+        self._log: list[Write] = []
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let nobody else change the state meanwhile."""
+        yield
+
+    def reload(self) -> State | None:
+        """Return the state if somebody else changed it, else None."""
+        return None
+
+    def save(self, state: State, write: Write | None = None) -> None:
+        """Keep the state, and add an attempted write to the log."""
+        if write:
+            self._log.append(write)
+
+    @property
+    def log(self) -> list[Write]:
+        """All attempted writes."""
+        return self._log
+
+
+class Directory:
+    """Keeps the state in a directory, which is made if it is missing."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._state_file: int | None = None
+        self._log_file: int | None = None
+        self._depth = 0
+        self._lock_file: int | None = None
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            self._lock_file = self._open(_LOCK)
+            self._log_file = self._open(_LOG, os.O_APPEND)
+        except OSError as error:
+            self.close()
+            raise UsageError(
+                f"cannot keep an emulated machine in `{place}`: {error.strerror}"
+            ) from error
+
+    def _open(self, name: str, more: int = 0) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | more
+        return os.open(self.place / name, flags, 0o600)
+
+    def close(self) -> None:
+        """Give up all files; the machine cannot be used any more."""
+        for descriptor in (self._state_file, self._log_file, self._lock_file):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._state_file = self._log_file = self._lock_file = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other process change the state meanwhile; may be nested."""
+        if self._lock_file is None:
+            raise OSError(errno.EBADF, "the emulated machine was closed", str(self.place))
+        if not self._depth:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def reload(self) -> State | None:
+        """Return the state if another process changed it since our last look, else None.
+
+        The file that we know is kept open, so that its inode number cannot come again.
+        """
+        path = self.place / _STATE
+        try:
+            now = os.stat(path)
+            if self._state_file is not None:
+                known = os.fstat(self._state_file)
+                if (known.st_dev, known.st_ino) == (now.st_dev, now.st_ino):
+                    return None
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        self._keep(descriptor)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            data = file.read()
+        try:
+            state: State = json.loads(data)
+        except ValueError as error:
+            raise UsageError(
+                f"`{path}` is damaged",
+                hint=f"remove `{self.place}`: it holds an emulated machine only",
+            ) from error
+        return state
+
+    def _keep(self, descriptor: int) -> None:
+        if self._state_file is not None:
+            os.close(self._state_file)
+        self._state_file = descriptor
+
+    def save(self, state: State, write: Write | None = None) -> None:
+        """Replace the state file, then add an attempted write to the log; under the lock."""
+        line = b""
+        if write:
+            self._repair(state)
+            line = json.dumps(write, separators=(",", ":")).encode() + b"\n"
+            state["log"] = {"size": self._log_size(), "line": line.decode()}
+        temporary = self.place / f"{_STATE}.new"
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        data = json.dumps(state, separators=(",", ":")).encode()
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.replace(temporary, self.place / _STATE)
+        self._keep(descriptor)
+        if line and self._log_file is not None:
+            os.write(self._log_file, line)
+
+    def _log_size(self) -> int:
+        """Return the log's size, after setting a log aside that has become too long."""
+        if self._log_file is None:
+            return 0
+        size = os.fstat(self._log_file).st_size
+        if size > _LONGEST_LOG:
+            os.replace(self.place / _LOG, self.place / _OLD_LOG)
+            os.close(self._log_file)
+            self._log_file = self._open(_LOG, os.O_APPEND)
+            size = 0
+        return size
+
+    def _repair(self, state: State) -> None:
+        """Complete the log where a process was killed before, or while, it wrote its line."""
+        last: dict[str, Any] | None = state.get("log")
+        if last is None or self._log_file is None:
+            return
+        if self._renamed():
+            os.close(self._log_file)
+            self._log_file = self._open(_LOG, os.O_APPEND)
+        line = last["line"].encode()
+        if os.fstat(self._log_file).st_size < last["size"] + len(line):
+            os.ftruncate(self._log_file, last["size"])
+            os.write(self._log_file, line)
+
+    def _renamed(self) -> bool:
+        """Tell whether another process has set our log aside."""
+        mine = os.fstat(self._log_file or 0)
+        now = os.stat(self.place / _LOG)
+        return (mine.st_dev, mine.st_ino) != (now.st_dev, now.st_ino)
+
+    @property
+    def log(self) -> list[Write]:
+        """All attempted writes of all processes, but for those that were set aside."""
+        with self.locked():
+            state = json.loads((self.place / _STATE).read_bytes())
+            self._repair(state)
+            with open(self.place / _LOG, encoding="utf-8") as file:
+                return [Write(*json.loads(line)) for line in file]

@@ -1,0 +1,188 @@
+"""How kernels read what is written to a file, and how they show it again.
+
+Every reader takes the text of one write(2) and returns a value, or raises `Refusal` with
+the kernel's errno. They follow lib/kstrtox.c (numbers and booleans of sysfs files and
+module parameters), lib/string_helpers.c: sysfs_streq() (words) and kernel/sysctl.c
+(/proc/sys); what they accept and refuse was compared with Linux 6.12, 6.18 and 7.3.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+
+__all__ = (
+    "LONGEST",
+    "Refusal",
+    "boolean",
+    "cpulist",
+    "decimal",
+    "received",
+    "shown",
+    "signed",
+    "sysctl",
+    "threads",
+    "unsigned",
+    "word",
+)
+
+LONGEST = 4096
+"""One page: the most that a single write to a sysfs file takes."""
+
+_DIGITS = {
+    8: re.compile(r"[0-7]*"),
+    10: re.compile(r"[0-9]*"),
+    16: re.compile(r"[0-9a-fA-F]*"),
+}
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]")
+_SPACES = " \t\n\v\f\r"
+
+
+class Refusal(Exception):
+    """A kernel's refusal of an operation; ``args`` are an errno and a text for people."""
+
+    def __init__(self, number: int, text: str = "") -> None:
+        super().__init__(number, text)
+        self.errno = number
+        self.text = text
+
+
+def received(text: str) -> tuple[str, bool]:
+    """Return what of a write arrives in the kernel, and whether that is all of it.
+
+    One page at most, and only what stands before the first NUL.
+    """
+    if len(text) * 4 <= LONGEST and "\0" not in text:
+        return text, True
+    data = text.encode("utf-8", "surrogateescape")
+    taken = data[:LONGEST].decode("utf-8", "surrogateescape")
+    return taken.partition("\0")[0], len(data) <= LONGEST
+
+
+def shown(text: str) -> str:
+    """Return a value as its file shows it: sysfs_emit() leaves room for a final NUL."""
+    return f"{text}\n"[: LONGEST - 1]
+
+
+def _magnitude(text: str, base: int, overflow: int) -> int:
+    """Read digits up to an optional newline (lib/kstrtox.c: _kstrtoull())."""
+    if base == 0:
+        base = 16 if _HEXADECIMAL.match(text) else 8 if text[:1] == "0" else 10
+    if base == 16:
+        text = text[2:]
+    found = _DIGITS[base].match(text)
+    digits = found[0] if found else ""
+    value = int(digits, base) if digits else 0
+    if value >= 1 << 64:
+        raise Refusal(overflow)
+    if not digits or text[len(digits) :] not in ("", "\n"):
+        raise Refusal(errno.EINVAL)
+    return value
+
+
+def unsigned(text: str, bits: int = 64, *, overflow: int = errno.ERANGE) -> int:
+    """Read an unsigned number; the base is guessed, so that 010 is 8 and 0x10 is 16."""
+    value = _magnitude(text.removeprefix("+"), 0, overflow)
+    if value >> bits:
+        raise Refusal(overflow)
+    return value
+
+
+def signed(text: str, bits: int = 32, *, overflow: int = errno.ERANGE) -> int:
+    """Read a signed number; the base is guessed."""
+    negative = text[:1] == "-"
+    value = _magnitude(text[1:] if negative else text.removeprefix("+"), 0, overflow)
+    if value > (1 << (bits - 1)) - (0 if negative else 1):
+        raise Refusal(overflow)
+    return -value if negative else value
+
+
+def decimal(text: str, bits: int = 64, *, overflow: int = errno.ERANGE) -> int:
+    """Read an unsigned number of base 10, as mm/ksm.c and mm/khugepaged.c do."""
+    value = _magnitude(text.removeprefix("+"), 10, overflow)
+    if value >> bits:
+        raise Refusal(overflow)
+    return value
+
+
+def boolean(text: str, *, able: bool) -> bool:
+    """Read a boolean by its first letters (lib/kstrtox.c: kstrtobool()).
+
+    ``able`` tells whether this kernel takes enable and disable as well.
+    """
+    first = text[:2].lower()
+    if first[:1] in ("y", "t", "1") or (able and first[:1] == "e"):
+        return True
+    if first[:1] in ("n", "f", "0") or (able and first[:1] == "d"):
+        return False
+    if first in ("on", "of"):
+        return first == "on"
+    raise Refusal(errno.EINVAL)
+
+
+def word(text: str, known: tuple[str, ...]) -> str:
+    """Read one of the known words; one newline may follow (sysfs_streq())."""
+    plain = text.removesuffix("\n")
+    if plain not in known:
+        raise Refusal(errno.EINVAL)
+    return plain
+
+
+def sysctl(text: str, count: int, least: int, most: int) -> tuple[list[int], bool]:
+    """Read up to ``count`` numbers of a file below /proc/sys, and tell whether that is all.
+
+    White space may surround them. Nothing is stored where the first is no number; a text
+    behind the last one is a short write.
+    """
+    rest, found = text.lstrip(_SPACES), list[int]()
+    while rest and len(found) < count:
+        token = rest.split(maxsplit=1)[0]
+        try:
+            value = _sysctl_number(token)
+        except Refusal:
+            if found:
+                return found, False
+            raise
+        if not least <= value <= most:
+            raise Refusal(errno.EINVAL)
+        found.append(value)
+        rest = rest[len(token) :].lstrip(_SPACES)
+    if not found:
+        raise Refusal(errno.EINVAL)
+    return found, not rest
+
+
+def _sysctl_number(token: str) -> int:
+    negative = token[:1] == "-"
+    value = _magnitude(token[negative:], 0, errno.EINVAL)
+    return -value if negative else value
+
+
+def cpulist(text: str, possible: int) -> set[int]:
+    """Read a list of CPUs (lib/bitmap-str.c: bitmap_parselist()); ``possible`` is their number."""
+    plain, cpus = text.strip(), set[int]()
+    if plain == "all":
+        return set(range(possible))
+    for part in filter(None, plain.split(",")):
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not found or int(found[2] or found[1]) < int(found[1]):
+            raise Refusal(errno.EINVAL)
+        if int(found[2] or found[1]) >= possible:
+            raise Refusal(errno.ERANGE)
+        cpus.update(range(int(found[1]), int(found[2] or found[1]) + 1))
+    return cpus
+
+
+def threads(text: str) -> list[int]:
+    """Read thread ids: ``1,2`` or ``1-4``, up to what is neither; none at all is ENOENT."""
+    ids: list[int] = []
+    for part in text.split(","):
+        found = re.match(r"(\d+)(?:-(\d+))?", part)
+        if not found:
+            break
+        ids += range(int(found[1]), int(found[2] or found[1]) + 1)
+        if found.end() != len(part):
+            break
+    if not ids:
+        raise Refusal(errno.ENOENT)
+    return ids

@@ -1,0 +1,241 @@
+"""The state of an emulated machine as plain data, and what all its parts share.
+
+The state is one dictionary that JSON can hold; a machine in memory keeps it as it is, a
+durable one writes it to disk. Everything derived from the description alone is worked out
+once and kept beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from damonpolicy.emulated.profiles import Profile
+from damonpolicy.emulated.spec import Process, Spec
+from damonpolicy.emulated.table import Layout, layout
+from damonpolicy.emulated.values import Refusal
+
+__all__ = ("Ram", "State", "World", "boot", "ram")
+
+State: TypeAlias = dict[str, Any]
+Ram: TypeAlias = tuple[int, int, int]
+"""First byte, the byte after the last, and the node."""
+
+_GAP = 4 << 30
+_RESERVED = 64 << 20
+_HUGE = 2 << 20
+_KERNEL_THREADS = {2: "kthreadd", 38: "ksmd", 39: "khugepaged"}
+_FIRST_PID = 1201
+
+
+def ram(spec: Spec) -> list[Ram]:
+    """Return System RAM: each node begins at the next multiple of 4 GiB.
+
+    The first one has the hole that PCs have below 1 MiB.
+    """
+    ranges, start = [], 0
+    for number, node in enumerate(spec.nodes):
+        end = start + node.memory
+        if number:
+            ranges.append((start, end, number))
+        else:
+            ranges += [(0x1000, 0x9FC00, 0), (0x100000, end, 0)]
+        start = -(-end // _GAP) * _GAP
+    return ranges
+
+
+def boot(profile: Profile, spec: Spec, now: float, name: str, boots: int = 1) -> State:
+    """Return the state of a machine that has just booted.
+
+    ``name`` and the number of ``boots`` make the boot id. Kernel threads come first, then
+    the processes of the description, then (from 6.17 on, as Debian configures it) DAMON_STAT.
+    """
+    digest = hashlib.sha256(f"{name}/{boots}".encode()).hexdigest()
+    state: State = {
+        "boots": boots,
+        "boot_id": "-".join(
+            (digest[:8], digest[8:12], "4" + digest[13:16], "8" + digest[17:20], digest[20:32])
+        ),
+        "booted": now,
+        "lead": 0.0,
+        "pid": _FIRST_PID,
+        "poison": "",
+        "processes": {},
+        "cgroups": {"/": True},
+        "settings": {},
+        "modules": {},
+        "tree": layout(profile).fresh(""),
+        "slots": {},
+    }
+    world = World(profile, spec, state, lambda: now)
+    for pid, thread in _KERNEL_THREADS.items():
+        world.start_thread(thread, pid)
+    for node in range(len(spec.nodes)):
+        world.start_thread(f"kswapd{node}", 60 + node)
+    for path, memory in spec.cgroups.items():
+        world.make_cgroup(path, memory=memory)
+    for process in spec.processes:
+        world.start_process(process)
+    return state
+
+
+class World:
+    """The state with its profile and description; all parts of a machine hold one of these."""
+
+    def __init__(
+        self, profile: Profile, spec: Spec, state: State, clock: Callable[[], float]
+    ) -> None:
+        self.profile = profile
+        self.spec = spec
+        self.state = state
+        self.clock = clock
+        self.layout: Layout = layout(profile)
+
+    @cached_property
+    def ram(self) -> list[Ram]:
+        """System RAM, in ascending order."""
+        return ram(self.spec)
+
+    @property
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """Processes and kernel threads by their pid."""
+        found: dict[str, dict[str, Any]] = self.state["processes"]
+        return found
+
+    def now(self) -> float:
+        """Return the kernel's time in seconds: the clock, and what commands waited for."""
+        lead: float = self.state["lead"]
+        return self.clock() + lead
+
+    def spend(self, seconds: float) -> None:
+        """Let the kernel's time pass while a command waits, without anyone having to wait."""
+        self.state["lead"] += min(seconds, 3600.0)
+
+    def poison(self, reason: str) -> None:
+        """Wreck the machine: from the next operation on, everything fails."""
+        self.state["poison"] = self.state["poison"] or reason
+
+    def new_pid(self) -> int:
+        """Return a pid that nobody had before."""
+        pid: int = self.state["pid"]
+        while str(pid) in self.processes:
+            pid += 1
+        self.state["pid"] = pid + 1
+        return pid
+
+    def start_thread(self, name: str, pid: int = 0) -> int:
+        """Start a kernel thread."""
+        pid = pid or self.new_pid()
+        self.processes[str(pid)] = {
+            "name": name, "start": self._ticks(), "thread": True, "exe": "", "cmdline": "",
+            "uid": 0, "cgroup": "/", "self": False, "areas": [],
+        }  # fmt: skip
+        return pid
+
+    def start_process(self, process: Process) -> int:
+        """Start a process, in a cgroup that is made if it is missing.
+
+        Raises Refusal with ENOMEM where its memory does not fit, with EEXIST for a pid in use.
+        """
+        pid = process.pid or self.new_pid()
+        if str(pid) in self.processes:
+            raise Refusal(errno.EEXIST, f"there is a process {pid} already")
+        areas: list[dict[str, Any]] = []
+        address = 0x7F00_0000_0000
+        for area in process.areas:
+            start = area.start or address
+            physical = self._place(area.size, area.node, areas)
+            areas.append(
+                {
+                    "start": start, "size": area.size, "at": physical, "rate": area.rate,
+                    "written": area.written, "anon": area.anon, "huge": area.huge,
+                    "age": None if area.age == float("inf") else area.age,
+                }
+            )  # fmt: skip
+            address = -(-(start + area.size) // (1 << 30)) * (1 << 30)
+        if process.cgroup not in self.state["cgroups"]:
+            self.make_cgroup(process.cgroup)
+        self.processes[str(pid)] = {
+            "name": process.name, "start": self._ticks(), "thread": False, "exe": process.exe,
+            "cmdline": process.cmdline, "uid": process.uid, "cgroup": process.cgroup,
+            "self": process.is_self, "areas": areas,
+        }  # fmt: skip
+        return pid
+
+    def _ticks(self) -> int:
+        """Return the start time of something that starts now: never the same twice."""
+        last = max((each["start"] for each in self.processes.values()), default=0)
+        return max(int((self.clock() - self.state["booted"]) * 100), last + 1)
+
+    def _place(self, size: int, node: int, mine: list[dict[str, Any]]) -> int:
+        """Find room for an area: the first hole on its node that is large enough."""
+        taken = sorted(
+            (area["at"], area["at"] + area["size"])
+            for area in [*mine, *(a for p in self.processes.values() for a in p["areas"])]
+        )
+        for start, end, owner in self.ram:
+            if owner != node or end - start <= _RESERVED:
+                continue
+            here = start + _RESERVED
+            for low, high in taken:
+                if high <= here or low >= end:
+                    continue
+                if low - here >= size:
+                    break
+                here = max(here, -(-high // _HUGE) * _HUGE)
+            if end - here >= size:
+                return here
+        raise Refusal(errno.ENOMEM, f"node {node} has no room for {size} bytes")
+
+    def alive(self, pid: int, start: int) -> bool:
+        """Tell whether the process that had ``pid`` since ``start`` still runs."""
+        found = self.processes.get(str(pid))
+        return found is not None and found["start"] == start
+
+    def make_cgroup(self, path: str, *, memory: bool = True) -> None:
+        """Make a cgroup, and those above it."""
+        parts = path.strip("/").split("/")
+        for index in range(1, len(parts)):
+            self.state["cgroups"].setdefault("/" + "/".join(parts[:index]), True)
+        self.state["cgroups"]["/" + "/".join(parts)] = memory
+
+    def remove_cgroup(self, path: str) -> None:
+        """Remove a cgroup; raises Refusal with ENOENT, or with EBUSY while it is populated."""
+        path = "/" + path.strip("/")
+        if path not in self.state["cgroups"]:
+            raise Refusal(errno.ENOENT)
+        below = any(each.startswith(path + "/") for each in self.state["cgroups"])
+        if below or any(each["cgroup"] == path for each in self.processes.values()):
+            raise Refusal(errno.EBUSY)
+        del self.state["cgroups"][path]
+
+    def counts_memory(self, path: str) -> bool:
+        """Tell whether a cgroup exists by exactly this path and has the memory controller.
+
+        One newline may follow (mm/damon/sysfs-schemes.c: damon_sysfs_memcg_path_to_id()).
+        """
+        return bool(self.state["cgroups"].get(path.removesuffix("\n")))
+
+    def used(self, node: int) -> int:
+        """Return how many bytes of a node processes and the kernel hold."""
+        held: int = sum(
+            area["size"]
+            for process in self.processes.values()
+            for area in process["areas"]
+            if self.node_of(area["at"]) == node
+        )
+        return min(held + _RESERVED, self.spec.nodes[node].memory)
+
+    def node_of(self, physical: int) -> int:
+        """Return the node of a physical address, -1 for a hole."""
+        found: int = next((n for start, end, n in self.ram if start <= physical < end), -1)
+        return found
+
+    def free_permil(self) -> int:
+        """Return the rate of free memory, as the watermarks' metric free_mem_rate measures it."""
+        total = sum(node.memory for node in self.spec.nodes)
+        free = total - sum(self.used(node) for node in range(len(self.spec.nodes)))
+        return free * 1000 // total

@@ -1,0 +1,63 @@
+import re
+
+import pytest
+
+from damonpolicy.emulated.profiles import PROFILES, QUIRKS, find, profile, versions
+from damonpolicy.emulated.table import layout
+from damonpolicy.errors import UsageError
+from damonpolicy.kernel.features import FEATURES
+
+
+def test_versions_are_in_order():
+    assert versions() == ("6.12", "6.18", "7.3")
+    assert all(PROFILES[version].observed for version in versions())
+
+
+def test_unknown_version_names_the_nearest():
+    with pytest.raises(UsageError, match=re.escape("no emulated kernel `7.33`")) as caught:
+        find("7.33")
+
+    assert "did you mean `emulated:7.3`?" in caught.value.hint
+    assert "`6.12`" in caught.value.hint
+
+
+def test_a_feature_begins_with_its_version():
+    for version, tuner in (("6.12", False), ("6.18", False), ("7.3", True)):
+        assert find(version).has("quota.tuner") is tuner
+    assert not find("7.3").has("sample")
+
+
+def test_quirks_have_beginnings_and_ends():
+    assert find("6.18").quirk("goal.oops")
+    assert not find("7.3").quirk("goal.oops")
+    assert find("6.12").quirk("wmarks.hang")
+    assert not find("6.12").quirk("regions.raw"), "fixed in its stable series"
+    assert len({each.name for each in QUIRKS}) == len(QUIRKS)
+
+
+@pytest.mark.parametrize(
+    "version", ["5.18", "5.19", "6.1", "6.3", "6.6", "6.11", "6.14", "6.16", "6.17", "7.0", "7.2"]
+)
+def test_another_kernel_is_one_line(version):
+    made = profile(version, f"{version}.0", observed=False)
+
+    assert made.features < {each.name for each in FEATURES}
+    assert "operations" in layout(made).templates["*/contexts/*"]
+
+
+def test_the_development_tree_has_everything():
+    made = profile("damon-next", "7.3.4-next", observed=True)
+
+    assert made.features == {each.name for each in FEATURES}
+    assert made.quirk("sample.type")
+    assert not made.quirk("goal.oops")
+    assert "*/contexts/*/monitoring_attrs/sample/filters/*/tid_arr" in layout(made).files
+
+
+def test_the_first_kernels_have_few_words():
+    old = layout(profile("5.18", "5.18.0", observed=False))
+
+    assert old.commands == ("on", "off", "update_schemes_stats")
+    assert old.files["*/contexts/*/operations"].words == ("vaddr", "paddr")
+    assert "lru_prio" not in old.files["*/contexts/*/schemes/*/action"].words
+    assert "filters" not in old.templates["*/contexts/*/schemes/*"]

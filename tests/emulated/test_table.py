@@ -1,0 +1,109 @@
+"""The files of each kernel, compared with listings of real ones."""
+
+from pathlib import Path
+
+import pytest
+
+from damonpolicy.emulated.table import FILES, counted
+from damonpolicy.kernel import features
+from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.tree import COUNTS, default
+
+OBSERVED = Path(__file__).resolve().parents[1] / "kernel" / "observed"
+RELEASES = {"6.12": "6.12.107", "6.18": "6.18.15", "7.3": "7.3.4"}
+ADMIN = "admin/kdamonds/"
+
+
+def listed(version):
+    """Return path to (mode, content), of DAMON's own tree and of its modules' parameters.
+
+    Left out: lines on tried regions, which are not there before a kdamond runs.
+    """
+    found = {}
+    for line in (OBSERVED / f"tree-{RELEASES[version]}.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            path, mode, content = [*line.split(" ", 2), ""][:3]
+            found[path] = (int(mode, 8), content.replace("\\n", "\n"))
+    return found
+
+
+def walk(kernel, directory=""):
+    for name, is_dir in kernel.machine.scan(f"{KDAMONDS}/{directory}".rstrip("/")):
+        path = f"{directory}/{name}".lstrip("/")
+        if is_dir:
+            yield from walk(kernel, path)
+        else:
+            yield path
+
+
+def one_of_each(kernel):
+    """Make one of each numbered directory, from the top down."""
+    done = set()
+    while todo := [
+        path
+        for path in walk(kernel)
+        if path.rpartition("/")[2] in COUNTS.values() and path not in done
+    ]:
+        for path in todo:
+            done.add(path)
+            assert path == "nr_kdamonds" or kernel.write(path, 1) == "ok"
+
+
+def test_tree(every):
+    version = every.machine.profile.version
+    expected = {
+        path.removeprefix(ADMIN): value
+        for path, value in listed(version).items()
+        if path.startswith(ADMIN)
+    }
+    # the listing was made after a run that had changed this file
+    expected["0/contexts/0/schemes/0/quotas/weights/nr_accesses_permil"] = (0o600, "0")
+    one_of_each(every)
+
+    assert expected == {
+        path: (every.machine.mode(every.path(path)), every.read(path)) for path in walk(every)
+    }
+
+
+def test_module_parameters(every):
+    version = every.machine.profile.version
+    expected = {path: v for path, v in listed(version).items() if path.startswith("/sys/module/")}
+    # what DAMON_STAT measures, and the pids of kdamonds, are another machine's
+    measured = ("percentiles", "bandwidth", "aggr_interval_us", "kdamond_pid")
+
+    for path, (mode, content) in expected.items():
+        assert mode == every.machine.mode(path), path
+        if not path.endswith(measured):
+            assert content == every.read(path), path
+    modules = {path.split("/")[3] for path in expected}
+    assert sorted(expected) == sorted(
+        f"/sys/module/{module}/parameters/{entry.name}"
+        for module in modules
+        for entry in every.machine.scan(f"/sys/module/{module}/parameters")
+    )
+
+
+def test_every_file_of_a_feature_is_in_the_table():
+    known = {file.pattern for file in FILES}
+
+    assert {path for feature in features.FEATURES for path in feature.files} <= known
+    words = {(file.pattern, word) for file in FILES for word in file.words}
+    for feature in features.FEATURES:
+        if feature.word[0] and not feature.word[0].endswith("/state"):
+            assert feature.word in words
+
+
+def test_counts_are_those_of_the_tree():
+    for file in FILES:
+        name = file.pattern.rpartition("/")[2]
+        if name.startswith("nr_") and file.kind == "count" and "/" in file.pattern:
+            assert COUNTS[file.pattern.split("/")[-2]] == name
+    assert counted("nr_kdamonds") == "*"
+    assert counted("*/contexts/nr_contexts") == "*/contexts/*"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.pattern)
+def test_defaults_are_what_the_file_could_show(file):
+    value = default(file.pattern)
+    if file.words:
+        assert value in file.words or "core_filters" in file.pattern
