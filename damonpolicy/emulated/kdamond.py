@@ -347,6 +347,7 @@ class Kdamonds:
                 raise Refusal(errno.ECANCELED)
             return
         states = running["schemes"]
+        quotas.settle(world, running)
         waits = [
             state["at"] + quotas.period(running, scheme) - world.now()
             for scheme, state in zip(schemes, states, strict=True)

@@ -35,6 +35,9 @@ _USUAL_SAMPLE = 5000
 """Microseconds: an area's rate is the share of samples of this length that find it accessed."""
 
 _MOST_PIECES = 1000
+_ROUNDING = 1e-6
+"""Seconds are fractions of two: a tenth of a second is not ten hundredths."""
+
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1
 
@@ -152,7 +155,7 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
         for start, end, area, cgroup in pieces:
             held = elapsed if area is None or area["age"] is None else min(elapsed, area["age"])
             accesses = 0 if blind else round(_rate(area, sample) * most)
-            age = int(held * 1e6 / max(int(running["aggr"]), 1))
+            age = int(held * 1e6 / max(int(running["aggr"]), 1) + _ROUNDING)
             if start // unit < end // unit:
                 found.append(
                     Region(start // unit, end // unit, index, accesses, age, area, cgroup, unit)

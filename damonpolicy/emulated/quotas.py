@@ -40,7 +40,7 @@ _PAGE = 4096
 def scheme_state(now: float) -> dict[str, Any]:
     """Return the state of a scheme that begins to run: nothing tried, no quota in effect."""
     return {
-        "at": now, "window": None, "esz": 0, "esz_bp": 0, "active": True,
+        "at": now, "window": None, "full": 0, "esz": 0, "esz_bp": 0, "active": True,
         "stats": dict.fromkeys(STATISTICS, 0),
     }  # fmt: skip
 
@@ -119,19 +119,29 @@ def _apply(
     if not _limited(scheme):
         _count(world, running, scheme, state, found, ticks)
         return
-    size = sum(region.size * region.unit for region in found)
-    reset = number(scheme, "quotas/reset_interval_ms") / 1000
-    begin = state["at"] - ticks * wait
+    reset = max(number(scheme, "quotas/reset_interval_ms") / 1000, wait)
     if state["window"] is None:
-        state["window"] = begin
-        _effective(world, scheme, state, found)
-    windows = int((state["at"] - state["window"]) / max(reset, wait))
+        state["window"] = state["at"] - ticks * wait
+        _charge(world, running, scheme, state, found)
+    windows = int((state["at"] - state["window"]) / reset)
     for _ in range(min(windows, _STEPS)):
-        each = max(int(reset / wait), 1)
-        state["stats"]["qt_exceeds"] += int(size * each >= state["esz"])
-        _count(world, running, scheme, state, within_quota(scheme, state, found), 1)
-        _effective(world, scheme, state, found)
-    state["window"] += windows * max(reset, wait)
+        state["stats"]["qt_exceeds"] += state["full"]
+        _charge(world, running, scheme, state, found)
+    state["window"] += windows * reset
+
+
+def _charge(
+    world: World,
+    running: dict[str, Any],
+    scheme: Directory,
+    state: dict[str, Any],
+    found: list[Region],
+) -> None:
+    """Begin a charge window: work out its quota, and use it up as far as there is memory."""
+    _effective(world, scheme, state, found)
+    _count(world, running, scheme, state, within_quota(scheme, state, found), 1)
+    size = sum(region.size * region.unit for region in found)
+    state["full"] = int(size >= state["esz"])
 
 
 def _limited(scheme: Directory) -> bool:

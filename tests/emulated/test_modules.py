@@ -1,0 +1,99 @@
+import pytest
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.errors import UsageError
+
+WITH_STAT = ("6.18", "7.3")
+
+
+def at(module, name="enabled"):
+    return f"/sys/module/damon_{module}/parameters/{name}"
+
+
+@pytest.mark.parametrize("version", WITH_STAT)
+def test_damon_stat_runs_from_boot_and_lets_nobody_else(version, making):
+    kernel = making(version)
+    assert kernel.read(at("stat")) == "Y"
+    kernel.context()
+    kernel.write(at("stat"), "Y")
+
+    assert kernel.command("on") == "EBUSY"
+    assert kernel.write(at("reclaim"), "Y") == "EBUSY"
+    assert kernel.write(at("stat"), "Y") == "ok"
+    assert kernel.write(at("stat"), "x") == "EINVAL"
+    assert kernel.write(at("stat"), "N") == "ok"
+    assert kernel.command("on") == "ok"
+
+
+@pytest.mark.parametrize("module", ["stat", "reclaim", "lru_sort"])
+def test_a_module_does_not_start_beside_others(every, module):
+    if not every.machine.exists(at(module)):
+        assert (module, every.machine.profile.version) == ("stat", "6.12")
+        return
+    every.context()
+    every.command("on")
+
+    assert every.write(at(module), "Y") == "EBUSY"
+    assert every.read(at(module)) == "N"
+    every.command("off")
+    assert every.write(at(module), "Y") == "ok"
+    assert every.read(at(module)) == "Y"
+    assert every.command("on") == "EBUSY"
+    assert every.state() == "off"
+
+
+def test_invalid_configurations_are_found_first(kernel):
+    kernel.context()
+    kernel.write(at("stat"), "Y")
+    kernel.write("0/contexts/0/targets/0/pid_target", 999999)
+
+    assert kernel.command("on") == "EINVAL"
+
+
+def test_a_running_module_has_a_thread(kernel):
+    pid = kernel.read(at("stat", "kdamond_pid"))
+    assert kernel.read(f"/proc/{pid}/comm") == "kdamond.0"
+
+    kernel.write(at("stat"), "N")
+
+    assert kernel.read(f"/proc/{pid}/comm") == "ENOENT"
+    assert kernel.read(at("stat", "kdamond_pid")) == "-1"
+
+
+def test_parameters(kernel):
+    for text, answer, value in (("5", "ok", "5"), ("0x10", "ok", "16"), ("x", "EINVAL", "16"),
+                                ("18446744073709551616", "ERANGE", "16"), ("", "ok", "16")):  # fmt: skip
+        assert kernel.write(at("reclaim", "min_age"), text) == answer
+        assert kernel.read(at("reclaim", "min_age")) == value
+    assert kernel.write(at("reclaim", "kdamond_pid"), "1") == "EACCES"
+    kernel.write(at("stat"), "N")
+    kernel.write(at("reclaim", "min_nr_regions"), 2)
+    assert kernel.write(at("reclaim"), "Y") == "EINVAL"
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "after"), [("6.18", "ok", "ok"), ("7.3", "EINVAL", "ECANCELED")]
+)
+def test_commit_inputs(version, before, after, making):
+    kernel = making(version)
+    kernel.write(at("stat"), "N")
+    path = at("reclaim", "commit_inputs")
+    assert kernel.write(path, "Y") == before
+    kernel.write(path, "N")
+    kernel.write(at("reclaim"), "Y")
+
+    assert kernel.write(path, "Y") == "ok"
+    kernel.machine.sleep(6)
+    assert kernel.read(path) == "N", "the kdamond takes it back"
+    kernel.write(at("reclaim"), "N")
+    assert kernel.write(path, "Y") == after
+
+
+def test_modules_of_the_description():
+    machine = EmulatedMachine.create(
+        "6.18", spec={"modules": {"damon_stat": False, "damon_reclaim": True}}
+    )
+    assert machine.read(at("reclaim")) == "Y\n"
+    assert machine.read(at("stat")) == "N\n"
+    with pytest.raises(UsageError, match="no module `damon_stat`"):
+        EmulatedMachine.create("6.12", spec={"modules": {"damon_stat": False}})
