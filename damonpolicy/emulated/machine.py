@@ -116,7 +116,8 @@ class EmulatedMachine:
             if state is None:
                 machine._boot(os.urandom(16).hex())
                 machine._world.state["identity"] = identity
-                kept.save(machine._world.state)
+                machine._save()
+            machine._catch_up()
             return machine
 
     def _boot(self, name: str, boots: int = 1) -> None:
@@ -163,10 +164,24 @@ class EmulatedMachine:
             time.sleep(seconds)
 
     def _refresh(self) -> None:
+        """Take over what another process changed."""
         changed = self._store.reload()
         if changed is not None:
             self._world.state.clear()
             self._world.state.update(changed)
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Let the kernel's time go on where the clock began anew: the host was booted."""
+        state = self._world.state
+        late = state["clock"] - self.monotonic()
+        if late > 0:
+            state["lead"] += late
+            state["clock"] -= late
+
+    def _save(self, write: Write | None = None) -> None:
+        self._world.state["clock"] = self.monotonic()
+        self._store.save(self._world.state, write)
 
     @contextmanager
     def _looking(self, path: str) -> Iterator[None]:
@@ -187,7 +202,7 @@ class EmulatedMachine:
         with self._mutex, self._store.locked():
             self._refresh()
             yield
-            self._store.save(self._world.state)
+            self._save()
 
     def _allow(self, content: Content, wanted: int) -> None:
         """Refuse what permission bits do not allow to root, or to an ordinary user."""
@@ -228,7 +243,7 @@ class EmulatedMachine:
                 except OSError as error:
                     failure = error
             error_number = (failure.errno or errno.EIO) if failure else 0
-            self._store.save(self._world.state, Write(path, text, error_number))
+            self._save(Write(path, text, error_number))
         if self.after_write:
             self.after_write(number, path, text)
         if failure is not None:

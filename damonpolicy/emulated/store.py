@@ -75,6 +75,7 @@ class Directory:
         self._state_file: int | None = None
         self._log_file: int | None = None
         self._depth = 0
+        self._process = os.getpid()
         self._lock_file: int | None = None
         try:
             place.mkdir(parents=True, exist_ok=True)
@@ -105,6 +106,10 @@ class Directory:
         """Let no other process change the state meanwhile; may be nested."""
         if self._lock_file is None:
             raise OSError(errno.EBADF, "the emulated machine was closed", str(self.place))
+        if self._process != os.getpid():
+            # after a fork parent and child would hold one and the same lock
+            os.close(self._lock_file)
+            self._lock_file, self._process = self._open(_LOCK), os.getpid()
         if not self._depth:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX)
         self._depth += 1

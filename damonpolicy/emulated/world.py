@@ -60,6 +60,7 @@ def boot(profile: Profile, spec: Spec, now: float, name: str, boots: int = 1) ->
             (digest[:8], digest[8:12], "4" + digest[13:16], "8" + digest[17:20], digest[20:32])
         ),
         "booted": now,
+        "clock": now,
         "lead": 0.0,
         "pid": _FIRST_PID,
         "poison": "",

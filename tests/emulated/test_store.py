@@ -153,6 +153,26 @@ for number in range(100):
     }
 
 
+def test_a_forked_process_has_a_lock_of_its_own(tmp_path):
+    code = f"""
+machine.write("{SWAPPINESS}", "1")
+children = []
+for child in range(3):
+    pid = os.fork()
+    if not pid:
+        for number in range(50):
+            machine.write("{SWAPPINESS}", str(number))
+        os._exit(0)
+    children.append(pid)
+sys.exit(any(os.waitpid(pid, 0)[1] for pid in children))
+"""
+
+    code, _ = run(code, tmp_path)
+
+    assert code == 0
+    assert len(open_emulated("7.3", tmp_path, None).log) == 151
+
+
 @pytest.mark.parametrize("when", ["before_write", "after_write"])
 def test_killed_at_a_write(tmp_path, when):
     code = f"""
@@ -243,6 +263,21 @@ def test_the_clock_is_the_real_one(tmp_path):
     machine = open_emulated("7.3", tmp_path, None)
 
     assert abs(machine.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 5
+
+
+def test_time_goes_on_after_the_host_has_booted(tmp_path, monkeypatch):
+    machine = open_emulated("7.3", tmp_path, None)
+    machine.write(SWAPPINESS, "1")
+    before = machine._world.now()
+    real = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda which: real(which) - before + 5)
+
+    again = open_emulated("7.3", tmp_path, None)
+
+    assert again.monotonic() < 100
+    assert again._world.now() > before - 1
+    again.write(SWAPPINESS, "2")
+    assert before - 1 < open_emulated("7.3", tmp_path, None)._world.now() < before + 60
 
 
 def test_hundred_writes_are_fast(tmp_path):
