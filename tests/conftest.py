@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -14,11 +15,11 @@ os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
 for _name in ("DAMONPOLICY_KERNEL", "FORCE_COLOR", "DAMONPOLICY_DEBUG"):
     os.environ.pop(_name, None)
 
-import hypothesis
-import pytest
+import hypothesis  # noqa: E402 — what it and the next import must see this environment
+import pytest  # noqa: E402
 
-from damonpolicy.kernel.sysfs import ADMIN, LiveMachine
-from damonpolicy.kernel.tree import snapshot
+from damonpolicy.kernel.sysfs import ADMIN, LiveMachine  # noqa: E402
+from damonpolicy.kernel.tree import is_volatile, slot_tree, snapshot  # noqa: E402
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=200)
 hypothesis.settings.register_profile("nightly", deadline=None, max_examples=10_000)
@@ -30,17 +31,31 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session", autouse=True)
 def host_is_untouched():
     """The DAMON tree of the machine that runs the tests belongs to its owner."""
-    live = LiveMachine()
-
-    def look():
-        try:
-            return {p: v for p, v in snapshot(live).items() if "/stats/" not in p}
-        except OSError:
-            return None
-
-    before = look() if os.path.isdir(ADMIN) else None
+    before = _host()
     yield
-    assert before == (look() if os.path.isdir(ADMIN) else None)
+    assert before == _host()
+
+
+def _host():
+    """Return everything of the host's tree that only a write would change."""
+    if not os.path.isdir(ADMIN):
+        return None
+    for _ in range(100):  # a file may be busy for a moment when several processes look
+        try:
+            tree = snapshot(LiveMachine())
+            break
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return None
+    else:
+        pytest.fail(f"{ADMIN} stays busy")
+    slots = {slot: slot_tree(tree, slot) for slot in range(int(tree.get("nr_kdamonds", 0)))}
+    return {
+        (slot, path): value
+        for slot, own in slots.items()
+        for path, value in own.items()
+        if not is_volatile(path, own)
+    }
 
 
 @dataclass(frozen=True)

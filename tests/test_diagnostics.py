@@ -38,7 +38,7 @@ def test_long_lines_are_cut_around_the_caret():
 
     shown, caret = text.split("\n")[1:3]
     assert len(shown) < 140
-    assert "BAD" == shown[caret.index("^") : caret.rindex("^") + 1]
+    assert shown[caret.index("^") : caret.rindex("^") + 1] == "BAD"
 
 
 def test_control_characters_do_not_reach_the_terminal():
@@ -54,7 +54,7 @@ def test_order_is_by_place_and_repetitions_go():
 
     text = render_text([nowhere, later, ERROR, ERROR], {})
 
-    assert 1 == text.count("it is wrong")
+    assert text.count("it is wrong") == 1
     assert text.index("it is wrong") < text.index("later") < text.index("nowhere")
 
 
@@ -71,15 +71,19 @@ def test_sarif_is_a_log_with_one_run():
     log = json.loads(render_sarif([ERROR]))
 
     result = log["runs"][0]["results"][0]
-    assert ("2.1.0", "DP0001", "error") == (log["version"], result["ruleId"], result["level"])
+    assert (log["version"], result["ruleId"], result["level"]) == ("2.1.0", "DP0001", "error")
     region = result["locations"][0]["physicalLocation"]["region"]
-    assert (2, 4) == (region["startLine"], region["startColumn"])
+    assert (region["startLine"], region["startColumn"]) == (2, 4)
 
 
 def test_json_has_the_place():
-    assert {"file": "a.yaml", "line": 2, "column": 4, "end_line": 2, "end_column": 6} == to_json(
-        ERROR
-    )["place"]
+    assert to_json(ERROR)["place"] == {
+        "file": "a.yaml",
+        "line": 2,
+        "column": 4,
+        "end_line": 2,
+        "end_column": 6,
+    }
 
 
 def test_did_you_mean():

@@ -21,7 +21,8 @@ from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import is_volatile, slot_tree
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.policies import Overrides, compile_policies, load
-from damonpolicy.source.files import SourceFile, load as load_files
+from damonpolicy.source.files import SourceFile
+from damonpolicy.source.files import load as load_files
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ("ksm", "proactive-reclaim", "memory-tiering", "monitor")

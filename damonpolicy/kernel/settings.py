@@ -22,7 +22,7 @@ EXTENSION = "/etc/damonpolicy/settings.allow"
 
 _PATTERNS = (
     re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
-    re.compile(r"/proc/sys/kernel/numa_balancing[a-z_]*\Z"),
+    re.compile(r"/proc/sys/kernel/numa_balancing[a-zA-Z_]*\Z"),
 )
 _CHOSEN = re.compile(r"\[([^\]]*)\]")
 

@@ -261,7 +261,7 @@ def test_twenty_at_once_end_in_one_complete_state(tmp_path, monkeypatch):
     ]
     errors = [process.communicate()[1] for process in started]
 
-    assert [0] * 20 == [process.returncode for process in started], errors
+    assert [process.returncode for process in started] == [0] * 20, errors
     machine = EmulatedMachine.create("7.3", store=tmp_path / "s/machine")
     world = World(machine, tmp_path / "s")
     managed = world.managed

@@ -118,8 +118,8 @@ def test_stopping_all_without_any_library(cli, tmp_path):
         env={"DAMONPOLICY_FORBID_LIVE": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert (0, "everything is stopped\n") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "everything is stopped\n")
     status = cli("--kernel", "emulated:7.3", "--state-dir", "s", "status", "--format", "json").json
-    assert [] == status["data"]["kdamonds"]
-    assert {} == status["data"]["policies"]
+    assert status["data"]["kdamonds"] == []
+    assert status["data"]["policies"] == {}
     assert json.loads("[]") == status["data"]["settings"]

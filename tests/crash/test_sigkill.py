@@ -34,9 +34,9 @@ def in_child(do, at):
             os._exit(code)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        assert signal.SIGKILL == os.WTERMSIG(status)
+        assert os.WTERMSIG(status) == signal.SIGKILL
         return True
-    assert 0 == os.WEXITSTATUS(status), "the child failed by itself"
+    assert os.WEXITSTATUS(status) == 0, "the child failed by itself"
     return False
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/expect.toml"))
-PLACE = re.compile(r"^(?:(\S+):(\d+):(\d+): )?(error|warning|note)\[(DP\d{4})\]: (.*)$", re.MULTILINE)
+PLACE = re.compile(
+    r"^(?:(\S+):(\d+):(\d+): )?(error|warning|note)\[(DP\d{4})\]: (.*)$", re.MULTILINE
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
@@ -52,10 +53,8 @@ def test_an_undone_change_does_not_reset_them(world):
     value = tuned(world)
     for number in itertools.count(1):
         seen = fail_at(world.machine, number)
-        try:
+        with contextlib.suppress(DamonPolicyError):
             world.apply("memory-tiering", {"rate": "100MiB"}, POLICY)
-        except DamonPolicyError:
-            pass
         world.machine.before_write = None
         if seen["writes"] < number:
             break

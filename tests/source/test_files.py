@@ -13,7 +13,7 @@ def test_directories_give_their_policies_in_order(tmp_path):
 
     files, found = load([str(tmp_path)])
 
-    assert ["a.yml", "b.yaml"] == names(files)
+    assert names(files) == ["a.yml", "b.yaml"]
     assert not found
 
 
@@ -25,8 +25,8 @@ def test_later_directories_hide_files_of_the_same_name(tmp_path):
 
     files, _ = load([str(tmp_path / "lib"), str(tmp_path / "etc")])
 
-    assert ["10-a.yaml", "20-b.yaml"] == names(files)
-    assert ["# etc\n", "# lib\n"] == [each.text for each in files]
+    assert names(files) == ["10-a.yaml", "20-b.yaml"]
+    assert [each.text for each in files] == ["# etc\n", "# lib\n"]
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):
@@ -34,7 +34,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
 
     files, _ = load([str(tmp_path / "a.yaml")])
 
-    assert "version: 1\n" == files[0].text
+    assert files[0].text == "version: 1\n"
 
 
 def test_what_cannot_be_read_is_said(tmp_path):
@@ -46,11 +46,11 @@ def test_what_cannot_be_read_is_said(tmp_path):
     files, found = load([str(tmp_path / path) for path in paths])
 
     assert not files
-    assert ["DP0002", "DP0013", "DP0001", "DP0001", "DP0001"] == [each.code for each in found]
-    assert (2, 4) == (found[0].span.line, found[0].span.column)
+    assert [each.code for each in found] == ["DP0002", "DP0013", "DP0001", "DP0001", "DP0001"]
+    assert (found[0].span.line, found[0].span.column) == (2, 4)
 
 
 def test_an_empty_directory_is_a_mistake(tmp_path):
     _, found = load([str(tmp_path)])
 
-    assert ["DP0018"] == [each.code for each in found]
+    assert [each.code for each in found] == ["DP0018"]
