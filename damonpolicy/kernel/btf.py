@@ -25,18 +25,18 @@ def damon_names(data: bytes) -> frozenset[str]:
 
     Raises ValueError where ``data`` is not BTF of a little-endian kernel.
     """
+    message = "this is not BTF"
     try:
-        return _names(data)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        if _HEADER.unpack_from(data)[0] == _MAGIC:
+            return _names(data)
+    except (struct.error, IndexError, ValueError) as error:
         message = "the type information is damaged"
         raise ValueError(message) from error
+    raise ValueError(message)
 
 
 def _names(data: bytes) -> frozenset[str]:
-    magic, _, _, header, type_at, type_length, text_at, text_length = _HEADER.unpack_from(data)
-    if magic != _MAGIC:
-        message = "this is not BTF"
-        raise ValueError(message)
+    _, _, _, header, type_at, type_length, text_at, text_length = _HEADER.unpack_from(data)
     types = data[header + type_at : header + type_at + type_length]
     texts = data[header + text_at : header + text_at + text_length]
 

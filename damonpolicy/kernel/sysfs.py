@@ -110,7 +110,8 @@ def forbid_live(path: str) -> None:
     if not os.environ.get(FORBID):
         return
     real = os.path.realpath(path)
-    if any(real == place or real.startswith(place + "/") for place in _LIVE_PLACES):
+    places = (os.path.realpath(place) for place in _LIVE_PLACES)  # /run may be a link itself
+    if any(real == place or real.startswith(place + "/") for place in places):
         raise PermissionError(errno.EPERM, f"{FORBID} forbids to write the real machine", path)
 
 

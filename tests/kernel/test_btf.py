@@ -1,0 +1,94 @@
+"""Names out of the kernel's type information; the encoder is the emulated machine's."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+
+from damonpolicy.emulated.btf import encode
+from damonpolicy.kernel.btf import damon_names
+
+_THREE = struct.Struct("<III")
+NAMES = ["damon_sysfs_attrs.sample", "damos_quota.bytes", "DAMOS_STAT"]
+HOST = "/sys/kernel/btf/vmlinux"
+
+
+def blob(types, texts):
+    header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(texts))
+    return header + types + texts
+
+
+def test_every_kind_of_type_is_stepped_over():
+    """Kinds with a tail of their own lie between the ones that are read."""
+    texts = b"\0damon_x\0member\0DAMOS_Y\0other\0"
+    name, member, word, other = (texts.index(b"\0" + t) + 1 for t in
+                                 (b"damon_x", b"member", b"DAMOS_Y", b"other"))  # fmt: skip
+
+    def kind(number, length=0, named=0):
+        return _THREE.pack(named, number << 24 | length, 4)
+
+    between = [
+        kind(1) + bytes(4),  # int
+        kind(2),  # pointer
+        kind(3) + bytes(12),  # array
+        kind(5, 1, other) + struct.pack("<III", member, 1, 0),  # a union of someone else's
+        kind(6, 1) + struct.pack("<II", other, 0),  # enum
+        kind(7, named=other),  # forward
+        kind(8, named=other),  # typedef
+        kind(9), kind(10), kind(11),  # volatile, const, restrict
+        kind(12, named=other),  # function
+        kind(13, 2) + bytes(16),  # prototype
+        kind(14) + bytes(4),  # variable
+        kind(15, 2) + bytes(24),  # data section
+        kind(16),  # float
+        kind(17) + bytes(4),  # declaration tag
+        kind(18),  # type tag
+        kind(19, 1) + struct.pack("<III", other, 0, 0),  # enum of 64 bits
+    ]  # fmt: skip
+    wanted = kind(4, 2, name) + struct.pack("<IIIIII", member, 1, 0, 0, 1, 64)
+    wanted += kind(19, 1) + struct.pack("<III", word, 0, 0)
+    for each in between:
+        assert damon_names(blob(each + wanted, texts)) == {"damon_x.member", "DAMOS_Y"}
+
+
+def test_a_union_counts_like_a_struct():
+    texts = b"\0damos_u\0m\0"
+    union = _THREE.pack(1, 5 << 24 | 1, 4) + _THREE.pack(9, 1, 0)
+
+    assert damon_names(blob(union, texts)) == {"damos_u.m"}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "damaged"),
+        (b"\x9f\xeb", "damaged"),
+        (b"\xeb\x9f" + encode(NAMES)[2:], "not BTF"),
+        (b"#!/bin/sh and more than a header", "not BTF"),
+        (blob(_THREE.pack(0, 6 << 24 | 1, 4)[:-2], b"\0"), "damaged"),
+        (blob(_THREE.pack(1, 4 << 24 | 1, 4) + _THREE.pack(99, 1, 0), b"\0damon"), "damaged"),
+    ],
+)
+def test_what_is_no_type_information(data, reason):
+    with pytest.raises(ValueError, match=reason):
+        damon_names(data)
+
+
+def test_every_cut_gives_names_or_a_value_error():
+    whole = encode(NAMES)
+    assert damon_names(whole) == set(NAMES)
+    for length in range(len(whole)):
+        try:
+            assert damon_names(whole[:length]) <= set(NAMES)
+        except ValueError:
+            continue
+
+
+@pytest.mark.skipif(not os.access(HOST, os.R_OK), reason="this kernel shows no BTF")
+def test_a_real_kernel_is_read():
+    with open(HOST, "rb") as stream:
+        names = damon_names(stream.read())
+
+    assert all("." in name or name.startswith("DAMO") for name in names)

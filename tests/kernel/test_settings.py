@@ -1,0 +1,145 @@
+"""Which files a policy may set, and how their contents compare."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.kernel.settings import (
+    ALLOWED,
+    EXTENSION,
+    allowed,
+    malformed,
+    normalise,
+    refusal,
+    usual,
+)
+from tests.kernel.copied import copied
+
+KSM = "/sys/kernel/mm/ksm/run"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        KSM,
+        "/sys/kernel/mm/transparent_hugepage/khugepaged/defrag",
+        "/sys/kernel/mm/numa/demotion_enabled",
+        "/sys/kernel/mm/lru_gen/enabled",
+        "/sys/kernel/mm/swap/vma_ra_enabled",
+        "/sys/module/damon_stat/parameters/enabled",
+        "/sys/module/damon_lru_sort/parameters/quota_ms",
+        "/sys/module/zswap/parameters/max_pool_percent",
+        "/proc/sys/vm/swappiness",
+        "/proc/sys/kernel/numa_balancing",
+        "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps",
+    ],
+)
+def test_taken_everywhere(path, tmp_path):
+    assert usual(path)
+    assert refusal(copied(tmp_path, {path: "1"}), path) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("sys/kernel/mm/ksm/run", "absolute"),
+        ("", "absolute"),
+        ("/sys/kernel/mm/ksm/../../../x", "`..`"),
+        ("/sys/kernel/mm//ksm/run", "`//`"),
+        ("/sys/kernel/mm/ksm/./run", "`.`"),
+        ("/sys/kernel/mm/ksm/", "`//`"),
+        ("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds", "kdamonds:"),
+        ("/sys/kernel/mm/ksmd", "not on the list"),
+        ("/etc/passwd", "not on the list"),
+        ("/proc/sys/kernel/panic", "not on the list"),
+        ("/proc/sys/kernel/numa_balancing/x", "not on the list"),
+        ("/sys/module/zswap/parameters/a/b", "not on the list"),
+        ("/sys/module/zswap/parameters/enabled\n", "not on the list"),
+        ("/sys/module/zram/parameters/enabled", "not on the list"),
+        ("/sys/module/damon_stat/uevent", "not on the list"),
+        ("/sys/kernel/mm/hugepages", "not on the list"),
+    ],
+)
+def test_refused(path, reason, tmp_path):
+    machine = copied(tmp_path, {})
+
+    assert reason in refusal(machine, path)
+    assert not usual(path) or malformed(path)
+
+
+def test_an_administrator_extends_the_list(tmp_path):
+    machine = copied(
+        tmp_path,
+        {
+            EXTENSION: "# ours\n/sys/block/  # a directory\n\n/proc/sys/net/x\nrelative/\n/sys/y/z/\n",
+            "/sys/block/zram0/x": "1",
+        },
+    )
+
+    assert allowed(machine) == (*ALLOWED, "/sys/block/", "/proc/sys/net/x", "/sys/y/z/")
+    assert refusal(machine, "/sys/block/zram0/x") == ""
+    assert refusal(machine, "/proc/sys/net/x") == ""
+    assert "not on the list" in refusal(machine, "/proc/sys/net/xy")
+    assert "not on the list" in refusal(machine, "/relative/x")
+    assert "kdamonds:" in refusal(machine, "/sys/kernel/mm/damon/x")
+    assert not usual("/sys/block/zram0/x")
+
+
+def test_no_link_leads_out(tmp_path):
+    machine = copied(
+        tmp_path,
+        {
+            "/etc/secret": "x",
+            "/sys/kernel/mm/ksm/out": f"-> {tmp_path}/etc/secret",
+            "/proc/sys/vm/swappiness": "60",
+            "/sys/kernel/mm/ksm/within": f"-> {tmp_path}/proc/sys/vm/swappiness",
+        },
+    )
+
+    assert "it leads to `/etc/secret`" in refusal(machine, "/sys/kernel/mm/ksm/out")
+    assert refusal(machine, "/sys/kernel/mm/ksm/within") == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("always [madvise] never\n", "madvise"),
+        ("Y\n", "1"),
+        ("n", "0"),
+        ("N", "0"),
+        ("0x0007", "7"),
+        ("0X1f", "31"),
+        ("  1\t2 \n", "1 2"),
+        ("100\n", "100"),
+        ("[scan-time] none", "scan-time"),
+    ],
+)
+def test_contents_that_mean_the_same(one, other):
+    assert normalise(one) == normalise(other) == other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "10"), ("Y", "N"), ("always", "never"), ("yes", "1"), ("", "0")]
+)
+def test_contents_that_differ(one, other):
+    assert normalise(one) != normalise(other)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("/sys/kernel/mm/transparent_hugepage/enabled", "madvise"),
+        ("/sys/kernel/mm/lru_gen/enabled", "5"),
+        ("/sys/module/zswap/parameters/enabled", "Y"),
+        (KSM, "1"),
+        ("/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps", "200"),
+    ],
+)
+def test_what_a_kernel_reads_back_compares_equal(path, value):
+    machine = EmulatedMachine.create("7.3")
+    assert normalise(machine.read(path)) != normalise(value)
+
+    machine.write(path, value)
+
+    assert normalise(machine.read(path)) == normalise(value)
