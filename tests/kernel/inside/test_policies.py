@@ -89,8 +89,9 @@ def test_proactive_reclaim_swaps_out_what_is_idle_and_only_that() -> None:
         assert run("validate", "--kernel", "live", *shipped("proactive-reclaim")).code == 0
         return
     with zram_swap(512), Workload.start(8, 96) as load:
-        # swapping out is pressure of its own under emulation: let it not shrink the quota
-        quick = {"idle_for": "500ms", "window": "100ms", "most": "64MiB", "pressure": "90ms"}
+        # Swapping out is pressure of its own under emulation: let it not shrink the quota. And
+        # let a window reach all memory: most is free, and would be tried again before ours.
+        quick = {"idle_for": "500ms", "window": "100ms", "most": "4GiB", "pressure": "90ms"}
         outcome = run("apply", *shipped("proactive-reclaim", **quick))
         assert outcome.code == 0, outcome.err
 
