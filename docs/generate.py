@@ -1,0 +1,48 @@
+"""Make the reference pages from the code: `python docs/generate.py`, or `--check` to compare."""  # noqa: INP001
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page, by its path."""
+    from generator import commands, diagnostics, json_shapes, keys, tables
+
+    reference = DOCS / "reference"
+    return {
+        reference / "keys.md": keys.page(DOCS),
+        reference / "commands.md": commands.page(),
+        reference / "exit-codes.md": tables.exit_codes(),
+        reference / "diagnostics.md": diagnostics.page(DOCS),
+        reference / "features.md": tables.features(DOCS),
+        reference / "settings.md": tables.settings(),
+        reference / "machine-file.md": tables.machine_file(),
+        reference / "json.md": json_shapes.page(),
+    }
+
+
+def main() -> None:
+    """Write the pages, or say which are not what the code says."""
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        sys.exit("usage: python docs/generate.py [--check]")
+    stale = []
+    for path, text in pages().items():
+        if check:
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                stale.append(str(path.relative_to(DOCS.parent)))
+        else:
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        sys.exit("not up to date: " + ", ".join(stale) + "; run `python docs/generate.py`")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `docs/generate.py` makes, one module for each kind of page."""

@@ -1,0 +1,69 @@
+"""The commands, as click knows them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+
+import click
+
+from damonpolicy.cli.main import COMMANDS, damonpolicy
+from generator.markdown import MADE, code, table
+
+__all__ = ("page",)
+
+_VARIABLES = (
+    ("DAMONPOLICY_KERNEL", "the machine, as `--kernel` takes it"),
+    ("DAMONPOLICY_FORBID_LIVE", "if set, nothing of the real machine can be written; tests set it"),
+    ("DAMONPOLICY_DEBUG", "if set, a defect shows its traceback"),
+    ("XDG_STATE_HOME", "where emulated machines are kept (`~/.local/state`)"),
+    ("NO_COLOR, FORCE_COLOR", "no colours; colours even without a terminal"),
+)
+
+
+def page() -> str:
+    """Return the page."""
+    shared = [each for each in damonpolicy.params if isinstance(each, click.Option)]
+    parts = [
+        "# Commands\n",
+        MADE,
+        (
+            "Data goes to stdout, everything else to stderr. Every command ends with one of the"
+            " [exit codes](exit-codes.md).\n"
+        ),
+        table(("command", "does"), ((f"[`{name}`](#{name})", COMMANDS[name]) for name in COMMANDS)),
+        "## Options of all commands\n",
+        "They stand before or after the command's name.\n",
+        table(("option", "does"), _rows(shared)),
+        "## Environment\n",
+        table(("variable", "does"), ((code(name), what) for name, what in _VARIABLES)),
+    ]
+    known = {each.name for each in shared}
+    for name in COMMANDS:
+        command: click.Command = importlib.import_module(f"damonpolicy.cli.{name}").command
+        own = [
+            each
+            for each in command.params
+            if isinstance(each, click.Option) and each.name not in known
+        ]
+        parts += [f"## {name}\n", f"```text\n{_usage(name, command)}\n```\n"]
+        parts += [inspect.cleandoc(command.help or "") + "\n"]
+        if own:
+            parts.append(table(("option", "does"), _rows(own)))
+    return "\n".join(parts)
+
+
+def _usage(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=f"damonpolicy {name}")
+    return " ".join([context.command_path, *command.collect_usage_pieces(context)])
+
+
+def _rows(options: list[click.Option]) -> Iterator[tuple[str, str]]:
+    for each in options:
+        names = ", ".join(sorted(each.opts, key=len))
+        takes = not (each.is_flag or each.count)
+        metavar = each.metavar or (
+            "|".join(each.type.choices) if isinstance(each.type, click.Choice) else ""
+        )
+        yield code(f"{names} {metavar}" if takes and metavar else names), each.help or ""

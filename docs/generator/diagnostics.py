@@ -1,0 +1,73 @@
+"""What each code means; examples are those of tests/errors."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from generator.markdown import MADE
+
+__all__ = ("page",)
+
+_CODE = re.compile(r"DP\d{4}")
+_FAMILIES = {
+    "DP00": "Files, YAML, templates",
+    "DP01": "Keys and values",
+    "DP02": "What cannot be right together",
+    "DP03": "What this machine does not have",
+    "DP04": "What this kernel does not have",
+    "DP05": "How a command ended",
+    "DP06": "Warnings and notes",
+}
+
+
+def page(docs: Path) -> str:
+    """Return the page; raises SystemExit where codes and explanations do not agree."""
+    texts = tomllib.loads((docs / "texts/diagnostics.toml").read_text(encoding="utf-8"))
+    used = codes(docs.parent / "damonpolicy")
+    if used != set(texts):
+        message = (
+            f"without a text: {sorted(used - set(texts))}; unused: {sorted(set(texts) - used)}"
+        )
+        raise SystemExit(message)
+    examples = _examples(docs.parent / "tests/errors")
+    parts = [
+        "# Diagnostics\n",
+        MADE,
+        (
+            "Every finding has a code that never changes its meaning. Findings in a policy have a place:"
+            " file, line, column. An error refuses the policy; a warning does not, but for"
+            " `validate --strict`; a note tells what was done on your behalf.\n"
+        ),
+    ]
+    family = ""
+    for code in sorted(texts):
+        if code[:4] != family:
+            family = code[:4]
+            parts.append(f"## {_FAMILIES[family]}\n")
+        parts += [f"### {code}\n", texts[code]["means"] + "\n"]
+        if code in examples:
+            parts.append(f"```text\n{examples[code]}\n```\n")
+        parts.append(texts[code]["do"] + "\n")
+    return "\n".join(parts)
+
+
+def codes(package: Path) -> set[str]:
+    """Return every code that the package uses."""
+    return {
+        code
+        for path in package.rglob("*.py")
+        for code in _CODE.findall(path.read_text(encoding="utf-8"))
+    }
+
+
+def _examples(cases: Path) -> dict[str, str]:
+    """Return for each code the first finding of a test, as users see it."""
+    found: dict[str, str] = {}
+    for golden in sorted(cases.glob("*/stderr.txt")):
+        for block in golden.read_text(encoding="utf-8").strip().split("\n\n"):
+            code = _CODE.search(block)
+            if code and code[0] not in found and "/" not in block.split(": ")[0]:
+                found[code[0]] = block
+    return found

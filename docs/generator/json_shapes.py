@@ -1,0 +1,197 @@
+"""The JSON documents: what commands really print on an emulated machine, as shapes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from damonpolicy.cli.main import COMMANDS, main
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.engine import places
+from damonpolicy.kernel.sysfs import KDAMONDS
+from generator.markdown import MADE
+
+__all__ = ("page",)
+
+_POLICIES = Path(__file__).resolve().parents[2] / "policies"
+_BY_NAME = {
+    "init.policies": "NAME",
+    "status.policies": "NAME",
+    "features.features": "FEATURE",
+}
+"""Mappings whose keys are data."""
+
+_PROCESS, _RAM = '{process: {name: "{{ program }}"}}', "{system_ram: true}"
+_TYPES = {str: "text", bool: "true or false", int: "number", float: "number", type(None): "null"}
+_LAST = "null"
+
+
+def page() -> str:
+    """Return the page."""
+    documents = _documents()
+    envelope = _shape({**documents["apply"][0], "data": None}, "")
+    envelope |= {"kernel": {"name": {"text"}, "release": {"text"}}, "data": {"…"}}
+    envelope["diagnostics"] = [_merged(*_found(documents))]
+    parts = [
+        "# JSON output\n",
+        MADE,
+        (
+            "`--format json` prints one document on stdout, for every exit code. `ok` is true for the"
+            " exit codes 0 and 2. `kernel` is null where no machine was looked at, `data` where the"
+            " command failed. The number in `schema` grows when a key changes its meaning or goes;"
+            " keys may be added.\n"
+        ),
+        _block({**envelope, "schema": {'"damonpolicy.COMMAND/1"'}}),
+        (
+            "Each command's `data` follows, as a shape: `[…]` is a list of such, `or null` says that"
+            " the value may be missing.\n"
+        ),
+    ]
+    shapes = {
+        name: _merged(*(_shape(each["data"], name) for each in found if each["data"]))
+        for name, found in documents.items()
+    }
+    like_plan = [name for name in COMMANDS if set(shapes["plan"]) <= set(shapes[name])]
+    plan = _merged(*(shapes[name] for name in like_plan))
+    for name in COMMANDS:
+        parts.append(f"## {name}\n")
+        if name == "schema":
+            parts.append("The JSON Schema of policies itself.\n")
+        elif name == "plan":
+            parts.append(_block({key: plan[key] for key in shapes["plan"]}))
+        elif name in like_plan:
+            more = {key: shape for key, shape in shapes[name].items() if key not in shapes["plan"]}
+            parts += ["As [plan](#plan), and:\n", _block(more)]
+        else:
+            parts.append(_block(shapes[name]))
+    return "\n".join(parts)
+
+
+def _documents() -> dict[str, list[dict[str, Any]]]:
+    """Run every command, so that everything that a document can hold is seen once."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in COMMANDS}
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as place, _environment(XDG_STATE_HOME=place):
+        os.chdir(place)
+        try:
+            policy = {name: str(_POLICIES / f"{name}.yaml") for name in ("ksm", "monitor")}
+            wrong = Path("wrong.yaml")
+            wrong.write_text("version: 1\nname: wrong\nkdamond: []\n")
+            twice = Path("twice.yaml")
+            twice.write_text("version: 1\nversion: 1\nname: twice\n")
+            text = Path(policy["monitor"]).read_text(encoding="utf-8")
+            waiting = Path("waiting.yaml")
+            waiting.write_text(
+                text.replace("name: monitor", "name: waiting")
+                .replace("ops: vaddr", "ops: vaddr\n    when_absent: wait")
+                .replace("qemu-system-x86_64", "postgres")
+            )
+            reclaim = str(_POLICIES / "proactive-reclaim.yaml")
+            other = Path("other.yaml")
+            other.write_text(text.replace("ops: vaddr", "ops: paddr").replace(_PROCESS, _RAM))
+            for line in (
+                ("status",), ("history",), ("doctor",), ("init",), ("init", "ksm"), ("validate", policy["ksm"]), ("validate", str(wrong)),
+                ("validate", str(twice)), ("plan", policy["ksm"]), ("recover",),
+                ("apply", policy["ksm"]), ("apply", policy["monitor"]), ("plan", str(other)),
+                ("apply", str(other)), ("apply", policy["monitor"]),
+                ("apply", str(waiting), reclaim), ("status", "--update"), ("history",), ("features",), ("doctor",), ("diff",),
+            ):  # fmt: skip
+                _run(found, line)
+            base = places.emulated_directory("emulated:7.3", None) / "machine"
+            machine = EmulatedMachine.create("7.3", store=base)
+            machine.write("/sys/kernel/mm/ksm/run", "0")
+            for line in (
+                ("diff",), ("status",), ("remove", "ksm"), ("rollback",), ("confirm",),
+                ("plan", policy["monitor"], "--set", "program=nginx"),
+                ("apply", policy["monitor"], "--set", "program=nginx", "--confirm-within", "1h"),
+                ("status",), ("history",), ("confirm",), ("schema",), ("completion", "bash"),
+            ):  # fmt: skip
+                _run(found, line)
+            machine.write(f"{KDAMONDS}/1/state", "off")
+            machine.write(f"{KDAMONDS}/1/contexts/nr_contexts", "1")
+            for line in (
+                ("plan", policy["monitor"]), ("apply", policy["monitor"]), ("stop", "--all"),
+                ("status",), ("rollback",), ("remove", "monitor"),
+            ):  # fmt: skip
+                _run(found, line)
+        finally:
+            os.chdir(here)
+    return found
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Any:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _run(found: dict[str, list[dict[str, Any]]], words: tuple[str, ...]) -> None:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        main([*words, "--kernel", "emulated:7.3", "--format", "json"])
+    found[words[0]].append(json.loads(out.getvalue()))
+
+
+def _found(documents: dict[str, list[dict[str, Any]]]) -> list[Any]:
+    everything = (each for listed in documents.values() for each in listed)
+    return [_shape(one, "") for each in everything for one in each["diagnostics"]]
+
+
+def _shape(value: Any, path: str) -> Any:
+    """Return a mapping of shapes, a list of one shape or none, or a set of types."""
+    if isinstance(value, dict):
+        if path in _BY_NAME:
+            return {_BY_NAME[path]: _merged(*(_shape(v, f"{path}.*") for v in value.values()))}
+        return {key: _shape(inner, f"{path}.{key}") for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_merged(*(_shape(each, path) for each in value))] if value else []
+    return {_TYPES[type(value)]}
+
+
+def _merged(*shapes: Any) -> Any:
+    """Return one shape for all; a mapping beside null is a mapping that may be missing."""
+    mappings = [each for each in shapes if isinstance(each, dict)]
+    if mappings:
+        keys = dict.fromkeys(key for each in mappings for key in each)
+        merged = {key: _merged(*(each[key] for each in mappings if key in each)) for key in keys}
+        nothing = any(isinstance(each, set) for each in shapes)
+        return {**merged, "": {_LAST}} if nothing else merged
+    lists = [each for each in shapes if isinstance(each, list)]
+    if lists:
+        inner = [one for each in lists for one in each]
+        return [_merged(*inner)] if inner else []
+    return set().union(*(each for each in shapes if isinstance(each, set)))
+
+
+def _block(shape: Any) -> str:
+    return "```text\n" + "\n".join(_lines(shape, "")) + "\n```\n"
+
+
+def _lines(shape: Any, indent: str) -> list[str]:
+    if isinstance(shape, dict):
+        lines = ["{"]
+        for key, inner in shape.items():
+            if key:
+                first, *rest = _lines(inner, indent + "  ")
+                lines += [f"{indent}  {key}: {first}", *rest]
+        return [*lines, f"{indent}}}" + (" or null" if "" in shape else "")]
+    if isinstance(shape, list):
+        if not shape:
+            return ["[text]"]  # what no run has filled: remarks of rare kinds
+        first, *rest = _lines(shape[0], indent)
+        return [f"[{first}]"] if not rest else [f"[{first}", *rest[:-1], f"{rest[-1]}]"]
+    ordered = sorted(shape - {_LAST}) + ([_LAST] if _LAST in shape else [])
+    return [" or ".join(ordered)]

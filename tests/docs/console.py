@@ -1,0 +1,177 @@
+"""Runs the ```console blocks of a page on the emulated kernel, as a reader would.
+
+A page is one session in an empty directory. `$ damonpolicy …` runs the command line in this
+process; `echo $?` is its exit code; `export`, `cat`, `sleep`, `rm` and `>` do what they say, and
+`echo … > /sys/…` writes to the emulated machine, as someone else would. Time is the page's own.
+```yaml file=NAME writes a file. A line of `…` stands for any lines. What a reader cannot do at a
+prompt is said in a comment: `<!-- world: start NAME -->`, `<!-- world: exit PID -->`,
+`<!-- world: reboot -->`. A command that fails is followed by `echo $?`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from tests.conftest import run_cli
+
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+WORLD = re.compile(r"<!-- world: (.*?) -->")
+
+
+class Clock:
+    """Stands for the module `time` where a machine looks at the clock."""
+
+    CLOCK_BOOTTIME = 7
+    strftime = staticmethod(lambda form, when: "2026-11-23 12:00:00")
+    localtime = staticmethod(lambda when: when)
+
+    def __init__(self):
+        self.now = 5000.0
+
+    def clock_gettime(self, clock):
+        return self.now
+
+    def time(self):
+        return 1_795_435_200.0 + self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@dataclass
+class Command:
+    """One prompt: what was typed, and what a page says that it prints."""
+
+    line: str
+    shown: list[str]
+
+
+@dataclass
+class Session:
+    """A reader's shell."""
+
+    directory: Path
+    monkeypatch: object
+    clock: Clock = field(default_factory=Clock)
+    code: int = 0
+
+    def __post_init__(self):
+        for module in ("emulated.machine", "engine.transaction", "cli.history"):
+            self.monkeypatch.setattr(f"damonpolicy.{module}.time", self.clock)
+        # the guard is another process with another clock; tests/engine is about it
+        self.monkeypatch.setattr("damonpolicy.cli.apply.start_guard", lambda *_: None)
+
+    def machine(self) -> EmulatedMachine:
+        version = self.environment["DAMONPOLICY_KERNEL"].removeprefix("emulated:")
+        place = Path(self.environment["XDG_STATE_HOME"], f"damonpolicy/emulated-{version}/machine")
+        return EmulatedMachine.create(version, store=place)
+
+    @property
+    def environment(self):
+        import os
+
+        return os.environ
+
+    def world(self, words: str):
+        verb, _, rest = words.partition(" ")
+        machine = self.machine()
+        if verb == "start":
+            machine.start_process(rest, areas=[{"size": "64MiB", "rate": "50%"}])
+        elif verb == "exit":
+            machine.exit_process(int(rest))
+        else:
+            assert verb == "reboot", words
+            machine.reboot()
+
+    def run(self, line: str) -> str:
+        """Run one line; returns what the terminal would show."""
+        command, into = line, None
+        if found := re.match(r"(.*?) > (\S+)$", line):
+            command, into = found[1], found[2]
+        words = shlex.split(command, comments=True)
+        if words[0] == "damonpolicy":
+            outcome = run_cli(*words[1:])
+            self.code = outcome.code
+            out, err = outcome.out, outcome.err
+        else:
+            out, err = self.shell(words), ""
+        if into is None:
+            return out + err
+        if into.startswith(("/sys/", "/proc/")):
+            self.machine().write(into, out.strip())
+        else:
+            (self.directory / into).write_text(out)
+        return err
+
+    def shell(self, words: list[str]) -> str:
+        verb, rest = words[0], words[1:]
+        if verb == "export":
+            for each in rest:
+                name, _, value = each.partition("=")
+                self.monkeypatch.setenv(name, value)
+        elif verb == "sleep":
+            self.clock.now += float(rest[0])
+        elif verb == "echo":
+            return f"{self.code}\n" if rest == ["$?"] else " ".join(rest) + "\n"
+        elif verb == "cat":
+            (name,) = rest
+            inside = name.startswith(("/sys/", "/proc/"))
+            return self.machine().read(name) if inside else (self.directory / name).read_text()
+        else:
+            assert verb == "rm", words
+            (self.directory / rest[0]).unlink()
+        return ""
+
+
+def commands(block: str) -> list[Command]:
+    found: list[Command] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            found.append(Command(line[2:], []))
+        else:
+            found[-1].shown.append(line)
+    return found
+
+
+def matches(shown: list[str], real: list[str]) -> bool:
+    """Compare lines; one of `…` stands for any number of them."""
+    pattern = "".join(
+        r"(?:.*\n)*?" if line.strip() == "…" else re.escape(line.rstrip()) + "\n" for line in shown
+    )
+    return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in real)) is not None
+
+
+def play(page: str, session: Session) -> tuple[str, list[str]]:
+    """Run a page; returns it with the real output, and what differs from what it shows."""
+    wrong: list[str] = []
+
+    def block(found: re.Match) -> str:
+        kind, name, text = found.groups()
+        if kind == "yaml" and name:
+            (session.directory / name).write_text(text)
+        if kind != "console":
+            return found[0]
+        lines = []
+        listed = commands(text)
+        for index, each in enumerate(listed):
+            real = session.run(each.line).splitlines()
+            if not matches(each.shown, real):
+                wrong.append("\n".join([f"$ {each.line}", *real]))
+                each.shown = [line.rstrip() for line in real]
+            following = listed[index + 1].line if index + 1 < len(listed) else ""
+            if each.line.startswith("damonpolicy ") and session.code and following != "echo $?":
+                wrong.append(f"{each.line}: exit code {session.code} is not shown")
+            lines += [f"$ {each.line}", *each.shown]
+        return "\n".join(["```console", *lines, "```"])
+
+    parts = re.split(r"(<!-- world: .*? -->)", page)
+    for index, part in enumerate(parts):
+        if found := WORLD.fullmatch(part):
+            session.world(found[1])
+        else:
+            parts[index] = BLOCK.sub(block, part)
+    return "".join(parts), wrong

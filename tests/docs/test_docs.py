@@ -1,0 +1,155 @@
+"""What the documents say is so: commands and their output, links, codes, generated pages."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from damonpolicy.cli.main import COMMANDS
+from tests.conftest import ROOT, run_cli
+from tests.docs.console import BLOCK, Session, matches, play
+
+DOCS = ROOT / "docs"
+PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
+EVERY = [
+    *sorted(DOCS.rglob("*.md")),
+    *(path for path in map(ROOT.joinpath, ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))
+      if path.is_file()),
+]  # fmt: skip
+LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")
+CODE = re.compile(r"DP\d{4}")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_print_what_the_page_shows(page, cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("DAMONPOLICY_KERNEL", "emulated:7.3")
+    directory = tmp_path / "here"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    text = page.read_text(encoding="utf-8")
+
+    real, wrong = play(text, Session(directory, monkeypatch))
+
+    if os.environ.get("DAMONPOLICY_UPDATE_GOLDEN"):
+        page.write_text(real, encoding="utf-8")
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_a_page_that_is_wrong_is_found(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("DAMONPOLICY_KERNEL", "emulated:7.3")
+    session = Session(tmp_path, monkeypatch)
+    page = "```console\n$ damonpolicy status\nnothing of the kind\n$ damonpolicy rollback 9\n…\n```\n"
+
+    real, wrong = play(page, session)
+
+    assert len(wrong) == 2
+    assert "no policy is applied" in real
+    assert "exit code 64 is not shown" in wrong[1]
+
+
+def test_an_ellipsis_stands_for_lines_and_nothing_else():
+    assert matches(["a", "…", "d"], ["a", "b", "c", "d"])
+    assert matches(["…"], [])
+    assert not matches(["a", "…", "d"], ["a", "b"])
+    assert not matches(["a…"], ["ab"])
+
+
+def shell_lines():
+    """Commands in blocks that are not run, because they need a real machine."""
+    for page in EVERY:
+        for kind, _, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if kind == "sh":
+                for line in text.replace("\\\n", " ").splitlines():
+                    for part in re.split(r"&&|\||;", line):
+                        words = shlex.split(part, comments=True)
+                        if "damonpolicy" in words:
+                            yield name(page), words[words.index("damonpolicy") + 1 :]
+
+
+@pytest.mark.parametrize(("page", "words"), list(shell_lines()))
+def test_commands_that_are_not_run_exist_with_their_options(page, words):
+    chosen = next((word for word in words if word in COMMANDS), None)
+    if chosen is None:
+        assert words in (["--help"], ["--version"]), (page, words)
+        return
+    command: click.Command = importlib.import_module(f"damonpolicy.cli.{chosen}").command
+    known = {option for each in command.params for option in each.opts}
+    options = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
+    assert not options - known - {"--help"}, (page, words)
+
+
+@pytest.mark.parametrize("page", EVERY, ids=name)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if re.match(r"https?://|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        assert there.is_relative_to(ROOT), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes from headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_page_is_reached_from_the_index():
+    reached, waiting = set(), [DOCS / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        for target in LINK.findall(page.read_text(encoding="utf-8")):
+            there = (page.parent / target.partition("#")[0]).resolve()
+            if there.suffix == ".md" and there.is_relative_to(DOCS):
+                waiting.append(there)
+
+    assert set(DOCS.rglob("*.md")) == reached
+
+
+def test_generated_pages_are_what_the_code_says():
+    done = subprocess.run(
+        [sys.executable, DOCS / "generate.py", "--check"], capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_code_is_explained_and_no_other():
+    used = {
+        code
+        for path in (ROOT / "damonpolicy").rglob("*.py")
+        for code in CODE.findall(path.read_text(encoding="utf-8"))
+    }
+    page = (DOCS / "reference/diagnostics.md").read_text(encoding="utf-8")
+
+    assert used == set(re.findall(r"^### (DP\d{4})$", page, re.MULTILINE))
+    for other in EVERY:
+        assert set(CODE.findall(other.read_text(encoding="utf-8"))) <= used, other
+
+
+@pytest.mark.parametrize("page", EVERY, ids=name)
+def test_whole_policies_in_pages_are_valid(page, cli, tmp_path):
+    for kind, file, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if kind == "yaml" and text.startswith("version: 1\n") and "wrong" not in file:
+            (tmp_path / "page.yaml").write_text(text)
+            outcome = run_cli("validate", "page.yaml", "--kernel", "emulated:7.3")
+            assert outcome.code == 0, outcome.err
