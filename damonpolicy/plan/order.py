@@ -277,7 +277,9 @@ class _Draft:
                 slot=slot,
                 action=action,
                 before=configuration(before),
-                after=configuration(after),
+                after=_with_start(after)
+                if action in ("start", "restart", "change")
+                else configuration(after),
                 names=bound.kdamond.names,
                 names_before=record.names if record else {},
                 members=bound.members,
@@ -381,6 +383,13 @@ def _setting(each: SettingPlan, phase: Any) -> Operation | None:
     if normalise(each.before) == normalise(each.after):
         return None
     return Operation("setting", phase, each.path, _readable(each.before), each.after)
+
+
+def _with_start(tree: Tree) -> dict[str, str]:
+    """Return a tree without what is volatile, but with the intervals that tuning starts from."""
+    base = "contexts/0/monitoring_attrs/intervals"
+    intervals = (f"{base}/sample_us", f"{base}/aggr_us")
+    return {**configuration(tree), **{path: tree[path] for path in intervals if path in tree}}
 
 
 def _settings(current: Current, managed: Managed, wanted: Wanted) -> list[SettingPlan]:

@@ -1,0 +1,362 @@
+"""The difference between two trees of a kdamond as rows, in the policy's words.
+
+Schemes, probes and processes are compared with what had the same name before, wherever it stood.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from damonpolicy.kernel.tree import COUNTS, Tree, default, is_volatile
+from damonpolicy.model.actions import MOVING
+from damonpolicy.model.words import by_kernel, rank
+from damonpolicy.plan.order import KdamondPlan
+from damonpolicy.units import (
+    U32_MAX,
+    U64_MAX,
+    approximate_bytes,
+    format_bytes,
+    format_duration,
+    format_percent,
+)
+
+__all__ = ("Row", "chain", "rows", "value_text")
+
+_SCHEME = re.compile(r"contexts/0/schemes/\d+")
+_PROBE = re.compile(r"contexts/0/monitoring_attrs/probes/\d+")
+_TARGET = re.compile(r"contexts/0/targets/\d+")
+_FILTERS = re.compile(r"(.*)/(?:core_filters|ops_filters|filters)(?:/|\Z)")
+_ITEM = re.compile(r"(.*/(goals|dests|filters|preps)/)(\d+)/")
+_MOST = re.compile(r"contexts/0/schemes/\d+/access_pattern/\w+/max\Z")
+_SAID = re.compile(
+    r"contexts/0/(?:operations|schemes/\d+/(?:action|dests/\d+/id|quotas/goals/\d+/target_metric))\Z"
+)
+"""What is said even where it equals the kernel's default: what is monitored, and what is done."""
+_FIRST = {"goals": "target_metric", "dests": "id", "filters": "type", "preps": "prep_action"}
+_ZERO_IS_NONE = (
+    "quota.size", "quota.time", "quota.every", "apply_every", "max_snapshots", "refresh",
+    "watermarks.every",
+)  # fmt: skip
+_SPARE = 1 << 20
+"""Numbers from here on stand for what is gone; no kernel has as many of anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One difference: ``+`` comes, ``-`` goes, ``~`` changes; ``scope`` names scheme or probe."""
+
+    sign: str
+    scope: str
+    word: str
+    before: str
+    after: str
+    path: str
+
+
+def rows(each: KdamondPlan) -> list[Row]:
+    """Return the differences in the order of a policy: kdamond, targets, probes, schemes."""
+    return _Rows(each).all()
+
+
+class _Rows:
+    def __init__(self, each: KdamondPlan) -> None:
+        self.each = each
+        self.anew = each.action in ("start", "restart")
+        self.after = each.after
+        self.names = dict(each.names)
+        self.moved: dict[str, str] = {}
+        before = {} if each.action == "start" else each.before
+        if before:
+            self._align(_SCHEME, each.names_before, each.names)
+            self._align(_PROBE, each.names_before, each.names)
+            self._align(_TARGET, _pids(before), _pids(each.after))
+        self.back = {new: old for old, new in self.moved.items()}
+        self.before = {self._at(path, self.moved): value for path, value in before.items()}
+
+    def _align(self, kind: re.Pattern[str], old: Mapping[str, str], new: Mapping[str, str]) -> None:
+        """Let what kept its name stand where it is now, and what is gone behind all else."""
+        here = {name: path for path, name in new.items() if kind.fullmatch(path)}
+        for path, name in old.items():
+            if not kind.fullmatch(path):
+                continue
+            parent, _, number = path.rpartition("/")
+            self.moved[path] = here.pop(name, f"{parent}/{_SPARE + int(number)}")
+            self.names.setdefault(self.moved[path], name)
+
+    def _at(self, path: str, moves: Mapping[str, str]) -> str:
+        for kind in (_SCHEME, _PROBE, _TARGET):
+            found = kind.match(path)
+            if found and found[0] in moves:
+                return moves[found[0]] + path[found.end() :]
+        return path
+
+    def all(self) -> list[Row]:
+        found: dict[tuple[str, str, str], Row] = {}
+        for old, new in self.moved.items():
+            was, now = (path.rpartition("/")[2] for path in (old, new))
+            if was != now and int(now) < _SPARE and not _TARGET.match(new):
+                scope = self._scope(new)
+                found[scope, "position", new] = Row("~", scope, "position", was, now, new)
+        for path in {**self.before, **self.after}:
+            row = self._row(path, self.before.get(path), self.after.get(path))
+            if row is not None:
+                found.setdefault((row.scope, row.word, row.path), row)
+        ordered = sorted(found.values(), key=_order)
+        return [replace(row, path=self._at(row.path, self.back) if row.sign == "-" else row.path)
+                for row in ordered]  # fmt: skip
+
+    def _row(self, path: str, old: str | None, new: str | None) -> Row | None:
+        if old == new or (is_volatile(path, self.after) and not self._begins(path)):
+            return None
+        scope = self._scope(path)
+        filters = _FILTERS.match(path)
+        if filters and "/sample/" not in path:
+            return self._filter_row(scope, filters[1])
+        if found := _TARGET.match(path):
+            return self._target_row(found[0])
+        if path.rpartition("/")[2] in COUNTS.values():
+            return None
+        if new is None and _usual(path, old or "", self.before):
+            return None
+        if old is None and _usual(path, new or "", self.after):
+            return None
+        sign = "+" if old is None else "-" if new is None else "~"
+        before = "" if old is None else _text(path, old, self.before)
+        after = "" if new is None else _text(path, new, self.after)
+        word = _word(path)
+        if word == "quota.size" and "unlimited" in (before, after):
+            word = "quota"
+        if path.endswith("fail_charge_denom"):
+            path = path.replace("_denom", "_num")
+        return Row(sign, scope, word, before, after, path)
+
+    def _begins(self, path: str) -> bool:
+        """Tell whether a volatile file is where the kernel's tuning starts from."""
+        return self.anew and "/intervals/" in path
+
+    def _scope(self, path: str) -> str:
+        for kind, expression in (("scheme", _SCHEME), ("probe", _PROBE)):
+            if found := expression.match(path):
+                return f"{kind} {self.names.get(found[0], found[0].rpartition('/')[2])}"
+        return ""
+
+    def _filter_row(self, scope: str, owner: str) -> Row | None:
+        """All filters of a scheme or probe on one line, in the order the kernel asks them."""
+        old, new = chain(self.before, owner), chain(self.after, owner)
+        if old == new:
+            return None
+        sign = "+" if not old and f"{owner}/action" not in self.before else "~"
+        if not new and f"{owner}/action" not in self.after:
+            sign = "-"
+        tree = self.after if new else self.before
+        layers = ("filters", "ops_filters", "core_filters")
+        used = [each for each in layers if tree.get(f"{owner}/{each}/nr_filters", "0") != "0"]
+        return Row(
+            sign,
+            scope,
+            "filters",
+            old,
+            new,
+            f"{owner}/{used[0] if len(used) == 1 else '*_filters'}",
+        )
+
+    def _target_row(self, directory: str) -> Row | None:
+        old, new = _target(self.before, directory), _target(self.after, directory)
+        if old == new:
+            return None
+        sign = "+" if not old else "~" if new else "-"
+        number = self._at(directory, self.back if not new else {}).rpartition("/")[2]
+        return Row(sign, "", f"targets[{number}]", old, new, directory)
+
+
+def _pids(tree: Tree) -> dict[str, str]:
+    """Return the pids of targets by directory; those of physical memory have none."""
+    return {
+        path.removesuffix("/pid_target"): pid
+        for path, pid in tree.items()
+        if path.endswith("/pid_target") and pid != "0"
+    }
+
+
+def _usual(path: str, value: str, tree: Tree) -> bool:
+    """Tell whether something that comes or goes is what a policy means by saying nothing."""
+    if _MOST.match(path):
+        # to the kernel an upper bound of 0 is the default, to people it narrows most of all
+        return value in (str(U32_MAX), str(U64_MAX))
+    if _SAID.match(path):
+        return False
+    if path.endswith("/nid"):
+        return "node_" not in tree.get(path.replace("nid", "target_metric"), "")
+    if path.endswith("/quotas/bytes"):
+        return value == "0" and not _unlimited(path, tree)
+    return value == default(path)
+
+
+def _unlimited(path: str, tree: Tree) -> bool:
+    """Tell whether nothing holds back a scheme that moves memory; ``path`` is its quota's."""
+    scheme = _SCHEME.match(path)
+    base = scheme[0] if scheme else ""
+    limits = ("bytes", "ms", "goals/nr_goals")
+    return tree.get(f"{base}/action") in MOVING and all(
+        tree.get(f"{base}/quotas/{name}", "0") == "0" for name in limits
+    )
+
+
+def _word(path: str) -> str:
+    found = by_kernel(path)
+    word = found.ours if found else path.rpartition("/")[2]
+    if _PROBE.match(path):
+        word = word.removeprefix("probes.")
+    if path.endswith("fail_charge_denom"):
+        word = word.removesuffix(".of")
+    item = _ITEM.match(path)
+    if item:
+        for list_ in ("quota.goals", "to", "accesses", "preps"):
+            if word.startswith(list_):
+                return f"{list_}[{item[3]}]{word.removeprefix(list_)}"
+    return word
+
+
+def _text(path: str, value: str, tree: Tree) -> str:
+    word = by_kernel(path)
+    if value == "0" and path.endswith("/quotas/bytes") and _unlimited(path, tree):
+        return "unlimited"
+    if value == "0" and word and word.ours in _ZERO_IS_NONE:
+        return "none"
+    if found := re.match(r"(.*/fail_charge)_(?:num|denom)\Z", path):
+        numbers = [tree.get(f"{found[1]}_{part}", "0") for part in ("num", "denom")]
+        return "none" if numbers == ["0", "0"] else "/".join(numbers)
+    return value_text(word.unit if word else "text", value, tree, path)
+
+
+def _order(row: Row) -> tuple[object, ...]:
+    """Order as in a policy: schemes by number, settings as the language lists them."""
+    kind = 0 if not row.scope else 1 if row.scope.startswith("probe") else 2
+    found = _SCHEME.match(row.path) or _PROBE.match(row.path)
+    own, group = rank(row.path), (0, 0)
+    if row.word == "position":
+        own = -1
+    item = _ITEM.match(row.path)
+    if item:
+        group = (int(item[3]), own)
+        own = rank(f"{item[1]}0/{_FIRST[item[2]]}")
+    elif row.path.endswith("_filters"):
+        own = rank(f"{row.path.rpartition('/')[0]}/filters/0/type")
+    elif row.word.startswith("targets"):
+        own = rank("contexts/0/targets/0/pid_target")
+    return (kind, _natural(found[0] if found else ""), own, group, _natural(row.path))
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in path.split("/")]
+
+
+def chain(tree: Tree, owner: str) -> str:
+    """Say in words what the filters of a scheme or probe do; empty without filters.
+
+    Filters that differ in their cgroup only, as a subtree makes them, are said once.
+    """
+    words: list[str] = []
+    below = 0
+    allowed = ""
+    for base in _filters(tree, owner):
+        allowed = tree.get(f"{base}/allow", "N")
+        matching = tree.get(f"{base}/matching", "N")
+        verb = "allow" if allowed == "Y" else "reject"
+        what = _what(tree, base)
+        word = f"{verb} {what}" if matching == "Y" else f"{verb} what is not {what}"
+        if words and "memcg" in what and word.startswith(words[-1].split(" and ")[0] + "/"):
+            below += 1
+            words[-1] = f"{words[-1].split(' and ')[0]} and {below} below it"
+        else:
+            words.append(word)
+            below = 0
+    if not words:
+        return ""
+    rest = "the rest is rejected" if allowed == "Y" else "the rest is taken"
+    return "; ".join([*words, rest])
+
+
+def _filters(tree: Tree, owner: str) -> Iterator[str]:
+    for layer in ("core_filters", "filters", "ops_filters"):
+        for index in range(int(tree.get(f"{owner}/{layer}/nr_filters", "0"))):
+            yield f"{owner}/{layer}/{index}"
+
+
+def _what(tree: Tree, base: str) -> str:
+    kind = tree.get(f"{base}/type", "")
+    path = tree.get(f"{base}/memcg_path") or tree.get(f"{base}/path") or ""
+    if kind == "memcg":
+        return f"memcg {path}"
+    if kind == "addr":
+        start, end = (int(tree.get(f"{base}/addr_{name}", "0")) for name in ("start", "end"))
+        return f"addr {start:#x}-{end:#x}"
+    if kind == "target":
+        return f"target {tree.get(f'{base}/damon_target_idx', '0')}"
+    if kind == "hugepage_size":
+        low, high = (int(tree.get(f"{base}/{name}", "0")) for name in ("min", "max"))
+        return f"hugepage_size {format_bytes(low)}-{format_bytes(high)}"
+    return kind
+
+
+def _target(tree: Tree, base: str) -> str:
+    if f"{base}/pid_target" not in tree:
+        return ""
+    count = int(tree.get(f"{base}/regions/nr_regions", "0"))
+    total = sum(
+        int(tree[f"{base}/regions/{number}/end"]) - int(tree[f"{base}/regions/{number}/start"])
+        for number in range(count)
+        if f"{base}/regions/{number}/end" in tree
+    )
+    pid = tree[f"{base}/pid_target"]
+    parts = [f"pid {pid}"] if pid != "0" else []
+    if count:
+        size = approximate_bytes(total * int(tree.get("contexts/0/addr_unit", "1")))
+        parts.append(f"{size} in {count} region{'s' if count > 1 else ''}")
+    obsolete = tree.get(f"{base}/obsolete_target") == "Y"
+    return ", ".join(parts) + (" (obsolete)" if obsolete else "")
+
+
+def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
+    """Write a kernel file's content in the policy's units."""
+    if unit == "bool":
+        return {"Y": "true", "N": "false"}.get(value, value)
+    if unit == "text" or not value.isdecimal():
+        return value
+    number = int(value)
+    intervals = "contexts/0/monitoring_attrs/intervals"
+    sample = int(tree.get(f"{intervals}/sample_us", "5000")) or 1
+    aggregation = int(tree.get(f"{intervals}/aggr_us", "100000")) or 1
+    if unit in ("bytes", "samples", "aggregations") and number in (U32_MAX, U64_MAX):
+        return "unlimited"
+    if unit == "samples":
+        samples = max(aggregation // sample, 1)
+        share = format_percent(Fraction(min(number, samples), samples))
+        return f"{share} ({number} of {samples} samples)" if number else share
+    if unit == "aggregations":
+        count = f"{number} aggregation{'' if number == 1 else 's'}"
+        tuned = tree.get(f"{intervals}/intervals_goal/aggrs", "0") != "0"
+        # the kernel counts aggregations, whatever they have been tuned to
+        time = "" if tuned or not number else format_duration(number * aggregation)
+        return f"{time} ({count})" if time else count if number else "0"
+    if unit == "goal":
+        return _goal(number, tree.get(path.replace("target_value", "target_metric"), ""))
+    texts: Mapping[str, str] = {
+        "us": format_duration(number),
+        "ms": format_duration(number * 1_000),
+        "bytes": format_bytes(number),
+        "address": f"{number:#x}",
+        "bp": format_percent(Fraction(number, 10_000)),
+        "permil": format_percent(Fraction(number, 1_000)),
+    }
+    return texts.get(unit, value)
+
+
+def _goal(number: int, metric: str) -> str:
+    if metric.endswith("_us"):
+        return format_duration(number)
+    return format_percent(Fraction(number, 10_000)) if metric.endswith("_bp") else str(number)
