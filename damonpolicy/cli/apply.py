@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.loading import Compiled, compile_on, policy_options, read
+from damonpolicy.cli.loading import Compiled, Source, compile_on, policy_options, read, wanted
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.confirm import start_guard
@@ -23,9 +23,6 @@ from damonpolicy.plan import render, saved
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.order import Plan
 from damonpolicy.units import UnitError, read_duration
-
-if TYPE_CHECKING:
-    from damonpolicy.plan.policies import Loaded
 
 
 @click.command("apply")
@@ -83,20 +80,21 @@ def _policies(
     machine = invocation.machine()
     capabilities = detect(machine, retrieve(machine).tree)
     if options["boot"]:
-        loaded = _at_boot(invocation, session)
-        if loaded is None:
+        sources = _at_boot(invocation, session)
+        if not sources:
             return Result(text="nothing was confirmed before this boot\n", data=None)
         reason = f"boot of generation {session.store.confirmed()}"
     else:
-        loaded = read(invocation, paths, options["settings"], options["variables"], machine)
+        given = read(invocation, paths, options["settings"], options["variables"], machine)
+        sources = [Source(given)]
         reason = "apply " + " ".join(paths)
     while True:
-        compiled = compile_on(loaded, machine, capabilities, unfed=options["unfed"])
-        wanted = dict(compiled.policies)
-        if not options["prune"]:
-            wanted = {**session.managed.policies, **wanted}
+        # what was confirmed once may be unfed: whoever applied it said so
+        unfed = options["unfed"] or options["boot"]
+        compiled = compile_on(sources, machine, capabilities, unfed=unfed)
+        policies = wanted(session.managed, compiled, prune=options["prune"])
         current, plan = prepare(
-            machine, session.managed, wanted, compiled.policies, takeover=options["takeover"]
+            machine, session.managed, policies, compiled.policies, takeover=options["takeover"]
         )
         try:
             return _execute(
@@ -107,23 +105,22 @@ def _policies(
             capabilities = capabilities.without(refused.feature)
 
 
-def _at_boot(invocation: Invocation, session: Session) -> Loaded | None:
-    """Compile the confirmed generation anew: the kernel may be another one."""
+def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
+    """Read the confirmed generation anew, because the kernel may be another one.
+
+    Each policy by itself: the same variable may have been set differently for two of them.
+    """
     from damonpolicy.plan.policies import Overrides, load
     from damonpolicy.source.files import SourceFile
 
     number = session.store.confirmed()
-    policies = session.store.generation(number).policies
-    if not policies:
-        return None
-    files = [
-        SourceFile(f"generation {number}: {policy.name}", policy.source)
-        for policy in policies.values()
-    ]
-    values = {name: v for policy in policies.values() for name, v in policy.variables.items()}
-    loaded = load(files, Overrides(values), machine=invocation.machine())
-    invocation.texts.update(loaded.texts)
-    return loaded
+    sources = []
+    for policy in session.store.generation(number).policies.values():
+        file = SourceFile(f"generation {number}: {policy.name}", policy.source)
+        loaded = load([file], Overrides(policy.variables), machine=invocation.machine())
+        invocation.texts.update(loaded.texts)
+        sources.append(Source(loaded, policy.owner))
+    return sources
 
 
 def _saved(invocation: Invocation, session: Session, name: str, within: float | None) -> Result:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from damonpolicy.kernel.capabilities import Capabilities
     from damonpolicy.kernel.sysfs import Machine
     from damonpolicy.plan.compiled import CompiledPolicy
+    from damonpolicy.plan.managed import Managed
     from damonpolicy.plan.policies import Loaded
 
-__all__ = ("Compiled", "compile_on", "policy_options", "read", "refuse")
+__all__ = ("Compiled", "Source", "compile_on", "policy_options", "read", "refuse", "wanted")
 
 
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,6 +30,14 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--vars-file", "variables", multiple=True, metavar="FILE", help="override variables"
     )(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Policies that share their overrides, and whom they belong to."""
+
+    loaded: Loaded
+    owner: str = "hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +79,29 @@ def refuse(found: Sequence[Diagnostic]) -> None:
 
 
 def compile_on(
-    loaded: Loaded, machine: Machine, capabilities: Capabilities, *, unfed: bool
+    sources: Sequence[Source], machine: Machine, capabilities: Capabilities, *, unfed: bool
 ) -> Compiled:
     """Compile for a machine; raises where anything is wrong with the policies on it."""
     from damonpolicy.plan.policies import compile_policies
 
-    refuse(loaded.found)
-    policies, found = compile_policies(loaded, capabilities, machine, unfed=unfed)
-    everything = [*loaded.found, *found]
+    everything = [each for source in sources for each in source.loaded.found]
+    refuse(everything)
+    policies: dict[str, CompiledPolicy] = {}
+    for source in sources:
+        compiled, found = compile_policies(
+            source.loaded, capabilities, machine, owner=source.owner, unfed=unfed
+        )
+        policies |= compiled
+        everything += found
     refuse(everything)
     return Compiled(policies, everything)
+
+
+def wanted(managed: Managed, compiled: Compiled, *, prune: bool) -> dict[str, CompiledPolicy]:
+    """Return the set that is to be managed; pruning by hand leaves the service's policies."""
+    kept = {
+        name: policy
+        for name, policy in managed.policies.items()
+        if not prune or policy.owner != "hand"
+    }
+    return {**kept, **compiled.policies}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.loading import compile_on, policy_options, read
+from damonpolicy.cli.loading import Source, compile_on, policy_options, read, wanted
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine import journal
@@ -50,11 +50,11 @@ def command(
     machine = invocation.machine()
     loaded = read(invocation, paths, settings, variables, machine)
     capabilities = detect(machine, retrieve(machine).tree)
-    compiled = compile_on(loaded, machine, capabilities, unfed=unfed)
+    compiled = compile_on([Source(loaded)], machine, capabilities, unfed=unfed)
     store = Store(invocation.places())
     managed = store.managed(look(machine).boot_id)
-    wanted = dict(compiled.policies) if prune else {**managed.policies, **compiled.policies}
-    _, plan = prepare(machine, managed, wanted, compiled.policies, takeover=takeover)
+    policies = wanted(managed, compiled, prune=prune)
+    _, plan = prepare(machine, managed, policies, compiled.policies, takeover=takeover)
     if out is not None:
         _save(Path(out), saved.to_json(plan, capabilities.digest))
     changes = plan.changes(managed)

@@ -11,6 +11,7 @@ from typing import Any
 
 from damonpolicy.errors import DamonPolicyError, NoPermission
 from damonpolicy.kernel.sysfs import Machine, forbid_live
+from damonpolicy.kernel.tree import digest
 
 __all__ = ("Places", "find", "read_json", "write_json")
 
@@ -80,7 +81,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(data, stream, indent=1)
+            json.dump({**data, "digest": digest(data)}, stream, indent=1)
             stream.write("\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -101,7 +102,11 @@ def sync_directory(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read what `write_json` wrote, None where there is no such file."""
+    """Read what `write_json` wrote, None where there is no such file.
+
+    Raises DamonPolicyError where it is anything else: what was edited by hand or cut short
+    would otherwise be found out in the middle of a transaction.
+    """
     try:
         with path.open(encoding="utf-8") as stream:
             data = json.load(stream)
@@ -109,17 +114,17 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise _cannot("read", path, error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, error) from error
-    if not isinstance(data, dict):
-        raise damaged(path, "it is not a mapping")
+    if not isinstance(data, dict) or data.pop("digest", None) != digest(data):
+        raise damaged(path, "its checksum is wrong")
     return data
 
 
 def damaged(path: Path, reason: object) -> DamonPolicyError:
     """Build the error for a file of ours that somebody else has written."""
     message = f"`{path}` is damaged: {reason}"
-    return DamonPolicyError(message, hint="move it away and look with `damonpolicy doctor`")
+    return DamonPolicyError(message, hint="move it away; `damonpolicy status` shows what runs then")
 
 
 def _cannot(verb: str, path: Path, error: OSError) -> DamonPolicyError:

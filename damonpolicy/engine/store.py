@@ -85,6 +85,8 @@ class Store:
             known = ", ".join(str(each) for each in self.numbers()[-8:]) or "none"
             raise UsageError(f"there is no generation {number}", hint=f"there are: {known}")
         try:
+            if data["number"] != number:
+                raise damaged(path, f"it is generation {data['number']}")
             policies = {n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()}
             return Generation(
                 data["number"], data["when"], data["reason"], data["release"], policies

@@ -153,7 +153,7 @@ class _Undo:
         count = self.before.tree.get("nr_kdamonds", "0")
         now = snapshot(self.machine)
         slots = self.slots
-        if self.recounted and now.get("nr_kdamonds") != count:
+        if self.recounted and now.get("nr_kdamonds") != count and not self._configured(now):
             write = Operation(
                 "count", "stage", f"{KDAMONDS}/nr_kdamonds", now.get("nr_kdamonds", "0"), count
             )
@@ -165,15 +165,33 @@ class _Undo:
             if slot in slot_numbers(now):
                 self._tree(slot, slot_tree(now, slot))
 
+    def _configured(self, now: dict[str, str]) -> bool:
+        """Tell whether someone else has filled a slot that the transaction did not touch.
+
+        A write to nr_kdamonds would wipe it.
+        """
+        theirs = [
+            slot
+            for slot in slot_numbers(now)
+            if slot not in self.slots and self._strangers(slot, slot_tree(now, slot))
+        ]
+        for slot in theirs:
+            self.result.problems.append(
+                f"slot {slot} was configured by someone else: it is left alone"
+            )
+        touched = (slot for slot in self.slots if slot in slot_numbers(now))
+        return bool(theirs) or any(self._strangers(slot, slot_tree(now, slot)) for slot in touched)
+
     def _tree(self, slot: int, now: dict[str, str]) -> None:
         old = configuration(self._old(slot)) or _EMPTY
-        desired = dict(old)
-        for path in self._strangers(slot, now):
+        strangers = self._strangers(slot, now)
+        for path in strangers:
             self.result.problems.append(
                 f"`{slot}/{path}` was changed by someone else: it is left alone"
             )
-            if path in desired:
-                desired[path] = now[path]
+        if any(path not in old for path in strangers):
+            return  # going back would wipe its directory
+        desired = {**old, **{path: now[path] for path in strangers}}
         operations, _ = changes(slot, now, desired)
         for operation in operations:
             self._do(operation)

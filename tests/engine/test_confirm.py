@@ -1,0 +1,277 @@
+"""A change that nobody confirms does not stay, whatever happens to whoever made it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.engine import rescue
+from damonpolicy.engine.confirm import start_guard
+from damonpolicy.engine.recover import main as recover_main
+from damonpolicy.errors import ExitCode
+from damonpolicy.kernel.sysfs import LiveMachine
+from tests.engine.site import KSM_RUN
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The machine's clock can be put forward, and a sleeping guard puts it forward."""
+    ahead = [0.0]
+    real = EmulatedMachine.monotonic
+    monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: real(self) + ahead[0])
+
+    def pass_by(seconds):
+        ahead[0] += seconds
+
+    monkeypatch.setattr(rescue.time, "sleep", pass_by)
+    return pass_by
+
+
+@pytest.fixture(autouse=True)
+def guards(monkeypatch, request):
+    """No guard is started, but its command line is kept, with how much was written before."""
+    started = []
+
+    def start(machine, generation, deadline, options):
+        started.append((generation, deadline, list(options), len(machine.log)))
+
+    monkeypatch.setattr("damonpolicy.cli.apply.start_guard", start)
+    return started
+
+
+@pytest.fixture
+def pending(site):
+    """Generation 2 waits for an hour to be confirmed."""
+    site.done("apply", site.setting("a", 1))
+    site.done("apply", site.setting("a", 2), "--confirm-within", "1h")
+    return site
+
+
+def guard(site, generation, deadline):
+    options = SimpleNamespace(
+        kernel="emulated:7.3", state_dir=site.directory, machine=None, stop_all=False,
+        guard=generation, deadline=deadline,
+    )  # fmt: skip
+    return rescue.run(options)
+
+
+def test_the_guard_is_started_before_the_first_write(pending, guards):
+    generation, deadline, options, written = guards[0]
+
+    assert generation == 2
+    assert options == ["--state-dir", str(pending.directory)]
+    assert 3500 < deadline - pending.machine.monotonic() <= 3600
+    assert pending.writes(written) == [("ksm/run", "2")]
+
+
+def test_in_time_it_stays(pending, clock):
+    assert "generation 2 is confirmed" in pending.done("confirm").out
+    clock(3601)
+
+    assert "nothing to recover" in pending.done("recover").out
+    assert pending.read(KSM_RUN) == "2"
+    assert pending.run("confirm").code == ExitCode.USAGE
+
+
+def test_whoever_comes_after_the_deadline_rolls_back_first(pending, clock):
+    clock(3601)
+    outcome = pending.done("recover")
+
+    assert "generation 2 was not confirmed in time: back to 1" in outcome.out
+    assert pending.read(KSM_RUN) == "1"
+    assert pending.run("confirm").code == ExitCode.USAGE
+
+
+def test_confirming_too_late_says_that_it_is_gone(pending, clock):
+    clock(3601)
+    outcome = pending.run("confirm")
+
+    assert outcome.code == ExitCode.ROLLED_BACK
+    assert "not confirmed in time: back to 1" in outcome.err
+    assert "hint: apply it again" in outcome.err
+    assert pending.read(KSM_RUN) == "1"
+
+
+def test_an_apply_after_the_deadline_starts_from_before(pending, clock):
+    clock(3601)
+    outcome = pending.done("apply", pending.setting("b", 100, "/sys/kernel/mm/ksm/pages_to_scan"))
+
+    assert "note: generation 2 was not confirmed in time" in outcome.out
+    assert pending.read(KSM_RUN) == "1"
+    assert sorted(pending.world.managed.policies) == ["a", "b"]
+
+
+def test_a_rollback_after_the_deadline_does_not_go_one_further(pending, clock):
+    clock(3601)
+    pending.done("rollback")
+
+    assert pending.read(KSM_RUN) == "1"
+
+
+@pytest.mark.parametrize("words", [("apply",), ("remove", "a"), ("apply", "--boot")])
+def test_other_changes_wait(pending, words):
+    if words == ("apply",):
+        words = ("apply", pending.setting("a", 0))
+    before = len(pending.machine.log)
+    outcome = pending.run(*words)
+
+    assert outcome.code == ExitCode.BUSY
+    assert "generation 2 waits to be confirmed" in outcome.err
+    assert "`damonpolicy confirm` keeps it" in outcome.err
+    assert len(pending.machine.log) == before
+
+
+def test_looking_is_free_and_warns(pending):
+    assert "warning[DP0613]: generation 2 waits to be confirmed" in pending.done("status").err
+    planned = pending.run("plan", pending.setting("a", 0))
+    assert planned.code == ExitCode.CHANGES
+    assert "`apply` is refused" in planned.err
+    assert pending.done("diff").out.endswith("No drift.\n")
+    rows = pending.json("history")["data"]["generations"]
+    assert [row["marks"] for row in rows] == [["confirmed"], ["now", "unconfirmed"]]
+    assert pending.run("doctor").code == ExitCode.FAILED
+
+
+def test_a_rollback_ends_the_waiting(pending):
+    pending.done("rollback")
+
+    assert pending.read(KSM_RUN) == "1"
+    assert pending.run("confirm").code == ExitCode.USAGE
+    pending.done("apply", pending.setting("a", 0))
+
+
+def test_stopping_everything_ends_the_waiting(pending, clock):
+    pending.done("stop", "--all")
+    clock(3601)
+
+    assert "nothing to recover" in pending.done("recover").out
+    assert pending.read(KSM_RUN) == "0"
+    assert not pending.world.managed.policies
+
+
+def test_a_first_change_goes_back_to_nothing(site, clock):
+    before = site.world.look()
+    site.done("apply", site.setting("a", 2), "--confirm-within", "10s")
+    clock(11)
+    site.done("recover")
+
+    assert site.world.look() == before
+    assert not site.world.managed.policies
+
+
+def test_an_unconfirmed_change_does_not_come_back_at_boot(pending):
+    pending.machine.reboot()
+    pending.done("apply", "--boot")
+
+    assert pending.read(KSM_RUN) == "1"
+
+
+def test_the_guard_waits_and_rolls_back(pending):
+    lines = guard(pending, 2, pending.world.managed.pending.deadline)
+
+    assert lines == ["generation 2 was not confirmed in time: back to 1"]
+    assert pending.read(KSM_RUN) == "1"
+
+
+def test_the_guard_goes_when_it_is_confirmed(pending, monkeypatch, clock):
+    deadline = pending.world.managed.pending.deadline
+
+    def confirm(seconds):
+        clock(seconds)
+        if pending.world.managed.pending:
+            pending.done("confirm")
+
+    monkeypatch.setattr(rescue.time, "sleep", confirm)
+
+    assert guard(pending, 2, deadline) == ["generation 2 needs no guard any more"]
+    assert pending.machine.monotonic() < deadline
+    assert pending.read(KSM_RUN) == "2"
+
+
+def test_the_guard_goes_when_a_later_generation_is_there(pending):
+    pending.done("rollback")
+    assert guard(pending, 2, pending.machine.monotonic() + 10) == [
+        "generation 2 needs no guard any more"
+    ]
+
+
+def test_a_guard_of_a_change_that_never_came_changes_nothing(site):
+    assert guard(site, 1, site.machine.monotonic() + 2) == ["generation 1 was settled in time"]
+    assert site.writes() == []
+
+
+def test_the_guard_speaks_on_stderr(pending, capsys, clock):
+    clock(3601)
+    recover_main(["--kernel", "emulated:7.3", "--state-dir", str(pending.directory),
+                  "--guard", "2", "--deadline", "0"])  # fmt: skip
+
+    assert "back to 1" in capsys.readouterr().err
+
+
+def test_rescue_errors_have_their_exit_codes(pending, capsys):
+    for words, code, said in (
+        (["--kernel", "nonsense"], ExitCode.USAGE, "error[DP0501]: `nonsense` is not a kernel"),
+        (["--kernel", "emulated:7.3", "--machine", "/nowhere"], ExitCode.USAGE, "machine file"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            recover_main(words)
+        assert stop.value.code == code
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("0s", "is 0"), ("60", "has no unit"), ("soon", "`soon`"), ("-5s", "`-5s`"), ("", "``")],
+)
+def test_times_that_are_none(site, text, said):
+    outcome = site.run("apply", site.setting("a", 1), "--confirm-within", text)
+
+    assert outcome.code == ExitCode.USAGE
+    assert "--confirm-within" in outcome.err
+    assert said in outcome.err
+    assert site.writes() == []
+
+
+def test_without_a_guard_nothing_is_changed(site, monkeypatch):
+    def fail(*_):
+        raise OSError(11, os.strerror(11))
+
+    monkeypatch.setattr("damonpolicy.cli.apply.start_guard", fail)
+    outcome = site.run("apply", site.setting("a", 1), "--confirm-within", "1m")
+
+    assert outcome.code == ExitCode.FAILED
+    assert site.writes() == []
+    assert site.json("history")["data"]["generations"] == []
+    assert not site.world.managed.policies
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_systemd_keeps_the_guard_where_it_can(monkeypatch, works):
+    ran, spawned = [], []
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == "/run/systemd/system")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+    def run(arguments, **_):
+        ran.append(arguments)
+        return SimpleNamespace(returncode=0 if works else 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(os, "posix_spawn", lambda *given, **more: spawned.append((given, more)))
+
+    start_guard(LiveMachine(), 7, 12.5, ["--state-dir", "s"])
+
+    assert ran[0][:4] == [
+        "/usr/bin/systemd-run", "--quiet", "--collect", "--unit=damonpolicy-confirm-7",
+    ]  # fmt: skip
+    assert ran[0][-8:] == [
+        "--kernel", "live", "--guard", "7", "--deadline", "12.5", "--state-dir", "s",
+    ]  # fmt: skip
+    assert len(spawned) == (not works)
+    for (path, arguments, _), more in spawned:
+        assert arguments == ran[0][4:]
+        assert path == arguments[0]
+        assert more["setsid"]

@@ -1,0 +1,332 @@
+"""After a crash, and with files of ours that somebody else has written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from damonpolicy.engine import journal
+from damonpolicy.engine.journal import Before, Header, Journal
+from damonpolicy.engine.places import read_json, write_json
+from damonpolicy.engine.store import Store
+from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.kernel.sysfs import KDAMONDS
+from tests.engine.site import KSM_RUN, shipped, truncated
+
+SLEEP = "/sys/kernel/mm/ksm/sleep_millisecs"
+ACTION = f"{KDAMONDS}/0/contexts/0/schemes/0/action"
+LOOKING = (("status",), ("diff",), ("history",), ("plan", shipped("ksm")))
+CHANGING = (
+    ("apply", shipped("ksm")),
+    ("apply", "--boot"),
+    ("confirm",),
+    ("rollback", "0"),
+    ("recover",),
+    ("remove", "ksm"),
+    ("stop", "--all"),
+)
+
+
+def starting(path, text):
+    return text == "on"
+
+
+@pytest.fixture
+def crashed(site):
+    """The first apply of ksm.yaml was killed right before its kdamond was started."""
+    site.before = site.world.look()
+    site.killed(starting, "ksm")
+    return site
+
+
+def test_an_interrupted_transaction_is_announced(crashed):
+    assert "warning[DP0612]: a transaction was interrupted" in crashed.done("status").err
+    assert "warning[DP0612]" in crashed.run("plan", shipped("ksm")).err
+    assert "problem: a transaction was interrupted" in crashed.run("doctor").out
+
+
+@pytest.mark.parametrize("words", [("recover",), ("stop", "--all"), ("rollback", "0")])
+def test_every_changing_command_recovers_first(crashed, words):
+    outcome = crashed.done(*words)
+
+    assert "generation 1 was interrupted: everything is as it was before" in outcome.out
+    assert crashed.world.look() == crashed.before
+    assert not crashed.places.journal.exists()
+    assert crashed.json("history")["data"]["generations"] == []
+
+
+def test_an_apply_recovers_first_and_says_so(crashed):
+    outcome = crashed.done("apply", shipped("ksm"))
+
+    assert "note: generation 1 was interrupted" in outcome.out
+    assert crashed.done("diff").out.endswith("No drift.\n")
+    assert "nothing to recover" in crashed.done("recover").out
+
+
+def test_recovering_on_request_needs_no_command_line(crashed, capsys):
+    from damonpolicy.engine.recover import main
+
+    main(["--kernel", "emulated:7.3", "--state-dir", str(crashed.directory)])
+
+    assert "everything is as it was before" in capsys.readouterr().err
+    assert crashed.world.look() == crashed.before
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        (SLEEP, "77", f"`{SLEEP}` is neither what it was nor what was written"),
+        (ACTION, "pageout", "`0/contexts/0/schemes/0/action` was changed by someone else"),
+    ],
+)
+def test_bytes_of_someone_else_are_left_alone(crashed, path, text, said):
+    """Neither what was there before nor what the transaction wrote."""
+    if path == SLEEP:  # as far as the transaction is concerned, 20 → 20 is nothing to write
+        crashed.done("recover")
+        crashed.machine.write(SLEEP, "50")
+        crashed.before = crashed.world.look()
+        crashed.killed(starting, "ksm")
+    kept = crashed.read(path)
+    crashed.machine.write(path, text)
+    outcome = crashed.run("recover")
+
+    assert outcome.code == ExitCode.ROLLBACK_INCOMPLETE
+    assert said in outcome.err
+    assert "hint: the journal stays at" in outcome.err
+    assert crashed.read(path) == text
+    assert crashed.places.journal.exists()
+    assert crashed.run("apply", shipped("monitor")).code == ExitCode.ROLLBACK_INCOMPLETE
+    assert crashed.read(path) == text
+    crashed.machine.write(path, kept)
+
+    assert crashed.run("recover").code == 0
+    assert crashed.world.look() == crashed.before
+
+
+def test_a_journal_of_another_boot_is_put_aside(crashed):
+    boot = crashed.read("/proc/sys/kernel/random/boot_id")
+    crashed.machine.reboot()
+    before = crashed.world.look()
+    outcome = crashed.done("recover")
+
+    assert "a journal of an earlier boot was put aside" in outcome.out
+    assert not crashed.places.journal.exists()
+    assert (crashed.places.run / f"journal.{boot}").exists()
+    assert crashed.world.look() == before
+    crashed.done("apply", shipped("ksm"))
+
+
+def test_a_torn_last_line_counts_as_not_there(crashed):
+    header, intents = journal.read(crashed.places.journal)
+    with crashed.places.journal.open("ab") as stream:
+        stream.write(b'0123456789abcdef {"intent":0}\n')
+    assert journal.read(crashed.places.journal) == (header, intents)
+    data = crashed.places.journal.read_bytes()
+    crashed.places.journal.write_bytes(data[:-5])
+    assert journal.read(crashed.places.journal) == (header, intents)
+
+    crashed.done("recover")
+    assert crashed.world.look() == crashed.before
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def flip(path):
+    path.write_bytes(path.read_bytes().replace(b"nr_kdamonds", b"nr_kdamondz", 1))
+
+
+def other_header(path):
+    path.write_bytes(journal._line({"transaction": "x"}))
+
+
+def not_text(path):
+    path.write_bytes(b"\xff\xfe\x00")
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def list_instead(path):
+    path.write_text("[1, 2]")
+
+
+def deep(path):
+    path.write_text("[" * 100_000)
+
+
+def edited(path):
+    data = json.loads(path.read_text())
+    data["generation" if "generation" in data else "number"] = 17
+    path.write_text(json.dumps(data))
+
+
+def wrong_shape(path):
+    """What has the right checksum is still not believed."""
+    data = json.loads(path.read_text())
+    del data["digest"]
+    write_json(path, dict.fromkeys(data, 5) | {"format": data.get("format", 0)})
+
+
+def directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [cut, flip, other_header, not_text, empty])
+def test_a_damaged_journal_stops_every_change(crashed, damage):
+    damage(crashed.places.journal)
+    between = crashed.world.look()
+    for words in (*CHANGING, ("status",), ("plan", shipped("ksm"))):
+        outcome = crashed.run(*words)
+        assert outcome.code == ExitCode.FAILED, words
+        assert "journal` is damaged" in outcome.err
+        assert "hint: move it away" in outcome.err
+    assert crashed.world.look() == between
+    assert "journal` is damaged" in crashed.run("doctor").out
+
+
+def test_a_journal_that_cannot_be_read(crashed):
+    directory(crashed.places.journal)
+
+    for words in CHANGING:
+        assert "cannot read the journal" in crashed.run(*words).err, words
+
+
+DAMAGES = [truncated, not_text, empty, list_instead, deep, edited, wrong_shape, directory]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_file_stops_everything_but_the_doctor(site, damage):
+    site.done("apply", shipped("ksm"))
+    before = site.world.look()
+    damage(site.places.state)
+    for words in (*CHANGING, *LOOKING):
+        outcome = site.run(*words)
+        assert outcome.code == ExitCode.FAILED, words
+        assert "state.json`" in outcome.err
+        assert outcome.err.count("error[") == 1
+    assert site.world.look() == before
+    examined = site.run("doctor")
+    assert examined.code == ExitCode.FAILED
+    assert examined.out.count("state.json`") == 1
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_generation_stops_only_who_needs_it(site, damage):
+    site.done("apply", shipped("monitor"))
+    site.done("apply", shipped("ksm"))
+    damage(site.places.generations / "1.json")
+    before = site.world.look()
+    for words in (("rollback", "1"), ("rollback",), ("history",)):
+        outcome = site.run(*words)
+        assert outcome.code == ExitCode.FAILED, words
+        assert "1.json`" in outcome.err
+    assert site.world.look() == before
+    site.done("apply", shipped("ksm"), "--set", "cold_for=5m")
+    site.done("remove", "monitor")
+    site.done("stop", "--all")
+
+
+def test_a_generation_under_another_ones_name_is_damaged(site):
+    site.done("apply", site.setting("a", 1))
+    first = site.places.generations / "1.json"
+    (site.places.generations / "4.json").write_bytes(first.read_bytes())
+    outcome = site.run("rollback", "4")
+
+    assert outcome.code == ExitCode.FAILED
+    assert "4.json` is damaged: it is generation 1" in outcome.err
+
+
+@pytest.mark.parametrize("damage", [each for each in DAMAGES if each is not wrong_shape])
+def test_a_damaged_confirmation(site, damage):
+    site.done("apply", shipped("ksm"))
+    damage(site.places.confirmed)
+    for words in (("apply", "--boot"), ("history",), ("status",)):
+        outcome = site.run(*words)
+        assert outcome.code == ExitCode.FAILED, words
+        assert "confirmed.json`" in outcome.err
+    assert site.run("doctor").code == ExitCode.FAILED
+
+
+def test_a_confirmed_generation_that_is_gone(site):
+    site.done("apply", shipped("ksm"))
+    (site.places.generations / "1.json").unlink()
+    site.machine.reboot()
+
+    assert "there is no generation 1" in site.run("apply", "--boot").err
+    assert "there is no generation 1" in site.run("doctor").out
+
+
+def test_what_is_written_reads_back(tmp_path):
+    path = tmp_path / "x/y.json"
+    data = {"b": [1, 2.5, None, True], "a": {"ü": "\udcff"}}
+    write_json(path, data)
+
+    assert read_json(path) == data
+    assert path.stat().st_mode & 0o777 == 0o600 or path.parent.stat().st_mode & 0o777 == 0o700
+    assert read_json(tmp_path / "none") is None
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "y.json"
+    write_json(path, {"a": 1})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DamonPolicyError, match="no space left on device"):
+        write_json(path, {"a": 2})
+    assert read_json(path) == {"a": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["y.json"]
+
+
+def test_a_journal_holds_what_an_undo_needs(tmp_path):
+    header = Header("t", "b", 3, Before({"a": "1"}, {0: 5}, {"/x": "y"}), (), {1: {"c": "2"}})
+    written = Journal(tmp_path / "journal", header)
+    written.intend(4)
+    written.intend(2)
+
+    assert journal.read(tmp_path / "journal") == (header, {2, 4})
+    written.remove()
+    assert journal.read(tmp_path / "journal") is None
+
+
+def test_a_state_that_cannot_be_written_undoes_the_change(site, monkeypatch):
+    """The commit point itself fails: nothing has happened then."""
+    site.done("apply", shipped("monitor"))
+    before = site.world.look()
+
+    def fail(self, managed):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "save", fail)
+        outcome = site.run("apply", shipped("ksm"))
+
+    assert outcome.code == ExitCode.ROLLED_BACK
+    assert "everything is as it was" in outcome.err
+    assert site.world.look() == before
+    assert site.read(KSM_RUN) == "0"
+    assert site.done("diff").out.endswith("No drift.\n")
+
+
+def test_a_slot_that_someone_has_filled_meanwhile_is_not_wiped(crashed):
+    """The interrupted transaction made the slots; giving them back would wipe theirs."""
+    path = f"{KDAMONDS}/5/contexts/nr_contexts"
+    crashed.machine.write(path, "1")
+    crashed.machine.write(f"{KDAMONDS}/5/contexts/0/operations", "paddr")
+    outcome = crashed.run("recover")
+
+    assert outcome.code == ExitCode.ROLLBACK_INCOMPLETE
+    assert "slot 5 was configured by someone else: it is left alone" in outcome.err
+    assert crashed.read(f"{KDAMONDS}/5/contexts/0/operations") == "paddr"
+    assert crashed.read(f"{KDAMONDS}/0/contexts/nr_contexts") == "0", "ours is cleared"
+    crashed.machine.write(path, "0")
+
+    assert crashed.run("recover").code == 0
+    assert crashed.world.look() == crashed.before
