@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from damonpolicy.emulated.machine import open_emulated
 from damonpolicy.engine.places import emulated_directory
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
@@ -25,5 +24,8 @@ def open_machine(
     if kind != "emulated" or not version:
         message = f"`{kernel}` is not a kernel"
         raise UsageError(message, hint="write `live`, or for example `emulated:7.3`")
+    # The live kernel needs nothing of the emulated one.
+    from damonpolicy.emulated.machine import open_emulated
+
     base = emulated_directory(kernel, state_dir)
     return open_emulated(version, base / "machine", description)

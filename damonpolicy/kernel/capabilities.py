@@ -20,6 +20,7 @@ from damonpolicy.kernel.tree import Tree, digest, pattern
 __all__ = ("Answer", "Capabilities", "Known", "detect")
 
 _BTF = "/sys/kernel/btf/vmlinux"
+_STRUCTS = sorted({name for each in FEATURES for name, dot, _ in [each.btf.partition(".")] if dot})
 
 Known = Literal["yes", "no", "unknown"]
 
@@ -117,6 +118,6 @@ def _parents(path: str) -> Iterator[str]:
 
 def _btf_names(machine: Machine) -> frozenset[str] | None:
     try:
-        return damon_names(machine.read_bytes(_BTF))
+        return damon_names(machine.read_bytes(_BTF), _STRUCTS)
     except (OSError, ValueError):
         return None

@@ -5,18 +5,20 @@ from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.kernel.btf import damon_names
 from damonpolicy.kernel.features import FEATURES
 
+STRUCTS = {name for each in FEATURES for name, dot, _ in [each.btf.partition(".")] if dot}
+
 
 @pytest.mark.parametrize("version", PROFILES)
 def test_names_are_those_of_the_features(version):
     profile = PROFILES[version]
 
-    assert damon_names(of(profile)) == {
+    assert damon_names(of(profile), STRUCTS) == {
         feature.btf for feature in FEATURES if feature.btf and profile.has(feature.name)
     }
 
 
 def test_other_names_are_not_daemons():
-    assert damon_names(encode(["damon_x.y", "DAMON_Z", "other.z", "OTHER"])) == {
+    assert damon_names(encode(["damon_x.y", "DAMON_Z", "other.z", "OTHER"]), ["damon_x"]) == {
         "damon_x.y",
         "DAMON_Z",
     }
@@ -26,4 +28,4 @@ def test_the_file_is_binary(kernel):
     data = kernel.machine.read_bytes("/sys/kernel/btf/vmlinux")
 
     assert data[:2] == b"\x9f\xeb"
-    assert damon_names(data)
+    assert damon_names(data, STRUCTS)

@@ -11,6 +11,7 @@ from damonpolicy.emulated.btf import encode
 from damonpolicy.kernel.btf import damon_names
 
 _THREE = struct.Struct("<III")
+STRUCTS = ["damon_sysfs_attrs", "damos_quota", "damon_x", "damos_u", "damon_none"]
 NAMES = ["damon_sysfs_attrs.sample", "damos_quota.bytes", "DAMOS_STAT"]
 HOST = "/sys/kernel/btf/vmlinux"
 
@@ -50,14 +51,25 @@ def test_every_kind_of_type_is_stepped_over():
     wanted = kind(4, 2, name) + struct.pack("<IIIIII", member, 1, 0, 0, 1, 64)
     wanted += kind(19, 1) + struct.pack("<III", word, 0, 0)
     for each in between:
-        assert damon_names(blob(each + wanted, texts)) == {"damon_x.member", "DAMOS_Y"}
+        assert damon_names(blob(each + wanted, texts), STRUCTS) == {"damon_x.member", "DAMOS_Y"}
+
+
+def test_a_number_like_a_name_is_no_struct():
+    """The name's place, as a size and across two numbers, comes before the struct itself."""
+    texts = b"\0" * 0x100 + b"damon_x\0member\0"
+    name, member = texts.index(b"damon_x"), texts.index(b"member")
+    decoys = _THREE.pack(1, 1 << 24, name) + struct.pack("<I", 32)
+    decoys += _THREE.pack(name << 8 & 0xFFFFFFFF, 2 << 24, name >> 24)
+    wanted = _THREE.pack(name, 4 << 24 | 1, 8) + _THREE.pack(member, 1, 0)
+
+    assert damon_names(blob(decoys + wanted, texts), STRUCTS) == {"damon_x.member"}
 
 
 def test_a_union_counts_like_a_struct():
     texts = b"\0damos_u\0m\0"
     union = _THREE.pack(1, 5 << 24 | 1, 4) + _THREE.pack(9, 1, 0)
 
-    assert damon_names(blob(union, texts)) == {"damos_u.m"}
+    assert damon_names(blob(union, texts), STRUCTS) == {"damos_u.m"}
 
 
 @pytest.mark.parametrize(
@@ -67,21 +79,21 @@ def test_a_union_counts_like_a_struct():
         (b"\x9f\xeb", "damaged"),
         (b"\xeb\x9f" + encode(NAMES)[2:], "not BTF"),
         (b"#!/bin/sh and more than a header", "not BTF"),
-        (blob(_THREE.pack(0, 6 << 24 | 1, 4)[:-2], b"\0"), "damaged"),
-        (blob(_THREE.pack(1, 4 << 24 | 1, 4) + _THREE.pack(99, 1, 0), b"\0damon"), "damaged"),
+        (blob(_THREE.pack(0, 6 << 24 | 1, 4), b"\0")[:-2], "damaged"),
+        (blob(_THREE.pack(1, 4 << 24 | 1, 4) + _THREE.pack(99, 1, 0), b"\0damon_x\0"), "damaged"),
     ],
 )
 def test_what_is_no_type_information(data, reason):
     with pytest.raises(ValueError, match=reason):
-        damon_names(data)
+        damon_names(data, STRUCTS)
 
 
 def test_every_cut_gives_names_or_a_value_error():
     whole = encode(NAMES)
-    assert damon_names(whole) == set(NAMES)
+    assert damon_names(whole, STRUCTS) == set(NAMES)
     for length in range(len(whole)):
         try:
-            assert damon_names(whole[:length]) <= set(NAMES)
+            assert damon_names(whole[:length], STRUCTS) <= set(NAMES)
         except ValueError:
             continue
 
@@ -89,6 +101,7 @@ def test_every_cut_gives_names_or_a_value_error():
 @pytest.mark.skipif(not os.access(HOST, os.R_OK), reason="this kernel shows no BTF")
 def test_a_real_kernel_is_read():
     with open(HOST, "rb") as stream:
-        names = damon_names(stream.read())
+        names = damon_names(stream.read(), ["damon_sysfs_kdamonds"])
 
     assert all("." in name or name.startswith("DAMO") for name in names)
+    assert "damon_sysfs_kdamonds.nr" in names or not names
