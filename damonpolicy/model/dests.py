@@ -11,4 +11,6 @@ class Destination(Model):
     """A node, and its share among all destinations."""
 
     node: Node
+    """A NUMA node with memory."""
     weight: Count = 1
+    """Its share among all."""

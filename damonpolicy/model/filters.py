@@ -21,20 +21,25 @@ class Memcg(Model):
     """A cgroup with all below it; ``subtree: false`` means that one cgroup only."""
 
     path: Cgroup
+    """From the root of the cgroup tree, such as `/machine.slice`."""
     subtree: Flag = True
+    """Whether the cgroups below it count too."""
 
 
 class SizeRange(Model):
     """Sizes in bytes, both bounds included."""
 
     min: Bytes
+    """The smallest that matches."""
     max: Bytes
+    """The largest that matches."""
 
 
 class Match(Model):
     """What a filter looks at, where it takes more than a word."""
 
     not_: What | None = Field(None, alias="not")
+    """What does not match this."""
     memcg: (
         Annotated[
             Annotated[Cgroup, Tag("scalar")] | Annotated[Memcg, Tag("mapping")],
@@ -42,9 +47,13 @@ class Match(Model):
         ]
         | None
     ) = None
+    """Pages of a cgroup and all below it."""
     addr: AddressRange | None = None
+    """Addresses; decided before single pages are looked at."""
     target: Count | None = None
+    """The target by its number; decided before single pages are looked at."""
     hugepage_size: SizeRange | None = None
+    """Pages of these sizes."""
 
     @property
     def given(self) -> list[str]:
@@ -62,7 +71,9 @@ class Filter(Model):
     """One filter: ``allow`` or ``reject``, and what; the first that matches decides."""
 
     allow: What | None = None
+    """Take what matches."""
     reject: What | None = None
+    """Spare what matches."""
 
     @property
     def verb(self) -> str:

@@ -16,9 +16,13 @@ class AutoTune(Model):
     """Let the kernel stretch the intervals until a share of all accesses is observed."""
 
     observe: Percent
+    """The share of all accesses that shall be observed."""
     aggregations: Count
+    """For how many aggregations, before the intervals are tuned again."""
     min_sample: Duration
+    """The shortest sampling interval to tune to."""
     max_sample: Duration
+    """The longest sampling interval to tune to."""
 
 
 class Intervals(Model):
@@ -28,9 +32,13 @@ class Intervals(Model):
     """
 
     sample: Duration | None = None
+    """How often is looked whether a page was accessed; 5ms by default."""
     aggregation: Duration | None = None
+    """How long samples are summed up before schemes see them; 20 samples by default."""
     update: Duration = UPDATE
+    """How often the layout of memory is looked up anew."""
     auto_tune: AutoTune | None = None
+    """Let the kernel tune both, from where `sample` and `aggregation` say."""
 
     @property
     def sampling(self) -> int:
@@ -60,4 +68,6 @@ class RegionCount(Model):
     """Bounds of the number of regions: accuracy against overhead."""
 
     min: Count = 10
+    """At least 3; more are more accurate."""
     max: Count = 1000
+    """Bounds the overhead, whatever the memory's size."""

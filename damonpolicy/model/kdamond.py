@@ -23,16 +23,30 @@ class Kdamond(Model):
     """One kdamond; lists keep their order, which is the kernel's order."""
 
     name: Name
+    """Known as POLICY/NAME."""
     when: When | None = None
+    """Take this alternative only on a kernel that has, or has not, a feature."""
     when_absent: Literal["fail", "wait"] = "fail"
+    """Without a matching process: `fail`, or `wait` for one."""
     ops: Literal["vaddr", "fvaddr", "paddr"]
+    """Addresses of processes (`vaddr`, or `fvaddr` for fixed ranges), or physical ones (`paddr`)."""
     targets: tuple[Target, ...] = ()
+    """What is monitored; several entries of `paddr` are united."""
     accesses: Accesses | None = None
+    """Which accesses count; without it all do."""
     intervals: Intervals = Intervals()
+    """How often is looked, and for how long is summed up."""
     region_count: RegionCount = RegionCount()
+    """Bounds of the number of regions: accuracy against overhead."""
     probes: tuple[Probe, ...] = ()
+    """Attributes to count of the sampled pages; at most 4."""
     temperature: Temperature | None = None
+    """Who counts as hot, in reports and under quotas without weights of their own."""
     schemes: tuple[Scheme, ...] = ()
+    """What is done, with which regions; in the kernel's order."""
     refresh: Duration = 0
+    """How often the kernel refreshes the statistics in its files; 0 is never."""
     addr_unit: Count = 1
+    """Bytes of one unit of address; only 32-bit machines with much memory need it."""
     paused: Flag = False
+    """Keep the kdamond, but let it neither monitor nor act."""

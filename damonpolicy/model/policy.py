@@ -16,9 +16,16 @@ class Policy(Model):
     """One policy: kdamonds, and settings that go with them in one transaction."""
 
     version: Literal["1"]
+    """The version of the policy language: 1."""
     name: Name
+    """Known by this name to `status`, `remove` and others."""
     description: Text = ""
+    """What it is for, in a sentence."""
     vars: dict[Name, Text] = Field(default_factory=dict)
+    """Variables for `{{ templates }}`; `--vars-file` and `--set` override them."""
     kdamonds: tuple[Kdamond, ...] = ()
+    """What is monitored and what is done; in the kernel's order."""
     settings: dict[Text, Text] = Field(default_factory=dict)
+    """Files below /sys and /proc to set in the same transaction, and put back at the end."""
     tuning: tuple[dict[str, Any], ...] = ()
+    """Loops that move a quota or a setting between bounds; they need the service."""

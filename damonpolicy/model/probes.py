@@ -17,7 +17,12 @@ class Probe(Model):
     """Count samples whose page passes the filters; a weight makes that the access count."""
 
     name: Name
+    """Known by this name in reports."""
     filters: tuple[Filter, ...] = ()
+    """Which pages count; the first that matches decides."""
     preps: tuple[Literal["set_pgidle"], ...] = ()
+    """What is done to a page before it is sampled."""
     weight: Count = 0
+    """With a weight, the probe's count takes the place of the access count."""
     optional: Flag = False
+    """Leave it out on a kernel that cannot do it; the plan says so."""

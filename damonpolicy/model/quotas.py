@@ -55,25 +55,35 @@ class Weights(Model):
     """What counts when a quota has to choose among regions."""
 
     size: Weight = 0
+    """0 to 1000."""
     access_rate: Weight = 0
+    """0 to 1000; how often it is accessed."""
     age: Weight = 0
+    """0 to 1000; for how long its access pattern has stayed."""
 
 
 class Source(Model):
     """Where the current value of a user_input goal comes from."""
 
     file: Text
+    """A file that holds the current value as a number."""
 
 
 class Goal(Model):
     """A value that the quota is tuned toward; the unit of ``target`` is the metric's."""
 
     metric: Metric
+    """What is measured; `_us` takes a duration, `_bp` a percentage."""
     target: Text
+    """The value to tune toward, in the metric's unit."""
     node: Node | None = None
+    """The NUMA node that is measured."""
     cgroup: Cgroup | None = None
+    """The cgroup that is measured, from the root of the cgroup tree."""
     from_: Source | None = Field(None, alias="from")
+    """Where the current value of `user_input` comes from."""
     optional: Flag = False
+    """Leave it out on a kernel that cannot do it; the plan says so."""
 
 
 def read_target(goal: Goal) -> int:
@@ -107,16 +117,22 @@ class Tuner(Model):
     """A tuner that may be left out where the kernel has no choice."""
 
     name: TunerName
+    """`consist` moves the quota step by step; `temporal` opens it until the goal is reached."""
     optional: Flag = False
+    """Let `consist` tune on a kernel that has no choice; the plan says so."""
 
 
 class Quota(Model):
     """Bytes and time in each ``every``; with goals, ``size`` is the most."""
 
     size: Bytes | None = None
+    """The most bytes in each `every`; with goals, the bound of the tuning."""
     time: Duration | None = None
+    """The most time to spend in each `every`, in whole milliseconds."""
     every: Duration | None = None
+    """For how long the quota is."""
     weights: Weights | None = None
+    """What counts when the quota has to choose among regions."""
     tuner: (
         Annotated[
             Annotated[TunerName, Tag("scalar")] | Annotated[Tuner, Tag("mapping")],
@@ -124,8 +140,11 @@ class Quota(Model):
         ]
         | None
     ) = None
+    """How the quota is tuned toward its goals: `consist` or `temporal`."""
     goals: tuple[Goal, ...] = ()
+    """Let the kernel tune the quota toward these."""
     fail_charge: Ratio | None = None
+    """What a failed attempt costs beside a successful one, such as `1/10`."""
 
     @property
     def tuner_name(self) -> str:

@@ -15,12 +15,14 @@ class NodeCpus(Model):
     """The CPUs of a node."""
 
     numa_node: Node
+    """The node."""
 
 
 class Accesses(Model):
     """Count writes, reads or all accesses, of all or of some CPUs and threads."""
 
     kind: Literal["any", "read", "write"] = "any"
+    """Count `write`, `read` or `any` accesses."""
     cpus: (
         Annotated[
             Annotated[Cpus, Tag("scalar")] | Annotated[NodeCpus, Tag("mapping")],
@@ -28,8 +30,11 @@ class Accesses(Model):
         ]
         | None
     ) = None
+    """Count accesses of these CPUs only: a list such as `0-3,8`, or a node's."""
     threads: tuple[Count, ...] | None = None
+    """Count accesses of these threads only, by their ids."""
     optional: Flag = False
+    """Count all accesses on a kernel that cannot choose; the plan says so."""
 
     @property
     def everything(self) -> bool:

@@ -63,10 +63,17 @@ def _reader(read: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-def _schema(pattern: str, *, number: bool = False, example: str = "") -> WithJsonSchema:
+_ZERO = {"const": 0}
+_NATURAL = {"type": "integer", "minimum": 0}
+"""What of YAML's numbers fits: without a unit, a quantity can only be 0."""
+
+
+def _schema(
+    pattern: str, *, number: dict[str, Any] | None = None, example: str = ""
+) -> WithJsonSchema:
     """What editors check; a template is always possible."""
     text: dict[str, Any] = {"type": "string", "pattern": rf"^(?:{pattern})$|\{{\{{"}
-    schema: dict[str, Any] = {"anyOf": [text, {"type": "number"}]} if number else text
+    schema: dict[str, Any] = {"anyOf": [text, number]} if number else text
     if example:
         schema["examples"] = [example]
     return WithJsonSchema(schema)
@@ -111,29 +118,31 @@ _WHOLE = r"\d+"
 _SIZE = r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
 _TIME = r"(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|0"
 
-_read_text, _text_schema = scalar(_text, r"[\s\S]*", number=True)
+_read_text, _text_schema = scalar(_text, r"[\s\S]*", number={"type": "number"})
 _read_name, _name_schema = scalar(_name, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _read_flag, _ = scalar(units.read_bool, "true|false")
-_read_count, _count_schema = scalar(units.read_count, _WHOLE, number=True)
-_read_bytes, _bytes_schema = scalar(units.read_bytes, _SIZE, number=True, example="200MiB")
-_read_time, _time_schema = scalar(units.read_duration, _TIME, number=True, example="100ms")
+_read_count, _count_schema = scalar(units.read_count, _WHOLE, number=_NATURAL)
+_read_bytes, _bytes_schema = scalar(units.read_bytes, _SIZE, number=_ZERO, example="200MiB")
+_read_time, _time_schema = scalar(units.read_duration, _TIME, number=_ZERO, example="100ms")
 _read_percent, _percent_schema = scalar(
-    units.read_percent, r"\d+(?:\.\d+)? ?%|0", number=True, example="5%"
+    units.read_percent, r"\d+(?:\.\d+)? ?%|0", number=_ZERO, example="5%"
 )
 _read_address, _address_schema = scalar(
-    units.read_address, rf"0[xX][0-9a-fA-F]+|{_WHOLE}|{_SIZE}", number=True, example="4GiB"
+    units.read_address, rf"0[xX][0-9a-fA-F]+|{_WHOLE}|{_SIZE}", number=_NATURAL, example="4GiB"
 )
 _read_cpus, _cpus_schema = scalar(
-    units.read_cpulist, r"\d+(?:-\d+)?(?: ?, ?\d+(?:-\d+)?)*", number=True, example="0-3,8"
+    units.read_cpulist, r"\d+(?:-\d+)?(?: ?, ?\d+(?:-\d+)?)*", number=_NATURAL, example="0-3,8"
 )
-_read_node, _node_schema = scalar(_node, _WHOLE, number=True)
-_read_pid, _pid_schema = scalar(_pid, _WHOLE, number=True)
-_read_weight, _weight_schema = scalar(_weight, _WHOLE, number=True)
+_read_node, _node_schema = scalar(_node, _WHOLE, number=_NATURAL)
+_read_pid, _pid_schema = scalar(_pid, _WHOLE, number=_NATURAL)
+_read_weight, _weight_schema = scalar(_weight, _WHOLE, number=_NATURAL)
 
 Text: TypeAlias = Annotated[str, _read_text, _text_schema]
 Name: TypeAlias = Annotated[str, _read_name, _name_schema]
 Flag: TypeAlias = Annotated[
-    bool, _read_flag, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"pattern": r"\{\{"}]})
+    bool,
+    _read_flag,
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"pattern": r"\{\{", "type": "string"}]}),
 ]
 Count: TypeAlias = Annotated[int, _read_count, _count_schema]
 """A number that the kernel holds in 32 bits."""
@@ -168,6 +177,6 @@ def _age(text: str) -> Age:
     return Age(units.read_duration(text))
 
 
-_read_age, _age_schema = scalar(_age, rf"{_TIME}|\d+ aggregations?", number=True, example="2m")
+_read_age, _age_schema = scalar(_age, rf"{_TIME}|\d+ aggregations?", number=_ZERO, example="2m")
 
 AgeText: TypeAlias = Annotated[Age, _read_age, _age_schema]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import textwrap
 from typing import Any
 
+from damonpolicy.model import scalars
 from damonpolicy.model.policy import Policy
 
 __all__ = ("policy_schema", "policy_schema_text")
@@ -22,6 +26,10 @@ def policy_schema() -> dict[str, Any]:
     """Return the schema as plain data (JSON Schema 2020-12)."""
     schema = Policy.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
+    for model in _models(scalars.Model):
+        part = schema if model is Policy else definitions[model.__name__]
+        for name, text in _descriptions(model).items():
+            part["properties"][model.model_fields[name].alias or name]["description"] = text
     for name in ("Kdamond", "Scheme"):
         definitions[name]["properties"]["for_each"] = _FOR_EACH
     version = schema["properties"]["version"]
@@ -32,12 +40,46 @@ def policy_schema() -> dict[str, Any]:
     schema["properties"]["settings"]["additionalProperties"] = {
         "type": ["string", "number", "boolean"]
     }
-    schema = _without_nulls(schema)
+    schema = _templates(_without_nulls(schema))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": "damonpolicy policy, version 1",
     }
+
+
+def _models(model: type[scalars.Model]) -> list[type[scalars.Model]]:
+    return [each for sub in model.__subclasses__() for each in (sub, *_models(sub))]
+
+
+def _descriptions(model: type[scalars.Model]) -> dict[str, str]:
+    """Return the texts below a model's fields, for editors to show; nothing else reads them."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__[: model.__mro__.index(scalars.Model)]):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(tree, ast.ClassDef)
+        for field, text in zip(tree.body, tree.body[1:], strict=False):
+            match field, text:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(words))),
+                ):
+                    found[name] = words
+    return found
+
+
+def _templates(part: Any) -> Any:
+    """Let a template stand where a word is asked for."""
+    if isinstance(part, list):
+        return [_templates(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    part = {key: _templates(value) for key, value in part.items()}
+    words = part.get("enum") or ([part["const"]] if "const" in part else None)
+    if words is None or part.get("type") != "string":
+        return part
+    rest = {key: value for key, value in part.items() if key not in ("enum", "const", "type")}
+    return {**rest, "anyOf": [{"enum": words}, {"pattern": r"\{\{", "type": "string"}]}
 
 
 def _without_nulls(part: Any) -> Any:

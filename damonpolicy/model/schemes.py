@@ -34,16 +34,22 @@ class When(Model):
     """Take an alternative only on a kernel that has, or has not, a feature."""
 
     feature: Text | None = None
+    """The feature that the kernel must have; `damonpolicy features` lists all."""
     not_: Text | None = Field(None, alias="not")
+    """The feature that the kernel must lack."""
 
 
 class Scheme(Model):
     """One DAMOS scheme."""
 
     name: Name
+    """Known by this name in plans and reports."""
     when: When | None = None
+    """Take this alternative only on a kernel that has, or has not, a feature."""
     optional: Flag = False
+    """Leave it out on a kernel that cannot do it; the plan says so."""
     action: Action
+    """What is done; `stat` only counts."""
     to: (
         Annotated[
             Annotated[Node, Tag("scalar")] | Annotated[tuple[Destination, ...], Tag("list")],
@@ -51,8 +57,11 @@ class Scheme(Model):
         ]
         | None
     ) = None
+    """Where `migrate_hot` and `migrate_cold` go: a node, or several with weights."""
     access_pattern: AccessPattern = AccessPattern()
+    """Which regions: all of size, access rate and age must hold."""
     apply_every: Duration | None = None
+    """How often it is applied; each aggregation by default."""
     quota: (
         Annotated[
             Annotated[Literal["unlimited"], Tag("scalar")] | Annotated[Quota, Tag("mapping")],
@@ -60,10 +69,15 @@ class Scheme(Model):
         ]
         | None
     ) = None
+    """How much it may do; one that moves memory needs a quota, or `unlimited`."""
     filters: tuple[Filter, ...] = ()
+    """Which pages; the first that matches decides, no match means the opposite of the last."""
     watermarks: Watermarks | None = None
+    """When it is awake."""
     max_snapshots: Count | None = None
+    """Stop after so many snapshots."""
     retune_age: Flag = False
+    """Rewrite ages as intervals are tuned; needs the service."""
 
     @property
     def limits(self) -> Quota:

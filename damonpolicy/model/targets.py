@@ -46,24 +46,36 @@ class AddressRange(Model):
     """Addresses in bytes, the end is exclusive."""
 
     start: Address
+    """The first address."""
     end: Address
+    """The first address that no longer belongs to it."""
 
 
 class ProcessSelector(Model):
     """Which processes; all given conditions must hold, and all matching processes count."""
 
     name: Text | None = None
+    """Its name as `ps -o comm` shows it, or the base name of its executable."""
     cmdline: Expression | None = None
+    """A regular expression that is found in its command line."""
     exe: Text | None = None
+    """The path of its executable, or a pattern with `*`."""
     user: Text | None = None
+    """Its user, by name or number."""
     cgroup: Cgroup | None = None
+    """The cgroup that it is in, or below."""
     pid: Pid | None = None
+    """Its process id."""
 
 
 class Target(Model):
     """Physical memory (``system_ram``, ``numa_node`` or ``regions``), or processes."""
 
     system_ram: Flag | None = None
+    """All System RAM of /proc/iomem."""
     numa_node: Node | None = None
+    """The memory of one node."""
     regions: tuple[AddressRange, ...] | None = None
+    """Address ranges, physical or of a process, in ascending order."""
     process: ProcessSelector | None = None
+    """The processes that match."""

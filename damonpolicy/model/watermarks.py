@@ -13,7 +13,12 @@ class Watermarks(Model):
     """Asleep above ``high`` and below ``low``; awake once the metric falls below ``mid``."""
 
     metric: Literal["none", "free_mem_rate"]
+    """`free_mem_rate`, the share of free memory; with `none` it is always awake."""
     every: Duration
+    """How often the metric is looked at."""
     high: Percent
+    """Asleep above it."""
     mid: Percent
+    """Awake from here down."""
     low: Percent
+    """Asleep below it."""
