@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ class Invocation:
     verbosity: int = 0
     texts: dict[str, str] = field(default_factory=dict)
     opened: Machine | None = None
+    command: str = "damonpolicy"
+    """The name of the command, once it is known."""
 
     @property
     def kernel_name(self) -> str:
@@ -45,10 +48,7 @@ class Invocation:
         """Open the machine, once."""
         if self.opened is None:
             if self.root is not None:
-                if self.kernel_name != "live":
-                    message = "`--root` is a copy of a live machine: leave `--kernel` out"
-                    raise UsageError(message)
-                self.opened = LiveMachine(self.root)
+                self.opened = _copied(self.root, self.kernel_name)
             else:
                 from damonpolicy.engine.machines import open_machine
 
@@ -76,6 +76,18 @@ class Invocation:
         return [word for option, value in pairs if value for word in (option, value)]
 
 
+def _copied(root: str, kernel: str) -> Machine:
+    if kernel != "live":
+        raise UsageError("`--root` is a copy of a live machine: leave `--kernel` out")
+    if not os.path.isdir(root):
+        hint = "copy /sys and /proc of a machine below it"
+        raise UsageError(f"there is no directory `{root}`", hint=hint)
+    machine = LiveMachine(root)
+    if machine.writable:
+        raise UsageError("`--root /` is this machine itself: leave `--root` out")
+    return machine
+
+
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
@@ -91,6 +103,11 @@ def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
             from damonpolicy.cli.logs import configure
 
             configure(verbosity=invocation.verbosity, form=invocation.log_format or "text")
+        elif sys.stderr.isatty() and invocation.form == "text":
+            from damonpolicy.cli.progress import showing
+
+            with showing(sys.stderr):
+                return function(invocation, *arguments, **options)
         return function(invocation, *arguments, **options)
 
     return called
