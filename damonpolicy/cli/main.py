@@ -63,6 +63,8 @@ class _Commands(click.Group):
         if args and args[0] not in COMMANDS:
             message = f"there is no command `{args[0][:40]}`"
             raise UsageError(message, hint=did_you_mean(args[0], COMMANDS))
+        if args:
+            ctx.ensure_object(Invocation).command = args[0]
         return super().resolve_command(ctx, args)
 
 
@@ -85,15 +87,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; exits with a code of `errors.ExitCode`."""
     invocation = Invocation()
     words = sys.argv[1:] if arguments is None else arguments
-    command = next((word for word in words if word in COMMANDS), "damonpolicy")
+    result = Result(raw=True)
     try:
         result = _run(words, invocation)
-        emit(result, command=command, form=invocation.form, kernel=_kernel(invocation))
+        command, form = invocation.command, invocation.form
+        emit(result, command=command, form=form, kernel=_kernel(invocation))
         sys.stdout.flush()
     except BrokenPipeError:
-        # the reader has gone, which is its right: nothing more can be said
+        # the reader has gone, which is its right: what was done stays done
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(int(ExitCode.FAILED))
     sys.exit(int(result.exit_code))
 
 
@@ -119,6 +121,8 @@ def _run(words: list[str], invocation: Invocation) -> Result:
         return failure(_usage(error), invocation.texts)
     except (click.Abort, KeyboardInterrupt):
         return failure(Interrupted("interrupted before anything was changed"), {})
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return failure(_system(error), invocation.texts)
     except Exception as error:
@@ -138,9 +142,14 @@ def _early_format(words: list[str]) -> str:
 
 
 def _usage(error: click.ClickException) -> UsageError:
+    from damonpolicy.diagnostics import did_you_mean
+
     text = error.format_message().rstrip(".")
     hint = ""
-    if isinstance(error, click.UsageError) and error.ctx is not None:
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        text = f"no such option '{error.option_name}'"
+        hint = did_you_mean(error.option_name, error.possibilities)
+    elif isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"`{error.ctx.command_path} --help` tells more"
     lowered = text[:1].lower() + text[1:]
     return UsageError(lowered.replace("'", "`"), hint=hint)

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.site import Site
+
+
+@pytest.fixture
+def site(monkeypatch):
+    """A durable emulated machine of the newest kernel, and the command line on it."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    made = Site()
+    yield made
+    made.close()

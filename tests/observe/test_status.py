@@ -1,0 +1,230 @@
+"""What runs, whose it is, how it drifted; as text and as JSON."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.engine.store import Store
+from damonpolicy.errors import ExitCode
+from damonpolicy.kernel.host import look
+from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.observe.status import Drift, drift, kdamonds
+from damonpolicy.plan.current import retrieve
+from tests.engine.site import KSM_RUN, shipped
+
+FIRST = "emulated kernel 7.3"
+CONTEXT = "contexts/0"
+
+
+def found(site):
+    managed = site.world.managed
+    return drift(retrieve(site.machine, managed.settings), managed)
+
+
+def test_nothing_is_applied(site):
+    outcome = site.done("status")
+    first, *rest = outcome.out.splitlines()
+
+    assert first.startswith(FIRST)
+    assert rest == ["no policy is applied", "", "kernel modules that run a kdamond: damon_stat"]
+    assert site.json("status")["data"] == {
+        "generation": None,
+        "confirmed": None,
+        "policies": {},
+        "kdamonds": [],
+        "waiting": [],
+        "settings": [],
+        "modules": ["damon_stat"],
+        "free_slots": 0,
+    }
+
+
+def test_everything_that_runs(site):
+    site.done("apply", shipped("ksm"))
+    site.done("apply", shipped("proactive-reclaim"))
+    site.world.write("2/contexts/nr_contexts", "1")
+    lines = site.done("status").out.splitlines()
+
+    assert lines[1] == "generation 2: ksm, proactive-reclaim"
+    for expected in (
+        "  paddr: 3 regions",
+        "  scheme write-cold: stat",
+        "    reject what is not anon; allow memcg /machine.slice and 2 below it; the rest is rejected",
+        "  scheme idle: pageout, 128MiB every 1s",
+        f"  {KSM_RUN}: 1 (was 0, for ksm)",
+        "  /sys/module/damon_stat/parameters/enabled: N (was Y, for ksm, proactive-reclaim)",
+        "kdamond someone else's: off (slot 2)",
+    ):
+        assert expected in lines
+    data = site.json("status")["data"]
+    assert (data["generation"], data["confirmed"], data["free_slots"]) == (2, 2, 5)
+    assert [(each["name"], each["owner"], each["state"]) for each in data["kdamonds"]] == [
+        ("ksm/vm-writes", "ours", "on"),
+        ("proactive-reclaim/system", "ours", "on"),
+        (None, "foreign", "off"),
+    ]
+    assert [each["pid"] for each in data["kdamonds"]] == [
+        *(record.pid for _, record in sorted(site.world.managed.slots.items())),
+        None,
+    ]
+
+
+def test_processes_are_named_by_their_pids(site):
+    for pid in range(3000, 3005):
+        site.machine.start_process("worker", pid=pid, areas=[{"size": "4MiB"}])
+    site.done("apply", shipped("monitor"), "--set", "program=worker")
+
+    assert "  vaddr: pid 3000, pid 3001, pid 3002, pid 3003 and 1 more" in site.done("status").out
+
+
+def test_numbers_are_asked_for_on_demand(site, monkeypatch):
+    clock = [site.machine.monotonic()]
+    monkeypatch.setattr(type(site.machine), "monotonic", lambda self: clock[0])
+    site.done("apply", shipped("monitor"))
+    clock[0] += 60
+
+    def tried():
+        return [
+            scheme["statistics"]["nr_tried"]
+            for scheme in site.json("status")["data"]["kdamonds"][0]["schemes"]
+        ]
+
+    before = len(site.machine.log)
+    assert tried() == [0, 0, 0]
+    assert len(site.machine.log) == before, "looking asks the kernel nothing"
+    site.done("status", "--update")
+    assert site.writes(before) == [
+        ("0/state", "update_schemes_stats"),
+        ("0/state", "update_schemes_effective_quotas"),
+    ]
+    assert sum(tried()) > 0
+
+
+def test_asking_leaves_others_and_the_stopped_alone(site):
+    site.world.foreign(on=True)
+    site.done("apply", shipped("monitor"))
+    site.world.write("1/state", "off")
+    before = len(site.machine.log)
+    site.done("status", "--update")
+
+    assert site.writes(before) == []
+
+
+def test_a_kdamond_that_does_not_answer(site, monkeypatch):
+    site.done("apply", shipped("monitor"))
+    machine = type(site.machine)
+    write = machine.write
+
+    def refuse(self, path, text):
+        if text == "update_schemes_stats":
+            raise OSError(5, "Input/output error", path)
+        write(self, path, text)
+
+    monkeypatch.setattr(machine, "write", refuse)
+    outcome = site.run("status", "--update")
+
+    assert outcome.code == ExitCode.BUSY
+    assert "the kdamond of slot 0 does not answer" in outcome.err
+
+
+class TestDrift:
+    @pytest.fixture
+    def applied(self, site):
+        site.done("apply", shipped("proactive-reclaim"))
+        assert found(site) == []
+        return site
+
+    def test_a_staged_value(self, applied):
+        path = f"{CONTEXT}/schemes/0/quotas/bytes"
+        applied.world.write(f"0/{path}", "4096")
+        outcome = applied.run("diff")
+
+        assert found(applied) == [
+            Drift("proactive-reclaim/system (slot 0)", path, str(128 << 20), "4096")
+        ]
+        assert outcome.code == ExitCode.CHANGES
+        assert outcome.out.splitlines()[1:] == [
+            "proactive-reclaim/system (slot 0)",
+            f"  ~ {path}: committed `{128 << 20}`, found `4096`",
+        ]
+        document = applied.json("diff")
+        assert (document["ok"], document["exit_code"]) == (True, 2)
+        assert document["data"]["drift"] == [
+            {
+                "where": "proactive-reclaim/system (slot 0)",
+                "path": path,
+                "committed": str(128 << 20),
+                "found": "4096",
+            }
+        ]
+        warned = applied.done("status").err
+        assert "warning[DP0614]: 1 files are not what was committed last" in warned
+
+    def test_what_is_there_too_much(self, applied):
+        applied.world.write(f"0/{CONTEXT}/schemes/0/filters/nr_filters", "1")
+        paths = {each.path: (each.committed, each.found) for each in found(applied)}
+
+        assert paths[f"{CONTEXT}/schemes/0/filters/nr_filters"] == ("0", "1")
+        assert paths[f"{CONTEXT}/schemes/0/filters/0/type"] == ("no such file", "anon")
+
+    def test_what_is_missing(self, applied):
+        applied.world.write(f"0/{CONTEXT}/schemes/nr_schemes", "0")
+        paths = {each.path: (each.committed, each.found) for each in found(applied)}
+
+        assert paths[f"{CONTEXT}/schemes/nr_schemes"] == ("1", "0")
+        assert paths[f"{CONTEXT}/schemes/0/action"] == ("pageout", "no such file")
+
+    def test_a_stopped_kdamond(self, applied):
+        applied.world.write("0/state", "off")
+
+        assert [(d.path, d.committed, d.found) for d in found(applied)] == [("state", "on", "off")]
+
+    def test_another_thread(self, applied):
+        applied.world.write("0/state", "off")
+        applied.world.write("0/state", "on")
+        now = applied.read(f"{KDAMONDS}/0/pid")
+        before = applied.world.managed.slots[0].pid
+
+        assert [(d.path, d.committed, d.found) for d in found(applied)] == [
+            ("pid", str(before), now)
+        ]
+
+    def test_a_slot_that_is_gone(self, applied):
+        applied.world.write("0/state", "off")
+        applied.world.write("nr_kdamonds", "0")
+
+        assert [(d.path, d.found) for d in found(applied)] == [("", "no such slot")]
+
+    def test_a_setting(self, applied):
+        applied.done("apply", applied.setting("a", 1))
+        applied.machine.write(KSM_RUN, "2")
+
+        assert found(applied) == [Drift("settings", KSM_RUN, "1", "2")]
+        shown = applied.json("status")["data"]["settings"]
+        assert {each["path"]: each["drifted"] for each in shown}[KSM_RUN] is True
+
+    def test_what_the_kernel_changes_by_itself_is_none(self, site):
+        site.done("apply", shipped("memory-tiering"))
+        for word in ("update_schemes_stats", "update_tuned_intervals",
+                     "update_schemes_effective_quotas"):  # fmt: skip
+            site.world.write("0/state", word)
+
+        assert found(site) == []
+        assert site.done("diff").out.endswith("No drift.\n")
+
+
+def test_a_reboot_leaves_nothing_to_drift(site):
+    site.done("apply", shipped("ksm"))
+    site.machine.reboot()
+
+    assert site.done("diff").out.endswith("No drift.\n")
+    managed = Store(site.places).managed(look(site.machine).boot_id)
+    assert kdamonds(retrieve(site.machine), managed) == []
+
+
+def test_quotas_of_bytes_and_time(site):
+    site.world.foreign(on=False)
+    for name, value in (("bytes", "4096"), ("ms", "10"), ("reset_interval_ms", "1500")):
+        site.world.write(f"0/{CONTEXT}/schemes/0/quotas/{name}", value)
+
+    assert "scheme 0: stat, 4KiB and 10ms every 1s500ms" in site.done("status").out
