@@ -10,8 +10,10 @@ prompt is said in a comment: `<!-- world: start NAME -->`, `<!-- world: exit PID
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +28,8 @@ class Clock:
     """Stands for the module `time` where a machine looks at the clock."""
 
     CLOCK_BOOTTIME = 7
-    strftime = staticmethod(lambda form, when: "2026-11-23 12:00:00")
-    localtime = staticmethod(lambda when: when)
+    strftime = staticmethod(time.strftime)
+    localtime = staticmethod(time.gmtime)
 
     def __init__(self):
         self.now = 5000.0
@@ -36,7 +38,7 @@ class Clock:
         return self.now
 
     def time(self):
-        return 1_795_435_200.0 + self.now
+        return 1_795_430_200.0 + self.now
 
     def sleep(self, seconds):
         self.now += seconds
@@ -66,15 +68,9 @@ class Session:
         self.monkeypatch.setattr("damonpolicy.cli.apply.start_guard", lambda *_: None)
 
     def machine(self) -> EmulatedMachine:
-        version = self.environment["DAMONPOLICY_KERNEL"].removeprefix("emulated:")
-        place = Path(self.environment["XDG_STATE_HOME"], f"damonpolicy/emulated-{version}/machine")
+        version = os.environ["DAMONPOLICY_KERNEL"].removeprefix("emulated:")
+        place = Path(os.environ["XDG_STATE_HOME"], f"damonpolicy/emulated-{version}/machine")
         return EmulatedMachine.create(version, store=place)
-
-    @property
-    def environment(self):
-        import os
-
-        return os.environ
 
     def world(self, words: str):
         verb, _, rest = words.partition(" ")
