@@ -50,7 +50,9 @@ def test_commands_print_what_the_page_shows(page, cli, tmp_path, monkeypatch):
 def test_a_page_that_is_wrong_is_found(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("DAMONPOLICY_KERNEL", "emulated:7.3")
     session = Session(tmp_path, monkeypatch)
-    page = "```console\n$ damonpolicy status\nnothing of the kind\n$ damonpolicy rollback 9\n…\n```\n"
+    page = (
+        "```console\n$ damonpolicy status\nnothing of the kind\n$ damonpolicy rollback 9\n…\n```\n"
+    )
 
     real, wrong = play(page, session)
 
@@ -105,7 +107,9 @@ def test_links_lead_somewhere(page):
 
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub makes from headings."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    text = re.sub(
+        r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
@@ -127,8 +131,9 @@ def test_every_page_is_reached_from_the_index():
 
 def test_generated_pages_are_what_the_code_says():
     done = subprocess.run(
-        [sys.executable, DOCS / "generate.py", "--check"], capture_output=True, text=True, cwd=ROOT
-    )
+        [sys.executable, DOCS / "generate.py", "--check"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -149,7 +154,7 @@ def test_every_code_is_explained_and_no_other():
 @pytest.mark.parametrize("page", EVERY, ids=name)
 def test_whole_policies_in_pages_are_valid(page, cli, tmp_path):
     for kind, file, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if kind == "yaml" and text.startswith("version: 1\n") and "wrong" not in file:
+        if kind == "yaml" and not file and re.search(r"^version: 1$", text, re.MULTILINE):
             (tmp_path / "page.yaml").write_text(text)
             outcome = run_cli("validate", "page.yaml", "--kernel", "emulated:7.3")
             assert outcome.code == 0, outcome.err
