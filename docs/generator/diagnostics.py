@@ -31,7 +31,7 @@ def page(docs: Path) -> str:
             f"without a text: {sorted(used - set(texts))}; unused: {sorted(set(texts) - used)}"
         )
         raise SystemExit(message)
-    examples = _examples(docs.parent / "tests/errors")
+    cases = docs.parent / "tests/errors"
     parts = [
         "# Diagnostics\n",
         MADE,
@@ -47,8 +47,9 @@ def page(docs: Path) -> str:
             family = code[:4]
             parts.append(f"## {_FAMILIES[family]}\n")
         parts += [f"### {code}\n", texts[code]["means"] + "\n"]
-        if code in examples:
-            parts.append(f"```text\n{examples[code]}\n```\n")
+        if "example" in texts[code]:
+            example = _example(cases / texts[code]["example"], code)
+            parts.append(f"```text\n{example}\n```\n")
         parts.append(texts[code]["do"] + "\n")
     return "\n".join(parts)
 
@@ -62,12 +63,7 @@ def codes(package: Path) -> set[str]:
     }
 
 
-def _examples(cases: Path) -> dict[str, str]:
-    """Return for each code the first finding of a test, as users see it."""
-    found: dict[str, str] = {}
-    for golden in sorted(cases.glob("*/stderr.txt")):
-        for block in golden.read_text(encoding="utf-8").strip().split("\n\n"):
-            code = _CODE.search(block)
-            if code and code[0] not in found and "/" not in block.split(": ")[0]:
-                found[code[0]] = block
-    return found
+def _example(case: Path, code: str) -> str:
+    """Return a finding of a test, as users see it."""
+    blocks = (case / "stderr.txt").read_text(encoding="utf-8").strip().split("\n\n")
+    return next(block for block in blocks if f"[{code}]" in block)

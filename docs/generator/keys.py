@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import tomllib
 import types
@@ -84,7 +85,7 @@ _METRIC_UNITS = {"_us": "duration per `quota.every`", "_bp": "percentage"}
 
 
 def page(docs: Path) -> str:
-    """Return the page; raises SystemExit where texts and models do not agree."""
+    """Return the page; raises SystemExit where words and models do not agree."""
     texts = tomllib.loads((docs / "texts/keys.toml").read_text(encoding="utf-8"))
     _complete(texts)
     parts = [
@@ -119,10 +120,10 @@ def page(docs: Path) -> str:
 
 def _complete(texts: dict[str, Any]) -> None:
     known = {_path(prefix, name) for prefix, model in _SECTIONS for name in _names(model)}
-    wrong = known ^ set(texts["keys"])
+    wrong = (set(texts["more"]) | set(texts["words"])) - known
     wrong |= {name for name in texts["words"].values() if name not in _WORDS}
     models = {model.__name__ for _, model in _SECTIONS} | {"Policy"}
-    wrong |= set(policy_schema()["$defs"]) - models
+    wrong |= set(_schema()["$defs"]) - models
     if wrong:
         raise SystemExit(f"docs/texts/keys.toml and the models do not agree on {sorted(wrong)}")
 
@@ -152,7 +153,7 @@ def _rows(prefix: str, model: type[pydantic.BaseModel], texts: dict[str, Any]) -
         rows.append(
             [
                 shown,
-                texts["keys"][path],
+                _what(model, name, texts["more"].get(path, "")),
                 _type(hints[attribute]),
                 code(_default(field, hints[attribute])),
                 file,
@@ -161,6 +162,17 @@ def _rows(prefix: str, model: type[pydantic.BaseModel], texts: dict[str, Any]) -
             ]
         )
     return rows
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return policy_schema()
+
+
+def _what(model: type[pydantic.BaseModel], name: str, more: str) -> str:
+    schema = _schema()
+    part = schema if model is Policy else schema["$defs"][model.__name__]
+    return f"{part['properties'][name]['description']} {more}".rstrip()
 
 
 def _type(annotation: Any) -> str:
