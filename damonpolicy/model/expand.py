@@ -41,18 +41,32 @@ def variables(
     values: dict[str, Any] = {}
     node = top.get("vars")
     if not isinstance(node, nodes.Mapping):
+        if node is not None:
+            message = "`vars` takes a mapping"
+            hint = "write `vars: {name: value}`"
+            found.append(Diagnostic.error("DP0103", node.span, message, hint=hint))
         return values, found
+    names = [key.text for key, _ in node.items]
     for key, value in node.items:
+        if not key.text.isidentifier():
+            message = f"`{key.text[:40]}` cannot be the name of a variable"
+            hint = "letters, digits and `_`, no digit first"
+            found.append(Diagnostic.error("DP0030", key.span, message, hint=hint))
         if key.text in overrides:
             values[key.text] = overrides[key.text]
         elif isinstance(value, Scalar):
             try:
                 values[key.text] = render(value, values).text
             except TemplateError as error:
-                found.append(
-                    Diagnostic.error(error.code, value.span, error.message, hint=error.hint)
-                )
+                later = [name for name in names if error.message.startswith(f"`{name}` ")]
+                hint = f"define `{later[0]}` above it" if later else error.hint
+                found.append(Diagnostic.error(error.code, value.span, error.message, hint=hint))
                 values[key.text] = ""
+        else:
+            message = f"the variable `{key.text[:40]}` is not a single value"
+            hint = "lists and mappings cannot come from variables"
+            found.append(Diagnostic.error("DP0025", value.span, message, hint=hint))
+            values[key.text] = ""
     return values, found
 
 

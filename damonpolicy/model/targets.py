@@ -13,7 +13,11 @@ __all__ = ("AddressRange", "ProcessSelector", "Target")
 
 def _regular_expression(text: str) -> str:
     if len(text) > 200:
-        raise UnitError("DP0119", "this regular expression is longer than 200 characters")
+        raise UnitError(
+            "DP0119",
+            "this regular expression is longer than 200 characters",
+            "it is searched for: a part that tells processes apart is enough",
+        )
     try:
         re.compile(text)
     except re.error as error:

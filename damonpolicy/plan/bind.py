@@ -118,7 +118,9 @@ def _no_process(kdamond: CompiledKdamond, machine: Machine) -> Absent:
     names = processes.known_names(machine)
     near = [name for name in names if any(part and part[:4] in name for part in wanted)]
     hint = "`when_absent: wait` lets the kdamond wait for one"
-    if near:
+    if near and near[0] in wanted:
+        hint = f"`{near[0]}` is there, but not with all of this; {hint}"
+    elif near:
         hint = f"there is `{near[0]}`; {hint}"
     return Absent(f"no process matches {selectors} of `{kdamond.full_name}`", hint=hint)
 

@@ -135,7 +135,7 @@ class Compiler:
             needed += ["probe.preps"] if probe.preps else []
             if probe.optional and not self._all(needed):
                 message = f"the probe `{probe.name}` is left out"
-                self._left_out(at(index), message, self._lacking(needed))
+                self._left_out(at(index, "name"), message, self._lacking(needed))
             else:
                 kept.append((index, probe))
         self.put(f"{base}/nr_probes", len(kept), at)
@@ -245,7 +245,7 @@ class Compiler:
             needed = ["quota.goals", f"quota.goal.{goal.metric}"]
             if goal.optional and not self._all(needed):
                 message = f"the goal on `{goal.metric}` is left out"
-                self._left_out(at(index), message, self._lacking(needed))
+                self._left_out(at(index, "metric"), message, self._lacking(needed))
             else:
                 kept.append((index, goal))
         self.put(f"{base}/nr_goals", len(kept), at)
@@ -340,13 +340,14 @@ class Compiler:
         return f"this kernel lacks {_WHAT[lacking]}; {first_kernel(lacking)}"
 
     def _left_out(self, at: Cursor, message: str, reason: str) -> None:
-        self.found.append(Diagnostic.note("DP0601", at.key, f"{message} ({reason})"))
+        self.found.append(Diagnostic.note("DP0601", at.spot, f"{message} ({reason})"))
 
     def _refuse(self, at: Cursor, feature: str, message: str = "") -> None:
-        # one setting may be several files: what a scheme lacks is said once
-        if (feature, at.path[:4]) in self.refused:
+        # one setting may be several files: what a scheme lacks is said once, and probes are one
+        place = at.path[: 3 if "probes" in at.path[:3] else 4]
+        if (feature, place) in self.refused:
             return
-        self.refused.add((feature, at.path[:4]))
+        self.refused.add((feature, place))
         self.found.append(
             Diagnostic.error(
                 "DP0401",

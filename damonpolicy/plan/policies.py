@@ -49,13 +49,15 @@ class Overrides:
                     values[key.text] = node.text
                 else:
                     message = f"the variable `{key.text}` is not a single value"
-                    found.append(Diagnostic.error("DP0025", node.span, message))
+                    hint = "lists and mappings cannot come from variables"
+                    found.append(Diagnostic.error("DP0025", node.span, message, hint=hint))
         names = []
         for option in options:
             name, equals, value = option.partition("=")
             if not equals or not name:
                 message = f"`--set {option}` is not of the form `name=value`"
-                found.append(Diagnostic.error("DP0025", None, message))
+                hint = f"write `--set {name or 'name'}=VALUE`"
+                found.append(Diagnostic.error("DP0025", None, message, hint=hint))
             names.append(name)
             values[name] = value
         return cls(values, frozenset(names)), found
@@ -101,7 +103,7 @@ def load(
             continue
         reads.append((read, file.text))
         if not expanded.lost and not syntax:
-            problems += policy_rules.check(read.policy, read.cursor)
+            problems += policy_rules.check(read.policy, read.cursor, anywhere=machine is None)
     for name in sorted(overrides.demanded - declared):
         hint = did_you_mean(name, declared) or "policies declare variables under `vars:`"
         message = f"no policy has a variable `{name}`"

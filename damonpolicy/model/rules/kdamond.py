@@ -59,10 +59,11 @@ def _intervals(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     for name in ("observe", "aggregations", "min_sample"):
         if getattr(tune, name) == 0:
             message = f"`{name}` is 0, which switches tuning off or breaks it"
-            yield Diagnostic.error("DP0219", inside(name).value, message)
+            hint = "leave `auto_tune` out where nothing shall be tuned"
+            yield Diagnostic.error("DP0219", inside(name).value, message, hint=hint)
     if (tune.observe * 10_000).denominator != 1:
         message = "`observe` is finer than a basis point (0.01%)"
-        yield Diagnostic.error("DP0250", inside("observe").value, message)
+        yield Diagnostic.error("DP0250", inside("observe").value, message, hint="round it")
 
 
 def _region_count(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
@@ -122,7 +123,7 @@ def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic
         )
     elif physical:
         message = f"`{physical[0]}` belongs to `paddr`, not to a process"
-        yield Diagnostic.error("DP0224", at(physical[0]).key, message)
+        yield Diagnostic.error("DP0224", at(physical[0]).key, message, hint="remove it")
     if target.system_ram is False:
         message = "`system_ram: false` names nothing"
         yield Diagnostic.error("DP0224", at("system_ram").value, message, hint="remove it")
@@ -138,13 +139,15 @@ def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnosti
     if target.regions is None:
         if kdamond.ops == "fvaddr" and target.process is not None:
             message = "`fvaddr` needs `regions`, else it monitors nothing"
-            yield Diagnostic.error("DP0237", at.value, message)
+            hint = "add `regions: [{start: ADDRESS, end: ADDRESS}]`, or use `ops: vaddr`"
+            yield Diagnostic.error("DP0237", at.value, message, hint=hint)
         return
     if kdamond.ops == "vaddr":
         message = "`vaddr` follows the whole address space and would replace `regions`"
         yield Diagnostic.error("DP0237", place.key, message, hint="use `ops: fvaddr`")
     if not target.regions and not place.lost:
-        yield Diagnostic.error("DP0207", place.value, "`regions` is empty")
+        hint = "write `[{start: ADDRESS, end: ADDRESS}]`"
+        yield Diagnostic.error("DP0207", place.value, "`regions` is empty", hint=hint)
     seen: list[tuple[AddressRange, int]] = []
     for index, region in enumerate(target.regions):
         if region.end <= region.start:
@@ -229,7 +232,8 @@ def _accesses(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0236", at.key, message)
     if any(probe.weight for probe in kdamond.probes):
         message = "a probe with a weight takes the place of access checks, so none would count"
-        yield Diagnostic.error("DP0234", at.key, message)
+        hint = "remove `accesses`, or the probe's weight"
+        yield Diagnostic.error("DP0234", at.key, message, hint=hint)
 
 
 def _probes(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
@@ -256,17 +260,19 @@ def _probes(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     samples = kdamond.intervals.samples
     if weighted and samples > _MOST_SAMPLES:
         message = f"probes with weights take at most {_MOST_SAMPLES} samples an aggregation"
-        yield Diagnostic.error("DP0234", at.key, f"{message}, here are {samples}")
+        hint = "make `aggregation` shorter, or `sample` longer"
+        yield Diagnostic.error("DP0234", at.key, f"{message}, here are {samples}", hint=hint)
     elif sum(probe.weight for probe in weighted) * samples > U32_MAX:
         message = "the weights are so large that the kernel's count would overflow"
-        yield Diagnostic.error("DP0234", at.key, message)
+        hint = "only their ratios matter: make all of them smaller"
+        yield Diagnostic.error("DP0234", at.key, message, hint=hint)
 
 
 def _others(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     unit = kdamond.addr_unit
     if unit != 1 and kdamond.ops != "paddr":
         message = f"`{kdamond.ops}` ignores `addr_unit`"
-        yield Diagnostic.error("DP0236", at("addr_unit").key, message)
+        yield Diagnostic.error("DP0236", at("addr_unit").key, message, hint="remove it")
     if unit == 0 or unit & (unit - 1) or unit > 1 << 20:
         message = "`addr_unit` is a power of two up to 1048576"
         hint = "leave it out: only 32-bit machines with much memory need it"
@@ -276,4 +282,4 @@ def _others(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0250", at("refresh").value, message, hint="round it")
     if kdamond.when_absent == "wait" and kdamond.ops == "paddr":
         message = "`paddr` has no process to wait for"
-        yield Diagnostic.error("DP0208", at("when_absent").key, message)
+        yield Diagnostic.error("DP0208", at("when_absent").key, message, hint="remove it")

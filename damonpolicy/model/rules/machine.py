@@ -75,7 +75,9 @@ def _node(
         hint = f"this machine has {_plural('node', online)}"
         yield Diagnostic.error("DP0301", at.value, message, hint=hint)
     elif memory_needed and not memory.node_ram(machine, node):
-        yield Diagnostic.error("DP0310", at.value, f"node {node} has no memory")
+        useful = tuple(each for each in online if memory.node_ram(machine, each))
+        hint = f"memory is on {_plural('node', useful)}" if useful else ""
+        yield Diagnostic.error("DP0310", at.value, f"node {node} has no memory", hint=hint)
 
 
 def _plural(what: str, numbers: tuple[int, ...]) -> str:

@@ -15,8 +15,11 @@ from damonpolicy.model.schemes import When
 __all__ = ("check", "check_together")
 
 
-def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with one policy, on whatever machine."""
+def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diagnostic]:
+    """Yield what is wrong with one policy, on whatever machine.
+
+    ``anywhere`` tells that no machine will be asked which settings root allows.
+    """
     if not (policy.kdamonds or policy.settings) and not at.lost:
         message = f"the policy `{policy.name}` does nothing"
         hint = "add `kdamonds:` or `settings:`"
@@ -24,7 +27,7 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     if policy.tuning:
         message = "`tuning` needs the service, which this version does not have"
         yield Diagnostic.error("DP0239", at("tuning").key, message, hint="remove `tuning`")
-    yield from _settings(policy, at("settings"))
+    yield from _settings(policy, at("settings"), anywhere=anywhere)
     places = at("kdamonds")
     yield from _names([(each.name, each.when) for each in policy.kdamonds], places, "kdamond")
     for index, each in enumerate(policy.kdamonds):
@@ -40,14 +43,14 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
             yield from filters.check(scheme, each, place)
 
 
-def _settings(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def _settings(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]:
     for path in policy.settings:
         reason = malformed(path)
         if reason:
             message = f"`{path[:80]}` cannot be set: {reason}"
             hint = "settings are files such as `/sys/kernel/mm/ksm/run`"
             yield Diagnostic.error("DP0242", at(path).key, message, hint=hint)
-        elif not usual(path):
+        elif anywhere and not usual(path):
             message = f"`{path[:80]}` is not on the list of settings"
             hint = "where root has not added it to /etc/damonpolicy/settings.allow, it is refused"
             yield Diagnostic.warning("DP0242", at(path).key, message, hint=hint)

@@ -67,14 +67,17 @@ def _limits(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0233", at("tuner").key, message, hint="add `goals:`")
     if quota.fail_charge is not None and quota.fail_charge > 1:
         message = "`fail_charge` is above 1: failures would cost more than successes"
-        yield Diagnostic.error("DP0119", at("fail_charge").value, message)
+        yield Diagnostic.error(
+            "DP0119", at("fail_charge").value, message, hint="write `1/1` or less"
+        )
 
 
 def _weights(quota: Quota, scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if quota.weights is None:
         return
     weights = quota.weights
-    if not (weights.size or weights.access_rate or weights.age):
+    lost = at("weights").lost
+    if not (weights.size or weights.access_rate or weights.age or lost):
         message = "all weights are 0, so the quota would not choose at all"
         hint = "give at least one a weight, or leave `weights` out"
         yield Diagnostic.error("DP0232", at("weights").value, message, hint=hint)
@@ -99,7 +102,8 @@ def _goals(quota: Quota, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             yield Diagnostic.error("DP0231", place("metric").value, message, hint=hint)
         same = [other for other in quota.goals[:index] if other == goal]
         if same:
-            yield Diagnostic.error("DP0223", place.value, "this goal stands twice")
+            message = "this goal stands twice"
+            yield Diagnostic.error("DP0223", place.value, message, hint="remove one of them")
 
 
 def _target(goal: Goal, at: Cursor) -> Iterator[Diagnostic]:

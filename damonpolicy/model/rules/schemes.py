@@ -69,9 +69,11 @@ def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diag
     for index, node in enumerate(nodes):
         if node in nodes[:index]:
             message = f"node {node} stands twice"
-            yield Diagnostic.error("DP0223", at(index, "node").value, message)
+            hint = "name it once, with the sum of the weights"
+            yield Diagnostic.error("DP0223", at(index, "node").value, message, hint=hint)
     if isinstance(scheme.to, tuple) and nodes and not any(each.weight for each in scheme.to):
-        yield Diagnostic.error("DP0232", at.value, "all weights are 0")
+        hint = "give at least one a weight, or leave the weights out"
+        yield Diagnostic.error("DP0232", at.value, "all weights are 0", hint=hint)
 
 
 def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
@@ -132,8 +134,8 @@ def _watermarks(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
         )
     if marks.every == 0:
         message = "`every` is 0, and the kernel would never rest"
-        yield Diagnostic.error("DP0222", at("every").value, message)
+        yield Diagnostic.error("DP0222", at("every").value, message, hint="write for example `5s`")
     for name in ("high", "mid", "low"):
         if (getattr(marks, name) * 1000).denominator != 1:
             message = "a watermark is finer than a permil (0.1%)"
-            yield Diagnostic.error("DP0250", at(name).value, message)
+            yield Diagnostic.error("DP0250", at(name).value, message, hint="round it")
