@@ -126,9 +126,10 @@ def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
 def _saved(invocation: Invocation, session: Session, name: str, within: float | None) -> Result:
     try:
         data = json.loads(Path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        raise UsageError(f"cannot read the plan `{name}`: {(reason or '').lower()}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error.strerror).lower() if isinstance(error, OSError) else "it is not JSON"
+        hint = "make one with `damonpolicy plan --out FILE`"
+        raise UsageError(f"cannot read the plan `{name}`: {reason}", hint=hint) from error
     plan, known = saved.from_json(data if isinstance(data, dict) else {}, name)
     machine = invocation.machine()
     capabilities = detect(machine, retrieve(machine).tree)

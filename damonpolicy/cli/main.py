@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         result = _run(words, invocation)
         command, form = invocation.command, invocation.form
-        emit(result, command=command, form=form, kernel=_kernel(invocation))
+        emit(result, command=command, form=form, kernel=_kernel(invocation, result))
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader has gone, which is its right: what was done stays done
@@ -99,7 +99,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(int(result.exit_code))
 
 
-def _kernel(invocation: Invocation) -> dict[str, str] | None:
+def _kernel(invocation: Invocation, result: Result) -> dict[str, str] | None:
+    if result.exit_code == ExitCode.INTERNAL:
+        return None  # the machine may be what the defect is in
     try:
         return invocation.kernel_json()
     except DamonPolicyError:

@@ -219,23 +219,48 @@ def _exactly(kind: type) -> Any:
     return reader
 
 
-def _unit(reader: Any, scale: float = 1) -> Any:
+def _between(least: float, most: float, reader: Any, sentence: str) -> Any:
+    """Check what ``reader`` returns; what is no number at all lies nowhere."""
+
+    def checked(value: object) -> Any:
+        found = reader(value)
+        if not least <= found <= most:
+            raise ValueError(sentence)
+        return found
+
+    return checked
+
+
+def _whole(reader: Any) -> Any:
+    """Take whole numbers as they are, and texts with units."""
+
+    def convert(value: object) -> Any:
+        return value if type(value) is int else reader(_exactly(str)(value))
+
+    return convert
+
+
+def _real(reader: Any, scale: float = 1) -> Any:
     """Take numbers as they are, and texts with units."""
 
     def convert(value: object) -> Any:
         if type(value) in (int, float):
             return value
-        return reader(_exactly(str)(value)) / scale if scale != 1 else reader(_exactly(str)(value))
+        return reader(_exactly(str)(value)) / scale
 
     return convert
 
 
-def _share(value: object) -> float:
-    share = float(_unit(read_percent)(value))
-    if not 0 <= share <= 1:
-        message = "a share lies between 0 and 1"
-        raise ValueError(message)
-    return share
+def _cpus(value: object) -> tuple[int, ...]:
+    return read_cpulist(_exactly(str)(value))
+
+
+_share = _between(0, 1, _real(read_percent), "a share lies between 0 and 1")
+_seconds = _between(0, float("inf"), _real(read_duration, 1e6), "nothing is younger than 0 s")
+_size = _between(0, 1 << 40, _whole(read_bytes), "an area has at most 1TiB")
+_memory = _between(128 << 20, 1 << 40, _whole(read_bytes), "a node has 128MiB to 1TiB")
+_address = _between(0, 1 << 47, _whole(read_address), "addresses end at 128TiB")
+_id = _between(0, (1 << 31) - 1, _exactly(int), "a number is not negative, and has 31 bits")
 
 
 def _cgroup(value: object) -> str:
@@ -245,7 +270,7 @@ def _cgroup(value: object) -> str:
 def read(description: Mapping[str, Any]) -> Spec:
     """Check a description; raises UsageError, naming the place, for what is no machine."""
     table = _Table(description, "")
-    text, number, truth = _exactly(str), _exactly(int), _exactly(bool)
+    text, truth = _exactly(str), _exactly(bool)
     spec = Spec(
         nodes=tuple(_node(each) for each in table.each("nodes"))
         or tuple(_node(_Table(each, "")) for each in DEFAULT["nodes"]),
@@ -255,7 +280,7 @@ def read(description: Mapping[str, Any]) -> Spec:
             path: str(value) for path, value in table.take("settings", _exactly(dict), {}).items()
         },
         modules=_all(table, "modules", truth),
-        users=_all(table, "users", number) or dict(DEFAULT["users"]),
+        users=_all(table, "users", _id) or dict(DEFAULT["users"]),
         root=table.take("root", truth, True),
     )
     table.take("description", text)
@@ -274,8 +299,8 @@ def _all(table: _Table, key: str, reader: Any) -> dict[str, Any]:
 
 def _node(table: _Table) -> Node:
     node = Node(
-        memory=table.take("memory", _unit(read_bytes), 1 << 30),
-        cpus=table.take("cpus", read_cpulist, ()),
+        memory=table.take("memory", _memory, 1 << 30),
+        cpus=table.take("cpus", _cpus, ()),
     )
     table.end()
     return node
@@ -288,13 +313,13 @@ def _cgroup_table(table: _Table) -> tuple[str, bool]:
 
 
 def _process(table: _Table) -> Process:
-    text, number = _exactly(str), _exactly(int)
+    text = _exactly(str)
     process = Process(
         name=table.take("name", text, "process"),
-        pid=table.take("pid", number, 0),
+        pid=table.take("pid", _id, 0),
         exe=table.take("exe", text, ""),
         cmdline=table.take("cmdline", text, ""),
-        uid=table.take("uid", number, 0),
+        uid=table.take("uid", _id, 0),
         cgroup=table.take("cgroup", _cgroup, "/"),
         is_self=table.take("self", _exactly(bool), False),
         areas=tuple(area(each.value, each.where) for each in table.each("areas")),
@@ -307,14 +332,14 @@ def area(description: Mapping[str, Any], where: str = "area") -> Area:
     """Check the description of one area; raises UsageError."""
     table = _Table(description, where)
     found = Area(
-        size=table.take("size", _unit(read_bytes), 4096),
-        rate=table.take("rate", _share, 0.0),
-        written=table.take("written", _share, 0.0),
-        age=float(table.take("age", _unit(read_duration, 1e6), float("inf"))),
+        size=table.take("size", _size, 4096),
+        rate=float(table.take("rate", _share, 0.0)),
+        written=float(table.take("written", _share, 0.0)),
+        age=float(table.take("age", _seconds, float("inf"))),
         node=table.take("node", _exactly(int), 0),
         anon=table.take("anon", _exactly(bool), True),
         huge=table.take("huge", _exactly(bool), False),
-        start=table.take("start", _unit(read_address), 0),
+        start=table.take("start", _address, 0),
     )
     table.end()
     if found.size <= 0 or found.size % 4096:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from damonpolicy.errors import PolicyInvalid
+from damonpolicy.kernel.settings import EXTENSION, refusal
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.bind import Bound, bind
 from damonpolicy.plan.compiled import CompiledPolicy
@@ -25,14 +27,27 @@ def prepare(
     """Plan to manage exactly ``policies``, of which ``affected`` are applied now.
 
     Kdamonds of the others stay as they are; what is managed and not wanted ends.
+
+    Raises PolicyInvalid for a setting that is not on the list.
     """
+    applied = tuple(affected)
+    for name in applied:
+        _check(policies[name], machine)
     paths = {path for policy in policies.values() for path in policy.settings}
     current = retrieve(machine, paths | set(managed.settings))
     bound: dict[str, Bound | None] = {}
-    applied = tuple(affected)
     for name in applied:
         for kdamond in policies[name].kdamonds:
             slot = managed.slot_of(kdamond.full_name)
             members = managed.slots[slot].members if slot is not None else ()
             bound[kdamond.full_name] = bind(kdamond, machine, members)
     return current, make_plan(current, managed, Wanted(policies, bound, applied, takeover))
+
+
+def _check(policy: CompiledPolicy, machine: Machine) -> None:
+    """Ask again what the rules asked of the policy's text: plans and generations are files."""
+    for path in policy.settings:
+        reason = refusal(machine, path)
+        if reason:
+            message = f"the policy `{policy.name}` may not set `{path[:80]}`: {reason}"
+            raise PolicyInvalid(message, hint=f"root may add it to {EXTENSION}", code="DP0242")

@@ -154,6 +154,8 @@ class LiveMachine:
         if self.root:
             raise PermissionError(errno.EROFS, "a copied tree is for reading only", path)
         forbid_live(path)
+        if os.path.normpath(path) != path:  # no plan of ours writes one: someone made it up
+            raise PermissionError(errno.EPERM, "a path with `..`, `.` or `//`", path)
         data = text.encode("utf-8", "surrogateescape")
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:

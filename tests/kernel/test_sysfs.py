@@ -140,6 +140,17 @@ def test_a_short_write_is_an_error(tmp_path, monkeypatch):
     assert caught.value.errno == errno.EIO
 
 
+@pytest.mark.parametrize("way", ["x/../file", "./file", "/file", "x/"])
+def test_nobody_is_led_astray_by_a_path(tmp_path, way):
+    """A plan is a file: what it names has to be what it seems to name."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "file").write_text("before")
+
+    with pytest.raises(PermissionError):
+        LiveMachine().write(f"{tmp_path}/{way}", "1")
+    assert (tmp_path / "file").read_text() == "before"
+
+
 def test_a_write_makes_no_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         LiveMachine().write(str(tmp_path / "absent"), "1")
