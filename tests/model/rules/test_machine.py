@@ -1,0 +1,87 @@
+"""What a policy names has to be there: what the emulated machine cannot lack."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.model.read import read_policy
+from damonpolicy.model.rules.machine import already_so, check_kdamond
+from damonpolicy.source.nodes import plain
+from damonpolicy.source.yaml import parse
+
+POLICY = """\
+version: 1
+name: p
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{numa_node: 1}]
+    schemes:
+      - name: s
+        action: pageout
+        quota: {size: 1MiB, every: 1s, goals: [{metric: some_mem_psi_us, target: 1ms}]}
+"""
+
+
+class Other:
+    """A machine that differs in some files."""
+
+    def __init__(self, hidden=(), texts=None):
+        self.machine = EmulatedMachine.create("7.3")
+        self.hidden = hidden
+        self.texts = texts or {}
+
+    def __getattr__(self, name):
+        return getattr(self.machine, name)
+
+    def exists(self, path):
+        return not path.startswith(self.hidden) and self.machine.exists(path)
+
+    def read(self, path):
+        if path.startswith(self.hidden):
+            raise FileNotFoundError(path)
+        return self.texts.get(path) or self.machine.read(path)
+
+    def scan(self, path):
+        return [
+            each for each in self.machine.scan(path) if f"{path}/{each.name}" not in self.hidden
+        ]
+
+
+def found(machine):
+    top, _ = parse("p.yaml", POLICY)
+    read, errors = read_policy(*plain(top))
+    assert not errors
+    return [
+        (each.code, each.span.line, each.span.column)
+        for each in check_kdamond(read.policy.kdamonds[0], read.cursor("kdamonds", 0), machine)
+    ]
+
+
+def test_nothing_is_wrong_with_a_machine_that_has_it_all():
+    assert found(Other(hidden=("/nothing",))) == []
+
+
+def test_pressure_that_nobody_measures():
+    assert found(Other(hidden=("/proc/pressure",))) == [("DP0308", 10, 57)]
+
+
+def test_a_node_without_memory(monkeypatch):
+    monkeypatch.setattr("damonpolicy.kernel.memory.node_ram", lambda machine, node: [])
+
+    assert found(Other(hidden=("/nothing",))) == [("DP0310", 6, 27)]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "so"),
+    [
+        ("/sys/module/damon_stat/parameters/enabled", "N", True),
+        ("/sys/module/damon_reclaim/parameters/enabled", " 0\n", True),
+        ("/sys/module/damon_stat/parameters/enabled", "Y", False),
+        ("/sys/module/zswap/parameters/enabled", "N", False),
+        ("/sys/module/damon_stat/parameters/quota_ms", "0", False),
+    ],
+)
+def test_a_missing_module_is_as_good_as_one_switched_off(path, value, so):
+    assert already_so(path, value) is so

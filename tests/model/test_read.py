@@ -1,0 +1,105 @@
+"""Errors of data at their places, however much else is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.model.read import read_policy
+from damonpolicy.source.nodes import plain
+from damonpolicy.source.yaml import parse
+
+HEAD = "version: 1\nname: p\n"
+
+
+def read(text):
+    top, found = parse("p.yaml", text)
+    assert not found
+    return read_policy(*plain(top))
+
+
+def places(found):
+    return [(each.code, each.span.line, each.span.column) for each in found]
+
+
+def test_what_is_wrong_is_cut_out_and_the_rest_is_read():
+    result, found = read(
+        HEAD
+        + """\
+kdamonds:
+  - {name: "", ops: paddr}
+  - {name: b, ops: paddr, refresh: 5}
+  - {name: c, ops: physical}
+  - {name: d, ops: vaddr}
+"""
+    )
+
+    assert places(found) == [("DP0120", 4, 12), ("DP0121", 5, 36), ("DP0104", 6, 20)]
+    assert [each.name for each in result.policy.kdamonds] == ["b", "d"]
+    cursor = result.cursor("kdamonds", 1, "name")
+    assert (cursor.value.line, cursor.value.column) == (7, 12)
+    assert result.cursor("kdamonds", 1).lost is False
+    assert result.cursor("kdamonds").lost is True
+
+
+def test_places_stay_right_below_lists_that_were_cut_twice():
+    result, found = read(
+        HEAD
+        + """\
+kdamonds:
+  - {name: "", ops: paddr}
+  - name: b
+    ops: paddr
+    schemes:
+      - {name: s, action: nothing}
+      - {name: t, action: stat, filters: [{allow: nobody}, {allow: anon}]}
+      - {name: u, action: nothing}
+      - {name: v, action: stat}
+"""
+    )
+
+    assert [each[0] for each in places(found)] == ["DP0120", "DP0104", "DP0104", "DP0104"]
+    kdamond = result.policy.kdamonds[0]
+    assert [each.name for each in kdamond.schemes] == ["t", "v"]
+    where = result.cursor("kdamonds", 0, "schemes")
+    assert [where(number, "name").value.line for number in (0, 1)] == [9, 11]
+    assert where(0, "filters", 0, "allow").value.column == 67
+    assert (where(0, "filters").lost, where(1).lost) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("kdamonds: {}\n", ("DP0103", "`kdamonds` takes a list")),
+        ("kdamonds: [5]\n", ("DP0103", "a mapping is expected here")),
+        ("description: [a]\n", ("DP0103", "a single value is expected here, not a list")),
+        ("kdamonds: [{name: k, ops: {a: 1}}]\n", ("DP0103", "a single word is expected here, not a mapping")),
+        ("kdamonds: [{name: k, ops: [a]}]\n", ("DP0103", "a single word is expected here, not a list")),
+        ("kdamonds: [{name: k, ops: paddr, intervals: 5s}]\n", ("DP0103", "`intervals` takes a mapping")),
+        ("kdamonds: [{ops: paddr}]\n", ("DP0102", "`name` is missing")),
+        ("kdamonds: [{name: k, ops: paddr, intervals: {auto_tune: {observe: 4%, aggregations: 3, min_sample: 1ms}}}]\n", ("DP0102", "`max_sample` of `auto_tune` is missing")),
+        ("schemes: []\n", ("DP0101", "unknown key `schemes`")),
+    ],
+)  # fmt: skip
+def test_shapes(body, expected):
+    _, found = read(HEAD + body)
+
+    assert [(each.code, each.message) for each in found] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("reclaim", "pageout"), ("promote", "migrate_hot"), ("merge", "stat"), ("thp", "hugepage")],
+)
+def test_words_of_other_tools_are_understood(word, meant):
+    _, found = read(
+        HEAD + f"kdamonds: [{{name: k, ops: paddr, schemes: [{{name: s, action: {word}}}]}}]\n"
+    )
+
+    assert [each.hint for each in found] == [f"did you mean `{meant}`?"]
+
+
+def test_nothing_is_read_without_a_name():
+    result, found = read("version: 1\n")
+
+    assert result is None
+    assert [each.message for each in found] == ["`name` is missing"]
