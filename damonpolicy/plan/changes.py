@@ -22,15 +22,16 @@ def differing(current: Tree, desired: Tree) -> list[str]:
 
 
 def changes(
-    slot: int, current: Tree, desired: Tree, phase: Phase = "stage"
+    slot: int, current: Tree, desired: Tree, phase: Phase = "stage", *, anew: bool = False
 ) -> tuple[list[Operation], dict[str, str]]:
     """Return operations from ``current`` to ``desired``, and the tree they lead to.
 
     Both are trees of one slot; what ``desired`` does not mention stays, unless a count
     wipes it. Counts are written before what they make, and only where they change or
-    where a text has to become empty again, which takes a new directory.
+    where a text has to become empty again, which takes a new directory. ``anew`` is for a
+    kdamond that is going to start: what the kernel tuned for an earlier one is written over.
     """
-    walk = _Walk(slot, current, desired, phase)
+    walk = _Walk(slot, current, desired, phase, anew=anew)
     walk.directory("", _nested(desired))
     return walk.operations, walk.tree
 
@@ -53,11 +54,14 @@ def _nested(tree: Tree) -> _Nested:
 
 
 class _Walk:
-    def __init__(self, slot: int, current: Tree, desired: Tree, phase: Phase) -> None:
+    def __init__(
+        self, slot: int, current: Tree, desired: Tree, phase: Phase, *, anew: bool
+    ) -> None:
         self.slot = slot
         self.current = current
         self.desired = desired
         self.phase = phase
+        self.anew = anew
         self.tree = dict(current)
         self.made: set[str] = set()
         self.operations: list[Operation] = []
@@ -100,7 +104,7 @@ class _Walk:
         value = self.desired[path]
         if self.tree.get(path) == value:
             return
-        kept = path not in self.made
+        kept = path not in self.made and not self.anew
         if kept and is_volatile(path, self.desired) and is_volatile(path, self.current):
             return
         self._write("write", path)

@@ -12,7 +12,17 @@ from damonpolicy.plan.compiled import FilterLine
 
 __all__ = ("YOUNG", "lines", "needs_allow", "probe_lines", "split")
 
-YOUNG = FilterLine({"type": "young", "matching": "Y", "allow": "N"})
+_UNUSED = {
+    "memcg_path": "",
+    "addr_start": "0",
+    "addr_end": "0",
+    "damon_target_idx": "0",
+    "min": "0",
+    "max": "0",
+}
+"""Said too, so that nothing is left of a filter of another type in the same place."""
+
+YOUNG = FilterLine({**_UNUSED, "type": "young", "matching": "Y", "allow": "N"})
 
 
 def lines(
@@ -51,6 +61,7 @@ def _opposite(flag: str) -> str:
 def _line(each: Filter, *, last: bool) -> FilterLine:
     inner = each.inner
     files = {
+        **_UNUSED,
         "type": each.type,
         "matching": "N" if each.negated else "Y",
         "allow": "Y" if each.verb == "allow" else "N",
@@ -95,6 +106,7 @@ def probe_lines(filters: Sequence[Filter]) -> tuple[FilterLine, ...]:
     result = []
     for each in filters:
         line = _line(each, last=each is filters[-1])
-        files = {("path" if key == "memcg_path" else key): v for key, v in line.files.items()}
+        files = {name: line.files[name] for name in ("type", "matching", "allow")}
+        files["path"] = line.files["memcg_path"]
         result.append(FilterLine(files, line.subtree, "path"))
     return tuple(result)

@@ -58,7 +58,7 @@ def change(slot: int, before: Tree, bound: Bound, verified: Tree) -> Change:
     retuned = _retuned(before, desired)
     if retuned:
         result.remarks.append("the intervals are tuned anew, from where the policy says")
-    elif _tuned(before):
+    elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
     steps, shortened = _steps(before, desired)
@@ -78,7 +78,7 @@ def change(slot: int, before: Tree, bound: Bound, verified: Tree) -> Change:
 
 def _restart(slot: int, before: Tree, desired: Tree, result: Change) -> Change:
     """Other operation sets need other targets: stop and start instead of a commit."""
-    operations, tree = changes(slot, before, desired)
+    operations, tree = changes(slot, before, desired, anew=True)
     result.action, result.tree = "restart", tree
     result.stage += operations
     state = kdamond_path(slot, "state")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from damonpolicy.errors import Foreign, PolicyInvalid
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import Tree, configuration
 from damonpolicy.plan import online
@@ -266,7 +266,7 @@ class _Draft:
             elif action == "change":
                 action = "start"
             fresh = {path: value for path, value in EMPTY.items() if path in bound.files}
-            operations, after = changes(slot, before or fresh, bound.files)
+            operations, after = changes(slot, before or fresh, bound.files, anew=True)
             self.stage += operations
             if running:
                 self.start.append(_command(slot, "on", "off", "start"))
@@ -393,7 +393,10 @@ def _with_start(tree: Tree) -> dict[str, str]:
 
 
 def _settings(current: Current, managed: Managed, wanted: Wanted) -> list[SettingPlan]:
-    """Plan the settings: shared by the policies that want them, put back by the last."""
+    """Plan the settings: shared by the policies that want them, put back by the last.
+
+    In reverse order: what one setting made possible is taken back before it.
+    """
     values: dict[str, str] = {}
     users: dict[str, list[str]] = {}
     for policy in wanted.policies.values():
@@ -408,18 +411,20 @@ def _settings(current: Current, managed: Managed, wanted: Wanted) -> list[Settin
             values.setdefault(path, value)
             users.setdefault(path, []).append(policy.name)
     plans = []
-    for path, value in values.items():
+    for path, value in sorted(values.items(), key=lambda each: each[0] != ADVISOR):
         before = current.settings.get(path)
         if before is None:
             continue  # the rules have refused all but what is as good as set
         record = managed.settings.get(path)
         original = record.original if record else _readable(before)
         plans.append(SettingPlan(path, before, value, original, tuple(users[path])))
-    for path, record in managed.settings.items():
+    advised = paced(current.settings.get(ADVISOR) or "")
+    for path, record in reversed(managed.settings.items()):
         before = current.settings.get(path)
         if path in values or before is None:
             continue
         ours = normalise(before) == normalise(record.written)
+        ours = ours and not (path == PAGES and advised)
         after = record.original if ours else before
         plans.append(SettingPlan(path, before, after, record.original, (), restored=True))
     return plans

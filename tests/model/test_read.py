@@ -62,7 +62,7 @@ kdamonds:
     assert [each.name for each in kdamond.schemes] == ["t", "v"]
     where = result.cursor("kdamonds", 0, "schemes")
     assert [where(number, "name").value.line for number in (0, 1)] == [9, 11]
-    assert where(0, "filters", 1, "allow").value.column == 67
+    assert where(0, "filters", 1, "allow").value.column == 68
     assert (where(0, "filters").lost, where(1).lost) == (True, False)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.model.read import read_policy
-from damonpolicy.model.rules.machine import already_so, check_kdamond
+from damonpolicy.model.rules.machine import check_kdamond
 from damonpolicy.source.nodes import plain
 from damonpolicy.source.yaml import parse
 
@@ -71,17 +69,3 @@ def test_a_node_without_memory(monkeypatch):
     monkeypatch.setattr("damonpolicy.kernel.memory.node_ram", lambda machine, node: [])
 
     assert found(Other(hidden=("/nothing",))) == [("DP0310", 6, 27)]
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "so"),
-    [
-        ("/sys/module/damon_stat/parameters/enabled", "N", True),
-        ("/sys/module/damon_reclaim/parameters/enabled", " 0\n", True),
-        ("/sys/module/damon_stat/parameters/enabled", "Y", False),
-        ("/sys/module/zswap/parameters/enabled", "N", False),
-        ("/sys/module/damon_stat/parameters/quota_ms", "0", False),
-    ],
-)
-def test_a_missing_module_is_as_good_as_one_switched_off(path, value, so):
-    assert already_so(path, value) is so
