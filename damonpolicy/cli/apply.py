@@ -102,7 +102,7 @@ def _policies(
             )
         except FeatureRefused as refused:
             # only trying could tell: now it is known, and optional parts can be left out
-            capabilities = capabilities.without(refused.feature)
+            capabilities = refused.capabilities
 
 
 def _at_boot(invocation: Invocation, session: Session) -> list[Source]:

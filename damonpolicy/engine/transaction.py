@@ -41,11 +41,14 @@ __all__ = ("FeatureRefused", "execute")
 
 
 class FeatureRefused(KernelLacks):
-    """The kernel turned out to lack a feature that could only be tried; all is as it was."""
+    """The kernel turned out to lack a feature that could only be tried; all is as it was.
 
-    def __init__(self, feature: str, message: str, hint: str) -> None:
+    ``capabilities`` hold that, and whatever else could be seen while it was staged.
+    """
+
+    def __init__(self, capabilities: Capabilities, message: str, hint: str) -> None:
         super().__init__(message, hint=hint)
-        self.feature = feature
+        self.capabilities = capabilities
 
 
 class _Unverified(Exception):
@@ -276,8 +279,8 @@ class _Transaction:
             if isinstance(error, DamonPolicyError):
                 return error
             return DamonPolicyError(f"nothing was changed: {what}")
-        cost = self._undo(what)
         refused = self._refused(error, capabilities)
+        cost = self._undo(what)
         if refused is not None:
             return refused
         if isinstance(error, OperationFailed):
@@ -312,7 +315,10 @@ class _Transaction:
     def _refused(
         self, error: BaseException, capabilities: Capabilities | None
     ) -> FeatureRefused | None:
-        """Tell whether the kernel refused something that could only be found out by trying."""
+        """Tell whether the kernel refused something that could only be found out by trying.
+
+        Asked before the undo, while directories are there that show what else is missing.
+        """
         if capabilities is None or not isinstance(error, OperationFailed):
             return None
         if error.errno not in (errno.ENOENT, errno.EINVAL):
@@ -323,5 +329,6 @@ class _Transaction:
             if capabilities.known(feature.name) == "unknown":
                 what = next(each.what for each in FEATURES if each.name == feature.name)
                 message = f"this kernel lacks {what}; everything is as it was"
-                return FeatureRefused(feature.name, message, hint=first_kernel(feature.name))
+                learned = capabilities.learned(self.machine).without(feature.name)
+                return FeatureRefused(learned, message, hint=first_kernel(feature.name))
         return None

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from damonpolicy.kernel.btf import damon_names
 from damonpolicy.kernel.features import FEATURES, Feature
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import Tree, digest, pattern
+from damonpolicy.kernel.tree import Tree, digest, pattern, snapshot
 
 __all__ = ("Answer", "Capabilities", "Known", "detect")
 
@@ -53,6 +53,19 @@ class Capabilities:
     def without(self, name: str) -> Capabilities:
         """Return the same answers, but that the kernel has refused one feature."""
         return Capabilities({**self.answers, name: Answer("no", "refused when it was tried")})
+
+    def learned(self, machine: Machine) -> Capabilities:
+        """Return the same answers, and for what was unknown those that can be seen now."""
+        try:
+            seen = detect(machine, snapshot(machine)).answers
+        except OSError:
+            return self
+        return Capabilities(
+            {
+                name: seen[name] if answer.known == "unknown" else answer
+                for name, answer in self.answers.items()
+            }
+        )
 
     @property
     def digest(self) -> str:

@@ -116,6 +116,24 @@ def test_a_refusal_is_remembered():
     world.close()
 
 
+def test_what_can_be_seen_later_is_learned(without_btf):
+    world = World.make("6.12")
+    before = ask(world).without("filters")
+    world.foreign(on=False)
+    after = before.learned(world.machine)
+
+    assert before.known("scheme.filter_passed") == "unknown"
+    assert after.answers["scheme.filter_passed"] == Answer("no", "file")
+    assert after.answers["filters"] == before.answers["filters"], "what is known stays"
+    world.close()
+
+
+def test_nothing_is_learned_from_a_tree_that_cannot_be_read(tmp_path):
+    before = detect(copied(tmp_path, {}), {"nr_kdamonds": "0"})
+
+    assert before.learned(copied(tmp_path / "x", {})) is before
+
+
 def test_the_document_names_every_feature():
     world = World.make("6.12")
     document = ask(world).to_json()

@@ -1,0 +1,139 @@
+"""Writing shipped policies, the schema, and completion scripts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from damonpolicy.errors import ExitCode
+from tests.world import ROOT, SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_policy_is_written_as_it_is(cli, tmp_path, name):
+    outcome = cli("init", name)
+
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"{name}.yaml\n", "")
+    text = (tmp_path / f"{name}.yaml").read_text()
+    assert text == (ROOT / "policies" / f"{name}.yaml").read_text()
+    assert cli("validate", f"{name}.yaml").code == 0
+
+
+def test_what_is_there_is_not_replaced(cli, tmp_path):
+    (tmp_path / "ksm.yaml").write_text("mine")
+    outcome = cli("init", "ksm")
+
+    assert outcome.code == ExitCode.USAGE
+    assert outcome.err == "error[DP0501]: `ksm.yaml` exists\n  hint: `--force` replaces it\n"
+    assert (tmp_path / "ksm.yaml").read_text() == "mine"
+    assert cli("init", "ksm", "--force").code == 0
+    assert (tmp_path / "ksm.yaml").read_text().startswith("# yaml-language-server")
+
+
+def test_other_places(cli, tmp_path):
+    document = cli("init", "ksm", "-o", "other.yaml", "--format", "json").json
+    assert document["data"] == {"file": "other.yaml"}
+    assert document["changed"] is True
+    assert (tmp_path / "other.yaml").exists()
+    piped = cli("init", "ksm", "-o", "-")
+    assert piped.out == (ROOT / "policies/ksm.yaml").read_text()
+    assert not (tmp_path / "ksm.yaml").exists()
+    outcome = cli("init", "ksm", "-o", "no/where.yaml")
+    assert outcome.code == ExitCode.FAILED
+    assert "cannot write `no/where.yaml`: no such file or directory" in outcome.err
+
+
+def test_without_a_name_they_are_listed(cli):
+    rows = cli("init", "--format", "json").json["data"]["policies"]
+    lines = cli("init").out.splitlines()
+
+    assert sorted(rows) == sorted(SHIPPED)
+    assert all(rows.values())
+    assert [line.split()[0] for line in lines] == sorted(SHIPPED)
+    assert rows["ksm"] in next(line for line in lines if line.startswith("ksm "))
+
+
+def test_a_name_that_nearly_is_one(cli):
+    outcome = cli("init", "monitr")
+
+    assert outcome.code == ExitCode.USAGE
+    assert "hint: did you mean `monitor`?" in outcome.err
+
+
+def test_the_schema_is_the_file(cli):
+    text = (ROOT / "schemas/policy.v1.schema.json").read_text()
+
+    assert cli("schema").out == text
+    assert cli("schema", "--format", "json").json["data"] == json.loads(text)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_name_the_command(cli, shell):
+    outcome = cli("completion", shell)
+
+    assert outcome.code == 0
+    assert "_DAMONPOLICY_COMPLETE" in outcome.out
+    if shell == "bash":
+        done = subprocess.run(["bash", "-n"], input=outcome.out, text=True, check=False)
+        assert done.returncode == 0
+
+
+def test_names_are_completed(monkeypatch):
+    from click.shell_completion import ShellComplete
+
+    from damonpolicy.cli.main import COMMANDS, damonpolicy
+
+    complete = ShellComplete(damonpolicy, {}, "damonpolicy", "_DAMONPOLICY_COMPLETE")
+
+    def words(arguments, incomplete):
+        return [each.value for each in complete.get_completions(arguments, incomplete)]
+
+    assert words([], "") == list(COMMANDS)
+    assert words([], "st") == ["status", "stop"]
+    assert words(["init"], "m") == ["memory-tiering", "monitor"]
+
+
+def test_the_help_lists_every_command(cli):
+    from damonpolicy.cli.main import COMMANDS
+
+    lines = cli("--help").out.splitlines()
+    for name, what in COMMANDS.items():
+        assert any(line.split(maxsplit=1) == [name, what] for line in lines if line.strip())
+
+
+def test_debugging_shows_where_a_defect_is(cli, monkeypatch):
+    monkeypatch.setattr("damonpolicy.cli.init.shipped.policies", lambda: 1 / 0)
+    outcome = cli("init")
+    assert outcome.code == ExitCode.INTERNAL
+    assert "ZeroDivisionError at test_init.py:" in outcome.err
+
+    monkeypatch.setenv("DAMONPOLICY_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli("init")
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [("--github", "::error file=bad.yaml,line=1,"), ("--sarif", '"version": "2.1.0"')],
+)
+def test_findings_for_other_programs(cli, tmp_path, form, expected):
+    (tmp_path / "bad.yaml").write_text("version: 1\n")
+    outcome = cli("validate", "bad.yaml", form)
+
+    assert outcome.code == ExitCode.INVALID
+    assert expected in outcome.out
+    assert outcome.err == ""
+
+
+def test_warnings_count_where_that_is_asked(cli, tmp_path):
+    """An allow before a reject is probably not meant so."""
+    case = ROOT / "tests/errors/allow-before-reject-warns/policy.yaml"
+    (tmp_path / "p.yaml").write_text(case.read_text())
+    relaxed, strict = cli("validate", "p.yaml"), cli("validate", "p.yaml", "--strict")
+
+    assert (relaxed.code, strict.code) == (0, ExitCode.INVALID)
+    assert "warning[" in relaxed.err
+    assert "error[" in strict.err
+    assert "warning[" not in strict.err
