@@ -33,7 +33,9 @@ class Site:
         return self.world.places
 
     def close(self):
+        poisoned = self.machine.poisoned
         shutil.rmtree(self.directory)
+        assert not poisoned, "a real kernel would be wrecked"
 
     def run(self, *arguments: str) -> Outcome:
         """Run a command; whatever it says, it is no traceback."""

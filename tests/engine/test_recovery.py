@@ -130,6 +130,56 @@ def test_a_torn_last_line_counts_as_not_there(crashed):
     assert crashed.world.look() == crashed.before
 
 
+ONE = """\
+version: 1
+name: one
+kdamonds:
+  - name: k
+    ops: {ops}
+    targets: [{target}]
+settings: {{/sys/module/damon_stat/parameters/enabled: N}}
+"""
+
+
+def test_what_was_stopped_for_a_restart_runs_again(site):
+    """Its thread is another one then, and still ours."""
+    process = ONE.format(ops="vaddr", target="{process: {name: nginx}}")
+    memory = ONE.format(ops="paddr", target="{system_ram: true}")
+    site.done("apply", site.policy("one", process))
+    before, pid = site.world.look(), site.world.managed.slots[0].pid
+    site.killed(starting, "one", None, memory)
+    assert site.read(f"{KDAMONDS}/0/state") == "off"
+    outcome = site.done("recover")
+
+    assert "the kdamond of slot 0 was started anew: its results are lost" in outcome.out
+    assert site.world.look() == before
+    assert site.world.managed.slots[0].pid != pid
+    assert site.json("status")["data"]["kdamonds"][0]["owner"] == "ours"
+    assert site.done("diff").out.endswith("No drift.\n")
+
+
+def test_a_kdamond_that_someone_started_meanwhile_is_not_stopped(site):
+    """The transaction had not come as far as starting it."""
+    site.killed(lambda path, text: path.endswith("/age/min"), "ksm")
+    for path, text in (
+        ("contexts/nr_contexts", "1"),
+        ("contexts/0/operations", "paddr"),
+        ("contexts/0/targets/nr_targets", "1"),
+        ("contexts/0/targets/0/regions/nr_regions", "1"),
+        ("contexts/0/targets/0/regions/0/start", "4294967296"),
+        ("contexts/0/targets/0/regions/0/end", "4303355904"),
+        ("contexts/0/schemes/nr_schemes", "0"),
+        ("state", "on"),
+    ):
+        site.world.write(f"0/{path}", text)
+    outcome = site.run("recover")
+
+    assert outcome.code == ExitCode.ROLLBACK_INCOMPLETE
+    assert "slot 0 was started by someone else" in outcome.err
+    assert site.read(f"{KDAMONDS}/0/state") == "on"
+    assert site.machine.running(0)["operations"] == "paddr"
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:200])
 
