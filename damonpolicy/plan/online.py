@@ -8,13 +8,13 @@ matters where a list shrinks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, is_volatile
-from damonpolicy.plan.bind import Bound
+from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
 
 __all__ = ("Change", "change", "without_dead")
@@ -38,20 +38,27 @@ class Change:
     remarks: list[str] = field(default_factory=list)
 
 
-def change(slot: int, before: Tree, bound: Bound, verified: Tree) -> Change:
+def change(
+    slot: int, before: Tree, bound: Bound, verified: Tree, members: Sequence[Member] = ()
+) -> Change:
     """Plan the change of a running kdamond.
 
     ``before`` is its directory as it is, ``verified`` what was last committed by us: files
-    may have been staged by someone since, or by us and never committed.
+    may have been staged by someone since, or by us and never committed. ``members`` are the
+    processes that were committed: another one may have got the pid of one that ended.
     """
     desired = bound.files
     staged = differing(before, desired)
     committed = differing(verified, desired)
-    if not staged and not committed:
+    known = dict(members)
+    reused = any(known.get(pid, start) != start for pid, start in bound.members)
+    if not staged and not committed and not reused:
         return Change("keep", before)
     result = Change("change", before)
     if differing(before, verified):
         result.remarks.append("files were changed by someone since our last commit")
+    if reused:
+        result.remarks.append("another process has the pid of one that ended")
     if before.get("contexts/0/operations") != desired["contexts/0/operations"]:
         return _restart(slot, before, desired, result)
     tree = dict(before)
@@ -63,8 +70,8 @@ def change(slot: int, before: Tree, bound: Bound, verified: Tree) -> Change:
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
     steps, shortened = _steps(before, desired)
     for number, step in enumerate(steps):
-        known = {**tree, _TUNING: "0"} if retuned and not number else tree
-        operations, tree = changes(slot, known, step, "commit" if number else "stage")
+        faked = {**tree, _TUNING: "0"} if retuned and not number else tree
+        operations, tree = changes(slot, faked, step, "commit" if number else "stage")
         (result.commit if number else result.stage).extend(operations)
         result.commit.append(_command(slot, "commit", "commit"))
     if shortened:

@@ -252,7 +252,8 @@ class _Draft:
             remarks.append("runs already as wanted: adopted without a write")
             after: Tree = before
         elif running and action == "change":
-            done = online.change(slot, before, bound, verified or {})
+            members = record.members if record else ()
+            done = online.change(slot, before, bound, verified or {}, members)
             action, after = done.action, done.tree
             remarks += done.remarks
             self.stage += done.stage
