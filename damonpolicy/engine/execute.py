@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 
@@ -89,11 +90,15 @@ def _expect_state(machine: Machine, operation: Operation) -> None:
     """Read the state before every command: some kernels crash on commands to a dead kdamond.
 
     6.17: the second commit to one that is off corrupts a list (mm/damon/core.c: damon_call()).
+    6.18: updates of one whose context is gone dereference NULL (mm/damon/sysfs.c).
     """
     state = read_or(machine, operation.path)
     if state != operation.before:
         reason = f"the kdamond is `{state or 'gone'}`, not `{operation.before}`"
         raise OperationFailed(operation, reason)
+    contexts = read_or(machine, kdamond_path(operation.slot, "contexts/nr_contexts"))
+    if contexts == "0" and operation.after not in ("on", "off"):
+        raise OperationFailed(operation, "its context was removed by someone else")
 
 
 def _within(machine: Machine, operation: Operation, seconds: float) -> None:
@@ -123,6 +128,9 @@ def _write_into(machine: Machine, operation: Operation, outcome: list[OSError | 
 def _check_setting(machine: Machine, operation: Operation) -> None:
     now = read_or(machine, operation.path)
     if normalise(now) != normalise(operation.after):
+        # At once, while it is certain that nobody else wrote what it holds now.
+        with contextlib.suppress(OSError):
+            machine.write(operation.path, operation.before)
         raise OperationFailed(operation, f"it reads back as `{now}`")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from damonpolicy.errors import PolicyInvalid
-from damonpolicy.kernel.settings import EXTENSION, refusal
+from damonpolicy.kernel.settings import ADVISOR, EXTENSION, PAGES, refusal
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.bind import Bound, bind
 from damonpolicy.plan.compiled import CompiledPolicy
@@ -34,7 +34,8 @@ def prepare(
     for name in applied:
         _check(policies[name], machine)
     paths = {path for policy in policies.values() for path in policy.settings}
-    current = retrieve(machine, paths | set(managed.settings))
+    paths |= set(managed.settings)
+    current = retrieve(machine, paths | ({ADVISOR} if PAGES in paths else set()))
     bound: dict[str, Bound | None] = {}
     for name in applied:
         for kdamond in policies[name].kdamonds:

@@ -13,7 +13,7 @@ from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.engine.journal import Header
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.operation import Operation, Phase, kdamond_path
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or
 from damonpolicy.kernel.tree import (
     configuration,
@@ -121,7 +121,7 @@ class _Undo:
             if operation.kind != "setting" or operation.phase != phase:
                 continue
             now = normalise(read_or(self.machine, operation.path))
-            if now == normalise(operation.before):
+            if now == normalise(operation.before) or self._kernels(operation):
                 continue
             if now != normalise(operation.after):
                 self.result.problems.append(
@@ -130,6 +130,12 @@ class _Undo:
                 )
                 continue
             self._do(operation.inverse)
+
+    def _kernels(self, operation: Operation) -> bool:
+        """Tell whether the kernel itself sets this, once its advisor is on again."""
+        modes = [each.before for each in self.intended if each.path == ADVISOR]
+        modes.append(read_or(self.machine, ADVISOR))
+        return operation.path == PAGES and any(map(paced, modes))
 
     def _stop_started(self) -> None:
         for slot in self.slots:
@@ -271,7 +277,7 @@ class _Undo:
             elif now.get(f"{slot}/state") == "on":
                 self.result.problems.append(f"the kdamond of slot {slot} is still on")
         for operation in self.intended:
-            if operation.kind == "setting":
+            if operation.kind == "setting" and not self._kernels(operation):
                 content = read_or(self.machine, operation.path)
                 if normalise(content) != normalise(operation.before):
                     self.result.problems.append(f"`{operation.path}` holds `{content}`")

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from damonpolicy.errors import NoPermission
 from damonpolicy.kernel.sysfs import Machine, entries, read_or
 
-__all__ = ("Range", "node_ram", "system_ram", "united")
+__all__ = ("PAGE", "Range", "node_ram", "system_ram", "united")
 
 Range = tuple[int, int]
 """First byte and the byte after the last."""
 
 _LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) : System RAM")
-_PAGE = 4096
+PAGE = 4096
 
 
 def system_ram(machine: Machine) -> list[Range]:
@@ -66,7 +66,7 @@ def _zones(machine: Machine, node: int) -> list[Range]:
             spanned = int(words[1])
         elif inside and words[:1] == ["start_pfn:"] and spanned:
             start = int(words[1])
-            spans.append((start * _PAGE, (start + spanned) * _PAGE))
+            spans.append((start * PAGE, (start + spanned) * PAGE))
     return spans
 
 

@@ -7,7 +7,20 @@ import re
 
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("ALLOWED", "EXTENSION", "allowed", "malformed", "normalise", "refusal", "usual")
+__all__ = (
+    "ADVISOR",
+    "ALLOWED",
+    "COUPLED",
+    "EXTENSION",
+    "PAGES",
+    "TICKS",
+    "allowed",
+    "malformed",
+    "normalise",
+    "paced",
+    "refusal",
+    "usual",
+)
 
 ALLOWED = (
     "/sys/kernel/mm/ksm/",
@@ -19,6 +32,21 @@ ALLOWED = (
 )
 EXTENSION = "/etc/damonpolicy/settings.allow"
 """An administrator's own list, one directory or file in each line, ``#`` begins a comment."""
+
+ADVISOR = "/sys/kernel/mm/ksm/advisor_mode"
+PAGES = "/sys/kernel/mm/ksm/pages_to_scan"
+"""While the advisor is on it sets the pages, and nobody else may (mm/ksm.c)."""
+
+TICKS = "/sys/kernel/mm/lru_gen/min_ttl_ms"
+"""Kept in the timer's ticks (mm/vmscan.c: min_ttl_ms_store())."""
+
+COUPLED = {
+    "/proc/sys/vm/dirty_bytes": "/proc/sys/vm/dirty_ratio",
+    "/proc/sys/vm/dirty_background_bytes": "/proc/sys/vm/dirty_background_ratio",
+    "/proc/sys/vm/overcommit_kbytes": "/proc/sys/vm/overcommit_ratio",
+}
+COUPLED |= {other: one for one, other in COUPLED.items()}
+"""A write to one of a pair clears the other (mm/page-writeback.c, mm/util.c)."""
 
 _PATTERNS = (
     re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
@@ -78,8 +106,14 @@ def normalise(text: str) -> str:
     found = _CHOSEN.search(words)
     if found:
         return found[1]
-    if words.lower() in ("y", "n"):
-        return "1" if words.lower() == "y" else "0"
+    truth = {"y": "1", "n": "0", "true": "1", "false": "0"}.get(words.lower())
+    if truth:
+        return truth
     if re.fullmatch(r"0x[0-9a-f]+", words.lower()):
         return str(int(words, 16))
     return words
+
+
+def paced(mode: str) -> bool:
+    """Tell by the content of `ADVISOR` whether KSM's advisor sets `PAGES`."""
+    return normalise(mode) not in ("", "none")

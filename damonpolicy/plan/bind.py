@@ -66,7 +66,7 @@ def bind(
             base = f"contexts/0/targets/{index}"
             files[f"{base}/pid_target"] = str(member[0])
             files |= {f"{base}/{name}": value for name, value in kdamond.target_files.items()}
-            _regions(f"{base}/regions", found[member], files)
+            _regions(f"{base}/regions", _aligned(found[member], memory.PAGE), files)
     for directory, lines in kdamond.filters.items():
         _filters(directory, lines, machine, files)
     return Bound(kdamond, files, members)
@@ -89,8 +89,17 @@ def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str])
     files[f"{base}/nr_targets"] = "1"
     files[f"{base}/0/pid_target"] = "0"
     files |= {f"{base}/0/{name}": value for name, value in kdamond.target_files.items()}
-    in_units = tuple((start // unit, end // unit) for start, end in memory.united(ranges))
-    _regions(f"{base}/0/regions", in_units, files)
+    _regions(f"{base}/0/regions", _aligned(ranges, max(unit, memory.PAGE), unit), files)
+
+
+def _aligned(ranges: Sequence[memory.Range], grain: int, unit: int = 1) -> tuple[memory.Range, ...]:
+    """Return the ranges in units, widened to whole grains as the kernel would do it.
+
+    It refuses regions that share a page, and 6.18 divides by the size of an empty one
+    (mm/damon/core.c: damon_set_regions()).
+    """
+    whole = [(start // grain * grain, -(-end // grain) * grain) for start, end in ranges]
+    return tuple((start // unit, end // unit) for start, end in memory.united(whole))
 
 
 def _regions(base: str, ranges: Sequence[memory.Range], files: dict[str, str]) -> None:

@@ -86,6 +86,9 @@ class Compiler:
             names=self.names,
             target_files={"obsolete_target": "N"} if obsolete else {},
             wait=kdamond.when_absent == "wait",
+            # 6.12: it waits for a scheme to wake up, with the lock of all DAMON files held; since
+            # the commit "mm/damon/sysfs: use damon_call() for commit command" the kdamond answers
+            commit_waits=self.capabilities.known("commit.checked") != "yes",
         )
 
     def _intervals(self, kdamond: Kdamond, base: str, at: Cursor) -> None:

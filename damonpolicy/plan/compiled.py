@@ -92,6 +92,8 @@ class CompiledKdamond:
     """What every target's directory holds besides its pid and regions."""
     wait: bool = False
     """Whether to wait for a process instead of failing."""
+    commit_waits: bool = False
+    """Whether a commit may hang for ever while watermarks keep all schemes asleep."""
 
     @property
     def full_name(self) -> str:
@@ -117,6 +119,7 @@ class CompiledKdamond:
             "names": dict(self.names),
             "target_files": dict(self.target_files),
             "wait": self.wait,
+            "commit_waits": self.commit_waits,
         }
 
     @classmethod
@@ -134,6 +137,7 @@ class CompiledKdamond:
             data["names"],
             data["target_files"],
             data["wait"],
+            data["commit_waits"],
         )
 
 

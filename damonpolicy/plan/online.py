@@ -60,7 +60,9 @@ def change(
     if reused:
         result.remarks.append("another process has the pid of one that ended")
     if before.get("contexts/0/operations") != desired["contexts/0/operations"]:
-        return _restart(slot, before, desired, result)
+        return _restart(slot, before, desired, result, "other operations need other targets")
+    if bound.kdamond.commit_waits and any(map(_may_sleep, (before, verified, desired))):
+        return _restart(slot, before, desired, result, "its watermarks could let a commit hang")
     tree = dict(before)
     retuned = _retuned(before, desired)
     if retuned:
@@ -83,20 +85,26 @@ def change(
     return result
 
 
-def _restart(slot: int, before: Tree, desired: Tree, result: Change) -> Change:
-    """Other operation sets need other targets: stop and start instead of a commit."""
+def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -> Change:
+    """Stop and start instead of a commit."""
     operations, tree = changes(slot, before, desired, anew=True)
     result.action, result.tree = "restart", tree
     result.stage += operations
     state = kdamond_path(slot, "state")
     result.start.append(Operation("command", "start", state, "on", "off", slot))
     result.start.append(Operation("command", "start", state, "off", "on", slot))
-    result.remarks.append("the kdamond restarts, and its monitoring results are lost")
+    result.remarks.append(f"it restarts and loses its monitoring results: {why}")
     return result
 
 
 def _command(slot: int, word: str, phase: Literal["stage", "commit"]) -> Operation:
     return Operation("command", phase, kdamond_path(slot, "state"), "on", word, slot)
+
+
+def _may_sleep(tree: Tree) -> bool:
+    """Tell whether every scheme has watermarks, so that all could be inactive at once."""
+    metrics = [value for path, value in tree.items() if path.endswith("/watermarks/metric")]
+    return bool(metrics) and "none" not in metrics
 
 
 def _tuned(tree: Tree) -> bool:

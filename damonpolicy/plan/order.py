@@ -420,7 +420,7 @@ def _settings(current: Current, managed: Managed, wanted: Wanted) -> list[Settin
         original = record.original if record else _readable(before)
         plans.append(SettingPlan(path, before, value, original, tuple(users[path])))
     advised = paced(current.settings.get(ADVISOR) or "")
-    for path, record in reversed(managed.settings.items()):
+    for path, record in reversed(tuple(managed.settings.items())):
         before = current.settings.get(path)
         if path in values or before is None:
             continue

@@ -15,6 +15,7 @@ from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read, read_policy
 from damonpolicy.model.rules import machine as machine_rules
 from damonpolicy.model.rules import policy as policy_rules
+from damonpolicy.model.rules import settings as settings_rules
 from damonpolicy.plan.compile import Compiler, chosen
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.sample import NUMA_BALANCING
@@ -136,12 +137,12 @@ def compile_policies(
     for read, text in loaded.reads:
         policy, at = read.policy, read.cursor
         if machine is not None:
-            found += machine_rules.check_settings(policy, at, machine)
+            found += settings_rules.check_machine(policy, at, machine)
         kdamonds = []
         settings = {
             path: value
             for path, value in policy.settings.items()
-            if machine is None or machine.exists(path) or not machine_rules.already_so(path, value)
+            if machine is None or machine.exists(path) or not settings_rules.already_so(path, value)
         }
         for index, kdamond in enumerate(policy.kdamonds):
             place = at("kdamonds", index)

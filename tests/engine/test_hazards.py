@@ -42,7 +42,9 @@ def world(request):
 
 
 @pytest.mark.parametrize("world", ["6.12"], indirect=True)
-@pytest.mark.parametrize("change", [(SLEEPY, SLEEPY), (awake(SLEEPY), SLEEPY), (SLEEPY, awake(SLEEPY))])
+@pytest.mark.parametrize(
+    "change", [(SLEEPY, SLEEPY), (awake(SLEEPY), SLEEPY), (SLEEPY, awake(SLEEPY))]
+)
 def test_no_commit_goes_to_a_kdamond_that_may_sleep_for_ever(world, change):
     """Most memory is free: the watermarks let no scheme be active."""
     before, after = change

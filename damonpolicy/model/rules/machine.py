@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.kernel import cgroups, memory, nodes
 from damonpolicy.kernel.pressure import has_pressure
-from damonpolicy.kernel.settings import malformed, refusal
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.sample import NodeCpus
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.units import format_cpulist
 
-__all__ = ("already_so", "check_kdamond", "check_settings")
+__all__ = ("check_kdamond",)
 
 
 def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
@@ -59,7 +57,7 @@ def _scheme(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic
             # a goal on a missing node is a NULL dereference on 6.16 to 6.19 (si_meminfo_node())
             yield from _node(goal.node, place("node"), machine, memory_needed=True)
         if goal.cgroup is not None:
-            yield from _cgroup(goal.cgroup, place("cgroup"), machine)
+            yield from _cgroup(goal.cgroup, place("cgroup"), machine, counted=True)
         if goal.metric == "some_mem_psi_us" and not has_pressure(machine):
             message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
             hint = "boot with `psi=1`"
@@ -120,32 +118,3 @@ def _accesses(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagno
         message = f"there is no CPU {format_cpulist(missing)}"
         hint = f"this machine has {_plural('CPU', possible)}"
         yield Diagnostic.error("DP0302", at("cpus").value, message, hint=hint)
-
-
-def check_settings(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Yield settings that may not or cannot be set."""
-    for path, value in policy.settings.items():
-        place = at("settings", path)
-        reason = "" if malformed(path) else refusal(machine, path)
-        if reason:
-            hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
-            message = f"`{path[:80]}` cannot be set: {reason}"
-            yield Diagnostic.error("DP0242", place.key, message, hint=hint)
-        elif not machine.exists(path) and not already_so(path, value):
-            parent = path.rpartition("/")[0]
-            try:
-                beside = [entry.name for entry in machine.scan(parent)]
-            except OSError:
-                beside = []
-            hint = did_you_mean(path.rpartition("/")[2], beside)
-            message = f"this kernel has no `{path}`"
-            yield Diagnostic.error("DP0307", place.key, message, hint=hint, unsupported=True)
-
-
-def already_so(path: str, value: str) -> bool:
-    """Tell whether a missing file means what the policy asks for.
-
-    A kernel without one of DAMON's modules is as good as one where it is switched off.
-    """
-    off = value.strip().lower() in ("n", "0")
-    return path.startswith("/sys/module/damon_") and path.endswith("/parameters/enabled") and off

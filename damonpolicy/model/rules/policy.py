@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
 from damonpolicy.kernel.features import FEATURES
-from damonpolicy.kernel.settings import malformed, normalise, usual
+from damonpolicy.kernel.settings import normalise
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
-from damonpolicy.model.rules import filters, kdamond, quotas, schemes
+from damonpolicy.model.rules import filters, kdamond, quotas, schemes, settings
 from damonpolicy.model.schemes import When
 
 __all__ = ("check", "check_together")
@@ -27,7 +27,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diag
     if policy.tuning:
         message = "`tuning` needs the service, which this version does not have"
         yield Diagnostic.error("DP0239", at("tuning").key, message, hint="remove `tuning`")
-    yield from _settings(policy, at("settings"), anywhere=anywhere)
+    yield from settings.check(policy, at("settings"), anywhere=anywhere)
     places = at("kdamonds")
     yield from _names([(each.name, each.when) for each in policy.kdamonds], places, "kdamond")
     for index, each in enumerate(policy.kdamonds):
@@ -41,19 +41,6 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diag
             yield from schemes.check(scheme, each, place)
             yield from quotas.check(scheme, each, place)
             yield from filters.check(scheme, each, place)
-
-
-def _settings(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]:
-    for path in policy.settings:
-        reason = malformed(path)
-        if reason:
-            message = f"`{path[:80]}` cannot be set: {reason}"
-            hint = "settings are files such as `/sys/kernel/mm/ksm/run`"
-            yield Diagnostic.error("DP0242", at(path).key, message, hint=hint)
-        elif anywhere and not usual(path):
-            message = f"`{path[:80]}` is not on the list of settings"
-            hint = "where root has not added it to /etc/damonpolicy/settings.allow, it is refused"
-            yield Diagnostic.warning("DP0242", at(path).key, message, hint=hint)
 
 
 def _names(named: Sequence[tuple[str, When | None]], at: Cursor, what: str) -> Iterator[Diagnostic]:

@@ -1,0 +1,107 @@
+"""Rules on companion settings: where they lie, and which of them depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from damonpolicy.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.kernel.settings import (
+    ADVISOR,
+    COUPLED,
+    PAGES,
+    TICKS,
+    malformed,
+    normalise,
+    paced,
+    refusal,
+    usual,
+)
+from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.model.policy import Policy
+from damonpolicy.model.read import Cursor
+
+__all__ = ("already_so", "check", "check_machine")
+
+_TICK = 20
+"""Milliseconds that are a whole number of timer ticks at 100, 250, 300 and 1000 Hz."""
+
+_PAGES_DEFAULT = "100"
+"""What the kernel sets when its advisor ends (mm/ksm.c: set_advisor_defaults())."""
+
+
+def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]:
+    """Yield what no machine could take; ``anywhere`` warns of what some will not."""
+    for path, value in policy.settings.items():
+        reason = malformed(path)
+        if reason:
+            message = f"`{path[:80]}` cannot be set: {reason}"
+            hint = "settings are files such as `/sys/kernel/mm/ksm/run`"
+            yield Diagnostic.error("DP0242", at(path).key, message, hint=hint)
+        elif anywhere and not usual(path):
+            message = f"`{path[:80]}` is not on the list of settings"
+            hint = "where root has not added it to /etc/damonpolicy/settings.allow, it is refused"
+            yield Diagnostic.warning("DP0242", at(path).key, message, hint=hint)
+        other = COUPLED.get(path)
+        if other in policy.settings and path > str(other):
+            message = f"the kernel clears `{other}` when this is written"
+            related = [(at(str(other)).key, "set here")]
+            hint = "set one of the two"
+            yield Diagnostic.error("DP0246", at(path).key, message, hint=hint, related=related)
+        if path == TICKS and value.isdecimal() and int(value) % _TICK:
+            message = f"the kernel rounds `{value}` to its timer's ticks"
+            hint = f"write a multiple of {_TICK}"
+            yield Diagnostic.error("DP0247", at(path).value, message, hint=hint)
+
+
+def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Yield settings that may not or cannot be set on this machine."""
+    for path, value in policy.settings.items():
+        place = at("settings", path)
+        reason = "" if malformed(path) else refusal(machine, path)
+        if reason:
+            hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
+            message = f"`{path[:80]}` cannot be set: {reason}"
+            yield Diagnostic.error("DP0242", place.key, message, hint=hint)
+        elif machine.exists(path):
+            yield from _put_back(policy, path, place, machine)
+        elif not already_so(path, value):
+            parent = path.rpartition("/")[0]
+            try:
+                beside = [entry.name for entry in machine.scan(parent)]
+            except OSError:
+                beside = []
+            hint = did_you_mean(path.rpartition("/")[2], beside)
+            message = f"this kernel has no `{path}`"
+            yield Diagnostic.error("DP0307", place.key, message, hint=hint, unsupported=True)
+
+
+def _put_back(policy: Policy, path: str, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Yield what could be written, but never taken back."""
+    other = COUPLED.get(path)
+    if other and _reads(machine, path) == "0" != _reads(machine, other):
+        message = f"this machine uses `{other}`, which the kernel would clear"
+        hint = f"set `{other}`, or write this file by hand first"
+        yield Diagnostic.error("DP0311", at.key, message, hint=hint)
+    advised = paced(_reads(machine, ADVISOR))
+    if path == PAGES and advised and paced(policy.settings.get(ADVISOR, "on")):
+        message = "the KSM advisor is on, and sets this by itself"
+        hint = f"set `{ADVISOR}: none` too"
+        yield Diagnostic.error("DP0312", at.key, message, hint=hint)
+    pages = _reads(machine, PAGES)
+    if path == ADVISOR and paced(policy.settings[path]) and not advised and pages != _PAGES_DEFAULT:
+        message = f"`{PAGES}` is {pages} here, which is lost when the advisor ends"
+        hint = f"write {_PAGES_DEFAULT} to it by hand first"
+        yield Diagnostic.error("DP0312", at.key, message, hint=hint)
+
+
+def _reads(machine: Machine, path: str) -> str:
+    return normalise(read_or(machine, path))
+
+
+def already_so(path: str, value: str) -> bool:
+    """Tell whether a missing file means what the policy asks for.
+
+    A kernel without one of DAMON's modules is as good as one where it is switched off.
+    """
+    off = value.strip().lower() in ("n", "0")
+    return path.startswith("/sys/module/damon_") and path.endswith("/parameters/enabled") and off
