@@ -10,7 +10,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.filters import CORE, Filter, Match, Memcg
 from damonpolicy.plan.compiled import FilterLine
 
-__all__ = ("YOUNG", "lines", "needs_allow", "probe_lines", "split")
+__all__ = ("YOUNG", "lines", "probe_lines", "split")
 
 _UNUSED = {
     "memcg_path": "",
@@ -43,11 +43,6 @@ def lines(
         files = {**last.files, "allow": "N", "matching": _opposite(last.files["matching"])}
         result[-1] = FilterLine(files, subtree=False, path_file=last.path_file)
     return result
-
-
-def needs_allow(line: FilterLine) -> bool:
-    """Tell whether a filter is one that kernels before 6.14 do not have."""
-    return line.files["allow"] == "Y"
 
 
 def _single(line: FilterLine, machine: Machine) -> bool:

@@ -215,7 +215,8 @@ def _accesses(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         )
     if accesses.threads is not None and not accesses.threads and not at("threads").lost:
         message = "`threads` is empty, which crashes kernels"
-        yield Diagnostic.error("DP0225", at("threads").value, message)
+        hint = "name threads, or leave it out"
+        yield Diagnostic.error("DP0225", at("threads").value, message, hint=hint)
     if accesses.optional:
         for index, scheme in enumerate(kdamond.schemes):
             if scheme.action != "stat":
@@ -229,7 +230,7 @@ def _accesses(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
                 )  # fmt: skip
     if kdamond.addr_unit != 1:
         message = "telling accesses apart works with `addr_unit: 1` only"
-        yield Diagnostic.error("DP0236", at.key, message)
+        yield Diagnostic.error("DP0236", at.key, message, hint="remove `addr_unit`")
     if any(probe.weight for probe in kdamond.probes):
         message = "a probe with a weight takes the place of access checks, so none would count"
         hint = "remove `accesses`, or the probe's weight"
