@@ -18,7 +18,10 @@ from damonpolicy.kernel.sysfs import LiveMachine, Machine, read_or
 if TYPE_CHECKING:
     from damonpolicy.engine.places import Places
 
-__all__ = ("Invocation", "common", "pass_invocation")
+__all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation")
+
+FOR_FINDINGS = ("github", "sarif")
+"""Formats that hold nothing but findings."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -99,6 +102,10 @@ def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def called(context: click.Context, *arguments: Any, **options: Any) -> Any:
         invocation = context.ensure_object(Invocation)
+        if invocation.form in FOR_FINDINGS and context.info_name != "validate":
+            message = f"only `validate` has the format `{invocation.form}`"
+            invocation.form = "text"
+            raise UsageError(message, hint="choose `text` or `json`")
         if invocation.verbosity or invocation.log_format:
             from damonpolicy.cli.logs import configure
 
@@ -124,9 +131,9 @@ def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     return callback
 
 
-def common(function: Function) -> Function:
-    """Add the options that every command takes."""
-    forms = click.Choice(["text", "json"])
+def common(function: Function, *, findings: bool = False) -> Function:
+    """Add the options that every command takes; ``findings`` adds the formats for them alone."""
+    forms = click.Choice(["text", "json", *(FOR_FINDINGS if findings else ())])
     options = [
         click.option(
             "--kernel",
@@ -136,7 +143,13 @@ def common(function: Function) -> Function:
         click.option("--machine", "machine_file", metavar="FILE", help="another emulated machine"),
         click.option("--root", metavar="DIR", help="look at a copy of a machine's files"),
         click.option("--state-dir", metavar="DIR", help="keep state here"),
-        click.option("--format", "form", type=forms, help="text, or one JSON document"),
+        click.option(
+            "--format",
+            "form",
+            type=forms,
+            help="text, one JSON document"
+            + (", or findings for GitHub Actions or as SARIF" if findings else ""),
+        ),
         click.option("--log-format", type=click.Choice(["text", "json"]), help="turn logging on"),
         click.option("-v", "--verbose", "verbosity", count=True, help="log; twice for more"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -73,7 +74,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,
 )
-@common
+@functools.partial(common, findings=True)
 @click.version_option(__version__, "--version", prog_name="damonpolicy")
 def damonpolicy() -> None:
     """Declarative policies for DAMON: plan, apply all or nothing, undo.

@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from damonpolicy.diagnostics import Diagnostic, in_order, render_text
+from damonpolicy.diagnostics import (
+    Diagnostic,
+    in_order,
+    render_github,
+    render_sarif,
+    render_text,
+)
 from damonpolicy.diagnostics import to_json as diagnostic_json
 from damonpolicy.errors import DamonPolicyError, ExitCode
 
@@ -54,6 +60,10 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
             "data": result.data,
         }
         _write(sys.stdout, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        return
+    if form in ("github", "sarif"):
+        render = render_github if form == "github" else render_sarif
+        _write(sys.stdout, render(in_order(result.diagnostics)))
         return
     if kernel and kernel["name"].startswith("emulated") and not result.raw:
         _write(sys.stdout, f"emulated kernel {kernel['release']}: nothing real is touched\n")

@@ -73,7 +73,7 @@ def _text(data: dict[str, Any], managed: Managed, store: Store) -> str:
         lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
     else:
         lines = ["no policy is applied"]
-        if store.confirmed():
+        if _left_behind(managed, store):
             hint = "`damonpolicy apply --boot` brings it back"
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
     for each in data["kdamonds"]:
@@ -91,6 +91,12 @@ def _text(data: dict[str, Any], managed: Managed, store: Store) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _left_behind(managed: Managed, store: Store) -> bool:
+    """Tell whether a boot ended what was confirmed, and nobody has brought it back."""
+    number = store.confirmed()
+    return bool(number) and number != managed.generation and bool(store.generation(number).policies)
+
+
 def _kdamond(each: dict[str, Any]) -> list[str]:
     whose = each["name"] or "someone else's"
     pid = f", pid {each['pid']}" if each["pid"] else ""
@@ -105,10 +111,12 @@ def _kdamond(each: dict[str, Any]) -> list[str]:
         if scheme["filters"]:
             lines.append(f"    {scheme['filters']}")
         numbers = scheme["statistics"]
+        passed = numbers.get("sz_ops_filter_passed") if scheme["filters"] else None
         lines.append(
             f"    tried {approximate_bytes(numbers.get('sz_tried', 0))}"
             f" in {numbers.get('nr_tried', 0)} regions,"
-            f" applied to {approximate_bytes(numbers.get('sz_applied', 0))}"
+            + (f" {approximate_bytes(passed)} passed the filters," if passed is not None else "")
+            + f" applied to {approximate_bytes(numbers.get('sz_applied', 0))}"
         )
     return lines
 

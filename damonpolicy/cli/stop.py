@@ -30,5 +30,7 @@ def command(invocation: Invocation, *, everything: bool, wait: bool) -> Result:
         notes = "".join(f"note: {remark}\n" for remark in session.remarks)
         plan, changed = stop_all(session)
         text = notes + render.render(plan, changes=changed)
+        if changed:
+            text += f"\nStopped and verified as generation {session.managed.generation}.\n"
         data = {**render.to_json(plan), "generation": session.managed.generation}
         return Result(text, data, changed=changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import click
@@ -9,17 +10,15 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import policy_options, read
 from damonpolicy.cli.output import Result
-from damonpolicy.diagnostics import Diagnostic, render_github, render_sarif
+from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.errors import ExitCode
 
 
 @click.command("validate")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
-@click.option("--github", is_flag=True, help="print annotations for GitHub Actions")
-@click.option("--sarif", is_flag=True, help="print a SARIF log")
 @policy_options
-@common
+@functools.partial(common, findings=True)
 @pass_invocation
 def command(
     invocation: Invocation,
@@ -28,8 +27,6 @@ def command(
     variables: Sequence[str],
     *,
     strict: bool,
-    github: bool,
-    sarif: bool,
 ) -> Result:
     """Check policies: everything that can be known without touching the machine.
 
@@ -54,10 +51,7 @@ def command(
     names = [read.policy.name for read, _ in loaded.reads]
     result = Result(exit_code=code, diagnostics=found, texts=invocation.texts)
     result.data = {"policies": names, "errors": len(errors)}
-    if github or sarif:
-        result.text = render_sarif(found) if sarif else render_github(found)
-        result.raw, result.diagnostics = True, ()
-    elif not errors:
+    if not errors:
         many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
         result.text = f"{many} valid\n"
     return result

@@ -116,15 +116,32 @@ def test_debugging_shows_where_a_defect_is(cli, monkeypatch):
 
 @pytest.mark.parametrize(
     ("form", "expected"),
-    [("--github", "::error file=bad.yaml,line=1,"), ("--sarif", '"version": "2.1.0"')],
+    [("github", "::error file=bad.yaml,line=1,"), ("sarif", '"version": "2.1.0"')],
 )
 def test_findings_for_other_programs(cli, tmp_path, form, expected):
     (tmp_path / "bad.yaml").write_text("version: 1\n")
-    outcome = cli("validate", "bad.yaml", form)
+    outcome = cli("validate", "bad.yaml", "--format", form)
 
     assert outcome.code == ExitCode.INVALID
     assert expected in outcome.out
     assert outcome.err == ""
+
+
+def test_a_file_that_is_not_there_is_a_finding_too(cli):
+    outcome = cli("--format", "github", "validate", "none.yaml")
+
+    assert outcome.code == ExitCode.INVALID
+    assert outcome.out.startswith("::error")
+
+
+@pytest.mark.parametrize(
+    "place", [("--format", "sarif", "status"), ("status", "--format", "sarif")]
+)
+def test_formats_for_findings_are_for_validate(cli, place):
+    outcome = cli(*place)
+
+    assert outcome.code == ExitCode.USAGE
+    assert outcome.err.startswith("error[DP0501]: ")
 
 
 def test_warnings_count_where_that_is_asked(cli, tmp_path):
