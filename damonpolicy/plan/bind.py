@@ -12,7 +12,7 @@ from damonpolicy.errors import DamonPolicyError, ExitCode, KernelLacks
 from damonpolicy.kernel import memory, processes
 from damonpolicy.kernel.cgroups import subtree
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
+from damonpolicy.plan.compiled import CompiledKdamond, FilterLine
 
 __all__ = ("Absent", "Bound", "Member", "bind")
 
@@ -158,12 +158,3 @@ def _paths(line: FilterLine, machine: Machine) -> list[str]:
         message = f"this kernel cannot filter on `{path}` and the cgroups below it"
         raise KernelLacks(message, hint="Linux 6.14 can; `subtree: false` takes one cgroup only")
     return found
-
-
-def describe(target: TargetLine) -> str:
-    """Name a target entry for people."""
-    if target.selector is not None:
-        return f"process {target.selector}"
-    if target.node >= 0:
-        return f"node {target.node}"
-    return "System RAM" if target.system_ram else "regions"
