@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from damonpolicy.emulated.machine import EmulatedMachine, versions
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import (
+    COUNTS,
     configuration,
     count_of,
     default,
@@ -20,37 +22,45 @@ from damonpolicy.kernel.tree import (
     under,
 )
 from tests.kernel.copied import copied
-from tests.world import World
+from tests.world import ROOT, World
 
 SCHEME = "contexts/0/schemes/0"
 INTERVALS = "contexts/0/monitoring_attrs/intervals"
 
 
-@pytest.mark.parametrize("version", versions())
-def test_defaults_are_what_every_new_directory_holds(version):
-    """A whole tree with one child everywhere, none of it written but the counts."""
-    machine = EmulatedMachine.create(version)
-    machine.write(f"{KDAMONDS}/nr_kdamonds", "2")
-    done = set()
-    while True:
-        tree = slot_tree(snapshot(machine), 0)
-        counts = {path for path in tree if path.rpartition("/")[2].startswith("nr_")} - done
-        counts = {path for path in counts if "nr_regions/" not in path and "/stats/" not in path}
-        if not counts:
-            break
-        for path in counts:
-            machine.write(f"{KDAMONDS}/0/{path}", "1")
-        done |= counts
+OBSERVED = sorted((ROOT / "tests/kernel/observed").glob("tree-*.txt"))
+LINE = re.compile(r"\S*?admin/kdamonds/0/(\S+) 0?[0-7]{3} ?(.*)")
 
-    wrong = {
-        path: value for path, value in tree.items() if path not in done and value != default(path)
-    }
 
-    assert len(done) >= 7
-    assert len(tree) > 50
-    assert not wrong
+@pytest.mark.parametrize("listing", OBSERVED, ids=lambda path: path.stem)
+def test_defaults_are_what_real_kernels_put_into_new_directories(listing):
+    """Listings of real kernels, with one of each numbered directory and nothing else written."""
+    found = (LINE.fullmatch(line) for line in listing.read_text().splitlines())
+    tree = {each[1]: each[2] for each in found if each}
+    counts = {path for path in tree if path.rpartition("/")[2] in COUNTS.values()}
+    skipped = {path for path in tree if "tried_regions/" in path or "avail_" in path}
+    # the script that made the directories wrote 1 to every nr_ file, also to this one
+    skipped.add("contexts/0/schemes/0/quotas/weights/nr_accesses_permil")
+    rest = tree.keys() - counts - skipped
+
+    assert len(rest) > 40
+    assert len(counts) >= 6
+    assert {path: tree[path] for path in rest if tree[path] != default(path)} == {}
+    assert {default(path) for path in counts} == {"0"}
     assert not empty_slot(tree)
-    assert empty_slot(slot_tree(snapshot(machine), 1))
+
+
+def test_an_empty_slot():
+    world = World.make("7.3")
+    world.write("nr_kdamonds", "2")
+    world.write("1/contexts/nr_contexts", "1")
+    tree = snapshot(world.machine)
+
+    assert empty_slot(slot_tree(tree, 0))
+    assert not empty_slot(slot_tree(tree, 1))
+    world.write("1/contexts/nr_contexts", "0")
+    assert empty_slot(slot_tree(snapshot(world.machine), 1))
+    world.close()
 
 
 def test_a_snapshot_is_read_without_results():
