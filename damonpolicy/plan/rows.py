@@ -29,6 +29,7 @@ __all__ = ("Row", "chain", "rows", "value_text")
 _SCHEME = re.compile(r"contexts/0/schemes/\d+")
 _PROBE = re.compile(r"contexts/0/monitoring_attrs/probes/\d+")
 _TARGET = re.compile(r"contexts/0/targets/\d+")
+_INTERVAL = re.compile(r"contexts/0/monitoring_attrs/intervals/(?:sample|aggr)_us\Z")
 _FILTERS = re.compile(r"(.*)/(?:core_filters|ops_filters|filters)(?:/|\Z)")
 _ITEM = re.compile(r"(.*/(goals|dests|filters|preps)/)(\d+)/")
 _MOST = re.compile(r"contexts/0/schemes/\d+/access_pattern/\w+/max\Z")
@@ -39,7 +40,8 @@ _SAID = re.compile(
 _FIRST = {"goals": "target_metric", "dests": "id", "filters": "type", "preps": "prep_action"}
 _ZERO_IS_NONE = (
     "quota.size", "quota.time", "quota.every", "apply_every", "max_snapshots", "refresh",
-    "watermarks.every",
+    "watermarks.every", "intervals.auto_tune.observe", "intervals.auto_tune.aggregations",
+    "intervals.auto_tune.min_sample", "intervals.auto_tune.max_sample",
 )  # fmt: skip
 _SPARE = 1 << 20
 """Numbers from here on stand for what is gone; no kernel has as many of anything."""
@@ -126,6 +128,8 @@ class _Rows:
             return None
         sign = "+" if old is None else "-" if new is None else "~"
         before = "" if old is None else _text(path, old, self.before)
+        if old is None and _INTERVAL.match(path) and self.before:
+            sign, before = "~", "tuned"
         after = "" if new is None else _text(path, new, self.after)
         word = _word(path)
         if word == "quota.size" and "unlimited" in (before, after):
@@ -136,7 +140,7 @@ class _Rows:
 
     def _begins(self, path: str) -> bool:
         """Tell whether a volatile file is where the kernel's tuning starts from."""
-        return self.anew and "/intervals/" in path
+        return self.anew and _INTERVAL.match(path) is not None
 
     def _scope(self, path: str) -> str:
         for kind, expression in (("scheme", _SCHEME), ("probe", _PROBE)):
