@@ -1,0 +1,130 @@
+"""Filters of a policy as each kernel takes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.kernel.capabilities import Answer, Capabilities
+from damonpolicy.kernel.features import FEATURES
+from damonpolicy.model.filters import Filter
+from damonpolicy.plan import filters
+
+
+def capabilities(**other):
+    return Capabilities(
+        {
+            each.name: Answer(other.get(each.name.replace(".", "_"), "yes"), "test")
+            for each in FEATURES
+        }
+    )
+
+
+OLD = capabilities(filter_allow="no", filters_layers="no")
+NEW = capabilities()
+
+
+def said(line):
+    verb = "allow" if line.files["allow"] == "Y" else "reject"
+    no = "" if line.files["matching"] == "Y" else "not "
+    below = " and below" if line.subtree else ""
+    return f"{verb} {no}{line.files['memcg_path'] or line.files['type']}{below}"
+
+
+def lines(*policy, known=NEW, machine=None):
+    read = [Filter.model_validate(each) for each in policy]
+    return [said(each) for each in filters.lines(read, known, machine)]
+
+
+ONE = {"memcg": {"path": "/a", "subtree": "false"}}
+ALL = {"memcg": "/user.slice"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ([], []),
+        ([{"reject": "anon"}], ["reject anon"]),
+        ([{"allow": {"not": "anon"}}], ["allow not anon"]),
+        ([{"reject": {"not": ONE}}], ["reject not /a"]),
+        ([{"reject": ALL}, {"allow": "anon"}], ["reject /user.slice and below", "allow anon"]),
+        # "spare what is in none of these" is "take what is in one of them, and nothing else"
+        ([{"reject": {"not": ALL}}], ["allow /user.slice and below"]),
+        ([{"allow": {"not": ALL}}], ["reject /user.slice and below"]),
+    ],
+)
+def test_kernels_that_allow(policy, expected):
+    assert lines(*policy) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ([{"allow": "anon"}], ["reject not anon"]),
+        ([{"allow": {"not": "anon"}}], ["reject anon"]),
+        ([{"reject": "young"}, {"allow": ONE}], ["reject young", "reject not /a"]),
+        # only the last, since it takes the default verdict's part
+        ([{"allow": "anon"}, {"reject": "young"}], ["allow anon", "reject young"]),
+        ([{"reject": ALL}], ["reject /user.slice and below"]),
+    ],
+)
+def test_kernels_that_only_reject(policy, expected):
+    assert lines(*policy, known=OLD) == expected
+
+
+def test_a_subtree_of_one_cgroup_is_that_cgroup():
+    machine = EmulatedMachine.create("6.12")
+    assert lines({"allow": ALL}, known=OLD, machine=machine) == ["reject not /user.slice"]
+
+    machine.make_cgroup("/user.slice/more")
+    assert lines({"allow": ALL}, known=OLD, machine=machine) == ["allow /user.slice and below"]
+
+
+def test_layers():
+    read = [
+        Filter.model_validate(each)
+        for each in (
+            {"reject": {"addr": {"start": "4KiB", "end": "8KiB"}}},
+            {"reject": {"hugepage_size": {"min": "2MiB", "max": "1GiB"}}},
+            {"allow": {"target": "1"}},
+        )
+    ]
+    made = filters.lines(read, NEW, None)
+
+    assert {
+        name: [said(each) for each in found] for name, found in filters.split(made, NEW).items()
+    } == {
+        "filters": [],
+        "core_filters": ["reject addr", "allow target"],
+        "ops_filters": ["reject hugepage_size"],
+    }
+    assert {
+        name: [said(each) for each in found] for name, found in filters.split(made, OLD).items()
+    } == {
+        "filters": ["reject addr", "allow target", "reject hugepage_size"],
+    }
+    addr, huge, target = made
+    assert (addr.files["addr_start"], addr.files["addr_end"]) == ("4096", "8192")
+    assert (huge.files["min"], huge.files["max"]) == (str(2 << 20), str(1 << 30))
+    assert target.files["damon_target_idx"] == "1"
+
+
+def test_nothing_stays_of_a_filter_that_stood_in_the_place():
+    (anon,) = filters.lines([Filter.model_validate({"reject": "anon"})], NEW, None)
+
+    assert anon.files == {
+        "type": "anon", "matching": "Y", "allow": "N", "memcg_path": "", "addr_start": "0",
+        "addr_end": "0", "damon_target_idx": "0", "min": "0", "max": "0",
+    }  # fmt: skip
+    assert set(filters.YOUNG.files) == set(anon.files)
+
+
+def test_probes_call_the_path_otherwise():
+    read = [
+        Filter.model_validate(each) for each in ({"reject": "anon"}, {"allow": {"memcg": "/a"}})
+    ]
+    anon, memcg = filters.probe_lines(read)
+
+    assert anon.files == {"type": "anon", "matching": "Y", "allow": "N", "path": ""}
+    assert memcg.files == {"type": "memcg", "matching": "Y", "allow": "Y", "path": "/a"}
+    assert (memcg.subtree, memcg.path_file) == (True, "path")
