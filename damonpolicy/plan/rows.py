@@ -34,7 +34,8 @@ _FILTERS = re.compile(r"(.*)/(?:core_filters|ops_filters|filters)(?:/|\Z)")
 _ITEM = re.compile(r"(.*/(goals|dests|filters|preps)/)(\d+)/")
 _MOST = re.compile(r"contexts/0/schemes/\d+/access_pattern/\w+/max\Z")
 _SAID = re.compile(
-    r"contexts/0/(?:operations|schemes/\d+/(?:action|dests/\d+/id|quotas/goals/\d+/target_metric))\Z"
+    r"contexts/0/(?:operations|monitoring_attrs/probes/\d+/preps/\d+/prep_action"
+    r"|schemes/\d+/(?:action|dests/\d+/id|quotas/goals/\d+/target_metric))\Z"
 )
 """What is said even where it equals the kernel's default: what is monitored, and what is done."""
 _FIRST = {"goals": "target_metric", "dests": "id", "filters": "type", "preps": "prep_action"}
@@ -43,6 +44,7 @@ _ZERO_IS_NONE = (
     "watermarks.every", "intervals.auto_tune.observe", "intervals.auto_tune.aggregations",
     "intervals.auto_tune.min_sample", "intervals.auto_tune.max_sample",
 )  # fmt: skip
+_SAMPLE = "contexts/0/monitoring_attrs/sample"
 _SPARE = 1 << 20
 """Numbers from here on stand for what is gone; no kernel has as many of anything."""
 
@@ -115,8 +117,9 @@ class _Rows:
         if old == new or (is_volatile(path, self.after) and not self._begins(path)):
             return None
         scope = self._scope(path)
-        filters = _FILTERS.match(path)
-        if filters and "/sample/" not in path:
+        if path.startswith(f"{_SAMPLE}/"):
+            return self._accesses_row()
+        if filters := _FILTERS.match(path):
             return self._filter_row(scope, filters[1])
         if found := _TARGET.match(path):
             return self._target_row(found[0])
@@ -167,6 +170,12 @@ class _Rows:
             new,
             f"{owner}/{used[0] if len(used) == 1 else '*_filters'}",
         )
+
+    def _accesses_row(self) -> Row | None:
+        old, new = _accesses(self.before), _accesses(self.after)
+        if old == new or (not self.before and new == "all"):
+            return None
+        return Row("~" if self.before else "+", "", "accesses", old, new, _SAMPLE)
 
     def _target_row(self, directory: str) -> Row | None:
         old, new = _target(self.before, directory), _target(self.after, directory)
@@ -219,7 +228,7 @@ def _word(path: str) -> str:
         word = word.removesuffix(".of")
     item = _ITEM.match(path)
     if item:
-        for list_ in ("quota.goals", "to", "accesses", "preps"):
+        for list_ in ("quota.goals", "to", "preps"):
             if word.startswith(list_):
                 return f"{list_}[{item[3]}]{word.removeprefix(list_)}"
     return word
@@ -250,6 +259,8 @@ def _order(row: Row) -> tuple[object, ...]:
         own = rank(f"{item[1]}0/{_FIRST[item[2]]}")
     elif row.path.endswith("_filters"):
         own = rank(f"{row.path.rpartition('/')[0]}/filters/0/type")
+    elif row.path == _SAMPLE:
+        own = rank(f"{_SAMPLE}/primitives/page_table")
     elif row.word.startswith("targets"):
         own = rank("contexts/0/targets/0/pid_target")
     return (kind, _natural(found[0] if found else ""), own, group, _natural(row.path))
@@ -305,6 +316,22 @@ def _what(tree: Tree, base: str) -> str:
         low, high = (int(tree.get(f"{base}/{name}", "0")) for name in ("min", "max"))
         return f"hugepage_size {format_bytes(low)}-{format_bytes(high)}"
     return kind
+
+
+def _accesses(tree: Tree) -> str:
+    """Say which accesses count; each filter but the last rejects what is not of its kind."""
+    if tree.get(f"{_SAMPLE}/primitives/page_fault") != "Y":
+        return "all"
+    kind, conditions = "all", []
+    for index in range(int(tree.get(f"{_SAMPLE}/filters/nr_filters", "0")) - 1):
+        base = f"{_SAMPLE}/filters/{index}"
+        if tree.get(f"{base}/type") == "write":
+            kind = "writes" if tree.get(f"{base}/matching") == "N" else "reads"
+        elif tree.get(f"{base}/type") == "cpumask":
+            conditions.append(f"CPUs {tree.get(f'{base}/cpumask')}")
+        else:
+            conditions.append(f"threads {tree.get(f'{base}/tid_arr')}")
+    return f"{kind} of {' and '.join(conditions)}" if conditions else kind
 
 
 def _target(tree: Tree, base: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from damonpolicy.model.sample import Accesses
 from damonpolicy.plan.order import KdamondPlan
-from damonpolicy.plan.rows import chain, rows, value_text
+from damonpolicy.plan.rows import Row, chain, rows, value_text
+from damonpolicy.plan.sample import sample_files
 
 INTERVALS = "contexts/0/monitoring_attrs/intervals"
 OWNER = "contexts/0/schemes/0"
@@ -120,6 +122,39 @@ def test_core_filters_are_asked_first():
     )
 
     assert chain(tree, OWNER) == "reject target 0; allow anon; the rest is rejected"
+
+
+def sampled(accesses):
+    base = "contexts/0/monitoring_attrs/sample"
+    return {f"{base}/{name}": value for name, value in sample_files(accesses, None).items()}
+
+
+@pytest.mark.parametrize(
+    ("accesses", "text"),
+    [
+        ({"kind": "write"}, "writes"),
+        ({"kind": "read", "cpus": "0-1,3"}, "reads of CPUs 0-1,3"),
+        ({"threads": ("7", "9")}, "all of threads 7,9"),
+        ({"kind": "write", "cpus": "0", "threads": ("7",)}, "writes of CPUs 0 and threads 7"),
+    ],
+)
+def test_which_accesses_count_is_one_row(accesses, text):
+    wanted = sampled(Accesses(**accesses))
+    start = KdamondPlan("p/k", 0, "start", after=wanted)
+    change = KdamondPlan("p/k", 0, "change", before={"refresh_ms": "0"}, after=wanted)
+    path = "contexts/0/monitoring_attrs/sample"
+
+    assert rows(start) == [Row("+", "", "accesses", "all", text, path)]
+    assert [row for row in rows(change) if row.sign == "~"] == [
+        Row("~", "", "accesses", "all", text, path)
+    ]
+
+
+def test_all_accesses_are_not_worth_a_row():
+    base = "contexts/0/monitoring_attrs/sample/primitives"
+    everything = {f"{base}/page_table": "Y", f"{base}/page_fault": "N"}
+
+    assert rows(KdamondPlan("p/k", 0, "start", after=everything)) == []
 
 
 def scheme(number, action):
