@@ -57,10 +57,20 @@ def change(
     result = Change("change", before)
     if differing(before, verified):
         result.remarks.append("files were changed by someone since our last commit")
-    if reused:
-        result.remarks.append("another process has the pid of one that ended")
     if before.get("contexts/0/operations") != desired["contexts/0/operations"]:
         return _restart(slot, before, desired, result, "other operations need other targets")
+    if reused:
+        return _restart(
+            slot, before, desired, result, "a new process has the pid of one that ended"
+        )
+    if _shifts(before, desired):
+        if _acts(desired):
+            why = "its schemes would act on where the process that goes has its memory"
+            return _restart(slot, before, desired, result, why)
+        result.remarks.append(
+            "until its layout is looked up (`intervals.update`), the next process is watched where"
+            " the one that goes had its memory"
+        )
     if bound.kdamond.commit_waits and any(map(_may_sleep, (before, verified, desired))):
         return _restart(slot, before, desired, result, "its watermarks could let a commit hang")
     tree = dict(before)
@@ -125,6 +135,23 @@ def _retuned(tree: Tree, desired: Tree) -> bool:
 def _pids(tree: Tree) -> list[str]:
     found = {int(match[1]): value for path, value in tree.items() if (match := _PID.match(path))}
     return [found[index] for index in sorted(found)]
+
+
+def _shifts(before: Tree, desired: Tree) -> bool:
+    """Tell whether a commit would give a process the regions of one that ended.
+
+    They are kept where the new list names none (mm/damon/core.c: damon_commit_target_regions()).
+    """
+    old, new = _pids(before), _pids(desired)
+    gone = any(pid not in new for pid in old)
+    return gone and old[0] != new[0] and f"{_TARGETS}/0/obsolete_target" not in desired
+
+
+def _acts(tree: Tree) -> bool:
+    actions = (
+        value for path, value in tree.items() if re.fullmatch(r".*/schemes/\d+/action", path)
+    )
+    return any(action != "stat" for action in actions)
 
 
 def _steps(before: Tree, desired: Tree) -> tuple[list[Tree], bool]:

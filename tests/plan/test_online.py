@@ -100,10 +100,26 @@ def test_a_process_that_ended_is_taken_out(world, gone):
         )
         assert rest[f"{TARGETS}/nr_targets"] == "2", "at once the files show what runs"
     else:
-        # what is common at the front first, then the rest: nothing ever moves up
+        # what is common at the front first, then the rest: nothing moves up but the first
         assert [step[f"{TARGETS}/nr_targets"] for step in steps] == {
             2000: ["2"], 2001: ["1", "2"], 2002: ["2"],
         }[gone]  # fmt: skip
+
+
+@pytest.mark.parametrize(("action", "restarts"), [("stat", False), ("cold", True)])
+def test_no_scheme_acts_where_the_first_process_had_its_memory(world, action, restarts):
+    """Before 6.19 a commit hands the regions of the one that ended to the next."""
+    text = POLICY.replace("settings", f"    schemes: [{{name: s, action: {action}}}]\nsettings")
+    workers(world, 2000, 2001)
+    world.apply("p", text=text)
+    pid = read_value(world.machine, f"{KDAMONDS}/0/pid")
+    world.machine.exit_process(2000)
+
+    world.apply("p", text=text)
+
+    assert monitored(world) == ([2001], [2001])
+    same = pid == read_value(world.machine, f"{KDAMONDS}/0/pid")
+    assert same == (world.machine.profile.has("target.obsolete") or not restarts)
 
 
 def test_processes_that_come_and_go_at_once(world):
@@ -123,18 +139,21 @@ def test_processes_that_come_and_go_at_once(world):
     assert monitored(world) == ([2003], [2003])
 
 
-def test_another_process_with_the_pid_of_one_that_ended_is_committed(world):
+def test_another_process_with_the_pid_of_one_that_ended_is_noticed(world):
     """The files would say the same; the kernel holds on to the process that ended."""
     workers(world, 2000, 2001)
     world.apply("p", text=POLICY)
     world.machine.exit_process(2001)
     workers(world, 2001)
 
-    steps, _ = committed(world, lambda: world.apply("p", text=POLICY))
-    assert steps == [{}]
+    pid = read_value(world.machine, f"{KDAMONDS}/0/pid")
 
-    steps, _ = committed(world, lambda: world.apply("p", text=POLICY))
-    assert steps == []
+    assert committed(world, lambda: world.apply("p", text=POLICY)) == ([], {})
+    assert pid != read_value(world.machine, f"{KDAMONDS}/0/pid")
+
+    pid = read_value(world.machine, f"{KDAMONDS}/0/pid")
+    world.apply("p", text=POLICY)
+    assert pid == read_value(world.machine, f"{KDAMONDS}/0/pid")
 
 
 def test_what_someone_staged_is_said_and_put_right(world):
