@@ -124,8 +124,6 @@ def _run(words: list[str], invocation: Invocation) -> Result:
         return failure(_usage(error), invocation.texts)
     except (click.Abort, KeyboardInterrupt):
         return failure(Interrupted("interrupted before anything was changed"), {})
-    except BrokenPipeError:
-        raise
     except OSError as error:
         return failure(_system(error), invocation.texts)
     except Exception as error:

@@ -162,6 +162,14 @@ def test_the_environment_names_the_kernel(site, monkeypatch):
     assert outcome.code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize("form", [("--format", "json"), ("--format=json",)])
+def test_a_wrong_option_comes_in_the_form_that_was_asked_for_after_it(form):
+    outcome = run_cli("status", "--bogus", *form)
+
+    assert outcome.json["exit_code"] == outcome.code == ExitCode.USAGE
+    assert outcome.err == ""
+
+
 def test_a_word_that_is_no_command():
     outcome = run_cli("aply")
     assert outcome.code == ExitCode.USAGE
@@ -282,6 +290,15 @@ def test_a_reader_that_has_gone_is_no_failure(site):
     assert b"Traceback" not in done.stderr
     assert b"Broken" not in done.stderr
     assert sorted(site.world.managed.policies) == ["ksm"]
+
+
+def test_help_to_nobody(site):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = whole(site, "--help", stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+
+    assert done.stderr == b""
 
 
 def test_a_terminal_without_utf8(site):

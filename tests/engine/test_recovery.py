@@ -122,6 +122,9 @@ def test_a_torn_last_line_counts_as_not_there(crashed):
     with crashed.places.journal.open("ab") as stream:
         stream.write(b'0123456789abcdef {"intent":0}\n')
     assert journal.read(crashed.places.journal) == (header, intents)
+    with crashed.places.journal.open("ab") as stream:
+        stream.write(journal._line({"intent": 99}))
+    assert journal.read(crashed.places.journal) == (header, intents), "nothing after it counts"
     data = crashed.places.journal.read_bytes()
     crashed.places.journal.write_bytes(data[:-5])
     assert journal.read(crashed.places.journal) == (header, intents)

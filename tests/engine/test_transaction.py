@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import transaction
+from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign, NoPermission
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.sysfs import KDAMONDS
@@ -183,6 +185,22 @@ def test_a_full_disk_before_the_first_write(world, monkeypatch):
     assert "cannot write the journal" in error.message
     assert "no space left on device" in error.message
     assert not world.machine.log
+
+
+def test_a_signal_at_the_commit_point_comes_too_late(world, monkeypatch):
+    """Once the state says so it is done: nothing is undone behind its back."""
+    save = Store.save
+
+    def signalled(self, managed):
+        save(self, managed)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Store, "save", signalled)
+    world.apply("ksm")
+
+    assert list(world.managed.policies) == ["ksm"]
+    assert world.machine.read(f"{KDAMONDS}/0/state") == "on\n"
+    assert not world.places.journal.exists()
 
 
 def test_a_process_that_ends_during_the_undo_is_not_put_back(world):

@@ -86,7 +86,7 @@ def test_tuned_intervals_are_read_back_before(world):
 
 
 @pytest.mark.parametrize(("world", "name"), EVERY, indirect=["world"])
-def test_every_online_change_commits_once_a_kdamond(world, name):
+def test_every_online_change_is_committed_and_not_restarted(world, name):
     world.machine.start_process("mysqld", areas=[{"size": "64MiB"}])
     world.apply(name)
     before = len(world.machine.log)
@@ -94,8 +94,10 @@ def test_every_online_change_commits_once_a_kdamond(world, name):
     done = written(world, before)
     commands = [(path, value) for path, value in done if path.endswith("/state")]
 
+    # before 6.19 another process takes two: the common targets, then the new ones
+    most = 2 if name == "monitor" else 1
     for slot in world.managed.slots:
-        assert commands.count((f"{slot}/state", "commit")) == 1
+        assert 1 <= commands.count((f"{slot}/state", "commit")) <= most
     assert not {value for _, value in commands} & {"on", "off"}
     if name != "monitor":  # whose other process takes a new list of targets
         files = [path for path, _ in done if not path.endswith("/state")]

@@ -110,6 +110,16 @@ def test_asking_leaves_others_and_the_stopped_alone(site):
     assert site.writes(before) == []
 
 
+def test_what_someone_restarted_is_asked_nothing(site):
+    site.done("apply", shipped("monitor"))
+    site.world.write("0/state", "off")
+    site.world.write("0/state", "on")
+    before = len(site.machine.log)
+    site.done("status", "--update")
+
+    assert site.writes(before) == []
+
+
 def test_a_kdamond_that_does_not_answer(site, monkeypatch):
     site.done("apply", shipped("monitor"))
     machine = type(site.machine)
