@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,12 +101,42 @@ def test_proactive_reclaim_swaps_out_what_is_idle_and_only_that() -> None:
         assert pages(load.pid, load.hot).swapped < MIB
 
 
-def untouched(load: Workload) -> None:
+AGE_ALL = """
+version: 1
+name: age-all
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{numa_node: 1}]
+    intervals: {sample: 5ms, aggregation: 100ms}
+    schemes:
+      - {name: s, action: stat, filters: [{reject: young}]}
+"""
+
+
+def age_all(tmp_path: Path) -> None:
     """Let no page look young because it was touched before all began.
 
-    A region may hold cold pages beside hot ones: the filter tells them apart, page by page.
+    DAMON takes every page for young that it never looked at, and a region may hold cold pages
+    beside hot ones. A round over all memory looks at each page.
     """
-    Path(f"/proc/{load.pid}/clear_refs").write_text("1", encoding="ascii")
+    policy = tmp_path / "age-all.yaml"
+    policy.write_text(AGE_ALL.lstrip(), encoding="utf-8")
+    assert run("apply", policy).code == 0
+    assert wait_for(lambda: numbers("age-all/k", "s")["sz_tried"] > 2048 * MIB)
+    assert run("remove", "age-all").code == 0
+
+
+@contextlib.contextmanager
+def no_balancing() -> Iterator[None]:
+    """Let NUMA balancing not move pages before a policy has even begun."""
+    knob = Path("/proc/sys/kernel/numa_balancing")
+    before = knob.read_text("ascii")
+    knob.write_text("0", encoding="ascii")
+    try:
+        yield
+    finally:
+        knob.write_text(before, encoding="ascii")
 
 
 def tiering(**variables: str) -> None:
@@ -113,31 +144,33 @@ def tiering(**variables: str) -> None:
     assert outcome.code == 0, outcome.err
 
 
-def test_memory_tiering_promotes_what_is_hot_and_only_that() -> None:
+def test_memory_tiering_promotes_what_is_hot_and_only_that(tmp_path: Path) -> None:
     """Hot memory of the slow node moves to the fast one; cold memory stays where it is."""
     if not has("quota.goal.node_mem_used_bp"):
         outcome = run("apply", *shipped("memory-tiering"))
         assert outcome.code == 69
         assert "Linux 6.16 has it" in outcome.err
         return
-    with Workload.start(32, 64, node=1) as load:
-        untouched(load)
+    with no_balancing(), Workload.start(32, 64, node=1) as load:
+        age_all(tmp_path)
+        assert pages(load.pid, load.hot).nodes.get(0, 0) < MIB
         tiering()
         assert wait_for(lambda: pages(load.pid, load.hot).nodes.get(0, 0) > 8 * MIB)
         assert numbers("memory-tiering/promote", "hot")["sz_applied"] > 8 * MIB
         assert pages(load.pid, load.cold).nodes.get(0, 0) < MIB
 
 
-def test_memory_tiering_demotes_what_is_cold() -> None:
+def test_memory_tiering_demotes_what_is_cold_and_only_that() -> None:
     """Cold memory of the fast node makes room."""
     if not has("quota.goal.node_mem_used_bp"):
         outcome = run("plan", *shipped("memory-tiering"))
         assert outcome.code == 69
         return
-    with Workload.start(8, 96, node=0) as load:
+    with no_balancing(), Workload.start(8, 96, node=0) as load:
         tiering(free="95%")
         assert wait_for(lambda: pages(load.pid, load.cold).nodes.get(1, 0) > 32 * MIB)
         assert numbers("memory-tiering/demote", "cold")["sz_applied"] > 32 * MIB
+        assert pages(load.pid, load.hot).nodes.get(1, 0) < MIB
 
 
 def test_monitor_finds_the_hot_range() -> None:
