@@ -22,6 +22,7 @@ from damonpolicy.kernel.tree import (
     slot_numbers,
     slot_tree,
     snapshot,
+    startable,
 )
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.managed import Managed
@@ -197,8 +198,12 @@ class _Undo:
             )
         if any(path not in old for path in strangers):
             return  # going back would wipe its directory
+        # What is started anew needs intervals within its bounds; a new directory has others.
+        anew = self._was_on(slot) and not (self._is_on(slot) and self._same_thread(slot))
+        if anew:
+            old = startable(self._old(slot))
         desired = {**old, **{path: now[path] for path in strangers}}
-        operations, _ = changes(slot, now, desired)
+        operations, _ = changes(slot, now, desired, anew=anew)
         for operation in operations:
             self._do(operation)
 

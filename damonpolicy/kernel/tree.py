@@ -28,6 +28,7 @@ __all__ = (
     "slot_numbers",
     "slot_tree",
     "snapshot",
+    "startable",
     "under",
 )
 
@@ -139,6 +140,13 @@ def is_volatile(path: str, tree: Tree) -> bool:
 def configuration(tree: Tree) -> dict[str, str]:
     """Return a slot's tree without what is volatile."""
     return {path: value for path, value in tree.items() if not is_volatile(path, tree)}
+
+
+def startable(tree: Tree) -> dict[str, str]:
+    """Return a slot's tree without what is volatile, but with the intervals a start needs."""
+    base = "contexts/0/monitoring_attrs/intervals"
+    intervals = (f"{base}/sample_us", f"{base}/aggr_us")
+    return {**configuration(tree), **{path: tree[path] for path in intervals if path in tree}}
 
 
 def pattern(path: str) -> str:

@@ -304,7 +304,7 @@ class Compiler:
                 self._refuse(self.origins[path], missing)
         for directory, lines in list(self.filters.items()):
             at = self.origins[directory]
-            missing = self._missing(f"{directory}/nr_filters", "0")
+            missing = self._missing(f"{directory}/nr_filters", str(len(lines)))
             if missing is None:
                 self.filters[directory] = tuple(self._line(directory, each, at) for each in lines)
                 continue

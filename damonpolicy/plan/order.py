@@ -13,7 +13,7 @@ from damonpolicy.errors import Foreign, PolicyInvalid
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
 from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import Tree, configuration
+from damonpolicy.kernel.tree import Tree, configuration, startable
 from damonpolicy.plan import online
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
@@ -168,7 +168,7 @@ class _Draft:
         for name, slot in ours.items():
             if name in retiring:
                 self._stop(name, slot, "stop")
-            elif name not in self.wanted.bound:
+            elif name in wanted and name not in self.wanted.bound:
                 self._leave(name, slot)
         self._shrink()
         self.settings = _settings(self.current, self.managed, self.wanted)
@@ -278,7 +278,7 @@ class _Draft:
                 slot=slot,
                 action=action,
                 before=configuration(before),
-                after=_with_start(after)
+                after=startable(after)
                 if action in ("start", "restart", "change")
                 else configuration(after),
                 names=bound.kdamond.names,
@@ -384,13 +384,6 @@ def _setting(each: SettingPlan, phase: Any) -> Operation | None:
     if normalise(each.before) == normalise(each.after):
         return None
     return Operation("setting", phase, each.path, _readable(each.before), each.after)
-
-
-def _with_start(tree: Tree) -> dict[str, str]:
-    """Return a tree without what is volatile, but with the intervals that tuning starts from."""
-    base = "contexts/0/monitoring_attrs/intervals"
-    intervals = (f"{base}/sample_us", f"{base}/aggr_us")
-    return {**configuration(tree), **{path: tree[path] for path in intervals if path in tree}}
 
 
 def _settings(current: Current, managed: Managed, wanted: Wanted) -> list[SettingPlan]:

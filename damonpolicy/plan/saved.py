@@ -100,9 +100,10 @@ def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
             takeover=data["takeover"],
             remarks=tuple(data["remarks"]),
         )
+        capabilities = str(data["capabilities"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"`{name}` is not a plan", hint=hint) from error
-    return plan, data["capabilities"]
+    return plan, capabilities
 
 
 def refuse_stale(plan: Plan, capabilities: str, now: Plan, now_capabilities: str) -> None:

@@ -85,8 +85,7 @@ def test_a_plan_that_is_none_any_more(saved, damage, said):
 @pytest.mark.parametrize(
     "key",
     ["machine", "release", "boot_id", "fingerprint", "policies", "kdamonds", "settings",
-     "operations", "slots_before", "affected", "takeover", "remarks",
-     pytest.param("capabilities", marks=pytest.mark.xfail(reason="plan/saved.py lacks a net"))],
+     "operations", "slots_before", "affected", "takeover", "remarks", "capabilities"],
 )  # fmt: skip
 def test_a_plan_that_lacks_something(saved, key):
     resigned(saved.plan, lambda data: data.pop(key))

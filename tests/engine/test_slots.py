@@ -144,7 +144,6 @@ def test_all_slots_are_ours(site):
     assert "no slot is free" in site.run("doctor").out
 
 
-@pytest.mark.xfail(reason="plan/order.py keeps what it has replaced: see `_Draft.settle`")
 def test_a_replacement_takes_the_place_of_what_it_ends(site):
     site.done("apply", many(site, "many", 8))
     outcome = site.done("apply", shipped("ksm"), "--prune")

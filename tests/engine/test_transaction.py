@@ -228,11 +228,6 @@ def test_a_process_that_ends_during_the_undo_is_not_put_back(world):
     ]
 
 
-LISTS = pytest.mark.xfail(
-    reason="plan/compile.py: `_check` takes every list of filters for an empty one"
-)
-
-
 class TestTried:
     """Without type information only the attempt tells what a kernel can do."""
 
@@ -267,7 +262,6 @@ settings: {{/sys/module/damon_stat/parameters/enabled: N}}
         yield made
         made.close()
 
-    @LISTS
     def test_a_refusal_is_undone_and_named(self, blind):
         before = blind.world.look()
         assert detect(blind.machine, snapshot(blind.machine)).known("filter.sizes") == "unknown"
@@ -289,7 +283,6 @@ settings: {{/sys/module/damon_stat/parameters/enabled: N}}
         schemes = blind.json("status")["data"]["kdamonds"][0]["schemes"]
         assert [each["name"] for each in schemes] == ["first"]
 
-    @LISTS
     def test_where_it_is_there_nothing_is_left_out(self, blind):
         del blind
         site = Site("7.3")
@@ -301,11 +294,7 @@ settings: {{/sys/module/damon_stat/parameters/enabled: N}}
 
     @pytest.mark.parametrize(
         ("kernel", "name"),
-        [
-            pytest.param(kernel, name, marks=() if name == "monitor" else LISTS)
-            for kernel in KERNELS
-            for name in APPLIES[kernel]
-        ],
+        [(kernel, name) for kernel in KERNELS for name in APPLIES[kernel]],
     )
     def test_every_shipped_policy_ends_as_where_all_is_known(self, monkeypatch, kernel, name):
         sighted = World.make(kernel)
