@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.kernel.sysfs import ADMIN, Machine, read_or
 
 __all__ = (
     "ADVISOR",
@@ -67,7 +67,7 @@ def malformed(path: str) -> str:
         return "a setting is named by its absolute path"
     if posixpath.normpath(path) != path:
         return "the path of a setting holds no `..`, `.` or `//`"
-    if path.startswith("/sys/kernel/mm/damon/"):
+    if path.startswith(ADMIN.removesuffix("admin")):
         return "DAMON's own tree is not set by hand: use `kdamonds:`"
     return ""
 

@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from damonpolicy.errors import Foreign, PolicyInvalid
+from damonpolicy.errors import Foreign
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
+from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import Tree, configuration, startable
-from damonpolicy.plan import online
+from damonpolicy.plan import online, settings
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed
 
-__all__ = ("Action", "KdamondPlan", "Plan", "SettingPlan", "Wanted", "make_plan")
+__all__ = ("Action", "KdamondPlan", "Plan", "Wanted", "make_plan")
 
 FEWEST_SLOTS = 8
 """So that later policies find room: the number cannot be changed while a kdamond runs."""
@@ -66,18 +66,6 @@ class KdamondPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class SettingPlan:
-    """What happens to one setting; ``original`` is what it goes back to in the end."""
-
-    path: str
-    before: str
-    after: str
-    original: str
-    users: tuple[str, ...]
-    restored: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """A complete transaction, before its first write."""
 
@@ -87,7 +75,7 @@ class Plan:
     fingerprint: str
     policies: Mapping[str, CompiledPolicy]
     kdamonds: tuple[KdamondPlan, ...]
-    settings: tuple[SettingPlan, ...]
+    settings: tuple[settings.SettingPlan, ...]
     operations: tuple[Operation, ...]
     slots_before: int | None
     affected: tuple[str, ...] = ()
@@ -171,7 +159,7 @@ class _Draft:
             elif name in wanted and name not in self.wanted.bound:
                 self._leave(name, slot)
         self._shrink()
-        self.settings = _settings(self.current, self.managed, self.wanted)
+        self.settings = settings.plan(self.current, self.managed, self.wanted.policies)
         self._modules()
 
     def _place(
@@ -346,8 +334,10 @@ class _Draft:
 
     def plan(self) -> Plan:
         """Put everything in order."""
-        set_first = [_setting(each, "settings") for each in self.settings if not each.restored]
-        put_back = [_setting(each, "restore") for each in self.settings if each.restored]
+        set_first = [
+            settings.operation(each, "settings") for each in self.settings if not each.restored
+        ]
+        put_back = [settings.operation(each, "restore") for each in self.settings if each.restored]
         operations = [
             *(each for each in set_first if each is not None),
             *sorted(self.stage, key=self._staged_last),
@@ -378,52 +368,3 @@ def _slots(before: int, after: int, phase: Any = "stage") -> Operation:
 
 def _command(slot: int, before: str, word: str, phase: Any) -> Operation:
     return Operation("command", phase, kdamond_path(slot, "state"), before, word, slot)
-
-
-def _setting(each: SettingPlan, phase: Any) -> Operation | None:
-    if normalise(each.before) == normalise(each.after):
-        return None
-    return Operation("setting", phase, each.path, _readable(each.before), each.after)
-
-
-def _settings(current: Current, managed: Managed, wanted: Wanted) -> list[SettingPlan]:
-    """Plan the settings: shared by the policies that want them, put back by the last.
-
-    In reverse order: what one setting made possible is taken back before it.
-    """
-    values: dict[str, str] = {}
-    users: dict[str, list[str]] = {}
-    for policy in wanted.policies.values():
-        for path, value in policy.settings.items():
-            if path in values and normalise(values[path]) != normalise(value):
-                first = users[path][0]
-                raise PolicyInvalid(
-                    f"the policies `{first}` and `{policy.name}` set `{path}` to different values",
-                    hint=f"`damonpolicy remove {first}` frees it",
-                    code="DP0244",
-                )
-            values.setdefault(path, value)
-            users.setdefault(path, []).append(policy.name)
-    plans = []
-    for path, value in sorted(values.items(), key=lambda each: each[0] != ADVISOR):
-        before = current.settings.get(path)
-        if before is None:
-            continue  # the rules have refused all but what is as good as set
-        record = managed.settings.get(path)
-        original = record.original if record else _readable(before)
-        plans.append(SettingPlan(path, before, value, original, tuple(users[path])))
-    advised = paced(current.settings.get(ADVISOR) or "")
-    for path, record in reversed(tuple(managed.settings.items())):
-        before = current.settings.get(path)
-        if path in values or before is None:
-            continue
-        ours = normalise(before) == normalise(record.written)
-        ours = ours and not (path == PAGES and advised)
-        after = record.original if ours else before
-        plans.append(SettingPlan(path, before, after, record.original, (), restored=True))
-    return plans
-
-
-def _readable(content: str) -> str:
-    """What has to be written to get a setting's content back."""
-    return normalise(content) if "[" in content else content

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.plan.order import KdamondPlan, Plan, SettingPlan
+from damonpolicy.plan.order import KdamondPlan, Plan
 from damonpolicy.plan.rows import chain, rows, value_text
+from damonpolicy.plan.settings import SettingPlan
 
 __all__ = ("chain", "render", "setting_text", "to_json", "value_text")
 

@@ -9,7 +9,8 @@ from damonpolicy.errors import StalePlan, UsageError
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.tree import digest
 from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.order import KdamondPlan, Plan, SettingPlan
+from damonpolicy.plan.order import KdamondPlan, Plan
+from damonpolicy.plan.settings import SettingPlan
 
 __all__ = ("from_json", "refuse_stale", "to_json")
 

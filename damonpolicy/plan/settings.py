@@ -1,0 +1,81 @@
+"""Companion settings: shared by the policies that want them, put back by the last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from damonpolicy.errors import PolicyInvalid
+from damonpolicy.kernel.operation import Operation, Phase
+from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
+from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed
+
+__all__ = ("SettingPlan", "operation", "plan")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingPlan:
+    """What happens to one setting; ``original`` is what it goes back to in the end."""
+
+    path: str
+    before: str
+    after: str
+    original: str
+    users: tuple[str, ...]
+    restored: bool = False
+
+
+def plan(
+    current: Current, managed: Managed, policies: Mapping[str, CompiledPolicy]
+) -> list[SettingPlan]:
+    """Plan what is set, and then what is put back.
+
+    In reverse order: what one setting made possible is taken back before it.
+
+    Raises PolicyInvalid where two policies disagree.
+    """
+    values: dict[str, str] = {}
+    users: dict[str, list[str]] = {}
+    for policy in policies.values():
+        for path, value in policy.settings.items():
+            if path in values and normalise(values[path]) != normalise(value):
+                first = users[path][0]
+                raise PolicyInvalid(
+                    f"the policies `{first}` and `{policy.name}` set `{path}` to different values",
+                    hint=f"`damonpolicy remove {first}` frees it",
+                    code="DP0244",
+                )
+            values.setdefault(path, value)
+            users.setdefault(path, []).append(policy.name)
+    plans = []
+    for path, value in sorted(values.items(), key=lambda each: each[0] != ADVISOR):
+        before = current.settings.get(path)
+        if before is None:
+            continue  # the rules have refused all but what is as good as set
+        record = managed.settings.get(path)
+        original = record.original if record else _readable(before)
+        plans.append(SettingPlan(path, before, value, original, tuple(users[path])))
+    advised = paced(current.settings.get(ADVISOR) or "")
+    for path, record in reversed(tuple(managed.settings.items())):
+        before = current.settings.get(path)
+        if path in values or before is None:
+            continue
+        ours = normalise(before) == normalise(record.written)
+        ours = ours and not (path == PAGES and advised)
+        after = record.original if ours else before
+        plans.append(SettingPlan(path, before, after, record.original, (), restored=True))
+    return plans
+
+
+def operation(each: SettingPlan, phase: Phase) -> Operation | None:
+    """Return what has to be written, None where nothing has."""
+    if normalise(each.before) == normalise(each.after):
+        return None
+    return Operation("setting", phase, each.path, _readable(each.before), each.after)
+
+
+def _readable(content: str) -> str:
+    """What has to be written to get a setting's content back."""
+    return normalise(content) if "[" in content else content
