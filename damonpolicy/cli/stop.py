@@ -6,7 +6,6 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.engine.rescue import stop_all
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import UsageError
 from damonpolicy.plan import render
@@ -28,7 +27,7 @@ def command(invocation: Invocation, *, everything: bool, wait: bool) -> Result:
         raise UsageError("`stop` needs `--all`", hint=hint)
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
         notes = "".join(f"note: {remark}\n" for remark in session.remarks)
-        plan, changed = stop_all(session)
+        plan, changed = session.stop_all()
         text = notes + render.render(plan, changes=changed)
         if changed:
             text += f"\nStopped and verified as generation {session.managed.generation}.\n"

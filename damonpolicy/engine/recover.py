@@ -1,4 +1,4 @@
-"""After a crash: finish or undo what the journal tells of. Needs no wheel, only Python.
+"""Recovery, the confirm guard, and the end of everything: needs no wheel, only Python.
 
 ``python -I -S -c "import sys; sys.path.insert(0, DIR); from damonpolicy.engine.recover import
 main; main()"`` is how the guard and the units call it, where DIR holds the package.
@@ -8,59 +8,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from damonpolicy.engine import journal
+from damonpolicy.engine.machines import open_machine
+from damonpolicy.engine.places import Places, find
+from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
-from damonpolicy.engine.transaction import finish
-from damonpolicy.engine.undo import put_right, undo
-from damonpolicy.errors import DamonPolicyError, RollbackIncomplete
+from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 
-__all__ = ("main", "recover")
-
-
-def recover(machine: Machine, store: Store) -> list[str]:
-    """Bring an interrupted transaction to its end; returns what was done, for the user.
-
-    The caller holds the lock. Raises RollbackIncomplete where something is neither as it was
-    nor as it was to be; the journal stays then.
-    """
-    path = store.places.journal
-    found = journal.read(path)
-    if found is None:
-        return []
-    header, intents = found
-    boot_id = look(machine).boot_id
-    if header.boot_id != boot_id:
-        path.rename(path.with_name(f"journal.{header.boot_id}"))
-        return ["a journal of an earlier boot was put aside: its kernel is gone"]
-    managed = store.managed(boot_id)
-    if managed.transaction == header.transaction:
-        finish(store, managed)
-        path.unlink(missing_ok=True)
-        return [f"generation {header.generation} was complete: only its journal was left"]
-    undone = undo(machine, header, intents)
-    if undone.restarted:
-        store.save(put_right(managed, undone))
-    if undone.problems:
-        message = "not everything could be put back: " + "; ".join(undone.problems[:6])
-        hint = f"the journal stays at `{path}`; run `damonpolicy recover` when that is mended"
-        raise RollbackIncomplete(message, hint=hint)
-    store.drop_generation(header.generation)
-    path.unlink(missing_ok=True)
-    return [
-        f"generation {header.generation} was interrupted: everything is as it was before",
-        *undone.remarks,
-    ]
+__all__ = ("main", "run")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Recover, roll back an unconfirmed change, or stop everything; without click."""
-    from damonpolicy.engine import rescue
-
     parser = argparse.ArgumentParser(
         prog="python -m damonpolicy.engine.recover",
         description="Bring damonpolicy's last transaction to its end, with Python alone.",
@@ -75,13 +39,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--deadline", type=float, default=0.0, help="seconds since boot")
     options = parser.parse_args(arguments)
     try:
-        for line in rescue.run(options):
+        for line in run(options):
             print(line, file=sys.stderr)
     except DamonPolicyError as error:
         print(f"error[{error.code}]: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"  hint: {error.hint}", file=sys.stderr)
         sys.exit(int(error.exit_code))
+
+
+def run(options: argparse.Namespace) -> list[str]:
+    """Do what the options of `main` say; returns lines for the user."""
+    machine = open_machine(options.kernel, options.state_dir, options.machine)
+    places = find(machine, options.state_dir)
+    if options.guard is not None:
+        return _guard(machine, places, options.guard, options.deadline)
+    with changing(machine, places, wait=True, settle=True) as session:
+        lines = list(session.remarks)
+        if options.stop_all:
+            _, changed = session.stop_all()
+            lines.append("everything is stopped" if changed else "nothing is running")
+        return lines or ["nothing to recover"]
+
+
+def _guard(machine: Machine, places: Places, generation: int, deadline: float) -> list[str]:
+    """Wait for the deadline of a generation; whoever locks after it rolls back first.
+
+    The guard starts before the first write, so the generation may still have to come.
+    """
+    store = Store(places)
+    while (left := deadline - machine.monotonic()) > 0:
+        managed = store.managed(look(machine).boot_id)
+        settled = managed.generation == generation and managed.pending is None
+        if settled or managed.generation > generation:
+            return [f"generation {generation} needs no guard any more"]
+        time.sleep(min(left, 1.0))
+    with changing(machine, places, wait=True, settle=True) as session:
+        return session.remarks or [f"generation {generation} was settled in time"]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.engine.lock import exclusive
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.recover import recover
+from damonpolicy.engine.settle import settle as settle_journal
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import execute, finish
 from damonpolicy.errors import Busy, NoPermission, RolledBack, UsageError
@@ -52,6 +52,11 @@ class Session:
             return False
         self.managed = execute(self.machine, current, plan, self.managed, self.store, reason=reason)
         return True
+
+    def stop_all(self) -> tuple[Plan, bool]:
+        """Stop every kdamond of ours and put all settings back."""
+        current, plan = prepare(self.machine, self.managed, {}, ())
+        return plan, self.carry_out(current, plan, "stop --all")
 
     def confirm(self) -> int:
         """Make the pending change stay; returns its generation."""
@@ -125,7 +130,7 @@ def changing(
         )
     with exclusive(places.lock, wait=wait):
         store = Store(places)
-        remarks = recover(machine, store)
+        remarks = settle_journal(machine, store)
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         session.expire()
         if session.managed.pending is not None and not settle:

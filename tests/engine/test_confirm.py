@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.engine import rescue
+from damonpolicy.engine import recover
 from damonpolicy.engine.confirm import start_guard
 from damonpolicy.engine.recover import main as recover_main
 from damonpolicy.errors import ExitCode
@@ -27,7 +27,7 @@ def clock(monkeypatch):
     def pass_by(seconds):
         ahead[0] += seconds
 
-    monkeypatch.setattr(rescue.time, "sleep", pass_by)
+    monkeypatch.setattr(recover.time, "sleep", pass_by)
     return pass_by
 
 
@@ -56,7 +56,7 @@ def guard(site, generation, deadline):
         kernel="emulated:7.3", state_dir=site.directory, machine=None, stop_all=False,
         guard=generation, deadline=deadline,
     )  # fmt: skip
-    return rescue.run(options)
+    return recover.run(options)
 
 
 def test_the_guard_is_started_before_the_first_write(pending, guards):
@@ -185,7 +185,7 @@ def test_the_guard_goes_when_it_is_confirmed(pending, monkeypatch, clock):
         if pending.world.managed.pending:
             pending.done("confirm")
 
-    monkeypatch.setattr(rescue.time, "sleep", confirm)
+    monkeypatch.setattr(recover.time, "sleep", confirm)
 
     assert guard(pending, 2, deadline) == ["generation 2 needs no guard any more"]
     assert pending.machine.monotonic() < deadline

@@ -1,0 +1,48 @@
+"""After a crash: finish or undo what the journal tells of."""
+
+from __future__ import annotations
+
+from damonpolicy.engine import journal
+from damonpolicy.engine.store import Store
+from damonpolicy.engine.transaction import finish
+from damonpolicy.engine.undo import put_right, undo
+from damonpolicy.errors import RollbackIncomplete
+from damonpolicy.kernel.host import look
+from damonpolicy.kernel.sysfs import Machine
+
+__all__ = ("settle",)
+
+
+def settle(machine: Machine, store: Store) -> list[str]:
+    """Bring an interrupted transaction to its end; returns what was done, for the user.
+
+    The caller holds the lock. Raises RollbackIncomplete where something is neither as it was
+    nor as it was to be; the journal stays then.
+    """
+    path = store.places.journal
+    found = journal.read(path)
+    if found is None:
+        return []
+    header, intents = found
+    boot_id = look(machine).boot_id
+    if header.boot_id != boot_id:
+        path.rename(path.with_name(f"journal.{header.boot_id}"))
+        return ["a journal of an earlier boot was put aside: its kernel is gone"]
+    managed = store.managed(boot_id)
+    if managed.transaction == header.transaction:
+        finish(store, managed)
+        path.unlink(missing_ok=True)
+        return [f"generation {header.generation} was complete: only its journal was left"]
+    undone = undo(machine, header, intents)
+    if undone.restarted:
+        store.save(put_right(managed, undone))
+    if undone.problems:
+        message = "not everything could be put back: " + "; ".join(undone.problems[:6])
+        hint = f"the journal stays at `{path}`; run `damonpolicy recover` when that is mended"
+        raise RollbackIncomplete(message, hint=hint)
+    store.drop_generation(header.generation)
+    path.unlink(missing_ok=True)
+    return [
+        f"generation {header.generation} was interrupted: everything is as it was before",
+        *undone.remarks,
+    ]
