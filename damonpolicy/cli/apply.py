@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import Compiled, Source, compile_on, policy_options, read, wanted
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.engine.confirm import start_guard
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.transaction import FeatureRefused, execute
@@ -22,7 +22,6 @@ from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.plan import render, saved
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.order import Plan
-from damonpolicy.units import UnitError, read_duration
 
 
 @click.command("apply")
@@ -49,7 +48,7 @@ def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> 
             "`apply` takes either policies, `--plan FILE` or `--boot`",
             hint="`damonpolicy apply --help` tells more",
         )
-    within = _seconds(options["confirm_within"])
+    within = confirmation(options["confirm_within"])
     machine, places = invocation.machine(), invocation.places()
     with changing(machine, places, wait=options["wait"]) as session:
         if options["plan_file"] is not None:
@@ -57,17 +56,13 @@ def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> 
         return _policies(invocation, session, paths, options, within)
 
 
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        seconds = read_duration(text) / 1e6
-    except UnitError as error:
-        message = f"`--confirm-within`: {error.message}"
-        raise UsageError(message, hint=error.hint) from error
-    if seconds <= 0:
-        raise UsageError("`--confirm-within` is 0", hint="give the time that you need to check")
-    return seconds
+def _reason(paths: Sequence[str], options: dict[str, Any]) -> str:
+    """Return the command as it was given, as far as it decides what is applied."""
+    words = ["apply", *paths]
+    words += [word for each in options["variables"] for word in ("--vars-file", each)]
+    words += [word for each in options["settings"] for word in ("--set", each)]
+    words += [f"--{name}" for name in ("prune", "takeover", "unfed") if options[name]]
+    return " ".join(words)
 
 
 def _policies(
@@ -87,7 +82,7 @@ def _policies(
     else:
         given = read(invocation, paths, options["settings"], options["variables"], machine)
         sources = [Source(given)]
-        reason = "apply " + " ".join(paths)
+        reason = _reason(paths, options)
     while True:
         # what was confirmed once may be unfed: whoever applied it said so
         unfed = options["unfed"] or options["boot"]
@@ -157,10 +152,6 @@ def _execute(
     text = "".join(f"note: {remark}\n" for remark in session.remarks)
     text += render.render(plan, changes=changes)
     if changes:
-
-        def guard(number: int, deadline: float) -> None:
-            start_guard(invocation.machine(), number, deadline, invocation.passed_on())
-
         session.managed = execute(
             session.machine,
             current,
@@ -170,11 +161,10 @@ def _execute(
             reason=reason,
             capabilities=capabilities,
             confirm_within=within,
-            guard=guard if within is not None else None,
+            guard=guard(invocation) if within is not None else None,
         )
         text += f"\nApplied and verified as generation {session.managed.generation}.\n"
-        if within is not None:
-            text += f"It is rolled back in {within:g} s unless you run `damonpolicy confirm`.\n"
+        text += awaiting(within)
     data = {**render.to_json(plan), "generation": session.managed.generation}
     found: list[Diagnostic] = compiled.found
     return Result(text, data, changed=changes, diagnostics=found, texts=invocation.texts)

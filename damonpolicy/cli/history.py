@@ -30,7 +30,7 @@ def command(invocation: Invocation) -> Result:
             mark
             for mark, holds in (
                 ("now", number == managed.generation),
-                ("unconfirmed", number == managed.generation and managed.pending is not None),
+                ("unconfirmed", generation.awaits),
                 ("confirmed", number == confirmed),
             )
             if holds

@@ -133,6 +133,11 @@ def _findings(data: dict[str, Any], managed: Managed, store: Store) -> list[Diag
         message = f"generation {managed.generation} waits to be confirmed"
         hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
         found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+    lost = store.generation(managed.generation).instead_of
+    if lost:
+        message = f"generation {lost} was not confirmed in time, and is undone"
+        hint = "apply it again, and confirm in time"
+        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
     if journal.read(store.places.journal) is not None:
         message = "a transaction was interrupted"
         hint = "`damonpolicy recover` ends it"

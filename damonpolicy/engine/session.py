@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.engine.lock import exclusive
@@ -12,7 +13,7 @@ from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.settle import settle as settle_journal
 from damonpolicy.engine.store import Store
-from damonpolicy.engine.transaction import execute, finish
+from damonpolicy.engine.transaction import execute
 from damonpolicy.errors import Busy, NoPermission, RolledBack, UsageError
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.operation import Operation, kdamond_path
@@ -35,8 +36,10 @@ class Session:
     expired: bool = False
     """Whether a change was rolled back just now because nobody had confirmed it."""
 
-    def roll_back(self, number: int, reason: str) -> tuple[Plan, bool]:
+    def roll_back(self, number: int, reason: str, **options: Any) -> tuple[Plan, bool]:
         """Go to a generation; returns the plan, and whether anything had to be done.
+
+        ``options`` are those of `transaction.execute`.
 
         A generation is compiled, so that this needs no policy language.
         """
@@ -44,13 +47,15 @@ class Session:
         current, plan = prepare(
             self.machine, self.managed, generation.policies, generation.policies
         )
-        return plan, self.carry_out(current, plan, reason)
+        return plan, self.carry_out(current, plan, reason, **options)
 
-    def carry_out(self, current: Current, plan: Plan, reason: str) -> bool:
-        """Execute a plan that is not to be confirmed, if there is anything to do."""
+    def carry_out(self, current: Current, plan: Plan, reason: str, **options: Any) -> bool:
+        """Execute a plan, if there is anything to do."""
         if not plan.changes(self.managed):
             return False
-        self.managed = execute(self.machine, current, plan, self.managed, self.store, reason=reason)
+        self.managed = execute(
+            self.machine, current, plan, self.managed, self.store, reason=reason, **options
+        )
         return True
 
     def stop_all(self) -> tuple[Plan, bool]:
@@ -58,16 +63,36 @@ class Session:
         current, plan = prepare(self.machine, self.managed, {}, ())
         return plan, self.carry_out(current, plan, "stop --all")
 
+    def previous(self) -> int:
+        """Return the generation to go back to: the last other one that was wanted, 0 for none.
+
+        Not one that was to be confirmed and never was: it may have cut someone off.
+        """
+        managed = self.managed
+        if managed.pending is not None:
+            return managed.pending.previous
+        if managed.generation == 0:
+            raise UsageError("nothing was applied on this boot", hint="name a generation")
+        for number in reversed(self.store.numbers()):
+            if number < managed.generation:
+                generation = self.store.generation(number)
+                if not generation.awaits and generation.policies != managed.policies:
+                    return number
+        return 0
+
     def confirm(self) -> int:
         """Make the pending change stay; returns its generation."""
-        if self.expired:
-            raise RolledBack(self.remarks[-1], hint="apply it again, and confirm in time")
         if self.managed.pending is None:
+            lost = self.store.generation(self.managed.generation).instead_of
+            if lost:
+                message = f"generation {lost} was not confirmed in time, and is undone"
+                raise RolledBack(message, hint="apply it again, and confirm in time")
             message = "nothing waits to be confirmed"
             raise UsageError(message, hint="`apply --confirm-within 60s` makes a change wait")
+        # In this order: killed in between, it still waits, and comes back at boot all the same.
+        self.store.confirm(self.managed.generation)
         self.managed = replace(self.managed, pending=None)
         self.store.save(self.managed)
-        finish(self.store, self.managed)
         return self.managed.generation
 
     def expire(self) -> None:
@@ -76,7 +101,8 @@ class Session:
         if pending is None or self.machine.monotonic() < pending.deadline:
             return
         generation = self.managed.generation
-        self.roll_back(pending.previous, f"generation {generation} was not confirmed")
+        reason = f"generation {generation} was not confirmed"
+        self.roll_back(pending.previous, reason, instead_of=generation)
         self.expired = True
         self.remarks.append(
             f"generation {generation} was not confirmed in time: back to {pending.previous}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from damonpolicy.engine.places import Places, damaged, read_json, sync_directory, write_json
@@ -19,13 +19,19 @@ _KEPT = 50
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A whole managed set, as it was applied; ``when`` is seconds since the epoch."""
+    """A whole managed set, as it was applied; ``when`` is seconds since the epoch.
+
+    ``awaits`` is whether nobody has confirmed it, though it was to be confirmed; ``instead_of``
+    is the generation that it took the place of because of that, 0 for none.
+    """
 
     number: int
     when: float
     reason: str
     release: str
     policies: Mapping[str, CompiledPolicy]
+    awaits: bool = False
+    instead_of: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -36,6 +42,8 @@ class Generation:
             "reason": self.reason,
             "release": self.release,
             "policies": {name: each.to_json() for name, each in self.policies.items()},
+            "awaits": self.awaits,
+            "instead_of": self.instead_of,
         }
 
 
@@ -82,14 +90,28 @@ class Store:
         path = self.places.generations / f"{number}.json"
         data = read_json(path)
         if data is None:
-            known = ", ".join(str(each) for each in self.numbers()[-8:]) or "none"
-            raise UsageError(f"there is no generation {number}", hint=f"there are: {known}")
+            known = self.numbers()
+            span = (
+                f"{known[0]} to {known[-1]}"
+                if known[1:]
+                else f"only {known[0]}"
+                if known
+                else "none"
+            )
+            hint = f"there is {span}"
+            raise UsageError(f"there is no generation {number}", hint=hint)
         try:
             if data["number"] != number:
                 raise damaged(path, f"it is generation {data['number']}")
             policies = {n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()}
             return Generation(
-                data["number"], data["when"], data["reason"], data["release"], policies
+                data["number"],
+                data["when"],
+                data["reason"],
+                data["release"],
+                policies,
+                bool(data["awaits"]),
+                int(data["instead_of"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(path, error) from error
@@ -118,5 +140,9 @@ class Store:
 
     def confirm(self, number: int) -> None:
         """Let a generation come back at boot."""
+        generation = self.generation(number)
+        if generation.awaits:
+            path = self.places.generations / f"{number}.json"
+            write_json(path, replace(generation, awaits=False).to_json())
         if self.confirmed() != number:
             write_json(self.places.confirmed, {"generation": number})

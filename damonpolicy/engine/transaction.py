@@ -70,11 +70,13 @@ def execute(
     capabilities: Capabilities | None = None,
     confirm_within: float | None = None,
     guard: Callable[[int, float], None] | None = None,
+    instead_of: int = 0,
 ) -> Managed:
     """Do what a plan says, and return what is managed then.
 
     ``reason`` is kept with the generation; ``confirm_within`` is in seconds. ``guard`` is
-    called with the generation and the deadline before the first write.
+    called with the generation and the deadline before the first write. ``instead_of`` is the
+    generation that this one undoes because nobody confirmed it.
 
     Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
     it is not, Interrupted where a signal came before the first write.
@@ -83,7 +85,9 @@ def execute(
     pending = None
     if confirm_within is not None:
         pending = Pending(machine.monotonic() + confirm_within, managed.generation)
-    generation = Generation(number, time.time(), reason, plan.release, plan.policies)
+    generation = Generation(
+        number, time.time(), reason, plan.release, plan.policies, pending is not None, instead_of
+    )
     header = _header(current, plan, number, pending)
     log.info("begin", generation=number, operations=len(plan.operations), reason=reason)
     store.write_generation(generation)

@@ -62,7 +62,7 @@ FAILS = {
 @pytest.fixture
 def ready(site, monkeypatch):
     """A policy is applied, and its confirmation is waited for where that is asked."""
-    monkeypatch.setattr("damonpolicy.cli.apply.start_guard", lambda *_: None)
+    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
     site.done("apply", shipped("monitor"))
     return site
 

@@ -39,7 +39,7 @@ def guards(monkeypatch, request):
     def start(machine, generation, deadline, options):
         started.append((generation, deadline, list(options), len(machine.log)))
 
-    monkeypatch.setattr("damonpolicy.cli.apply.start_guard", start)
+    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", start)
     return started
 
 
@@ -83,7 +83,10 @@ def test_whoever_comes_after_the_deadline_rolls_back_first(pending, clock):
 
     assert "generation 2 was not confirmed in time: back to 1" in outcome.out
     assert pending.read(KSM_RUN) == "1"
-    assert pending.run("confirm").code == ExitCode.USAGE
+    late = pending.run("confirm")
+    assert late.code == ExitCode.ROLLED_BACK
+    assert "generation 2 was not confirmed in time, and is undone" in late.err
+    assert "generation 2 was not confirmed in time, and is undone" in pending.run("status").err
 
 
 def test_confirming_too_late_says_that_it_is_gone(pending, clock):
@@ -91,9 +94,49 @@ def test_confirming_too_late_says_that_it_is_gone(pending, clock):
     outcome = pending.run("confirm")
 
     assert outcome.code == ExitCode.ROLLED_BACK
-    assert "not confirmed in time: back to 1" in outcome.err
+    assert "generation 2 was not confirmed in time, and is undone" in outcome.err
     assert "hint: apply it again" in outcome.err
     assert pending.read(KSM_RUN) == "1"
+
+
+def test_going_back_is_not_to_what_nobody_confirmed(pending, clock):
+    """It may have cut its author off."""
+    clock(3601)
+    pending.done("recover")
+    back = pending.done("rollback")
+
+    assert "Back to generation 0" in back.out
+    assert pending.read(KSM_RUN) == "0"
+    marks = [each["marks"] for each in pending.json("history")["data"]["generations"]]
+    assert marks == [[], ["unconfirmed"], [], ["now", "confirmed"]]
+
+
+def test_nor_after_everything_was_stopped(pending):
+    pending.done("stop", "--all")
+    pending.done("rollback")
+
+    assert pending.read(KSM_RUN) == "1"
+
+
+def test_by_its_number_it_is_all_the_same_with_a_deadline_if_asked(pending, clock, guards):
+    clock(3601)
+    back = pending.done("rollback", "2", "--confirm-within", "1m")
+
+    assert "note: generation 2 was never confirmed" in back.out
+    assert "It is rolled back in 60 s unless you run `damonpolicy confirm`" in back.out
+    assert [each[0] for each in guards] == [2, 4]
+    assert pending.read(KSM_RUN) == "2"
+    clock(61)
+    assert pending.run("confirm").code == ExitCode.ROLLED_BACK
+    assert pending.read(KSM_RUN) == "1"
+
+
+def test_what_is_confirmed_once_can_be_gone_back_to(pending):
+    pending.done("confirm")
+    pending.done("apply", pending.setting("a", 0))
+    pending.done("rollback")
+
+    assert pending.read(KSM_RUN) == "2"
 
 
 def test_an_apply_after_the_deadline_starts_from_before(pending, clock):
@@ -240,7 +283,7 @@ def test_without_a_guard_nothing_is_changed(site, monkeypatch):
     def fail(*_):
         raise OSError(11, os.strerror(11))
 
-    monkeypatch.setattr("damonpolicy.cli.apply.start_guard", fail)
+    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", fail)
     outcome = site.run("apply", site.setting("a", 1), "--confirm-within", "1m")
 
     assert outcome.code == ExitCode.FAILED
