@@ -25,8 +25,14 @@ from damonpolicy.plan.order import Plan
 
 
 @click.command("apply")
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--plan", "plan_file", metavar="FILE", help="apply a saved plan, and nothing else")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(),
+    metavar="FILE",
+    help="apply a saved plan, and nothing else",
+)
 @click.option("--boot", is_flag=True, help="bring back the confirmed generation after a boot")
 @click.option("--confirm-within", metavar="TIME", help="roll back unless confirmed in time")
 @click.option("--prune", is_flag=True, help="end policies that are not given")

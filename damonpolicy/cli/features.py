@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from damonpolicy.cli import names as complete
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import did_you_mean
@@ -15,7 +16,7 @@ _SIGNS = {"yes": "yes", "no": "no", "unknown": "?"}
 
 
 @click.command("features")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.features)
 @common
 @pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...]) -> Result:

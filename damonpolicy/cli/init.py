@@ -20,7 +20,9 @@ def _complete(context: click.Context, parameter: click.Parameter, text: str) -> 
 
 @click.command("init")
 @click.argument("name", required=False, shell_complete=_complete)
-@click.option("-o", "--out", metavar="FILE", help="write here (- is standard output)")
+@click.option(
+    "-o", "--out", type=click.Path(), metavar="FILE", help="write here (- is standard output)"
+)
 @click.option("--force", is_flag=True, help="replace the file if it exists")
 @common
 @pass_invocation
@@ -30,7 +32,7 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
     Without a name, list the shipped policies.
     """
     del invocation
-    known = shipped.policies()
+    known, schema = shipped.policies(), shipped.schema_file()
     if name is None:
         rows = {each: _first_line(path) for each, path in known.items()}
         text = "".join(f"{each:<20} {what}\n" for each, what in rows.items())
@@ -39,6 +41,8 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
         message = f"there is no shipped policy `{name[:40]}`"
         raise UsageError(message, hint=did_you_mean(name, known))
     text = known[name].read_text(encoding="utf-8")
+    # An editor finds the schema where it is, not where it was beside the shipped policy.
+    text = text.replace(f"$schema=../schemas/{schema.name}", f"$schema={schema}")
     if out == "-":
         return Result(text, {"policy": text}, raw=True)
     target = Path(out or f"{name}.yaml")

@@ -134,15 +134,24 @@ def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
 def common(function: Function, *, findings: bool = False) -> Function:
     """Add the options that every command takes; ``findings`` adds the formats for them alone."""
     forms = click.Choice(["text", "json", *(FOR_FINDINGS if findings else ())])
+    folder = click.Path(file_okay=False)
     options = [
         click.option(
             "--kernel",
             metavar="NAME",
             help="live, or emulated:VERSION (default: $DAMONPOLICY_KERNEL, else live)",
         ),
-        click.option("--machine", "machine_file", metavar="FILE", help="another emulated machine"),
-        click.option("--root", metavar="DIR", help="look at a copy of a machine's files"),
-        click.option("--state-dir", metavar="DIR", help="keep state here"),
+        click.option(
+            "--machine",
+            "machine_file",
+            type=click.Path(),
+            metavar="FILE",
+            help="another emulated machine",
+        ),
+        click.option(
+            "--root", type=folder, metavar="DIR", help="look at a copy of a machine's files"
+        ),
+        click.option("--state-dir", type=folder, metavar="DIR", help="keep state here"),
         click.option(
             "--format",
             "form",

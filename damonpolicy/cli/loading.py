@@ -28,7 +28,12 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--set", "settings", multiple=True, metavar="NAME=VALUE", help="override a variable"
     )(function)
     return click.option(
-        "--vars-file", "variables", multiple=True, metavar="FILE", help="override variables"
+        "--vars-file",
+        "variables",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE",
+        help="override variables",
     )(function)
 
 

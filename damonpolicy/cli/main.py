@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
@@ -38,6 +39,28 @@ COMMANDS: Mapping[str, str] = {
 }
 """Every command and what it does; each lives in a file of its own name."""
 
+_INSTEAD = {
+    **dict.fromkeys(
+        ("--dry-run", "--check", "--diff", "--noop", "-n"),
+        "`damonpolicy plan` shows what would be done",
+    ),
+    **dict.fromkeys(
+        ("--yes", "--force", "--assume-yes", "-y", "-f"), "nothing is asked: leave it out"
+    ),
+    **dict.fromkeys(("--undo", "--revert"), "`damonpolicy rollback` goes back"),
+    **dict.fromkeys(("start", "run", "load"), "`damonpolicy apply` starts policies"),
+    **dict.fromkeys(("list", "ls", "show", "ps", "get"), "`damonpolicy status` shows what runs"),
+    **dict.fromkeys(("undo", "revert"), "`damonpolicy rollback` goes back"),
+    **dict.fromkeys(("delete", "rm", "unload"), "`damonpolicy remove` ends a policy"),
+    **dict.fromkeys(("check", "lint", "test"), "`damonpolicy validate` checks policies"),
+    **dict.fromkeys(("log", "generations"), "`damonpolicy history` lists the generations"),
+    "help": "`damonpolicy --help` lists the commands",
+}
+"""What is typed by habit, and what it is here."""
+
+_NEVER_GUESSED = ("--prune", "--takeover", "--all")
+"""Options that end what someone relies on."""
+
 _EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
 
 
@@ -63,7 +86,7 @@ class _Commands(click.Group):
 
         if args and args[0] not in COMMANDS:
             message = f"there is no command `{args[0][:40]}`"
-            raise UsageError(message, hint=did_you_mean(args[0], COMMANDS))
+            raise UsageError(message, hint=_INSTEAD.get(args[0]) or did_you_mean(args[0], COMMANDS))
         if args:
             ctx.ensure_object(Invocation).command = args[0]
         return super().resolve_command(ctx, args)
@@ -143,17 +166,23 @@ def _early_format(words: list[str]) -> str:
 
 
 def _usage(error: click.ClickException) -> UsageError:
-    from damonpolicy.diagnostics import did_you_mean
-
     text = error.format_message().rstrip(".")
     hint = ""
-    if isinstance(error, click.NoSuchOption) and error.possibilities:
-        text = f"no such option '{error.option_name}'"
-        hint = did_you_mean(error.option_name, error.possibilities)
-    elif isinstance(error, click.UsageError) and error.ctx is not None:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"`{error.ctx.command_path} --help` tells more"
+    if isinstance(error, click.NoSuchOption):
+        text = f"no such option '{error.option_name}'"
+        hint = _INSTEAD.get(error.option_name) or _near(error) or hint
     lowered = text[:1].lower() + text[1:]
     return UsageError(lowered.replace("'", "`"), hint=hint)
+
+
+def _near(error: click.NoSuchOption) -> str:
+    """Return a hint to an option that reads much alike, dashes apart."""
+    words = {each.lstrip("-"): each for each in error.possibilities or ()}
+    close = get_close_matches(error.option_name.lstrip("-"), words, n=1, cutoff=0.7)
+    guess = words[close[0]] if close else _NEVER_GUESSED[0]
+    return "" if guess in _NEVER_GUESSED else f"did you mean `{guess}`?"
 
 
 def _system(error: OSError) -> DamonPolicyError:

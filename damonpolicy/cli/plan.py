@@ -24,8 +24,10 @@ from damonpolicy.plan.managed import Managed
 
 
 @click.command("plan")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--out", metavar="FILE", help="save the plan for `apply --plan FILE`")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
+@click.option(
+    "--out", type=click.Path(), metavar="FILE", help="save the plan for `apply --plan FILE`"
+)
 @click.option("--prune", is_flag=True, help="end policies that are not given")
 @click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
 @click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")

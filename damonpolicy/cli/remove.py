@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import did_you_mean
@@ -16,7 +17,7 @@ from damonpolicy.plan import render
 
 
 @click.command("remove")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=names.policies)
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @common
 @pass_invocation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from damonpolicy.cli import names
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
@@ -12,7 +13,12 @@ from damonpolicy.plan import render
 
 
 @click.command("rollback")
-@click.argument("generation", required=False, type=click.IntRange(min=0))
+@click.argument(
+    "generation",
+    required=False,
+    type=click.IntRange(min=0),
+    shell_complete=names.generations,
+)
 @click.option("--confirm-within", metavar="TIME", help="go on again unless confirmed in time")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @common

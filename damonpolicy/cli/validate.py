@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 
 import click
@@ -15,7 +16,7 @@ from damonpolicy.errors import ExitCode
 
 
 @click.command("validate")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
 @policy_options
 @functools.partial(common, findings=True)
@@ -30,8 +31,8 @@ def command(
 ) -> Result:
     """Check policies: everything that can be known without touching the machine.
 
-    With `--kernel emulated:VERSION` also whether that kernel can do it; with `--kernel live`,
-    whether this one can.
+    With `--kernel emulated:VERSION` (or $DAMONPOLICY_KERNEL) also whether that kernel can do it;
+    with `--kernel live`, whether this one can.
     """
     loaded = read(invocation, paths, settings, variables, None)
     found = [*loaded.found, *_for_kernel(invocation, loaded)]
@@ -47,14 +48,18 @@ def command(
     if errors:
         unsupported = all(each.unsupported for each in errors)
         code = ExitCode.UNSUPPORTED if unsupported else ExitCode.INVALID
-    invocation.opened = None
     names = [read.policy.name for read, _ in loaded.reads]
     result = Result(exit_code=code, diagnostics=found, texts=invocation.texts)
     result.data = {"policies": names, "errors": len(errors)}
     if not errors:
         many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
-        result.text = f"{many} valid\n"
+        kernel = _named(invocation)
+        result.text = f"{many} valid{f' on {kernel}' if kernel else ''}\n"
     return result
+
+
+def _named(invocation: Invocation) -> str | None:
+    return invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
 
 
 def _for_kernel(invocation: Invocation, loaded: object) -> list[Diagnostic]:
@@ -63,11 +68,13 @@ def _for_kernel(invocation: Invocation, loaded: object) -> list[Diagnostic]:
 
     assert isinstance(loaded, Loaded)
     broken = any(each.severity == "error" for each in loaded.found)
-    if invocation.kernel is None or broken:
+    kernel = _named(invocation)
+    if kernel is None or broken:
         return []
+    from damonpolicy.engine.machines import open_machine
     from damonpolicy.kernel.capabilities import detect
     from damonpolicy.kernel.tree import snapshot
 
-    machine = invocation.machine()
+    machine = open_machine(kernel, kept=False)
     capabilities = detect(machine, snapshot(machine))
     return compile_policies(loaded, capabilities, None, unfed=True)[1]

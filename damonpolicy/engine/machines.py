@@ -12,9 +12,15 @@ __all__ = ("open_machine",)
 
 
 def open_machine(
-    kernel: str, state_dir: Path | None = None, description: Path | None = None
+    kernel: str,
+    state_dir: Path | None = None,
+    description: Path | None = None,
+    *,
+    kept: bool = True,
 ) -> Machine:
     """Return the machine that ``--kernel`` names.
+
+    Not ``kept``, an emulated one is as new, and gone with the process.
 
     Raises UsageError for a kernel that is neither ``live`` nor ``emulated:VERSION``.
     """
@@ -25,7 +31,9 @@ def open_machine(
         message = f"`{kernel}` is not a kernel"
         raise UsageError(message, hint="write `live`, or for example `emulated:7.3`")
     # The live kernel needs nothing of the emulated one.
-    from damonpolicy.emulated.machine import open_emulated
+    from damonpolicy.emulated.machine import EmulatedMachine, open_emulated
 
+    if not kept:
+        return EmulatedMachine.create(version)
     base = emulated_directory(kernel, state_dir)
     return open_emulated(version, base / "machine", description)

@@ -52,6 +52,12 @@ _PATTERNS = (
     re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
     re.compile(r"/proc/sys/kernel/numa_balancing[a-zA-Z_]*\Z"),
 )
+_TRUTH = {
+    **dict.fromkeys(("y", "yes", "true", "on"), "1"),
+    **dict.fromkeys(("n", "no", "false", "off"), "0"),
+}
+"""What the kernel reads as a truth (lib/kstrtox.c: kstrtobool())."""
+
 _CHOSEN = re.compile(r"\[([^\]]*)\]")
 
 
@@ -106,9 +112,8 @@ def normalise(text: str) -> str:
     found = _CHOSEN.search(words)
     if found:
         return found[1]
-    truth = {"y": "1", "n": "0", "true": "1", "false": "0"}.get(words.lower())
-    if truth:
-        return truth
+    if words.lower() in _TRUTH:
+        return _TRUTH[words.lower()]
     if re.fullmatch(r"0x[0-9a-f]+", words.lower()):
         return str(int(words, 16))
     return words

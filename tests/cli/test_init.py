@@ -11,13 +11,20 @@ from damonpolicy.errors import ExitCode
 from tests.world import ROOT, SHIPPED
 
 
+def as_shipped(name):
+    """But for where the schema is, which editors look for."""
+    text = (ROOT / "policies" / f"{name}.yaml").read_text()
+    assert "$schema=../schemas/" in text
+    return text.replace("$schema=../schemas/", f"$schema={ROOT}/schemas/")
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_policy_is_written_as_it_is(cli, tmp_path, name):
     outcome = cli("init", name)
 
     assert (outcome.code, outcome.out, outcome.err) == (0, f"{name}.yaml\n", "")
     text = (tmp_path / f"{name}.yaml").read_text()
-    assert text == (ROOT / "policies" / f"{name}.yaml").read_text()
+    assert text == as_shipped(name)
     assert cli("validate", f"{name}.yaml").code == 0
 
 
@@ -38,7 +45,7 @@ def test_other_places(cli, tmp_path):
     assert document["changed"] is True
     assert (tmp_path / "other.yaml").exists()
     piped = cli("init", "ksm", "-o", "-")
-    assert piped.out == (ROOT / "policies/ksm.yaml").read_text()
+    assert piped.out == as_shipped("ksm")
     assert not (tmp_path / "ksm.yaml").exists()
     outcome = cli("init", "ksm", "-o", "no/where.yaml")
     assert outcome.code == ExitCode.FAILED
@@ -93,6 +100,38 @@ def test_names_are_completed(monkeypatch):
     assert words([], "") == list(COMMANDS)
     assert words([], "st") == ["status", "stop"]
     assert words(["init"], "m") == ["memory-tiering", "monitor"]
+    assert words(["features"], "sample.t") == ["sample.threads"]
+
+
+def test_files_are_left_to_the_shell():
+    from click.shell_completion import ShellComplete
+
+    from damonpolicy.cli.main import damonpolicy
+
+    complete = ShellComplete(damonpolicy, {}, "damonpolicy", "_DAMONPOLICY_COMPLETE")
+    for command in ("apply", "plan", "validate"):
+        for before in ([], ["one.yaml"], ["--vars-file"]):
+            found = complete.get_completions([command, *before], "p")
+            assert [each.type for each in found] == ["file"]
+    assert [each.type for each in complete.get_completions(["status", "--state-dir"], "")] == [
+        "dir"
+    ]
+
+
+def test_what_is_applied_is_completed(cli, monkeypatch):
+    from click.shell_completion import ShellComplete
+
+    from damonpolicy.cli.main import damonpolicy
+
+    monkeypatch.setenv("DAMONPOLICY_KERNEL", "emulated:7.3")
+    complete = ShellComplete(damonpolicy, {}, "damonpolicy", "_DAMONPOLICY_COMPLETE")
+    assert complete.get_completions(["remove"], "") == []
+    cli("apply", str(ROOT / "policies/ksm.yaml"))
+    cli("apply", str(ROOT / "policies/proactive-reclaim.yaml"))
+
+    found = complete.get_completions(["remove"], "k")
+    assert [each.value for each in found] == ["ksm"]
+    assert [each.value for each in complete.get_completions(["rollback"], "")] == ["2", "1"]
 
 
 def test_the_help_lists_every_command(cli):

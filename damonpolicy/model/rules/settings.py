@@ -103,5 +103,5 @@ def already_so(path: str, value: str) -> bool:
 
     A kernel without one of DAMON's modules is as good as one where it is switched off.
     """
-    off = value.strip().lower() in ("n", "0")
+    off = normalise(value) == "0"
     return path.startswith("/sys/module/damon_") and path.endswith("/parameters/enabled") and off
