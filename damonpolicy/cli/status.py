@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from damonpolicy.engine import journal
 from damonpolicy.engine.session import changing, refresh
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.host import look
+from damonpolicy.kernel.sysfs import read_or
 from damonpolicy.observe import status
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
@@ -65,10 +67,18 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         "modules": list(current.modules),
         "free_slots": sum(current.owner(slot, managed) == "free" for slot in current.slots),
     }
-    return Result(_text(data, managed, store), data, diagnostics=_findings(data, managed, store))
+    names = {
+        target: read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm")
+        for slot in slots
+        for target in slot.targets
+        if target.startswith("pid ")
+    }
+    return Result(
+        _text(data, managed, store, names), data, diagnostics=_findings(data, managed, store)
+    )
 
 
-def _text(data: dict[str, Any], managed: Managed, store: Store) -> str:
+def _text(data: dict[str, Any], managed: Managed, store: Store, names: Mapping[str, str]) -> str:
     if managed.policies:
         lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
     else:
@@ -77,7 +87,7 @@ def _text(data: dict[str, Any], managed: Managed, store: Store) -> str:
             hint = "`damonpolicy apply --boot` brings it back"
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
     for each in data["kdamonds"]:
-        lines += ["", *_kdamond(each)]
+        lines += ["", *_kdamond(each, names)]
     for name in data["waiting"]:
         lines += ["", f"kdamond {name}: waits for a process"]
     if data["settings"]:
@@ -97,14 +107,18 @@ def _left_behind(managed: Managed, store: Store) -> bool:
     return bool(number) and number != managed.generation and bool(store.generation(number).policies)
 
 
-def _kdamond(each: dict[str, Any]) -> list[str]:
+def _kdamond(each: dict[str, Any], names: Mapping[str, str]) -> list[str]:
     whose = each["name"] or "someone else's"
     pid = f", pid {each['pid']}" if each["pid"] else ""
     lines = [f"kdamond {whose}: {each['state']} (slot {each['slot']}{pid})"]
-    targets = each["targets"]
+    targets = [
+        f"{target} ({names[target]})" if names.get(target) else target for target in each["targets"]
+    ]
     if targets:
         shown = ", ".join(targets[:4]) + (f" and {len(targets) - 4} more" if targets[4:] else "")
         lines.append(f"  {each['ops']}: {shown}")
+    if not each["schemes"]:
+        lines.append("  no scheme: one with `action: stat` would count what it selects")
     for scheme in each["schemes"]:
         quota = f", {scheme['quota']}" if scheme["quota"] else ""
         lines.append(f"  scheme {scheme['name']}: {scheme['action']}{quota}")

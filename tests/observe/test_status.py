@@ -69,12 +69,13 @@ def test_everything_that_runs(site):
     ]
 
 
-def test_processes_are_named_by_their_pids(site):
+def test_processes_are_shown_by_pid_and_name(site):
     for pid in range(3000, 3005):
         site.machine.start_process("worker", pid=pid, areas=[{"size": "4MiB"}])
     site.done("apply", shipped("monitor"), "--set", "program=worker")
 
-    assert "  vaddr: pid 3000, pid 3001, pid 3002, pid 3003 and 1 more" in site.done("status").out
+    shown = ", ".join(f"pid {pid} (worker)" for pid in range(3000, 3004))
+    assert f"  vaddr: {shown} and 1 more" in site.done("status").out
 
 
 def test_numbers_are_asked_for_on_demand(site, monkeypatch):

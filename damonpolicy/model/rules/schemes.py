@@ -54,6 +54,9 @@ def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagn
             yield Diagnostic.error("DP0215", at("action").value, message, hint="add `to: NODE`")
         elif isinstance(scheme.to, tuple):
             yield from _destinations(scheme, kdamond, at("to"))
+        elif scheme.to is not None and {each.numa_node for each in kdamond.targets} == {scheme.to}:
+            message = f"all that is monitored is on node {scheme.to} already"
+            yield Diagnostic.error("DP0249", at("to").value, message, hint="choose another node")
     elif scheme.to is not None:
         message = f"`{scheme.action}` moves nothing between nodes"
         yield Diagnostic.error("DP0215", at("to").key, message, hint="remove `to`")
