@@ -65,7 +65,7 @@ class Session:
         for module in ("emulated.machine", "engine.transaction", "cli.history"):
             self.monkeypatch.setattr(f"damonpolicy.{module}.time", self.clock)
         # the guard is another process with another clock; tests/engine is about it
-        self.monkeypatch.setattr("damonpolicy.cli.apply.start_guard", lambda *_: None)
+        self.monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
 
     def machine(self) -> EmulatedMachine:
         version = os.environ["DAMONPOLICY_KERNEL"].removeprefix("emulated:")
