@@ -16,7 +16,7 @@ from damonpolicy.emulated.table import Directory
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 
-__all__ = ("check", "check_goals", "committable", "oopses", "targets")
+__all__ = ("check", "check_goals", "committable", "oopses", "targets", "unmergeable")
 
 _PAGE = 4096
 _U32 = (1 << 32) - 1
@@ -180,3 +180,16 @@ def oopses(world: World, context: Directory) -> str:
         if each["type"] == "threads" and not each["tid_arr"]:
             return "a sample filter on threads without any thread id"
     return ""
+
+
+def unmergeable(world: World, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
+    """Return how new regions of targets would wreck a kernel, or an empty text.
+
+    It fills the gap between two regions, which is less than nothing where they share a page
+    (mm/damon/core.c of 6.18: damon_fill_regions_holes()).
+    """
+    shared = world.profile.quirk("regions.raw") and any(
+        after["regions"] and any(one[1] > other[0] for one, other in pairwise(before["regions"]))
+        for before, after in zip(old, new, strict=False)
+    )
+    return "changing a target whose regions share a page divides by zero" if shared else ""

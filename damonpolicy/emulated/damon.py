@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from damonpolicy.emulated import values
@@ -22,6 +23,13 @@ _BELOW = KDAMONDS + "/"
 _ABOVE = above([KDAMONDS])
 
 
+@lru_cache(4096)
+def _parts(path: str) -> tuple[tuple[str, ...], str]:
+    """Return the names on the way to a file, and the pattern of its path."""
+    parts = tuple(path.split("/"))
+    return parts, "/".join("*" if part.isdecimal() else part for part in parts)
+
+
 class Damon:
     """The files of all kdamonds of one machine."""
 
@@ -36,7 +44,7 @@ class Damon:
         here: Any = self.world.state["tree"]
         if path == KDAMONDS:
             return here
-        for part in path[len(_BELOW) :].split("/"):
+        for part in _parts(path[len(_BELOW) :])[0]:
             if not isinstance(here, dict) or part not in here:
                 return None
             here = here[part]
@@ -45,8 +53,7 @@ class Damon:
     def file(self, path: str) -> Content | None:
         if not path.startswith(_BELOW) or not isinstance(self._entry(path), str):
             return None
-        parts = path[len(_BELOW) :].split("/")
-        pattern = "/".join("*" if part.isdecimal() else part for part in parts)
+        parts, pattern = _parts(path[len(_BELOW) :])
         known = self.world.layout.files[pattern]
         return Content(
             known.mode,
@@ -64,7 +71,7 @@ class Damon:
             return None
         return {name: isinstance(value, dict) for name, value in found.items()}
 
-    def _read(self, known: File, path: str, parts: list[str]) -> str:
+    def _read(self, known: File, path: str, parts: tuple[str, ...]) -> str:
         slot = parts[0]
         if slot.isdecimal():
             self.kdamonds.refresh(slot)
@@ -75,7 +82,7 @@ class Damon:
                 return f"{running['pid'] if running else -1}\n"
         return values.shown(self._entry(path))
 
-    def _write(self, known: File, path: str, parts: list[str], text: str) -> None:
+    def _write(self, known: File, path: str, parts: tuple[str, ...], text: str) -> None:
         slot = parts[0]
         if slot.isdecimal():
             self.kdamonds.refresh(slot)
@@ -98,7 +105,7 @@ class Damon:
             return format_cpulist(values.cpulist(text, most + 1))
         return _READERS[known.kind](text)
 
-    def _make(self, known: File, parts: list[str], text: str) -> None:
+    def _make(self, known: File, parts: tuple[str, ...], text: str) -> None:
         """Write a count: all numbered directories are made anew, even for the same number."""
         count = values.signed(text)
         if not 0 <= count <= known.most:

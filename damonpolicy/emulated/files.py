@@ -6,6 +6,7 @@ import errno
 import posixpath
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from damonpolicy.emulated.values import Refusal
@@ -14,6 +15,9 @@ __all__ = ("Content", "Filesystem", "Index", "Link", "Part", "above")
 
 _LINKS = 40
 """As many symbolic links are followed (include/linux/namei.h: MAXSYMLINKS)."""
+
+_REMEMBERED = 1024
+"""Of as many directories it is remembered whose they are."""
 
 
 @dataclass(slots=True)
@@ -78,6 +82,15 @@ class Filesystem:
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self.parts = tuple(parts)
+        self._near = lru_cache(_REMEMBERED)(self._parts_near)
+
+    def _parts_near(self, path: str) -> list[Part]:
+        """Return the parts that can have a directory."""
+        return [
+            part
+            for part in self.parts
+            if path.startswith(part.roots) or any(root.startswith(path) for root in part.roots)
+        ]
 
     def file(self, path: str) -> Content | Link | None:
         """Return a file or link, without following any on the way."""
@@ -91,22 +104,30 @@ class Filesystem:
     def names(self, path: str) -> dict[str, bool] | None:
         """Return what all parts have in a directory, None where none has it."""
         found: dict[str, bool] | None = None
-        for part in self.parts:
-            if path.startswith(part.roots) or any(root.startswith(path) for root in part.roots):
-                names = part.names(path)
-                if names is not None:
-                    found = {**(found or {}), **names}
+        for part in self._near(path):
+            names = part.names(path)
+            if names is not None:
+                found = {**(found or {}), **names}
         return found
 
     def content(self, path: str) -> Content:
-        """Return a file, through links; ENOENT where there is none, EISDIR for a directory."""
+        """Return a file, through links; raises ENOENT, ENOTDIR or EISDIR where it is none."""
         found = self.file(path)
         if not isinstance(found, Content):
             path = self.resolve(path)
             found = self.file(path)
         if isinstance(found, Content):
             return found
-        raise Refusal(errno.ENOENT if self.names(path) is None else errno.EISDIR)
+        raise self._missing(path) if self.names(path) is None else Refusal(errno.EISDIR)
+
+    def _missing(self, path: str) -> Refusal:
+        """Return why nothing is there: a file has nothing below it."""
+        above = path.rpartition("/")[0]
+        while above and self.names(above) is None:
+            if self.file(above) is not None:
+                return Refusal(errno.ENOTDIR)
+            above = above.rpartition("/")[0]
+        return Refusal(errno.ENOENT)
 
     def directory(self, path: str) -> dict[str, bool]:
         """Return what is in a directory, through links; ENOENT or ENOTDIR where it is none."""
@@ -115,7 +136,7 @@ class Filesystem:
             path = self.resolve(path)
             found = self.names(path)
         if found is None:
-            raise Refusal(errno.ENOENT if self.file(path) is None else errno.ENOTDIR)
+            raise self._missing(path) if self.file(path) is None else Refusal(errno.ENOTDIR)
         return found
 
     def exists(self, path: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from damonpolicy.emulated import checks, quotas
 from damonpolicy.emulated.modules import Modules
-from damonpolicy.emulated.monitor import get, number, numbered, passed, tried
+from damonpolicy.emulated.monitor import get, hits, number, numbered, passed, tried
 from damonpolicy.emulated.table import Directory, copy
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
@@ -207,7 +207,9 @@ class Kdamonds:
                 raise
             self._end(name)
             return
-        reason = self._changed_types(running["tree"], context)
+        reason = self._changed_types(running["tree"], context) or checks.unmergeable(
+            world, running["targets"], targets
+        )
         states = running["schemes"]
         wanted = len(numbered(context["schemes"]))
         fresh = [quotas.scheme_state(world.now()) for _ in range(wanted - len(states))]
@@ -359,9 +361,9 @@ class Kdamonds:
             most = number(scheme, "stats/max_nr_snapshots")
             over = most and state["stats"]["nr_snapshots"] >= most
             if index < len(staged) and not over and state["active"]:
-                found = quotas.within_quota(scheme, state, tried(world, running, scheme))
+                found = quotas.within_quota(world, scheme, state, tried(world, running, scheme))
                 self._show(name, index, running, scheme, found if regions else [])
-                total = sum(region.size * region.unit for region in found)
+                total = sum(region.size for region in found)
                 if "total_bytes" in staged[index]["tried_regions"]:
                     staged[index]["tried_regions"]["total_bytes"] = str(total)
 
@@ -371,14 +373,16 @@ class Kdamonds:
         """Make the numbered directories of tried regions."""
         counts = self.slot(name)["tried"]
         twice = self.world.profile.quirk("tried.double")
+        probes = running["tree"]["monitoring_attrs"].get("probes", {})
         shown = numbered((self.context(name) or {})["schemes"])[index]["tried_regions"]
         for region in found:
             counts[str(index)] = counts.get(str(index), 0) + 1
             each = self.world.layout.fresh(_TRIED)
-            each.pop("probes", None)
             each["start"], each["end"] = str(region.start), str(region.end)
             each["nr_accesses"], each["age"] = str(region.accesses), str(region.age)
             if "sz_filter_passed" in each:
                 each["sz_filter_passed"] = str(passed(self.world, running, scheme, region))
+            for place, probe in enumerate(numbered(probes)):
+                each["probes"][str(place)] = {"hits": str(hits(running, probe, region))}
             shown[str(counts[str(index)] - (0 if twice else 1))] = each
             counts[str(index)] += twice

@@ -202,7 +202,20 @@ class Modules:
         self._start(module)
 
     def _start(self, module: str) -> None:
+        self._find_region(module)
         self._of(module).update(pid=self.world.start_thread("kdamond.0"), ever=True)
+
+    def _find_region(self, module: str) -> None:
+        """Give a module that has no region one, as its parameters show from then on."""
+        names = "monitor_region_start", "monitor_region_end"
+        if module == "damon_stat" or any(self.value(module, name) != "0" for name in names):
+            return
+        start, end, _ = max(self.world.ram, key=lambda each: each[1] - each[0])
+        if self.world.profile.quirk("module.largest"):
+            end -= 1  # its last byte, as the kernel's resources have it
+        else:
+            start, end = self.world.ram[0][0], self.world.ram[-1][1]
+        self._of(module)["values"].update(zip(names, map(str, (start, end)), strict=True))
 
     def _check(self, module: str) -> None:
         """Refuse what damon_set_attrs() and damon_set_region_system_rams_default() refuse."""

@@ -21,6 +21,7 @@ __all__ = (
     "Region",
     "applied",
     "get",
+    "hits",
     "next_input",
     "number",
     "numbered",
@@ -247,7 +248,7 @@ def _ops_match(region: Region, each: Directory) -> bool:
     if kind in ("young", "active"):
         return bool(area["rate"])
     if kind == "memcg":
-        return bool(region.cgroup == each["memcg_path"].removesuffix("\n"))
+        return bool(region.cgroup == get(each, "memcg_path", get(each, "path")).removesuffix("\n"))
     if kind == "hugepage_size":
         size = 2 << 20 if area["huge"] else _PAGE
         return number(each, "min") <= size <= number(each, "max")
@@ -255,7 +256,7 @@ def _ops_match(region: Region, each: Directory) -> bool:
 
 
 def passed(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
-    """Return how many bytes of a region pass the page-level filters, as statistics count them."""
+    """Return how much of a region passes the page-level filters, as statistics count it."""
     filters, action = _filters(scheme, core=False), get(scheme, "action")
     profile = world.profile
     if running["ops"] != "paddr":
@@ -269,11 +270,19 @@ def passed(world: World, running: dict[str, Any], scheme: Directory, region: Reg
         filters = [*filters, {"type": "young", "matching": "Y", "allow": "N"}]
     matches = (_ops_match(region, each) for each in filters)
     default = _default(_filters(scheme, core=False))
-    return region.size * region.unit if _verdict(matches, filters, default=default) else 0
+    return region.size if _verdict(matches, filters, default=default) else 0
+
+
+def hits(running: dict[str, Any], probe: Directory, region: Region) -> int:
+    """Return how many samples of an aggregation hit what a probe looks for; 8 bits hold it."""
+    filters = numbered(probe["filters"])
+    matches = (_ops_match(region, each) for each in filters)
+    found = region.area is not None and _verdict(matches, filters, default=_default(filters))
+    return min(_samples(running), 255) if found else 0
 
 
 def applied(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
-    """Return to how many bytes of a region a scheme's action is applied."""
+    """Return to how much of a region a scheme's action is applied."""
     action = get(scheme, "action")
     moves = action in ("migrate_hot", "migrate_cold")
     physical = running["ops"] == "paddr"

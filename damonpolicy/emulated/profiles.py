@@ -49,11 +49,24 @@ QUIRKS: tuple[Quirk, ...] = (
         "contexts.oops", "6.14", "7.0",
         "results of a kdamond without a context are a NULL dereference",
     ),
+    Quirk(
+        "quota.late", "", "6.18",
+        "the first window of a quota has none: it lasts as long as any, and nothing is limited",
+    ),
+    Quirk(
+        "quota.crumbs", "", "7.3",
+        "regions for which a quota has less than a page left are counted as tried, and do not"
+        " exceed it",
+    ),
     Quirk("goal.oops", "6.16", "7.0", "a quota goal on a missing node is a NULL dereference"),
     Quirk("regions.raw", "", "7.0", "empty regions, and regions that share a page, are taken"),
     Quirk("regions.order", "", "7.0", "a region that ends before it starts is refused, to the byte"),
     Quirk("units.raw", "6.18", "7.0", "address units that are no powers of two are taken"),
     Quirk("tried.double", "6.16", "7.0", "the numbers of tried regions count twice"),
+    Quirk(
+        "module.largest", "", "7.3",
+        "a module that is given no region monitors the largest piece of System RAM, not all",
+    ),
     Quirk("module.now", "7.3", "", "commit_inputs of a module acts at once, or fails"),
     Quirk(
         "sample.type", DEVELOPMENT, "",

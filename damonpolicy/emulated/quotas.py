@@ -1,4 +1,8 @@
-"""How time passes for a running kdamond: statistics, quotas, goals, watermarks, tuning."""
+"""How time passes for a running kdamond: statistics, quotas, goals, watermarks, tuning.
+
+Kernels count and limit sizes in core units, whatever the files are called: only with an
+address unit of 1 are these bytes.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +126,10 @@ def _apply(
     reset = max(number(scheme, "quotas/reset_interval_ms") / 1000, wait)
     if state["window"] is None:
         state["window"] = state["at"] - ticks * wait
-        _charge(world, running, scheme, state, found)
+        if not world.profile.quirk("quota.late"):
+            _charge(world, running, scheme, state, found)
+    if _waived(world, state):
+        _count(world, running, scheme, state, found, ticks)
     windows = int((state["at"] - state["window"]) / reset)
     for _ in range(min(windows, _STEPS)):
         state["stats"]["qt_exceeds"] += state["full"]
@@ -139,8 +146,12 @@ def _charge(
 ) -> None:
     """Begin a charge window: work out its quota, and use it up as far as there is memory."""
     _effective(world, scheme, state, found)
-    _count(world, running, scheme, state, within_quota(scheme, state, found), 1)
-    size = sum(region.size * region.unit for region in found)
+    fitting = within_quota(world, scheme, state, found)
+    _count(world, running, scheme, state, fitting, 1)
+    size = sum(region.size for region in found)
+    if world.profile.quirk("quota.crumbs"):
+        size = sum(region.size for region in fitting)
+        state["stats"]["nr_tried"] += len(found) - len(fitting) if size < state["esz"] else 0
     state["full"] = int(size >= state["esz"])
 
 
@@ -150,16 +161,24 @@ def _limited(scheme: Directory) -> bool:
     return bool(number(quotas, "ms") or number(quotas, "bytes") or goals)
 
 
-def within_quota(scheme: Directory, state: dict[str, Any], found: list[Region]) -> list[Region]:
+def _waived(world: World, state: dict[str, Any]) -> bool:
+    """Tell whether a quota limits nothing yet."""
+    return not state["esz"] and world.profile.quirk("quota.late")
+
+
+def within_quota(
+    world: World, scheme: Directory, state: dict[str, Any], found: list[Region]
+) -> list[Region]:
     """Return the regions that a scheme's quota has room for, the last one shortened."""
-    if not _limited(scheme):
+    if not _limited(scheme) or _waived(world, state):
         return found
     room, result = state["esz"], []
     for region in found:
-        size = min(region.size, room // region.unit // _PAGE * _PAGE)
+        least = max(_PAGE // region.unit, 1)
+        size = min(region.size, room // least * least)
         if size <= 0:
             break
-        room -= size * region.unit
+        room -= size
         result.append(
             Region(
                 region.start, region.start + size, region.target, region.accesses, region.age,
@@ -180,7 +199,7 @@ def _count(
     stats = state["stats"]
     done = [applied(world, running, scheme, region) for region in found]
     stats["nr_tried"] += len(found) * times
-    stats["sz_tried"] += sum(region.size * region.unit for region in found) * times
+    stats["sz_tried"] += sum(region.size for region in found) * times
     stats["nr_applied"] += sum(1 for size in done if size) * times
     stats["sz_applied"] += sum(done) * times
     stats["sz_ops_filter_passed"] += times * sum(

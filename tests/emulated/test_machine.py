@@ -46,6 +46,8 @@ def test_unknown_version():
         (f"{KDAMONDS}/0/contexts", "read", errno.EISDIR),
         (f"{KDAMONDS}/0/contexts", "write", errno.EISDIR),
         (f"{KDAMONDS}/0/state", "scan", errno.ENOTDIR),
+        (f"{KDAMONDS}/0/state/x", "read", errno.ENOTDIR),
+        (f"{KDAMONDS}/0/state/x/y", "scan", errno.ENOTDIR),
         (f"{KDAMONDS}/9", "scan", errno.ENOENT),
         (f"{KDAMONDS}/0/pid", "write", errno.EACCES),
         ("/proc/999999/stat", "read", errno.ENOENT),
