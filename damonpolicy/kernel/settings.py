@@ -19,6 +19,7 @@ __all__ = (
     "normalise",
     "paced",
     "refusal",
+    "unreadable",
     "usual",
 )
 
@@ -58,6 +59,7 @@ _TRUTH = {
 }
 """What the kernel reads as a truth (lib/kstrtox.c: kstrtobool())."""
 
+_NUMBER = re.compile(r"-?\d+")
 _CHOSEN = re.compile(r"\[([^\]]*)\]")
 
 
@@ -117,6 +119,22 @@ def normalise(text: str) -> str:
     if re.fullmatch(r"0x[0-9a-f]+", words.lower()):
         return str(int(words, 16))
     return words
+
+
+def unreadable(content: str, value: str) -> str:
+    """Return why a file that holds ``content`` cannot take ``value``, or an empty text.
+
+    Only by its form: limits are the kernel's own, and differ.
+    """
+    meaning = normalise(value)
+    if _CHOSEN.search(content):
+        words = content.replace("[", "").replace("]", "").split()
+        return "" if meaning in words else "it takes " + " or ".join(f"`{each}`" for each in words)
+    if content.strip().lower() in _TRUTH:
+        return "" if meaning in ("0", "1") else "it takes `Y` or `N`"
+    if _NUMBER.fullmatch(content.strip()) and not _NUMBER.fullmatch(meaning):
+        return "it takes a number"
+    return ""
 
 
 def paced(mode: str) -> bool:

@@ -14,6 +14,7 @@ from damonpolicy.kernel.settings import (
     normalise,
     paced,
     refusal,
+    unreadable,
     usual,
 )
 from damonpolicy.kernel.sysfs import Machine, read_or
@@ -63,6 +64,10 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             message = f"`{path[:80]}` cannot be set: {reason}"
             yield Diagnostic.error("DP0242", place.key, message, hint=hint)
         elif machine.exists(path):
+            wrong = unreadable(read_or(machine, path), value)
+            if wrong:
+                message = f"`{path}` cannot be `{value[:40]}`"
+                yield Diagnostic.error("DP0313", place.value, message, hint=wrong)
             yield from _put_back(policy, path, place, machine)
         elif not already_so(path, value):
             parent = path.rpartition("/")[0]
