@@ -72,7 +72,7 @@ def test_shipped_policies_validate_on_every_kernel(name, kernel, cli):
     outcome = cli("validate", ROOT / f"policies/{name}.yaml", "--kernel", f"emulated:{kernel}")
 
     if name in APPLIES[kernel]:
-        assert (outcome.code, outcome.out) == (0, f"`{name}` is valid\n")
+        assert (outcome.code, outcome.out) == (0, f"`{name}` is valid on emulated:{kernel}\n")
         assert "warning" not in outcome.err
     else:
         assert (outcome.code, outcome.out) == (69, "")
