@@ -191,7 +191,12 @@ def read_percent(text: str, *, most: int = 100) -> Fraction:
     """Read a percentage such as ``0.5%`` into a fraction of one."""
     amount, unit = _quantity(text, "DP0112", "a percentage", "5%")
     if unit == "":
-        raise UnitError("DP0121", f"`{text}` has no unit", f"write `{text}%`")
+        hint = f"write `{text}%`"
+        if amount > most:
+            hint = "write it in percent, such as `50%`"
+        elif 0 < amount < 1:
+            hint = f"write `{format_percent(amount)}`, or `{text}%` if that is meant"
+        raise UnitError("DP0121", f"`{text}` has no unit", hint)
     if unit != "%":
         raise UnitError("DP0112", f"`{_shorten(text)}` is not a percentage", "write `5%`")
     if amount > most:

@@ -7,6 +7,7 @@ rules, which need models, also speak about everything that was right.
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.schemes import Scheme
-from damonpolicy.model.words import FOREIGN
+from damonpolicy.model.words import FOREIGN, elsewhere
 from damonpolicy.source.nodes import Data, Path, Places
 from damonpolicy.units import UnitError
 
@@ -194,8 +195,13 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         return Diagnostic.error("DP0102", where, message, hint=f"add `{name}:`")
     if kind == "extra_forbidden":
         known = list(_keys_at(path[:-1]))
-        ours = FOREIGN.get(str(name), "")
-        hint = f"did you mean `{ours}`?" if ours in known else did_you_mean(str(name), known)
+        ours, there = FOREIGN.get(str(name), ""), elsewhere(str(name))
+        if ours in known:
+            hint = f"did you mean `{ours}`?"
+        elif there and str(name) not in ("min", "max"):
+            hint = f"it is `{there}` in a policy"
+        else:
+            hint = did_you_mean(str(name), known)
         return Diagnostic.error("DP0101", places.key(path), f"unknown key `{name}`", hint=hint)
     if kind == "literal_error":
         return _wrong_word(path, error, places)
@@ -230,11 +236,16 @@ def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
     named = [key for key in path if isinstance(key, str)]
     of = f" for `{named[-1]}`" if named else ""
     message = f"`{given[:40]}` is not a word{of}"
+    inverted = _NEGATION.fullmatch(given)
+    if inverted and inverted[1] in words and path[-1] in ("allow", "reject"):
+        hint = f"write `{{not: {inverted[1]}}}`"
+        return Diagnostic.error("DP0104", places.value(path), message, hint=hint)
     meant = _ALIASES.get(given.lower(), "")
     hint = f"did you mean `{meant}`?" if meant in words else did_you_mean(given, words)
     return Diagnostic.error("DP0104", places.value(path), message, hint=hint)
 
 
+_NEGATION = re.compile(r"(?:(?:not|non|none|no)[\s_-]+|!\s*)(\w+)", re.IGNORECASE)
 _ALIASES = {
     "reclaim": "pageout",
     "swap": "pageout",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from damonpolicy.kernel.tree import pattern
 
-__all__ = ("FOREIGN", "WORDS", "Word", "by_kernel", "rank")
+__all__ = ("FOREIGN", "WORDS", "Word", "by_kernel", "elsewhere", "rank")
 
 _C = "contexts/*"
 _A = f"{_C}/monitoring_attrs"
@@ -131,6 +131,18 @@ WORDS: tuple[Word, ...] = (
 _BY_KERNEL = {word.kernel: word for word in WORDS}
 _RANKS = {word.kernel: rank for rank, word in enumerate(WORDS)}
 
+_DIRECTORIES = {
+    "monitoring_attrs": "intervals",
+    "damos_wmarks": "watermarks",
+    "damos_quotas": "quota",
+    "damos_filter": "filters",
+    "damos_quota_goal": "quota.goals",
+    "core_filters": "filters",
+    "ops_filters": "filters",
+    "damos_action": "action",
+}
+"""Directories, and options that set all of one."""
+
 FOREIGN = {
     "sample_us": "sample",
     "sampling": "sample",
@@ -191,6 +203,17 @@ FOREIGN = {
     "foreach": "for_each",
 }
 """Keys that kernel files and damo's configuration files use, and what we call them."""
+
+
+def elsewhere(name: str) -> str:
+    """Return where a policy has what a kernel file or an option of damo is called, if it has."""
+    given = name.removeprefix("--")
+    if given in _DIRECTORIES:
+        return _DIRECTORIES[given]
+    for word in WORDS:
+        if given in (word.damo.removeprefix("--"), word.kernel.rpartition("/")[2]):
+            return word.ours.removesuffix(".min").removesuffix(".max")
+    return ""
 
 
 def by_kernel(path: str) -> Word | None:

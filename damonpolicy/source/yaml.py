@@ -246,6 +246,8 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
     if error.context_mark and any(word in (error.problem or "") for word in _UNCLOSED):
         mark = error.context_mark  # where it was opened tells more than where the file ends
+    if error.context_mark and "expected ':'" in (error.problem or ""):
+        mark = error.context_mark  # the key is on a line before the one where it is missed
     line, column = (mark.line, mark.column) if mark else (0, 0)
     lines = text.splitlines() or [""]
     line = min(line, len(lines) - 1)
@@ -276,6 +278,8 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
         hint = "what belongs together begins in the same column"
     elif "mapping values" in problem:
         hint = "put quotes around a value that holds `: `"
+    elif "expected ':'" in problem:
+        hint = "write `key: value`"
     elif source[column : column + 1] in ("@", "`", "%"):
         hint = "put quotes around the value"
     sentence = next((ours for theirs, ours in _PROBLEMS if theirs in problem), problem)

@@ -87,7 +87,10 @@ def _cgroup(
 ) -> Iterator[Diagnostic]:
     if not cgroups.exists(machine, path):
         parent, _, name = path.rpartition("/")
+        inside = path.removeprefix("/sys/fs/cgroup")
         hint = did_you_mean(name, cgroups.children(machine, parent or "/"))
+        if inside != path and cgroups.exists(machine, inside or "/"):
+            hint = f"write `{inside or '/'}`"
         message = f"there is no cgroup `{path}`"
         yield Diagnostic.error("DP0303", at.value, message, hint=hint)
     elif counted and not cgroups.subtree(machine, path):

@@ -43,7 +43,11 @@ def _limits(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
     for name in ("size", "time", "every"):
         if getattr(quota, name) == 0:
             message = f"`{name}: 0` means unlimited to the kernel"
-            hint = "leave it out, or write `quota: unlimited`"
+            hint = (
+                "write `every: 1s`"
+                if name == "every"
+                else "leave it out, or write `quota: unlimited`"
+            )
             yield Diagnostic.error("DP0219", at(name).value, message, hint=hint)
     for name in ("time", "every"):
         value = getattr(quota, name)
