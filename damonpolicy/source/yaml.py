@@ -29,7 +29,6 @@ _PROBLEMS = (
     ("mapping values are not allowed", "`:` is not expected here"),
     ("did not find expected key", "the indentation does not fit the lines above"),
     ("did not find expected '-' indicator", "the indentation does not fit the list above"),
-    ("could not find expected ':'", "this line lacks a `:` after its key"),
     ("did not find expected ',' or '}'", "a `{` is not closed, or a `,` is missing"),
     ("did not find expected ',' or ']'", "a `[` is not closed, or a `,` is missing"),
     ("found unexpected end of stream", "a quote is not closed"),
@@ -116,14 +115,23 @@ class _Reader:
                 self.error("DP0007", span, "aliases are not part of the policy language", hint)
                 self._add(Scalar("", span, quoted=True))
             elif isinstance(event, yaml.ScalarEvent):
-                self._common(event)
-                span = self.span(event.start_mark, event.end_mark)
-                self._add(Scalar(event.value, span, bool(event.style)))
+                self._scalar(event)
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 self._open(event)
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
                 self._close(event)
         return self.top
+
+    def _scalar(self, event: Any) -> None:
+        span = self.span(event.start_mark, event.end_mark)
+        meant = re.fullmatch(r"!([a-z_]+)", event.tag or "")
+        key = self.stack[-1].key if self.stack else None
+        if meant and not event.value and key and key.text in ("allow", "reject"):
+            self.found.append(_not_a_tag(span, meant[1]))
+            self._add(Mapping(((Scalar("not", span), Scalar(meant[1], span)),), span))
+            return
+        self._common(event)
+        self._add(Scalar(event.value, span, bool(event.style)))
 
     def _document(self, event: Any) -> None:
         self.documents += 1
@@ -219,16 +227,18 @@ class _Reader:
         frame.seen.setdefault(key.text, key.span)
 
     def _no_value(self, frame: _Frame, key: Scalar) -> None:
+        found = re.fullmatch(r"([a-z_]+) (\S+)", key.text) if frame.flow else None
+        meant = f"`{found[1]}: {found[2]}`" if found else ""
         if frame.flow and frame.items and isinstance(frame.items[-1][1], Scalar):
             before = frame.items[-1][1].text
             self.error(
                 "DP0015",
                 key.span,
                 f"in `{{…}}` a comma ends the value, so `{key.text}` is a key of its own",
-                f'write "{before},{key.text}" with quotes',
+                f'write "{before},{key.text}" with quotes' + (f", or {meant}" if meant else ""),
             )
         else:
-            hint = "write a value, or remove the key"
+            hint = f"write {meant}" if meant else "write a value, or remove the key"
             self.error("DP0105", key.span, f"`{key.text}` has no value", hint)
 
 
@@ -246,8 +256,6 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
     if error.context_mark and any(word in (error.problem or "") for word in _UNCLOSED):
         mark = error.context_mark  # where it was opened tells more than where the file ends
-    if error.context_mark and "expected ':'" in (error.problem or ""):
-        mark = error.context_mark  # the key is on a line before the one where it is missed
     line, column = (mark.line, mark.column) if mark else (0, 0)
     lines = text.splitlines() or [""]
     line = min(line, len(lines) - 1)
@@ -263,6 +271,9 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
             "a tab stands where YAML wants spaces",
             hint="indent with spaces",
         )
+    lacking = _lacks_colon(lines, line, column, error)
+    if lacking:
+        return _no_colon(name, lines, *lacking)
     near = lines[max(0, line - 1)] + "\n" + source
     if "{{" in near and '"' not in near and "'" not in near:
         return Diagnostic.error(
@@ -271,6 +282,13 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
             "a template without quotes is a mapping to YAML",
             hint='write the whole value in quotes, such as "{{ name }}s"',
         )
+    if "tag" in (error.context or "") and error.context_mark:
+        at = error.context_mark
+        before, tagged = lines[at.line][: at.column], lines[at.line][at.column :]
+        word = re.match(r"!([a-z_]+)", tagged)
+        if word and re.search(r"\b(allow|reject):\s+\Z", before):
+            end = at.column + 1 + word.end()
+            return _not_a_tag(Span(name, at.line + 1, at.column + 1, at.line + 1, end), word[1])
     hint = ""
     if "end of stream" in problem or "expected ',' or" in problem:
         hint = "close it, or put quotes around a value that holds such a character"
@@ -278,12 +296,46 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
         hint = "what belongs together begins in the same column"
     elif "mapping values" in problem:
         hint = "put quotes around a value that holds `: `"
-    elif "expected ':'" in problem:
-        hint = "write `key: value`"
     elif source[column : column + 1] in ("@", "`", "%"):
         hint = "put quotes around the value"
     sentence = next((ours for theirs, ours in _PROBLEMS if theirs in problem), problem)
     return Diagnostic.error("DP0004", span, sentence, hint=hint)
+
+
+def _lacks_colon(
+    lines: list[str], line: int, column: int, error: yaml.MarkedYAMLError
+) -> tuple[int, int] | None:
+    """Tell where a key without a `:` begins, if that is what is wrong."""
+    problem, context = error.problem or "", error.context_mark
+    if "expected ':'" in problem and context:
+        return context.line, context.column
+    if "mapping values" in problem and line and re.match(r"\s*[\w.-]+\Z", lines[line][:column]):
+        # to YAML the line before goes on here; only where it begins a value, this is certain
+        before = lines[line - 1]
+        parent = lines[line - 2].rstrip() if line > 1 else ":"
+        text = before.lstrip(" -")
+        begins = before.lstrip().startswith("- ") or parent.endswith(":")
+        same = len(before) - len(text) == len(lines[line]) - len(lines[line].lstrip())
+        if begins and same and re.match(r"[\w.-]+( |$)", text):
+            return line - 1, len(before) - len(text)
+    return None
+
+
+def _no_colon(name: str, lines: list[str], line: int, column: int) -> Diagnostic:
+    text = re.sub(r"\s+#.*", "", lines[line][column:]).rstrip()
+    found = re.match(r"""("[^"]*"|'[^']*'|\S+)\s*(.*)""", text)
+    key, value = (found[1], found[2]) if found else (text, "")
+    span = Span(name, line + 1, column + 1, line + 1, column + 1 + max(len(key), 1))
+    hint = f"write `{key}: {value}`" if value else f"write `{key}:` and its value"
+    if len(text) > 60 or re.fullmatch(r"['\"][^'\"]*", key):
+        hint = "write `:` after the key"
+    return Diagnostic.error("DP0004", span, "this line lacks a `:` after its key", hint=hint)
+
+
+def _not_a_tag(span: Span, word: str) -> Diagnostic:
+    """``!anon`` where a filter is meant to negate."""
+    hint = f"write `{{not: {word}}}`"
+    return Diagnostic.error("DP0009", span, f"`!{word}` is a tag to YAML", hint=hint)
 
 
 def _unreadable(name: str, text: str) -> Diagnostic:

@@ -68,6 +68,32 @@ def test_byte_order_of_wide_characters():
     assert places.value(("日本", "b")).column == 15
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\nname x\nb: 2\n", (2, 1, "write `name: x`")),
+        ("a: 1\nname x # y\n", (2, 1, "write `name: x`")),
+        ("a: 1\nname\nb: 2\n", (2, 1, "write `name:` and its value")),
+        ("a: 1\n'b\nc'\n", (2, 1, "write `:` after the key")),
+        ("version 1\nname: x\n", (1, 1, "write `version: 1`")),
+        ("a:\n  - b: 1\n    c 2\n    d: 3\n", (3, 5, "write `c: 2`")),
+        ("a:\n  - name x\n    d: 3\n", (2, 5, "write `name: x`")),
+        ("a:\n  b 1\n  c: 2\n", (2, 3, "write `b: 1`")),
+        ("a: one\n  two words\n  c: 2\n", (3, 4, "put quotes around a value that holds `: `")),
+        ("a: {b: {not anon}}\n", (1, 9, "write `not: anon`")),
+        ("a: {b: 1, c 2}\n", (1, 11, 'write "1,c 2" with quotes, or `c: 2`')),
+        ("a: {cpus: 0,2}\n", (1, 13, 'write "0,2" with quotes')),
+        ("reject: !anon\n", (1, 9, "write `{not: anon}`")),
+        ("a: {reject: !anon}\n", (1, 13, "write `{not: anon}`")),
+        ("a: !anon\n", (1, 4, "types come from the field: remove the tag")),
+    ],
+)
+def test_hints_show_what_was_meant(text, expected):
+    _, found = parse("f.yaml", text)
+
+    assert expected == (found[0].span.line, found[0].span.column, found[0].hint)
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_parsed_or_refused(text):
     top, found = parse("f.yaml", text)
