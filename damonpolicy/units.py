@@ -41,6 +41,16 @@ U64_MAX = (1 << 64) - 1
 
 _NUMBER = re.compile(r"(\d+)(?:\.(\d+))?")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-zµ%]*)\Z")
+_NAMES = {
+    "us": "us usec usecs microsecond microseconds µs μs",
+    "ms": "ms msec msecs millisecond milliseconds",
+    "s": "s sec secs second seconds",
+    "m": "m min mins minute minutes",
+    "h": "h hr hrs hour hours",
+    "d": "d day days",
+}
+_MEANT = {name: unit for unit, names in _NAMES.items() for name in names.split()}
+"""What people and other tools call the units of time."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 _LONGEST = 64
 
@@ -142,7 +152,7 @@ def read_bytes(text: str) -> int:
         raise UnitError(
             "DP0110",
             f"`{unit}` is not a unit of size",
-            f"write `{_shorten(text[: -len(unit)])}{meant}` (1024-based)"
+            f"write `{_shorten(text[: -len(unit)])}{meant}`" + " (1024-based)" * (meant != "B")
             if meant
             else "units are " + ", ".join(f"`{each}`" for each in BYTES),
         )
@@ -155,6 +165,8 @@ def read_bytes(text: str) -> int:
 
 
 def _meant_size(unit: str) -> str:
+    if unit.lower() in ("byte", "bytes"):
+        return "B"
     known = {each[0].lower(): each for each in BYTES}
     tail = unit[1:].lower()
     return known.get(unit[0].lower(), "") if tail in ("", "b", "ib", "i") else ""
@@ -170,10 +182,13 @@ def read_duration(text: str) -> int:
     compact = text.replace(" ", "")
     parts = _PART.findall(compact)
     if not parts or "".join(number + unit for number, unit in parts) != compact:
+        meant = _meant_duration(compact)
         raise UnitError(
             "DP0111",
             f"`{_shorten(text)}` is not a duration",
-            "write for example `100ms` or `1h30m`; units are "
+            f"write `{meant}`"
+            if meant
+            else "write for example `100ms` or `1h30m`; units are "
             + ", ".join(f"`{each}`" for each in DURATIONS),
         )
     sizes = [DURATIONS[unit] for _, unit in parts]
@@ -185,6 +200,15 @@ def read_duration(text: str) -> int:
     if value > U64_MAX:
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
     return int(value)
+
+
+def _meant_duration(compact: str) -> str:
+    """Return the same duration in our units, where all its units are known by another name."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([^\d.]+)", compact)
+    units = [_MEANT.get(unit.lower(), "") if unit != "M" else "" for _, unit in parts]
+    if not all(units) or "".join(number + unit for number, unit in parts) != compact:
+        return ""
+    return "".join(number + unit for (number, _), unit in zip(parts, units, strict=True))
 
 
 def read_percent(text: str, *, most: int = 100) -> Fraction:

@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 
 import pytest
@@ -86,6 +87,41 @@ def test_refusals(read, text, code):
 
     assert code == caught.value.code
     assert not caught.value.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "hint"),
+    [
+        (units.read_duration, "5min", "write `5m`"),
+        (units.read_duration, "1.5 Seconds", "write `1.5s`"),
+        (units.read_duration, "1hour 30mins", "write `1h30m`"),
+        (units.read_duration, "250µs", "write `250us`"),
+        (units.read_duration, "10MSEC", "write `10ms`"),
+        (units.read_duration, "3000", "write `3000ms` or `3000s`"),
+        (units.read_bytes, "4kb", "write `4KiB` (1024-based)"),
+        (units.read_bytes, "4 MB", "write `4 MiB` (1024-based)"),
+        (units.read_bytes, "2g", "write `2GiB` (1024-based)"),
+        (units.read_bytes, "4096 bytes", "write `4096 B`"),
+        (units.read_percent, "5", "write `5%`"),
+        (units.read_percent, "500", "write it in percent, such as `50%`"),
+        (units.read_percent, "0.1", "write `10%`, or `0.1%` if that is meant"),
+    ],
+)
+def test_hints_can_be_followed(read, text, hint):
+    with pytest.raises(UnitError) as caught:
+        read(text)
+
+    assert hint == caught.value.hint
+    for meant in re.findall(r"`([^`]+)`", hint):
+        read(meant)
+
+
+@pytest.mark.parametrize("text", ["5M", "5 parsecs", "min", "5min6"])
+def test_hints_do_not_guess_at_durations(text):
+    with pytest.raises(UnitError) as caught:
+        units.read_duration(text)
+
+    assert caught.value.hint.startswith("write for example")
 
 
 @given(st.integers(0, units.U64_MAX))

@@ -174,7 +174,14 @@ def _age(text: str) -> Age:
     found = re.fullmatch(r"(\d+) aggregations?", text)
     if found:
         return Age(units.read_count(found[1]), aggregations=True)
-    return Age(units.read_duration(text))
+    try:
+        return Age(units.read_duration(text))
+    except UnitError as error:
+        if error.code == "DP0121" and text.isdecimal():
+            # the kernel counts ages in aggregations
+            hint = f"write `{text}ms`, `{text}s` or `{text} aggregations`"
+            raise UnitError(error.code, error.message, hint) from error
+        raise
 
 
 _read_age, _age_schema = scalar(_age, rf"{_TIME}|\d+ aggregations?", number=_ZERO, example="2m")

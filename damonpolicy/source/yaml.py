@@ -283,12 +283,13 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
             hint='write the whole value in quotes, such as "{{ name }}s"',
         )
     if "tag" in (error.context or "") and error.context_mark:
-        at = error.context_mark
-        before, tagged = lines[at.line][: at.column], lines[at.line][at.column :]
+        start = error.context_mark
+        before, tagged = lines[start.line][: start.column], lines[start.line][start.column :]
         word = re.match(r"!([a-z_]+)", tagged)
         if word and re.search(r"\b(allow|reject):\s+\Z", before):
-            end = at.column + 1 + word.end()
-            return _not_a_tag(Span(name, at.line + 1, at.column + 1, at.line + 1, end), word[1])
+            end = start.column + 1 + word.end()
+            line, column = start.line + 1, start.column + 1
+            return _not_a_tag(Span(name, line, column, line, end), word[1])
     hint = ""
     if "end of stream" in problem or "expected ',' or" in problem:
         hint = "close it, or put quotes around a value that holds such a character"
