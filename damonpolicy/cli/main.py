@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import os
@@ -188,6 +189,10 @@ def _near(error: click.NoSuchOption) -> str:
 def _system(error: OSError) -> DamonPolicyError:
     reason = (error.strerror or str(error)).lower()
     what = f"`{error.filename}`: " if error.filename else ""
+    if error.errno == errno.EBUSY:
+        from damonpolicy.errors import Busy
+
+        return Busy(f"{what}{reason}", hint="another program holds DAMON's lock: try again")
     if isinstance(error, PermissionError):
         from damonpolicy.errors import NoPermission
 

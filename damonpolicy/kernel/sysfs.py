@@ -33,6 +33,8 @@ FORBID = "DAMONPOLICY_FORBID_LIVE"
 
 _LIVE_PLACES = ("/sys", "/proc", "/run/damonpolicy", "/var/lib/damonpolicy")
 _CHUNK = 1 << 20
+_PATIENCE, _PAUSE = 5.0, 0.01
+"""Seconds to read a busy file again, and between two tries."""
 
 
 class Entry(NamedTuple):
@@ -141,6 +143,18 @@ class LiveMachine:
         return self.read_bytes(path).decode("utf-8", "surrogateescape")
 
     def read_bytes(self, path: str) -> bytes:
+        # DAMON's files are busy while its one lock is held (mm/damon/sysfs.c: pid_show() and
+        # others try it once), as by a command that waits for a kdamond: for a moment.
+        deadline = self.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._read(path)
+            except OSError as error:
+                if error.errno != errno.EBUSY or self.monotonic() >= deadline:
+                    raise
+            self.sleep(_PAUSE)
+
+    def _read(self, path: str) -> bytes:
         descriptor = os.open(self._path(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
             chunks = []

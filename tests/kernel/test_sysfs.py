@@ -238,3 +238,40 @@ def test_the_lock_and_the_state_refuse_politely(tmp_path):
         with pytest.raises(DamonPolicyError) as caught:
             refused()
         assert str(tmp_path) in caught.value.message
+
+
+class TestBusy:
+    """DAMON's files are busy while anyone's command waits for its kdamond."""
+
+    @pytest.fixture
+    def busy(self, tmp_path, monkeypatch):
+        """A file that is busy for some seconds of a clock that only sleeping moves."""
+        (tmp_path / "pid").write_text("75\n")
+        clock = [0.0]
+        real = os.read
+
+        def read(descriptor, size):
+            if clock[0] < self.seconds:
+                raise OSError(errno.EBUSY, "Device or resource busy")
+            return real(descriptor, size)
+
+        monkeypatch.setattr(os, "read", read)
+        monkeypatch.setattr(LiveMachine, "monotonic", lambda _: clock[0])
+        monkeypatch.setattr(
+            LiveMachine, "sleep", lambda _, seconds: clock.__setitem__(0, clock[0] + seconds)
+        )
+        return LiveMachine(), str(tmp_path / "pid")
+
+    def test_for_a_moment_it_is_waited_for(self, busy):
+        self.seconds = 3
+        machine, path = busy
+
+        assert machine.read(path) == "75\n"
+
+    def test_for_long_it_is_an_error(self, busy):
+        self.seconds = 1000
+        machine, path = busy
+
+        with pytest.raises(OSError, match="busy") as refused:
+            machine.read(path)
+        assert refused.value.errno == errno.EBUSY

@@ -44,7 +44,7 @@ def _left_as_found() -> Iterator[None]:
 
 
 def pid(slot: int = 0) -> int:
-    return int((KDAMONDS / f"{slot}/pid").read_text("ascii"))
+    return int(LiveMachine().read(f"{KDAMONDS}/{slot}/pid"))
 
 
 def test_every_file_is_read_back_and_a_kdamond_runs() -> None:

@@ -115,7 +115,8 @@ def test_a_cgroup_pages_out_to_zram() -> None:
 
         write(group / "memory.reclaim", "16M")
 
-        assert pages(load.pid).swapped > 12 * MIB
+        # What is reclaimed may in part be page cache.
+        assert pages(load.pid).swapped > 8 * MIB
 
     assert not (ROOT / "test.slice").exists()
 
