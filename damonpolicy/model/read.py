@@ -7,7 +7,6 @@ rules, which need models, also speak about everything that was right.
 
 from __future__ import annotations
 
-import re
 import types
 import typing
 from collections.abc import Iterator
@@ -16,17 +15,19 @@ from typing import Any
 
 import pydantic
 
-from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy.model import hints
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.schemes import Scheme
-from damonpolicy.model.words import FOREIGN, elsewhere
 from damonpolicy.source.nodes import Data, Path, Places
 from damonpolicy.units import UnitError
 
 __all__ = ("Cursor", "Read", "read_policy")
 
 _MOST_ROUNDS = 100
+_KERNEL_FILTER = "kernel_filter"
+"""Stands beside pydantic's kinds of errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
         try:
             policy = Policy.model_validate(data)
         except pydantic.ValidationError as error:
-            problems = [(_resolve(each, data), each) for each in error.errors()]
+            problems = list(_gathered(error.errors(), data))
             for path, each in problems:
                 origin = index_map.origin(path)
                 if not any(origin[: len(other)] == other for other in lost):
@@ -104,6 +105,33 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
         else:
             return Read(policy, places, frozenset(lost), index_map), found
     return None, found
+
+
+def _gathered(errors: list[Any], data: Data) -> Iterator[tuple[Path, Any]]:
+    """Yield the errors with their paths; what one mistake has caused comes as one."""
+    seen: dict[Path, list[str]] = {}
+    for each in errors:
+        path = _resolve(each, data)
+        item = next((path[: at + 2] for at, key in enumerate(path) if key == "filters"), ())
+        parent = path[:-1]
+        if item and item != path and hints.is_kernel_filter(given := _at(data, item)):
+            if item not in seen:
+                yield item, {"type": _KERNEL_FILTER, "input": given}
+            seen[item] = []
+        elif each["type"] != "missing":
+            yield path, each
+        elif parent in seen:
+            seen[parent].append(str(path[-1]))
+        else:
+            seen[parent] = [str(path[-1])]
+            yield path, {**each, "ctx": {"names": seen[parent]}}
+
+
+def _at(data: Data, path: Path) -> Any:
+    node: Any = data
+    for key in path:
+        node = node[key]
+    return node
 
 
 class _Indexes:
@@ -190,18 +218,19 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
     name = path[-1] if path else ""
     if kind == "missing":
         where = places.key(path[:-1])
+        names = context.get("names", [name])
         of = f" of `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else ""
-        message = f"`{name}`{of} is missing"
-        return Diagnostic.error("DP0102", where, message, hint=f"add `{name}:`")
+        given = [f"`{each}`" for each in names]
+        listed = " and ".join(filter(None, (", ".join(given[:-1]), given[-1])))
+        message = f"{listed}{of} {'is' if len(names) == 1 else 'are'} missing"
+        hint = hints.missing(path[:-1], names)
+        return Diagnostic.error("DP0102", where, message, hint=hint)
+    if kind == _KERNEL_FILTER:
+        message = "a filter is `allow` or `reject`, and what it looks at"
+        hint = hints.kernel_filter(error["input"])
+        return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
     if kind == "extra_forbidden":
-        known = list(_keys_at(path[:-1]))
-        ours, there = FOREIGN.get(str(name), ""), elsewhere(str(name))
-        if ours in known:
-            hint = f"did you mean `{ours}`?"
-        elif there and str(name) not in ("min", "max"):
-            hint = f"it is `{there}` in a policy"
-        else:
-            hint = did_you_mean(str(name), known)
+        hint = hints.unknown_key(path, error["input"], _keys_at(path[:-1]))
         return Diagnostic.error("DP0101", places.key(path), f"unknown key `{name}`", hint=hint)
     if kind == "literal_error":
         return _wrong_word(path, error, places)
@@ -219,6 +248,8 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
     example = {"a list": "begin each item with `- `, or write `[…]`"}.get(expected, "")
     keys = list(_keys_at(path)) if expected == "a mapping" else []
     hint = example or ("its keys are " + ", ".join(f"`{key}`" for key in keys) if keys else "")
+    if name == "process" and isinstance(error["input"], str):
+        hint = hints.wrong_process(error["input"])
     return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
 
 
@@ -236,33 +267,8 @@ def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
     named = [key for key in path if isinstance(key, str)]
     of = f" for `{named[-1]}`" if named else ""
     message = f"`{given[:40]}` is not a word{of}"
-    inverted = _NEGATION.fullmatch(given)
-    if inverted and inverted[1] in words and path[-1] in ("allow", "reject"):
-        hint = f"write `{{not: {inverted[1]}}}`"
-        return Diagnostic.error("DP0104", places.value(path), message, hint=hint)
-    meant = _ALIASES.get(given.lower(), "")
-    hint = f"did you mean `{meant}`?" if meant in words else did_you_mean(given, words)
+    hint = hints.wrong_word(path, given, words)
     return Diagnostic.error("DP0104", places.value(path), message, hint=hint)
-
-
-_NEGATION = re.compile(r"(?:(?:not|non|none|no)[\s_-]+|!\s*)(\w+)", re.IGNORECASE)
-_ALIASES = {
-    "reclaim": "pageout",
-    "swap": "pageout",
-    "thp": "hugepage",
-    "promote": "migrate_hot",
-    "demote": "migrate_cold",
-    "merge": "stat",
-    "mergeable": "stat",
-    "physical": "paddr",
-    "virtual": "vaddr",
-    "psi": "some_mem_psi_us",
-    "writes": "write",
-    "reads": "read",
-    "anonymous": "anon",
-    "nomax": "unlimited",
-    "none": "unlimited",
-}
 
 
 def _keys_at(path: Path) -> Iterator[str]:

@@ -5,6 +5,8 @@ Standard library only, so that plans can be shown without the model.
 
 from __future__ import annotations
 
+import functools
+import re
 from dataclasses import dataclass
 
 from damonpolicy.kernel.tree import pattern
@@ -131,17 +133,27 @@ WORDS: tuple[Word, ...] = (
 _BY_KERNEL = {word.kernel: word for word in WORDS}
 _RANKS = {word.kernel: rank for rank, word in enumerate(WORDS)}
 
-_DIRECTORIES = {
-    "monitoring_attrs": "intervals",
-    "damos_wmarks": "watermarks",
-    "damos_quotas": "quota",
+_WHOLES = {
     "damos_filter": "filters",
     "damos_quota_goal": "quota.goals",
-    "core_filters": "filters",
-    "ops_filters": "filters",
-    "damos_action": "action",
+    "damos_quota_weights": "quota.weights",
+    "damos_quotas": "quota",
+    "damos_wmarks": "watermarks",
+    "exp_ops_write_only": "accesses.kind",
+    "intervals_goal": "intervals.auto_tune",
+    "monitoring_attrs": "intervals` and `region_count",
+    "monitoring_intervals": "intervals",
+    "monitoring_intervals_goal": "intervals.auto_tune",
+    "primitives": "accesses",
+    "quotas": "quota",
+    "sample_primitives": "accesses",
 }
 """Directories, and options that set all of one."""
+
+_BETWEEN = re.compile(r"\.(?:min|max|type|not|allow|of|page_table|page_fault)$")
+"""Ends of ``Word.ours`` that tell files apart but are no keys below that one."""
+
+_NOWHERE = ("targets.obsolete", "quota.goals.current")
 
 FOREIGN = {
     "sample_us": "sample",
@@ -206,14 +218,29 @@ FOREIGN = {
 
 
 def elsewhere(name: str) -> str:
-    """Return where a policy has what a kernel file or an option of damo is called, if it has."""
+    """Return where a policy has what a kernel file or an option of damo is called.
+
+    Empty where it has it nowhere, or in several places.
+    """
     given = name.removeprefix("--")
-    if given in _DIRECTORIES:
-        return _DIRECTORIES[given]
+    return _WHOLES.get(given) or _elsewhere().get(given, "")
+
+
+@functools.cache
+def _elsewhere() -> dict[str, str]:
+    theirs: set[str] = set()
+    places: dict[str, set[str]] = {}
     for word in WORDS:
-        if given in (word.damo.removeprefix("--"), word.kernel.rpartition("/")[2]):
-            return word.ours.removesuffix(".min").removesuffix(".max")
-    return ""
+        if word.ours in _NOWHERE:
+            continue
+        place = _BETWEEN.sub("", word.ours)
+        file = word.kernel.removesuffix("/min").removesuffix("/max").rpartition("/")[2]
+        names = {word.damo.removeprefix("--"), file} - {"", "*", place}
+        theirs |= names
+        # ours counts too: who writes `start` may mean any that we have
+        for name in names | {place.rpartition(".")[2]}:
+            places.setdefault(name, set()).add(place)
+    return {name: min(places[name]) for name in theirs if len(places[name]) == 1}
 
 
 def by_kernel(path: str) -> Word | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from damonpolicy.model.read import read_policy
@@ -96,6 +98,97 @@ def test_words_of_other_tools_are_understood(word, meant):
     )
 
     assert [each.hint for each in found] == [f"did you mean `{meant}`?"]
+
+
+def in_scheme(part):
+    return f"kdamonds: [{{name: k, ops: paddr, schemes: [{{name: s, action: stat, {part}}}]}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{type: anon, matching: Y, allow: N}", "write `{reject: anon}`"),
+        ("{type: anon, matching: Y}", "write `{reject: anon}`"),
+        ("{type: young, matching: N, allow: Y}", "write `{allow: {not: young}}`"),
+        ("{type: memcg, memcg_path: /a b, matching: y}", "write `{reject: {memcg: '/a b'}}`"),
+        ("{type: target, damon_target_idx: 1, matching: true}", "write `{reject: {target: 1}}`"),
+        (
+            "{type: addr, addr_start: 0, addr_end: 4096, matching: 1, allow: 1}",
+            "write `{allow: {addr: {start: 0, end: 4096}}}`",
+        ),
+        ("{type: anon}", "write for example `{reject: anon}`, or `{reject: {not: anon}}`"),
+        (
+            "{type: addr, matching: Y}",
+            "write for example `{reject: anon}`, or `{reject: {not: anon}}`",
+        ),
+    ],
+)
+def test_filters_of_the_kernel_are_one_mistake(text, hint):
+    result, found = read(HEAD + in_scheme(f"filters: [{{reject: anon}}, {text}, {{allow: young}}]"))
+
+    assert [(each.code, each.hint) for each in found] == [("DP0103", hint)]
+    (kdamond,) = result.policy.kdamonds
+    assert [each.type for each in kdamond.schemes[0].filters] == ["anon", "young"]
+    written = next(iter(re.findall(r"`([^`]+)`", hint)))
+    assert read(HEAD + in_scheme(f"filters: [{written}]"))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("pid: 530", "write `{process: {pid: 530}}`"),
+        ("pid_target: 530", "write `{process: {pid: 530}}`"),
+        ("name: nginx", "write `{process: {name: nginx}}`"),
+        ("cmdline: a b", "write `{process: {cmdline: 'a b'}}`"),
+        ("process: nginx", "write `{name: nginx}`"),
+        ("process: 530", "write `{pid: 530}`"),
+        ("process: /usr/sbin/nginx", "write `{exe: /usr/sbin/nginx}`"),
+    ],
+)
+def test_processes_are_shown_as_they_are_written(target, hint):
+    _, found = read(HEAD + f"kdamonds: [{{name: k, ops: vaddr, targets: [{{{target}}}]}}]\n")
+
+    assert [each.hint for each in found] == [hint]
+
+
+@pytest.mark.parametrize(
+    ("part", "message", "hint"),
+    [
+        (
+            "watermarks: {low: 20%}",
+            "`metric`, `every`, `high` and `mid` of `watermarks` are missing",
+            "write for example `watermarks: {metric: free_mem_rate, every: 5s, high: 50%, mid: 40%, low: 20%}`",
+        ),
+        (
+            "watermarks: {every: 5s, high: 50%, mid: 40%, low: 20%}",
+            "`metric` of `watermarks` is missing",
+            "add `metric:`",
+        ),
+        (
+            "quota: {size: 1MiB, every: 1s, goals: [{node: 0}]}",
+            "`metric` and `target` are missing",
+            "add `metric:` and `target:`",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing_at_one_place_is_one_mistake(part, message, hint):
+    _, found = read(HEAD + in_scheme(part))
+
+    assert [(each.message, each.hint) for each in found] == [(message, hint)]
+
+
+def test_examples_can_be_followed():
+    tune = "{observe: 4%, aggregations: 3, min_sample: 5ms, max_sample: 10s}"
+    _, found = read(
+        HEAD + "kdamonds: [{name: k, ops: paddr, intervals: {auto_tune: {observe: 4%}}}]\n"
+    )
+
+    assert [each.hint for each in found] == [f"write for example `auto_tune: {tune}`"]
+    for example in (
+        in_scheme("watermarks: {metric: free_mem_rate, every: 5s, high: 50%, mid: 40%, low: 20%}"),
+        f"kdamonds: [{{name: k, ops: paddr, intervals: {{auto_tune: {tune}}}}}]\n",
+    ):
+        assert read(HEAD + example)[1] == []
 
 
 def test_nothing_is_read_without_a_name():

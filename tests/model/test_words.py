@@ -12,7 +12,7 @@ from damonpolicy.kernel.tree import COUNTS, pattern, snapshot
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import _keys_at
 from damonpolicy.model.schema import policy_schema
-from damonpolicy.model.words import FOREIGN, WORDS, by_kernel, rank
+from damonpolicy.model.words import FOREIGN, WORDS, by_kernel, elsewhere, rank
 from tests.world import KERNELS, World
 
 SILENT = re.compile(
@@ -131,6 +131,50 @@ S = (*K, "schemes", 0)
 def test_did_you_mean_knows_kernel_and_damo(path, word, meant):
     assert FOREIGN[word] == meant
     assert meant in _keys_at(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("damos_action", "action"),
+        ("damos_quota_space", "quota.size"),
+        ("damos_sz_region", "access_pattern.size"),
+        ("damos_access_rate", "access_pattern.access_rate"),
+        ("damos_wmarks", "watermarks"),
+        ("damos_quota_goal", "quota.goals"),
+        ("--damos_apply_interval", "apply_every"),
+        ("monitoring_attrs", "intervals` and `region_count"),
+        ("monitoring_intervals_goal", "intervals.auto_tune"),
+        ("intervals_goal", "intervals.auto_tune"),
+        ("nr_accesses", "access_pattern.access_rate"),
+        ("sz", "access_pattern.size"),
+        ("aggr_us", "intervals.aggregation"),
+        ("sample", "intervals.sample"),
+        ("fail_charge_num", "quota.fail_charge"),
+        ("min", ""),
+        ("type", ""),
+        ("age", ""),
+        ("start", ""),
+        ("cgroup", ""),
+        ("action", ""),
+        ("current_value", ""),
+        ("nothing", ""),
+    ],
+)
+def test_every_name_of_kernel_and_damo_has_at_most_one_place(name, place):
+    assert elsewhere(name) == place
+
+
+def test_places_are_keys_of_ours():
+    schema = policy_schema()
+    ours = {field for each in (schema, *schema["$defs"].values()) for field in each["properties"]}
+    names = {word.damo.removeprefix("--") for word in WORDS}
+    names |= {part for word in WORDS for part in word.kernel.split("/")}
+    places = {name: elsewhere(name) for name in names if elsewhere(name)}
+
+    assert len(places) > 60
+    for place in places.values():
+        assert set(re.split(r"\.|` and `", place)) <= ours
 
 
 def test_kdamonds_know_their_keys():
