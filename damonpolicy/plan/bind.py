@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from damonpolicy.diagnostics import did_you_mean
 from damonpolicy.errors import DamonPolicyError, ExitCode, KernelLacks
 from damonpolicy.kernel import memory, processes
 from damonpolicy.kernel.cgroups import subtree
@@ -131,6 +132,9 @@ def _no_process(kdamond: CompiledKdamond, machine: Machine) -> Absent:
         hint = f"`{near[0]}` is there, but not with all of this; {hint}"
     elif near:
         hint = f"there is `{near[0]}`; {hint}"
+    else:
+        meant = (did_you_mean(name, names) for name in wanted if name)
+        hint = next((each for each in meant if each.startswith("did you mean")), hint)
     return Absent(f"no process matches {selectors} of `{kdamond.full_name}`", hint=hint)
 
 
