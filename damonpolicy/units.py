@@ -214,14 +214,14 @@ def _meant_duration(compact: str) -> str:
 def read_percent(text: str, *, most: int = 100) -> Fraction:
     """Read a percentage such as ``0.5%`` into a fraction of one."""
     amount, unit = _quantity(text, "DP0112", "a percentage", "5%")
-    if unit == "":
+    if unit == "" and amount != 0:
         hint = f"write `{text}%`"
         if amount > most:
             hint = "write it in percent, such as `50%`"
         elif 0 < amount < 1:
             hint = f"write `{format_percent(amount)}`, or `{text}%` if that is meant"
         raise UnitError("DP0121", f"`{text}` has no unit", hint)
-    if unit != "%":
+    if unit not in ("", "%"):
         raise UnitError("DP0112", f"`{_shorten(text)}` is not a percentage", "write `5%`")
     if amount > most:
         raise UnitError("DP0119", f"`{text}` is above {most}%")

@@ -42,7 +42,7 @@ def test_duration(text, value):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("0%", 0), ("5%", Fraction(1, 20)), ("0.5%", Fraction(1, 200)), ("100 %", 1)],
+    [("0", 0), ("0%", 0), ("5%", Fraction(1, 20)), ("0.5%", Fraction(1, 200)), ("100 %", 1)],
 )
 def test_percent(text, value):
     assert value == units.read_percent(text)

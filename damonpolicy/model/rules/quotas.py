@@ -30,7 +30,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if not isinstance(scheme.quota, Quota):
         return
     quota = scheme.quota
-    if not quota.model_fields_set - {"weights"} and not place.lost:
+    if not quota.model_fields_set - {"weights", "every", "fail_charge"} and not place.lost:
         message = "`quota` limits nothing"
         hint = "give `size` or `time` with `every`, or write `quota: unlimited`"
         yield Diagnostic.error("DP0217", place.value, message, hint=hint)
@@ -43,11 +43,11 @@ def _limits(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
     for name in ("size", "time", "every"):
         if getattr(quota, name) == 0:
             message = f"`{name}: 0` means unlimited to the kernel"
-            hint = (
-                "write `every: 1s`"
-                if name == "every"
-                else "leave it out, or write `quota: unlimited`"
-            )
+            hint = "leave it out, or write `quota: unlimited`"
+            if name == "every":
+                hint = "write `every: 1s`"
+            elif name == "size" and quota.goals:
+                hint = "write the most in each `every`, such as `size: 200MiB`"
             yield Diagnostic.error("DP0219", at(name).value, message, hint=hint)
     for name in ("time", "every"):
         value = getattr(quota, name)
