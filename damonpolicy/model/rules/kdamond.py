@@ -9,6 +9,7 @@ from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.probes import MOST_PROBES
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.rules.filters import shape, subtrees
+from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import AddressRange, Target
 from damonpolicy.units import U32_MAX, format_duration
 
@@ -269,6 +270,16 @@ def _probes(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0234", at.key, message, hint=hint)
 
 
+def _counts_bytes(scheme: Scheme) -> bool:
+    size = scheme.access_pattern.size
+    return (
+        size.min is not None
+        or size.max is not None
+        or scheme.limits.size is not None
+        or any(each.type == "addr" for each in scheme.filters)
+    )
+
+
 def _others(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     unit = kdamond.addr_unit
     if unit != 1 and kdamond.ops != "paddr":
@@ -278,6 +289,13 @@ def _others(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         message = "`addr_unit` is a power of two up to 1048576"
         hint = "leave it out: only 32-bit machines with much memory need it"
         yield Diagnostic.error("DP0236", at("addr_unit").value, message, hint=hint)
+    sized = [index for index, each in enumerate(kdamond.schemes) if _counts_bytes(each)]
+    if unit != 1 and sized:
+        # 6.18 and 7.3 count sizes in units: a limit would be that many times what is written
+        message = "with `addr_unit` the kernel counts sizes in units, not in bytes"
+        related = [(at("schemes", sized[0]).value, "this scheme has sizes or addresses")]
+        hint = "leave `addr_unit` out, or the sizes"
+        yield Diagnostic.error("DP0236", at("addr_unit").value, message, hint=hint, related=related)
     if kdamond.refresh % 1_000:
         message = "`refresh` is a whole number of milliseconds"
         yield Diagnostic.error("DP0250", at("refresh").value, message, hint="round it")
