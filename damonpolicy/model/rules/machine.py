@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
@@ -86,11 +87,14 @@ def _cgroup(
     path: str, at: Cursor, machine: Machine, *, counted: bool = False
 ) -> Iterator[Diagnostic]:
     if not cgroups.exists(machine, path):
-        parent, _, name = path.rpartition("/")
-        inside = path.removeprefix("/sys/fs/cgroup")
-        hint = did_you_mean(name, cgroups.children(machine, parent or "/"))
-        if inside != path and cgroups.exists(machine, inside or "/"):
-            hint = f"write `{inside or '/'}`"
+        inside = path
+        if f"{path}/".startswith(f"{cgroups.MOUNT}/"):
+            inside = path.removeprefix(cgroups.MOUNT) or "/"
+        parent, _, name = inside.rpartition("/")
+        near = did_you_mean(name, cgroups.children(machine, parent or "/"))
+        hint = re.sub(r"`(.+?)`", lambda found: f"`{parent}/{found[1]}`", near)
+        if inside != path and cgroups.exists(machine, inside):
+            hint = f"write `{inside}`"
         message = f"there is no cgroup `{path}`"
         yield Diagnostic.error("DP0303", at.value, message, hint=hint)
     elif counted and not cgroups.subtree(machine, path):
