@@ -9,6 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from damonpolicy.cli.main import COMMANDS, main
 from damonpolicy.emulated.machine import EmulatedMachine
@@ -76,7 +77,9 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
     """Run every command, so that everything that a document can hold is seen once."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in COMMANDS}
     here = Path.cwd()
-    with tempfile.TemporaryDirectory() as place, _environment(XDG_STATE_HOME=place):
+    # a guard would look for a state that is gone with the directory
+    guard = mock.patch("damonpolicy.cli.confirmation.start_guard")
+    with tempfile.TemporaryDirectory() as place, _environment(XDG_STATE_HOME=place), guard:
         os.chdir(place)
         try:
             policy = {name: str(_POLICIES / f"{name}.yaml") for name in ("ksm", "monitor")}
