@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from damonpolicy.emulated.profiles import Profile
-from damonpolicy.kernel.features import FEATURES
+from damonpolicy.kernel.features import EMULATED, FEATURES
 
 __all__ = ("encode", "of")
 
@@ -22,7 +22,7 @@ _THREE = struct.Struct("<III")
 @cache
 def of(profile: Profile) -> bytes:
     """Return the content of ``/sys/kernel/btf/vmlinux``: the names of the kernel's features."""
-    return encode(each.btf for each in FEATURES if each.btf and profile.has(each.name))
+    return encode([EMULATED, *(each.symbol for each in FEATURES if profile.has(each.name))])
 
 
 def encode(names: Iterable[str]) -> bytes:
@@ -31,7 +31,7 @@ def encode(names: Iterable[str]) -> bytes:
     words = []
     for name in sorted(set(names)):
         owner, dot, member = name.partition(".")
-        if dot:
+        if dot and owner != EMULATED:
             structs.setdefault(owner, []).append(member)
         else:
             words.append(name)

@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,19 @@ class EmulatedMachine:
             self.after_write(number, path, text)
         if failure is not None:
             raise failure
+
+    def would_wreck(self, path: str, text: str) -> str:
+        """Return how a write would wreck a real kernel, without doing it; else an empty text."""
+        with self._mutex, self._store.locked():
+            self._refresh()
+            state = self._world.state
+            kept = deepcopy(state)
+            with suppress(OSError), self._looking(path):
+                self._write(path, text)
+            reason: str = state["poison"]
+            state.clear()
+            state.update(kept)
+            return reason
 
     def _write(self, path: str, text: str) -> None:
         content = self._files.content(path)

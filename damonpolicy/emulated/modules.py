@@ -17,6 +17,7 @@ from damonpolicy.emulated.profiles import Profile
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 from damonpolicy.errors import UsageError
+from damonpolicy.kernel import features
 
 __all__ = ("MODULES", "Modules", "Parameter")
 
@@ -25,13 +26,12 @@ _ROOT = "/sys/module"
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a module, what it takes, its default, and since when."""
+    """A parameter of a module, what it takes, and its default."""
 
     module: str
     name: str
     kind: str
     default: str
-    since: str = ""
 
     @property
     def path(self) -> str:
@@ -39,73 +39,80 @@ class Parameter:
         return f"{_ROOT}/{self.module}/parameters/{self.name}"
 
 
-def _module(module: str, since: str, *rows: tuple[str, str, str, str]) -> tuple[Parameter, ...]:
+def _module(module: str, *rows: tuple[str, str, str]) -> tuple[Parameter, ...]:
     return tuple(
-        Parameter(module, name, kind, default, later or since)
-        for names, kind, default, later in rows
+        Parameter(module, name, kind, default)
+        for names, kind, default in rows
         for name in names.split()
     )
 
 
 _SHARED = (
-    ("enabled", "enabled", "N", ""),
-    ("kdamond_pid", "pid", "-1", ""),
-    ("commit_inputs", "commit", "N", ""),
-    ("sample_interval", "ulong", "5000", ""),
-    ("aggr_interval", "ulong", "100000", ""),
-    ("min_nr_regions", "ulong", "10", ""),
-    ("max_nr_regions", "ulong", "1000", ""),
-    ("monitor_region_start monitor_region_end", "ulong", "0", ""),
-    ("quota_ms", "ulong", "10", ""),
-    ("quota_reset_interval_ms", "ulong", "1000", ""),
-    ("wmarks_interval", "ulong", "5000000", ""),
-    ("addr_unit", "ulong", "1", "6.18"),
+    ("enabled", "enabled", "N"),
+    ("kdamond_pid", "pid", "-1"),
+    ("commit_inputs", "commit", "N"),
+    ("sample_interval", "ulong", "5000"),
+    ("aggr_interval", "ulong", "100000"),
+    ("min_nr_regions", "ulong", "10"),
+    ("max_nr_regions", "ulong", "1000"),
+    ("monitor_region_start monitor_region_end", "ulong", "0"),
+    ("quota_ms", "ulong", "10"),
+    ("quota_reset_interval_ms", "ulong", "1000"),
+    ("wmarks_interval", "ulong", "5000000"),
+    ("addr_unit", "ulong", "1"),
 )
 
 MODULES: tuple[Parameter, ...] = (
     *_module(
-        "damon_stat", "6.17",
-        ("enabled", "enabled", "N", ""),
-        ("kdamond_pid", "pid", "-1", "7.2"),
-        ("estimated_memory_bandwidth", "value", "0", ""),
-        ("memory_idle_ms_percentiles", "value", ",".join(["0"] * 101), ""),
-        ("aggr_interval_us", "value", "0", "6.18"),
+        "damon_stat",
+        ("enabled", "enabled", "N"),
+        ("kdamond_pid", "pid", "-1"),
+        ("estimated_memory_bandwidth", "value", "0"),
+        ("memory_idle_ms_percentiles", "value", ",".join(["0"] * 101)),
+        ("aggr_interval_us", "value", "0"),
     ),
     *_module(
-        "damon_reclaim", "5.18", *_SHARED,
-        ("min_age", "ulong", "120000000", ""),
-        ("quota_sz", "ulong", "134217728", ""),
-        ("quota_mem_pressure_us quota_autotune_feedback", "ulong", "0", "6.9"),
-        ("skip_anon", "bool", "N", ""),
-        ("autotune_monitoring_intervals", "bool", "N", "7.2"),
-        ("wmarks_high", "ulong", "500", ""),
-        ("wmarks_mid", "ulong", "400", ""),
-        ("wmarks_low", "ulong", "200", ""),
-        ("nr_quota_exceeds nr_reclaim_tried_regions nr_reclaimed_regions", "value", "0", ""),
-        ("bytes_reclaim_tried_regions bytes_reclaimed_regions", "value", "0", ""),
+        "damon_reclaim", *_SHARED,
+        ("min_age", "ulong", "120000000"),
+        ("quota_sz", "ulong", "134217728"),
+        ("quota_mem_pressure_us quota_autotune_feedback", "ulong", "0"),
+        ("skip_anon", "bool", "N"),
+        ("autotune_monitoring_intervals", "bool", "N"),
+        ("wmarks_high", "ulong", "500"),
+        ("wmarks_mid", "ulong", "400"),
+        ("wmarks_low", "ulong", "200"),
+        ("nr_quota_exceeds nr_reclaim_tried_regions nr_reclaimed_regions", "value", "0"),
+        ("bytes_reclaim_tried_regions bytes_reclaimed_regions", "value", "0"),
     ),
     *_module(
-        "damon_lru_sort", "6.0", *_SHARED,
-        ("hot_thres_access_freq", "ulong", "500", ""),
-        ("cold_min_age", "ulong", "120000000", ""),
-        ("active_mem_bp", "ulong", "0", "7.0"),
-        ("autotune_monitoring_intervals filter_young_pages", "bool", "N", "7.0"),
-        ("wmarks_high", "ulong", "200", ""),
-        ("wmarks_mid", "ulong", "150", ""),
-        ("wmarks_low", "ulong", "50", ""),
-        ("nr_cold_quota_exceeds nr_hot_quota_exceeds", "value", "0", ""),
-        ("nr_lru_sort_tried_cold_regions nr_lru_sort_tried_hot_regions", "value", "0", ""),
-        ("nr_lru_sorted_cold_regions nr_lru_sorted_hot_regions", "value", "0", ""),
-        ("bytes_lru_sort_tried_cold_regions bytes_lru_sort_tried_hot_regions", "value", "0", ""),
-        ("bytes_lru_sorted_cold_regions bytes_lru_sorted_hot_regions", "value", "0", ""),
+        "damon_lru_sort", *_SHARED,
+        ("hot_thres_access_freq", "ulong", "500"),
+        ("cold_min_age", "ulong", "120000000"),
+        ("active_mem_bp", "ulong", "0"),
+        ("autotune_monitoring_intervals filter_young_pages", "bool", "N"),
+        ("wmarks_high", "ulong", "200"),
+        ("wmarks_mid", "ulong", "150"),
+        ("wmarks_low", "ulong", "50"),
+        ("nr_cold_quota_exceeds nr_hot_quota_exceeds", "value", "0"),
+        ("nr_lru_sort_tried_cold_regions nr_lru_sort_tried_hot_regions", "value", "0"),
+        ("nr_lru_sorted_cold_regions nr_lru_sorted_hot_regions", "value", "0"),
+        ("bytes_lru_sort_tried_cold_regions bytes_lru_sort_tried_hot_regions", "value", "0"),
+        ("bytes_lru_sorted_cold_regions bytes_lru_sorted_hot_regions", "value", "0"),
     ),
 )  # fmt: skip
 
 
 @cache
 def _of(profile: Profile) -> tuple[dict[str, Parameter], Index]:
-    found = {each.path: each for each in MODULES if profile.reaches(each.since)}
+    found = {each.path: each for each in MODULES if _there(each, profile)}
     return found, Index(found)
+
+
+def _there(parameter: Parameter, profile: Profile) -> bool:
+    """Tell whether a kernel has a parameter: by its own feature, else by the module's."""
+    enabled = f"{_ROOT}/{parameter.module}/parameters/enabled"
+    feature = features.by_file(parameter.path) or features.by_file(enabled)
+    return feature is None or profile.has(feature.name)
 
 
 class Modules:

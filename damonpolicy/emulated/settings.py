@@ -36,7 +36,10 @@ _TICK = 4
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A file: what it takes, what it holds at boot, its limits or words, and since when."""
+    """A file: what it takes, what it holds at boot, its limits or words.
+
+    Where ``quirk`` names one of `kernel.quirks`, only its kernels have the file.
+    """
 
     path: str
     kind: str
@@ -45,7 +48,7 @@ class Setting:
     most: int = _U32
     words: tuple[str, ...] = ()
     mode: int = 0o644
-    since: str = ""
+    quirk: str = ""
 
 
 def _ksm(name: str, kind: str, default: str, least: int = 0, most: int = _U32) -> Setting:
@@ -56,8 +59,8 @@ def _counts(directory: str, *names: str) -> tuple[Setting, ...]:
     return tuple(Setting(f"{directory}/{name}", "value", "0", mode=0o444) for name in names)
 
 
-def _vm(name: str, default: str, least: int = 0, most: int = _INT, since: str = "") -> Setting:
-    return Setting(f"{_VM}/{name}", "sysctl", default, least, most, since=since)
+def _vm(name: str, default: str, least: int = 0, most: int = _INT, quirk: str = "") -> Setting:
+    return Setting(f"{_VM}/{name}", "sysctl", default, least, most, quirk=quirk)
 
 
 def _chosen(path: str, default: str, *words: str) -> Setting:
@@ -123,17 +126,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("/sys/kernel/mm/swap/vma_ra_enabled", "truth", "true"),
     Setting("/sys/kernel/mm/lru_gen/enabled", "generations", "0x0007"),
     Setting("/sys/kernel/mm/lru_gen/min_ttl_ms", "ticks", "0"),
-    Setting(f"{_ZSWAP}/enabled", "yes", "N", since="7.2"),
-    Setting(f"{_ZSWAP}/shrinker_enabled", "yes", "N", since="7.2"),
-    Setting(f"{_ZSWAP}/compressor", "name", "lzo", since="7.2"),
-    Setting(f"{_ZSWAP}/max_pool_percent", "unsigned", "20", since="7.2"),
-    Setting(f"{_ZSWAP}/accept_threshold_percent", "unsigned", "90", since="7.2"),
+    Setting(f"{_ZSWAP}/enabled", "yes", "N", quirk="zswap"),
+    Setting(f"{_ZSWAP}/shrinker_enabled", "yes", "N", quirk="zswap"),
+    Setting(f"{_ZSWAP}/compressor", "name", "lzo", quirk="zswap"),
+    Setting(f"{_ZSWAP}/max_pool_percent", "unsigned", "20", quirk="zswap"),
+    Setting(f"{_ZSWAP}/accept_threshold_percent", "unsigned", "90", quirk="zswap"),
     Setting(f"{_KERNEL}/numa_balancing", "sysctl", "1", 0, 4),
     Setting(f"{_KERNEL}/numa_balancing_promote_rate_limit_MBps", "sysctl", "65536", 0, _INT),
     _vm("admin_reserve_kbytes", "8192", 0, _U64),
     _vm("compact_unevictable_allowed", "1", 0, 1),
     _vm("compaction_proactiveness", "20", 0, 100),
-    _vm("defrag_mode", "0", 0, 1, "6.18"),
+    _vm("defrag_mode", "0", 0, 1, "vm.defrag_mode"),
     _vm("dirty_background_bytes", "0", 1, _U64),
     _vm("dirty_background_ratio", "10", 0, 100),
     _vm("dirty_bytes", "0", 8192, _U64),
@@ -163,7 +166,7 @@ SETTINGS: tuple[Setting, ...] = (
     _vm("swappiness", "60", 0, 200),
     _vm("user_reserve_kbytes", "46227", 0, _U64),
     _vm("vfs_cache_pressure", "100"),
-    _vm("vfs_cache_pressure_denom", "100", 100, _INT, "6.18"),
+    _vm("vfs_cache_pressure_denom", "100", 100, _INT, "vm.denominator"),
     _vm("watermark_boost_factor", "15000"),
     _vm("watermark_scale_factor", "10", 1, 3000),
     _vm("zone_reclaim_mode", "0"),
@@ -185,7 +188,7 @@ _PAGES = f"{_KSM}/pages_to_scan"
 
 @cache
 def _of(profile: Profile) -> tuple[dict[str, Setting], Index]:
-    found = {each.path: each for each in SETTINGS if profile.reaches(each.since)}
+    found = {each.path: each for each in SETTINGS if not each.quirk or profile.quirk(each.quirk)}
     return found, Index(found)
 
 

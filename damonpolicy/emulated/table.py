@@ -1,8 +1,8 @@
 """The one table of DAMON's files, and the layout that follows from it for each kernel.
 
-A file is there if the kernel has the feature that brought it (`features.by_file`), or,
-where no feature names it, since the version given here. Defaults are those of
-`kernel.tree`. Modes, kinds and errnos were compared with Linux 6.12, 6.18 and 7.3.
+A file is there if the kernel has the feature that brought it (`features.by_file`), or if no
+feature names it. Defaults are those of `kernel.tree`. Modes, kinds and errnos were compared
+with all real kernels of `tests/kernel/observed/`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from damonpolicy.emulated.profiles import Profile
 from damonpolicy.kernel import features
 from damonpolicy.kernel.tree import default
 
-__all__ = ("BUILD", "FILES", "Directory", "File", "Layout", "copy", "counted", "layout")
+__all__ = ("BUILD", "COMMANDS", "FILES", "Directory", "File", "Layout", "copy", "counted", "layout")
 
 Directory: TypeAlias = dict[str, Any]
 """Names to contents (`str`) or to further directories."""
@@ -26,12 +26,11 @@ BUILD = 16_384
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of the table: a pattern of `tree.pattern`, what it takes, and since when."""
+    """A file of the table: a pattern of `tree.pattern`, and what it takes."""
 
     pattern: str
     kind: str
     mode: int = 0o600
-    since: str = ""
     most: int = 1 << 31
     words: tuple[str, ...] = ()
 
@@ -43,8 +42,8 @@ _Q = f"{_S}/quotas"
 _R = f"{_S}/tried_regions"
 
 
-def _each(directory: str, kind: str, *names: str, mode: int = 0o600, since: str = "") -> list[File]:
-    return [File(f"{directory}/{name}", kind, mode, since) for name in names]
+def _each(directory: str, kind: str, *names: str, mode: int = 0o600) -> list[File]:
+    return [File(f"{directory}/{name}", kind, mode) for name in names]
 
 
 def _word(pattern: str, *words: str) -> File:
@@ -62,7 +61,7 @@ def _filters(directory: str, *words: str) -> list[File]:
     ]
 
 
-_CORE = ("addr", "target")
+_CORE = ("addr", "target", "probe_hits_wsum")
 _OPS = ("anon", "active", "memcg", "young", "hugepage_size", "unmapped")
 
 FILES: tuple[File, ...] = (
@@ -71,10 +70,13 @@ FILES: tuple[File, ...] = (
     File("*/pid", "pid", 0o400),
     File("*/refresh_ms", "uint"),
     File("*/contexts/nr_contexts", "count", most=1),
-    File(f"{_C}/avail_operations", "value", 0o400, "5.19"),
+    File(f"{_C}/avail_operations", "value", 0o400),
     _word(f"{_C}/operations", "vaddr", "fvaddr", "paddr"),
     File(f"{_C}/addr_unit", "unit"),
     File(f"{_C}/pause", "bool"),
+    *_each(f"{_C}/operations_attrs", "bool", "use_reports", "write_only"),
+    File(f"{_C}/operations_attrs/cpus", "cpus"),
+    File(f"{_C}/operations_attrs/tids", "threads"),
     *_each(f"{_A}/intervals", "ulong", "sample_us", "aggr_us", "update_us"),
     *_each(
         f"{_A}/intervals/intervals_goal", "ulong",
@@ -84,9 +86,13 @@ FILES: tuple[File, ...] = (
     File(f"{_A}/probes/nr_probes", "count", most=4),
     File(f"{_A}/probes/*/weight", "uint"),
     File(f"{_A}/probes/*/filters/nr_filters", "count"),
-    _word(f"{_A}/probes/*/filters/*/type", "anon", "memcg", "pgidle_unset"),
+    _word(
+        f"{_A}/probes/*/filters/*/type",
+        "anon", "memcg", "pgidle_unset", "pgidle_set", "hugepage_size",
+    ),
     *_each(f"{_A}/probes/*/filters/*", "bool", "matching", "allow"),
     File(f"{_A}/probes/*/filters/*/path", "path"),
+    *_each(f"{_A}/probes/*/filters/*", "ulong", "min", "max"),
     File(f"{_A}/probes/*/preps/nr_preps", "count"),
     _word(f"{_A}/probes/*/preps/*/prep_action", "set_pgidle"),
     *_each(f"{_A}/sample/primitives", "bool", "page_table", "page_fault"),
@@ -126,10 +132,11 @@ FILES: tuple[File, ...] = (
     _word(
         f"{_Q}/goals/*/target_metric", "user_input", "some_mem_psi_us", "node_mem_used_bp",
         "node_mem_free_bp", "node_memcg_used_bp", "node_memcg_free_bp", "active_mem_bp",
-        "inactive_mem_bp", "node_eligible_mem_bp",
+        "inactive_mem_bp", "node_eligible_mem_bp", "hugepage_mem_bp",
     ),
     *_each(f"{_Q}/goals/*", "ulong", "target_value", "current_value"),
     File(f"{_Q}/goals/*/nid", "int"),
+    File(f"{_Q}/goals/*/complement", "bool"),
     File(f"{_Q}/goals/*/path", "path"),
     _word(f"{_S}/watermarks/metric", "none", "free_mem_rate"),
     *_each(f"{_S}/watermarks", "ulong", "interval_us", "high", "mid", "low"),
@@ -138,24 +145,13 @@ FILES: tuple[File, ...] = (
     File(f"{_S}/stats/sz_ops_filter_passed", "value", 0o400),
     File(f"{_S}/stats/nr_snapshots", "value", 0o400),
     File(f"{_S}/stats/max_nr_snapshots", "ulong"),
-    File(f"{_R}/total_bytes", "value", 0o400, "6.6"),
-    *_each(f"{_R}/*", "value", "start", "end", "nr_accesses", "age", mode=0o400, since="6.2"),
-    File(f"{_R}/*/sz_filter_passed", "value", 0o400, "6.14"),
-    File(f"{_R}/*/probes/*/hits", "value", 0o400, "7.2"),
+    File(f"{_R}/total_bytes", "value", 0o400),
+    *_each(f"{_R}/*", "value", "start", "end", "nr_accesses", "age", mode=0o400),
+    File(f"{_R}/*/sz_filter_passed", "value", 0o400),
+    File(f"{_R}/*/probes/*/hits", "value", 0o400),
 )  # fmt: skip
 
-_WORDS_SINCE = {
-    "lru_prio": "6.0",
-    "lru_deprio": "6.0",
-    "update_schemes_tried_regions": "6.2",
-    "clear_schemes_tried_regions": "6.2",
-    "update_schemes_tried_bytes": "6.6",
-    "commit_schemes_quota_goals": "6.8",
-    "update_schemes_effective_quotas": "6.9",
-}
-"""Words that no feature names, where the first kernels lacked them."""
-
-_COMMANDS = (
+COMMANDS = (
     "on",
     "off",
     "commit",
@@ -200,9 +196,7 @@ def layout(profile: Profile) -> Layout:
     for file in FILES:
         if _there(file, profile):
             words = tuple(each for each in file.words if _knows(profile, file.pattern, each))
-            files[file.pattern] = File(
-                file.pattern, file.kind, file.mode, file.since, file.most, words
-            )
+            files[file.pattern] = File(file.pattern, file.kind, file.mode, file.most, words)
     templates: dict[str, Directory] = {"": {}}
     for pattern in files:
         parts = pattern.split("/")
@@ -213,20 +207,20 @@ def layout(profile: Profile) -> Layout:
         here[parts[-1]] = default(pattern)
     if f"{_C}/avail_operations" in files:
         templates[_C]["avail_operations"] = "\n".join(files[f"{_C}/operations"].words)
-    commands = tuple(each for each in _COMMANDS if _knows(profile, "*/state", each))
+    commands = tuple(each for each in COMMANDS if _knows(profile, "*/state", each))
     return Layout(files, templates, commands)
 
 
 def _there(file: File, profile: Profile) -> bool:
     feature = features.by_file(file.pattern)
-    return profile.has(feature.name) if feature else profile.reaches(file.since)
+    return feature is None or profile.has(feature.name)
 
 
 def _knows(profile: Profile, pattern: str, word: str) -> bool:
     """Tell whether a file takes a word; the filters' layers take the words of ``filters``."""
     usual = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
     feature = features.by_word(usual, word)
-    return profile.has(feature.name) if feature else profile.reaches(_WORDS_SINCE.get(word, ""))
+    return feature is None or profile.has(feature.name)
 
 
 def counted(pattern: str) -> str:

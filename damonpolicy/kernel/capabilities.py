@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from damonpolicy.kernel.btf import damon_names
-from damonpolicy.kernel.features import FEATURES, Feature
+from damonpolicy.kernel.features import EMULATED, FEATURES, Feature
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import Tree, digest, pattern, snapshot
 
@@ -93,11 +93,14 @@ def detect(machine: Machine, tree: Tree) -> Capabilities:
     names = _btf_names(machine)
     answers = {}
     for feature in FEATURES:
-        visible = _visible(feature, patterns, directories)
+        if feature.files and feature.files[0].startswith("/"):
+            visible: Known | None = "yes" if machine.exists(feature.files[0]) else "no"
+        else:
+            visible = _visible(feature, patterns, directories)
         if visible:
             answers[feature.name] = Answer(visible, "file")
-        elif names is not None and feature.btf:
-            answers[feature.name] = Answer("yes" if feature.btf in names else "no", "btf")
+        elif names is not None and (feature.btf or EMULATED in names):
+            answers[feature.name] = Answer("yes" if feature.symbol in names else "no", "btf")
         else:
             answers[feature.name] = Answer("unknown", "not visible")
     return Capabilities(answers)

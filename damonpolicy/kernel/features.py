@@ -1,32 +1,48 @@
-"""The one table of what kernels can do: feature, files or word, BTF name, version, commit.
+"""The one table of what kernels can do: feature, files or words, BTF name, version, commit.
 
-Versions are for people; whether a feature is there is decided by presence alone
-(`capabilities.py`). Paths are those of `tree.pattern`: below the kdamonds directory, with
-``*`` for numbers. Commits are those of torvalds/linux.
+Versions are for people and for emulated kernels; whether a feature is there is decided by
+presence alone (`capabilities.py`). Paths are those of `tree.pattern`: below the kdamonds
+directory, with ``*`` for numbers; parameters of DAMON's modules have absolute ones. Commits
+are those of torvalds/linux. How kernels differ in behaviour is in `quirks.py`; no other
+place knows a version.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ("DEVELOPMENT", "FEATURES", "Feature", "by_file", "by_word", "first_kernel", "needed")
+__all__ = (
+    "DEVELOPMENT",
+    "EMULATED",
+    "FEATURES",
+    "Feature",
+    "by_file",
+    "by_word",
+    "first_kernel",
+    "needed",
+)
 
 _K = "*"
 _C = f"{_K}/contexts/*"
 _A = f"{_C}/monitoring_attrs"
 _S = f"{_C}/schemes/*"
 _Q = f"{_S}/quotas"
+_R = f"{_S}/tried_regions"
 
 DEVELOPMENT = "damon/next"
 """In no released kernel: only in the development tree."""
+
+EMULATED = "DAMONPOLICY_EMULATED"
+"""Emulated kernels name themselves so, and features for which real kernels have no name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One thing that some kernels have.
 
-    ``files`` are complete patterns; ``word`` is a pattern and a word that its file takes;
-    ``btf`` is a name as `btf.damon_names` gives it; ``since`` a version or `DEVELOPMENT`.
+    ``files`` are complete patterns; ``results`` those of files that only report;
+    ``words`` are pairs of a pattern and a word that its file takes; ``btf`` is a name as
+    `btf.damon_names` gives it; ``since`` a version or `DEVELOPMENT`.
     """
 
     name: str
@@ -34,8 +50,14 @@ class Feature:
     since: str
     commit: str = ""
     files: tuple[str, ...] = ()
-    word: tuple[str, str] = ("", "")
+    words: tuple[tuple[str, str], ...] = ()
     btf: str = ""
+    results: tuple[str, ...] = ()
+
+    @property
+    def symbol(self) -> str:
+        """The name that tells of it: the kernel's, else one that only emulated kernels have."""
+        return self.btf or f"{EMULATED}.{self.name}"
 
 
 def _goal(metric: str, since: str, commit: str) -> Feature:
@@ -44,7 +66,7 @@ def _goal(metric: str, since: str, commit: str) -> Feature:
         f"quota goals on {metric}",
         since,
         commit,
-        word=(f"{_Q}/goals/*/target_metric", metric),
+        words=((f"{_Q}/goals/*/target_metric", metric),),
         btf=f"DAMOS_QUOTA_{metric.upper()}",
     )
 
@@ -55,7 +77,7 @@ def _filter(name: str, since: str, commit: str = "") -> Feature:
         f"DAMOS filters on {name}",
         since,
         commit,
-        word=(f"{_S}/filters/*/type", name),
+        words=((f"{_S}/filters/*/type", name),),
         btf=f"DAMOS_FILTER_TYPE_{name.upper()}",
     )
 
@@ -66,9 +88,35 @@ def _action(name: str, since: str, commit: str) -> Feature:
         f"the action {name}",
         since,
         commit,
-        word=(f"{_S}/action", name),
+        words=((f"{_S}/action", name),),
         btf=f"DAMOS_{name.upper()}",
     )
+
+
+def _probe(name: str, what: str, since: str, commit: str = "") -> Feature:
+    return Feature(
+        f"probe.{name}",
+        what,
+        since,
+        commit,
+        words=((f"{_A}/probes/*/filters/*/type", name),),
+        btf=f"DAMON_FILTER_TYPE_{name.upper()}",
+    )
+
+
+def _sample(name: str, word: str, what: str) -> Feature:
+    return Feature(
+        f"sample.{name}",
+        what,
+        DEVELOPMENT,
+        words=((f"{_A}/sample/filters/*/type", word),),
+        btf=f"DAMON_SAMPLE_FILTER_TYPE_{word.upper()}",
+    )
+
+
+def _module(module: str, name: str, what: str, since: str, *parameters: str) -> Feature:
+    files = _files(f"/sys/module/damon_{module}/parameters", *parameters)
+    return Feature(f"module.{module}{name}", what, since, files=files)
 
 
 def _files(directory: str, *names: str) -> tuple[str, ...]:
@@ -77,20 +125,34 @@ def _files(directory: str, *names: str) -> tuple[str, ...]:
 
 _FILTER_FILES = ("type", "matching", "memcg_path", "addr_start", "addr_end", "damon_target_idx")
 _LAYERS = ("core_filters", "ops_filters")
+_MODULE_FILES = (
+    "enabled", "kdamond_pid", "commit_inputs", "sample_interval", "aggr_interval",
+    "min_nr_regions", "max_nr_regions", "monitor_region_start", "monitor_region_end",
+    "quota_ms", "quota_reset_interval_ms", "wmarks_interval", "wmarks_high", "wmarks_mid",
+    "wmarks_low",
+)  # fmt: skip
 
 FEATURES: tuple[Feature, ...] = (
     Feature("sysfs", "DAMON's sysfs interface", "5.18", "c951cd3b8901", files=("nr_kdamonds",),
         btf="damon_sysfs_kdamonds.nr"),
     Feature(
         "ops.fvaddr", "fixed virtual address ranges", "5.19", "b82434471cd2",
-        word=(f"{_C}/operations", "fvaddr"), btf="DAMON_OPS_FVADDR",
+        words=((f"{_C}/operations", "fvaddr"),), btf="DAMON_OPS_FVADDR",
+        results=(f"{_C}/avail_operations",),
     ),
     Feature(
         "commit", "changing a running kdamond", "5.19", "adc286e6bdd3",
-        word=("*/state", "commit"), btf="DAMON_SYSFS_CMD_COMMIT",
+        words=(("*/state", "commit"),), btf="DAMON_SYSFS_CMD_COMMIT",
     ),
+    _action("lru_prio", "6.0", ""),
+    _action("lru_deprio", "6.0", ""),
     Feature(
         "scheme.tried_regions", "the regions that a scheme tried", "6.2",
+        words=(
+            ("*/state", "update_schemes_tried_regions"),
+            ("*/state", "clear_schemes_tried_regions"),
+        ),
+        results=_files(f"{_R}/*", "start", "end", "nr_accesses", "age"),
         btf="damon_sysfs_scheme.tried_regions",
     ),
     Feature(
@@ -102,6 +164,8 @@ FEATURES: tuple[Feature, ...] = (
     _filter("memcg", "6.3"),
     Feature(
         "scheme.tried_bytes", "the size of the regions that a scheme tried", "6.6",
+        words=(("*/state", "update_schemes_tried_bytes"),),
+        results=(f"{_R}/total_bytes",),
         btf="damon_sysfs_scheme_regions.total_bytes",
     ),
     _filter("addr", "6.6"),
@@ -117,11 +181,13 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "quota.goals", "quotas that tune themselves toward goals", "6.8",
+        words=(("*/state", "commit_schemes_quota_goals"),),
         files=_files(f"{_Q}/goals", "nr_goals", "*/target_value", "*/current_value"),
         btf="damon_sysfs_quotas.goals",
     ),
     Feature(
         "quota.effective_bytes", "the quota in effect", "6.9",
+        words=(("*/state", "update_schemes_effective_quotas"),),
         files=(f"{_Q}/effective_bytes",), btf="damon_sysfs_quotas.effective_sz",
     ),
     Feature(
@@ -140,6 +206,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "scheme.filter_passed", "bytes that passed the page-level filters", "6.14", "626ffabe67c2",
         files=(f"{_S}/stats/sz_ops_filter_passed",),
+        results=(f"{_R}/*/sz_filter_passed",),
         btf="damon_sysfs_stats.sz_ops_filter_passed",
     ),
     Feature(
@@ -179,7 +246,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "commit.tuned_intervals", "reading tuned intervals back", "6.15",
-        word=("*/state", "update_tuned_intervals"), btf="DAMON_SYSFS_CMD_UPDATE_TUNED_INTERVALS",
+        words=(("*/state", "update_tuned_intervals"),), btf="DAMON_SYSFS_CMD_UPDATE_TUNED_INTERVALS",
     ),
     _goal("node_mem_used_bp", "6.16", "0e1c773b501f"),
     _goal("node_mem_free_bp", "6.16", "0e1c773b501f"),
@@ -247,16 +314,11 @@ FEATURES: tuple[Feature, ...] = (
             f"{_A}/probes", "nr_probes", "*/filters/nr_filters", "*/filters/*/type",
             "*/filters/*/matching", "*/filters/*/allow", "*/filters/*/path",
         ),
+        results=(f"{_R}/*/probes/*/hits",),
         btf="damon_sysfs_attrs.probes",
     ),
-    Feature(
-        "probe.anon", "probes on anonymous memory", "7.2", "8caba1448278",
-        word=(f"{_A}/probes/*/filters/*/type", "anon"), btf="DAMON_FILTER_TYPE_ANON",
-    ),
-    Feature(
-        "probe.memcg", "probes on a cgroup's memory", "7.2", "c71f8e13462d",
-        word=(f"{_A}/probes/*/filters/*/type", "memcg"), btf="DAMON_FILTER_TYPE_MEMCG",
-    ),
+    _probe("anon", "probes on anonymous memory", "7.2", "8caba1448278"),
+    _probe("memcg", "probes on a cgroup's memory", "7.2", "c71f8e13462d"),
     Feature(
         "probe.weight", "probes that take the place of access checks", "7.3", "37aae41c1056",
         files=(f"{_A}/probes/*/weight",), btf="damon_sysfs_probe.weight",
@@ -266,10 +328,21 @@ FEATURES: tuple[Feature, ...] = (
         files=_files(f"{_A}/probes/*/preps", "nr_preps", "*/prep_action"),
         btf="damon_sysfs_probe.preps",
     ),
+    _probe("pgidle_unset", "probes on touched pages", DEVELOPMENT),
+    _probe("pgidle_set", "probes on untouched pages", DEVELOPMENT),
+    _probe("hugepage_size", "probes on the size of pages", DEVELOPMENT),
     Feature(
-        "probe.pgidle_unset", "probes on touched pages", DEVELOPMENT,
-        word=(f"{_A}/probes/*/filters/*/type", "pgidle_unset"),
-        btf="DAMON_FILTER_TYPE_PGIDLE_UNSET",
+        "probe.sizes", "files for the size range of probes", DEVELOPMENT,
+        files=_files(f"{_A}/probes/*/filters/*", "min", "max"),
+    ),
+    _filter("probe_hits_wsum", DEVELOPMENT),
+    Feature(
+        "quota.goal.complement", "goals on the complement of a metric", DEVELOPMENT,
+        files=(f"{_Q}/goals/*/complement",),
+    ),
+    Feature(
+        "quota.goal.hugepage_mem_bp", "quota goals on hugepage_mem_bp", DEVELOPMENT,
+        words=((f"{_Q}/goals/*/target_metric", "hugepage_mem_bp"),),
     ),
     Feature(
         "sample", "choosing which accesses count", DEVELOPMENT,
@@ -282,31 +355,47 @@ FEATURES: tuple[Feature, ...] = (
         ),
         btf="damon_sysfs_attrs.sample",
     ),
+    _sample("write", "write", "counting writes or reads only"),
+    _sample("cpus", "cpumask", "counting accesses of some CPUs only"),
+    _sample("threads", "threads", "counting accesses of some threads only"),
     Feature(
-        "sample.write", "counting writes or reads only", DEVELOPMENT,
-        word=(f"{_A}/sample/filters/*/type", "write"), btf="DAMON_SAMPLE_FILTER_TYPE_WRITE",
+        "operations_attrs", "choosing which accesses count, in an early form", DEVELOPMENT,
+        files=_files(f"{_C}/operations_attrs", "use_reports", "write_only", "cpus", "tids"),
     ),
-    Feature(
-        "sample.cpus", "counting accesses of some CPUs only", DEVELOPMENT,
-        word=(f"{_A}/sample/filters/*/type", "cpumask"), btf="DAMON_SAMPLE_FILTER_TYPE_CPUMASK",
-    ),
-    Feature(
-        "sample.threads", "counting accesses of some threads only", DEVELOPMENT,
-        word=(f"{_A}/sample/filters/*/type", "threads"), btf="DAMON_SAMPLE_FILTER_TYPE_THREADS",
-    ),
+    _module("reclaim", "", "proactive reclaim by a module", "5.16", *_MODULE_FILES,
+        "min_age", "quota_sz", "skip_anon"),
+    _module("lru_sort", "", "sorting of the LRU lists by a module", "6.0", *_MODULE_FILES,
+        "hot_thres_access_freq", "cold_min_age"),
+    _module("reclaim", ".goals", "goals of the reclaiming module", "6.9",
+        "quota_mem_pressure_us", "quota_autotune_feedback"),
+    _module("stat", "", "statistics by a module", "6.17",
+        "enabled", "estimated_memory_bandwidth", "memory_idle_ms_percentiles"),
+    _module("reclaim", ".addr_unit", "address units of the reclaiming module", "6.18",
+        "addr_unit"),
+    _module("lru_sort", ".addr_unit", "address units of the sorting module", "6.18",
+        "addr_unit"),
+    _module("stat", ".interval", "the tuned interval of the counting module", "6.18",
+        "aggr_interval_us"),
+    _module("lru_sort", ".goals", "goals of the sorting module", "7.0",
+        "active_mem_bp", "autotune_monitoring_intervals", "filter_young_pages"),
+    _module("reclaim", ".auto_tune", "intervals of the reclaiming module that tune themselves",
+        "7.2", "autotune_monitoring_intervals"),
+    _module("stat", ".pid", "the counting module's thread", "7.2", "kdamond_pid"),
 )  # fmt: skip
 
 _BY_NAME = {feature.name: feature for feature in FEATURES}
+_BY_FILE = {path: each for each in FEATURES for path in (*each.files, *each.results)}
+_BY_WORD = {pair: each for each in FEATURES for pair in each.words}
 
 
 def by_file(pattern: str) -> Feature | None:
     """Return the feature that brought a file, or None for the first kernels' files."""
-    return next((feature for feature in FEATURES if pattern in feature.files), None)
+    return _BY_FILE.get(pattern)
 
 
 def by_word(pattern: str, word: str) -> Feature | None:
     """Return the feature that brought a word of a file, or None."""
-    return next((feature for feature in FEATURES if feature.word == (pattern, word)), None)
+    return _BY_WORD.get((pattern, word))
 
 
 def needed(pattern: str, word: str) -> list[Feature]:

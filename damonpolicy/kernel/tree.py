@@ -81,7 +81,12 @@ _DEFAULTS = {
     "goal_tuner": "consist",
     "target_metric": "user_input",
     "watermarks/metric": "none",
+    "complement": "N",
     "obsolete_target": "N",
+    "use_reports": "N",
+    "write_only": "N",
+    "cpus": "",
+    "tids": "",
     "state": "off",
     "pid": "-1",
 }
@@ -157,7 +162,7 @@ def pattern(path: str) -> str:
 def default(path: str) -> str:
     """Return what a file holds right after its directory was made.
 
-    As seen on 6.12, 6.18 and 7.3; where the table is wrong for a kernel, the read-back
+    As seen on the kernels of tests/kernel/observed; where the table is wrong for a kernel, the read-back
     after applying says so and the transaction is undone.
     """
     parts = pattern(path).split("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from damonpolicy.model.scalars import AgeText, Bytes, Model, Percent
+from damonpolicy.model.scalars import AgeText, Bytes, Model, RateText
 
 __all__ = ("AccessPattern", "Ages", "Rates", "Sizes")
 
@@ -19,10 +19,10 @@ class Sizes(Model):
 class Rates(Model):
     """Share of samples in which a region was accessed."""
 
-    min: Percent | None = None
-    """At least this share of samples found it accessed; rounded up."""
-    max: Percent | None = None
-    """At most this share of samples found it accessed; rounded down."""
+    min: RateText | None = None
+    """At least this share of samples found it accessed, rounded up; or such as `5 samples`."""
+    max: RateText | None = None
+    """At most this share of samples found it accessed, rounded down; or such as `5 samples`."""
 
 
 class Ages(Model):

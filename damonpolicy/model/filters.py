@@ -11,10 +11,10 @@ from damonpolicy.model.targets import AddressRange, Cgroup
 
 __all__ = ("CORE", "Filter", "Match", "Memcg", "What")
 
-CORE = ("addr", "target")
+CORE = ("addr", "target", "probe_hits_wsum")
 """Filters that DAMON's core decides before it looks at single pages."""
 
-Page: TypeAlias = Literal["anon", "active", "young", "unmapped", "pgidle_unset"]
+Page: TypeAlias = Literal["anon", "active", "young", "unmapped", "pgidle_unset", "pgidle_set"]
 
 
 class Memcg(Model):
@@ -32,6 +32,15 @@ class SizeRange(Model):
     min: Bytes
     """The smallest that matches."""
     max: Bytes
+    """The largest that matches."""
+
+
+class HitsRange(Model):
+    """Weighted sums of a region's probe hits, both bounds included."""
+
+    min: Count = 0
+    """The smallest that matches."""
+    max: Count
     """The largest that matches."""
 
 
@@ -54,11 +63,13 @@ class Match(Model):
     """The target by its number; decided before single pages are looked at."""
     hugepage_size: SizeRange | None = None
     """Pages of these sizes."""
+    probe_hits_wsum: HitsRange | None = None
+    """Regions by the weighted sum of their probes' hits; decided before single pages are."""
 
     @property
     def given(self) -> list[str]:
         """The keys that were given, ``not`` aside."""
-        keys = ("memcg", "addr", "target", "hugepage_size")
+        keys = ("memcg", "addr", "target", "hugepage_size", "probe_hits_wsum")
         return [key for key in keys if getattr(self, key) is not None]
 
 

@@ -7,10 +7,13 @@ from typing import Literal
 from damonpolicy.model.filters import Filter
 from damonpolicy.model.scalars import Count, Flag, Model, Name
 
-__all__ = ("MOST_PROBES", "Probe")
+__all__ = ("MOST_PROBES", "PROBED", "Probe")
 
 MOST_PROBES = 4
 """DAMON_MAX_PROBES, include/linux/damon.h."""
+
+PROBED = ("anon", "memcg", "hugepage_size", "pgidle_unset", "pgidle_set")
+"""What probes can look at."""
 
 
 class Probe(Model):

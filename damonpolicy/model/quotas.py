@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
@@ -35,6 +35,7 @@ Metric: TypeAlias = Literal[
     "active_mem_bp",
     "inactive_mem_bp",
     "node_eligible_mem_bp",
+    "hugepage_mem_bp",
 ]
 TunerName: TypeAlias = Literal["consist", "temporal"]
 METRICS = {
@@ -47,6 +48,7 @@ METRICS = {
     "active_mem_bp": frozenset[str](),
     "inactive_mem_bp": frozenset[str](),
     "node_eligible_mem_bp": frozenset({"node"}),
+    "hugepage_mem_bp": frozenset[str](),
 }
 """The keys that each metric needs besides its target."""
 
@@ -80,6 +82,8 @@ class Goal(Model):
     """The NUMA node that is measured."""
     cgroup: Cgroup | None = None
     """The cgroup that is measured, from the root of the cgroup tree."""
+    complement: Flag = False
+    """Tune toward what is missing from 100 % of the metric."""
     from_: Source | None = Field(None, alias="from")
     """Where the current value of `user_input` comes from."""
     optional: Flag = False
@@ -104,15 +108,23 @@ def read_target(goal: Goal) -> int:
     return int(points)
 
 
-def _ratio(text: str) -> Fraction:
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A fraction as it was written: the kernel keeps both of its numbers."""
+
+    numerator: int
+    denominator: int
+
+
+def _ratio(text: str) -> Ratio:
     found = re.fullmatch(r"(\d{1,9})/([1-9]\d{0,8})", text)
     if not found:
         raise UnitError("DP0125", f"`{text[:40]}` is not a ratio", "write for example `1/10`")
-    return Fraction(int(found[1]), int(found[2]))
+    return Ratio(int(found[1]), int(found[2]))
 
 
 _read_ratio, _ratio_schema = scalar(_ratio, r"\d{1,9}/[1-9]\d{0,8}", example="1/10")
-Ratio: TypeAlias = Annotated[Fraction, _read_ratio, _ratio_schema]
+RatioText: TypeAlias = Annotated[Ratio, _read_ratio, _ratio_schema]
 
 
 class Tuner(Model):
@@ -145,7 +157,7 @@ class Quota(Model):
     """How the quota is tuned toward its goals: `consist` or `temporal`."""
     goals: tuple[Goal, ...] = ()
     """Let the kernel tune the quota toward these."""
-    fail_charge: Ratio | None = None
+    fail_charge: RatioText | None = None
     """What a failed attempt costs beside a successful one, such as `1/10`."""
 
     @property

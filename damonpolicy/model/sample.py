@@ -33,10 +33,17 @@ class Accesses(Model):
     """Count accesses of these CPUs only: a list such as `0-3,8`, or a node's."""
     threads: tuple[Count, ...] | None = None
     """Count accesses of these threads only, by their ids."""
+    primitive: Literal["page_table", "page_fault"] | None = None
+    """How accesses are noticed; by page faults where they are told apart, else in page tables."""
     optional: Flag = False
     """Count all accesses on a kernel that cannot choose; the plan says so."""
 
     @property
     def everything(self) -> bool:
         """Whether this asks for what every kernel does anyway."""
+        return self.alike and self.primitive != "page_fault"
+
+    @property
+    def alike(self) -> bool:
+        """Whether all accesses count, however they are noticed."""
         return self.kind == "any" and self.cpus is None and self.threads is None

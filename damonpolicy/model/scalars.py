@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil, floor
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
@@ -27,6 +28,8 @@ __all__ = (
     "Node",
     "Percent",
     "Pid",
+    "Rate",
+    "RateText",
     "Text",
     "Weight",
     "scalar",
@@ -169,11 +172,19 @@ class Age:
     value: int
     aggregations: bool = False
 
+    def least(self, of: int) -> int:
+        """Return the fewest aggregations of so many microseconds that are at least this."""
+        return self.value if self.aggregations else min(-(-self.value // of), units.U32_MAX)
+
+    def most(self, of: int) -> int:
+        """Return the most aggregations of so many microseconds that are at most this."""
+        return self.value if self.aggregations else min(self.value // of, units.U32_MAX)
+
 
 def _age(text: str) -> Age:
     found = re.fullmatch(r"(\d+) aggregations?", text)
     if found:
-        return Age(units.read_count(found[1]), aggregations=True)
+        return Age(_counted(found[1]), aggregations=True)
     try:
         return Age(units.read_duration(text))
     except UnitError as error:
@@ -184,6 +195,38 @@ def _age(text: str) -> Age:
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of samples, or their number where ``samples`` is true."""
+
+    value: Fraction
+    samples: bool = False
+
+    def least(self, of: int) -> int:
+        """Return the fewest of so many samples that are at least this."""
+        return int(self.value) if self.samples else ceil(self.value * of)
+
+    def most(self, of: int) -> int:
+        """Return the most of so many samples that are at most this."""
+        return int(self.value) if self.samples else floor(self.value * of)
+
+
+def _rate(text: str) -> Rate:
+    found = re.fullmatch(r"(\d+) samples?", text)
+    if found:
+        return Rate(Fraction(_counted(found[1])), samples=True)
+    return Rate(units.read_percent(text))
+
+
+def _counted(text: str) -> int:
+    """Read a number of 32 bits, or the largest of 64, which the kernel cuts to the same."""
+    return units.U64_MAX if text == str(units.U64_MAX) else units.read_count(text)
+
+
+_read_rate, _rate_schema = scalar(
+    _rate, r"\d+(?:\.\d+)? ?%|\d+ samples?|0", number=_ZERO, example="5%"
+)
 _read_age, _age_schema = scalar(_age, rf"{_TIME}|\d+ aggregations?", number=_ZERO, example="2m")
 
 AgeText: TypeAlias = Annotated[Age, _read_age, _age_schema]
+RateText: TypeAlias = Annotated[Rate, _read_rate, _rate_schema]

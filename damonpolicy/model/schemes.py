@@ -72,6 +72,8 @@ class Scheme(Model):
     """How much it may do; one that moves memory needs a quota, or `unlimited`."""
     filters: tuple[Filter, ...] = ()
     """Which pages; the first that matches decides, no match means the opposite of the last."""
+    filters_in: Literal["layers", "filters"] = "layers"
+    """In the kernel's directories for core and page filters, or all in the older `filters/`."""
     watermarks: Watermarks | None = None
     """When it is awake."""
     max_snapshots: Count | None = None

@@ -6,9 +6,6 @@ kernel lacks is found afterwards, by looking up every file and word in the featu
 
 from __future__ import annotations
 
-from fractions import Fraction
-from math import ceil, floor
-
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, by_file, first_kernel, needed
@@ -16,16 +13,16 @@ from damonpolicy.kernel.processes import Selector
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import default, pattern
 from damonpolicy.model.actions import traits
+from damonpolicy.model.filters import CORE
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.probes import Probe
 from damonpolicy.model.quotas import Goal, Tuner, Weights, read_target
 from damonpolicy.model.read import Cursor
-from damonpolicy.model.scalars import Age
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import Target
 from damonpolicy.plan import filters as plan_filters
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
-from damonpolicy.plan.sample import sample_files
+from damonpolicy.plan.sample import early_files, sample_files
 from damonpolicy.source.nodes import Path
 from damonpolicy.units import U32_MAX, U64_MAX
 
@@ -72,7 +69,7 @@ class Compiler:
         count = kdamond.region_count
         self.put(f"{attributes}/nr_regions/min", count.min, at("region_count", "min"))
         self.put(f"{attributes}/nr_regions/max", count.max, at("region_count", "max"))
-        self._accesses(kdamond, f"{attributes}/sample", at("accesses"))
+        self._accesses(kdamond, context, at("accesses"))
         self._probes(kdamond, f"{attributes}/probes", at("probes"))
         self._schemes(kdamond, f"{context}/schemes", at("schemes"))
         self._check()
@@ -103,32 +100,44 @@ class Compiler:
         self.put(f"{goal}/min_sample_us", tune.min_sample if tune else 0, inside)
         self.put(f"{goal}/max_sample_us", tune.max_sample if tune else 0, inside)
 
-    def _accesses(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        accesses = kdamond.accesses
+    def _accesses(self, kdamond: Kdamond, context: str, at: Cursor) -> None:
+        accesses, base = kdamond.accesses, f"{context}/monitoring_attrs/sample"
+        early = self._early()
         if accesses is None or accesses.everything:
             if self.capabilities.known("sample") == "yes":
                 self.put(f"{base}/primitives/page_table", True, at)
                 self.put(f"{base}/primitives/page_fault", False, at)
                 self.put(f"{base}/filters/nr_filters", 0, at)
+            if early:
+                for name in ("use_reports", "write_only"):
+                    self.put(f"{context}/operations_attrs/{name}", False, at)
             return
-        parts = (
-            ("sample", True),
-            ("sample.write", accesses.kind != "any"),
-            ("sample.cpus", accesses.cpus is not None),
-            ("sample.threads", accesses.threads is not None),
-        )
-        needed = [name for name, wanted in parts if wanted]
-        if accesses.optional and not self._all(needed):
-            kind = (
-                f"only {accesses.kind} accesses" if accesses.kind != "any" else "only some accesses"
+        if early and accesses.kind != "read":
+            found = early_files(accesses, self.machine)
+            files = {f"{context}/operations_attrs/{name}": each for name, each in found.items()}
+        else:
+            parts = (
+                ("sample", True),
+                ("sample.write", accesses.kind != "any"),
+                ("sample.cpus", accesses.cpus is not None),
+                ("sample.threads", accesses.threads is not None),
             )
-            self._left_out(
-                at, f"counting {kind} is left out: all accesses count", self._lacking(needed)
-            )
-            return
+            needed = [name for name, wanted in parts if wanted]
+            if accesses.optional and not self._all(needed):
+                kind = "some" if accesses.kind == "any" else accesses.kind
+                message = f"counting only {kind} accesses is left out: all accesses count"
+                self._left_out(at, message, self._lacking(needed))
+                return
+            found = sample_files(accesses, self.machine)
+            files = {f"{base}/{name}": each for name, each in found.items()}
         self.uses_faults = True
-        for path, value in sample_files(accesses, self.machine).items():
-            self.put(f"{base}/{path}", value, at)
+        for path, value in files.items():
+            self.put(path, value, at)
+
+    def _early(self) -> bool:
+        """Tell whether accesses are told apart in the form that came before ``sample/``."""
+        known = self.capabilities.known
+        return known("sample") != "yes" and known("operations_attrs") == "yes"
 
     def _probes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
         kept: list[tuple[int, Probe]] = []
@@ -202,15 +211,15 @@ class Compiler:
         size, rate, age = pattern_.size, pattern_.access_rate, pattern_.age
         self.put(f"{base}/sz/min", size.min or 0, at("size", "min"))
         self.put(f"{base}/sz/max", U64_MAX if size.max is None else size.max, at("size", "max"))
-        lowest = ceil((rate.min or Fraction(0)) * samples)
-        highest = U32_MAX if rate.max is None else floor(rate.max * samples)
+        lowest = 0 if rate.min is None else rate.min.least(samples)
+        highest = U32_MAX if rate.max is None else rate.max.most(samples)
         self.put(f"{base}/nr_accesses/min", lowest, at("access_rate", "min"))
         self.put(f"{base}/nr_accesses/max", highest, at("access_rate", "max"))
         aggregating = kdamond.intervals.aggregating
-        youngest = 0 if age.min is None else _aggregations(age.min, aggregating, up=True)
-        oldest = U32_MAX if age.max is None else _aggregations(age.max, aggregating, up=False)
-        self.put(f"{base}/age/min", min(youngest, U32_MAX), at("age", "min"))
-        self.put(f"{base}/age/max", min(oldest, U32_MAX), at("age", "max"))
+        youngest = 0 if age.min is None else age.min.least(aggregating)
+        oldest = U32_MAX if age.max is None else age.max.most(aggregating)
+        self.put(f"{base}/age/min", youngest, at("age", "min"))
+        self.put(f"{base}/age/max", oldest, at("age", "max"))
 
     def _quota(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         quota = scheme.limits
@@ -246,6 +255,7 @@ class Compiler:
         kept: list[tuple[int, Goal]] = []
         for index, goal in enumerate(scheme.limits.goals):
             needed = ["quota.goals", f"quota.goal.{goal.metric}"]
+            needed += ["quota.goal.complement"] if goal.complement else []
             if goal.optional and not self._all(needed):
                 message = f"the goal on `{goal.metric}` is left out"
                 self._left_out(at(index, "metric"), message, self._lacking(needed))
@@ -262,6 +272,7 @@ class Compiler:
             self.put(f"{directory}/current_value", current, place("metric"))
             self.put(f"{directory}/nid", goal.node or 0, place("node"))
             self.put(f"{directory}/path", goal.cgroup or "", place("cgroup"))
+            self.put(f"{directory}/complement", goal.complement, place("complement"))
 
     def _watermarks(self, scheme: Scheme, base: str, at: Cursor) -> None:
         marks = scheme.watermarks
@@ -273,7 +284,7 @@ class Compiler:
 
     def _filters(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         lines = plan_filters.lines(scheme.filters, self.capabilities, self.machine)
-        pages = [line for line in lines if line.files["type"] not in ("addr", "target")]
+        pages = [line for line in lines if line.files["type"] not in CORE]
         need = traits(kdamond.ops, scheme.action).filters_need
         if pages and need and not self.capabilities.has(need):
             message = f"this kernel ignores page-level filters of `{scheme.action}`"
@@ -288,7 +299,10 @@ class Compiler:
                 message = "young pages are rejected first, before any filter of this scheme"
                 hint = "name `young` in a filter to decide otherwise"
                 self.found.append(Diagnostic.note("DP0603", at.key, message, hint=hint))
-        for directory, each in plan_filters.split(lines, self.capabilities).items():
+        split = plan_filters.split(
+            lines, self.capabilities, together=scheme.filters_in == "filters"
+        )
+        for directory, each in split.items():
             self.filters[f"{base}/{directory}"] = each
             self.origins[f"{base}/{directory}"] = at
 
@@ -370,13 +384,6 @@ def _target(target: Target) -> TargetLine:
     if target.numa_node is not None:
         return TargetLine(node=target.numa_node)
     return TargetLine(system_ram=bool(target.system_ram), regions=regions)
-
-
-def _aggregations(age: Age, aggregating: int, *, up: bool) -> int:
-    if age.aggregations:
-        return age.value
-    exact = Fraction(age.value, aggregating)
-    return ceil(exact) if up else floor(exact)
 
 
 def chosen(part: Scheme | Kdamond, capabilities: Capabilities) -> bool:

@@ -78,19 +78,24 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
     if inner.hugepage_size is not None:
         files["min"] = str(inner.hugepage_size.min)
         files["max"] = str(inner.hugepage_size.max)
+    if inner.probe_hits_wsum is not None:
+        files["min"] = str(inner.probe_hits_wsum.min)
+        files["max"] = str(inner.probe_hits_wsum.max)
     return FilterLine(files)
 
 
 def split(
-    filters: Sequence[FilterLine], capabilities: Capabilities
+    filters: Sequence[FilterLine], capabilities: Capabilities, *, together: bool = False
 ) -> dict[str, tuple[FilterLine, ...]]:
-    """Return the kernel's filter directories.
+    """Return the kernel's filter directories; ``together`` takes the one that all kernels have.
 
     From 6.15 core and page-level filters have directories of their own and ``filters/``
     stays empty (commit "mm/damon/sysfs-schemes: implement core_filters and ops_filters").
     """
     core = tuple(line for line in filters if line.files["type"] in CORE)
     pages = tuple(line for line in filters if line.files["type"] not in CORE)
+    if together and capabilities.has("filters.layers"):
+        return {"filters": core + pages, "core_filters": (), "ops_filters": ()}
     if capabilities.has("filters.layers"):
         return {"filters": (), "core_filters": core, "ops_filters": pages}
     return {"filters": core + pages}
@@ -101,7 +106,7 @@ def probe_lines(filters: Sequence[Filter]) -> tuple[FilterLine, ...]:
     result = []
     for each in filters:
         line = _line(each, last=each is filters[-1])
-        files = {name: line.files[name] for name in ("type", "matching", "allow")}
+        files = {name: line.files[name] for name in ("type", "matching", "allow", "min", "max")}
         files["path"] = line.files["memcg_path"]
         result.append(FilterLine(files, line.subtree, "path"))
     return tuple(result)

@@ -11,8 +11,9 @@ from typing import Any
 
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.plan.order import KdamondPlan, Plan
-from damonpolicy.plan.rows import chain, rows, value_text
+from damonpolicy.plan.rows import rows
 from damonpolicy.plan.settings import SettingPlan
+from damonpolicy.plan.texts import chain, value_text
 
 __all__ = ("chain", "render", "setting_text", "to_json", "value_text")
 

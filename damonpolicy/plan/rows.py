@@ -7,24 +7,17 @@ Standard library only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 from damonpolicy.kernel.tree import COUNTS, Tree, default, is_volatile
 from damonpolicy.model.actions import MOVING
 from damonpolicy.model.words import by_kernel, rank
 from damonpolicy.plan.order import KdamondPlan
-from damonpolicy.units import (
-    U32_MAX,
-    U64_MAX,
-    approximate_bytes,
-    format_bytes,
-    format_duration,
-    format_percent,
-)
+from damonpolicy.plan.texts import EARLY, SAMPLE, accesses, chain, target, value_text
+from damonpolicy.units import U32_MAX, U64_MAX
 
-__all__ = ("Row", "chain", "rows", "value_text")
+__all__ = ("Row", "rows")
 
 _SCHEME = re.compile(r"contexts/0/schemes/\d+")
 _PROBE = re.compile(r"contexts/0/monitoring_attrs/probes/\d+")
@@ -44,7 +37,6 @@ _ZERO_IS_NONE = (
     "watermarks.every", "intervals.auto_tune.observe", "intervals.auto_tune.aggregations",
     "intervals.auto_tune.min_sample", "intervals.auto_tune.max_sample",
 )  # fmt: skip
-_SAMPLE = "contexts/0/monitoring_attrs/sample"
 _SPARE = 1 << 20
 """Numbers from here on stand for what is gone; no kernel has as many of anything."""
 
@@ -117,7 +109,7 @@ class _Rows:
         if old == new or (is_volatile(path, self.after) and not self._begins(path)):
             return None
         scope = self._scope(path)
-        if path.startswith(f"{_SAMPLE}/"):
+        if path.startswith((f"{SAMPLE}/", f"{EARLY}/")):
             return self._accesses_row()
         if filters := _FILTERS.match(path):
             return self._filter_row(scope, filters[1])
@@ -172,13 +164,15 @@ class _Rows:
         )
 
     def _accesses_row(self) -> Row | None:
-        old, new = _accesses(self.before), _accesses(self.after)
+        old, new = accesses(self.before), accesses(self.after)
         if old == new or (not self.before and new == "all"):
             return None
-        return Row("~" if self.before else "+", "", "accesses", old, new, _SAMPLE)
+        tree = self.after or self.before
+        place = EARLY if f"{EARLY}/use_reports" in tree else SAMPLE
+        return Row("~" if self.before else "+", "", "accesses", old, new, place)
 
     def _target_row(self, directory: str) -> Row | None:
-        old, new = _target(self.before, directory), _target(self.after, directory)
+        old, new = target(self.before, directory), target(self.after, directory)
         if old == new:
             return None
         sign = "+" if not old else "~" if new else "-"
@@ -259,8 +253,8 @@ def _order(row: Row) -> tuple[object, ...]:
         own = rank(f"{item[1]}0/{_FIRST[item[2]]}")
     elif row.path.endswith("_filters"):
         own = rank(f"{row.path.rpartition('/')[0]}/filters/0/type")
-    elif row.path == _SAMPLE:
-        own = rank(f"{_SAMPLE}/primitives/page_table")
+    elif row.path in (SAMPLE, EARLY):
+        own = rank(f"{SAMPLE}/primitives/page_table")
     elif row.word.startswith("targets"):
         own = rank("contexts/0/targets/0/pid_target")
     return (kind, _natural(found[0] if found else ""), own, group, _natural(row.path))
@@ -268,126 +262,3 @@ def _order(row: Row) -> tuple[object, ...]:
 
 def _natural(path: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in path.split("/")]
-
-
-def chain(tree: Tree, owner: str) -> str:
-    """Say in words what the filters of a scheme or probe do; empty without filters.
-
-    Filters that differ in their cgroup only, as a subtree makes them, are said once.
-    """
-    words: list[str] = []
-    below = 0
-    allowed = ""
-    for base in _filters(tree, owner):
-        allowed = tree.get(f"{base}/allow", "N")
-        matching = tree.get(f"{base}/matching", "N")
-        verb = "allow" if allowed == "Y" else "reject"
-        what = _what(tree, base)
-        word = f"{verb} {what}" if matching == "Y" else f"{verb} what is not {what}"
-        if words and "memcg" in what and word.startswith(words[-1].split(" and ")[0] + "/"):
-            below += 1
-            words[-1] = f"{words[-1].split(' and ')[0]} and {below} below it"
-        else:
-            words.append(word)
-            below = 0
-    if not words:
-        return ""
-    rest = "the rest is rejected" if allowed == "Y" else "the rest is taken"
-    return "; ".join([*words, rest])
-
-
-def _filters(tree: Tree, owner: str) -> Iterator[str]:
-    for layer in ("core_filters", "filters", "ops_filters"):
-        for index in range(int(tree.get(f"{owner}/{layer}/nr_filters", "0"))):
-            yield f"{owner}/{layer}/{index}"
-
-
-def _what(tree: Tree, base: str) -> str:
-    kind = tree.get(f"{base}/type", "")
-    path = tree.get(f"{base}/memcg_path") or tree.get(f"{base}/path") or ""
-    if kind == "memcg":
-        return f"memcg {path}"
-    if kind == "addr":
-        start, end = (int(tree.get(f"{base}/addr_{name}", "0")) for name in ("start", "end"))
-        return f"addr {start:#x}-{end:#x}"
-    if kind == "target":
-        return f"target {tree.get(f'{base}/damon_target_idx', '0')}"
-    if kind == "hugepage_size":
-        low, high = (int(tree.get(f"{base}/{name}", "0")) for name in ("min", "max"))
-        return f"hugepage_size {format_bytes(low)}-{format_bytes(high)}"
-    return kind
-
-
-def _accesses(tree: Tree) -> str:
-    """Say which accesses count; each filter but the last rejects what is not of its kind."""
-    if tree.get(f"{_SAMPLE}/primitives/page_fault") != "Y":
-        return "all"
-    kind, conditions = "all", []
-    for index in range(int(tree.get(f"{_SAMPLE}/filters/nr_filters", "0")) - 1):
-        base = f"{_SAMPLE}/filters/{index}"
-        if tree.get(f"{base}/type") == "write":
-            kind = "writes" if tree.get(f"{base}/matching") == "N" else "reads"
-        elif tree.get(f"{base}/type") == "cpumask":
-            conditions.append(f"CPUs {tree.get(f'{base}/cpumask')}")
-        else:
-            conditions.append(f"threads {tree.get(f'{base}/tid_arr')}")
-    return f"{kind} of {' and '.join(conditions)}" if conditions else kind
-
-
-def _target(tree: Tree, base: str) -> str:
-    if f"{base}/pid_target" not in tree:
-        return ""
-    count = int(tree.get(f"{base}/regions/nr_regions", "0"))
-    total = sum(
-        int(tree[f"{base}/regions/{number}/end"]) - int(tree[f"{base}/regions/{number}/start"])
-        for number in range(count)
-        if f"{base}/regions/{number}/end" in tree
-    )
-    pid = tree[f"{base}/pid_target"]
-    parts = [f"pid {pid}"] if pid != "0" else []
-    if count:
-        size = approximate_bytes(total * int(tree.get("contexts/0/addr_unit", "1")))
-        parts.append(f"{size} in {count} region{'s' if count > 1 else ''}")
-    obsolete = tree.get(f"{base}/obsolete_target") == "Y"
-    return ", ".join(parts) + (" (obsolete)" if obsolete else "")
-
-
-def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
-    """Write a kernel file's content in the policy's units."""
-    if unit == "bool":
-        return {"Y": "true", "N": "false"}.get(value, value)
-    if unit == "text" or not value.isdecimal():
-        return value
-    number = int(value)
-    intervals = "contexts/0/monitoring_attrs/intervals"
-    sample = int(tree.get(f"{intervals}/sample_us", "5000")) or 1
-    aggregation = int(tree.get(f"{intervals}/aggr_us", "100000")) or 1
-    if unit in ("bytes", "samples", "aggregations") and number in (U32_MAX, U64_MAX):
-        return "unlimited"
-    if unit == "samples":
-        samples = max(aggregation // sample, 1)
-        share = format_percent(Fraction(min(number, samples), samples))
-        return f"{share} ({number} of {samples} samples)" if number else share
-    if unit == "aggregations":
-        count = f"{number} aggregation{'' if number == 1 else 's'}"
-        tuned = tree.get(f"{intervals}/intervals_goal/aggrs", "0") != "0"
-        # the kernel counts aggregations, whatever they have been tuned to
-        time = "" if tuned or not number else format_duration(number * aggregation)
-        return f"{time} ({count})" if time else count if number else "0"
-    if unit == "goal":
-        return _goal(number, tree.get(path.replace("target_value", "target_metric"), ""))
-    texts: Mapping[str, str] = {
-        "us": format_duration(number),
-        "ms": format_duration(number * 1_000),
-        "bytes": format_bytes(number),
-        "address": f"{number:#x}",
-        "bp": format_percent(Fraction(number, 10_000)),
-        "permil": format_percent(Fraction(number, 1_000)),
-    }
-    return texts.get(unit, value)
-
-
-def _goal(number: int, metric: str) -> str:
-    if metric.endswith("_us"):
-        return format_duration(number)
-    return format_percent(Fraction(number, 10_000)) if metric.endswith("_bp") else str(number)

@@ -13,31 +13,28 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.sample import Accesses, NodeCpus
 from damonpolicy.units import format_cpulist
 
-__all__ = ("NUMA_BALANCING", "sample_files")
+__all__ = ("NUMA_BALANCING", "early_files", "sample_files")
 
 NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
 """Must be off: faults are reported to DAMON only where NUMA balancing does not want them."""
 
 
 def sample_files(accesses: Accesses, machine: Machine | None) -> dict[str, str]:
-    """Return the files below ``sample/``."""
+    """Return the files below ``sample/``, for accesses that page faults tell."""
     filters: list[dict[str, str]] = []
     if accesses.cpus is not None:
-        if isinstance(accesses.cpus, NodeCpus):
-            cpus = cpus_of(machine, accesses.cpus.numa_node) if machine else ()
-        else:
-            cpus = accesses.cpus
-        mask = format_cpulist(cpus)
+        mask = _cpus(accesses, machine)
         filters.append({"type": "cpumask", "cpumask": mask, "matching": "N", "allow": "N"})
     if accesses.threads is not None:
-        threads = ",".join(str(thread) for thread in accesses.threads)
+        threads = _threads(accesses)
         filters.append({"type": "threads", "tid_arr": threads, "matching": "N", "allow": "N"})
     if accesses.kind != "any":
         # reads are what is not a write: the kernel has no word for them
         matching = "N" if accesses.kind == "write" else "Y"
         filters.append({"type": "write", "matching": matching, "allow": "N"})
-    opposite = "N" if filters[-1]["matching"] == "Y" else "Y"
-    filters.append({**filters[-1], "matching": opposite, "allow": "Y"})
+    if filters:
+        opposite = "N" if filters[-1]["matching"] == "Y" else "Y"
+        filters.append({**filters[-1], "matching": opposite, "allow": "Y"})
     files = {
         "primitives/page_table": "N",
         "primitives/page_fault": "Y",
@@ -47,3 +44,26 @@ def sample_files(accesses: Accesses, machine: Machine | None) -> dict[str, str]:
         base = {"cpumask": "", "tid_arr": ""} | each
         files |= {f"filters/{index}/{name}": value for name, value in base.items()}
     return files
+
+
+def early_files(accesses: Accesses, machine: Machine | None) -> dict[str, str]:
+    """Return the files below ``operations_attrs/``, the form that the development tree had first.
+
+    All of its conditions must hold; it has no word for reads.
+    """
+    return {
+        "use_reports": "Y",
+        "write_only": "Y" if accesses.kind == "write" else "N",
+        "cpus": _cpus(accesses, machine),
+        "tids": _threads(accesses),
+    }
+
+
+def _cpus(accesses: Accesses, machine: Machine | None) -> str:
+    if isinstance(accesses.cpus, NodeCpus):
+        return format_cpulist(cpus_of(machine, accesses.cpus.numa_node) if machine else ())
+    return format_cpulist(accesses.cpus or ())
+
+
+def _threads(accesses: Accesses) -> str:
+    return ",".join(str(thread) for thread in accesses.threads or ())

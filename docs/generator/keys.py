@@ -59,6 +59,7 @@ _SECTIONS: tuple[tuple[str, type[pydantic.BaseModel]], ...] = (
     ("memcg", filters.Memcg),
     ("addr", targets.AddressRange),
     ("hugepage_size", filters.SizeRange),
+    ("probe_hits_wsum", filters.HitsRange),
     ("watermarks", Watermarks),
 )
 
@@ -66,6 +67,7 @@ _TYPES = (
     (scalars.Bytes, "size", "`200MiB`, `1.5 GiB`, `0`", "1024-based: B, KiB, MiB, GiB, TiB, PiB"),
     (scalars.Duration, "duration", "`100ms`, `1h30m`, `0`", "us, ms, s, m, h, d, large to small"),
     (scalars.Percent, "percentage", "`5%`, `0.5%`", "0 to 100"),
+    (scalars.RateText, "rate", "`5%`, `5 samples`", "a percentage, or a count of samples"),
     (scalars.AgeText, "age", "`2m`, `20 aggregations`", "a duration, or a count of aggregations"),
     (scalars.Count, "count", "`10`", "0 to 4294967295"),
     (scalars.Weight, "weight", "`1`", "0 to 1000"),
@@ -77,7 +79,7 @@ _TYPES = (
     (scalars.Name, "name", "`write-cold`", "63 letters, digits, `-`, `_`, `.` at the most"),
     (targets.Cgroup, "cgroup", "`/machine.slice`", "from the root of the cgroup tree"),
     (targets.Expression, "expression", "`guest=vm-[0-9]+`", "a regular expression of Python's"),
-    (quotas.Ratio, "ratio", "`1/10`", ""),
+    (quotas.RatioText, "ratio", "`1/10`", ""),
     (scalars.Text, "text", "`/run/app/score`", "4096 characters at the most"),
 )
 _WORDS = {word.ours: word for word in reversed(WORDS)}

@@ -8,11 +8,12 @@ from pathlib import Path
 from damonpolicy import errors
 from damonpolicy.emulated import settings as emulated
 from damonpolicy.emulated import spec
-from damonpolicy.emulated.profiles import PROFILES, QUIRKS
+from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel import settings as allowed
 from damonpolicy.kernel.capabilities import Answer, Capabilities
 from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.quirks import QUIRKS
 from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.source.files import SourceFile
 from generator.markdown import MADE, code, table
@@ -73,6 +74,7 @@ def features(docs: Path) -> str:
         for each in QUIRKS
     ]
     observed = ", ".join(f"{each.version} ({each.release})" for each in kernels if each.observed)
+    derived = ", ".join(each.version for each in kernels if not each.observed)
     return "\n".join(
         (
             "# Features by kernel\n",
@@ -83,7 +85,11 @@ def features(docs: Path) -> str:
                 " are the first of torvalds/linux; `—` is in the development tree only."
                 " `damonpolicy features` says what your kernel can do.\n"
             ),
-            f"The columns are the kernels that can be emulated, compared with real ones: {observed}.\n",
+            (
+                "The columns are the kernels that can be emulated. Compared with real ones:"
+                f" {observed}. Derived from the tables alone: {derived}; what they say of a kernel"
+                " decides nothing on a real one.\n"
+            ),
             table(("feature", "what", "since", *versions, "commit"), rows),
             "## Shipped policies\n",
             table(("policy", *versions), _shipped(docs.parent / "policies")),
@@ -126,7 +132,7 @@ def settings() -> str:
         "`/proc/sys/kernel/numa_balancing…`",
     ]
     rows = [
-        (code(each.path), code(each.default), _takes(each), each.since)
+        (code(each.path), code(each.default), _takes(each), _since(each))
         for each in emulated.SETTINGS
         if each.mode & 0o200
     ]
@@ -157,6 +163,10 @@ def settings() -> str:
             table(("file", "at boot", "takes", "since"), rows),
         )
     )
+
+
+def _since(each: emulated.Setting) -> str:
+    return next((quirk.since for quirk in QUIRKS if quirk.name == each.quirk), "")
 
 
 def _takes(each: emulated.Setting) -> str:

@@ -35,7 +35,7 @@ def test_it_is_a_machine():
 def test_unknown_version():
     with pytest.raises(UsageError):
         EmulatedMachine.create("2.6")
-    assert versions() == ("6.12", "6.18", "7.3")
+    assert {"5.18", "7.3", "damon-next"} < set(versions())
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_a_new_slot_is_empty(every):
 
 
 @pytest.mark.parametrize("prepared", [False, True])
-def test_capabilities_are_those_of_the_profile(every, prepared):
+def test_capabilities_are_those_of_the_profile(each, prepared):
     if prepared:
-        every.context()
-    found = detect(every.machine, snapshot(every.machine))
+        each.context()
+    found = detect(each.machine, snapshot(each.machine))
 
-    assert every.machine.profile.features == {
+    assert each.machine.profile.features == {
         feature.name for feature in FEATURES if found.known(feature.name) == "yes"
     }
     assert not [feature.name for feature in FEATURES if found.known(feature.name) == "unknown"]

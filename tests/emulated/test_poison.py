@@ -192,8 +192,8 @@ def test_poison_empty_regions_beside_each_other(making):
     assert poisoned(kernel, "divides by zero")
 
 
-def test_poison_threads_without_ids(other):
-    kernel = other("damon-next").context("paddr")
+def test_poison_threads_without_ids(making):
+    kernel = making("damon-next").context("paddr")
     sample = f"{C}/monitoring_attrs/sample"
     kernel.writes(
         (f"{sample}/primitives/page_table", "N"), (f"{sample}/primitives/page_fault", "Y")
@@ -205,8 +205,8 @@ def test_poison_threads_without_ids(other):
     assert poisoned(kernel, "without any thread id")
 
 
-def test_poison_changed_type_of_a_sample_filter(other):
-    kernel = other("damon-next").context("paddr")
+def test_poison_changed_type_of_a_sample_filter(making):
+    kernel = making("damon-next").context("paddr")
     filters = f"{C}/monitoring_attrs/sample/filters"
     kernel.writes((f"{filters}/nr_filters", 1), (f"{filters}/0/type", "write"))
     kernel.command("on")
@@ -216,8 +216,8 @@ def test_poison_changed_type_of_a_sample_filter(other):
     assert poisoned(kernel, "changes the type")
 
 
-def test_sample_filters_may_be_replaced_in_two_commits(other):
-    kernel = other("damon-next").context("paddr")
+def test_sample_filters_may_be_replaced_in_two_commits(making):
+    kernel = making("damon-next").context("paddr")
     filters = f"{C}/monitoring_attrs/sample/filters"
     kernel.writes((f"{filters}/nr_filters", 1), (f"{filters}/0/type", "write"))
     kernel.command("on")
@@ -229,8 +229,8 @@ def test_sample_filters_may_be_replaced_in_two_commits(other):
     assert not kernel.machine.poisoned
 
 
-def test_samples_need_exactly_one_primitive(other):
-    kernel = other("damon-next").context("paddr")
+def test_samples_need_exactly_one_primitive(making):
+    kernel = making("damon-next").context("paddr")
     kernel.write(f"{C}/monitoring_attrs/sample/primitives/page_fault", "Y")
 
     assert kernel.command("on") == "EINVAL"

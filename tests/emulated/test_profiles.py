@@ -1,16 +1,26 @@
 import re
+from pathlib import Path
 
 import pytest
 
-from damonpolicy.emulated.profiles import PROFILES, QUIRKS, find, profile, versions
+from damonpolicy.emulated.profiles import PROFILES, find, profile, versions
 from damonpolicy.emulated.table import layout
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.features import FEATURES
+from damonpolicy.kernel.quirks import QUIRKS
+
+OBSERVED = Path(__file__).resolve().parents[1] / "kernel" / "observed"
 
 
 def test_versions_are_in_order():
-    assert versions() == ("6.12", "6.18", "7.3")
-    assert all(PROFILES[version].observed for version in versions())
+    released = [each for each in versions() if not each.startswith("damon")]
+
+    assert released == sorted(released, key=lambda each: [int(part) for part in each.split(".")])
+    assert released[0] == "5.18"
+    assert {version for version in released if PROFILES[version].observed} == {
+        path.stem.removeprefix("behaviour-").rpartition(".")[0]
+        for path in OBSERVED.glob("behaviour-*.txt")
+    }
 
 
 def test_unknown_version_names_the_nearest():
@@ -45,10 +55,21 @@ def test_another_kernel_is_one_line(version):
     assert "operations" in layout(made).templates["*/contexts/*"]
 
 
-def test_the_development_tree_has_everything():
-    made = profile("damon-next", "7.3.4-next", observed=True)
+def test_every_feature_is_in_some_kernel():
+    everything = {name for each in PROFILES.values() for name in each.features}
 
-    assert made.features == {each.name for each in FEATURES}
+    assert everything == {each.name for each in FEATURES}
+    assert {name for each in PROFILES.values() for name in each.quirks} == {
+        each.name for each in QUIRKS
+    }
+
+
+def test_a_development_tree_stands_on_a_version():
+    made = find("damon-next")
+
+    assert made.has("probe.weight")
+    assert made.has("sample.write")
+    assert not made.has("probe.sizes"), "that came later"
     assert made.quirk("sample.type")
     assert not made.quirk("goal.oops")
     assert "*/contexts/*/monitoring_attrs/sample/filters/*/tid_arr" in layout(made).files

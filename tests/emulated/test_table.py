@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy.emulated.table import FILES, counted
+from damonpolicy.emulated.table import COMMANDS, FILES, counted
 from damonpolicy.kernel import features
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import COUNTS, default
 
 OBSERVED = Path(__file__).resolve().parents[1] / "kernel" / "observed"
-RELEASES = {"6.12": "6.12.107", "6.18": "6.18.15", "7.3": "7.3.4"}
+LISTINGS = {
+    release if release.startswith("damon") else release.rpartition(".")[0]: path
+    for path in OBSERVED.glob("tree-*.txt")
+    for release in [path.stem.removeprefix("tree-")]
+}
 ADMIN = "admin/kdamonds/"
 
 
@@ -20,8 +24,10 @@ def listed(version):
     Left out: lines on tried regions, which are not there before a kdamond runs.
     """
     found = {}
-    for line in (OBSERVED / f"tree-{RELEASES[version]}.txt").read_text().splitlines():
-        if not line.startswith("#"):
+    for listing in LISTINGS[version].read_text().splitlines():
+        line = listing.removeprefix("/sys/kernel/mm/damon/")
+        # its second sample filter aside, the development tree's listing has one of each too
+        if not line.startswith("#") and " d755" not in line and "/sample/filters/1/" not in line:
             path, mode, content = [*line.split(" ", 2), ""][:3]
             found[path] = (int(mode, 8), content.replace("\\n", "\n"))
     return found
@@ -49,15 +55,18 @@ def one_of_each(kernel):
             assert path == "nr_kdamonds" or kernel.write(path, 1) == "ok"
 
 
-def test_tree(every):
-    version = every.machine.profile.version
+@pytest.mark.parametrize("version", LISTINGS)
+def test_tree(version, making):
+    every = making(version)
     expected = {
         path.removeprefix(ADMIN): value
         for path, value in listed(version).items()
         if path.startswith(ADMIN)
     }
-    # the listing was made after a run that had changed this file
+    # the listings were made with other counts, or after a run that had changed a file
     expected["0/contexts/0/schemes/0/quotas/weights/nr_accesses_permil"] = (0o600, "0")
+    if version == "damon-next":
+        expected["0/contexts/0/monitoring_attrs/sample/filters/nr_filters"] = (0o600, "1")
     one_of_each(every)
 
     assert expected == {
@@ -65,8 +74,9 @@ def test_tree(every):
     }
 
 
-def test_module_parameters(every):
-    version = every.machine.profile.version
+@pytest.mark.parametrize("version", [each for each in LISTINGS if each != "damon-next"])
+def test_module_parameters(version, making):
+    every = making(version)
     expected = {path: v for path, v in listed(version).items() if path.startswith("/sys/module/")}
     # what DAMON_STAT measures, and the pids of kdamonds, are another machine's
     measured = ("percentiles", "bandwidth", "aggr_interval_us", "kdamond_pid")
@@ -86,11 +96,12 @@ def test_module_parameters(every):
 def test_every_file_of_a_feature_is_in_the_table():
     known = {file.pattern for file in FILES}
 
-    assert {path for feature in features.FEATURES for path in feature.files} <= known
-    words = {(file.pattern, word) for file in FILES for word in file.words}
     for feature in features.FEATURES:
-        if feature.word[0] and not feature.word[0].endswith("/state"):
-            assert feature.word in words
+        if not feature.name.startswith("module."):
+            assert {*feature.files, *feature.results} <= known
+    words = {(file.pattern, word) for file in FILES for word in file.words}
+    words |= {("*/state", word) for word in COMMANDS}
+    assert {pair for feature in features.FEATURES for pair in feature.words} <= words
 
 
 def test_counts_are_those_of_the_tree():

@@ -167,12 +167,12 @@ def test_features_are_found_by_file_and_word():
 def test_the_table_has_no_doubles():
     names = [feature.name for feature in FEATURES]
     files = [file for feature in FEATURES for file in feature.files]
-    words = [feature.word for feature in FEATURES if feature.word[0]]
+    words = [pair for feature in FEATURES for pair in feature.words]
 
     for each in (names, files, words):
         assert len(set(each)) == len(each)
     for feature in FEATURES:
-        assert feature.files or feature.word[0] or feature.btf
+        assert feature.files or feature.words or feature.btf
         sentence = first_kernel(feature.name)
         expected = "only the development tree" if feature.since == DEVELOPMENT else feature.since
         assert expected in sentence

@@ -8,7 +8,7 @@ import pytest
 from damonpolicy.model.access_pattern import AccessPattern, Ages
 from damonpolicy.model.intervals import AutoTune, Intervals
 from damonpolicy.model.probes import Probe
-from damonpolicy.model.quotas import Goal, Quota, read_target
+from damonpolicy.model.quotas import Goal, Quota, Ratio, read_target
 from damonpolicy.model.scalars import Age
 from damonpolicy.model.targets import ProcessSelector
 
@@ -58,7 +58,7 @@ def test_cgroups_are_paths_from_the_root():
 
 
 def test_ratios():
-    assert Quota.model_validate({"fail_charge": "2/4"}).fail_charge == pytest.approx(0.5)
+    assert Quota.model_validate({"fail_charge": "2/4"}).fail_charge == Ratio(2, 4)
     for text in ("1/0", "0.5", "1 / 2", "-1/2"):
         assert code(Quota, fail_charge=text) == ["DP0125"]
 

@@ -85,7 +85,7 @@ def test_probes_of_the_development_tree():
         "weight": "3", "preps/nr_preps": "1", "preps/0/prep_action": "set_pgidle",
     }  # fmt: skip
     assert own.filters[f"{probe}/filters"][0].files == {
-        "type": "pgidle_unset", "matching": "Y", "allow": "Y", "path": "",
+        "type": "pgidle_unset", "matching": "Y", "allow": "Y", "path": "", "min": "0", "max": "0",
     }  # fmt: skip
     assert own.names[probe] == "x"
 

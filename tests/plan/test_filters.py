@@ -125,6 +125,20 @@ def test_probes_call_the_path_otherwise():
     ]
     anon, memcg = filters.probe_lines(read)
 
-    assert anon.files == {"type": "anon", "matching": "Y", "allow": "N", "path": ""}
-    assert memcg.files == {"type": "memcg", "matching": "Y", "allow": "Y", "path": "/a"}
+    assert anon.files == {
+        "type": "anon",
+        "matching": "Y",
+        "allow": "N",
+        "path": "",
+        "min": "0",
+        "max": "0",
+    }
+    assert memcg.files == {
+        "type": "memcg",
+        "matching": "Y",
+        "allow": "Y",
+        "path": "/a",
+        "min": "0",
+        "max": "0",
+    }
     assert (memcg.subtree, memcg.path_file) == (True, "path")

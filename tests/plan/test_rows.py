@@ -6,8 +6,9 @@ import pytest
 
 from damonpolicy.model.sample import Accesses
 from damonpolicy.plan.order import KdamondPlan
-from damonpolicy.plan.rows import Row, chain, rows, value_text
+from damonpolicy.plan.rows import Row, rows
 from damonpolicy.plan.sample import sample_files
+from damonpolicy.plan.texts import chain, value_text
 
 INTERVALS = "contexts/0/monitoring_attrs/intervals"
 OWNER = "contexts/0/schemes/0"

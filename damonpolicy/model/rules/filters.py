@@ -11,7 +11,7 @@ from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.schemes import Scheme
 
-__all__ = ("check", "shape", "subtrees")
+__all__ = ("check", "shape", "sizes", "subtrees")
 
 
 def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
@@ -67,10 +67,12 @@ def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         message = "the address range ends before it starts"
         hint = "the end is the first address that no longer belongs to it"
         yield Diagnostic.error("DP0204", place("addr", "end").value, message, hint=hint)
-    if inner.hugepage_size is not None and inner.hugepage_size.min > inner.hugepage_size.max:
-        message = "`min` is above `max`"
-        where = place("hugepage_size", "min").value
-        yield Diagnostic.error("DP0201", where, message, hint="swap them")
+    yield from sizes(each, at)
+    hits = inner.probe_hits_wsum
+    if hits is not None and not any(probe.weight for probe in kdamond.probes):
+        message = "no probe of this kdamond has a weight, so all sums are 0"
+        hint = "give a probe a `weight`"
+        yield Diagnostic.error("DP0234", place("probe_hits_wsum").value, message, hint=hint)
     if inner.target is not None and not place.lost:
         count = 1 if kdamond.ops == "paddr" else len(kdamond.targets)
         # several processes may match one selector, so only the first is sure to be there
@@ -78,6 +80,16 @@ def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             message = f"there is no target {inner.target}: `paddr` has one, number 0"
             hint = "write `target: 0`, or leave the filter out"
             yield Diagnostic.error("DP0235", place("target").value, message, hint=hint)
+
+
+def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield ranges that hold nothing."""
+    inner, place = each.inner, _inside(each, at)
+    for name in ("hugepage_size", "probe_hits_wsum"):
+        range_ = getattr(inner, name, None)
+        if range_ is not None and range_.min > range_.max:
+            message = "`min` is above `max`"
+            yield Diagnostic.error("DP0201", place(name, "min").value, message, hint="swap them")
 
 
 def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
@@ -117,7 +129,7 @@ def _order(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
             at(index).value,
             f"`{each.type}` is decided before `{scheme.filters[pages[0]].type}`,"
             " whatever the order here",
-            hint="put `addr` and `target` filters first",
+            hint=f"put `{each.type}` filters first",
             related=[(at(pages[0]).value, "this one looks at single pages, later")],
         )
         return

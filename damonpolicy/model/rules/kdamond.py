@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.model.probes import MOST_PROBES
+from damonpolicy.model.probes import MOST_PROBES, PROBED
 from damonpolicy.model.read import Cursor
-from damonpolicy.model.rules.filters import shape, subtrees
+from damonpolicy.model.rules.filters import shape, sizes, subtrees
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import AddressRange, Target
 from damonpolicy.units import U32_MAX, format_duration
@@ -254,9 +254,10 @@ def _probes(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         for number, each in enumerate(probe.filters):
             place = at(index, "filters", number)
             yield from shape(each, place)
-            if each.type not in ("anon", "memcg", "pgidle_unset", ""):
+            yield from sizes(each, place)
+            if each.type and each.type not in PROBED:
                 message = f"probes cannot look at `{each.type}`"
-                hint = "they know `anon` and `memcg`"
+                hint = "they know " + ", ".join(f"`{word}`" for word in PROBED)
                 yield Diagnostic.error("DP0213", place(each.verb).value, message, hint=hint)
     weighted = [probe for probe in kdamond.probes if probe.weight]
     samples = kdamond.intervals.samples

@@ -69,7 +69,7 @@ def _limits(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
     if quota.tuner is not None and not quota.goals and not at("goals").lost:
         message = "`tuner` has no goal to tune toward"
         yield Diagnostic.error("DP0233", at("tuner").key, message, hint="add `goals:`")
-    if quota.fail_charge is not None and quota.fail_charge > 1:
+    if quota.fail_charge and quota.fail_charge.numerator > quota.fail_charge.denominator:
         message = "`fail_charge` is above 1: failures would cost more than successes"
         yield Diagnostic.error(
             "DP0119", at("fail_charge").value, message, hint="write `1/1` or less"

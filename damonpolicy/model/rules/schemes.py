@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.actions import ACTIONS, traits
@@ -81,11 +82,19 @@ def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diag
 
 def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     pattern, tuned = scheme.access_pattern, kdamond.intervals.auto_tune is not None
-    for name in ("size", "access_rate"):
-        low, high = getattr(pattern, name).min, getattr(pattern, name).max
-        if low is not None and high is not None and low > high:
-            message = f"`{name}` has a `min` above its `max`, so nothing would match"
-            yield Diagnostic.error("DP0201", at(name, "min").value, message, hint="swap them")
+    size, rate, samples = pattern.size, pattern.access_rate, kdamond.intervals.samples
+    swapped = {"size": size.min is not None and size.max is not None and size.min > size.max}
+    if rate.min is not None and rate.max is not None:
+        # a share above another is a mistake even where both are the same number of samples
+        shares = not rate.min.samples and not rate.max.samples
+        swapped["access_rate"] = (
+            rate.min.value > rate.max.value
+            if shares
+            else rate.min.least(samples) > rate.max.most(samples)
+        )
+    for name in (name for name, wrong in swapped.items() if wrong):
+        message = f"`{name}` has a `min` above its `max`, so nothing would match"
+        yield Diagnostic.error("DP0201", at(name, "min").value, message, hint="swap them")
     low, high = pattern.age.min, pattern.age.max
     if low and high and low.aggregations == high.aggregations and low.value > high.value:
         message = "`age` has a `min` above its `max`, so nothing would match"
@@ -105,8 +114,8 @@ def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
 def _rounding(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """The kernel counts samples and aggregations: a bound must not vanish in rounding."""
     rate, samples = scheme.access_pattern.access_rate, kdamond.intervals.samples
-    if rate.max is not None and rate.max > 0 and rate.max * samples < 1:
-        smallest = format_percent(type(rate.max)(1, samples))
+    if rate.max is not None and rate.max.value > 0 and rate.max.most(samples) < 1:
+        smallest = format_percent(Fraction(1, samples))
         yield Diagnostic.error(
             "DP0220",
             at("access_rate", "max").value,

@@ -1,0 +1,77 @@
+"""How kernels differ in behaviour, where no file and no word shows it: the other table of versions.
+
+What a kernel *can* do is in `features.py`. Nothing here decides what is done on a live
+kernel: emulated ones follow it, and docs/kernel-quirks.md tells people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from damonpolicy.kernel.features import DEVELOPMENT
+
+__all__ = ("QUIRKS", "Quirk")
+
+
+@dataclass(frozen=True, slots=True)
+class Quirk:
+    """A behaviour of the kernels from ``since`` up to, but without, ``before``."""
+
+    name: str
+    since: str
+    before: str
+    what: str
+
+
+QUIRKS: tuple[Quirk, ...] = (
+    Quirk(
+        "wmarks.hang", "", "6.16",
+        "a commit while watermarks keep all schemes inactive waits with the lock held, for ever",
+    ),
+    Quirk("clear.running", "", "6.14", "clear_schemes_tried_regions needs a running kdamond"),
+    Quirk(
+        "walk.cancel", "6.14", "",
+        "asking for tried regions ends with ECANCELED where no scheme will be applied",
+    ),
+    Quirk(
+        "walk.hang", "6.14", "",
+        "asking for tried regions while all schemes are inactive, and no interval of their"
+        " watermarks lets the kdamond wait, never ends",
+    ),
+    Quirk("bool.able", "6.15", "", "booleans may be written as enable and disable"),
+    Quirk("idle.busy", "6.16", "6.17", "the second command to a stopped kdamond is EBUSY"),
+    Quirk("idle.bug", "6.17", "6.18", "the second command to a stopped kdamond is a BUG"),
+    Quirk("idle.walk", "6.14", "7.0", "the second walk of a stopped kdamond's regions is EBUSY"),
+    Quirk("idle.canceled", "7.0", "", "commands to a stopped kdamond are ECANCELED"),
+    Quirk("off.again", "7.3", "", "stopping a kdamond that is stopped already is fine"),
+    Quirk(
+        "contexts.oops", "6.14", "7.0",
+        "results of a kdamond without a context are a NULL dereference",
+    ),
+    Quirk(
+        "quota.late", "", "6.18",
+        "the first window of a quota has none: it lasts as long as any, and nothing is limited",
+    ),
+    Quirk(
+        "quota.crumbs", "", "7.3",
+        "regions for which a quota has less than a page left are counted as tried, and do not"
+        " exceed it",
+    ),
+    Quirk("goal.oops", "6.16", "7.0", "a quota goal on a missing node is a NULL dereference"),
+    Quirk("regions.raw", "", "7.0", "empty regions, and regions that share a page, are taken"),
+    Quirk("regions.order", "", "7.0", "a region that ends before it starts is refused, to the byte"),
+    Quirk("units.raw", "6.18", "7.0", "address units that are no powers of two are taken"),
+    Quirk("tried.double", "6.16", "7.0", "the numbers of tried regions count twice"),
+    Quirk(
+        "module.largest", "", "7.3",
+        "a module that is given no region monitors the largest piece of System RAM, not all",
+    ),
+    Quirk("module.now", "7.3", "", "commit_inputs of a module acts at once, or fails"),
+    Quirk(
+        "sample.type", DEVELOPMENT, "",
+        "a commit that changes a sample filter's type leaves the kernel with half of it",
+    ),
+    Quirk("zswap", "7.2", "", "zswap is there, as Debian configures its kernels for clouds"),
+    Quirk("vm.defrag_mode", "6.18", "", "/proc/sys/vm/defrag_mode is there"),
+    Quirk("vm.denominator", "6.18", "", "/proc/sys/vm/vfs_cache_pressure_denom is there"),
+)  # fmt: skip
