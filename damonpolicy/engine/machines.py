@@ -6,6 +6,7 @@ from pathlib import Path
 
 from damonpolicy.engine.places import emulated_directory
 from damonpolicy.errors import UsageError
+from damonpolicy.kernel.features import NEWEST
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
 
 __all__ = ("open_machine",)
@@ -29,7 +30,7 @@ def open_machine(
     kind, _, version = kernel.partition(":")
     if kind != "emulated" or not version:
         message = f"`{kernel}` is not a kernel"
-        raise UsageError(message, hint="write `live`, or for example `emulated:7.3`")
+        raise UsageError(message, hint=f"write `live`, or for example `emulated:{NEWEST}`")
     # The live kernel needs nothing of the emulated one.
     from damonpolicy.emulated.machine import EmulatedMachine, open_emulated
 

@@ -15,6 +15,7 @@ __all__ = (
     "DEVELOPMENT",
     "EMULATED",
     "FEATURES",
+    "NEWEST",
     "Feature",
     "by_file",
     "by_word",
@@ -31,6 +32,9 @@ _R = f"{_S}/tried_regions"
 
 DEVELOPMENT = "damon/next"
 """In no released kernel: only in the development tree."""
+
+NEWEST = "7.3"
+"""The newest released kernel that the table knows: an example for hints."""
 
 EMULATED = "DAMONPOLICY_EMULATED"
 """Emulated kernels name themselves so, and features for which real kernels have no name."""

@@ -12,6 +12,7 @@ from damonpolicy.diagnostics import did_you_mean
 from damonpolicy.errors import DamonPolicyError, ExitCode, KernelLacks
 from damonpolicy.kernel import memory, processes
 from damonpolicy.kernel.cgroups import subtree
+from damonpolicy.kernel.features import first_kernel
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine
 
@@ -160,5 +161,6 @@ def _paths(line: FilterLine, machine: Machine) -> list[str]:
         raise Absent(message)
     if len(found) > 1 and line.files["matching"] == "N":
         message = f"this kernel cannot filter on `{path}` and the cgroups below it"
-        raise KernelLacks(message, hint="Linux 6.14 can; `subtree: false` takes one cgroup only")
+        hint = f"{first_kernel('filter.allow')}; `subtree: false` takes one cgroup only"
+        raise KernelLacks(message, hint=hint)
     return found

@@ -6,6 +6,8 @@ kernel lacks is found afterwards, by looking up every file and word in the featu
 
 from __future__ import annotations
 
+from typing import Literal
+
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, by_file, first_kernel, needed
@@ -83,10 +85,18 @@ class Compiler:
             names=self.names,
             target_files={"obsolete_target": "N"} if obsolete else {},
             wait=kdamond.when_absent == "wait",
-            # 6.12: it waits for a scheme to wake up, with the lock of all DAMON files held; since
-            # the commit "mm/damon/sysfs: use damon_call() for commit command" the kdamond answers
-            commit_waits=self.capabilities.known("commit.checked") != "yes",
+            commit=self._commit(),
         )
+
+    def _commit(self) -> Literal["answered", "waits", "none"]:
+        """Say what this kernel does with a commit.
+
+        Up to 6.12 it waits for a scheme to wake up, with the lock of all DAMON files held; since
+        the commit "mm/damon/sysfs: use damon_call() for commit command" the kdamond answers.
+        """
+        if not self.capabilities.has("commit"):
+            return "none"
+        return "answered" if self.capabilities.known("commit.checked") == "yes" else "waits"
 
     def _intervals(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
         intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune

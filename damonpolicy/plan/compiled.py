@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from damonpolicy.kernel.processes import Selector
 
@@ -92,8 +92,8 @@ class CompiledKdamond:
     """What every target's directory holds besides its pid and regions."""
     wait: bool = False
     """Whether to wait for a process instead of failing."""
-    commit_waits: bool = False
-    """Whether a commit may hang for ever while watermarks keep all schemes asleep."""
+    commit: Literal["answered", "waits", "none"] = "answered"
+    """What the kernel does with a commit: ``waits`` while watermarks keep all schemes asleep."""
 
     @property
     def full_name(self) -> str:
@@ -119,7 +119,7 @@ class CompiledKdamond:
             "names": dict(self.names),
             "target_files": dict(self.target_files),
             "wait": self.wait,
-            "commit_waits": self.commit_waits,
+            "commit": self.commit,
         }
 
     @classmethod
@@ -137,7 +137,7 @@ class CompiledKdamond:
             data["names"],
             data["target_files"],
             data["wait"],
-            data["commit_waits"],
+            data["commit"],
         )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from damonpolicy.errors import Foreign, KernelLacks, NoPermission
 from damonpolicy.kernel import host
+from damonpolicy.kernel.features import NEWEST
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import ADMIN, Machine, read_value
 from damonpolicy.kernel.tree import Tree, configuration, digest, empty_slot, slot_numbers, slot_tree
@@ -16,6 +17,8 @@ from damonpolicy.plan.changes import differing
 from damonpolicy.plan.managed import Managed
 
 __all__ = ("Current", "Owner", "retrieve")
+
+_ELSEWHERE = f"`--kernel emulated:{NEWEST}` shows what would happen"
 
 Owner = Literal["ours", "free", "foreign"]
 
@@ -110,11 +113,11 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
                 message, hint="someone else is changing DAMON's tree: try again"
             ) from error
         message = "this kernel has no DAMON with a sysfs interface"
-        hint = "it needs CONFIG_DAMON_SYSFS; `--kernel emulated:7.3` shows what would happen"
+        hint = f"it needs CONFIG_DAMON_SYSFS; {_ELSEWHERE}"
         raise KernelLacks(message, hint=hint) from error
     except PermissionError as error:
         message = "DAMON's files may be read by root only"
-        hint = "run as root; `--kernel emulated:7.3` shows what would happen"
+        hint = f"run as root; {_ELSEWHERE}"
         raise NoPermission(message, hint=hint) from error
     running = [n for n in slot_numbers(tree) if tree.get(f"{n}/state") == "on"]
     return Current(

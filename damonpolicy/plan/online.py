@@ -71,7 +71,9 @@ def change(
             "until its layout is looked up (`intervals.update`), the next process is watched where"
             " the one that goes had its memory"
         )
-    if bound.kdamond.commit_waits and any(map(_may_sleep, (before, verified, desired))):
+    if bound.kdamond.commit == "none":
+        return _restart(slot, before, desired, result, "this kernel cannot change it while it runs")
+    if bound.kdamond.commit == "waits" and any(map(_may_sleep, (before, verified, desired))):
         return _restart(slot, before, desired, result, "its watermarks could let a commit hang")
     tree = dict(before)
     retuned = _retuned(before, desired)

@@ -39,7 +39,13 @@ def count(world, do):
 
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize(
-    ("kernel", "name"), [(kernel, name) for kernel in KERNELS for name in APPLIES[kernel]]
+    ("kernel", "name"),
+    [
+        *((kernel, name) for kernel in KERNELS for name in APPLIES[kernel]),
+        ("5.18", "monitor"),  # without commits
+        ("damon-next", "ksm"),  # accesses told apart
+        ("damon-next-2025", "ksm"),  # the same in its early form
+    ],
 )
 def test_error_at_every_operation(kernel, name, start):
     codes = itertools.cycle(CODES)

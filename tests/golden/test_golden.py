@@ -1,7 +1,8 @@
 """Policies and what becomes of them: the plan as people and tools read it, and the tree.
 
 A case is a folder with ``case.toml``: the kernel, commands that run ``before``, and the
-``command`` in question. `plan.txt`, `plan.json` and `tree.txt` are compared in full;
+``command`` in question. `current.txt` is the tree that it finds, `tree.txt` what it leaves;
+they, `plan.txt` and `plan.json` are compared in full;
 `DAMONPOLICY_UPDATE_GOLDEN=1` writes them anew.
 """
 
@@ -57,6 +58,8 @@ def test_case(folder, place, cli):
         plan = cli(*case["command"])
         case, machine = place(folder)
     before = len(machine.log)
+    settings = [each["path"] for each in data["settings"]] if verb == "apply" else []
+    compare(folder / "current.txt", tree(machine, settings))
     outcome = cli(*case["command"], "--format", "json")
     assert outcome.code == 0, outcome.out
     if verb != "apply":

@@ -234,3 +234,17 @@ def test_dead_targets_are_left_out():
     }
     physical = {**tree, "contexts/0/operations": "paddr"}
     assert without_dead(physical, lambda pid: False) == physical
+
+
+def test_a_kernel_without_commits_restarts():
+    """Commits came with 5.19."""
+    world = World.make("5.18")
+    world.apply("p", text=POLICY.replace("worker", "nginx"))
+    pid = read_value(world.machine, f"{KDAMONDS}/0/pid")
+    world.apply("p", text=POLICY.replace("worker", "sshd"))
+
+    texts = [each.text for each in world.machine.log if each.path == f"{KDAMONDS}/0/state"]
+    assert "commit" not in texts
+    assert texts[-3:-1] == ["off", "on"]
+    assert read_value(world.machine, f"{KDAMONDS}/0/pid") != pid
+    world.close()

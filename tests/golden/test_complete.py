@@ -1,0 +1,122 @@
+"""Together the cases write every file, and say every word, that any kernel has."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from damonpolicy.emulated.table import FILES
+from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.tree import pattern
+
+HERE = Path(__file__).parent
+OBSERVED = HERE.parents[0] / "kernel" / "observed"
+TREES = sorted(OBSERVED.glob("tree-*.txt"))
+LINE = re.compile(r"(?:/sys/kernel/mm/damon/)?(\S+) (?:0?)([0-7]{3})(?: (.*))?")
+
+VOLATILE = {
+    # what the kernel takes back once it has seen it
+    r"/sys/module/damon_\w+/parameters/commit_inputs",
+}
+"""Files that no case can show in its resulting tree."""
+
+MEANINGLESS = {
+    # a layer takes the types of its own only; these are what the other layer's types need
+    r"\*/contexts/\*/schemes/\*/core_filters/\*/memcg_path",
+    r"\*/contexts/\*/schemes/\*/ops_filters/\*/(addr_start|addr_end|damon_target_idx)",
+}
+"""Files of a directory that all filters share, which no filter in that place can need."""
+
+
+ONE_WORD = {r"\*/contexts/\*/monitoring_attrs/probes/\*/preps/\*/prep_action"}
+"""Files that take a single word, and hold it from the beginning."""
+
+
+def observed(listing):
+    """Return the patterns of the writable files that a real kernel listed."""
+    found = set()
+    for line in listing.read_text().splitlines():
+        parts = LINE.fullmatch(line)
+        if parts and int(parts[2], 8) & 0o200:
+            path = parts[1].removeprefix("admin/kdamonds/")
+            found.add(path if path.startswith("/") else pattern(f"0/{path}").removeprefix("*/"))
+    return found
+
+
+@cache
+def written():
+    """Return the patterns of all files that the plans of all cases write."""
+    found = set()
+    for plan in HERE.glob("*/plan.json"):
+        for each in json.loads(plan.read_text())["operations"]:
+            path = each["path"].removeprefix(f"{KDAMONDS}/")
+            found.add(path if path.startswith("/") else pattern(f"0/{path}").removeprefix("*/"))
+    return found
+
+
+@cache
+def trees():
+    """Return (pattern, content) of everything that the cases leave in kernels."""
+    return {
+        (pattern(f"0/{path}").removeprefix("*/"), content)
+        for tree in HERE.glob("*/tree.txt")
+        for line in tree.read_text().splitlines()
+        for path, _, content in [line.partition(" ")]
+    }
+
+
+def matches(path, expressions):
+    return any(re.fullmatch(each, path) for each in expressions)
+
+
+@pytest.mark.parametrize("listing", TREES, ids=lambda path: path.stem)
+def test_every_writable_file_is_written_by_some_case(listing):
+    files = observed(listing)
+
+    assert len(files) > 60
+    assert [
+        path
+        for path in sorted(files - written())
+        if not matches(path, VOLATILE | MEANINGLESS | ONE_WORD)
+    ] == []
+
+
+def test_exceptions_are_files_that_kernels_have():
+    everything = set().union(*map(observed, TREES))
+
+    for expression in VOLATILE | MEANINGLESS | ONE_WORD:
+        assert any(re.fullmatch(expression, path) for path in everything), expression
+        assert not any(re.fullmatch(expression, path) for path in written()), expression
+
+
+@pytest.mark.parametrize("file", [each for each in FILES if each.words], ids=lambda f: f.pattern)
+def test_every_word_is_said_by_some_case(file):
+    """Every action, filter, goal metric, operation set, probe, tuner and kind of sample."""
+    wanted = set(file.words)
+    if re.search(r"/filters/\*/type$", file.pattern) and "/schemes/" in file.pattern:
+        # kernels without layers take all types here; with layers each has its own
+        layers = {
+            content
+            for path, content in trees()
+            for name in ("filters", "core_filters", "ops_filters")
+            if path == file.pattern.replace("/filters/", f"/{name}/")
+        }
+        assert wanted <= layers
+        return
+    assert wanted <= {content for path, content in trees() if path == file.pattern}
+
+
+def test_booleans_are_seen_both_ways():
+    contents = {}
+    for path, content in trees():
+        contents.setdefault(path, set()).add(content)
+    flags = [each.pattern for each in FILES if each.kind == "bool"]
+
+    for flag in flags:
+        if flag.endswith("obsolete_target") or "core_filters" in flag:
+            continue  # the one is never left behind, the others are those of filters
+        assert contents.get(flag) == {"Y", "N"}, flag
