@@ -110,13 +110,16 @@ def _left_behind(managed: Managed, store: Store) -> bool:
 def _kdamond(each: dict[str, Any], names: Mapping[str, str]) -> list[str]:
     whose = each["name"] or "someone else's"
     pid = f", pid {each['pid']}" if each["pid"] else ""
-    lines = [f"kdamond {whose}: {each['state']} (slot {each['slot']}{pid})"]
+    state = f"{each['state']}, paused" if each["paused"] else each["state"]
+    lines = [f"kdamond {whose}: {state} (slot {each['slot']}{pid})"]
     targets = [
         f"{target} ({names[target]})" if names.get(target) else target for target in each["targets"]
     ]
     if targets:
         shown = ", ".join(targets[:4]) + (f" and {len(targets) - 4} more" if targets[4:] else "")
         lines.append(f"  {each['ops']}: {shown}")
+    if each["accesses"] != "all":
+        lines.append(f"  accesses: {each['accesses']}")
     if not each["schemes"]:
         lines.append("  no scheme: one with `action: stat` would count what it selects")
     for scheme in each["schemes"]:

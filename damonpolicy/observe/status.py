@@ -12,7 +12,7 @@ from damonpolicy.model.words import by_kernel
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.current import Current, Owner
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.render import chain, value_text
+from damonpolicy.plan.texts import accesses, chain, value_text
 
 __all__ = ("Drift", "KdamondStatus", "SettingStatus", "drift", "kdamonds", "settings")
 
@@ -37,6 +37,8 @@ class KdamondStatus:
     state: str
     pid: int
     ops: str
+    accesses: str
+    paused: bool
     targets: tuple[str, ...]
     schemes: tuple[dict[str, Any], ...]
     drifted: int
@@ -50,6 +52,8 @@ class KdamondStatus:
             "state": self.state,
             "pid": self.pid if self.pid > 0 else None,
             "ops": self.ops,
+            "accesses": self.accesses,
+            "paused": self.paused,
             "targets": list(self.targets),
             "schemes": list(self.schemes),
             "drifted_files": self.drifted,
@@ -99,6 +103,8 @@ def kdamonds(current: Current, managed: Managed) -> list[KdamondStatus]:
                 state=tree.get("state", ""),
                 pid=current.pid(slot),
                 ops=tree.get(f"{_CONTEXT}/operations", ""),
+                accesses=accesses(tree),
+                paused=tree.get(f"{_CONTEXT}/pause") == "Y",
                 targets=tuple(_targets(tree)),
                 schemes=tuple(_schemes(tree, record.names if record else {})),
                 drifted=len(differing(tree, record.files)) if record else 0,

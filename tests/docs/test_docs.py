@@ -18,7 +18,11 @@ from tests.conftest import ROOT, run_cli
 from tests.docs.console import BLOCK, Session, matches, play
 
 DOCS = ROOT / "docs"
-PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
+PAGES = [
+    DOCS / "tutorial.md",
+    *sorted(DOCS.glob("how-to/*.md")),
+    *sorted(DOCS.glob("explanation/*.md")),
+]
 EVERY = [
     *sorted(DOCS.rglob("*.md")),
     *(path for path in map(ROOT.joinpath, ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))

@@ -10,7 +10,7 @@ from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe.status import Drift, drift, kdamonds
 from damonpolicy.plan.current import retrieve
-from tests.engine.site import KSM_RUN, shipped
+from tests.engine.site import KSM_RUN, Site, shipped
 
 FIRST = "emulated kernel 7.3"
 CONTEXT = "contexts/0"
@@ -239,3 +239,39 @@ def test_quotas_of_bytes_and_time(site):
         site.world.write(f"0/{CONTEXT}/schemes/0/quotas/{name}", value)
 
     assert "scheme 0: stat, 4KiB and 10ms every 1s500ms" in site.done("status").out
+
+
+@pytest.mark.parametrize(
+    ("kernel", "more", "shown"),
+    [
+        ("damon-next", "accesses: {kind: write, cpus: 0-1}", "writes of CPUs 0-1"),
+        ("damon-next", "accesses: {kind: read, threads: [811]}", "reads of threads 811"),
+        ("damon-next", "accesses: {primitive: page_fault}", "all, by page faults"),
+        ("damon-next-2025", "accesses: {cpus: 2}", "all of CPUs 2"),
+    ],
+)
+def test_which_accesses_count(kernel, more, shown):
+    site = Site(kernel)
+    text = f"""\
+version: 1
+name: p
+kdamonds: [{{name: k, ops: paddr, targets: [{{system_ram: true}}], {more}}}]
+settings: {{/sys/module/damon_stat/parameters/enabled: N}}
+"""
+    site.done("apply", site.policy("p", text))
+
+    assert f"  accesses: {shown}" in site.done("status").out.splitlines()
+    assert site.json("status")["data"]["kdamonds"][0]["accesses"] == shown
+    site.close()
+
+
+def test_a_paused_kdamond(site):
+    text = """\
+version: 1
+name: p
+kdamonds: [{name: k, ops: paddr, targets: [{system_ram: true}], paused: true}]
+settings: {/sys/module/damon_stat/parameters/enabled: N}
+"""
+    site.done("apply", site.policy("p", text))
+
+    assert "kdamond p/k: on, paused (slot 0, pid 1202)" in site.done("status").out
