@@ -4,7 +4,7 @@ root = true                       # false: an ordinary user, who may not open DA
 
 [[nodes]]                         # NUMA nodes, in their order
 memory = "1GiB"
-cpus = "0-1"
+cpus = "0-1"                      # "" for a node of memory alone
 
 [[processes]]
 name = "qemu-system-x86_64"       # the kernel cuts it at 15 characters
@@ -252,7 +252,7 @@ def _real(reader: Any, scale: float = 1) -> Any:
 
 
 def _cpus(value: object) -> tuple[int, ...]:
-    return read_cpulist(_exactly(str)(value))
+    return read_cpulist(_exactly(str)(value)) if value != "" else ()
 
 
 _share = _between(0, 1, _real(read_percent), "a share lies between 0 and 1")

@@ -133,6 +133,10 @@ class Compiler:
                 ("sample.threads", accesses.threads is not None),
             )
             needed = [name for name, wanted in parts if wanted]
+            if early and not accesses.optional:
+                message = "this kernel tells writes apart, and has no word for reads"
+                self._refuse(at("kind"), "sample", message)
+                return
             if accesses.optional and not self._all(needed):
                 kind = "some" if accesses.kind == "any" else accesses.kind
                 message = f"counting only {kind} accesses is left out: all accesses count"

@@ -6,17 +6,15 @@ from collections.abc import Iterator
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.model.probes import MOST_PROBES, PROBED
 from damonpolicy.model.read import Cursor
-from damonpolicy.model.rules.filters import shape, sizes, subtrees
+from damonpolicy.model.rules import probes, sample
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import AddressRange, Target
-from damonpolicy.units import U32_MAX, format_duration
+from damonpolicy.units import format_duration
 
 __all__ = ("check",)
 
 _FEWEST_REGIONS = 3
-_MOST_SAMPLES = 255
 
 
 def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
@@ -24,8 +22,8 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from _intervals(kdamond, at("intervals"))
     yield from _region_count(kdamond, at("region_count"))
     yield from _targets(kdamond, at)
-    yield from _accesses(kdamond, at("accesses"))
-    yield from _probes(kdamond, at("probes"))
+    yield from sample.check(kdamond, at("accesses"))
+    yield from probes.check(kdamond, at)
     yield from _others(kdamond, at)
 
 
@@ -201,74 +199,6 @@ def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             )
         elif node is not None:
             seen[node] = index
-
-
-def _accesses(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    accesses = kdamond.accesses
-    if accesses is None or accesses.everything:
-        return
-    if kdamond.ops != "paddr":
-        yield Diagnostic.error(
-            "DP0229",
-            at.key,
-            f"`{kdamond.ops}` would count nothing: only `paddr` can tell accesses apart",
-            hint="use `ops: paddr`, and `memcg` filters for processes",
-        )
-    if accesses.threads is not None and not accesses.threads and not at("threads").lost:
-        message = "`threads` is empty, which crashes kernels"
-        hint = "name threads, or leave it out"
-        yield Diagnostic.error("DP0225", at("threads").value, message, hint=hint)
-    if accesses.optional:
-        for index, scheme in enumerate(kdamond.schemes):
-            if scheme.action != "stat":
-                yield Diagnostic.error(
-                    "DP0228",
-                    at("optional").key,
-                    "`accesses` cannot be optional where a scheme acts on what it finds",
-                    hint=f"`{scheme.action}` would take memory that is merely read",
-                    related=[(Cursor(at.read, at.path[:-1])("schemes", index, "action").value,
-                              "this scheme acts")],
-                )  # fmt: skip
-    if kdamond.addr_unit != 1:
-        message = "telling accesses apart works with `addr_unit: 1` only"
-        yield Diagnostic.error("DP0236", at.key, message, hint="remove `addr_unit`")
-    if any(probe.weight for probe in kdamond.probes):
-        message = "a probe with a weight takes the place of access checks, so none would count"
-        hint = "remove `accesses`, or the probe's weight"
-        yield Diagnostic.error("DP0234", at.key, message, hint=hint)
-
-
-def _probes(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    if len(kdamond.probes) > MOST_PROBES:
-        message = f"the kernel takes at most {MOST_PROBES} probes"
-        hint = "split them over two kdamonds"
-        yield Diagnostic.error("DP0234", at(MOST_PROBES).value, message, hint=hint)
-    names: set[str] = set()
-    for index, probe in enumerate(kdamond.probes):
-        if probe.name in names:
-            message = f"the probe `{probe.name}` stands twice"
-            hint = "choose another name"
-            yield Diagnostic.error("DP0223", at(index, "name").value, message, hint=hint)
-        names.add(probe.name)
-        yield from subtrees(probe.filters, at(index, "filters"))
-        for number, each in enumerate(probe.filters):
-            place = at(index, "filters", number)
-            yield from shape(each, place)
-            yield from sizes(each, place)
-            if each.type and each.type not in PROBED:
-                message = f"probes cannot look at `{each.type}`"
-                hint = "they know " + ", ".join(f"`{word}`" for word in PROBED)
-                yield Diagnostic.error("DP0213", place(each.verb).value, message, hint=hint)
-    weighted = [probe for probe in kdamond.probes if probe.weight]
-    samples = kdamond.intervals.samples
-    if weighted and samples > _MOST_SAMPLES:
-        message = f"probes with weights take at most {_MOST_SAMPLES} samples an aggregation"
-        hint = "make `aggregation` shorter, or `sample` longer"
-        yield Diagnostic.error("DP0234", at.key, f"{message}, here are {samples}", hint=hint)
-    elif sum(probe.weight for probe in weighted) * samples > U32_MAX:
-        message = "the weights are so large that the kernel's count would overflow"
-        hint = "only their ratios matter: make all of them smaller"
-        yield Diagnostic.error("DP0234", at.key, message, hint=hint)
 
 
 def _counts_bytes(scheme: Scheme) -> bool:

@@ -117,7 +117,11 @@ def _accesses(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagno
     if accesses is None or accesses.cpus is None:
         return
     if isinstance(accesses.cpus, NodeCpus):
-        yield from _node(accesses.cpus.numa_node, at("cpus", "numa_node"), machine)
+        node, place = accesses.cpus.numa_node, at("cpus", "numa_node")
+        yield from _node(node, place, machine)
+        if node in nodes.nodes(machine) and not nodes.cpus_of(machine, node):
+            hint = "name a node whose CPUs could access memory"
+            yield Diagnostic.error("DP0302", place.value, f"node {node} has no CPU", hint=hint)
         return
     possible = nodes.possible_cpus(machine)
     missing = [cpu for cpu in accesses.cpus if cpu not in possible]

@@ -132,6 +132,10 @@ def _keys(goal: Goal, at: Cursor) -> Iterator[Diagnostic]:
         if not at(name).lost:
             message = f"`{goal.metric}` does not say which {name}"
             yield Diagnostic.error("DP0231", at("metric").value, message, hint=f"add `{name}:`")
+    if goal.complement and not goal.metric.endswith("_bp"):
+        message = f"`{goal.metric}` is no share, and has no complement"
+        hint = "remove `complement`"
+        yield Diagnostic.error("DP0231", at("complement").key, message, hint=hint)
     for name in sorted(given - needed):
         message = f"`{goal.metric}` takes no `{name}`"
         yield Diagnostic.error("DP0231", at(name).key, message, hint=f"remove `{name}`")
