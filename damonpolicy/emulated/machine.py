@@ -38,7 +38,7 @@ __all__ = ("EmulatedMachine", "Write", "open_emulated", "versions")
 Hook = Callable[[int, str, str], None]
 """Called with the running number of a write (from 1), its path and its text."""
 
-_FORMAT = 1
+_FORMAT = 2
 _BOOT = 1000.0
 """Seconds that the clock of a machine in memory shows when it boots."""
 

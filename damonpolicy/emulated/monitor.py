@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from damonpolicy.emulated.sample import counted
 from damonpolicy.emulated.table import Directory
 from damonpolicy.emulated.world import World
 
@@ -32,6 +33,7 @@ __all__ = (
 )
 
 _PAGE = 4096
+_BALANCING = "/proc/sys/kernel/numa_balancing"
 _USUAL_SAMPLE = 5000
 """Microseconds: an area's rate is the share of samples of this length that find it accessed."""
 
@@ -140,6 +142,7 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
     elapsed = max(world.now() - running["since"], 0)
     blind = any(number(each, "weight") for each in numbered(
         running["tree"]["monitoring_attrs"].get("probes", {})))  # fmt: skip
+    balancing = world.state["settings"].get(_BALANCING, "1") != "0"
     found: list[Region] = []
     for low, high, index in _spans(world, running):
         position = low * unit
@@ -156,6 +159,8 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
         for start, end, area, cgroup in pieces:
             held = elapsed if area is None or area["age"] is None else min(elapsed, area["age"])
             accesses = 0 if blind else round(_rate(area, sample) * most)
+            if accesses and area is not None:
+                accesses = round(accesses * counted(running["tree"], area, balancing=balancing))
             age = int(held * 1e6 / max(int(running["aggr"]), 1) + _ROUNDING)
             if start // unit < end // unit:
                 found.append(

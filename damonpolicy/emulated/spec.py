@@ -10,6 +10,7 @@ cpus = "0-1"                      # "" for a node of memory alone
 name = "qemu-system-x86_64"       # the kernel cuts it at 15 characters
 pid = 811                         # optional, as all others: exe, cmdline, uid, cgroup
 cgroup = "/machine.slice/vm-1.scope"
+cpus = "0-1"                      # where it runs; default: everywhere
 self = false                      # true: /proc/self leads here
 
 [[processes.areas]]               # its memory, and how it is accessed
@@ -81,6 +82,8 @@ class Process:
     uid: int = 0
     cgroup: str = "/"
     is_self: bool = False
+    cpus: tuple[int, ...] = ()
+    """Where it runs; everywhere if empty."""
     areas: tuple[Area, ...] = ()
 
 
@@ -322,6 +325,7 @@ def _process(table: _Table) -> Process:
         uid=table.take("uid", _id, 0),
         cgroup=table.take("cgroup", _cgroup, "/"),
         is_self=table.take("self", _exactly(bool), False),
+        cpus=table.take("cpus", _cpus, ()),
         areas=tuple(area(each.value, each.where) for each in table.each("areas")),
     )
     table.end()

@@ -101,6 +101,11 @@ class World:
         return ram(self.spec)
 
     @property
+    def cpus(self) -> tuple[int, ...]:
+        """All CPUs; a machine of memory alone still has one."""
+        return tuple(cpu for node in self.spec.nodes for cpu in node.cpus) or (0,)
+
+    @property
     def processes(self) -> dict[str, dict[str, Any]]:
         """Processes and kernel threads by their pid."""
         found: dict[str, dict[str, Any]] = self.state["processes"]
@@ -154,6 +159,7 @@ class World:
                     "start": start, "size": area.size, "at": physical, "rate": area.rate,
                     "written": area.written, "anon": area.anon, "huge": area.huge,
                     "age": None if area.age == float("inf") else area.age,
+                    "pid": pid, "cpus": list(process.cpus or self.cpus),
                 }
             )  # fmt: skip
             address = -(-(start + area.size) // (1 << 30)) * (1 << 30)
