@@ -75,13 +75,13 @@ def profile(
 PROFILES = {
     each.version: each
     for each in (
-        profile("5.18", "5.18.0"),
-        profile("6.1", "6.1.0"),
-        profile("6.6", "6.6.0"),
-        profile("6.8", "6.8.0"),
+        profile("5.18", "5.18.0-derived"),
+        profile("6.1", "6.1.0-derived"),
+        profile("6.6", "6.6.0-derived"),
+        profile("6.8", "6.8.0-derived"),
         profile("6.12", "6.12.107+deb13-cloud-amd64", observed=True, fixed=("regions.raw",)),
-        profile("6.14", "6.14.0"),
-        profile("6.15", "6.15.0"),
+        profile("6.14", "6.14.0-derived"),
+        profile("6.15", "6.15.0-derived"),
         profile("6.16", "6.16.12+deb13-cloud-amd64", observed=True),
         profile("6.17", "6.17.13+deb13-cloud-amd64", observed=True),
         profile("6.18", "6.18.15+deb13-cloud-amd64", observed=True),
@@ -98,18 +98,18 @@ PROFILES = {
             ),
         ),
         profile(
-            "damon-next-late", "7.3.4-damon-next-late", base="7.3",
+            "damon-next-late", "7.3.4-damon-next-late-derived", base="7.3",
             more=(
                 "probe", "filter.probe_hits_wsum", "quota.goal.complement",
                 "quota.goal.hugepage_mem_bp", "sample", "sample.type",
             ),
         ),
         profile(
-            "damon-next-2025", "6.17.0-damon-next", base="6.17", more=("operations_attrs",),
+            "damon-next-2025", "6.17.0-damon-next-derived", base="6.17", more=("operations_attrs",),
         ),
     )
 }  # fmt: skip
-"""By version, the oldest first. A derived one follows the tables alone."""
+"""By version, the oldest first. A derived one follows the tables alone, and says so itself."""
 
 
 def versions() -> tuple[str, ...]:

@@ -23,6 +23,11 @@ def test_versions_are_in_order():
     }
 
 
+def test_derived_kernels_say_so_themselves():
+    for each in PROFILES.values():
+        assert each.release.endswith("-derived") is not each.observed
+
+
 def test_unknown_version_names_the_nearest():
     with pytest.raises(UsageError, match=re.escape("no emulated kernel `7.33`")) as caught:
         find("7.33")
