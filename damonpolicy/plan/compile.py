@@ -10,10 +10,8 @@ from typing import Literal
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
-from damonpolicy.kernel.features import FEATURES, by_file, first_kernel, needed
 from damonpolicy.kernel.processes import Selector
-from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import default, pattern
+from damonpolicy.kernel.tree import default
 from damonpolicy.model.actions import traits
 from damonpolicy.model.filters import CORE
 from damonpolicy.model.kdamond import Kdamond
@@ -23,9 +21,9 @@ from damonpolicy.model.read import Cursor
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import Target
 from damonpolicy.plan import filters as plan_filters
-from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
+from damonpolicy.plan.compiled import CompiledKdamond, TargetLine
+from damonpolicy.plan.files import Files
 from damonpolicy.plan.sample import early_files, sample_files
-from damonpolicy.source.nodes import Path
 from damonpolicy.units import U32_MAX, U64_MAX
 
 __all__ = ("Compiler", "chosen")
@@ -33,30 +31,9 @@ __all__ = ("Compiler", "chosen")
 _DEFAULT_WEIGHTS = Weights(size=0, access_rate=1, age=1)
 """Under a quota without weights: how often and for how long, both alike."""
 
-_WHAT = {feature.name: feature.what for feature in FEATURES}
 
-
-class Compiler:
+class Compiler(Files):
     """Compiles one kdamond; ``found`` collects refusals, warnings and notes."""
-
-    def __init__(self, policy: str, capabilities: Capabilities, machine: Machine | None) -> None:
-        self.policy = policy
-        self.capabilities = capabilities
-        self.machine = machine
-        self.found: list[Diagnostic] = []
-        self.files: dict[str, str] = {}
-        self.origins: dict[str, Cursor] = {}
-        self.filters: dict[str, tuple[FilterLine, ...]] = {}
-        self.names: dict[str, str] = {}
-        self.uses_faults = False
-        self.refused: set[tuple[str, Path]] = set()
-
-    def put(self, path: str, value: object, at: Cursor) -> None:
-        """Set one file; booleans become Y and N."""
-        if isinstance(value, bool):
-            value = "Y" if value else "N"
-        self.files[path] = str(value)
-        self.origins[path] = at
 
     def kdamond(self, kdamond: Kdamond, at: Cursor) -> CompiledKdamond:
         """Compile; the result is only good where ``found`` has no error afterwards."""
@@ -74,7 +51,7 @@ class Compiler:
         self._accesses(kdamond, context, at("accesses"))
         self._probes(kdamond, f"{attributes}/probes", at("probes"))
         self._schemes(kdamond, f"{context}/schemes", at("schemes"))
-        self._check()
+        self.refuse_missing()
         obsolete = self.capabilities.known("target.obsolete") == "yes"
         return CompiledKdamond(
             policy=self.policy,
@@ -135,16 +112,20 @@ class Compiler:
             needed = [name for name, wanted in parts if wanted]
             if early and not accesses.optional:
                 message = "this kernel tells writes apart, and has no word for reads"
-                self._refuse(at("kind"), "sample", message)
+                self.refuse(at("kind"), "sample", message)
                 return
-            if accesses.optional and not self._all(needed):
+            if accesses.optional and not self.has_all(needed):
                 kind = "some" if accesses.kind == "any" else accesses.kind
                 message = f"counting only {kind} accesses is left out: all accesses count"
-                self._left_out(at, message, self._lacking(needed))
+                self.left_out(at, message, self.lacking(needed))
                 return
             found = sample_files(accesses, self.machine)
             files = {f"{base}/{name}": each for name, each in found.items()}
         self.uses_faults = True
+        if self.capabilities.known("sample") == "yes":
+            message = "kernels seen so far never free a page once a fault has told of it"
+            hint = "watch free memory; keep such a policy for tests"
+            self.found.append(Diagnostic.warning("DP0604", at.spot, message, hint=hint))
         for path, value in files.items():
             self.put(path, value, at)
 
@@ -159,9 +140,9 @@ class Compiler:
             needed = ["probes", *(f"probe.{each.type}" for each in probe.filters)]
             needed += ["probe.weight"] if probe.weight else []
             needed += ["probe.preps"] if probe.preps else []
-            if probe.optional and not self._all(needed):
+            if probe.optional and not self.has_all(needed):
                 message = f"the probe `{probe.name}` is left out"
-                self._left_out(at(index, "name"), message, self._lacking(needed))
+                self.left_out(at(index, "name"), message, self.lacking(needed))
             else:
                 kept.append((index, probe))
         self.put(f"{base}/nr_probes", len(kept), at)
@@ -185,11 +166,11 @@ class Compiler:
             if scheme.optional:
                 trial = Compiler(self.policy, self.capabilities, self.machine)
                 trial._scheme(scheme, kdamond, f"{base}/0", at(index))
-                trial._check()
+                trial.refuse_missing()
                 refused = [each for each in trial.found if each.severity == "error"]
                 if refused:
                     message = f"the scheme `{scheme.name}` is left out"
-                    self._left_out(at(index, "name"), message, refused[0].message)
+                    self.left_out(at(index, "name"), message, refused[0].message)
                     continue
             kept.append((index, scheme))
         self.put(f"{base}/nr_schemes", len(kept), at)
@@ -200,7 +181,7 @@ class Compiler:
         self.names[base] = scheme.name
         known = traits(kdamond.ops, scheme.action)
         if known.needs and not self.capabilities.has(known.needs):
-            self._refuse(
+            self.refuse(
                 at("action"),
                 known.needs,
                 f"this kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing",
@@ -259,9 +240,9 @@ class Compiler:
         name = scheme.limits.tuner_name
         changed = name != default(f"{base}/goal_tuner")
         optional = isinstance(tuner, Tuner) and tuner.optional
-        if optional and changed and not self._all(["quota.tuner"]):
+        if optional and changed and not self.has_all(["quota.tuner"]):
             message = f"the tuner `{name}` is left out: `consist` tunes"
-            self._left_out(at, message, self._lacking(["quota.tuner"]))
+            self.left_out(at, message, self.lacking(["quota.tuner"]))
             return
         self.put(f"{base}/goal_tuner", name, at)
 
@@ -270,9 +251,9 @@ class Compiler:
         for index, goal in enumerate(scheme.limits.goals):
             needed = ["quota.goals", f"quota.goal.{goal.metric}"]
             needed += ["quota.goal.complement"] if goal.complement else []
-            if goal.optional and not self._all(needed):
+            if goal.optional and not self.has_all(needed):
                 message = f"the goal on `{goal.metric}` is left out"
-                self._left_out(at(index, "metric"), message, self._lacking(needed))
+                self.left_out(at(index, "metric"), message, self.lacking(needed))
             else:
                 kept.append((index, goal))
         self.put(f"{base}/nr_goals", len(kept), at)
@@ -302,7 +283,7 @@ class Compiler:
         need = traits(kdamond.ops, scheme.action).filters_need
         if pages and need and not self.capabilities.has(need):
             message = f"this kernel ignores page-level filters of `{scheme.action}`"
-            self._refuse(at, need, f"{message} on `{kdamond.ops}`")
+            self.refuse(at, need, f"{message} on `{kdamond.ops}`")
         named = any(line.files["type"] == "young" for line in lines)
         physical = scheme.action == "pageout" and kdamond.ops == "paddr"
         if physical and not named and self.capabilities.has("filter.young"):
@@ -319,75 +300,6 @@ class Compiler:
         for directory, each in split.items():
             self.filters[f"{base}/{directory}"] = each
             self.origins[f"{base}/{directory}"] = at
-
-    def _check(self) -> None:
-        """Refuse what the kernel lacks; drop what equals what it does anyway."""
-        for path, value in list(self.files.items()):
-            missing = self._missing(path, value)
-            if missing is None:
-                continue
-            if value == default(path):
-                del self.files[path]
-            else:
-                self._refuse(self.origins[path], missing)
-        for directory, lines in list(self.filters.items()):
-            at = self.origins[directory]
-            missing = self._missing(f"{directory}/nr_filters", str(len(lines)))
-            if missing is None:
-                self.filters[directory] = tuple(self._line(directory, each, at) for each in lines)
-                continue
-            del self.filters[directory]
-            if lines:
-                self._refuse(at, missing)
-
-    def _line(self, directory: str, line: FilterLine, at: Cursor) -> FilterLine:
-        kept = {}
-        for name, value in line.files.items():
-            path = f"{directory}/0/{name}"
-            missing = self._missing(path, value)
-            if missing is None:
-                kept[name] = value
-            elif value != default(path):
-                self._refuse(at, missing)
-        return FilterLine(kept, line.subtree, line.path_file)
-
-    def _missing(self, path: str, value: str) -> str | None:
-        """Return the feature that a file or its word needs and the kernel lacks."""
-        where = pattern(f"0/{path}").replace("0/", "*/", 1)
-        for feature in needed(where, value):
-            if self.capabilities.known(feature.name) == "no":
-                return feature.name
-        unknown = by_file(where)
-        if unknown is not None and self.capabilities.known(unknown.name) == "unknown":
-            # a file that may not be there is not worth a try for what kernels do anyway
-            return unknown.name if value == default(path) else None
-        return None
-
-    def _all(self, names: list[str]) -> bool:
-        return all(self.capabilities.has(name) for name in names)
-
-    def _lacking(self, names: list[str]) -> str:
-        lacking = next(name for name in names if not self.capabilities.has(name))
-        return f"this kernel lacks {_WHAT[lacking]}; {first_kernel(lacking)}"
-
-    def _left_out(self, at: Cursor, message: str, reason: str) -> None:
-        self.found.append(Diagnostic.note("DP0601", at.spot, f"{message} ({reason})"))
-
-    def _refuse(self, at: Cursor, feature: str, message: str = "") -> None:
-        # one setting may be several files: what a scheme lacks is said once, and probes are one
-        place = at.path[: 3 if "probes" in at.path[:3] else 4]
-        if (feature, place) in self.refused:
-            return
-        self.refused.add((feature, place))
-        self.found.append(
-            Diagnostic.error(
-                "DP0401",
-                at.spot,
-                message or f"this kernel lacks {_WHAT[feature]}",
-                hint=first_kernel(feature),
-                unsupported=True,
-            )
-        )
 
 
 def _target(target: Target) -> TargetLine:

@@ -1,0 +1,112 @@
+"""The files that a kdamond compiles to, where they come from, and what the kernel lacks of them."""
+
+from __future__ import annotations
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.features import FEATURES, by_file, first_kernel, needed
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import default, pattern
+from damonpolicy.model.read import Cursor
+from damonpolicy.plan.compiled import FilterLine
+from damonpolicy.source.nodes import Path
+
+__all__ = ("Files",)
+
+_WHAT = {feature.name: feature.what for feature in FEATURES}
+
+
+class Files:
+    """Collects files; ``found`` has what the kernel lacks, and other findings."""
+
+    def __init__(self, policy: str, capabilities: Capabilities, machine: Machine | None) -> None:
+        self.policy = policy
+        self.capabilities = capabilities
+        self.machine = machine
+        self.found: list[Diagnostic] = []
+        self.files: dict[str, str] = {}
+        self.origins: dict[str, Cursor] = {}
+        self.filters: dict[str, tuple[FilterLine, ...]] = {}
+        self.names: dict[str, str] = {}
+        self.uses_faults = False
+        self.refused: set[tuple[str, Path]] = set()
+
+    def put(self, path: str, value: object, at: Cursor) -> None:
+        """Set one file; booleans become Y and N."""
+        if isinstance(value, bool):
+            value = "Y" if value else "N"
+        self.files[path] = str(value)
+        self.origins[path] = at
+
+    def refuse_missing(self) -> None:
+        """Refuse what the kernel lacks; drop what equals what it does anyway."""
+        for path, value in list(self.files.items()):
+            missing = self._missing(path, value)
+            if missing is None:
+                continue
+            if value == default(path):
+                del self.files[path]
+            else:
+                self.refuse(self.origins[path], missing)
+        for directory, lines in list(self.filters.items()):
+            at = self.origins[directory]
+            missing = self._missing(f"{directory}/nr_filters", str(len(lines)))
+            if missing is None:
+                self.filters[directory] = tuple(self._line(directory, each, at) for each in lines)
+                continue
+            del self.filters[directory]
+            if lines:
+                self.refuse(at, missing)
+
+    def _line(self, directory: str, line: FilterLine, at: Cursor) -> FilterLine:
+        kept = {}
+        for name, value in line.files.items():
+            path = f"{directory}/0/{name}"
+            missing = self._missing(path, value)
+            if missing is None:
+                kept[name] = value
+            elif value != default(path):
+                self.refuse(at, missing)
+        return FilterLine(kept, line.subtree, line.path_file)
+
+    def _missing(self, path: str, value: str) -> str | None:
+        """Return the feature that a file or its word needs and the kernel lacks."""
+        where = pattern(f"0/{path}").replace("0/", "*/", 1)
+        for feature in needed(where, value):
+            if self.capabilities.known(feature.name) == "no":
+                return feature.name
+        unknown = by_file(where)
+        if unknown is not None and self.capabilities.known(unknown.name) == "unknown":
+            # a file that may not be there is not worth a try for what kernels do anyway
+            return unknown.name if value == default(path) else None
+        return None
+
+    def has_all(self, names: list[str]) -> bool:
+        """Tell whether the kernel has all of some features, or may have."""
+        return all(self.capabilities.has(name) for name in names)
+
+    def lacking(self, names: list[str]) -> str:
+        """Say which of some features the kernel lacks, and which kernel has it."""
+        lacking = next(name for name in names if not self.capabilities.has(name))
+        return f"this kernel lacks {_WHAT[lacking]}; {first_kernel(lacking)}"
+
+    def left_out(self, at: Cursor, message: str, reason: str) -> None:
+        """Note what was optional, and is not done."""
+        self.found.append(Diagnostic.note("DP0601", at.spot, f"{message} ({reason})"))
+
+    def refuse(self, at: Cursor, feature: str, message: str = "") -> None:
+        """Refuse what needs a feature that the kernel lacks."""
+        # one setting may be several files: what a scheme lacks is said once, and probes are one
+        place = at.path[: 3 if "probes" in at.path[:3] else 4]
+        if (feature, place) in self.refused:
+            return
+        self.refused.add((feature, place))
+        self.found.append(
+            Diagnostic.error(
+                "DP0401",
+                at.spot,
+                message or f"this kernel lacks {_WHAT[feature]}",
+                hint=first_kernel(feature),
+                unsupported=True,
+            )
+        )
