@@ -48,7 +48,7 @@ def test_only_some_accesses_switch_balancing_off_in_the_same_transaction():
         POLICY + "    accesses: {kind: write}\n", machine=EmulatedMachine.create("7.3")
     )
 
-    assert found == []
+    assert found == ["DP0604"]
     assert policy.settings == {NUMA_BALANCING: "0"}
     own = policy.kdamonds[0].files
     assert own[f"{ATTRIBUTES}/sample/primitives/page_fault"] == "Y"
@@ -68,8 +68,8 @@ def test_all_accesses_are_said_where_the_kernel_has_a_choice(accesses):
 def test_balancing_that_the_policy_wants_on_is_refused():
     text = POLICY + f"    accesses: {{kind: write}}\nsettings: {{{NUMA_BALANCING}: 1}}\n"
 
-    assert compiled(text)[1] == ["DP0229"]
-    assert compiled(text.replace(": 1}", ": 0}"))[1] == []
+    assert compiled(text)[1] == ["DP0604", "DP0229"]
+    assert compiled(text.replace(": 1}", ": 0}"))[1] == ["DP0604"]
 
 
 def test_probes_of_the_development_tree():
