@@ -16,7 +16,7 @@ from damonpolicy.emulated.table import Directory
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 
-__all__ = ("check", "check_goals", "committable", "oopses", "targets", "unmergeable")
+__all__ = ("check", "check_goals", "committable", "oopses", "startable", "targets", "unmergeable")
 
 _PAGE = 4096
 _U32 = (1 << 32) - 1
@@ -149,10 +149,22 @@ def check_goals(world: World, scheme: Directory, number_: int) -> None:
             raise Refusal(number_)
 
 
+def _even(world: World, context: Directory) -> bool:
+    """Tell whether the smallest region is a power of two."""
+    least = _least(world, context)
+    return not least & (least - 1)
+
+
+def startable(world: World, context: Directory, targets_: list[dict[str, Any]]) -> bool:
+    """Tell whether a kdamond can be started with a context that was checked."""
+    if world.profile.quirk("start.unchecked"):
+        return _even(world, context) or world.profile.quirk("units.raw")
+    return committable(world, context) and not any(each["obsolete"] for each in targets_)
+
+
 def committable(world: World, context: Directory) -> bool:
     """Tell whether damon_commit_ctx() takes a context, checked or already running."""
-    least = _least(world, context)
-    if least & (least - 1) and not world.profile.quirk("units.raw"):
+    if not _even(world, context) and not world.profile.quirk("units.commit"):
         return False
     return context["operations"] == "paddr" or not any(
         get(goal, "target_metric") == "node_eligible_mem_bp"

@@ -83,8 +83,7 @@ class Kdamonds:
         # the context of the last run is given up before anything is checked
         slot.update(ever=False, idle=0, walks=0)
         targets = checks.check(self.world, context)
-        obsolete = any(target["obsolete"] for target in targets)
-        if obsolete or not checks.committable(self.world, context):
+        if not checks.startable(self.world, context, targets):
             raise Refusal(errno.EINVAL)
         if self.modules.running():
             raise Refusal(errno.EBUSY)
@@ -211,6 +210,9 @@ class Kdamonds:
             world, running["targets"], targets
         )
         states = running["schemes"]
+        if world.profile.quirk("quota.fresh"):
+            for state in states:
+                state.update(window=None, esz=0, esz_bp=0)
         wanted = len(numbered(context["schemes"]))
         fresh = [quotas.scheme_state(world.now()) for _ in range(wanted - len(states))]
         before = running["tuned_at"] if self._same_intervals(running, context) else None
@@ -332,7 +334,8 @@ class Kdamonds:
             old = [each for each in shown if each.isdecimal()]
             for each in old:
                 del shown[each]
-            counts[str(index)] = counts.get(str(index), 0) - len(old)
+            if not self.world.profile.quirk("tried.on"):
+                counts[str(index)] = counts.get(str(index), 0) - len(old)
             if "total_bytes" in shown:
                 shown["total_bytes"] = "0"
 

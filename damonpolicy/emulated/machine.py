@@ -67,6 +67,7 @@ class EmulatedMachine:
         self.before_write: Hook | None = None
         self.after_write: Hook | None = None
         self._store = store
+        self._timeless = isinstance(store, Memory)
         self._slept = 0.0
         self._count = 0
         self._mutex = threading.RLock()
@@ -154,12 +155,12 @@ class EmulatedMachine:
             return self._store.log
 
     def monotonic(self) -> float:
-        if isinstance(self._store, Memory):
+        if self._timeless:
             return _BOOT + self._slept
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def sleep(self, seconds: float) -> None:
-        if isinstance(self._store, Memory):
+        if self._timeless:
             self._slept += max(seconds, 0.0)
         else:
             time.sleep(seconds)
@@ -250,18 +251,31 @@ class EmulatedMachine:
         if failure is not None:
             raise failure
 
-    def would_wreck(self, path: str, text: str) -> str:
-        """Return how a write would wreck a real kernel, without doing it; else an empty text."""
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Take back all that is done inside: files, processes, time, poison and the log."""
         with self._mutex, self._store.locked():
             self._refresh()
-            state = self._world.state
-            kept = deepcopy(state)
-            with suppress(OSError), self._looking(path):
-                self._write(path, text)
-            reason: str = state["poison"]
-            state.clear()
-            state.update(kept)
-            return reason
+            kept = deepcopy(self._world.state), self._store, self._slept, self._count
+            hooks, self.before_write, self.after_write = (
+                (self.before_write, self.after_write), None, None,
+            )  # fmt: skip
+            self._store = Memory()
+            try:
+                yield
+            finally:
+                self._world.state.clear()
+                state, self._store, self._slept, self._count = kept
+                self._world.state.update(state)
+                self.before_write, self.after_write = hooks
+
+    def would_wreck(self, path: str, text: str) -> str:
+        """Return how a write would wreck a real kernel, without doing it; else an empty text."""
+        with self.rehearsal():
+            with suppress(OSError):
+                self.write(path, text)
+            reason: str = self._world.state["poison"]
+        return reason
 
     def _write(self, path: str, text: str) -> None:
         content = self._files.content(path)

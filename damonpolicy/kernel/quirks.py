@@ -41,7 +41,7 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk("bool.able", "6.15", "", "booleans may be written as enable and disable"),
     Quirk("idle.busy", "6.16", "6.17", "the second command to a stopped kdamond is EBUSY"),
     Quirk("idle.bug", "6.17", "6.18", "the second command to a stopped kdamond is a BUG"),
-    Quirk("idle.walk", "6.14", "7.0", "the second walk of a stopped kdamond's regions is EBUSY"),
+    Quirk("idle.walk", "6.14", "6.19", "the second walk of a stopped kdamond's regions is EBUSY"),
     Quirk("idle.canceled", "7.0", "", "commands to a stopped kdamond are ECANCELED"),
     Quirk("off.again", "7.3", "", "stopping a kdamond that is stopped already is fine"),
     Quirk(
@@ -53,20 +53,30 @@ QUIRKS: tuple[Quirk, ...] = (
         "the first window of a quota has none: it lasts as long as any, and nothing is limited",
     ),
     Quirk(
-        "quota.crumbs", "", "7.3",
+        "quota.fresh", "6.19", "7.3",
+        "a commit begins a new charge window, and what goals have tuned until then is forgotten",
+    ),
+    Quirk(
+        "quota.crumbs", "", "7.2",
         "regions for which a quota has less than a page left are counted as tried, and do not"
         " exceed it",
     ),
     Quirk("goal.oops", "6.16", "7.0", "a quota goal on a missing node is a NULL dereference"),
-    Quirk("regions.raw", "", "7.0", "empty regions, and regions that share a page, are taken"),
-    Quirk("regions.order", "", "7.0", "a region that ends before it starts is refused, to the byte"),
-    Quirk("units.raw", "6.18", "7.0", "address units that are no powers of two are taken"),
+    Quirk("regions.raw", "", "7.1", "empty regions, and regions that share a page, are taken"),
+    Quirk("regions.order", "", "7.3", "a region that ends before it starts is refused, to the byte"),
+    Quirk("units.raw", "6.18", "7.0", "address units that are no powers of two can be started"),
+    Quirk("units.commit", "6.18", "6.19", "address units that are no powers of two are committed"),
+    Quirk(
+        "start.unchecked", "", "7.3",
+        "kdamonds can be started with obsolete targets and goals that no commit would take",
+    ),
     Quirk("tried.double", "6.16", "7.0", "the numbers of tried regions count twice"),
+    Quirk("tried.on", "7.0", "7.2", "the numbers of tried regions go on from the last walk"),
     Quirk(
         "module.largest", "", "7.3",
         "a module that is given no region monitors the largest piece of System RAM, not all",
     ),
-    Quirk("module.now", "7.3", "", "commit_inputs of a module acts at once, or fails"),
+    Quirk("module.now", "7.2", "", "commit_inputs of a module acts at once, or fails"),
     Quirk(
         "sample.type", DEVELOPMENT, "",
         "a commit that changes a sample filter's type leaves the kernel with half of it",

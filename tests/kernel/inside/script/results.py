@@ -129,7 +129,9 @@ SCENES = (
         write("0/state", "on"),
         _EFFECT,
         write(f"{Q}/bytes", 4096),
-        write("0/state", "commit", _EFFECTIVE, "off"),
+        write("0/state", "commit"),
+        ask(_EFFECTIVE, f"{Q}/effective_bytes", 4096),  # some never say so
+        write("0/state", "off"),
         writes(Q, bytes=0, ms=10),
         write("0/state", "on"),
         _EFFECT,
