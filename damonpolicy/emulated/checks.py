@@ -121,8 +121,7 @@ def _ranges(world: World, context: Directory, regions: Directory) -> list[tuple[
         start, end = start // least * least, -(-end // least) * least & _U64
         if not raw and (start >= end or (found and found[-1][1] > start)):
             raise Refusal(errno.EINVAL)
-        if start < end:
-            found.append((start, end))
+        found.append((start, end))
     return found
 
 

@@ -44,6 +44,8 @@ _ROUNDING = 1e-6
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1
 
+_CORE = ("addr", "target", "probe_hits_wsum")
+
 _APPLIED = {
     "paddr": ("pageout", "lru_prio", "lru_deprio", "migrate_hot", "migrate_cold"),
     "vaddr": ("willneed", "cold", "pageout", "hugepage", "nohugepage", "collapse"),
@@ -181,12 +183,15 @@ def _cut(found: list[Region], least: int) -> list[Region]:
 
 
 def _filters(scheme: Directory, *, core: bool) -> list[Directory]:
-    """Return a scheme's filters of one layer, in the order in which the kernel asks them."""
-    own = numbered(scheme.get("core_filters" if core else "ops_filters", {}))
-    return own + [
+    """Return a scheme's filters of one layer, in the order in which the kernel asks them.
+
+    Their type alone says which layer that is, not their directory (damos_add_filter()).
+    """
+    return [
         each
-        for each in numbered(scheme.get("filters", {}))
-        if (each["type"] in ("addr", "target")) == core
+        for name in ("core_filters", "ops_filters", "filters")
+        for each in numbered(scheme.get(name, {}))
+        if (each["type"] in _CORE) == core
     ]
 
 
