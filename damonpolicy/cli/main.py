@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from damonpolicy.cli.invocation import Invocation, common
 from damonpolicy.cli.output import Result, emit, failure
 from damonpolicy.errors import DamonPolicyError, ExitCode, Interrupted, UsageError
 
-__all__ = ("COMMANDS", "main")
+__all__ = ("COMMANDS", "find_command", "main")
 
 COMMANDS: Mapping[str, str] = {
     "init": "write a shipped policy",
@@ -33,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "diff": "show how the machine drifted from what was committed",
     "remove": "end policies and put their settings back",
     "stop": "end all policies",
+    "import": "print what the kernel is configured to as a policy",
     "features": "list what this kernel can do",
     "doctor": "find what stands in the way, and what to do",
     "schema": "print the JSON Schema of policies",
@@ -65,6 +67,13 @@ _NEVER_GUESSED = ("--prune", "--takeover", "--all")
 _EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
 
 
+def find_command(name: str) -> click.Command:
+    """Import a command's file; one that is named like a keyword has a line below its name."""
+    file = f"{name}_" if keyword.iskeyword(name) else name
+    command: click.Command = importlib.import_module(f"damonpolicy.cli.{file}").command
+    return command
+
+
 class _Commands(click.Group):
     """Imports a command's file only when it is called, or asked for its help."""
 
@@ -74,9 +83,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"damonpolicy.cli.{cmd_name}")
-        command: click.Command = module.command
-        return command
+        return find_command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -74,6 +74,8 @@ class Scheme(Model):
     """Which pages; the first that matches decides, no match means the opposite of the last."""
     filters_in: Literal["layers", "filters"] = "layers"
     """In the kernel's directories for core and page filters, or all in the older `filters/`."""
+    young: Literal["first", "last"] = "first"
+    """Whether `pageout` of physical memory spares young pages first, or last as the kernel does."""
     watermarks: Watermarks | None = None
     """When it is awake."""
     max_snapshots: Count | None = None

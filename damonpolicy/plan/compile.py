@@ -286,7 +286,8 @@ class Compiler(Files):
             self.refuse(at, need, f"{message} on `{kdamond.ops}`")
         named = any(line.files["type"] == "young" for line in lines)
         physical = scheme.action == "pageout" and kdamond.ops == "paddr"
-        if physical and not named and self.capabilities.has("filter.young"):
+        first = scheme.young == "first"
+        if physical and first and not named and self.capabilities.has("filter.young"):
             # the kernel appends this itself (damon_pa_pageout()), where an allow hides it
             core = [line for line in lines if line not in pages]
             lines = [*core, plan_filters.YOUNG, *pages]

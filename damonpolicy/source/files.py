@@ -11,7 +11,7 @@ from pathlib import Path
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.source.yaml import MOST_BYTES
 
-__all__ = ("SourceFile", "load")
+__all__ = ("SourceFile", "load", "read_file")
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -52,6 +52,12 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
         else:
             files.append(SourceFile("<stdin>" if name == "-" else name, text))
     return files, found
+
+
+def read_file(name: str) -> tuple[SourceFile, Diagnostic | None]:
+    """Read one file, or say why it cannot be read; ``-`` is standard input."""
+    text, diagnostic = _read(name)
+    return SourceFile("<stdin>" if name == "-" else name, text), diagnostic
 
 
 def _policies_in(directory: str) -> Sequence[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Iterator
 
 import click
 
-from damonpolicy.cli.main import COMMANDS, damonpolicy
+from damonpolicy.cli.main import COMMANDS, damonpolicy, find_command
 from generator.markdown import MADE, code, table
 
 __all__ = ("page",)
@@ -41,7 +40,7 @@ def page() -> str:
     ]
     known = {each.name for each in shared}
     for name in COMMANDS:
-        command: click.Command = importlib.import_module(f"damonpolicy.cli.{name}").command
+        command = find_command(name)
         own = [
             each
             for each in command.params

@@ -110,6 +110,7 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
             machine.write("/sys/kernel/mm/ksm/run", "0")
             for line in (
                 ("diff",), ("status",), ("remove", "ksm"), ("rollback",), ("confirm",),
+                ("import",),
                 ("plan", policy["monitor"], "--set", "program=nginx"),
                 ("apply", policy["monitor"], "--set", "program=nginx", "--confirm-within", "1h"),
                 ("status",), ("history",), ("confirm",), ("schema",), ("completion", "bash"),

@@ -30,6 +30,8 @@ ALLOWED = {
     ("stop", "--all"): LIGHT,
     ("remove", "x"): LIGHT,
     ("diff",): LIGHT,
+    ("import",): MODEL,
+    ("import", "plain.yaml"): MODEL,
     ("features",): LIGHT,
     ("doctor",): LIGHT,
     ("schema",): LIGHT,

@@ -30,14 +30,17 @@ SUCCEEDS = {
     "diff": ("diff",),
     "remove": ("remove", "monitor"),
     "stop": ("stop", "--all"),
+    "import": ("import",),
     "features": ("features",),
     "doctor": ("doctor",),
     "schema": ("schema",),
     "completion": ("completion", "bash"),
 }
 CHANGES = {"apply", "confirm", "rollback", "remove", "stop"}
-RAW = {"init", "schema", "completion"}
+RAW = {"init", "schema", "completion", "import"}
 """Whose output is a file of its own."""
+NOWHERE = {"init", "schema", "completion", "validate"}
+"""Which look at no machine."""
 
 FAILS = {
     "init": (("init", "nosuch"), ExitCode.USAGE),
@@ -52,6 +55,7 @@ FAILS = {
     "diff": (("diff", "-x"), ExitCode.USAGE),
     "remove": (("remove", "nosuch"), ExitCode.USAGE),
     "stop": (("stop",), ExitCode.USAGE),
+    "import": (("import", "99"), ExitCode.USAGE),
     "features": (("features", "nosuch"), ExitCode.USAGE),
     "doctor": (("doctor", "extra"), ExitCode.USAGE),
     "schema": (("schema", "extra"), ExitCode.USAGE),
@@ -89,7 +93,7 @@ def test_one_document_where_it_succeeds(ready, command):
         assert ready.world.look() == before
     assert document["data"]
     assert outcome.err == ""
-    if command in RAW or command == "validate":
+    if command in NOWHERE:
         assert document["kernel"] is None
     else:
         release = ready.read("/proc/sys/kernel/osrelease")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import shlex
@@ -10,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
-from damonpolicy.cli.main import COMMANDS
+from damonpolicy.cli.main import COMMANDS, find_command
 from tests.conftest import ROOT, run_cli
 from tests.docs.console import BLOCK, Session, matches, play
 
@@ -90,7 +88,7 @@ def test_commands_that_are_not_run_exist_with_their_options(page, words):
     if chosen is None:
         assert words in (["--help"], ["--version"]), (page, words)
         return
-    command: click.Command = importlib.import_module(f"damonpolicy.cli.{chosen}").command
+    command = find_command(chosen)
     known = {option for each in command.params for option in each.opts}
     options = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
     assert not options - known - {"--help"}, (page, words)

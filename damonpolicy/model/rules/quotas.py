@@ -84,7 +84,7 @@ def _weights(quota: Quota, scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iter
     if not (weights.size or weights.access_rate or weights.age or lost):
         message = "all weights are 0, so the quota would not choose at all"
         hint = "give at least one a weight, or leave `weights` out"
-        yield Diagnostic.error("DP0232", at("weights").value, message, hint=hint)
+        yield Diagnostic.warning("DP0232", at("weights").value, message, hint=hint)
     known = traits(kdamond.ops, scheme.action)
     if known.works and not known.priority:
         yield Diagnostic.warning(

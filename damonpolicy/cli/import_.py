@@ -1,0 +1,106 @@
+"""``damonpolicy import``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.errors import ExitCode, PolicyInvalid, UsageError
+
+if TYPE_CHECKING:
+    from damonpolicy.plan.current import Current
+    from damonpolicy.plan.imported import Imported, Source
+    from damonpolicy.plan.managed import Managed
+
+__all__ = ("command",)
+
+
+@click.command("import")
+@click.argument("sources", nargs=-1, metavar="[SLOT...|FILE]")
+@click.option("--name", default="imported", metavar="NAME", help="the policy's name")
+@common
+@pass_invocation
+def command(invocation: Invocation, sources: Sequence[str], name: str) -> Result:
+    """Print what the kernel is configured to, or a file of damo, as a policy.
+
+    Without SLOT all kdamonds, whoever made them. FILE is a configuration of damo, as JSON or
+    YAML. The policy is compiled again and compared: what it would make otherwise is told.
+    """
+    if all(each.isdecimal() for each in sources):
+        found = _live(invocation, [int(each) for each in sources], name)
+    else:
+        found = _of_file(sources, name)
+    errors = any(each.severity == "error" for each in found.found)
+    return Result(
+        found.text,
+        {"policy": found.text, "differences": list(found.differences)},
+        ExitCode.INVALID if errors else ExitCode.OK,
+        diagnostics=found.found,
+        texts={f"{name}.yaml": found.text},
+        raw=True,
+    )
+
+
+def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
+    from damonpolicy.engine.store import Store
+    from damonpolicy.kernel.capabilities import detect
+    from damonpolicy.plan.current import retrieve
+    from damonpolicy.plan.imported import policy
+
+    machine = invocation.machine()
+    current = retrieve(machine)
+    for slot in slots:
+        if slot not in current.slots:
+            raise UsageError(f"there is no slot {slot}", hint="`damonpolicy status` lists them")
+    managed = Store(invocation.places()).managed(current.host.boot_id)
+    sources = _slots(current, managed, slots)
+    if not sources:
+        hint = "`damonpolicy status` shows what is"
+        raise UsageError("no kdamond is configured", hint=hint)
+    comments = [f"Imported from the live configuration of Linux {current.host.release}."]
+    comments += [
+        f"{module.upper()} runs here, and lets no kdamond start beside it."
+        for module in current.modules
+    ]
+    return policy(sources, name, detect(machine, current.tree), machine, comments)
+
+
+def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[Source]:
+    from damonpolicy.kernel.tree import empty_slot
+    from damonpolicy.plan.imported import Source
+
+    result = []
+    for slot in wanted or current.slots:
+        tree = current.slot(slot)
+        if empty_slot(tree) or tree.get("contexts/nr_contexts") != "1":
+            continue
+        ours = current.owner(slot, managed) == "ours"
+        record = managed.slots.get(slot) if ours else None
+        name = record.kdamond.rpartition("/")[2] if record else f"kdamond-{slot}"
+        result.append(Source(f"slot {slot}", name, tree, record.names if record else {}))
+    return result
+
+
+def _of_file(sources: Sequence[str], name: str) -> Imported:
+    from damonpolicy.kernel.capabilities import Answer, Capabilities
+    from damonpolicy.kernel.features import FEATURES
+    from damonpolicy.plan import damo
+    from damonpolicy.plan.imported import policy
+    from damonpolicy.source.data import read_data
+    from damonpolicy.source.files import read_file
+
+    if len(sources) != 1:
+        raise UsageError("`import` takes slots, or one file", hint="import files one by one")
+    file, unreadable = read_file(sources[0])
+    data, malformed = read_data(file) if unreadable is None else (None, None)
+    problem = unreadable or malformed
+    if problem is not None:
+        raise PolicyInvalid("", diagnostics=(problem,))
+    all_kernels = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})
+    comments = [f"Imported from damo's {os.path.basename(file.name)}."]
+    return policy(damo.sources(data, file.name), name, all_kernels, None, comments)

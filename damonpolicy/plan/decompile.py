@@ -1,0 +1,230 @@
+"""From a kdamond's directory back to the policy language: what `import` prints.
+
+The inverse of `compile`, as far as there is one. What a policy does not or may not say is
+left out with a remark; that the rest is complete is found by compiling it again (`imported`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from damonpolicy.kernel import memory, nodes
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import Tree
+from damonpolicy.plan import decompile_filters as filters
+from damonpolicy.plan import decompile_schemes as schemes
+from damonpolicy.plan.decompiled import Decompiled
+from damonpolicy.units import format_cpulist, format_duration, format_percent, read_cpulist
+
+__all__ = ("kdamond",)
+
+_CONTEXT = "contexts/0"
+_ATTRIBUTES = f"{_CONTEXT}/monitoring_attrs"
+_SAMPLE, _AGGREGATION, _UPDATE = 5_000, 100_000, 60_000_000
+
+
+def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | None) -> Decompiled:
+    """Return one slot's kdamond; ``names`` gives schemes and probes their names, by directory."""
+    found = Decompiled(tree, names, machine, {"name": name})
+    data = found.data
+    data["ops"] = found.text(f"{_CONTEXT}/operations", "vaddr")
+    data["targets"] = _targets(found)
+    _accesses(found)
+    _intervals(found)
+    count = {bound: found.number(f"{_ATTRIBUTES}/nr_regions/{bound}") for bound in ("min", "max")}
+    if count != {"min": 10, "max": 1000}:
+        data["region_count"] = count
+    _probes(found)
+    listed = [
+        schemes.scheme(found, index)
+        for index in range(found.number(f"{_CONTEXT}/schemes/nr_schemes"))
+    ]
+    _rename(listed)
+    if listed:
+        data["schemes"] = listed
+    if refresh := found.number("refresh_ms"):
+        data["refresh"] = format_duration(refresh * 1_000)
+    if found.text(f"{_CONTEXT}/addr_unit", "1") != "1":
+        data["addr_unit"] = found.number(f"{_CONTEXT}/addr_unit")
+    if found.text(f"{_CONTEXT}/pause") == "Y":
+        data["paused"] = True
+    return found
+
+
+def _rename(listed: list[dict[str, Any]]) -> None:
+    """Number the names that stand twice."""
+    seen: dict[str, int] = {}
+    for each in listed:
+        name = each["name"]
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            each["name"] = f"{name}-{seen[name]}"
+
+
+def _targets(found: Decompiled) -> list[dict[str, Any]]:
+    base = f"{_CONTEXT}/targets"
+    result = []
+    for index in range(found.number(f"{base}/nr_targets")):
+        here = f"{base}/{index}"
+        if found.text(f"{here}/obsolete_target") == "Y":
+            found.remark(here, "a target that leaves is not part of a policy")
+            continue
+        if found.data["ops"] == "paddr":
+            if found.number(f"{here}/pid_target"):
+                found.remark(f"{here}/pid_target", "the kernel ignores it on `paddr`")
+            result += _physical(found, f"{here}/regions")
+            continue
+        target: dict[str, Any] = {"process": {"pid": found.number(f"{here}/pid_target")}}
+        regions = _regions(found, f"{here}/regions")
+        if regions and found.data["ops"] == "fvaddr":
+            target["regions"] = regions
+        elif regions:
+            found.remark(f"{here}/regions", "on `vaddr` the kernel replaces them")
+        result.append(target)
+    return result
+
+
+def _regions(found: Decompiled, base: str) -> list[dict[str, Any]]:
+    return [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in _ranges(found, base)]
+
+
+def _ranges(found: Decompiled, base: str) -> list[memory.Range]:
+    unit = 1
+    if found.data["ops"] == "paddr":
+        unit = int(found.text(f"{_CONTEXT}/addr_unit", "1"))
+    return [
+        (found.number(f"{base}/{index}/start") * unit, found.number(f"{base}/{index}/end") * unit)
+        for index in range(found.number(f"{base}/nr_regions"))
+    ]
+
+
+def _physical(found: Decompiled, base: str) -> list[dict[str, Any]]:
+    ranges, machine = _ranges(found, base), found.machine
+    if machine is not None and ranges:
+        if ranges == _whole(memory.system_ram(machine)):
+            return [{"system_ram": True}]
+        for node in nodes.nodes(machine):
+            if ranges == _whole(memory.node_ram(machine, node)):
+                return [{"numa_node": node}]
+    regions = _regions(found, base)
+    return [{"regions": regions}] if regions else []
+
+
+def _whole(ranges: list[memory.Range]) -> list[memory.Range]:
+    page = memory.PAGE
+    return memory.united((start // page * page, -(-end // page) * page) for start, end in ranges)
+
+
+def _intervals(found: Decompiled) -> None:
+    base = f"{_ATTRIBUTES}/intervals"
+    sample, aggregation, update = (
+        found.number(f"{base}/{name}_us") for name in ("sample", "aggr", "update")
+    )
+    goal = f"{base}/intervals_goal"
+    result: dict[str, Any] = {}
+    tuned = found.number(f"{goal}/aggrs")
+    if sample != _SAMPLE or tuned:
+        result["sample"] = format_duration(sample)
+    if aggregation != sample * (_AGGREGATION // _SAMPLE) or tuned:
+        result["aggregation"] = format_duration(aggregation)
+    if update != _UPDATE:
+        result["update"] = format_duration(update)
+    if tuned:
+        result["auto_tune"] = {
+            "observe": format_percent(Fraction(found.number(f"{goal}/access_bp"), 10_000)),
+            "aggregations": tuned,
+            "min_sample": format_duration(found.number(f"{goal}/min_sample_us")),
+            "max_sample": format_duration(found.number(f"{goal}/max_sample_us")),
+        }
+    else:
+        found.remark(goal, "the kernel tunes nothing while `aggrs` is 0")
+    if result:
+        found.data["intervals"] = result
+
+
+def _probes(found: Decompiled) -> None:
+    base = f"{_ATTRIBUTES}/probes"
+    result = []
+    for index in range(found.number(f"{base}/nr_probes")):
+        here = f"{base}/{index}"
+        probe: dict[str, Any] = {"name": found.names.get(here, f"probe-{index}")}
+        listed = filters.listed(found, f"{here}/filters", probe=True)
+        if listed:
+            probe["filters"] = listed
+        preps = found.number(f"{here}/preps/nr_preps")
+        if preps:
+            probe["preps"] = [
+                found.text(f"{here}/preps/{each}/prep_action") for each in range(preps)
+            ]
+        if weight := found.number(f"{here}/weight"):
+            probe["weight"] = weight
+        result.append(probe)
+    if result:
+        found.data["probes"] = result
+
+
+def _accesses(found: Decompiled) -> None:
+    early = f"{_CONTEXT}/operations_attrs"
+    if found.text(f"{early}/use_reports") == "Y":
+        kind = "write" if found.text(f"{early}/write_only") == "Y" else "any"
+        _say(found, kind, found.text(f"{early}/cpus"), found.text(f"{early}/tids"))
+        return
+    for name in ("write_only", "cpus", "tids"):
+        found.remark(f"{early}/{name}", "the kernel ignores it while `use_reports` is N")
+    base = f"{_ATTRIBUTES}/sample"
+    fault, table = (
+        found.text(f"{base}/primitives/{name}", default) == "Y"
+        for name, default in (("page_fault", "N"), ("page_table", "Y"))
+    )
+    count = found.number(f"{base}/filters/nr_filters")
+    if fault == table:
+        found.remark(f"{base}/primitives", "the kernel takes exactly one of the primitives")
+    if not fault:
+        found.remark(f"{base}/filters", "the kernel ignores them without page faults")
+        return
+    told = _conditions(found, f"{base}/filters", count)
+    if told is None:
+        why = "they are not of the form that a policy has: reject what does not count, then allow"
+        found.remark(f"{base}/filters", why)
+        told = ("any", "", "")
+    _say(found, *told)
+
+
+def _say(found: Decompiled, kind: str, cpus: str, threads: str) -> None:
+    accesses: dict[str, Any] = {} if kind == "any" else {"kind": kind}
+    if cpus:
+        accesses["cpus"] = format_cpulist(read_cpulist(cpus))
+    if threads:
+        accesses["threads"] = threads.split(",")
+    found.data["accesses"] = accesses or {"primitive": "page_fault"}
+
+
+def _conditions(found: Decompiled, base: str, count: int) -> tuple[str, str, str] | None:
+    """Return kind, CPUs and threads that filters of our form let count; None for other forms."""
+    kind, cpus, threads = "any", "", ""
+    rows = [
+        {
+            name: found.text(f"{base}/{index}/{name}")
+            for name in ("type", "matching", "allow", "cpumask", "tid_arr")
+        }
+        for index in range(count)
+    ]
+    if not rows:
+        return kind, cpus, threads
+    *rejects, last = rows
+    if not rejects or last["allow"] != "Y" or {**rejects[-1], "allow": "", "matching": ""} != {
+        **last, "allow": "", "matching": "",
+    } or last["matching"] == rejects[-1]["matching"]:  # fmt: skip
+        return None
+    for row in rejects:
+        if row["allow"] == "Y" or (row["type"] != "write" and row["matching"] == "Y"):
+            return None
+        if row["type"] == "write":
+            kind = "read" if row["matching"] == "Y" else "write"
+        elif row["type"] == "cpumask":
+            cpus = row["cpumask"]
+        else:
+            threads = row["tid_arr"]
+    return kind, cpus, threads

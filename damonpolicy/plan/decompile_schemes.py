@@ -1,0 +1,197 @@
+"""Schemes, their quotas and watermarks back to the policy language."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from damonpolicy.model.actions import ACTIONS, MOVING, Traits
+from damonpolicy.plan import decompile_filters as filters
+from damonpolicy.plan.decompiled import Decompiled
+from damonpolicy.units import U32_MAX, U64_MAX, format_bytes, format_duration, format_percent
+
+__all__ = ("scheme",)
+
+_CONTEXT = "contexts/0"
+_MIGRATIONS = ("migrate_hot", "migrate_cold")
+_SECOND = 1_000_000
+
+
+def scheme(found: Decompiled, index: int) -> dict[str, Any]:
+    """Return one scheme; its name is the action's where it has none."""
+    base = f"{_CONTEXT}/schemes/{index}"
+    action = found.text(f"{base}/action", "stat")
+    result: dict[str, Any] = {"name": found.names.get(base, action), "action": action}
+    _destination(found, base, action, result)
+    _pattern(found, base, result)
+    if every := found.number(f"{base}/apply_interval_us"):
+        result["apply_every"] = format_duration(every)
+    _quota(found, base, action, result)
+    _filters(found, base, action, result)
+    _watermarks(found, f"{base}/watermarks", result)
+    if snapshots := found.number(f"{base}/stats/max_nr_snapshots"):
+        result["max_snapshots"] = snapshots
+    return result
+
+
+def _destination(found: Decompiled, base: str, action: str, result: dict[str, Any]) -> None:
+    count, single = found.number(f"{base}/dests/nr_dests"), found.number(f"{base}/target_nid")
+    if action not in _MIGRATIONS:
+        found.remark(f"{base}/dests", f"`{action}` moves nothing between nodes")
+        found.remark(f"{base}/target_nid", f"`{action}` moves nothing between nodes")
+        return
+    if count:
+        found.remark(f"{base}/target_nid", "the kernel goes to `dests` instead")
+        result["to"] = [
+            {
+                "node": found.number(f"{base}/dests/{each}/id"),
+                "weight": found.number(f"{base}/dests/{each}/weight"),
+            }
+            for each in range(count)
+        ]
+    else:
+        result["to"] = single
+
+
+def _pattern(found: Decompiled, base: str, result: dict[str, Any]) -> None:
+    here = f"{base}/access_pattern"
+    size: dict[str, Any] = {}
+    if low := found.number(f"{here}/sz/min"):
+        size["min"] = format_bytes(low)
+    if (high := found.number(f"{here}/sz/max")) != U64_MAX:
+        size["max"] = format_bytes(high)
+    rate = _counts(found, f"{here}/nr_accesses", _rate)
+    age = _counts(found, f"{here}/age", _age)
+    pattern = {"size": size, "access_rate": rate, "age": age}
+    if any(pattern.values()):
+        result["access_pattern"] = {name: each for name, each in pattern.items() if each}
+
+
+def _counts(found: Decompiled, base: str, say: Any) -> dict[str, Any]:
+    """Return the bounds of what the kernel counts in 32 bits; it cuts larger ones."""
+    result: dict[str, Any] = {}
+    for name, usual in (("min", 0), ("max", U32_MAX)):
+        value = found.number(f"{base}/{name}")
+        cut = value & U32_MAX
+        if value not in (cut, U64_MAX):
+            found.remark(f"{base}/{name}", f"the kernel takes 32 bits of it: {cut}")
+            value = cut
+        if value != usual:
+            result[name] = say(found, value)
+    return result
+
+
+def _rate(found: Decompiled, value: int) -> str:
+    intervals = f"{_CONTEXT}/monitoring_attrs/intervals"
+    sample, aggregation = (found.number(f"{intervals}/{name}_us") for name in ("sample", "aggr"))
+    samples = max(aggregation // max(sample, 1), 1)
+    share = Fraction(value, samples)
+    if share <= 1 and (share * 10_000).denominator == 1:
+        return format_percent(share)
+    return f"{value} sample{'' if value == 1 else 's'}"
+
+
+def _age(found: Decompiled, value: int) -> str:
+    intervals = f"{_CONTEXT}/monitoring_attrs/intervals"
+    time = value * found.number(f"{intervals}/aggr_us")
+    tuned = found.number(f"{intervals}/intervals_goal/aggrs")
+    if value and not tuned and time and time % _SECOND == 0 and value < U32_MAX:
+        return format_duration(time)
+    return f"{value} aggregation{'' if value == 1 else 's'}" if value else "0"
+
+
+def _quota(found: Decompiled, base: str, action: str, result: dict[str, Any]) -> None:
+    here = f"{base}/quotas"
+    goals = [
+        _goal(found, f"{here}/goals/{n}") for n in range(found.number(f"{here}/goals/nr_goals"))
+    ]
+    size, time, every = (found.number(f"{here}/{n}") for n in ("bytes", "ms", "reset_interval_ms"))
+    quota: dict[str, Any] = {}
+    if size:
+        quota["size"] = format_bytes(size)
+    if time:
+        quota["time"] = format_duration(time * 1_000)
+    if not quota and not goals:
+        found.remark(here, "the quota limits nothing")
+        if action in MOVING:
+            result["quota"] = "unlimited"
+        return
+    if every:
+        quota["every"] = format_duration(every * 1_000)
+    weights = {
+        ours: found.number(f"{here}/weights/{name}_permil")
+        for ours, name in (("size", "sz"), ("access_rate", "nr_accesses"), ("age", "age"))
+    }
+    # what the compiler chooses where a policy names none
+    known = ACTIONS.get(found.data["ops"], {}).get(action, Traits())
+    priority = bool(every) and known.priority
+    usual = {"size": 0, "access_rate": int(priority), "age": int(priority)}
+    if weights != usual:
+        quota["weights"] = {name: each for name, each in weights.items() if each} or weights
+    if denominator := found.number(f"{here}/fail_charge_denom"):
+        quota["fail_charge"] = f"{found.number(f'{here}/fail_charge_num')}/{denominator}"
+    else:
+        found.remark(f"{here}/fail_charge_num", "the kernel ignores it without `fail_charge_denom`")
+    if goals:
+        if found.text(f"{here}/goal_tuner", "consist") != "consist":
+            quota["tuner"] = found.text(f"{here}/goal_tuner")
+        quota["goals"] = goals
+    else:
+        found.remark(f"{here}/goal_tuner", "there is no goal to tune toward")
+    result["quota"] = quota
+
+
+def _goal(found: Decompiled, base: str) -> dict[str, Any]:
+    metric = found.text(f"{base}/target_metric", "user_input")
+    value = found.number(f"{base}/target_value")
+    goal: dict[str, Any] = {"metric": metric}
+    if metric.endswith("_us"):
+        goal["target"] = format_duration(value)
+    elif metric.endswith("_bp"):
+        goal["target"] = format_percent(Fraction(value, 10_000))
+    else:
+        goal["target"] = value
+    if metric.startswith("node_"):
+        goal["node"] = found.number(f"{base}/nid")
+    else:
+        found.remark(f"{base}/nid", f"the kernel ignores it for `{metric}`")
+    if "memcg" in metric:
+        goal["cgroup"] = found.text(f"{base}/path")
+    else:
+        found.remark(f"{base}/path", f"the kernel ignores it for `{metric}`")
+    if found.text(f"{base}/complement") == "Y":
+        goal["complement"] = True
+    found.remark(f"{base}/current_value", "the kernel measures it by itself")
+    return goal
+
+
+def _filters(found: Decompiled, base: str, action: str, result: dict[str, Any]) -> None:
+    layers = [f"{base}/{name}" for name in ("core_filters", "ops_filters")]
+    own = f"{base}/filters"
+    there = f"{layers[0]}/nr_filters" in found.tree
+    used = any(found.number(f"{layer}/nr_filters") for layer in layers)
+    if there and found.number(f"{own}/nr_filters") and not used:
+        result["filters_in"] = "filters"
+    listed = filters.listed(found, layers[0], own, layers[1])
+    if listed:
+        result["filters"] = listed
+    if action == "pageout" and found.data["ops"] == "paddr":
+        types = [key for each in listed for key in each.values()]
+        if "young" not in types and {"not": "young"} not in types:
+            result["young"] = "last"
+
+
+def _watermarks(found: Decompiled, base: str, result: dict[str, Any]) -> None:
+    names = ("interval_us", "high", "mid", "low")
+    metric = found.text(f"{base}/metric", "none")
+    every, *marks = (found.number(f"{base}/{name}") for name in names)
+    if metric == "none" and not every and not any(marks):
+        return
+    result["watermarks"] = {
+        "metric": metric,
+        "every": format_duration(every),
+        **{
+            name: format_percent(Fraction(mark, 1_000))
+            for name, mark in zip(names[1:], marks, strict=True)
+        },
+    }

@@ -1,0 +1,45 @@
+"""What decompiling works on, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import Tree
+
+__all__ = ("Decompiled",)
+
+
+@dataclass(slots=True)
+class Decompiled:
+    """A kdamond as plain data of the language; ``remarks`` say why a file is not in it."""
+
+    tree: Tree
+    names: Mapping[str, str]
+    machine: Machine | None
+    data: dict[str, Any] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    """By the path of a file, or of a directory with all below it."""
+
+    def number(self, path: str) -> int:
+        """Return a file's content as a number, 0 where it is missing."""
+        return int(self.tree.get(path, "0"))
+
+    def text(self, path: str, default: str = "") -> str:
+        """Return a file's content."""
+        return self.tree.get(path, default)
+
+    def remark(self, path: str, why: str) -> None:
+        """Say why a file, or a directory, will not be as it is."""
+        self.remarks.setdefault(path, why)
+
+    def why(self, path: str) -> str:
+        """Return the remark about a file: its own, or of the nearest directory above it."""
+        here = path
+        while here:
+            if here in self.remarks:
+                return self.remarks[here]
+            here = here.rpartition("/")[0]
+        return ""

@@ -1,0 +1,143 @@
+"""Live kdamonds, or those of damo's files, as one policy; and the proof that it says the same.
+
+The policy is compiled again, for the same kernel, and compared file by file: what differs is
+told, with the reason where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.kernel.tree import Tree, configuration, default, startable
+from damonpolicy.plan.bind import bind
+from damonpolicy.plan.decompile import kdamond
+from damonpolicy.plan.decompiled import Decompiled
+from damonpolicy.plan.policies import Loaded, Overrides, compile_policies, load
+from damonpolicy.source.files import SourceFile
+from damonpolicy.source.write import to_yaml
+
+__all__ = ("Imported", "Source", "policy")
+
+_CONTEXT = "contexts/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One kdamond to import: where it is from, its name, and the names of its parts."""
+
+    where: str
+    name: str
+    tree: Tree
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The policy's text, how it differs from what it was made of, and what is wrong with it."""
+
+    text: str
+    found: tuple[Diagnostic, ...]
+    differences: tuple[dict[str, str], ...]
+
+
+def policy(
+    sources: Sequence[Source],
+    name: str,
+    capabilities: Capabilities,
+    machine: Machine | None,
+    comments: Sequence[str] = (),
+) -> Imported:
+    """Return one policy for all sources; ``machine`` is None for what is not of this machine."""
+    made = [kdamond(each.tree, each.name, each.names, machine) for each in sources]
+    data: dict[str, Any] = {"version": 1, "name": name, "kdamonds": [each.data for each in made]}
+    text = to_yaml(data, [*comments, *_processes(made, machine)])
+    file = SourceFile(f"{name}.yaml", text)
+    loaded = load([file], Overrides(), machine=machine)
+    found = [each for each in loaded.found if each.severity == "error"]
+    if found:
+        return Imported(text, tuple(found), ())
+    again, more = _again(loaded, capabilities, machine)
+    found = [each for each in more if each.severity == "error"]
+    if found:
+        return Imported(text, tuple(found), ())
+    differences: list[dict[str, str]] = []
+    for source, decompiled, files in zip(sources, made, again, strict=False):
+        differences += _compare(source, decompiled, files, whole=machine is not None)
+    found = [_warning(each) for each in differences]
+    return Imported(text, tuple(found), tuple(differences))
+
+
+def _processes(made: Sequence[Decompiled], machine: Machine | None) -> list[str]:
+    """Say which processes the pids are."""
+    lines = []
+    for each in made:
+        for target in each.data["targets"]:
+            pid = target.get("process", {}).get("pid")
+            comm = read_or(machine, f"/proc/{pid}/comm").strip() if machine and pid else ""
+            if comm:
+                lines.append(f"pid {pid} is {comm}")
+    return list(dict.fromkeys(lines))
+
+
+def _again(
+    loaded: Loaded, capabilities: Capabilities, machine: Machine | None
+) -> tuple[list[dict[str, str]], list[Diagnostic]]:
+    """Compile the policy, and look up its targets and cgroups where there is a machine."""
+    policies, found = compile_policies(loaded, capabilities, machine, unfed=True)
+    result = []
+    for compiled in (each for policy_ in policies.values() for each in policy_.kdamonds):
+        files = dict(compiled.files)
+        for directory, lines in compiled.filters.items():
+            files[f"{directory}/nr_filters"] = str(len(lines))
+            for index, line in enumerate(lines):
+                files |= {f"{directory}/{index}/{name}": each for name, each in line.files.items()}
+        if machine is not None:
+            try:
+                bound = bind(compiled, machine)
+            except DamonPolicyError as error:
+                found.append(Diagnostic.error(error.code, None, error.message, hint=error.hint))
+            else:
+                files = bound.files if bound else files
+        result.append(files)
+    return result, found
+
+
+def _compare(
+    source: Source, decompiled: Decompiled, files: Tree, *, whole: bool
+) -> list[dict[str, str]]:
+    """Return the files that would hold something else after the policy was applied."""
+    before = configuration(startable(source.tree))
+    after = configuration(files)
+    result = []
+    for path in sorted({*before, *after}):
+        if not whole and (path.startswith(f"{_CONTEXT}/targets/") or path not in before):
+            continue
+        old, new = (tree.get(path) for tree in (before, after))
+        if old is None and new is not None and new == default(path):
+            continue
+        if old != new:
+            result.append(
+                {
+                    "kdamond": source.where,
+                    "file": path,
+                    "is": "" if old is None else old,
+                    "becomes": default(path) if new is None else new,
+                    "why": decompiled.why(path),
+                }
+            )
+    return [each for each in result if each["is"] != each["becomes"]]
+
+
+def _warning(difference: Mapping[str, str]) -> Diagnostic:
+    where, path = difference["kdamond"], difference["file"]
+    message = (
+        f"`{path}` of {where} is `{difference['is']}`, and the policy makes it"
+        f" `{difference['becomes']}`"
+    )
+    return Diagnostic.warning("DP0620", None, message, hint=difference["why"])

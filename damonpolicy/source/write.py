@@ -1,0 +1,43 @@
+"""Plain data into the text of a policy, as people write one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from yaml.emitter import Emitter
+from yaml.representer import SafeRepresenter
+from yaml.resolver import BaseResolver
+from yaml.serializer import Serializer
+
+__all__ = ("to_yaml",)
+
+
+class _Dumper(Emitter, Serializer, SafeRepresenter, BaseResolver):
+    """Leaves the types of scalars to their fields, so that nothing is quoted without need."""
+
+    def __init__(self, stream: Any, **options: Any) -> None:
+        Emitter.__init__(self, stream, width=options.get("width"))
+        Serializer.__init__(self)
+        SafeRepresenter.__init__(self, sort_keys=False)
+        self.default_flow_style = None  # type: ignore[assignment] # short ones on one line
+        BaseResolver.__init__(self)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def to_yaml(data: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
+    """Return a document: comments above it, short collections on one line."""
+    above = "".join(f"# {line}".rstrip() + "\n" for line in comments)
+    text: str = yaml.dump(_texts(data), Dumper=_Dumper, width=100)
+    return above + text
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _texts(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_texts(each) for each in value]
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)

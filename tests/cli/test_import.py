@@ -1,0 +1,117 @@
+"""`import` as a command: what is taken, under which names, and what cannot be."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.errors import ExitCode
+from tests.engine.site import shipped
+
+
+def test_our_names_are_kept(site):
+    site.done("apply", shipped("ksm"), shipped("monitor"))
+    text = site.done("import").out
+
+    assert [line for line in text.splitlines() if line.startswith("- name:")] == [
+        "- name: vm-writes", "- name: program",
+    ]  # fmt: skip
+    assert "  - name: write-cold\n" in text
+    assert text.startswith("# Imported from the live configuration of Linux 7.3.4")
+
+
+def test_some_slots_only(site):
+    site.done("apply", shipped("ksm"), shipped("monitor"))
+
+    assert "name: program" not in site.done("import", "0").out
+    assert "name: vm-writes" not in site.done("import", "1").out
+
+
+def test_someone_elses(site):
+    site.world.foreign(on=True)
+    outcome = site.done("import", "--name", "theirs")
+
+    assert "name: theirs\nkdamonds:\n- name: kdamond-0\n" in outcome.out
+    assert "DAMON_STAT" not in outcome.out
+
+
+def test_what_would_keep_it_from_starting_is_said_above(site):
+    site.world.foreign(on=False)
+    site.machine.write("/sys/module/damon_stat/parameters/enabled", "Y")
+
+    assert (
+        "# DAMON_STAT runs here, and lets no kdamond start beside it.\n" in site.done("import").out
+    )
+
+
+def test_it_changes_nothing_and_needs_no_lock(site):
+    site.world.foreign(on=True)
+    before, writes = site.world.look(), len(site.machine.log)
+    site.done("import")
+
+    assert site.world.look() == before
+    assert len(site.machine.log) == writes
+
+
+def test_what_is_printed_can_be_applied_in_its_place(site):
+    """The kernel does not notice: every byte is adopted without a write."""
+    site.world.foreign(on=True)
+    path = site.policy("imported", site.done("import").out)
+    before = len(site.machine.log)
+    outcome = site.done("apply", path)
+
+    assert "adopt" in outcome.out
+    assert not [each for each in site.machine.log[before:] if each.text != "update_schemes_stats"]
+
+
+def test_json_has_the_policy_and_its_differences(site):
+    site.world.foreign(on=False)
+    site.world.write("0/contexts/0/schemes/0/target_nid", "1")
+    data = site.json("import")["data"]
+
+    assert data["policy"].startswith("# Imported")
+    assert [(each["file"], each["is"], each["becomes"]) for each in data["differences"]][-1] == (
+        "contexts/0/schemes/0/target_nid", "1", "-1",
+    )  # fmt: skip
+
+
+def test_what_no_policy_may_say_is_printed_and_refused(site):
+    site.world.foreign(on=False)
+    site.world.write("0/contexts/0/monitoring_attrs/nr_regions/min", "1")
+    outcome = site.run("import")
+
+    assert outcome.code == ExitCode.INVALID
+    assert "  region_count: {min: 1, max: 1000}\n" in outcome.out
+    assert "imported.yaml:" in outcome.err
+    assert "error[DP0202]" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("9",), ExitCode.USAGE, "there is no slot 9"),
+        (("0", "x.yaml"), ExitCode.USAGE, "`import` takes slots, or one file"),
+        (("/nowhere.yaml",), ExitCode.INVALID, "cannot read `/nowhere.yaml`"),
+        ((), ExitCode.USAGE, "no kdamond is configured"),
+    ],
+)
+def test_what_cannot_be_imported(site, words, code, said):
+    outcome = site.run("import", *words)
+
+    assert outcome.code == code
+    assert said in outcome.err
+
+
+def test_a_file_that_is_none_of_damos(site):
+    outcome = site.run("import", site.policy("x", "version: 1\n"))
+
+    assert outcome.code == ExitCode.INVALID
+    assert "is no configuration of damo" in outcome.err
+    assert "hint: " in outcome.err
+
+
+def test_a_name_that_is_none(site):
+    site.world.foreign(on=False)
+    outcome = site.run("import", "--name", "a b")
+
+    assert outcome.code == ExitCode.INVALID
+    assert "DP0120" in outcome.err
