@@ -232,7 +232,8 @@ class Kdamonds:
 
         The kernel tries it on a copy of what runs; if that cannot be copied, it is ENOMEM.
         """
-        if not checks.committable(self.world, running["tree"]):
+        obsolete = any(each["obsolete"] for each in running["targets"])
+        if obsolete or not checks.committable(self.world, running["tree"]):
             raise Refusal(errno.ENOMEM)
         unmatched = targets[len(running["targets"]) :]
         if any(each["obsolete"] for each in unmatched) or not checks.committable(
@@ -386,6 +387,6 @@ class Kdamonds:
             if "sz_filter_passed" in each:
                 each["sz_filter_passed"] = str(passed(self.world, running, scheme, region))
             for place, probe in enumerate(numbered(probes)):
-                each["probes"][str(place)] = {"hits": str(hits(running, probe, region))}
+                each["probes"][str(place)] = {"hits": str(hits(self.world, running, probe, region))}
             shown[str(counts[str(index)] - (0 if twice else 1))] = each
             counts[str(index)] += twice

@@ -156,7 +156,7 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
             pieces += [(position, start, None, "")] if position < start else []
             pieces.append((start, end, area, cgroup))
             position = end
-        if position < high * unit:
+        if position < high * unit or low == high:
             pieces.append((position, high * unit, None, ""))
         for start, end, area, cgroup in pieces:
             held = elapsed if area is None or area["age"] is None else min(elapsed, area["age"])
@@ -164,7 +164,7 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
             if accesses and area is not None:
                 accesses = round(accesses * counted(running["tree"], area, balancing=balancing))
             age = int(held * 1e6 / max(int(running["aggr"]), 1) + _ROUNDING)
-            if start // unit < end // unit:
+            if start // unit < end // unit or low == high:
                 found.append(
                     Region(start // unit, end // unit, index, accesses, age, area, cgroup, unit)
                 )
@@ -172,13 +172,13 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
 
 
 def _cut(found: list[Region], least: int) -> list[Region]:
-    """Cut large regions until there are enough (damon_apply_min_nr_regions())."""
+    """Cut large regions until there are enough (damon_apply_min_nr_regions()); keep empty ones."""
     total = sum(region.size for region in found)
     limit = -(-max(total // max(min(least, _MOST_PIECES), 1), _PAGE) // _PAGE) * _PAGE
     return [
         replace(region, start=start, end=min(start + limit, region.end))
         for region in found
-        for start in range(region.start, region.end, limit)
+        for start in range(region.start, max(region.end, region.start + 1), limit)
     ]
 
 
@@ -239,6 +239,8 @@ def _split(region: Region, core: list[Directory]) -> list[Region]:
             ends = (number(each, "addr_start"), number(each, "addr_end"))
             borders |= {end // _PAGE * _PAGE for end in ends if region.start < end < region.end}
     marks = sorted(border for border in borders if region.start <= border <= region.end)
+    if len(marks) == 1:
+        return [region]
     return [replace(region, start=low, end=high) for low, high in pairwise(marks) if low < high]
 
 
@@ -283,11 +285,12 @@ def passed(world: World, running: dict[str, Any], scheme: Directory, region: Reg
     return region.size if _verdict(matches, filters, default=default) else 0
 
 
-def hits(running: dict[str, Any], probe: Directory, region: Region) -> int:
+def hits(world: World, running: dict[str, Any], probe: Directory, region: Region) -> int:
     """Return how many samples of an aggregation hit what a probe looks for; 8 bits hold it."""
     filters = numbered(probe["filters"])
     matches = (_ops_match(region, each) for each in filters)
-    found = region.area is not None and _verdict(matches, filters, default=_default(filters))
+    there = region.area is not None or world.profile.quirk("probe.void")
+    found = there and _verdict(matches, filters, default=_default(filters))
     return min(_samples(running), 255) if found else 0
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--everywhere", action="store_true")
     parser.add_argument("series", nargs="*", metavar="SERIES", help=", ".join(kernels.KNOWN))
     chosen = parser.parse_args(arguments)
+    # else the guest would go on without us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     failed = False
     for hazard in [each for each in HAZARDS if chosen.name in (None, each.name)]:
         for series in chosen.series or kernels.KNOWN:

@@ -33,6 +33,7 @@ _VOLATILE = {
     r".*/stats/nr_snapshots": lambda _: "any",
     r".*/stats/(?!max_).*": lambda text: "0" if text == "0" else "more",
     r".*/tried_regions/\d+/age": lambda text: "an age",
+    r".*/probes/\d+/hits": lambda text: "0" if text == "0" else "more",
     r".*/parameters/monitor_region_(start|end)": lambda text: "0" if text == "0" else "an address",
     # what DAMON_STAT has measured, and when
     r".*/(estimated_memory_bandwidth|memory_idle_ms_percentiles|aggr_interval_us)": lambda _: "any",

@@ -9,9 +9,14 @@ never ends; and regions are real memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.modules import MODULES
 from damonpolicy.emulated.monitor import get, number, numbered
 from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.values import Refusal
 
 from .answers import Step
 from .players import EmulatedPlayer
@@ -22,7 +27,6 @@ __all__ = ("bearable", "bearable_module", "certain")
 _SAMPLE_US = 20_000
 _LONG_US = 100_000
 """Most for aggregations, applications of schemes and looks at watermarks."""
-_TUNED_US = 200_000
 _REGIONS = 1000
 _MOST = (1 << 32) - 1
 _BYTES = 64 << 20
@@ -30,8 +34,9 @@ _MODULE_BYTES = 4 << 30
 """A module monitors all memory of the guest unless it is told otherwise."""
 
 
-def bearable(context: Directory) -> bool:
-    """Tell whether a kernel can bear that a kdamond runs the files of a context."""
+def bearable(running: Mapping[str, Any], staged: Directory) -> bool:
+    """Tell whether a kernel can bear what a kdamond runs, with what is staged for it."""
+    context: Directory = running["tree"]
     attributes = context["monitoring_attrs"]
     intervals = attributes["intervals"]
     sample, aggregation = number(intervals, "sample_us"), number(intervals, "aggr_us")
@@ -40,10 +45,13 @@ def bearable(context: Directory) -> bool:
     if number(attributes, "nr_regions/min") > _REGIONS:
         return False
     if number(intervals, "intervals_goal/aggrs"):
-        most = number(intervals, "intervals_goal/max_sample_us")
-        if most > _SAMPLE_US or not sample or aggregation * most // sample > _TUNED_US:
+        # what is tuned hangs on what is accessed, and is to be tuned to what it is
+        limits = {number(intervals, f"intervals_goal/{each}_sample_us") for each in ("min", "max")}
+        if limits != {sample} or not sample or aggregation % sample:
             return False
-    return _bearable_size(context) and all(
+    if number(staged, "refresh_ms") and not _same_intervals(context, staged):
+        return False
+    return _bearable_size(context, running["targets"]) and all(
         number(scheme, "apply_interval_us") <= _LONG_US
         and (
             get(scheme, "watermarks/metric") == "none"
@@ -53,14 +61,20 @@ def bearable(context: Directory) -> bool:
     )
 
 
-def _bearable_size(context: Directory) -> bool:
+def _same_intervals(context: Directory, staged: Directory) -> bool:
+    """Tell whether it makes no difference when a kdamond writes its intervals to the files."""
+    files = [f"monitoring_attrs/intervals/{name}" for name in ("sample_us", "aggr_us")]
+    other = staged["contexts"].get("0", context)
+    return [get(context, each) for each in files] == [get(other, each) for each in files]
+
+
+def _bearable_size(context: Directory, targets: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether regions are small; what units make of a process' own is large."""
     unit = number(context, "addr_unit") or 1
-    size = sum(
-        max(number(region, "end") - number(region, "start"), 0)
-        for target in numbered(context["targets"])
-        for region in numbered(target["regions"])
-    )
-    return size * unit <= _BYTES
+    regions = [each["regions"] for each in targets]
+    if unit > 1 and context["operations"] == "paddr" and not all(regions):
+        return False
+    return sum(end - start for each in regions for start, end in each) * unit <= _BYTES
 
 
 def bearable_module(player: EmulatedPlayer, step: Step) -> bool:
@@ -74,6 +88,8 @@ def bearable_module(player: EmulatedPlayer, step: Step) -> bool:
         return int(player.machine.read(path)) if player.machine.exists(path) else 1
 
     running = player.machine.read(f"/sys/module/{module}/parameters/enabled") == "Y\n"
+    if running and _ends_late(player.machine, module):
+        return False
     size = value("monitor_region_end") - value("monitor_region_start")
     return not running or (
         value("sample_interval") <= _SAMPLE_US
@@ -84,10 +100,21 @@ def bearable_module(player: EmulatedPlayer, step: Step) -> bool:
     )
 
 
+def _ends_late(machine: EmulatedMachine, module: str) -> bool:
+    """Tell whether a module's kdamond ends once it sees its new parameters; on some, for ever."""
+    if machine._world.state["modules"][module]["asked"] is None:
+        return False
+    try:
+        machine._modules._check(module)
+    except Refusal:
+        return True
+    return False
+
+
 def certain(player: EmulatedPlayer, slot: str) -> bool:
     """Tell whether the regions that a kdamond tries hang neither on time nor on memory.
 
-    So it is where all regions are pages by themselves, too few to be merged, of which nobody
+    So it is where all regions are single pages, too few to be merged, of which nobody
     knows when they were accessed: those of the kernel's text.
     """
     running = player.machine._kdamonds.running(slot)
@@ -95,10 +122,11 @@ def certain(player: EmulatedPlayer, slot: str) -> bool:
         return True
     tree = running["tree"]
     regions = [region for target in running["targets"] for region in target["regions"]]
+    sizes = (0, PAGE) if len(regions) == 1 else (PAGE,)  # an empty one is merged with another
     return (
         tree["operations"] == "paddr"
         and get(tree, "addr_unit", "1") == "1"
-        and all(end - start == PAGE and start < _BYTES for start, end in regions)
+        and all(end - start in sizes and start < _BYTES for start, end in regions)
         and len(regions) <= number(tree, "monitoring_attrs/nr_regions/min")
         and all(_tries_always(scheme) for scheme in numbered(tree["schemes"]))
     )

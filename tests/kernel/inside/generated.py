@@ -16,7 +16,7 @@ from damonpolicy.kernel.tree import pattern
 
 from .answers import Step
 from .bearable import bearable, bearable_module
-from .likely import EDGES, MODULE_VALUES, WORDS, likely, misspelt
+from .likely import EDGES, MODULE_VALUES, THEMES, WORDS, likely, misspelt
 from .players import CGROUPS, NAMES, EmulatedPlayer, emulated, parameters, prime
 from .script.words import configured
 
@@ -33,7 +33,8 @@ _WRONG_COUNTS = (
 )  # fmt: skip
 _COMMANDS = (
     "on", "on", "on", "off", "commit", "commit", "commit", "update_schemes_stats",
-    "commit_schemes_quota_goals", "update_schemes_tried_regions", "update_schemes_tried_bytes",
+    "commit_schemes_quota_goals", "update_schemes_tried_regions", "update_schemes_tried_regions",
+    "update_schemes_tried_bytes",
     "clear_schemes_tried_regions", "update_schemes_effective_quotas", "update_tuned_intervals",
 )  # fmt: skip
 _PIDS = ("0x10", "0X1f", "010")
@@ -83,9 +84,10 @@ class _Sequence:
                 self.player.states()  # kdamonds that refresh their files notice what they lost
             if machine.poisoned:
                 return False
-            running = [machine.running(int(slot)) for slot in self.tree if slot.isdecimal()]
-            if not all(bearable(each) for each in running if each):
-                return False
+            for slot, staged in self.tree.items():
+                running = machine._kdamonds.running(slot)
+                if running and not bearable(running, staged):
+                    return False
             if answer == "ok" and not bearable_module(self.player, step):
                 return False
         if step.do == "exit":
@@ -146,8 +148,8 @@ class _Sequence:
         """Add one more operation, or a few that belong together."""
         for _ in range(_TRIES):
             kind = self.random.choices(
-                ("file", "directory", "command", "count", "module", "aside"),
-                (36, 12, 26, 12, 6, 8),
+                ("file", "directory", "theme", "command", "count", "module", "aside"),
+                (34, 8, 10, 25, 10, 6, 7),
             )[0]
             found = getattr(self, f"_{kind}")()
             if [step for step in found if self._play(step)]:
@@ -173,7 +175,7 @@ class _Sequence:
     def _file(self) -> Iterator[Step]:
         """Write a setting."""
         path = self._existing(*self.settings)
-        if path and not self._is_refreshed(path):
+        if path:
             yield Step("write", path, self._text(path))
 
     def _directory(self) -> Iterator[Step]:
@@ -188,11 +190,26 @@ class _Sequence:
         files = [f"{directory}/{name}" for name, value in here.items() if isinstance(value, str)]
         for each in files:
             if self.layout.files[pattern(each)].kind in self.settings:
-                if not self._is_refreshed(each):
-                    yield Step("write", each, self._text(each, 0.9))
+                yield Step("write", each, self._text(each, 0.9))
         slot = path.partition("/")[0]
         running = self.player.machine.running(int(slot))
         yield Step("write", f"{slot}/state", "commit" if running else "on")
+
+    def _theme(self) -> Iterator[Step]:
+        """Write what belongs together, and ask a kdamond what it makes of that."""
+        slots = [each for each in self.tree if each.isdecimal()]
+        if not slots:
+            return
+        slot = self.random.choice(slots)
+        for below, values in self.random.choice(THEMES):
+            where = f"*/contexts/{below}" if below == "nr_contexts" else f"*/contexts/*/{below}"
+            for path in self._paths(where, slot):
+                text = str(self.random.choice(values)) if values else self._text(path, 1)
+                yield Step("write", path, text)
+        running = self.player.machine.running(int(slot))
+        yield Step("write", f"{slot}/state", "commit" if running else "on")
+        for _ in range(self.random.choice((1, 1, 2, 3))):
+            yield Step("write", f"{slot}/state", self.random.choice(_COMMANDS))
 
     def _text(self, path: str, share: float = 0.67) -> str:
         """Return a text for a file: with a chance of ``share`` one that it takes."""
@@ -203,15 +220,6 @@ class _Sequence:
         if known.kind == "pid_t":
             edges = tuple(each for each in EDGES if each not in _PIDS)
         return likely(self.random, known, NAMES) if valid else self.random.choice(edges)
-
-    def _is_refreshed(self, path: str) -> bool:
-        """Tell whether a running kdamond may write to a file at any time, or just has."""
-        slot = path.partition("/")[0]
-        return (
-            path.endswith(("/sample_us", "/aggr_us"))
-            and self.tree[slot].get("refresh_ms", "0") != "0"
-            and self.player.machine.running(int(slot)) is not None
-        )
 
     def _command(self) -> Iterator[Step]:
         """Write a command, seldom one that there is not."""

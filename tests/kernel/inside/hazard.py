@@ -35,9 +35,9 @@ from .script.words import (
 
 __all__ = ("HAZARDS", "Hazard", "expected")
 
-_LONG = 20
+_LONG = 10
 """Seconds after which a write is taken to hang; the longest rightful one waits for 0.1."""
-_AFTER = 4
+_AFTER = 3
 """Seconds in which what has been begun comes to its end: a quota's window lasts one."""
 
 
@@ -176,8 +176,9 @@ def expected(hazard: Hazard, series: str) -> str:
 def _play(player: Player, steps: Steps, progress: Path) -> None:
     with progress.open("w", encoding="utf-8", buffering=1) as said:
         for step in steps:
-            said.write(f"{step}: ")
-            said.write(f"{player.play(step)}\n")
+            said.write(f"{step}:")
+            said.flush()
+            said.write(f" {player.play(step)}\n")
 
 
 def main(name: str) -> None:
@@ -194,7 +195,7 @@ def main(name: str) -> None:
         if writer.is_alive():
             status = Path(f"/proc/{writer.pid}/status").read_text(encoding="utf-8")
             state = next(line for line in status.splitlines() if line.startswith("State:"))
-            print(f"hangs: {last}no answer within {_LONG} s, {state.replace(chr(9), ' ')}")
+            print(f"hangs: {last} no answer within {_LONG} s, {state.replace(chr(9), ' ')}")
         else:
             print(f"unharmed: {last}; {', '.join(each.strip() for each in player.states())}")
         sys.stdout.flush()

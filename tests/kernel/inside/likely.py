@@ -9,7 +9,7 @@ from damonpolicy.emulated.table import File
 from .players import CGROUPS
 from .script.words import LARGE, MOST, PAGE, PLACE
 
-__all__ = ("EDGES", "MODULE_VALUES", "WORDS", "likely", "misspelt")
+__all__ = ("EDGES", "MODULE_VALUES", "THEMES", "WORDS", "likely", "misspelt")
 
 EDGES = (
     "", "0", "-1", "2147483647", "2147483648", "4294967295", "4294967296", "9223372036854775807",
@@ -32,8 +32,8 @@ _VALUES: dict[str, tuple[object, ...]] = {
     "update_us": (0, 100_000, 60_000_000),
     "access_bp": (0, 400, 10_000),
     "aggrs": (0, 0, 1, 3),
-    "min_sample_us": (1000, 5000),
-    "max_sample_us": (5000, 10_000),
+    "min_sample_us": (1000, 5000, 5000),
+    "max_sample_us": (5000, 5000, 10_000),
     "nr_regions/min": (3, 5, 10, 10, 100, 2),
     "nr_regions/max": (10, 100, 1000, 1000),
     "refresh_ms": (0, 0, 10, 1000),
@@ -118,3 +118,60 @@ def misspelt(chance: random.Random, word: str, others: tuple[str, ...]) -> str:
         (word.upper(), word.title(), f"{word} ", f" {word}", f"{word}\n", f"{word}\n\n",
          word[:-1], f"{word}s", f"{word}\0x", *others)
     )  # fmt: skip
+
+
+_S = "schemes/*"
+_GOALS = f"{_S}/quotas/goals"
+_PROBES = "monitoring_attrs/probes"
+_SPANS = (
+    ("targets/*/regions/nr_regions", (1, 2, 2, 3)),
+    ("targets/*/regions/*/start", None),
+    ("targets/*/regions/*/end", None),
+)
+
+THEMES: tuple[tuple[tuple[str, tuple[object, ...] | None], ...], ...] = (
+    tuple(
+        (f"{_S}/watermarks/{name}", values)
+        for name, values in (
+            ("metric", ("free_mem_rate",)), ("interval_us", (0, 10_000, 50_000)),
+            ("high", (0, 0, 1000)), ("mid", (0, 0, 1000)), ("low", (0,)),
+        )
+    ),
+    _SPANS,
+    (("operations", ("paddr",)), ("addr_unit", (1, 2, 3, 8, 4096)), *_SPANS),
+    (
+        ("operations", ("vaddr", "fvaddr")), ("targets/nr_targets", (1, 2, 2, 3)),
+        ("targets/*/pid_target", None), ("targets/*/obsolete_target", ("Y", "N", "N")),
+    ),
+    (("nr_contexts", (0, 1)),),
+    (("pause", ("Y", "Y", "N")),),
+    *(
+        ((f"{_S}/{layer}/nr_filters", (1, 2)), *((f"{_S}/{layer}/*/{name}", None) for name in (
+            "type", "matching", "allow", "memcg_path", "addr_start", "addr_end", "min", "max",
+        )))
+        for layer in ("filters", "core_filters", "ops_filters")
+    ),
+    (
+        (f"{_GOALS}/nr_goals", (1, 1, 2)), (f"{_GOALS}/*/target_metric", None),
+        (f"{_GOALS}/*/target_value", (0, 1, 10_000)), (f"{_GOALS}/*/nid", (0, 1, 9)),
+        (f"{_GOALS}/*/path", None),
+    ),
+    (
+        (f"{_PROBES}/nr_probes", (1, 2)), (f"{_PROBES}/*/weight", None),
+        (f"{_PROBES}/*/filters/nr_filters", (0, 1, 2)), (f"{_PROBES}/*/filters/*/type", None),
+        (f"{_PROBES}/*/filters/*/path", None),
+    ),
+    tuple(
+        (f"monitoring_attrs/intervals/{name}", values)
+        for name, values in (
+            ("sample_us", (5000,)), ("aggr_us", (10_000, 20_000)),
+            ("intervals_goal/access_bp", None), ("intervals_goal/aggrs", (1, 1, 3)),
+            ("intervals_goal/min_sample_us", (5000, 5000, 5000, 6000)),
+            ("intervals_goal/max_sample_us", (5000, 5000, 5000, 4000)),
+        )
+    ),
+)  # fmt: skip
+"""What is written together, below a context, to bring about more than one file could.
+
+Each is a list of files with the values that they get; None: whatever they may take.
+"""

@@ -35,7 +35,6 @@ _LASTING = ("commit", "update", "clear")
 _SHOWS = {
     "update_schemes_stats": ("stats",),
     "update_schemes_effective_quotas": ("quota",),
-    "update_tuned_intervals": ("tuned",),
     "update_schemes_tried_regions": ("tried",),
     "update_schemes_tried_bytes": ("tried",),
 }
@@ -44,7 +43,6 @@ _SHOWS = {
 _LOOSE = {
     "stats": r"/schemes/\d+/stats/(?!max_)",
     "quota": r"/effective_bytes$",
-    "tuned": r"/intervals/(sample|aggr)_us$",
     "tried": r"/tried_regions/",
     "numbers": r"(?!)",
 }
@@ -148,7 +146,7 @@ def _loosened(loose: set[str], player: EmulatedPlayer, step: Step, answer: str) 
     for number, state in enumerate(player.states()):
         # by itself, once the time has come
         if state == "on\n" and player.content(f"{number}/refresh_ms") not in ("`0`", "ENOENT"):
-            found |= {f"{number} {what}" for what in ("stats", "quota", "tuned")}
+            found |= {f"{number} {what}" for what in ("stats", "quota")}
     return found
 
 
