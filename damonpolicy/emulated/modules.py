@@ -22,6 +22,7 @@ from damonpolicy.kernel import features
 __all__ = ("MODULES", "Modules", "Parameter")
 
 _ROOT = "/sys/module"
+_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +154,16 @@ class Modules:
 
     def _of(self, module: str) -> dict[str, Any]:
         found: dict[str, Any] = self.world.state["modules"].setdefault(
-            module, {"pid": 0, "ever": False, "values": {}, "asked": None}
+            module, {"pid": 0, "ever": False, "values": {}, "asked": None, "stuck": 0}
         )
         return found
 
     def running(self) -> list[str]:
         """Return the modules whose kdamond runs."""
-        return [name for name, each in self.world.state["modules"].items() if each["pid"]]
+        modules: dict[str, Any] = self.world.state["modules"]
+        for name in modules:
+            self._look(name)
+        return [name for name, each in modules.items() if each["pid"]]
 
     def value(self, module: str, name: str) -> str:
         """Return what a parameter was set to."""
@@ -169,23 +173,20 @@ class Modules:
 
     def show(self, parameter: Parameter) -> str:
         """Return what a parameter's file shows."""
+        self._look(parameter.module)
         module = self._of(parameter.module)
         if parameter.kind == "enabled":
-            return "Y" if module["pid"] else "N"
+            return "Y" if module["pid"] or module.get("stuck", 0) else "N"
         if parameter.kind == "pid":
-            return str(module["pid"] or -1)
-        if parameter.kind == "commit" and module["asked"] is not None and module["pid"]:
-            # the kdamond takes it back when it next looks at its watermarks
-            wait = int(self.value(parameter.module, "wmarks_interval")) / 1e6
-            if self.world.now() >= module["asked"] + wait:
-                module["values"].pop("commit_inputs", None)
-                module["asked"] = None
+            return str(module["pid"] or module.get("stuck", 0) or -1)
         return self.value(parameter.module, parameter.name)
 
     def _write(self, parameter: Parameter, text: str) -> None:
         able = self.world.profile.quirk("bool.able")
         if parameter.kind == "ulong":
             value = str(values.unsigned(text))
+            if parameter.name == "addr_unit" and value == "0":
+                raise Refusal(errno.EINVAL)
         else:
             value = "Y" if values.boolean(text, able=able) else "N"
         if parameter.kind == "enabled":
@@ -197,11 +198,14 @@ class Modules:
 
     def _switch(self, module: str, *, on: bool) -> None:
         """Start or stop a module's kdamond; EBUSY while any other runs."""
-        if on == bool(self._of(module)["pid"]):
+        mine = self._of(module)
+        self._look(module)
+        if on == bool(mine["pid"] or mine.get("stuck")):
             return
+        if mine.get("stuck"):
+            raise Refusal(errno.EPERM)
         if not on:
-            self.world.processes.pop(str(self._of(module)["pid"]))
-            self._of(module)["pid"] = 0
+            self._end(module)
             return
         self._check(module)
         if self.running() or any(each["running"] for each in self.world.state["slots"].values()):
@@ -212,16 +216,39 @@ class Modules:
         self._find_region(module)
         self._of(module).update(pid=self.world.start_thread("kdamond.0"), ever=True)
 
+    def _end(self, module: str) -> None:
+        self.world.processes.pop(str(self._of(module)["pid"]))
+        self._of(module)["pid"] = 0
+
+    def _look(self, module: str) -> None:
+        """Let a kdamond that was asked for it read its parameters, once it looks."""
+        mine = self._of(module)
+        if mine["asked"] is None or not mine["pid"]:
+            return
+        wait = int(self.value(module, "wmarks_interval")) / 1e6
+        if self.world.now() < mine["asked"] + wait:
+            return
+        mine["asked"] = None
+        mine["values"].pop("commit_inputs", None)
+        try:
+            self._check(module)
+        except Refusal:
+            if self.world.profile.quirk("module.ends"):
+                mine["stuck"] = mine["pid"] if self.world.profile.quirk("module.stuck") else 0
+                self._end(module)
+        else:
+            self._find_region(module)
+
     def _find_region(self, module: str) -> None:
         """Give a module that has no region one, as its parameters show from then on."""
         names = "monitor_region_start", "monitor_region_end"
         if module == "damon_stat" or any(self.value(module, name) != "0" for name in names):
             return
         start, end, _ = max(self.world.ram, key=lambda each: each[1] - each[0])
-        if self.world.profile.quirk("module.largest"):
-            end -= 1  # its last byte, as the kernel's resources have it
-        else:
+        if not self.world.profile.quirk("module.largest"):
             start, end = self.world.ram[0][0], self.world.ram[-1][1]
+        if self.world.profile.quirk("module.last"):
+            end -= 1  # as the kernel's resources have it
         self._of(module)["values"].update(zip(names, map(str, (start, end)), strict=True))
 
     def _check(self, module: str) -> None:
@@ -235,8 +262,16 @@ class Modules:
                 "monitor_region_start", "monitor_region_end",
             )
         )  # fmt: skip
-        if low < 3 or low > high or sample > aggregation or start > end:
+        tuned = f"{_ROOT}/{module}/parameters/autotune_monitoring_intervals" in self.known
+        if tuned and self.value(module, "autotune_monitoring_intervals") == "Y":
+            sample, aggregation = 5_000, 100_000
+        empty = start == end != 0 and not self.world.profile.quirk("module.empty")
+        if low < 3 or low > high or sample > aggregation or start > end or empty:
             raise Refusal(errno.EINVAL)
+        if f"{_ROOT}/{module}/parameters/addr_unit" in self.known:
+            least = max(_PAGE // int(self.value(module, "addr_unit")), 1)
+            if least & (least - 1) and not self.world.profile.quirk("units.commit"):
+                raise Refusal(errno.EINVAL)
 
     def _commit(self, module: str, value: str) -> None:
         """Take commit_inputs: kept until the kdamond sees it, or (7.3) done at once."""
@@ -248,3 +283,4 @@ class Modules:
         if not mine["pid"]:
             raise Refusal(errno.ECANCELED if mine["ever"] else errno.EINVAL)
         self._check(module)
+        self._find_region(module)

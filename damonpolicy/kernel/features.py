@@ -130,7 +130,7 @@ def _files(directory: str, *names: str) -> tuple[str, ...]:
 _FILTER_FILES = ("type", "matching", "memcg_path", "addr_start", "addr_end", "damon_target_idx")
 _LAYERS = ("core_filters", "ops_filters")
 _MODULE_FILES = (
-    "enabled", "kdamond_pid", "commit_inputs", "sample_interval", "aggr_interval",
+    "enabled", "kdamond_pid", "sample_interval", "aggr_interval",
     "min_nr_regions", "max_nr_regions", "monitor_region_start", "monitor_region_end",
     "quota_ms", "quota_reset_interval_ms", "wmarks_interval", "wmarks_high", "wmarks_mid",
     "wmarks_low",
@@ -367,9 +367,13 @@ FEATURES: tuple[Feature, ...] = (
         files=_files(f"{_C}/operations_attrs", "use_reports", "write_only", "cpus", "tids"),
     ),
     _module("reclaim", "", "proactive reclaim by a module", "5.16", *_MODULE_FILES,
-        "min_age", "quota_sz", "skip_anon"),
+        "min_age", "quota_sz"),
+    _module("reclaim", ".online", "changing the reclaiming module while it runs", "5.19",
+        "commit_inputs"),
     _module("lru_sort", "", "sorting of the LRU lists by a module", "6.0", *_MODULE_FILES,
-        "hot_thres_access_freq", "cold_min_age"),
+        "commit_inputs", "hot_thres_access_freq", "cold_min_age"),
+    _module("reclaim", ".skip_anon", "a reclaiming module that leaves anonymous pages alone", "6.3",
+        "skip_anon"),
     _module("reclaim", ".goals", "goals of the reclaiming module", "6.9",
         "quota_mem_pressure_us", "quota_autotune_feedback"),
     _module("stat", "", "statistics by a module", "6.17",

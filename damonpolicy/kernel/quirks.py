@@ -70,13 +70,21 @@ QUIRKS: tuple[Quirk, ...] = (
         "start.unchecked", "", "7.3",
         "kdamonds can be started with obsolete targets and goals that no commit would take",
     ),
+    Quirk("probe.void", "7.2", "7.3", "probes are asked of addresses without a page, too"),
     Quirk("tried.double", "6.16", "7.0", "the numbers of tried regions count twice"),
     Quirk("tried.on", "7.0", "7.2", "the numbers of tried regions go on from the last walk"),
     Quirk(
-        "module.largest", "", "7.3",
+        "module.largest", "", "7.2",
         "a module that is given no region monitors the largest piece of System RAM, not all",
     ),
+    Quirk("module.last", "", "7.1", "the end of the region that a module is given is its last byte"),
     Quirk("module.now", "7.2", "", "commit_inputs of a module acts at once, or fails"),
+    Quirk("module.ends", "", "6.17", "commit_inputs with a bad parameter ends the module's kdamond"),
+    Quirk(
+        "module.stuck", "6.16", "6.17",
+        "a module whose kdamond has ended says that it is enabled, and can never be switched again",
+    ),
+    Quirk("module.empty", "6.16", "7.1", "modules take a region that is empty"),
     Quirk(
         "sample.type", DEVELOPMENT, "",
         "a commit that changes a sample filter's type leaves the kernel with half of it",
