@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ from damonpolicy.kernel.sysfs import read_or
 from damonpolicy.observe import status
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.render import setting_text
+from damonpolicy.plan.texts import setting_text
 from damonpolicy.units import approximate_bytes
 
 
@@ -74,11 +74,19 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         if target.startswith("pid ")
     }
     return Result(
-        _text(data, managed, store, names), data, diagnostics=_findings(data, managed, store)
+        _text(data, managed, store, names, settings),
+        data,
+        diagnostics=_findings(data, managed, store),
     )
 
 
-def _text(data: dict[str, Any], managed: Managed, store: Store, names: Mapping[str, str]) -> str:
+def _text(
+    data: dict[str, Any],
+    managed: Managed,
+    store: Store,
+    names: Mapping[str, str],
+    settings: Sequence[status.SettingStatus],
+) -> str:
     if managed.policies:
         lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
     else:
@@ -92,10 +100,7 @@ def _text(data: dict[str, Any], managed: Managed, store: Store, names: Mapping[s
         lines += ["", f"kdamond {name}: waits for a process"]
     if data["settings"]:
         lines += ["", "settings"]
-        lines += [
-            f"  {each['path']}: {each['value']} (was {each['original']}, for {', '.join(each['users'])})"
-            for each in data["settings"]
-        ]
+        lines += [_setting(each) for each in settings]
     if data["modules"]:
         lines += ["", "kernel modules that run a kdamond: " + ", ".join(data["modules"])]
     return "\n".join(lines) + "\n"
@@ -105,6 +110,12 @@ def _left_behind(managed: Managed, store: Store) -> bool:
     """Tell whether a boot ended what was confirmed, and nobody has brought it back."""
     number = store.confirmed()
     return bool(number) and number != managed.generation and bool(store.generation(number).policies)
+
+
+def _setting(each: status.SettingStatus) -> str:
+    value, original = (setting_text(text, each.path) for text in (each.value, each.original))
+    users = f"for {', '.join(each.users)}" if each.users else "put back once no kdamond runs"
+    return f"  {each.path}: {value} (was {original}, {users})"
 
 
 def _kdamond(each: dict[str, Any], names: Mapping[str, str]) -> list[str]:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
+from collections.abc import Iterable
 
 from damonpolicy import log
+from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.modules import module_of, parameter_path
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import Machine, read_or, read_value
 from damonpolicy.kernel.tree import Tree
 
-__all__ = ("OperationFailed", "alive", "deadline", "perform")
+__all__ = ("OperationFailed", "alive", "deadline", "patience", "perform")
 
 _PATIENCE = 2.0
 """Seconds to retry while the kernel's one lock is taken by someone else."""
 
 _MARGIN = 30.0
 """Seconds on top of the longest interval before a command counts as stuck."""
+
+_PAUSE = 0.05
+"""Seconds between two tries, and two looks at what the kernel takes in its own time."""
+
+_STARTING = 5.0
+"""Seconds until a module's kdamond has to be seen: before 6.2 a timer of 1 s starts it."""
 
 _INTERVAL_FILES = ("sample_us", "aggr_us", "interval_us", "max_sample_us", "apply_interval_us")
 
@@ -55,6 +64,20 @@ def deadline(tree: Tree, slot: int) -> float:
     return min(2 * longest / 1e6, 3600.0) + _MARGIN
 
 
+def patience(machine: Machine, operation: Operation, operations: Iterable[Operation]) -> float:
+    """Return how many seconds a module may take to read its parameters again.
+
+    It looks after an aggregation, or when it looks at its watermarks (mm/damon/reclaim.c,
+    lru_sort.c); by the intervals that its files hold now, or held before the transaction.
+    """
+    module = module_of(operation.path)
+    paths = [parameter_path(module, name) for name in ("aggr_interval", "wmarks_interval")]
+    texts = [read_or(machine, path) for path in paths]
+    texts += [each.before for each in operations if each.path in paths]
+    longest = max((int(text) for text in texts if text.isdecimal()), default=0)
+    return min(2 * longest / 1e6, 3600.0) + _MARGIN
+
+
 def perform(machine: Machine, operation: Operation, seconds: float = _MARGIN) -> None:
     """Do one operation; ``seconds`` is the longest that a command may take.
 
@@ -62,7 +85,10 @@ def perform(machine: Machine, operation: Operation, seconds: float = _MARGIN) ->
     kernel's lock; a kdamond that runs already, or cannot, is busy for good.
     """
     log.debug("operation", path=operation.path, value=operation.after, phase=operation.phase)
-    patience = _PATIENCE
+    if operation.kind == "inputs":
+        _hand_over(machine, operation, seconds)
+        return
+    left = _PATIENCE
     while True:
         if operation.kind == "command":
             _expect_state(machine, operation)
@@ -72,18 +98,21 @@ def perform(machine: Machine, operation: Operation, seconds: float = _MARGIN) ->
             else:
                 machine.write(operation.path, operation.after)
         except OSError as error:
-            if error.errno == errno.EBUSY and patience > 0 and _may_be_the_lock(operation):
-                machine.sleep(0.05)
-                patience -= 0.05
+            if error.errno == errno.EBUSY and left > 0 and _may_be_the_lock(operation):
+                machine.sleep(_PAUSE)
+                left -= _PAUSE
                 continue
             raise OperationFailed(operation, _reason(error), error.errno or 0) from error
         break
     if operation.kind == "setting":
         _check_setting(machine, operation)
+        if operation.starts_module:
+            _check_started(machine, operation)
 
 
 def _may_be_the_lock(operation: Operation) -> bool:
-    return operation.after != "on" and not operation.path.endswith("/nr_kdamonds")
+    starts_one = operation.after == "on" or operation.starts_module
+    return not starts_one and not operation.path.endswith("/nr_kdamonds")
 
 
 def _expect_state(machine: Machine, operation: Operation) -> None:
@@ -132,6 +161,47 @@ def _check_setting(machine: Machine, operation: Operation) -> None:
         with contextlib.suppress(OSError):
             machine.write(operation.path, operation.before)
         raise OperationFailed(operation, f"it reads back as `{now}`")
+
+
+def _check_started(machine: Machine, operation: Operation) -> None:
+    """See the kdamond of a module that was switched on, where the kernel tells of it."""
+    module = module_of(operation.path)
+    if not machine.exists(parameter_path(module, "kdamond_pid")):
+        return
+    left = _STARTING
+    while not _thread(machine, module)[1]:
+        if left <= 0:
+            raise OperationFailed(operation, "the kernel took it, but its kdamond does not run")
+        machine.sleep(_PAUSE)
+        left -= _PAUSE
+
+
+def _thread(machine: Machine, module: str) -> tuple[str, int]:
+    """Return the pid and the start time of a module's kdamond; the latter is 0 without one."""
+    pid = read_or(machine, parameter_path(module, "kdamond_pid"), "-1")
+    return pid, starts(machine, int(pid)) if pid.isdecimal() else 0
+
+
+def _hand_over(machine: Machine, operation: Operation, seconds: float) -> None:
+    """Let a module that runs take its parameters; the same kdamond has to run afterwards.
+
+    Newer kernels answer the write; older ones take the file back when the kdamond has seen it.
+    """
+    module = module_of(operation.path)
+    before = _thread(machine, module)
+    if not before[1]:
+        raise OperationFailed(operation, "its kdamond has ended")
+    end = machine.monotonic() + seconds
+    try:
+        _within(machine, operation, seconds)
+    except OSError as error:
+        raise OperationFailed(operation, _reason(error), error.errno or 0) from error
+    while normalise(read_or(machine, operation.path)) == normalise(operation.after):
+        if machine.monotonic() >= end:
+            raise OperationFailed(operation, f"not taken after {seconds:.0f} s", errno.ETIMEDOUT)
+        machine.sleep(_PAUSE)
+    if _thread(machine, module) != before:
+        raise OperationFailed(operation, "the kernel took it, but its kdamond has ended")
 
 
 def _reason(error: OSError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from damonpolicy.errors import PolicyInvalid
+from damonpolicy.kernel.modules import watched
 from damonpolicy.kernel.settings import ADVISOR, EXTENSION, PAGES, refusal
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.bind import Bound, bind
@@ -35,7 +36,8 @@ def prepare(
         _check(policies[name], machine)
     paths = {path for policy in policies.values() for path in policy.settings}
     paths |= set(managed.settings)
-    current = retrieve(machine, paths | ({ADVISOR} if PAGES in paths else set()))
+    advisor = {ADVISOR} if PAGES in paths else set()
+    current = retrieve(machine, paths | advisor | watched(paths))
     bound: dict[str, Bound | None] = {}
     for name in applied:
         for kdamond in policies[name].kdamonds:

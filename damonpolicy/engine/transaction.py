@@ -13,7 +13,7 @@ from dataclasses import replace
 from types import FrameType
 
 from damonpolicy import log
-from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
+from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
 from damonpolicy.engine.journal import Before, Header, Journal
 from damonpolicy.engine.store import Generation, Store
 from damonpolicy.engine.undo import put_right, undo
@@ -30,7 +30,7 @@ from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.operation import Operation
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import configuration, pattern, slot_tree, snapshot
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.current import Current
@@ -111,11 +111,13 @@ def finish(store: Store, managed: Managed) -> None:
 
 
 def _header(current: Current, plan: Plan, number: int, pending: Pending | None) -> Header:
-    settings = {
-        operation.path: operation.before
-        for operation in plan.operations
-        if operation.kind == "setting"
-    }
+    settings: dict[str, str] = {}
+    for operation in plan.operations:
+        if operation.kind == "setting":
+            settings.setdefault(operation.path, operation.before)
+    for each in plan.settings:
+        if each.chosen:
+            settings.setdefault(each.path, each.before)
     after = {each.slot: each.after for each in plan.kdamonds if each.slot >= 0}
     before = Before(current.tree, current.starts, settings)
     transaction = uuid.uuid4().hex
@@ -201,7 +203,10 @@ class _Transaction:
             journal.intend(index)
             self.intents.add(index)
         self.writing = True
-        seconds = deadline(self.current.tree, operation.slot)
+        if operation.kind == "inputs":
+            seconds = patience(self.machine, operation, self.header.operations)
+        else:
+            seconds = deadline(self.current.tree, operation.slot)
         perform(self.machine, operation, max(seconds, self._patience(operation.slot)))
         if operation.kind == "command" and operation.after in ("on", "commit"):
             self._alive(operation)
@@ -241,9 +246,14 @@ class _Transaction:
                     each.names,
                 )
         settings = {
-            each.path: SettingRecord(each.original, each.after, each.users)
+            each.path: SettingRecord(
+                each.original,
+                read_or(self.machine, each.path) if each.chosen else each.after,
+                each.users,
+                each.chosen,
+            )
             for each in self.plan.settings
-            if each.users
+            if each.users or each.owed
         }
         return replace(
             self.managed,
@@ -288,7 +298,8 @@ class _Transaction:
         if refused is not None:
             return refused
         if isinstance(error, OperationFailed):
-            if error.errno == errno.EBUSY and error.operation.after == "on":
+            starting = error.operation.after == "on" or error.operation.starts_module
+            if error.errno == errno.EBUSY and starting:
                 message = f"{what}; everything is as it was"
                 return Foreign(message, hint="`damonpolicy doctor` tells what else uses DAMON")
             if error.errno in (errno.EACCES, errno.EPERM):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
+from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
 from damonpolicy.engine.journal import Header
 from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.modules import REGION, module_of, parameter_path
 from damonpolicy.kernel.operation import Operation, Phase, kdamond_path
 from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or
@@ -77,6 +78,7 @@ class _Undo:
         self.slots = sorted(touched)
 
     def run(self) -> Undone:
+        self._settings("modules")
         self._settings("restore")
         self._stop_started()
         self._read_tuned()
@@ -84,12 +86,17 @@ class _Undo:
         self._commit()
         self._start_stopped()
         self._settings("settings")
+        self._modules()
         self._compare()
         return self.result
 
     def _do(self, operation: Operation) -> bool:
+        if operation.kind == "inputs":
+            seconds = patience(self.machine, operation, self.header.operations)
+        else:
+            seconds = deadline(self.before.tree, operation.slot)
         try:
-            perform(self.machine, operation, deadline(self.before.tree, operation.slot))
+            perform(self.machine, operation, seconds)
         except OperationFailed as error:
             self.result.problems.append(str(error))
             return False
@@ -124,7 +131,7 @@ class _Undo:
             now = normalise(read_or(self.machine, operation.path))
             if now == normalise(operation.before) or self._kernels(operation):
                 continue
-            if now != normalise(operation.after):
+            if now != normalise(operation.after) and not self._chosen(operation.path):
                 self.result.problems.append(
                     f"`{operation.path}` is neither what it was nor what was written:"
                     " it is left alone"
@@ -137,6 +144,31 @@ class _Undo:
         modes = [each.before for each in self.intended if each.path == ADVISOR]
         modes.append(read_or(self.machine, ADVISOR))
         return operation.path == PAGES and any(map(paced, modes))
+
+    def _chosen(self, path: str) -> bool:
+        """Tell whether the kernel itself has written this: a module's region, when it took it."""
+        module = module_of(path)
+        takes = (each for each in self.intended if module_of(each.path) == module)
+        return path.endswith(REGION) and any(
+            each.kind == "inputs" or each.starts_module for each in takes
+        )
+
+    def _modules(self) -> None:
+        """Take back the regions that the kernel has chosen, and hand the rest over again."""
+        written = {each.path for each in self.intended if each.kind == "setting"}
+        for path, before in self.before.settings.items():
+            now = read_or(self.machine, path)
+            if path not in written and self._chosen(path) and now != before:
+                self._do(Operation("setting", "settings", path, now, before))
+        for operation in self.intended:
+            if operation.kind != "inputs":
+                continue
+            module = module_of(operation.path)
+            switch = parameter_path(module, "enabled")
+            if read_or(self.machine, switch) == "Y":
+                self._do(operation)
+            elif self._do(Operation("setting", "modules", switch, "N", "Y")):
+                self.result.remarks.append(f"{module} was started anew: its results are lost")
 
     def _stop_started(self) -> None:
         for slot in self.slots:
@@ -281,8 +313,11 @@ class _Undo:
                     self.result.problems.append(f"the kdamond of slot {slot} is not on: {reason}")
             elif now.get(f"{slot}/state") == "on":
                 self.result.problems.append(f"the kdamond of slot {slot} is still on")
+        settings: dict[str, Operation] = {}
         for operation in self.intended:
             if operation.kind == "setting" and not self._kernels(operation):
-                content = read_or(self.machine, operation.path)
-                if normalise(content) != normalise(operation.before):
-                    self.result.problems.append(f"`{operation.path}` holds `{content}`")
+                settings.setdefault(operation.path, operation)
+        for path, operation in settings.items():
+            content = read_or(self.machine, path)
+            if normalise(content) != normalise(operation.before):
+                self.result.problems.append(f"`{path}` holds `{content}`")

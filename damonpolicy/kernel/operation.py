@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from damonpolicy.kernel.modules import module_of
+from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import KDAMONDS
 
 __all__ = ("Kind", "Operation", "Phase", "kdamond_path")
 
-Kind = Literal["write", "count", "command", "setting"]
-"""``count`` writes wipe directories, ``command`` writes go to a kdamond's state file."""
+Kind = Literal["write", "count", "command", "setting", "inputs"]
+"""``count`` writes wipe directories, ``command`` writes go to a kdamond's state file, ``inputs``
+let a module of DAMON that runs take its parameters."""
 
-Phase = Literal["settings", "stage", "commit", "start", "stop", "restore"]
+Phase = Literal["settings", "stage", "commit", "start", "stop", "restore", "modules"]
 """Where an operation stands in the order of a transaction."""
 
 
@@ -36,6 +39,12 @@ class Operation:
     def relative(self) -> str:
         """The path below the kdamonds directory, for DAMON's files."""
         return self.path.removeprefix(KDAMONDS + "/")
+
+    @property
+    def starts_module(self) -> bool:
+        """Whether it switches on one of DAMON's modules, whose kdamond has to run then."""
+        switch = bool(module_of(self.path)) and self.path.endswith("/enabled")
+        return switch and normalise(self.after) == "1"
 
     @property
     def inverse(self) -> Operation:

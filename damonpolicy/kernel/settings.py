@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 
+from damonpolicy.kernel import modules
 from damonpolicy.kernel.sysfs import ADMIN, Machine, read_or
 
 __all__ = (
@@ -77,7 +78,7 @@ def malformed(path: str) -> str:
         return "the path of a setting holds no `..`, `.` or `//`"
     if path.startswith(ADMIN.removesuffix("admin")):
         return "DAMON's own tree is not set by hand: use `kdamonds:`"
-    return ""
+    return modules.unwritable(path.rpartition("/")[2]) if modules.module_of(path) else ""
 
 
 def usual(path: str) -> bool:

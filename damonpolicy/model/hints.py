@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.kernel.modules import MODULES, PARAMETERS
 from damonpolicy.model.words import FOREIGN, elsewhere
 from damonpolicy.source.nodes import Path
 
@@ -69,6 +70,14 @@ def unknown_key(path: Path, value: Any, known: Iterable[str]) -> str:
     name, words = str(path[-1]), list(known)
     if name in _SELECTORS and path[-3:-2] == ("targets",) and isinstance(value, str):
         return f"write `{{process: {{{_SELECTORS[name]}: {_flow(value)}}}}}`"
+    module = next((each for each in MODULES if name in (each, each.removeprefix("damon_"))), "")
+    if path[:1] == ("modules",):
+        others = [each.module for each in PARAMETERS.values() if each.name == name]
+        if module in words:
+            return f"did you mean `{module}`?"
+        return f"`{others[0]}` has it" if others else did_you_mean(name, words)
+    if module and len(path) == 1:
+        return f"write it below `modules:`, as `{module}:`"
     ours, there = FOREIGN.get(name, ""), elsewhere(name)
     if ours in words:
         return f"did you mean `{ours}`?"

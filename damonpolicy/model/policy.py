@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.modules import Modules
 from damonpolicy.model.scalars import Model, Name, Text
 
 __all__ = ("Policy",)
@@ -25,6 +26,8 @@ class Policy(Model):
     """Variables for `{{ templates }}`; `--vars-file` and `--set` override them."""
     kdamonds: tuple[Kdamond, ...] = ()
     """What is monitored and what is done; in the kernel's order."""
+    modules: Modules = Field(default_factory=Modules)
+    """DAMON's own users in the kernel: damon_reclaim, damon_lru_sort, damon_stat."""
     settings: dict[Text, Text] = Field(default_factory=dict)
     """Files below /sys and /proc to set in the same transaction, and put back at the end."""
     tuning: tuple[dict[str, Any], ...] = ()

@@ -16,6 +16,7 @@ from typing import Any
 import pydantic
 
 from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy.kernel import modules
 from damonpolicy.model import hints
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.policy import Policy
@@ -230,6 +231,10 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         hint = hints.kernel_filter(error["input"])
         return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
     if kind == "extra_forbidden":
+        reason = modules.unwritable(str(name)) if path[:1] == ("modules",) and path[2:] else ""
+        if reason:
+            message = f"`{name}` cannot be set: {reason}"
+            return Diagnostic.error("DP0254", places.key(path), message, hint="remove it")
         hint = hints.unknown_key(path, error["input"], _keys_at(path[:-1]))
         return Diagnostic.error("DP0101", places.key(path), f"unknown key `{name}`", hint=hint)
     if kind == "literal_error":

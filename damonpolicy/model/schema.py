@@ -26,8 +26,10 @@ def policy_schema() -> dict[str, Any]:
     """Return the schema as plain data (JSON Schema 2020-12)."""
     schema = Policy.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
-    for model in _models(scalars.Model):
-        part = schema if model is Policy else definitions[model.__name__]
+    parts = {**definitions, Policy.__name__: schema}
+    shown = [model for model in _models(scalars.Model) if model.__name__ in parts]
+    for model in shown:  # what is only a base of others is none
+        part = parts[model.__name__]
         for name, text in _descriptions(model).items():
             part["properties"][model.model_fields[name].alias or name]["description"] = text
     for name in ("Kdamond", "Scheme"):

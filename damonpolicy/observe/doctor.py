@@ -95,7 +95,7 @@ def _modules(current: Current) -> Iterator[Check]:
         yield Check(
             "note",
             f"{module.upper()} runs, and no other kdamond can start beside it",
-            f"let a policy stop it: `settings: {{/sys/module/{module}/parameters/enabled: N}}`",
+            f"let a policy stop it: `modules: {{{module}: {{enabled: false}}}}`",
         )
 
 

@@ -47,20 +47,29 @@ class SlotRecord:
 
 @dataclass(frozen=True, slots=True)
 class SettingRecord:
-    """A setting of ours: what the file held before, what we wrote, which policies want it."""
+    """A setting of ours: what the file held before, what we wrote, which policies want it.
+
+    ``chosen`` is for what the kernel wrote itself; without users it is still to be put back.
+    """
 
     original: str
     written: str
     users: tuple[str, ...]
+    chosen: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {"original": self.original, "written": self.written, "users": list(self.users)}
+        return {
+            "original": self.original,
+            "written": self.written,
+            "users": list(self.users),
+            "chosen": self.chosen,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SettingRecord:
         """Read what `to_json` gave."""
-        return cls(data["original"], data["written"], tuple(data["users"]))
+        return cls(data["original"], data["written"], tuple(data["users"]), data["chosen"])
 
 
 @dataclass(frozen=True, slots=True)

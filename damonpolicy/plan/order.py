@@ -1,4 +1,4 @@
-"""What has to be done, and in which order: settings, staging, commits, starts, stops.
+"""What has to be done, and in which order: settings, staging, commits, starts, stops, modules.
 
 A pure function of the machine as it is, what is managed, and what is wanted.
 """
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from damonpolicy.errors import Foreign
+from damonpolicy.kernel.modules import module_of
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import Tree, configuration, startable
-from damonpolicy.plan import online, settings
+from damonpolicy.plan import modules, online, settings
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.compiled import CompiledPolicy
@@ -96,7 +96,7 @@ class Plan:
         """Whether what we manage changes: policies, their kdamonds' slots, settings' users."""
         slots = {each.kdamond: slot for slot, each in managed.slots.items()}
         kept = {each.name: each.slot for each in self.kdamonds if each.runs}
-        users = {each.path: each.users for each in self.settings if each.users}
+        users = {each.path: each.users for each in self.settings if each.users or each.owed}
         before = {path: each.users for path, each in managed.settings.items()}
         return dict(self.policies) != dict(managed.policies) or kept != slots or users != before
 
@@ -159,8 +159,7 @@ class _Draft:
             elif name in wanted and name not in self.wanted.bound:
                 self._leave(name, slot)
         self._shrink()
-        self.settings = settings.plan(self.current, self.managed, self.wanted.policies)
-        self._modules()
+        self._settings()
 
     def _place(
         self, ours: Mapping[str, int], retiring: dict[str, int]
@@ -315,18 +314,21 @@ class _Draft:
             self.stop.append(_slots(len(self.current.slots), before, "stop"))
         self.slots_before = None
 
-    def _modules(self) -> None:
-        """A kdamond of a DAMON module lets no other start: only a policy may stop it."""
-        if not self.start:
-            return
-        off = {each.path for each in self.settings if normalise(each.after) == "0"}
-        for module in self.current.modules:
-            path = f"/sys/module/{module}/parameters/enabled"
-            if path not in off:
-                raise Foreign(
-                    f"the kernel's {module.upper()} runs, and no other kdamond can start beside it",
-                    hint=f"let the policy stop it: `settings: {{{path}: N}}`",
-                )
+    def _settings(self) -> None:
+        """Decide about settings, DAMON's modules among them: none runs beside a kdamond."""
+        theirs = {slot for slot, owner in self.owners.items() if owner == "foreign"}
+        theirs -= {each.slot for each in self.kdamonds}
+        foreign = [slot for slot in sorted(theirs) if self.current.running(slot)]
+        busy = bool(foreign) or any(each.runs for each in self.kdamonds)
+        plans = settings.plan(self.current, self.managed, self.wanted.policies)
+        self.settings = modules.settled(plans, self.current, self.managed, busy=busy)
+        modules.refuse_others(
+            self.current,
+            self.wanted.policies,
+            self.settings,
+            starts=bool(self.start),
+            foreign=foreign,
+        )
 
     def _staged_last(self, operation: Operation) -> bool:
         """What a kernel may refuse is tried in idle slots before running ones are touched."""
@@ -334,17 +336,19 @@ class _Draft:
 
     def plan(self) -> Plan:
         """Put everything in order."""
-        set_first = [
-            settings.operation(each, "settings") for each in self.settings if not each.restored
-        ]
-        put_back = [settings.operation(each, "restore") for each in self.settings if each.restored]
+        own = modules.steps(self.current, self.settings)
+        others = [each for each in self.settings if not module_of(each.path)]
+        set_first = [settings.operation(each, "settings") for each in others if not each.restored]
+        put_back = [settings.operation(each, "restore") for each in others if each.restored]
         operations = [
+            *own.first,
             *(each for each in set_first if each is not None),
             *sorted(self.stage, key=self._staged_last),
             *self.commit,
             *self.start,
             *self.stop,
             *(each for each in put_back if each is not None),
+            *own.last,
         ]
         return Plan(
             machine=self.current.machine,
@@ -358,7 +362,7 @@ class _Draft:
             slots_before=self.slots_before,
             affected=self.wanted.affected,
             takeover=self.wanted.takeover,
-            remarks=tuple(self.remarks),
+            remarks=(*self.remarks, *own.remarks),
         )
 
 

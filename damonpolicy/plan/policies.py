@@ -14,10 +14,12 @@ from damonpolicy.model.expand import variables as read_variables
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read, read_policy
 from damonpolicy.model.rules import machine as machine_rules
+from damonpolicy.model.rules import modules as module_rules
 from damonpolicy.model.rules import policy as policy_rules
 from damonpolicy.model.rules import settings as settings_rules
 from damonpolicy.plan.compile import Compiler, chosen
 from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.parameters import compile_modules
 from damonpolicy.plan.sample import NUMA_BALANCING
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.nodes import Mapping as MappingNode
@@ -138,12 +140,16 @@ def compile_policies(
         policy, at = read.policy, read.cursor
         if machine is not None:
             found += settings_rules.check_machine(policy, at, machine)
+            found += module_rules.check_machine(policy, at, machine)
         kdamonds = []
         settings = {
             path: value
             for path, value in policy.settings.items()
             if machine is None or machine.exists(path) or not settings_rules.already_so(path, value)
         }
+        parameters, lacking = compile_modules(policy, at, capabilities, machine)
+        settings = {**parameters, **settings}
+        found += lacking
         for index, kdamond in enumerate(policy.kdamonds):
             place = at("kdamonds", index)
             if not chosen(kdamond, capabilities):
@@ -188,7 +194,7 @@ def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Dia
 
 def _service_needed(policy: Policy, at: Cursor, *, unfed: bool) -> list[Diagnostic]:
     """What only a running service could keep up is refused, not silently left to rot."""
-    found = []
+    found = [] if unfed else list(module_rules.service_needed(policy, at))
     for index, kdamond in enumerate(policy.kdamonds):
         for number, scheme in enumerate(kdamond.schemes):
             place = at("kdamonds", index, "schemes", number)

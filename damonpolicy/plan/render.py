@@ -13,7 +13,7 @@ from damonpolicy.kernel.settings import normalise
 from damonpolicy.plan.order import KdamondPlan, Plan
 from damonpolicy.plan.rows import rows
 from damonpolicy.plan.settings import SettingPlan
-from damonpolicy.plan.texts import chain, value_text
+from damonpolicy.plan.texts import chain, setting_text, value_text
 
 __all__ = ("chain", "render", "setting_text", "to_json", "value_text")
 
@@ -56,12 +56,8 @@ def _moves(each: SettingPlan) -> bool:
 
 def _setting_line(each: SettingPlan) -> str:
     back = ", put back" if each.restored else ""
-    return f"  ~ {each.path}: {setting_text(each.before)} → {setting_text(each.after)}{back}"
-
-
-def setting_text(content: str) -> str:
-    """What a setting's content says, as one would write it."""
-    return normalise(content) if "[" in content else content.strip()
+    before, after = (setting_text(text, each.path) for text in (each.before, each.after))
+    return f"  ~ {each.path}: {before} → {after}{back}"
 
 
 def _summary(plan: Plan, settings: list[SettingPlan]) -> str:

@@ -36,6 +36,8 @@ def to_json(plan: Plan, capabilities: str) -> dict[str, Any]:
                 "original": each.original,
                 "users": list(each.users),
                 "restored": each.restored,
+                "chosen": each.chosen,
+                "owed": each.owed,
             }
             for each in plan.settings
         ],

@@ -17,7 +17,11 @@ __all__ = ("SettingPlan", "operation", "plan")
 
 @dataclass(frozen=True, slots=True)
 class SettingPlan:
-    """What happens to one setting; ``original`` is what it goes back to in the end."""
+    """What happens to one setting; ``original`` is what it goes back to in the end.
+
+    ``chosen`` is for what the kernel writes itself once a module runs; ``owed`` for what
+    cannot be put back yet, and is kept for later.
+    """
 
     path: str
     before: str
@@ -25,6 +29,8 @@ class SettingPlan:
     original: str
     users: tuple[str, ...]
     restored: bool = False
+    chosen: bool = False
+    owed: bool = False
 
 
 def plan(

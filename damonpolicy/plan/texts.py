@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
+from damonpolicy.kernel.modules import PARAMETERS, UNLIMITED
+from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.tree import Tree
 from damonpolicy.units import (
     U32_MAX,
@@ -18,7 +20,7 @@ from damonpolicy.units import (
     format_percent,
 )
 
-__all__ = ("EARLY", "SAMPLE", "accesses", "chain", "target", "value_text")
+__all__ = ("EARLY", "SAMPLE", "accesses", "chain", "setting_text", "target", "value_text")
 
 SAMPLE = "contexts/0/monitoring_attrs/sample"
 EARLY = "contexts/0/operations_attrs"
@@ -114,6 +116,17 @@ def target(tree: Tree, base: str) -> str:
         parts.append(f"{size} in {count} region{'s' if count > 1 else ''}")
     obsolete = tree.get(f"{base}/obsolete_target") == "Y"
     return ", ".join(parts) + (" (obsolete)" if obsolete else "")
+
+
+def setting_text(content: str, path: str = "") -> str:
+    """What a setting's content says, as one would write it; with ``path`` in the policy's units."""
+    text = normalise(content) if "[" in content else content.strip()
+    parameter = PARAMETERS.get(path)
+    if parameter is None or parameter.unit == "bool":
+        return text
+    if text == "0":
+        return "unlimited" if parameter.name in UNLIMITED else text
+    return value_text(parameter.unit, text, {})
 
 
 def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:

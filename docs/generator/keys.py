@@ -14,7 +14,8 @@ from typing import Any
 import pydantic
 
 from damonpolicy.kernel.features import DEVELOPMENT, FEATURES, by_file, by_word
-from damonpolicy.model import actions, dests, filters, quotas, sample, scalars, targets
+from damonpolicy.kernel.modules import PARAMETERS, parameter_path
+from damonpolicy.model import actions, dests, filters, modules, quotas, sample, scalars, targets
 from damonpolicy.model.access_pattern import AccessPattern, Ages, Rates, Sizes
 from damonpolicy.model.intervals import AutoTune, Intervals, RegionCount
 from damonpolicy.model.kdamond import Kdamond, Temperature
@@ -61,11 +62,17 @@ _SECTIONS: tuple[tuple[str, type[pydantic.BaseModel]], ...] = (
     ("hugepage_size", filters.SizeRange),
     ("probe_hits_wsum", filters.HitsRange),
     ("watermarks", Watermarks),
+    ("modules", modules.Modules),
+    ("damon_stat", modules.DamonStat),
+    ("damon_reclaim", modules.DamonReclaim),
+    ("damon_lru_sort", modules.DamonLruSort),
 )
 
 _TYPES = (
     (scalars.Bytes, "size", "`200MiB`, `1.5 GiB`, `0`", "1024-based: B, KiB, MiB, GiB, TiB, PiB"),
     (scalars.Duration, "duration", "`100ms`, `1h30m`, `0`", "us, ms, s, m, h, d, large to small"),
+    (modules.SizeLimit, "size limit", "`200MiB`, `unlimited`", ""),
+    (modules.TimeLimit, "time limit", "`10ms`, `unlimited`", "whole milliseconds"),
     (scalars.Percent, "percentage", "`5%`, `0.5%`", "0 to 100"),
     (scalars.RateText, "rate", "`5%`, `5 samples`", "a percentage, or a count of samples"),
     (scalars.AgeText, "age", "`2m`, `20 aggregations`", "a duration, or a count of aggregations"),
@@ -95,7 +102,7 @@ def page(docs: Path) -> str:
         MADE,
         (
             "How a policy is written: [the policy language](policy.md). *Kernel file* is below the"
-            " kdamond's directory (`…/damon/admin/kdamonds/N/`), with the unit that the kernel counts in;"
+            " kdamond's directory (`…/damon/admin/kdamonds/N/`) unless it begins with `/`, with the unit that the kernel counts in;"
             " *since* is the first kernel that has the file; *damo* is the option of that tool."
             " A key in **bold** must be given.\n"
         ),
@@ -151,6 +158,12 @@ def _rows(prefix: str, model: type[pydantic.BaseModel], texts: dict[str, Any]) -
             file = code(word.kernel.removeprefix("contexts/*/").replace("*", "N"))
             file += f" ({word.unit})" if word.unit not in ("text", "bool") else ""
             feature = by_file(f"*/{word.kernel}")
+            since = feature.since if feature else ""
+        parameter = PARAMETERS.get(parameter_path(prefix, name))
+        if parameter is not None:
+            file = code(parameter.path)
+            file += f" ({parameter.unit})" if parameter.unit != "bool" else ""
+            feature = by_file(parameter.path)
             since = feature.since if feature else ""
         rows.append(
             [

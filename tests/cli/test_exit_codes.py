@@ -121,7 +121,11 @@ def test_70_a_defect_is_no_traceback(run, monkeypatch):
 
 
 def test_71_a_module_is_in_the_way(run, tmp_path):
-    text = (ROOT / "policies/ksm.yaml").read_text().replace("  /sys/module/damon_stat", "  #")
+    text = (
+        (ROOT / "policies/ksm.yaml")
+        .read_text()
+        .replace("damon_stat: {enabled: false}", "damon_stat: {}")
+    )
     (tmp_path / "k.yaml").write_text(text)
 
     outcome = run("apply", "k.yaml")

@@ -72,6 +72,14 @@ def copied(kernel, before):
     return directory
 
 
+MODULE = """
+version: 1
+name: p
+modules:
+  damon_stat: {enabled: false}
+  damon_reclaim: {enabled: true, min_age: 5m, wmarks_interval: 10ms}
+"""
+
 SCENARIOS = {
     "first apply": (lambda world: None, lambda world: world.apply("ksm")),
     "change": (
@@ -79,6 +87,15 @@ SCENARIOS = {
         lambda world: world.apply("ksm", CHANGED["ksm"]),
     ),
     "removal": (lambda world: world.apply("ksm"), lambda world: world.remove("ksm")),
+    "module": (lambda world: None, lambda world: world.apply("p", text=MODULE)),
+    "module that runs": (
+        lambda world: world.apply("p", text=MODULE),
+        lambda world: world.apply("p", text=MODULE.replace("5m", "6m")),
+    ),
+    "module that goes": (
+        lambda world: world.apply("p", text=MODULE),
+        lambda world: world.remove("p"),
+    ),
 }
 
 

@@ -122,7 +122,7 @@ def test_a_module_in_the_way_is_named(site):
 
     assert outcome.code == ExitCode.FOREIGN
     assert "DAMON_STAT runs, and no other kdamond can start beside it" in outcome.err
-    assert f"hint: let the policy stop it: `settings: {{{STAT}: N}}`" in outcome.err
+    assert "hint: let the policy stop it: `modules: {damon_stat: {enabled: false}}`" in outcome.err
     assert site.writes() == []
 
 

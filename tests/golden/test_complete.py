@@ -18,12 +18,6 @@ OBSERVED = HERE.parents[0] / "kernel" / "observed"
 TREES = sorted(OBSERVED.glob("tree-*.txt"))
 LINE = re.compile(r"(?:/sys/kernel/mm/damon/)?(\S+) (?:0?)([0-7]{3})(?: (.*))?")
 
-VOLATILE = {
-    # what the kernel takes back once it has seen it
-    r"/sys/module/damon_\w+/parameters/commit_inputs",
-}
-"""Files that no case can show in its resulting tree."""
-
 MEANINGLESS = {
     # a layer takes the types of its own only; these are what the other layer's types need
     r"\*/contexts/\*/schemes/\*/core_filters/\*/memcg_path",
@@ -81,14 +75,14 @@ def test_every_writable_file_is_written_by_some_case(listing):
     assert [
         path
         for path in sorted(files - written())
-        if not matches(path, VOLATILE | MEANINGLESS | ONE_WORD)
+        if not matches(path, MEANINGLESS | ONE_WORD)
     ] == []
 
 
 def test_exceptions_are_files_that_kernels_have():
     everything = set().union(*map(observed, TREES))
 
-    for expression in VOLATILE | MEANINGLESS | ONE_WORD:
+    for expression in MEANINGLESS | ONE_WORD:
         assert any(re.fullmatch(expression, path) for path in everything), expression
         assert not any(re.fullmatch(expression, path) for path in written()), expression
 

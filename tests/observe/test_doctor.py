@@ -36,7 +36,7 @@ def test_a_module_is_in_the_way(site):
     outcome = site.done("doctor")
 
     assert "note: DAMON_STAT runs, and no other kdamond can start beside it" in outcome.out
-    assert "  hint: let a policy stop it: `settings: {/sys/module/damon_stat/" in outcome.out
+    assert "  hint: let a policy stop it: `modules: {damon_stat: {enabled: false}}`" in outcome.out
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
-from damonpolicy.model.rules import filters, kdamond, quotas, schemes, settings
+from damonpolicy.model.rules import filters, kdamond, modules, quotas, schemes, settings
 from damonpolicy.model.schemes import When
 
 __all__ = ("check", "check_together")
@@ -20,14 +20,16 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diag
 
     ``anywhere`` tells that no machine will be asked which settings root allows.
     """
-    if not (policy.kdamonds or policy.settings) and not at.lost:
+    given = any(each.model_fields_set for each in policy.modules.given().values())
+    if not (policy.kdamonds or policy.settings or given) and not at.lost:
         message = f"the policy `{policy.name}` does nothing"
-        hint = "add `kdamonds:` or `settings:`"
+        hint = "add `kdamonds:`, `modules:` or `settings:`"
         yield Diagnostic.error("DP0238", at("name").value, message, hint=hint)
     if policy.tuning:
         message = "`tuning` needs the service, which this version does not have"
         yield Diagnostic.error("DP0239", at("tuning").key, message, hint="remove `tuning`")
     yield from settings.check(policy, at("settings"), anywhere=anywhere)
+    yield from modules.check(policy, at)
     places = at("kdamonds")
     yield from _names([(each.name, each.when) for each in policy.kdamonds], places, "kdamond")
     for index, each in enumerate(policy.kdamonds):
@@ -90,8 +92,19 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                 related=[(names[read.policy.name], "first here")],
             )
         names.setdefault(read.policy.name, place)
-        for path, value in read.policy.settings.items():
-            here = read.cursor("settings", path).value
+        files = [
+            *(
+                (path, value, read.cursor("settings", path))
+                for path, value in read.policy.settings.items()
+            ),
+            *(
+                each
+                for each in modules.contents(read.policy, read.cursor)
+                if each[0] not in read.policy.settings  # said at its own place
+            ),
+        ]
+        for path, value, at in files:
+            here = at.value
             if path in settings and normalise(settings[path][0]) != normalise(value):
                 yield Diagnostic.error(
                     "DP0244",
@@ -101,3 +114,4 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                     related=[(settings[path][1], "the other one")],
                 )
             settings.setdefault(path, (value, here))
+    yield from modules.check_together(reads)

@@ -290,11 +290,11 @@ def test_damon_stat_is_in_the_way_until_a_policy_stops_it() -> None:
         bare = Path("/run/tmp/bare.yaml")
         bare.parent.mkdir(exist_ok=True)
         text = Path(shipped(RECLAIM)[0]).read_text("utf-8")
-        bare.write_text(text[: text.index("settings:")], encoding="utf-8")
+        bare.write_text(text[: text.index("modules:")], encoding="utf-8")
         refused = run("apply", bare)
         assert refused.code == ExitCode.FOREIGN
         assert "DAMON_STAT" in refused.err
-        assert str(STAT) in refused.err
+        assert "modules: {damon_stat: {enabled: false}}" in refused.err
 
         assert run("apply", *shipped(RECLAIM)).code == 0
         assert STAT.read_text("ascii") == "N\n"

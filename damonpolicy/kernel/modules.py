@@ -1,0 +1,219 @@
+"""DAMON's modules: their parameters, what each is counted in, and which do not go together.
+
+DAMON_RECLAIM, DAMON_LRU_SORT and DAMON_STAT run a kdamond of their own, which lets no other
+run beside it (mm/damon/core.c: damon_start() with ``exclusive``). What they shall do stands
+in files below /sys/module. A running one reads them again when `COMMIT_INPUTS` is written:
+newer kernels answer at once, older ones take it when their kdamond next looks, and then stop
+it (6.12) or go on as before (6.18) where a parameter is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from damonpolicy.kernel.host import MODULES
+from damonpolicy.units import format_duration
+
+__all__ = (
+    "COMMIT_INPUTS",
+    "MODULES",
+    "PARAMETERS",
+    "REGION",
+    "TUNED_AGGREGATION",
+    "UNLIMITED",
+    "Parameter",
+    "Problem",
+    "module_of",
+    "parameter_path",
+    "problems",
+    "unwritable",
+    "watched",
+)
+
+_ROOT = "/sys/module"
+_PATH = re.compile(rf"{_ROOT}/(damon_[a-z_]+)/parameters/([a-z0-9_]+)\Z")
+_REPORTS = re.compile(
+    r"(?:kdamond_pid|nr_\w+|bytes_\w+|estimated_memory_bandwidth|memory_idle_ms_percentiles"
+    r"|aggr_interval_us)\Z"
+)
+
+COMMIT_INPUTS = "commit_inputs"
+"""Written ``Y``, it hands the parameters to a module that runs."""
+
+REGION = ("monitor_region_start", "monitor_region_end")
+"""Where both are 0, the kernel fills them in when the module takes its parameters."""
+
+UNLIMITED = ("quota_sz", "quota_ms")
+"""Where 0 is no limit."""
+
+TUNED_AGGREGATION = 100_000
+"""Microseconds from which a module tunes its intervals, whatever its parameters say."""
+
+_FEWEST_REGIONS = 3
+_LARGEST_UNIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter that can be set; ``unit`` is that of its file, as in `model.words`."""
+
+    module: str
+    name: str
+    unit: str
+
+    @property
+    def path(self) -> str:
+        """Where its file is."""
+        return parameter_path(self.module, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Parameters that do not go together; ``fatal`` where the kernel would not run with them."""
+
+    code: str
+    names: tuple[str, ...]
+    message: str
+    hint: str
+    fatal: bool = True
+
+
+def parameter_path(module: str, name: str) -> str:
+    """Return where a parameter's file is."""
+    return f"{_ROOT}/{module}/parameters/{name}"
+
+
+_SHARED = {
+    "enabled": "bool",
+    "sample_interval": "us",
+    "aggr_interval": "us",
+    "min_nr_regions": "count",
+    "max_nr_regions": "count",
+    "monitor_region_start": "address",
+    "monitor_region_end": "address",
+    "addr_unit": "count",
+    "quota_ms": "ms",
+    "quota_reset_interval_ms": "ms",
+    "wmarks_interval": "us",
+    "wmarks_high": "permil",
+    "wmarks_mid": "permil",
+    "wmarks_low": "permil",
+    "autotune_monitoring_intervals": "bool",
+}
+_UNITS = {
+    "damon_stat": {"enabled": "bool"},
+    "damon_reclaim": {
+        **_SHARED,
+        "min_age": "us",
+        "quota_sz": "bytes",
+        "quota_mem_pressure_us": "us",
+        "quota_autotune_feedback": "count",
+        "skip_anon": "bool",
+    },
+    "damon_lru_sort": {
+        **_SHARED,
+        "hot_thres_access_freq": "permil",
+        "cold_min_age": "us",
+        "active_mem_bp": "bp",
+        "filter_young_pages": "bool",
+    },
+}
+
+PARAMETERS: Mapping[str, Parameter] = {
+    parameter_path(module, name): Parameter(module, name, unit)
+    for module, units in _UNITS.items()
+    for name, unit in units.items()
+}
+"""Every parameter that can be set, by the path of its file."""
+
+
+def module_of(path: str) -> str:
+    """Return the module of DAMON whose parameter a file is, empty for any other file."""
+    found = _PATH.match(path)
+    return found[1] if found and found[1] in MODULES else ""
+
+
+def unwritable(name: str) -> str:
+    """Return why a parameter is not for a policy to set, or an empty text."""
+    if name == COMMIT_INPUTS:
+        return "damonpolicy writes it itself, once the parameters have changed"
+    return "it only tells what the module does" if _REPORTS.match(name) else ""
+
+
+def watched(paths: set[str]) -> set[str]:
+    """Return all files that tell how the modules stand that some settings belong to."""
+    modules = {module for path in paths if (module := module_of(path))}
+    files = {path for path, each in PARAMETERS.items() if each.module in modules}
+    return files | {parameter_path(module, COMMIT_INPUTS) for module in modules}
+
+
+def problems(module: str, contents: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield what of a module's parameters does not go together.
+
+    ``contents`` are those of its files, by name; what is not there is not looked at.
+    """
+    known = {name: int(text) for name, text in contents.items() if text.isdecimal()}
+    tuned = contents.get("autotune_monitoring_intervals") in ("Y", "1")
+    yield from _zeros(known)
+    yield from _attributes(module, known, tuned=tuned)
+    yield from _region(known)
+    marks = [name for name in ("wmarks_high", "wmarks_mid", "wmarks_low") if name in known]
+    values = [known[name] for name in marks]
+    if values != sorted(values, reverse=True):
+        message = "the watermarks are not in the order " + " ≥ ".join(f"`{n}`" for n in marks)
+        hint = "asleep above `wmarks_high` and below `wmarks_low`, awake from `wmarks_mid` down"
+        yield Problem("DP0206", tuple(marks), message, hint, fatal=False)
+    aggregation = TUNED_AGGREGATION if tuned else known.get("aggr_interval", 0)
+    for name in ("min_age", "cold_min_age"):
+        if 0 < known.get(name, 0) < aggregation:
+            message = f"`{name}` is shorter than an aggregation and becomes 0"
+            hint = f"write at least one aggregation ({format_duration(aggregation)})"
+            yield Problem("DP0220", (name, "aggr_interval"), message, hint, fatal=False)
+
+
+def _zeros(known: Mapping[str, int]) -> Iterator[Problem]:
+    for name in ("sample_interval", "aggr_interval", "wmarks_interval"):
+        if known.get(name) == 0:
+            message = f"`{name}` is 0, and the kernel would never rest"
+            hint = "write for example `5s`" if name == "wmarks_interval" else "write at least `1us`"
+            yield Problem("DP0222", (name,), message, hint)
+    if known.get("quota_reset_interval_ms") == 0:
+        message = "`quota_reset_interval_ms: 0` means no limit to the kernel"
+        hint = "write `1s`; `quota_sz: unlimited` and `quota_ms: unlimited` limit nothing"
+        yield Problem("DP0219", ("quota_reset_interval_ms",), message, hint, fatal=False)
+
+
+def _attributes(module: str, known: Mapping[str, int], *, tuned: bool) -> Iterator[Problem]:
+    low, high = known.get("min_nr_regions"), known.get("max_nr_regions")
+    if low is not None and low < _FEWEST_REGIONS:
+        message = f"`min_nr_regions` is below {_FEWEST_REGIONS}, and `{module}` would not start"
+        yield Problem("DP0202", ("min_nr_regions",), message, "write at least 3")
+    if low is not None and high is not None and low > high:
+        message = f"`min_nr_regions` ({low}) is above `max_nr_regions` ({high})"
+        hint = "choose the first no larger than the second"
+        yield Problem("DP0201", ("min_nr_regions", "max_nr_regions"), message, hint)
+    sample, aggregation = known.get("sample_interval", 0), known.get("aggr_interval")
+    if aggregation and sample > aggregation and not tuned:
+        yield Problem(
+            "DP0203",
+            ("sample_interval", "aggr_interval"),
+            f"`sample_interval` ({format_duration(sample)}) is above"
+            f" `aggr_interval` ({format_duration(aggregation)})",
+            "an aggregation sums up samples, 20 of them by default",
+        )
+    unit = known.get("addr_unit", 1)
+    if unit == 0 or unit & (unit - 1) or unit > _LARGEST_UNIT:
+        message = f"`addr_unit` is a power of two up to {_LARGEST_UNIT}"
+        hint = "leave it out: only 32-bit machines with much memory need it"
+        yield Problem("DP0236", ("addr_unit",), message, hint)
+
+
+def _region(known: Mapping[str, int]) -> Iterator[Problem]:
+    start, end = (known.get(name) for name in REGION)
+    if start is None or end is None or start < end or start == end == 0:
+        return
+    message = f"the region ends ({end:#x}) before it starts ({start:#x})"
+    hint = "the end is the first address that no longer belongs to it"
+    yield Problem("DP0204", tuple(reversed(REGION)), message, hint)

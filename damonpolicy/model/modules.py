@@ -1,0 +1,168 @@
+"""``modules:`` of a policy: DAMON's modules, by the names of their parameters."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any, TypeAlias
+
+from damonpolicy import units
+from damonpolicy.kernel.modules import PARAMETERS, parameter_path
+from damonpolicy.model.scalars import Address, Count, Duration, Flag, Model, Percent, scalar
+from damonpolicy.units import UnitError
+
+__all__ = (
+    "DamonLruSort",
+    "DamonReclaim",
+    "DamonStat",
+    "Module",
+    "Modules",
+    "SizeLimit",
+    "TimeLimit",
+)
+
+_UNLIMITED = "unlimited"
+_SCALES = {"ms": Fraction(1, 1_000), "permil": Fraction(1_000), "bp": Fraction(10_000)}
+"""From what a scalar is read into to what the kernel's file counts; else they are the same."""
+
+
+def _size(text: str) -> int:
+    return _limit(text, units.read_bytes)
+
+
+def _time(text: str) -> int:
+    return _limit(text, units.read_duration)
+
+
+def _limit(text: str, read: Any) -> int:
+    if text == _UNLIMITED:
+        return 0
+    value = int(read(text))
+    if value == 0:
+        message = "`0` means unlimited to the kernel"
+        raise UnitError("DP0219", message, f"write `{_UNLIMITED}`")
+    return value
+
+
+_read_size, _size_schema = scalar(
+    _size, r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|unlimited", example="128MiB"
+)
+_read_time, _time_schema = scalar(
+    _time, r"(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|unlimited", example="10ms"
+)
+
+SizeLimit: TypeAlias = Annotated[int, _read_size, _size_schema]
+"""Bytes; 0 for unlimited."""
+TimeLimit: TypeAlias = Annotated[int, _read_time, _time_schema]
+"""Microseconds; 0 for unlimited."""
+
+
+class Module(Model):
+    """One module: what is left out stays as it is on the machine."""
+
+    enabled: Flag | None = None
+    """Whether its kdamond runs; no other can run beside it."""
+
+    def exact(self, module: str) -> dict[str, Fraction]:
+        """Return what each given parameter's file would hold, were it no whole number."""
+        found: dict[str, Fraction] = {}
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            unit = PARAMETERS[parameter_path(module, name)].unit
+            found[name] = Fraction(value) * _SCALES.get(unit, 1)
+        return found
+
+    def contents(self, module: str) -> dict[str, str]:
+        """Return what each given parameter's file is to hold, by name in the model's order."""
+        exact = self.exact(module)
+        given = {name: exact[name] for name in type(self).model_fields if name in exact}
+        if "addr_unit" in given:
+            # addresses are counted in units, also those of parameters
+            unit = max(given["addr_unit"], Fraction(1))
+            given |= {name: given[name] / unit for name in given if "_region_" in name}
+        return {
+            name: ("N", "Y")[bool(value)]
+            if isinstance(getattr(self, name), bool)
+            else str(int(value))
+            for name, value in given.items()
+        }
+
+
+class DamonStat(Module):
+    """DAMON_STAT: it only counts, and distributions switch it on from Linux 6.17 on."""
+
+
+class _Working(Module):
+    """What the modules have in common that do something."""
+
+    sample_interval: Duration | None = None
+    """Time between two looks at a page."""
+    aggr_interval: Duration | None = None
+    """Time over which looks are summed up."""
+    autotune_monitoring_intervals: Flag | None = None
+    """The kernel tunes both intervals, from 5ms and 100ms on, to observe 0.4%."""
+    min_nr_regions: Count | None = None
+    """The fewest regions that memory is divided into; at least 3."""
+    max_nr_regions: Count | None = None
+    """The most regions that memory is divided into."""
+    monitor_region_start: Address | None = None
+    """The first address of what is monitored; without both, the kernel chooses System RAM."""
+    monitor_region_end: Address | None = None
+    """The first address behind it."""
+    addr_unit: Count | None = None
+    """A power of two that addresses are counted in, for 32-bit machines with much memory."""
+    quota_ms: TimeLimit | None = None
+    """The most time in each `quota_reset_interval_ms`, or `unlimited`."""
+    quota_reset_interval_ms: Duration | None = None
+    """How long a quota is for."""
+    wmarks_interval: Duration | None = None
+    """How often the share of free memory is looked at."""
+    wmarks_high: Percent | None = None
+    """Asleep while more is free."""
+    wmarks_mid: Percent | None = None
+    """Awake once no more is free."""
+    wmarks_low: Percent | None = None
+    """Asleep while less is free."""
+
+
+class DamonReclaim(_Working):
+    """DAMON_RECLAIM: pages out what nobody has touched for a while."""
+
+    min_age: Duration | None = None
+    """Not touched for at least so long; counted in whole aggregations."""
+    quota_sz: SizeLimit | None = None
+    """The most memory in each `quota_reset_interval_ms`, or `unlimited`."""
+    quota_mem_pressure_us: Duration | None = None
+    """Tune the quota to so much waiting for memory (PSI) in each interval; `0`: do not."""
+    quota_autotune_feedback: Count | None = None
+    """Tune the quota to a feedback of 10000, of which this is the present value; `0`: do not."""
+    skip_anon: Flag | None = None
+    """Leave anonymous pages alone."""
+
+
+class DamonLruSort(_Working):
+    """DAMON_LRU_SORT: sorts hot and cold pages into the kernel's lists of what to reclaim."""
+
+    hot_thres_access_freq: Percent | None = None
+    """The share of looks that find an access from which on memory is hot."""
+    cold_min_age: Duration | None = None
+    """Not touched for at least so long is cold; counted in whole aggregations."""
+    active_mem_bp: Percent | None = None
+    """Tune the quota to this share of memory on the active list; `0`: do not."""
+    filter_young_pages: Flag | None = None
+    """Look again, page by page, whether it was touched."""
+
+
+class Modules(Model):
+    """DAMON's own users in the kernel; only one of them can run, and no kdamond beside it."""
+
+    damon_stat: DamonStat | None = None
+    """Counts accesses to all memory; it is on by default in many kernels."""
+    damon_reclaim: DamonReclaim | None = None
+    """Proactive reclaim."""
+    damon_lru_sort: DamonLruSort | None = None
+    """Proactive sorting of the kernel's lists."""
+
+    def given(self) -> dict[str, Module]:
+        """Return the modules that the policy says something about."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: each for name, each in found.items() if each is not None}

@@ -1,0 +1,188 @@
+"""Rules on DAMON's modules: what their parameters allow, and that only one of them runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.kernel import modules as kernel
+from damonpolicy.kernel.pressure import has_pressure
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.model.modules import Module
+from damonpolicy.model.policy import Policy
+from damonpolicy.model.read import Cursor, Read
+
+__all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
+
+_FINENESS = {
+    "ms": "a whole number of milliseconds",
+    "permil": "finer than a permil (0.1%)",
+    "bp": "finer than a basis point (0.01%)",
+}
+
+
+def contents(policy: Policy, at: Cursor) -> Iterator[tuple[str, str, Cursor]]:
+    """Yield path, content and place of every parameter that a policy gives."""
+    for name, module in policy.modules.given().items():
+        for parameter, content in module.contents(name).items():
+            place = at("modules", name, parameter)
+            yield kernel.parameter_path(name, parameter), content, place
+
+
+def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield what is wrong with the modules of one policy, on whatever machine."""
+    for name, module in policy.modules.given().items():
+        place = at("modules", name)
+        yield from _exact(name, module, place)
+        given = module.contents(name)
+        for problem in kernel.problems(name, given):
+            yield _located(problem, given, place)
+        yield from _together(module, place)
+    for path, _, place in contents(policy, at):
+        if path in policy.settings:
+            message = f"`{path}` stands under `settings` and under `modules`"
+            related = [(at("settings", path).key, "here too")]
+            hint = "remove one of them"
+            yield Diagnostic.error("DP0223", place.key, message, hint=hint, related=related)
+    yield from _exclusive([(policy, at)])
+
+
+def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+    """Yield what several policies cannot have at the same time."""
+    yield from _exclusive([(read.policy, read.cursor) for read in reads], across=True)
+
+
+def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Yield parameters that do not go with those that this machine has already."""
+    for name, module in policy.modules.given().items():
+        place = at("modules", name)
+        here = {
+            each.name: read_or(machine, each.path)
+            for each in kernel.PARAMETERS.values()
+            if each.module == name
+        }
+        given = module.contents(name)
+        on = normalise(given.get("enabled", here["enabled"])) == "1"
+        known = {problem.names for problem in kernel.problems(name, given)}
+        for problem in kernel.problems(name, {**here, **given}) if on else ():
+            touched = problem.fatal or any(each in given for each in problem.names)
+            if touched and problem.names not in known:
+                yield _located(problem, given, place)
+        if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
+            message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
+            where = place("quota_mem_pressure_us").value
+            yield Diagnostic.error("DP0308", where, message, hint="boot with `psi=1`")
+
+
+def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield goals that someone has to feed, while there is no service."""
+    reclaim = policy.modules.damon_reclaim
+    if reclaim is not None and reclaim.quota_autotune_feedback:
+        place = at("modules", "damon_reclaim", "quota_autotune_feedback")
+        message = "nobody feeds this goal: the quota would move until it cannot move further"
+        hint = "`--unfed` applies it all the same, for you to write it"
+        yield Diagnostic.error("DP0230", place.value, message, hint=hint)
+
+
+def _located(problem: kernel.Problem, given: dict[str, str], at: Cursor) -> Diagnostic:
+    """Point at the parameter that the policy gives, else at the module."""
+    name = next((each for each in problem.names if each in given), None)
+    where = at(name).value if name else at("enabled").value
+    return Diagnostic.error(problem.code, where, problem.message, hint=problem.hint)
+
+
+def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    """What the kernel counts in whole numbers must not vanish in rounding."""
+    for parameter, value in module.exact(name).items():
+        unit = kernel.PARAMETERS[kernel.parameter_path(name, parameter)].unit
+        if value.denominator != 1:
+            message = f"`{parameter}` is {_FINENESS[unit]}"
+            yield Diagnostic.error("DP0250", at(parameter).value, message, hint="round it")
+
+
+def _together(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    """Parameters that the kernel would ignore, or count otherwise, beside another one."""
+    given = module.model_fields_set
+    if getattr(module, "autotune_monitoring_intervals", None):
+        for name in ("sample_interval", "aggr_interval"):
+            if name in given:
+                yield Diagnostic.error(
+                    "DP0255",
+                    at(name).key,
+                    f"`{name}` is ignored where the kernel tunes the intervals",
+                    hint="remove it, or `autotune_monitoring_intervals`",
+                    related=[(at("autotune_monitoring_intervals").value, "tuned by this")],
+                )
+    start, end = (getattr(module, name, None) for name in kernel.REGION)
+    if start is not None and end is None and not at(kernel.REGION[1]).lost:
+        message = "the region does not say where it ends"
+        hint = "add `monitor_region_end`, or leave both out: the kernel then chooses"
+        yield Diagnostic.error("DP0204", at(kernel.REGION[0]).key, message, hint=hint)
+    elif start == end == 0:
+        message = "the region is empty"
+        hint = "leave both out: the kernel then chooses"
+        yield Diagnostic.error("DP0204", at(kernel.REGION[1]).value, message, hint=hint)
+    yield from _units(module, at)
+
+
+def _units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    unit = getattr(module, "addr_unit", None)
+    if unit in (None, 0, 1) or unit & (unit - 1):
+        return
+    place = at("addr_unit")
+    if getattr(module, "quota_sz", None):
+        message = "with `addr_unit` the kernel counts `quota_sz` in units, not in bytes"
+        related = [(at("quota_sz").value, "in bytes")]
+        hint = "leave `addr_unit` out, or limit `quota_ms` instead"
+        yield Diagnostic.error("DP0236", place.value, message, hint=hint, related=related)
+    values = [getattr(module, name, None) for name in kernel.REGION]
+    if None in values and not at.lost:
+        # Up to 7.0 the region that the kernel chooses is in bytes, and used as units.
+        message = "with `addr_unit` some kernels choose a region of other memory"
+        hint = "add `monitor_region_start` and `monitor_region_end`"
+        yield Diagnostic.error("DP0236", place.value, message, hint=hint)
+    for name, value in zip(kernel.REGION, values, strict=True):
+        if value is not None and value % unit:
+            message = f"`{name}` is no whole number of units of {unit} bytes"
+            yield Diagnostic.error("DP0236", at(name).value, message, hint="round it")
+
+
+def _running(policy: Policy, at: Cursor) -> Iterator[tuple[str, Cursor]]:
+    """Yield the modules that a policy switches on, and where."""
+    for name, module in policy.modules.given().items():
+        if module.enabled:
+            yield name, at("modules", name, "enabled")
+    for path, value in policy.settings.items():
+        name = kernel.module_of(path)
+        if name and path.endswith("/enabled") and normalise(value) == "1":
+            yield name, at("settings", path)
+
+
+def _exclusive(
+    policies: Sequence[tuple[Policy, Cursor]], *, across: bool = False
+) -> Iterator[Diagnostic]:
+    """Yield modules beside kdamonds or other modules; ``across`` only those of two policies."""
+    seen: list[tuple[int, str, Cursor]] = []
+    for number, (policy, at) in enumerate(policies):
+        seen += [(number, name, place) for name, place in _running(policy, at)]
+    for index, (number, name, place) in enumerate(seen):
+        beside = [
+            at("kdamonds").key
+            for other, (policy, at) in enumerate(policies)
+            if policy.kdamonds and (other != number) == across
+        ]
+        others = [
+            (second, at.value)
+            for other, second, at in seen[:index]
+            if second != name and (other != number) == across
+        ]
+        if beside:
+            message = f"`{name}` lets no other kdamond run beside it"
+            hint = "remove the kdamonds, or `enabled: true`"
+            related = [(beside[0], "these would")]
+            yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
+        elif others:
+            message = f"`{name}` cannot run beside `{others[0][0]}`"
+            hint, related = "switch one of them off", [(others[0][1], "switched on here")]
+            yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)

@@ -1,0 +1,199 @@
+"""DAMON's modules among the settings: when each is switched, and what a running one takes.
+
+A module is switched off before anything else is done, and on when all else is: nothing runs
+beside it. Parameters change while it is off, or are handed over to it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from damonpolicy.errors import Foreign, PolicyInvalid
+from damonpolicy.kernel.modules import (
+    COMMIT_INPUTS,
+    MODULES,
+    PARAMETERS,
+    REGION,
+    module_of,
+    parameter_path,
+    problems,
+)
+from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.settings import SettingPlan, operation
+
+__all__ = ("Steps", "refuse_others", "settled", "steps")
+
+
+@dataclass(slots=True)
+class Steps:
+    """What is written for the modules: ``first`` before all else, ``last`` after it."""
+
+    first: list[Operation] = field(default_factory=list)
+    last: list[Operation] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def settled(
+    plans: Sequence[SettingPlan], current: Current, managed: Managed, *, busy: bool
+) -> list[SettingPlan]:
+    """Return the settings with what the kernel does to them by itself.
+
+    The region that a module is given by the kernel belongs to who switched it on. A module
+    that cannot run again yet, because some kdamond does (``busy``), is put back later.
+    """
+    known = {each.path: each for each in plans}
+    for module in MODULES:
+        switch = known.get(parameter_path(module, "enabled"))
+        if switch is not None and switch.users and _on(switch.after):
+            known |= _regions(module, switch, known, current, managed)
+    runs = {module for module in current.modules if parameter_path(module, "enabled") not in known}
+    runs |= {
+        module_of(each.path)
+        for each in known.values()
+        if _switch(each) and each.users and _on(each.after)
+    }
+    for path, each in known.items():
+        if _switch(each) and each.restored and _on(each.after) and not _on(each.before):
+            if busy or runs - {module_of(path)}:
+                known[path] = replace(each, after=each.before, owed=True)
+    return list(known.values())
+
+
+def _switch(each: SettingPlan) -> bool:
+    return bool(module_of(each.path)) and each.path.endswith("/enabled")
+
+
+def _on(content: str) -> bool:
+    return normalise(content) == "1"
+
+
+def _regions(
+    module: str,
+    switch: SettingPlan,
+    known: Mapping[str, SettingPlan],
+    current: Current,
+    managed: Managed,
+) -> dict[str, SettingPlan]:
+    """Return the region's parameters where the kernel fills them in, or has done so."""
+    paths = [parameter_path(module, name) for name in REGION]
+    if any(path in known and known[path].users for path in paths):
+        return {}  # the policy says where
+    before = [current.settings.get(path) for path in paths]
+    records = [managed.settings.get(path) for path in paths]
+    if not any(records) and (_on(switch.before) or before != ["0", "0"]):
+        return {}  # it runs already, or someone has said where
+    found = {}
+    for path, content, record in zip(paths, before, records, strict=True):
+        if content is None:
+            return {}
+        original = record.original if record else content
+        after = record.written if record and record.chosen else original
+        found[path] = SettingPlan(path, content, after, original, switch.users, chosen=True)
+    return found if all(each.original == "0" for each in found.values()) else {}
+
+
+def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
+    """Return what is written for the modules, in order.
+
+    Raises PolicyInvalid where a module would be left with parameters that it cannot run with.
+    """
+    result, parameters = Steps(), Steps()
+    for module in MODULES:
+        own = [each for each in plans if module_of(each.path) == module]
+        if not own:
+            continue
+        switch = next((each for each in own if _switch(each)), None)
+        path = parameter_path(module, "enabled")
+        was = _on(switch.before) if switch else module in current.modules
+        runs = _on(switch.after) if switch else was
+        changed = [
+            each for plan in own if plan is not switch and (each := operation(plan, "settings"))
+        ]
+        if runs and (changed or not was):
+            _refuse_bad(module, current, own)
+        again = was and runs and bool(changed)
+        inputs = parameter_path(module, COMMIT_INPUTS)
+        online = again and current.settings.get(inputs) is not None
+        parameters.first += changed
+        if online:
+            parameters.first.append(Operation("inputs", "settings", inputs, "N", "Y"))
+            result.remarks.append(f"{module} goes on running with its new parameters")
+        if was and (not runs or (again and not online)):
+            result.first.append(Operation("setting", "settings", path, "Y", "N"))
+        if runs and (not was or (again and not online)):
+            result.last.append(Operation("setting", "modules", path, "N", "Y"))
+        if again and not online:
+            result.remarks.append(
+                f"{module} restarts and loses its monitoring results: this kernel cannot change"
+                " it while it runs"
+            )
+        if switch and switch.owed:
+            result.remarks.append(f"{module} is switched on again once no kdamond runs")
+    result.first += parameters.first
+    return result
+
+
+def _refuse_bad(module: str, current: Current, plans: Sequence[SettingPlan]) -> None:
+    """Ask again what the rules asked, of all policies together: a bad commit can end a module."""
+    contents = {
+        each.name: current.settings.get(path) or ""
+        for path, each in PARAMETERS.items()
+        if each.module == module
+    }
+    contents |= {each.path.rpartition("/")[2]: each.after for each in plans}
+    for problem in problems(module, contents):
+        if problem.fatal:
+            message = f"`{module}` would be left with what it cannot run with: {problem.message}"
+            hint = "see which policies and who else set its parameters: `damonpolicy status`"
+            raise PolicyInvalid(message, hint=hint, code=problem.code)
+
+
+def refuse_others(
+    current: Current,
+    policies: Mapping[str, CompiledPolicy],
+    plans: Sequence[SettingPlan],
+    *,
+    starts: bool,
+    foreign: Sequence[int],
+) -> None:
+    """Refuse a module beside kdamonds or other modules; the kernel would answer EBUSY.
+
+    ``starts`` tells whether a kdamond of ours starts, ``foreign`` are the slots that run one of
+    someone else. Raises PolicyInvalid between policies, Foreign where it is another's.
+    """
+    switches = {module_of(each.path): each for each in plans if _switch(each)}
+    ours = {
+        name: each.users[0] for name, each in switches.items() if each.users and _on(each.after)
+    }
+    theirs = [
+        name for name in current.modules if name not in ours and _on_after(switches.get(name))
+    ]
+    others = [policy.name for policy in policies.values() if policy.kdamonds]
+    for name, user in ours.items():
+        beside = [f"the kdamonds of `{other}`" for other in others]
+        beside += [f"the module `{other}` of `{ours[other]}`" for other in ours if other < name]
+        if beside:
+            message = f"the module `{name}` of `{user}` cannot run beside {beside[0]}"
+            hint = f"`damonpolicy remove {user}` ends the module"
+            raise PolicyInvalid(message, hint=hint, code="DP0253")
+        if not _on(switches[name].before) and foreign:
+            slot = foreign[0]
+            message = (
+                f"`{name}` lets no other kdamond run beside it, and slot {slot} runs one of"
+                f" someone else (pid {current.pid(slot)})"
+            )
+            raise Foreign(message, hint="stop it first")
+    if theirs and (starts or any(not _on(switches[name].before) for name in ours)):
+        raise Foreign(
+            f"the kernel's {theirs[0].upper()} runs, and no other kdamond can start beside it",
+            hint=f"let the policy stop it: `modules: {{{theirs[0]}: {{enabled: false}}}}`",
+        )
+
+
+def _on_after(switch: SettingPlan | None) -> bool:
+    return switch is None or _on(switch.after)

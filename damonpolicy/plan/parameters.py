@@ -1,0 +1,61 @@
+"""Modules of a policy as settings: files and contents, and what this kernel lacks of them."""
+
+from __future__ import annotations
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.features import by_file, first_kernel
+from damonpolicy.kernel.modules import module_of, parameter_path
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.model.policy import Policy
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules import modules as rules
+from damonpolicy.model.rules.settings import already_so
+
+__all__ = ("compile_modules",)
+
+
+def compile_modules(
+    policy: Policy, at: Cursor, capabilities: Capabilities, machine: Machine | None
+) -> tuple[dict[str, str], list[Diagnostic]]:
+    """Return the files that the modules of a policy are, and refusals.
+
+    Whether a kernel has a parameter is seen by its file; without ``machine`` the features of
+    the kernel tell it.
+    """
+    files: dict[str, str] = {}
+    found: list[Diagnostic] = []
+    absent: set[str] = set()
+    for path, content, place in rules.contents(policy, at):
+        module = module_of(path)
+        if _there(path, capabilities, machine):
+            files[path] = content
+        elif module in absent or already_so(path, content):
+            continue
+        elif not _there(parameter_path(module, "enabled"), capabilities, machine):
+            absent.add(module)
+            feature = by_file(parameter_path(module, "enabled"))
+            hint = f"{first_kernel(feature.name)}, with " if feature else "it needs "
+            message = f"this kernel lacks the module `{module}`"
+            found.append(_lacking(at("modules", module), message, f"{hint}CONFIG_{module.upper()}"))
+        elif not _usual(path, content):
+            feature = by_file(path)
+            message = f"`{module}` of this kernel lacks `{path.rpartition('/')[2]}`"
+            found.append(_lacking(place, message, first_kernel(feature.name) if feature else ""))
+    return files, found
+
+
+def _there(path: str, capabilities: Capabilities, machine: Machine | None) -> bool:
+    if machine is not None:
+        return machine.exists(path)
+    feature = by_file(path)
+    return feature is None or capabilities.has(feature.name)
+
+
+def _usual(path: str, content: str) -> bool:
+    """Tell whether a parameter is what a module does that does not have it."""
+    return content in ("N", "0") or (path.endswith("/addr_unit") and content == "1")
+
+
+def _lacking(at: Cursor, message: str, hint: str) -> Diagnostic:
+    return Diagnostic.error("DP0401", at.key, message, hint=hint, unsupported=True)
