@@ -85,7 +85,7 @@ PROFILES = {
         profile("6.16", "6.16.12+deb13-cloud-amd64", observed=True),
         profile("6.17", "6.17.13+deb13-cloud-amd64", observed=True),
         profile("6.18", "6.18.15+deb13-cloud-amd64", observed=True),
-        profile("6.19", "6.19.14+deb13-cloud-amd64", observed=True),
+        profile("6.19", "6.19.14+deb13-cloud-amd64", observed=True, fixed=("contexts.oops",)),
         profile("7.0", "7.0.13+deb13-cloud-amd64", observed=True),
         profile("7.1", "7.1.13+deb13-cloud-amd64", observed=True),
         profile("7.2", "7.2.13+deb13-cloud-amd64", observed=True),

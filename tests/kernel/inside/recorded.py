@@ -29,8 +29,8 @@ _SECONDS = 5
 """How long a real kernel may take to end a kdamond that ends by itself."""
 _BUSY_SECONDS = 1
 
-_LASTING = ("commit", "update", "clear")
-"""Commands after which all files of the kdamond are compared."""
+_SHOWING = ("update_schemes_tried", "update_tuned", "clear")
+"""Commands after which all files of the kdamond are compared, as they show what is known."""
 
 _SHOWS = {
     "update_schemes_stats": ("stats",),
@@ -56,7 +56,7 @@ _MODULE = re.compile(r"/sys/module/\w+/parameters/((nr|bytes)_\w+|commit_inputs)
 class Answer:
     """What a kernel answers to a step.
 
-    ``states`` are those of all kdamonds. ``path`` is the directory that is looked at then,
+    ``states`` are those of all kdamonds, where the step may change one. ``path`` is the directory that is looked at then,
     ``deep`` with all below, and ``digest`` a checksum of that; ``loose`` tells what is not
     compared, as ``"0 stats"``. A path of None: nothing is looked at.
     """
@@ -118,13 +118,18 @@ def _played(series: str, seed: int) -> Iterator[tuple[Answer, dict[str, str]]]:
     loose: set[str] = set()
     for index, step in enumerate(steps):
         answer = player.play(step)
-        states = tuple(player.states())
+        states = tuple(player.states()) if _may_switch(step) else ()
         loose = _loosened(loose, player, step, answer)
         path, deep = _whereabouts(step, answer)
         if index == len(steps) - 1:
             path, deep = "", True
         look = _look(player, path, deep, tuple(loose)) if path is not None else {}
         yield Answer(step, answer, states, path, deep, tuple(sorted(loose)), _digest(look)), look
+
+
+def _may_switch(step: Step) -> bool:
+    """Tell whether a step may start or end a kdamond."""
+    return step.do == "exit" or step.path.endswith(("/state", "nr_kdamonds", "nr_contexts"))
 
 
 def _loosened(loose: set[str], player: EmulatedPlayer, step: Step, answer: str) -> set[str]:
@@ -151,13 +156,15 @@ def _loosened(loose: set[str], player: EmulatedPlayer, step: Step, answer: str) 
 
 
 def _whereabouts(step: Step, answer: str) -> tuple[str | None, bool]:
-    """Return the directory that a step may have changed, and whether also those below."""
+    """Return the directory that a step may have changed, and whether also those below.
+
+    What a new directory holds is looked at with all else when the sequence ends: reading is
+    what takes the time of a guest.
+    """
     if step.do != "write":
         return None, False
     directory, _, name = step.path.rpartition("/")
-    if name == "state" and answer == "ok" and step.text.startswith(_LASTING):
-        return directory, True
-    return directory, name.startswith("nr_")
+    return directory, name == "state" and answer == "ok" and step.text.startswith(_SHOWING)
 
 
 def _look(player: Player, path: str, deep: bool, loose: tuple[str, ...]) -> dict[str, str]:  # noqa: FBT001
@@ -205,16 +212,18 @@ def replay(
                 yield found
                 break
         announce(each.seed, len(each.answers))
+        if any(answer.step.path.startswith("/sys/module/") for answer in each.answers):
+            reset_modules(player)
         _leave(player, sleepers)
 
 
 def _compared(player: Player, seed: int, index: int, expected: Answer) -> Mismatch | None:
     """Play a step; None where all is as it was recorded."""
     answer = _answer(player, expected)
-    wanted = list(expected.states)
-    if expected.step.do == "exit" or expected.step.path.endswith("/state"):
-        player.await_states(wanted, _SECONDS)
-    states = tuple(player.states())
+    states: tuple[str, ...] = ()
+    if _may_switch(expected.step):
+        player.await_states(list(expected.states), _SECONDS)
+        states = tuple(player.states())
     look = {}
     if expected.path is not None:
         look = _look(player, expected.path, expected.deep, expected.loose)
@@ -235,11 +244,10 @@ def _answer(player: Player, expected: Answer) -> str:
 
 
 def _leave(player: Player, sleepers: Sleepers) -> None:
-    """Leave no kdamond, no cgroup, and modules and processes as they were."""
+    """Leave no kdamond, no cgroup, and processes as they were."""
     for slot, state in enumerate(player.states()):
         if state == "on\n":
             player.play(Step("write", f"{slot}/state", "off"))
-    reset_modules(player)
     player.play(Step("write", "nr_kdamonds", "0"))
     for path in CGROUPS:
         player.play(Step("rmdir", path))
