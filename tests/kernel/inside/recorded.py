@@ -188,7 +188,7 @@ def _hangs_on_time(file: str, loose: tuple[str, ...]) -> bool:
 
 
 def _digest(look: dict[str, str]) -> int:
-    text = "\n".join(f"{file} {steady(file, content)}" for file, content in look.items())
+    text = "\n".join(sorted(f"{file} {steady(file, content)}" for file, content in look.items()))
     return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
 
