@@ -197,7 +197,8 @@ def read_duration(text: str) -> int:
     value = sum((Fraction(number) * DURATIONS[unit] for number, unit in parts), Fraction(0))
     if value.denominator != 1:
         raise UnitError("DP0111", f"`{text}` is not a whole number of microseconds")
-    if value > U64_MAX:
+    if value > U64_MAX * 1_000:
+        # milliseconds of 64 bits; whether a file holds less is its own matter
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
     return int(value)
 

@@ -10,7 +10,6 @@ from pydantic import Discriminator, Field, Tag
 
 from damonpolicy import units
 from damonpolicy.model.scalars import (
-    Bytes,
     Duration,
     Flag,
     Model,
@@ -23,7 +22,7 @@ from damonpolicy.model.scalars import (
 from damonpolicy.model.targets import Cgroup
 from damonpolicy.units import UnitError
 
-__all__ = ("METRICS", "Goal", "Quota", "Source", "Tuner", "Weights", "read_target")
+__all__ = ("METRICS", "UNLIMITED", "Goal", "Quota", "Source", "Tuner", "Weights", "read_target")
 
 Metric: TypeAlias = Literal[
     "user_input",
@@ -136,11 +135,24 @@ class Tuner(Model):
     """Let `consist` tune on a kernel that has no choice; the plan says so."""
 
 
+def _bytes_or_all(text: str) -> int:
+    return UNLIMITED if text == "unlimited" else units.read_bytes(text)
+
+
+UNLIMITED = -1
+"""A size that does not limit, said so; 0 is no such word here, though it is the kernel's."""
+
+_read_size, _size_schema = scalar(
+    _bytes_or_all, r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|unlimited", example="200MiB"
+)
+BytesOrAll: TypeAlias = Annotated[int, _read_size, _size_schema]
+
+
 class Quota(Model):
     """Bytes and time in each ``every``; with goals, ``size`` is the most."""
 
-    size: Bytes | None = None
-    """The most bytes in each `every`; with goals, the bound of the tuning."""
+    size: BytesOrAll | None = None
+    """The most bytes in each `every`, or `unlimited`; with goals, the bound of the tuning."""
     time: Duration | None = None
     """The most time to spend in each `every`, in whole milliseconds."""
     every: Duration | None = None

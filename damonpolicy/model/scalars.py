@@ -219,8 +219,8 @@ def _rate(text: str) -> Rate:
 
 
 def _counted(text: str) -> int:
-    """Read a number of 32 bits, or the largest of 64, which the kernel cuts to the same."""
-    return units.U64_MAX if text == str(units.U64_MAX) else units.read_count(text)
+    """Read a count: files hold 64 bits; of what the kernel makes of more than 32, rules decide."""
+    return units.read_integer(text, what="a count")
 
 
 _read_rate, _rate_schema = scalar(

@@ -16,7 +16,7 @@ from damonpolicy.model.actions import traits
 from damonpolicy.model.filters import CORE
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.probes import Probe
-from damonpolicy.model.quotas import Goal, Tuner, Weights, read_target
+from damonpolicy.model.quotas import UNLIMITED, Goal, Tuner, Weights, read_target
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import Target
@@ -218,7 +218,8 @@ class Compiler(Files):
 
     def _quota(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         quota = scheme.limits
-        self.put(f"{base}/bytes", quota.size or 0, at("size"))
+        size = 0 if quota.size == UNLIMITED else quota.size or 0
+        self.put(f"{base}/bytes", size, at("size"))
         self.put(f"{base}/ms", (quota.time or 0) // 1_000, at("time"))
         self.put(f"{base}/reset_interval_ms", (quota.every or 0) // 1_000, at("every"))
         weights = quota.weights or Weights()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from damonpolicy.model.access_pattern import bounds_no_age, bounds_no_rate, cut
 from damonpolicy.model.actions import ACTIONS, MOVING, Traits
 from damonpolicy.plan import decompile_filters as filters
 from damonpolicy.plan.decompiled import Decompiled
@@ -60,42 +62,53 @@ def _pattern(found: Decompiled, base: str, result: dict[str, Any]) -> None:
         size["min"] = format_bytes(low)
     if (high := found.number(f"{here}/sz/max")) != U64_MAX:
         size["max"] = format_bytes(high)
-    rate = _counts(found, f"{here}/nr_accesses", _rate)
-    age = _counts(found, f"{here}/age", _age)
+    samples, aggregation = _intervals(found)
+    most = {name: found.number(f"{here}/{name}/max") for name in ("nr_accesses", "age")}
+    rate = _counts(
+        found, f"{here}/nr_accesses", _rate, harmless=bounds_no_rate(most["nr_accesses"], samples)
+    )
+    age = _counts(found, f"{here}/age", _age, harmless=bounds_no_age(most["age"], aggregation))
     pattern = {"size": size, "access_rate": rate, "age": age}
     if any(pattern.values()):
         result["access_pattern"] = {name: each for name, each in pattern.items() if each}
 
 
-def _counts(found: Decompiled, base: str, say: Any) -> dict[str, Any]:
-    """Return the bounds of what the kernel counts in 32 bits; it cuts larger ones."""
-    result: dict[str, Any] = {}
+def _intervals(found: Decompiled) -> tuple[int, int]:
+    """Return samples in an aggregation, and its microseconds."""
+    base = f"{_CONTEXT}/monitoring_attrs/intervals"
+    sample, aggregation = (found.number(f"{base}/{name}_us") for name in ("sample", "aggr"))
+    return max(aggregation // max(sample, 1), 1), aggregation
+
+
+def _counts(
+    found: Decompiled, base: str, say: Callable[[Decompiled, int], str], *, harmless: bool
+) -> dict[str, str]:
+    """Return the bounds of what the kernel counts in 32 bits.
+
+    It cuts larger ones; they are kept where they bind as little as before.
+    """
+    result: dict[str, str] = {}
     for name, usual in (("min", 0), ("max", U32_MAX)):
         value = found.number(f"{base}/{name}")
-        cut = value & U32_MAX
-        if value not in (cut, U64_MAX):
-            found.remark(f"{base}/{name}", f"the kernel takes 32 bits of it: {cut}")
-            value = cut
+        if value > U32_MAX and not (name == "max" and harmless):
+            value = cut(value)
+            found.remark(f"{base}/{name}", f"the kernel takes 32 bits of it: {value}")
         if value != usual:
             result[name] = say(found, value)
     return result
 
 
 def _rate(found: Decompiled, value: int) -> str:
-    intervals = f"{_CONTEXT}/monitoring_attrs/intervals"
-    sample, aggregation = (found.number(f"{intervals}/{name}_us") for name in ("sample", "aggr"))
-    samples = max(aggregation // max(sample, 1), 1)
-    share = Fraction(value, samples)
+    share = Fraction(value, _intervals(found)[0])
     if share <= 1 and (share * 10_000).denominator == 1:
         return format_percent(share)
     return f"{value} sample{'' if value == 1 else 's'}"
 
 
 def _age(found: Decompiled, value: int) -> str:
-    intervals = f"{_CONTEXT}/monitoring_attrs/intervals"
-    time = value * found.number(f"{intervals}/aggr_us")
-    tuned = found.number(f"{intervals}/intervals_goal/aggrs")
-    if value and not tuned and time and time % _SECOND == 0 and value < U32_MAX:
+    time = value * _intervals(found)[1]
+    tuned = found.number(f"{_CONTEXT}/monitoring_attrs/intervals/intervals_goal/aggrs")
+    if not tuned and time and time % _SECOND == 0 and value < U32_MAX:
         return format_duration(time)
     return f"{value} aggregation{'' if value == 1 else 's'}" if value else "0"
 
@@ -111,17 +124,19 @@ def _quota(found: Decompiled, base: str, action: str, result: dict[str, Any]) ->
         quota["size"] = format_bytes(size)
     if time:
         quota["time"] = format_duration(time * 1_000)
-    if not quota and not goals:
-        found.remark(here, "the quota limits nothing")
-        if action in MOVING:
-            result["quota"] = "unlimited"
-        return
-    if every:
-        quota["every"] = format_duration(every * 1_000)
     weights = {
         ours: found.number(f"{here}/weights/{name}_permil")
         for ours, name in (("size", "sz"), ("access_rate", "nr_accesses"), ("age", "age"))
     }
+    if not quota and not goals:
+        if not every and not any(weights.values()):
+            found.remark(here, "the quota limits nothing")
+            if action in MOVING:
+                result["quota"] = "unlimited"
+            return
+        quota["size"] = "unlimited"
+    if every:
+        quota["every"] = format_duration(every * 1_000)
     # what the compiler chooses where a policy names none
     known = ACTIONS.get(found.data["ops"], {}).get(action, Traits())
     priority = bool(every) and known.priority
@@ -133,6 +148,7 @@ def _quota(found: Decompiled, base: str, action: str, result: dict[str, Any]) ->
     else:
         found.remark(f"{here}/fail_charge_num", "the kernel ignores it without `fail_charge_denom`")
     if goals:
+        quota.setdefault("size", "unlimited")
         if found.text(f"{here}/goal_tuner", "consist") != "consist":
             quota["tuner"] = found.text(f"{here}/goal_tuner")
         quota["goals"] = goals

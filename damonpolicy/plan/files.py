@@ -10,6 +10,7 @@ from damonpolicy.kernel.tree import default, pattern
 from damonpolicy.model.read import Cursor
 from damonpolicy.plan.compiled import FilterLine
 from damonpolicy.source.nodes import Path
+from damonpolicy.units import U64_MAX
 
 __all__ = ("Files",)
 
@@ -35,6 +36,9 @@ class Files:
         """Set one file; booleans become Y and N."""
         if isinstance(value, bool):
             value = "Y" if value else "N"
+        if isinstance(value, int) and value > U64_MAX:
+            message = "this is out of range (64 bits)"
+            self.found.append(Diagnostic.error("DP0119", at.value, message))
         self.files[path] = str(value)
         self.origins[path] = at
 

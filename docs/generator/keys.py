@@ -86,6 +86,7 @@ _TYPES = (
     (scalars.Name, "name", "`write-cold`", "63 letters, digits, `-`, `_`, `.` at the most"),
     (targets.Cgroup, "cgroup", "`/machine.slice`", "from the root of the cgroup tree"),
     (targets.Expression, "expression", "`guest=vm-[0-9]+`", "a regular expression of Python's"),
+    (quotas.BytesOrAll, "size or all", "`200MiB`, `unlimited`", "a size, or no limit"),
     (quotas.RatioText, "ratio", "`1/10`", ""),
     (scalars.Text, "text", "`/run/app/score`", "4096 characters at the most"),
 )

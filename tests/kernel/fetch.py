@@ -25,7 +25,10 @@ from . import image, kernels, tools
 from .apt import Apt
 from .errors import Unavailable, tail
 
-__all__ = ("cache", "get_kernels", "get_tools", "main")
+__all__ = ("PEER", "cache", "get_kernels", "get_peer", "get_tools", "main")
+
+PEER = "damo==3.4.3"
+"""The tool whose configurations `import` has to understand; it runs in guests only."""
 
 
 def cache() -> Path:
@@ -58,6 +61,25 @@ def get_kernels(series: Sequence[str], *, refresh: bool = False) -> dict[str, Pa
                 path = None if refresh else _cached(each)
                 have[each] = path or _fetch_kernel(apt, each, programs, work)
     return {each: have[each] for each in series}
+
+
+def get_peer() -> Path:
+    """Return the directory that damo is installed in, fetching it from PyPI if it is missing."""
+    home = cache() / PEER.replace("==", "-")
+    if home.exists():
+        return home
+    with _locked() as work:
+        if not home.exists():
+            _say(f"fetching {PEER}")
+            done = subprocess.run(
+                [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                 "--target", work / "peer", PEER],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                raise Unavailable(f"{PEER} cannot be installed: {tail(done.stderr, 3)}")
+            (work / "peer").rename(home)
+    return home
 
 
 def _cached_tools() -> tools.Tools | None:

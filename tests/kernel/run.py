@@ -157,6 +157,7 @@ def _boot(directory: Path, share: Path, arguments: Sequence[str]) -> Result:
         DAMONPOLICY_REPORT=f"/mnt/{_REPORT}",
         DAMONPOLICY_HOST_BOOT=Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip(),
         DAMONPOLICY_KERNEL_RELEASE=directory.name,
+        DAMONPOLICY_PEER=str(fetch.get_peer()),
     )
     command = [sys.executable, "-m", "pytest", str(_INSIDE), *arguments]
     return guest.run(command, variables, cwd=_ROOT)

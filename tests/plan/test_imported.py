@@ -126,8 +126,8 @@ def test_actions_that_stand_twice_are_numbered():
             {"schemes/0/target_nid": ("1", "-1", "`stat` moves nothing between nodes")},
         ),
         (
-            "7.3", "paddr", [(f"{S}/quotas/weights/sz_permil", 3)],
-            {"schemes/0/quotas/weights/sz_permil": ("3", "0", "the quota limits nothing")},
+            "7.3", "paddr", [(f"{S}/quotas/fail_charge_num", 3)],
+            {"schemes/0/quotas/fail_charge_num": ("3", "0", "the quota limits nothing")},
         ),
         (
             "7.3", "paddr", [(f"{T}/0/pid_target", 7)],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.table import layout
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import pattern
@@ -22,11 +21,11 @@ U32, U64 = (1 << 32) - 1, (1 << 64) - 1
 class Writer:
     """Writes one random kdamond into a slot, as a program by someone else would."""
 
-    def __init__(self, machine: EmulatedMachine, seed: int, slot: int = 0) -> None:
-        self.machine, self.slot = machine, slot
-        self.any = random.Random(f"{machine.profile.version}/{seed}/{slot}")
-        self.profile = machine.profile
-        self.layout = layout(machine.profile)
+    def __init__(self, machine, profile, seed, slot=0, pids=PIDS, cgroups=CGROUPS) -> None:
+        self.machine, self.slot, self.pids, self.cgroups = machine, slot, pids, cgroups
+        self.any = random.Random(f"{profile.version}/{seed}/{slot}")
+        self.profile = profile
+        self.layout = layout(profile)
 
     def put(self, path, value):
         """Write a file, where the kernel has it."""
@@ -104,14 +103,17 @@ class Writer:
                 self.put(f"{place}/type", kind)
                 self.verdict(place)
                 if kind == "memcg":
-                    self.put(f"{place}/path", self.pick(CGROUPS))
+                    self.put(f"{place}/path", self.pick(self.cgroups))
                 if kind == "hugepage_size":
                     self.sizes(place)
 
     def accesses(self, base):
         if self.ops != "paddr" or self.weighted or self.often(0.4):
             return
-        cpus, threads = self.pick(("0", "1-2", "0,3", "")), self.pick(("811", "530,811,815", ""))
+        cpus, threads = (
+            self.pick(("0", "1-2", "0,3", "")),
+            self.pick((str(self.pids[0]), ",".join(map(str, sorted(self.pids))), "")),
+        )
         early, sample = f"{base}/operations_attrs", f"{base}/monitoring_attrs/sample"
         if self.has(f"{early}/use_reports"):
             self.put(f"{early}/use_reports", "Y")
@@ -142,7 +144,7 @@ class Writer:
     def targets(self, base):
         count = 1 if self.ops == "paddr" else self.any.randint(1, 3)
         self.put(f"{base}/nr_targets", count)
-        for index, pid in zip(range(count), self.any.sample(PIDS, 3), strict=False):
+        for index, pid in zip(range(count), self.any.sample(self.pids, 3), strict=False):
             if self.ops != "paddr":
                 self.put(f"{base}/{index}/pid_target", pid)
             if self.ops == "vaddr":
@@ -237,7 +239,7 @@ class Writer:
         if metric.startswith("node_"):
             self.put(f"{base}/nid", self.pick((0, 1)))
         if "memcg" in metric:
-            self.put(f"{base}/path", self.pick(CGROUPS))
+            self.put(f"{base}/path", self.pick(self.cgroups))
         if metric.endswith("_bp") and self.often(0.3):
             self.put(f"{base}/complement", "Y")
 
@@ -268,7 +270,7 @@ class Writer:
             self.put(f"{here}/type", kind)
             self.verdict(here)
             if kind == "memcg":
-                self.put(f"{here}/memcg_path", self.pick(CGROUPS))
+                self.put(f"{here}/memcg_path", self.pick(self.cgroups))
             elif kind == "addr":
                 start = self.any.randint(0, 1 << 30)
                 self.put(f"{here}/addr_start", start)

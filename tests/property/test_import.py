@@ -20,7 +20,7 @@ def configured(version, seed, slots=2):
     machine = EmulatedMachine.create(version)
     machine.write(f"{KDAMONDS}/nr_kdamonds", str(slots))
     for slot in range(slots):
-        Writer(machine, seed, slot).kdamond()
+        Writer(machine, machine.profile, seed, slot).kdamond()
     return machine
 
 
@@ -48,7 +48,7 @@ def test_every_byte_comes_back(version):
         world = World(EmulatedMachine.create(version), in_memory_directory())
         if world.machine.exists(STAT):
             world.machine.write(STAT, "N")
-        text = found.text.replace("numa_balancing: 0", "numa_balancing: 0")
+        text = found.text
         world.apply("imported", text=text)
         for slot in (0, 1):
             assert tree(world.machine, slot) == tree(machine, slot), (seed, text)

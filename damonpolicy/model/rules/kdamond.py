@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.quotas import UNLIMITED
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.rules import probes, sample
 from damonpolicy.model.schemes import Scheme
@@ -206,7 +207,7 @@ def _counts_bytes(scheme: Scheme) -> bool:
     return (
         size.min is not None
         or size.max is not None
-        or scheme.limits.size is not None
+        or scheme.limits.size not in (None, UNLIMITED)
         or any(each.type == "addr" for each in scheme.filters)
     )
 

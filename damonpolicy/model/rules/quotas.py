@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.actions import MOVING, traits
 from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.model.quotas import METRICS, Goal, Quota, read_target
+from damonpolicy.model.quotas import METRICS, UNLIMITED, Goal, Quota, read_target
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.units import UnitError
@@ -55,7 +55,8 @@ def _limits(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
             message = f"`{name}` is a whole number of milliseconds"
             hint = f"write `{max(value // 1_000, 1)}ms`"
             yield Diagnostic.error("DP0250", at(name).value, message, hint=hint)
-    limited = quota.size is not None or quota.time is not None or quota.goals
+    sized = quota.size is not None and quota.size != UNLIMITED
+    limited = sized or quota.time is not None or quota.goals
     if limited and quota.every is None and not at("every").lost:
         message = "the quota does not say for how long it is"
         yield Diagnostic.error("DP0245", at.value, message, hint="add `every: 1s`")
@@ -66,6 +67,10 @@ def _limits(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
             "goals without `size` could tune the quota up without end",
             hint="add `size:`, the most in each `every`",
         )
+    if quota.goals and quota.size == UNLIMITED:
+        message = "goals could tune this quota up without end"
+        hint = "name the most in each `every`, such as `size: 200MiB`"
+        yield Diagnostic.warning("DP0218", at("size").value, message, hint=hint)
     if quota.tuner is not None and not quota.goals and not at("goals").lost:
         message = "`tuner` has no goal to tune toward"
         yield Diagnostic.error("DP0233", at("tuner").key, message, hint="add `goals:`")

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.access_pattern import bounds_no_age, bounds_no_rate, cut
 from damonpolicy.model.actions import ACTIONS, traits
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.scalars import Age
 from damonpolicy.model.schemes import Scheme
-from damonpolicy.units import format_percent
+from damonpolicy.units import U32_MAX, format_percent
 
 __all__ = ("check",)
 
@@ -100,6 +101,7 @@ def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
         message = "`age` has a `min` above its `max`, so nothing would match"
         yield Diagnostic.error("DP0201", at("age", "min").value, message, hint="swap them")
     yield from _rounding(scheme, kdamond, at)
+    yield from _cut(scheme, kdamond, at)
     for name, age in (("min", low), ("max", high)):
         timed = age is not None and not age.aggregations and age.value > 0
         if timed and tuned and not scheme.retune_age:
@@ -109,6 +111,31 @@ def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
                 "an age in time means something else once the kernel has tuned the aggregation",
                 hint="write it as `20 aggregations`, or add `retune_age: true` (service only)",
             )
+
+
+def _cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """Of counts above 32 bits the kernel keeps the last 32: they must bind as little as before."""
+    rate, age, intervals = (
+        scheme.access_pattern.access_rate,
+        scheme.access_pattern.age,
+        kdamond.intervals,
+    )
+    counts = [
+        ("access_rate", name, int(bound.value), "sample", name == "max" and
+         bounds_no_rate(int(bound.value), intervals.samples))
+        for name, bound in (("min", rate.min), ("max", rate.max))
+        if bound is not None and bound.samples
+    ] + [
+        ("age", name, bound.value, "aggregation", name == "max" and
+         bounds_no_age(bound.value, intervals.aggregating))
+        for name, bound in (("min", age.min), ("max", age.max))
+        if bound is not None and bound.aggregations
+    ]  # fmt: skip
+    for key, name, value, what, harmless in counts:
+        if value > U32_MAX and not harmless:
+            message = f"the kernel keeps 32 bits of it: {cut(value)} {what}s"
+            hint = "leave it out" if name == "max" else f"write at most `{U32_MAX} {what}s`"
+            yield Diagnostic.error("DP0220", at(key, name).value, message, hint=hint)
 
 
 def _rounding(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
