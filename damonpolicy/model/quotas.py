@@ -143,7 +143,10 @@ UNLIMITED = -1
 """A size that does not limit, said so; 0 is no such word here, though it is the kernel's."""
 
 _read_size, _size_schema = scalar(
-    _bytes_or_all, r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|unlimited", example="200MiB"
+    _bytes_or_all,
+    r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0|unlimited",
+    number={"const": 0},
+    example="200MiB",
 )
 BytesOrAll: TypeAlias = Annotated[int, _read_size, _size_schema]
 
