@@ -166,7 +166,7 @@ class _Undo:
             module = module_of(operation.path)
             switch = parameter_path(module, "enabled")
             if read_or(self.machine, switch) == "Y":
-                self._do(operation)
+                self._do(replace(operation, before="N", after="Y"))
             elif self._do(Operation("setting", "modules", switch, "N", "Y")):
                 self.result.remarks.append(f"{module} was started anew: its results are lost")
 

@@ -25,6 +25,7 @@ from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.settings import SettingPlan, operation
+from damonpolicy.units import format_duration
 
 __all__ = ("Steps", "refuse_others", "settled", "steps")
 
@@ -122,7 +123,8 @@ def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
         parameters.first += changed
         if online:
             parameters.first.append(Operation("inputs", "settings", inputs, "N", "Y"))
-            result.remarks.append(f"{module} goes on running with its new parameters")
+            within = format_duration(_pause(module, current))
+            result.remarks.append(f"{module} goes on running, with new parameters within {within}")
         if was and (not runs or (again and not online)):
             result.first.append(Operation("setting", "settings", path, "Y", "N"))
         if runs and (not was or (again and not online)):
@@ -136,6 +138,13 @@ def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
             result.remarks.append(f"{module} is switched on again once no kdamond runs")
     result.first += parameters.first
     return result
+
+
+def _pause(module: str, current: Current) -> int:
+    """Return after how many microseconds at most a module looks for new parameters."""
+    names = ("aggr_interval", "wmarks_interval")
+    texts = (current.settings.get(parameter_path(module, name)) or "" for name in names)
+    return max((int(text) for text in texts if text.isdecimal()), default=0)
 
 
 def _refuse_bad(module: str, current: Current, plans: Sequence[SettingPlan]) -> None:

@@ -154,7 +154,10 @@ def settings() -> str:
                 " `..`, and may not lead out of the list by a symbolic link. DAMON's own tree is never"
                 " a setting.\n"
             ),
-            "`/sys/module/damon_*/parameters/enabled: N` is fine on a kernel without the module.\n",
+            (
+                "Parameters of DAMON's modules are better written under [`modules:`](keys.md#modules),"
+                " with units and checks. `enabled: N` of one is fine on a kernel without the module.\n"
+            ),
             "## What the emulated machine knows\n",
             (
                 "Defaults and limits as read from the real kernels; some files are coupled, see [kernel quirks](../kernel-quirks.md#settings). A real kernel may have"

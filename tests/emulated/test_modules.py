@@ -97,3 +97,89 @@ def test_modules_of_the_description():
     assert machine.read(at("stat")) == "N\n"
     with pytest.raises(UsageError, match="no module `damon_stat`"):
         EmulatedMachine.create("6.12", spec={"modules": {"damon_stat": False}})
+
+
+def region(kernel):
+    names = ("monitor_region_start", "monitor_region_end")
+    return tuple(int(kernel.read(at("reclaim", name))) for name in names)
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("version", "chosen"),
+    [
+        ("6.12", (4 * GIB, 5 * GIB - 1)),
+        ("7.0", (4 * GIB, 5 * GIB - 1)),
+        ("7.1", (4 * GIB, 5 * GIB)),
+        ("7.2", (4096, 5 * GIB)),
+        ("7.3", (4096, 5 * GIB)),
+    ],
+)
+def test_a_module_without_a_region_is_given_one_whenever_it_takes_its_parameters(
+    version, chosen, making
+):
+    kernel = making(version)
+    if kernel.machine.exists(at("stat")):
+        kernel.write(at("stat"), "N")
+    kernel.write(at("reclaim"), "Y")
+    assert region(kernel) == chosen
+    kernel.write(at("reclaim", "monitor_region_start"), 0)
+    kernel.write(at("reclaim", "monitor_region_end"), 0)
+    assert region(kernel) == (0, 0)
+    kernel.write(at("reclaim", "commit_inputs"), "Y")
+    kernel.machine.sleep(6)
+
+    assert region(kernel) == chosen
+
+
+@pytest.mark.parametrize(
+    ("version", "enabled", "off"),
+    [("6.12", "N", "ok"), ("6.16", "Y", "EPERM"), ("6.17", "Y", "ok"), ("7.1", "Y", "ok")],
+)
+def test_commit_inputs_with_a_bad_parameter(version, enabled, off, making):
+    """As seen on these kernels: it ends, it is stuck for good, or it goes on as before."""
+    kernel = making(version)
+    if kernel.machine.exists(at("stat")):
+        kernel.write(at("stat"), "N")
+    kernel.write(at("reclaim"), "Y")
+    pid = kernel.read(at("reclaim", "kdamond_pid"))
+    kernel.write(at("reclaim", "min_nr_regions"), 2)
+    assert kernel.write(at("reclaim", "commit_inputs"), "Y") == "ok"
+    kernel.machine.sleep(6)
+
+    assert kernel.read(at("reclaim", "commit_inputs")) == "N"
+    assert kernel.read(at("reclaim")) == enabled
+    alive = kernel.read(f"/proc/{pid}/comm") == "kdamond.0"
+    assert alive is (version not in ("6.12", "6.16"))
+    kernel.write(at("reclaim", "min_nr_regions"), 10)
+    assert kernel.write(at("reclaim"), "N") == off
+
+
+def test_newer_kernels_answer_a_bad_parameter(making):
+    kernel = making("7.3")
+    kernel.write(at("stat"), "N")
+    kernel.write(at("reclaim"), "Y")
+    kernel.write(at("reclaim", "min_nr_regions"), 2)
+
+    assert kernel.write(at("reclaim", "commit_inputs"), "Y") == "EINVAL"
+    assert kernel.read(at("reclaim")) == "Y"
+
+
+@pytest.mark.parametrize(
+    ("version", "answer"), [("6.12", "EINVAL"), ("6.18", "ok"), ("7.1", "EINVAL")]
+)
+def test_an_empty_region(version, answer, making):
+    kernel = making(version)
+    if kernel.machine.exists(at("stat")):
+        kernel.write(at("stat"), "N")
+    kernel.write(at("reclaim", "monitor_region_start"), 1 << 25)
+    kernel.write(at("reclaim", "monitor_region_end"), 1 << 25)
+    assert kernel.write(at("reclaim"), "Y") == answer
+
+
+def test_an_address_unit_is_never_zero(making):
+    kernel = making("6.18")
+    assert kernel.write(at("reclaim", "addr_unit"), 0) == "EINVAL"
+    assert kernel.read(at("reclaim", "addr_unit")) == "1"
