@@ -73,9 +73,7 @@ def test_every_writable_file_is_written_by_some_case(listing):
 
     assert len(files) > 60
     assert [
-        path
-        for path in sorted(files - written())
-        if not matches(path, MEANINGLESS | ONE_WORD)
+        path for path in sorted(files - written()) if not matches(path, MEANINGLESS | ONE_WORD)
     ] == []
 
 
