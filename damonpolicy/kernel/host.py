@@ -41,12 +41,24 @@ def look(machine: Machine) -> Host:
 
 
 def busy_modules(machine: Machine) -> list[str]:
-    """Return the modules of DAMON whose own kdamond is switched on."""
+    """Return the modules of DAMON whose own kdamond runs.
+
+    Some kernels go on to say that a module is enabled whose kdamond has ended.
+    """
     return [
         module
         for module in MODULES
         if read_or(machine, f"/sys/module/{module}/parameters/enabled") == "Y"
+        and not _ended(machine, module)
     ]
+
+
+def _ended(machine: Machine, module: str) -> bool:
+    """Tell whether the thread is gone that a module tells of; a copied tree has no threads."""
+    pid = read_or(machine, f"/sys/module/{module}/parameters/kdamond_pid")
+    if not pid or not pids(machine):
+        return False
+    return not (pid.isdecimal() and starts(machine, int(pid)))
 
 
 def starts(machine: Machine, pid: int) -> int:

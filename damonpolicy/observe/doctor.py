@@ -11,8 +11,9 @@ from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel import cgroups, memory
 from damonpolicy.kernel.capabilities import detect
+from damonpolicy.kernel.modules import MODULES, parameter_path
 from damonpolicy.kernel.pressure import has_pressure
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.plan.current import Current, retrieve
 
 __all__ = ("Check", "examine")
@@ -40,7 +41,7 @@ def examine(machine: Machine, store: Store) -> Iterator[Check]:
     yield Check("ok", f"DAMON is there (Linux {release}, {len(current.slots)} slots)")
     yield from _access(machine, current)
     yield from _slots(current, store)
-    yield from _modules(current)
+    yield from _modules(machine, current)
     yield from _surroundings(machine, current)
     yield from _state(store, current)
 
@@ -90,7 +91,14 @@ def _slots(current: Current, store: Store) -> Iterator[Check]:
             )
 
 
-def _modules(current: Current) -> Iterator[Check]:
+def _modules(machine: Machine, current: Current) -> Iterator[Check]:
+    for module in (each for each in MODULES if each not in current.modules):
+        if read_or(machine, parameter_path(module, "enabled")) == "Y":
+            yield Check(
+                "problem",
+                f"{module.upper()} says that it is enabled, but its kdamond has ended",
+                "such a kernel can switch it again only after a boot",
+            )
     for module in current.modules:
         yield Check(
             "note",

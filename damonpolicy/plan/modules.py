@@ -62,6 +62,8 @@ def settled(
         if _switch(each) and each.restored and _on(each.after) and not _on(each.before):
             if busy or runs - {module_of(path)}:
                 known[path] = replace(each, after=each.before, owed=True)
+        elif _switch(each) and each.restored and module_of(path) not in current.modules:
+            known[path] = replace(each, after=each.before)  # its kdamond has ended
     return list(known.values())
 
 
@@ -101,7 +103,8 @@ def _regions(
 def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
     """Return what is written for the modules, in order.
 
-    Raises PolicyInvalid where a module would be left with parameters that it cannot run with.
+    Raises PolicyInvalid where a module would be left with parameters that it cannot run with,
+    Foreign where it is wrecked.
     """
     result, parameters = Steps(), Steps()
     for module in MODULES:
@@ -110,8 +113,15 @@ def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
             continue
         switch = next((each for each in own if _switch(each)), None)
         path = parameter_path(module, "enabled")
-        was = _on(switch.before) if switch else module in current.modules
+        was = module in current.modules
         runs = _on(switch.after) if switch else was
+        if switch and _on(switch.before) and not was:
+            if switch.users:
+                raise Foreign(
+                    f"`{module}` says that it is enabled, but its kdamond has ended",
+                    hint="such a kernel can switch it again only after a boot",
+                )
+            runs = False
         changed = [
             each for plan in own if plan is not switch and (each := operation(plan, "settings"))
         ]

@@ -330,6 +330,32 @@ def test_a_kdamond_that_ends_of_its_new_parameters_is_told(kernel):
     world.close()
 
 
+def test_a_wrecked_module_is_told_and_left_alone():
+    """On 6.16 a module stays enabled when its kdamond has ended, and takes no other word."""
+    site = Site("6.16")
+    by_hand(site.world, "wmarks_interval", "1000")
+    by_hand(site.world, "enabled", "Y")
+    by_hand(site.world, "min_nr_regions", "2")
+    by_hand(site.world, COMMIT_INPUTS, "Y")
+    while read(site.world, COMMIT_INPUTS) == "Y":
+        site.machine.sleep(0.001)
+    by_hand(site.world, "min_nr_regions", "10")
+    assert (read(site.world, "enabled"), read(site.world, COMMIT_INPUTS)) == ("Y", "N")
+
+    outcome = site.run("apply", site.policy("p", running()))
+    assert outcome.code == ExitCode.FOREIGN
+    assert "`damon_reclaim` says that it is enabled, but its kdamond has ended" in outcome.err
+    told = site.run("doctor")
+    assert told.code == ExitCode.FAILED
+    assert "problem: DAMON_RECLAIM says that it is enabled" in told.out
+    site.done("apply", site.policy("q", policy("q", min_age="5m")))
+    assert read(site.world, "min_age") == "300000000"
+    site.done("apply", site.policy("k", KDAMONDS))
+    site.done("stop", "--all")
+    assert read(site.world, "min_age") == "120000000"
+    site.close()
+
+
 def test_a_module_that_never_takes_them_is_told(monkeypatch):
     world = World.make("6.18")
     world.apply("p", text=running())
