@@ -1,0 +1,316 @@
+"""What the kernel does with each action on each kind of addresses is what `model/actions.py` says.
+
+All by plain writes to sysfs: a scheme that takes everything, on a process whose memory is
+known, and the kernel's own numbers of what it tried, applied and let pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from damonpolicy.kernel.capabilities import Capabilities, detect
+from damonpolicy.kernel.memory import node_ram
+from damonpolicy.kernel.sysfs import KDAMONDS, LiveMachine
+from damonpolicy.kernel.tree import slot_tree, snapshot
+from damonpolicy.model.actions import ACTIONS, traits
+from damonpolicy.plan.texts import chain
+
+from .cgroups import cgroup
+from .memory import pages, zram_swap
+from .workload import Workload
+
+ROOT = Path(KDAMONDS)
+CONTEXT = ROOT / "0/contexts/0"
+SCHEME = CONTEXT / "schemes/0"
+STATISTICS = ("sz_tried", "sz_applied", "sz_ops_filter_passed")
+MIB = 1 << 20
+SIZE = 16
+MOST = (1 << 32) - 1
+ME, OTHER = "/matrix.slice/load", "/matrix.slice/other"
+HUGE = ("hugepage", "collapse")
+MOVES = ("migrate_hot", "migrate_cold")
+
+Filter = tuple[str, str, str, str]
+"""Type, matching, allow, and the cgroup if there is one."""
+
+
+def write(path: Path, value: object) -> None:
+    path.write_text(str(value), encoding="ascii")
+
+
+def known(path: Path, word: str) -> bool:
+    try:
+        write(path, word)
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the kernel says of the scheme, in bytes."""
+
+    tried: int
+    applied: int
+    passed: int
+
+
+@contextmanager
+def scheme(load: Workload, ops: str, action: str) -> Iterator[Callable[[], None]]:
+    """Stage a kdamond with one scheme for all of a workload's cold memory; yields its start."""
+    write(ROOT / "nr_kdamonds", 1)
+    write(ROOT / "0/contexts/nr_contexts", 1)
+    write(CONTEXT / "operations", ops)
+    write(CONTEXT / "monitoring_attrs/intervals/sample_us", 2_000)
+    write(CONTEXT / "monitoring_attrs/intervals/aggr_us", 40_000)
+    # whole mappings, not pieces between them, are what some actions take
+    write(CONTEXT / "monitoring_attrs/nr_regions/min", 40)
+    write(CONTEXT / "targets/nr_targets", 1)
+    target = CONTEXT / "targets/0"
+    spans = [load.cold]
+    if ops == "paddr":
+        # the workload is nearly all that lies there
+        spans = node_ram(LiveMachine(), 0 if action in MOVES else 1)
+    else:
+        write(target / "pid_target", load.pid)
+    if ops != "vaddr":
+        write(target / "regions/nr_regions", len(spans))
+        for index, (start, end) in enumerate(spans):
+            write(target / f"regions/{index}/start", start)
+            write(target / f"regions/{index}/end", end)
+    write(CONTEXT / "schemes/nr_schemes", 1)
+    for name in ("sz", "nr_accesses", "age"):
+        write(SCHEME / f"access_pattern/{name}/max", (1 << 64) - 1 if name == "sz" else MOST)
+    write(SCHEME / "action", action)
+    if action in MOVES:
+        write(SCHEME / "target_nid", 1)
+    try:
+        yield lambda: write(ROOT / "0/state", "on")
+    finally:
+        if (ROOT / "0/state").read_text("ascii") == "on\n":
+            write(ROOT / "0/state", "off")
+        write(ROOT / "nr_kdamonds", 0)
+
+
+def numbers(rounds: int = 3) -> Numbers:
+    """Let the scheme be applied some times; return what came of it."""
+    deadline = time.monotonic() + 30
+    seen = 0
+    while True:
+        write(ROOT / "0/state", "update_schemes_stats")
+        tried = int((SCHEME / "stats/nr_tried").read_text("ascii"))
+        seen += tried > 0
+        if seen > rounds or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    values = {
+        name: int((SCHEME / f"stats/{name}").read_text("ascii"))
+        if (SCHEME / f"stats/{name}").exists()
+        else 0
+        for name in STATISTICS
+    }
+    return Numbers(values["sz_tried"], values["sz_applied"], values["sz_ops_filter_passed"])
+
+
+def put_filters(filters: list[Filter], directory: str = "") -> None:
+    """Write filters to the directory that takes their type."""
+    layers = (SCHEME / "ops_filters").exists()
+    base = SCHEME / (directory or ("ops_filters" if layers else "filters"))
+    write(base / "nr_filters", len(filters))
+    for index, (kind, matching, allow, path) in enumerate(filters):
+        write(base / f"{index}/type", kind)
+        write(base / f"{index}/matching", matching)
+        if (base / f"{index}/allow").exists():
+            write(base / f"{index}/allow", allow)
+        if path:
+            write(base / f"{index}/memcg_path", path)
+        if kind == "hugepage_size":
+            write(base / f"{index}/min", 2 * MIB)
+            write(base / f"{index}/max", 2 * MIB)
+
+
+@pytest.fixture(scope="module")
+def able() -> Capabilities:
+    """What this kernel can do, by presence."""
+    machine = LiveMachine()
+    return detect(machine, snapshot(machine))
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[Path]:
+    """A cgroup for the workload, with another one beside it."""
+    with cgroup("matrix.slice/load") as made, cgroup("matrix.slice/other"):
+        yield made
+
+
+def lacks(able: Capabilities, name: str) -> bool:
+    """Tell whether the kernel lacks a feature; what no table names all kernels have."""
+    return name in able.answers and able.known(name) == "no"
+
+
+@contextmanager
+def prepared(action: str, ops: str) -> Iterator[Workload]:
+    """Start a workload that the action could change, with swap where that is needed."""
+    with ExitStack() as stack:
+        if action == "pageout":
+            stack.enter_context(zram_swap(256))
+        node = None if ops != "paddr" else 0 if action in MOVES else 1
+        node = 0 if action in MOVES else node
+        yield stack.enter_context(Workload.start(1, SIZE, node=node, huge=action in HUGE))
+
+
+CASES = [(ops, action) for ops, actions in ACTIONS.items() for action in actions]
+
+
+@pytest.mark.parametrize(("ops", "action"), CASES)
+def test_actions_work_or_do_nothing(ops: str, action: str, able: Capabilities) -> None:
+    """What does nothing is accepted all the same: no errno tells."""
+    known_ = traits(ops, action)
+    works = known_.works and (not known_.needs or able.known(known_.needs) == "yes")
+    with prepared(action, ops) as load, scheme(load, ops, action) as start:
+        if not known(SCHEME / "action", action):
+            assert lacks(able, f"action.{action}")
+            return
+        start()
+        found = numbers()
+
+    assert found.tried > SIZE * MIB // 2, found
+    if action == "stat":
+        assert found.applied == 0 or works
+    elif works:
+        assert found.applied > SIZE * MIB // 4, found
+    else:
+        assert found.applied == 0, found
+
+
+FILTERED = [(ops, action) for ops, action in CASES if traits(ops, action).works]
+
+
+@pytest.mark.parametrize(("ops", "action"), FILTERED)
+def test_page_filters_are_honoured_or_ignored(
+    ops: str, action: str, group: Path, able: Capabilities
+) -> None:
+    """Nothing is charged to the other cgroup: what is not its own leaves nothing."""
+    assert group
+    known_ = traits(ops, action)
+    if known_.needs and able.known(known_.needs) != "yes":
+        return
+    if lacks(able, f"action.{action}"):
+        return
+    need = known_.filters_need
+    honoured = known_.filters and (not need or able.known(need) == "yes")
+    with prepared(action, ops) as load, scheme(load, ops, action) as start:
+        put_filters([("memcg", "N", "N", OTHER)])
+        start()
+        found = numbers()
+
+    if action == "stat":
+        assert not honoured or found.passed == 0, found
+    elif honoured:
+        assert found.applied == 0, found
+    else:
+        assert found.applied > SIZE * MIB // 4, found
+
+
+@pytest.mark.parametrize("ops", ["vaddr", "paddr"])
+def test_weighted_destinations(ops: str, able: Capabilities) -> None:
+    """Half and half on virtual addresses; on physical ones the one node alone counts."""
+    if able.known("migrate.destinations") != "yes":
+        return
+    with prepared("migrate_cold", ops) as load, scheme(load, ops, "migrate_cold") as start:
+        write(SCHEME / "dests/nr_dests", 2)
+        for node in (0, 1):
+            write(SCHEME / f"dests/{node}/id", node)
+            write(SCHEME / f"dests/{node}/weight", 1)
+        start()
+        numbers(rounds=6)
+        moved = pages(load.pid, load.cold).nodes.get(1, 0)
+
+    weighted = traits(ops, "migrate_cold").destinations
+    assert moved > SIZE * MIB // 4
+    assert (moved < SIZE * MIB * 3 // 4) is weighted, moved
+
+
+def share(load: Workload, filters: list[Filter]) -> tuple[float, str]:
+    """Return which share of the memory passed some filters, and how a plan says them."""
+    with scheme(load, "paddr", "stat") as start:
+        put_filters(filters)
+        said = chain(slot_tree(snapshot(LiveMachine()), 0), "contexts/0/schemes/0")
+        start()
+        found = numbers()
+    return found.passed / (SIZE * MIB) / max(found.tried / _watched(), 1), said
+
+
+def _watched() -> int:
+    return sum(end - start for start, end in node_ram(LiveMachine(), 1))
+
+
+LISTS: list[tuple[list[Filter], bool, str]] = [
+    ([("memcg", "Y", "Y", ME)], True, "the rest is rejected"),
+    ([("memcg", "Y", "N", ME)], False, "the rest is taken"),
+    ([("memcg", "Y", "Y", OTHER)], False, "the rest is rejected"),
+    ([("memcg", "N", "N", ME)], True, "the rest is taken"),
+    ([("anon", "N", "N", ""), ("memcg", "Y", "Y", ME)], True, "the rest is rejected"),
+    ([("anon", "Y", "N", ""), ("memcg", "Y", "Y", ME)], False, "the rest is rejected"),
+    ([("memcg", "Y", "Y", ME), ("anon", "Y", "N", "")], True, "the rest is taken"),
+]
+
+
+@pytest.mark.parametrize(("filters", "passes", "rest"), LISTS)
+def test_lists_of_filters_decide_as_plans_say(
+    filters: list[Filter], *, passes: bool, rest: str, group: Path, able: Capabilities
+) -> None:
+    """The first that matches decides; what matches none gets the opposite of the last."""
+    if able.known("scheme.filter_passed") != "yes":
+        return
+    with Workload.start(1, SIZE, node=1, cgroup=group) as load:
+        part, said = share(load, filters)
+
+    assert said.endswith(rest), said
+    if passes:
+        assert part > 0.5, (part, said)
+    elif rest == "the rest is rejected":
+        assert part < 0.25, (part, said)
+
+
+@pytest.mark.parametrize("kind", ["anon", "memcg", "young", "active", "unmapped", "hugepage_size"])
+def test_a_filter_and_its_opposite_share_the_pages(
+    kind: str, group: Path, able: Capabilities
+) -> None:
+    """Each page matches or does not: what the one lets pass, the other rejects."""
+    if able.known("scheme.filter_passed") != "yes" or able.known(f"filter.{kind}") == "no":
+        return
+    path = ME if kind == "memcg" else ""
+    with Workload.start(1, SIZE, node=1, cgroup=group) as load:
+        matching, opposite = (
+            share(load, [(kind, "N", "N", path)])[0], share(load, [(kind, "Y", "N", path)])[0]
+        )  # fmt: skip
+
+    assert matching + opposite > 0.5, (matching, opposite)
+    if kind in ("anon", "memcg"):
+        assert matching > 0.5, "it is anonymous, and of that cgroup"
+    if kind in ("unmapped", "hugepage_size"):
+        assert opposite > 0.5, "it is mapped, in small pages"
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_addresses_are_decided_for_regions(*, inside: bool, able: Capabilities) -> None:
+    """A core filter: what it rejects is not even tried."""
+    if able.known("filter.addr") != "yes":
+        return
+    with Workload.start(1, SIZE) as load, scheme(load, "fvaddr", "cold") as start:
+        layer = "core_filters" if (SCHEME / "core_filters").exists() else "filters"
+        put_filters([("addr", "Y", "N", "")], layer)
+        first, last = load.cold if inside else (load.hot[0], load.hot[1])
+        write(SCHEME / layer / "0/addr_start", first)
+        write(SCHEME / layer / "0/addr_end", last)
+        start()
+        found = numbers()
+
+    assert (found.applied == 0) is inside, found
