@@ -62,7 +62,7 @@ class Numbers:
 
 
 @contextmanager
-def scheme(load: Workload, ops: str, action: str) -> Iterator[Callable[[], None]]:
+def scheme(load: Workload, ops: str, node: int = 1) -> Iterator[Callable[[], None]]:
     """Stage a kdamond with one scheme for all of a workload's cold memory; yields its start."""
     write(ROOT / "nr_kdamonds", 1)
     write(ROOT / "0/contexts/nr_contexts", 1)
@@ -76,7 +76,7 @@ def scheme(load: Workload, ops: str, action: str) -> Iterator[Callable[[], None]
     spans = [load.cold]
     if ops == "paddr":
         # the workload is nearly all that lies there
-        spans = node_ram(LiveMachine(), 0 if action in MOVES else 1)
+        spans = node_ram(LiveMachine(), node)
     else:
         write(target / "pid_target", load.pid)
     if ops != "vaddr":
@@ -87,9 +87,6 @@ def scheme(load: Workload, ops: str, action: str) -> Iterator[Callable[[], None]
     write(CONTEXT / "schemes/nr_schemes", 1)
     for name in ("sz", "nr_accesses", "age"):
         write(SCHEME / f"access_pattern/{name}/max", (1 << 64) - 1 if name == "sz" else MOST)
-    write(SCHEME / "action", action)
-    if action in MOVES:
-        write(SCHEME / "target_nid", 1)
     try:
         yield lambda: write(ROOT / "0/state", "on")
     finally:
@@ -98,7 +95,14 @@ def scheme(load: Workload, ops: str, action: str) -> Iterator[Callable[[], None]
         write(ROOT / "nr_kdamonds", 0)
 
 
-def numbers(rounds: int = 3) -> Numbers:
+def choose(action: str) -> None:
+    """Let the scheme do something."""
+    write(SCHEME / "action", action)
+    if action in MOVES:
+        write(SCHEME / "target_nid", 1)
+
+
+def numbers(rounds: int = 1) -> Numbers:
     """Let the scheme be applied some times; return what came of it."""
     deadline = time.monotonic() + 30
     seen = 0
@@ -154,29 +158,57 @@ def lacks(able: Capabilities, name: str) -> bool:
     return name in able.answers and able.known(name) == "no"
 
 
-@contextmanager
-def prepared(action: str, ops: str) -> Iterator[Workload]:
-    """Start a workload that the action could change, with swap where that is needed."""
-    with ExitStack() as stack:
+class Loads:
+    """Workloads by where they are; those whose memory is moved away serve once only."""
+
+    def __init__(self, stack: ExitStack, group: Path) -> None:
+        self._stack, self._group = stack, group
+        self._kept: dict[tuple[int | None, bool], Workload] = {}
+
+    @contextmanager
+    def serving(self, ops: str, action: str) -> Iterator[Workload]:
+        """Give a workload that an action could change, with swap where that is needed."""
+        node = None if ops != "paddr" else 1
         if action == "pageout":
-            stack.enter_context(zram_swap(256))
-        node = None if ops != "paddr" else 0 if action in MOVES else 1
-        node = 0 if action in MOVES else node
-        yield stack.enter_context(Workload.start(1, SIZE, node=node, huge=action in HUGE))
+            with zram_swap(256), Workload.start(1, SIZE, node=node) as load:
+                yield load
+        elif action in MOVES:
+            with Workload.start(1, SIZE, node=0) as load:
+                yield load
+        else:
+            yield self.kept(node, huge=action in HUGE)
+
+    def kept(self, node: int | None, *, huge: bool = False) -> Workload:
+        """Return one that stays, in the cgroup of the tests."""
+        if (node, huge) not in self._kept:
+            load = Workload.start(1, SIZE, node=node, huge=huge, cgroup=self._group)
+            self._kept[node, huge] = self._stack.enter_context(load)
+        return self._kept[node, huge]
+
+
+@pytest.fixture(scope="module")
+def loads(group: Path) -> Iterator[Loads]:
+    """All workloads of the module; they end with it."""
+    with ExitStack() as stack:
+        yield Loads(stack, group)
 
 
 CASES = [(ops, action) for ops, actions in ACTIONS.items() for action in actions]
 
 
 @pytest.mark.parametrize(("ops", "action"), CASES)
-def test_actions_work_or_do_nothing(ops: str, action: str, able: Capabilities) -> None:
+def test_actions_work_or_do_nothing(
+    ops: str, action: str, loads: Loads, able: Capabilities
+) -> None:
     """What does nothing is accepted all the same: no errno tells."""
     known_ = traits(ops, action)
     works = known_.works and (not known_.needs or able.known(known_.needs) == "yes")
-    with prepared(action, ops) as load, scheme(load, ops, action) as start:
-        if not known(SCHEME / "action", action):
-            assert lacks(able, f"action.{action}")
+    node = 0 if action in MOVES else 1
+    with loads.serving(ops, action) as load, scheme(load, ops, node) as start:
+        if lacks(able, f"action.{action}"):
+            assert not known(SCHEME / "action", action)
             return
+        choose(action)
         start()
         found = numbers()
 
@@ -194,10 +226,9 @@ FILTERED = [(ops, action) for ops, action in CASES if traits(ops, action).works]
 
 @pytest.mark.parametrize(("ops", "action"), FILTERED)
 def test_page_filters_are_honoured_or_ignored(
-    ops: str, action: str, group: Path, able: Capabilities
+    ops: str, action: str, loads: Loads, able: Capabilities
 ) -> None:
     """Nothing is charged to the other cgroup: what is not its own leaves nothing."""
-    assert group
     known_ = traits(ops, action)
     if known_.needs and able.known(known_.needs) != "yes":
         return
@@ -205,7 +236,9 @@ def test_page_filters_are_honoured_or_ignored(
         return
     need = known_.filters_need
     honoured = known_.filters and (not need or able.known(need) == "yes")
-    with prepared(action, ops) as load, scheme(load, ops, action) as start:
+    node = 0 if action in MOVES else 1
+    with loads.serving(ops, action) as load, scheme(load, ops, node) as start:
+        choose(action)
         put_filters([("memcg", "N", "N", OTHER)])
         start()
         found = numbers()
@@ -219,11 +252,13 @@ def test_page_filters_are_honoured_or_ignored(
 
 
 @pytest.mark.parametrize("ops", ["vaddr", "paddr"])
-def test_weighted_destinations(ops: str, able: Capabilities) -> None:
+def test_weighted_destinations(ops: str, loads: Loads, able: Capabilities) -> None:
     """Half and half on virtual addresses; on physical ones the one node alone counts."""
     if able.known("migrate.destinations") != "yes":
         return
-    with prepared("migrate_cold", ops) as load, scheme(load, ops, "migrate_cold") as start:
+    moving = "migrate_cold"
+    with loads.serving(ops, moving) as load, scheme(load, ops, node=0) as start:
+        choose(moving)
         write(SCHEME / "dests/nr_dests", 2)
         for node in (0, 1):
             write(SCHEME / f"dests/{node}/id", node)
@@ -239,7 +274,7 @@ def test_weighted_destinations(ops: str, able: Capabilities) -> None:
 
 def share(load: Workload, filters: list[Filter]) -> tuple[float, str]:
     """Return which share of the memory passed some filters, and how a plan says them."""
-    with scheme(load, "paddr", "stat") as start:
+    with scheme(load, "paddr") as start:
         put_filters(filters)
         said = chain(slot_tree(snapshot(LiveMachine()), 0), "contexts/0/schemes/0")
         start()
@@ -264,13 +299,12 @@ LISTS: list[tuple[list[Filter], bool, str]] = [
 
 @pytest.mark.parametrize(("filters", "passes", "rest"), LISTS)
 def test_lists_of_filters_decide_as_plans_say(
-    filters: list[Filter], *, passes: bool, rest: str, group: Path, able: Capabilities
+    filters: list[Filter], *, passes: bool, rest: str, loads: Loads, able: Capabilities
 ) -> None:
     """The first that matches decides; what matches none gets the opposite of the last."""
     if able.known("scheme.filter_passed") != "yes":
         return
-    with Workload.start(1, SIZE, node=1, cgroup=group) as load:
-        part, said = share(load, filters)
+    part, said = share(loads.kept(1), filters)
 
     assert said.endswith(rest), said
     if passes:
@@ -281,16 +315,14 @@ def test_lists_of_filters_decide_as_plans_say(
 
 @pytest.mark.parametrize("kind", ["anon", "memcg", "young", "active", "unmapped", "hugepage_size"])
 def test_a_filter_and_its_opposite_share_the_pages(
-    kind: str, group: Path, able: Capabilities
+    kind: str, loads: Loads, able: Capabilities
 ) -> None:
     """Each page matches or does not: what the one lets pass, the other rejects."""
     if able.known("scheme.filter_passed") != "yes" or able.known(f"filter.{kind}") == "no":
         return
     path = ME if kind == "memcg" else ""
-    with Workload.start(1, SIZE, node=1, cgroup=group) as load:
-        matching, opposite = (
-            share(load, [(kind, "N", "N", path)])[0], share(load, [(kind, "Y", "N", path)])[0]
-        )  # fmt: skip
+    load = loads.kept(1)
+    matching, opposite = (share(load, [(kind, each, "N", path)])[0] for each in ("N", "Y"))
 
     assert matching + opposite > 0.5, (matching, opposite)
     if kind in ("anon", "memcg"):
@@ -300,11 +332,15 @@ def test_a_filter_and_its_opposite_share_the_pages(
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_addresses_are_decided_for_regions(*, inside: bool, able: Capabilities) -> None:
+def test_addresses_are_decided_for_regions(
+    *, inside: bool, loads: Loads, able: Capabilities
+) -> None:
     """A core filter: what it rejects is not even tried."""
     if able.known("filter.addr") != "yes":
         return
-    with Workload.start(1, SIZE) as load, scheme(load, "fvaddr", "cold") as start:
+    load = loads.kept(None)
+    with scheme(load, "fvaddr") as start:
+        choose("cold")
         layer = "core_filters" if (SCHEME / "core_filters").exists() else "filters"
         put_filters([("addr", "Y", "N", "")], layer)
         first, last = load.cold if inside else (load.hot[0], load.hot[1])
