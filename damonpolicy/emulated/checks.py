@@ -178,7 +178,8 @@ def oopses(world: World, context: Directory) -> str:
     if world.profile.quirk("goal.oops"):
         for scheme in numbered(context["schemes"]):
             for each in _goals(scheme):
-                if get(each, "target_metric") in _NODE_METRICS and int(each["nid"]) not in nodes:
+                measured = get(each, "target_metric") in (*_NODE_METRICS, *_CGROUP_METRICS)
+                if measured and int(each["nid"]) not in nodes:
                     return f"a quota goal on node {each['nid']}, which is not there"
     for target in numbered(context["targets"]) if world.profile.quirk("regions.raw") else ():
         spots = [

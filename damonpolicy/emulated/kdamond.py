@@ -354,6 +354,10 @@ class Kdamonds:
             return
         states = running["schemes"]
         quotas.settle(world, running)
+        if any(quotas.starves(world, running, scheme) for scheme in schemes):
+            raise self.wreck(
+                "tried regions that never come: tuning lets a scheme never have its turn"
+            )
         waits = [
             state["at"] + quotas.period(running, scheme) - world.now()
             for scheme, state in zip(schemes, states, strict=True)

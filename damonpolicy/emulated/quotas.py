@@ -22,7 +22,7 @@ from damonpolicy.emulated.monitor import (
 from damonpolicy.emulated.table import Directory
 from damonpolicy.emulated.world import World
 
-__all__ = ("STATISTICS", "idle", "period", "scheme_state", "settle", "within_quota")
+__all__ = ("STATISTICS", "idle", "period", "scheme_state", "settle", "starves", "within_quota")
 
 STATISTICS = (
     "nr_tried",
@@ -52,6 +52,19 @@ def scheme_state(now: float) -> dict[str, Any]:
 def period(running: dict[str, Any], scheme: Directory) -> float:
     """Return the seconds between two applications of a scheme."""
     return max(number(scheme, "apply_interval_us") or int(running["aggr"]), 1) / 1e6
+
+
+def starves(world: World, running: dict[str, Any], scheme: Directory) -> bool:
+    """Tell whether a scheme's turn never comes, as each tuning lets it wait anew.
+
+    mm/damon/core.c: kdamond_tune_intervals() ends in damon_set_attrs(), which sets next_apply_sis.
+    """
+    every = number(running["tree"], "monitoring_attrs/intervals/intervals_goal/aggrs")
+    return (
+        bool(every)
+        and world.profile.quirk("tune.starves")
+        and period(running, scheme) > every * int(running["aggr"]) / 1e6
+    )
 
 
 def _watch(world: World, scheme: Directory, state: dict[str, Any]) -> bool:
@@ -89,7 +102,8 @@ def settle(world: World, running: dict[str, Any]) -> None:
         _tune(world, running, now)
     for scheme, state in zip(numbered(running["tree"]["schemes"]), running["schemes"], strict=True):
         ticks = int((now - state["at"]) / period(running, scheme))
-        if get(running["tree"], "pause") == "Y" or not _watch(world, scheme, state):
+        paused = get(running["tree"], "pause") == "Y"
+        if paused or starves(world, running, scheme) or not _watch(world, scheme, state):
             state["at"] = now
         elif ticks > 0:
             _apply(world, running, scheme, state, ticks)

@@ -70,6 +70,11 @@ QUIRKS: tuple[Quirk, ...] = (
         "start.unchecked", "", "7.3",
         "kdamonds can be started with obsolete targets and goals that no commit would take",
     ),
+    Quirk(
+        "tune.starves", "6.15", "",
+        "tuning intervals begins every wait of a scheme anew: one whose apply_interval_us is longer"
+        " than the time between two tunings is never applied",
+    ),
     Quirk("probe.void", "7.2", "7.3", "probes are asked of addresses without a page, too"),
     Quirk("tried.double", "6.16", "7.0", "the numbers of tried regions count twice"),
     Quirk("tried.on", "7.0", "7.2", "the numbers of tried regions go on from the last walk"),

@@ -15,15 +15,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .answers import Player
+from .answers import Player, Step
 from .marker import in_guest
 from .players import emulated, real
 from .script.words import (
+    CGROUP,
     PAGE,
     PLACE,
     A,
     G,
+    I,
     Q,
+    S,
     Steps,
     T,
     W,
@@ -92,6 +95,28 @@ HAZARDS = (
         )
         for name, command in _RESULTS.items()
         if name in ("bytes", "regions")
+    ),
+    Hazard(
+        "walk-starved",
+        "`update_schemes_tried_regions` while intervals are tuned more often than a scheme is applied",
+        (
+            *_STAGED,
+            *writes(f"{I}/intervals_goal", aggrs=1, min_sample_us=5000, max_sample_us=5000),
+            *write(f"{S}/apply_interval_us", 50_000),
+            *write("0/state", "on", "update_schemes_tried_regions"),
+        ),
+    ),
+    Hazard(
+        "goal-cgroup",
+        "`on` with a goal on what a cgroup has of a node that is not there",
+        (
+            Step("mkdir", CGROUP),
+            *_STAGED,
+            *write(f"{G}/nr_goals", 1),
+            *writes(f"{G}/0", target_metric="node_memcg_used_bp", target_value=5000, nid=9),
+            *write(f"{G}/0/path", CGROUP),
+            *write("0/state", "on"),
+        ),
     ),
     Hazard(
         "second-command",
