@@ -210,8 +210,9 @@ class Kdamonds:
             world, running["targets"], targets
         )
         states = running["schemes"]
-        if world.profile.quirk("quota.fresh"):
-            for state in states:
+        for state in states:
+            state["active"] = True  # damos_commit() copies it from schemes that are new
+            if world.profile.quirk("quota.fresh"):
                 state.update(window=None, esz=0, esz_bp=0)
         wanted = len(numbered(context["schemes"]))
         fresh = [quotas.scheme_state(world.now()) for _ in range(wanted - len(states))]
