@@ -69,8 +69,8 @@ def scheme(load: Workload, ops: str, node: int = 1) -> Iterator[Callable[[], Non
     write(CONTEXT / "operations", ops)
     write(CONTEXT / "monitoring_attrs/intervals/sample_us", 2_000)
     write(CONTEXT / "monitoring_attrs/intervals/aggr_us", 40_000)
-    # whole mappings, not pieces between them, are what some actions take
-    write(CONTEXT / "monitoring_attrs/nr_regions/min", 40)
+    # as large as can be: what some actions take are whole huge pages
+    write(CONTEXT / "monitoring_attrs/nr_regions/min", 3)
     write(CONTEXT / "targets/nr_targets", 1)
     target = CONTEXT / "targets/0"
     spans = [load.cold]
@@ -79,11 +79,11 @@ def scheme(load: Workload, ops: str, node: int = 1) -> Iterator[Callable[[], Non
         spans = node_ram(LiveMachine(), node)
     else:
         write(target / "pid_target", load.pid)
-    if ops != "vaddr":
-        write(target / "regions/nr_regions", len(spans))
-        for index, (start, end) in enumerate(spans):
-            write(target / f"regions/{index}/start", start)
-            write(target / f"regions/{index}/end", end)
+    # which a kdamond takes as they are until its first update of them, after a minute
+    write(target / "regions/nr_regions", len(spans))
+    for index, (start, end) in enumerate(spans):
+        write(target / f"regions/{index}/start", start)
+        write(target / f"regions/{index}/end", end)
     write(CONTEXT / "schemes/nr_schemes", 1)
     for name in ("sz", "nr_accesses", "age"):
         write(SCHEME / f"access_pattern/{name}/max", (1 << 64) - 1 if name == "sz" else MOST)
