@@ -12,7 +12,7 @@ from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.scalars import Age
 from damonpolicy.model.schemes import Scheme
-from damonpolicy.units import U32_MAX, format_percent
+from damonpolicy.units import U32_MAX, format_duration, format_percent
 
 __all__ = ("check",)
 
@@ -25,6 +25,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from _destination(scheme, kdamond, at)
     yield from _pattern(scheme, kdamond, at("access_pattern"))
     yield from _watermarks(scheme, at("watermarks"))
+    yield from _starved(scheme, kdamond, at)
     if scheme.apply_every == 0:
         message = "`apply_every: 0` means the aggregation interval to the kernel"
         yield Diagnostic.error(
@@ -46,6 +47,25 @@ def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic
         at("action").value,
         f"the kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing",
         hint=f"`{scheme.action}` works with " + " and ".join(f"`{ops}`" for ops in others),
+    )
+
+
+def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """Each tuning of the intervals lets a scheme's wait begin anew (the quirk tune.starves)."""
+    intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune
+    if tune is None or not scheme.apply_every or not tune.aggregations:
+        return
+    between = [
+        each * intervals.samples * tune.aggregations for each in (tune.min_sample, tune.max_sample)
+    ]
+    if scheme.apply_every <= between[0]:
+        return
+    what = "is never" if scheme.apply_every > between[1] else "may never be"
+    yield Diagnostic.warning(
+        "DP0605",
+        at("apply_every").value,
+        f"each tuning of the intervals lets its wait begin anew: the scheme {what} applied",
+        hint=f"write at most `{format_duration(between[0])}`, or leave `apply_every` out",
     )
 
 
