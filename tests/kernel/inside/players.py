@@ -31,6 +31,7 @@ _GUEST = {
     "processes": [{"name": "init", "pid": 1, "areas": [{"size": "4MiB"}]}],
 }
 _SECONDS = 5
+_GONE_SECONDS = 0.5
 _PAGE = 4096
 _STAT = "/sys/module/damon_stat/parameters/enabled"
 
@@ -121,18 +122,26 @@ def real() -> Iterator[tuple[Player, Sleepers]]:
 
 
 def _remove_cgroup(path: str) -> None:
-    """Remove a cgroup, and wait until it is offline: until then DAMON may still find it.
+    """Remove a cgroup, and wait until DAMON no longer finds it.
 
-    It need not be gone: Linux 6.16 to 6.19 keep every cgroup that a filter has named.
+    Where it has a number of its own for DAMON, that is when it is offline: Linux 6.16 to 6.19
+    keep every cgroup that a filter has named. Later kernels find it until it is gone.
     """
+    kept = _dying()["nr_dying_descendants"]
     Path(f"{ROOT}{path}").rmdir()
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        lines = (ROOT / "cgroup.stat").read_text(encoding="ascii").splitlines()
-        counts = {name: int(count) for name, count in map(str.split, lines)}
-        if counts["nr_dying_subsys_memory"] >= counts["nr_dying_descendants"]:
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < _SECONDS:
+        counts = _dying()
+        offline = counts["nr_dying_subsys_memory"] >= counts["nr_dying_descendants"]
+        if offline and (counts["nr_dying_descendants"] <= kept or waited > _GONE_SECONDS):
             return
         time.sleep(0.01)
+
+
+def _dying() -> dict[str, int]:
+    """Return the counts of cgroups that are removed and not yet gone, and of others."""
+    lines = (ROOT / "cgroup.stat").read_text(encoding="ascii").splitlines()
+    return {name: int(count) for name, count in map(str.split, lines)}
 
 
 def parameters(player: Player) -> list[Parameter]:

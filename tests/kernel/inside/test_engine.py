@@ -10,24 +10,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from damonpolicy.engine.places import find
-from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import changing
-from damonpolicy.engine.transaction import execute
 from damonpolicy.errors import DamonPolicyError, ExitCode
-from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.sysfs import LiveMachine
-from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.source.files import load as load_files
 
 from .policy import KDAMONDS, has, look, run, shipped, someone_elses, state, write
+from .spoiled import apply_spoiled, compiled
 from .workload import Workload
 
 STAT = Path("/sys/module/damon_stat/parameters/enabled")
@@ -189,30 +181,6 @@ def test_an_injected_failure_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> 
     assert before == look()
 
 
-def compiled(name: str, variables: dict[str, str]) -> dict[str, CompiledPolicy]:
-    """Compile a shipped policy for this kernel."""
-    machine = LiveMachine()
-    files, _ = load_files([shipped(name)[0]])
-    loaded = load(files, Overrides(variables), machine=machine)
-    policies, _ = compile_policies(loaded, detect(machine, retrieve(machine).tree), machine)
-    return policies
-
-
-def apply_spoiled(policies: dict[str, CompiledPolicy], index: int) -> int:
-    """Apply, but let one operation write what the kernel itself refuses; returns how many."""
-    machine = LiveMachine()
-    with changing(machine, find(machine, None)) as session:
-        wanted = {**session.managed.policies, **policies}
-        current, plan = prepare(machine, session.managed, wanted, policies)
-        operations = list(plan.operations)
-        if index < len(operations):
-            # no file of DAMON and no setting takes this word, and no command is called so
-            operations[index] = replace(operations[index], after="-x-")
-        changed = replace(plan, operations=tuple(operations))
-        execute(machine, current, changed, session.managed, session.store, reason="test")
-        return len(operations)
-
-
 @pytest.mark.parametrize("start", ["empty", "ours", "foreign", "online"])
 def test_real_errors_at_every_operation_are_undone(start: str) -> None:
     """The kernel refuses one operation after the other; each time all is as it was."""
@@ -233,7 +201,8 @@ def test_real_errors_at_every_operation_are_undone(start: str) -> None:
 def _spoil_all(name: str, variables: dict[str, str]) -> int:
     before, threads = look(), [pid(slot) for slot in range(int(look()["nr_kdamonds"]))]
     undone = 0
-    policies = compiled(name, variables)
+    files, _ = load_files([shipped(name)[0]])
+    policies = compiled(files, variables)
     while True:
         try:
             total = apply_spoiled(policies, undone)

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from damonpolicy.engine.places import find
-from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import changing
-from damonpolicy.engine.transaction import execute
 from damonpolicy.errors import DamonPolicyError, ExitCode
-from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.modules import COMMIT_INPUTS, PARAMETERS, REGION, parameter_path
 from damonpolicy.kernel.sysfs import LiveMachine, read_value
-from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.source.files import SourceFile
 
 from .policy import MIB, look, run, someone_elses, wait_for
+from .spoiled import apply_spoiled, compiled
 
 MODULES = ("damon_reclaim", "damon_lru_sort")
 TRACING = Path("/sys/kernel/tracing")
@@ -219,21 +212,6 @@ def test_a_module_and_kdamonds_follow_each_other(policy: PolicyFile, tmp_path: P
     assert read(policy.module, "enabled") == "N"
 
 
-def apply_spoiled(text: str, index: int) -> int:
-    """Apply, but let one operation write what the kernel itself refuses; returns how many."""
-    machine = LiveMachine()
-    loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=machine)
-    policies, _ = compile_policies(loaded, detect(machine, retrieve(machine).tree), machine)
-    with changing(machine, find(machine, None)) as session:
-        current, plan = prepare(machine, session.managed, policies, policies)
-        operations = list(plan.operations)
-        if index < len(operations):
-            operations[index] = replace(operations[index], after="-x-")
-        changed = replace(plan, operations=tuple(operations))
-        execute(machine, current, changed, session.managed, session.store, reason="test")
-        return len(operations)
-
-
 @pytest.mark.parametrize("running", [False, True], ids=["off", "running"])
 def test_real_errors_at_every_operation_are_undone(policy: PolicyFile, *, running: bool) -> None:
     """The kernel refuses one operation after the other; each time all is as it was."""
@@ -245,9 +223,10 @@ def test_real_errors_at_every_operation_are_undone(policy: PolicyFile, *, runnin
         f"enabled: true, {AWAKE}, quota_ms: 20ms, monitor_region_start: {16 * MIB},"
         f" monitor_region_end: {64 * MIB}"
     )
+    policies = compiled([SourceFile("p.yaml", text)])
     while True:
         try:
-            total = apply_spoiled(text, undone)
+            total = apply_spoiled(policies, undone)
         except DamonPolicyError as error:
             assert "EINVAL" in error.message, error
             assert "as it was" in error.message, error
