@@ -80,14 +80,12 @@ class _Sequence:
         machine = self.player.machine
         with machine.rehearsal():
             answer = self.player.play(step)
+            if not self._bearable():
+                return False
             with suppress(OSError):
                 self.player.states()  # kdamonds that refresh their files notice what they lost
-            if machine.poisoned:
+            if machine.poisoned or not self._bearable():
                 return False
-            for slot, staged in self.tree.items():
-                running = machine._kdamonds.running(slot)
-                if running and not bearable(running, staged):
-                    return False
             if answer == "ok" and not bearable_module(self.player, step):
                 return False
         if step.do == "exit":
@@ -95,6 +93,14 @@ class _Sequence:
         self.player.play(step)
         self.steps.append(step)
         return True
+
+    def _bearable(self) -> bool:
+        """Tell whether a kernel can bear what runs, with what is staged for it."""
+        kdamonds = [
+            (self.player.machine._kdamonds.running(slot), staged)
+            for slot, staged in self.tree.items()
+        ]
+        return all(bearable(running, staged) for running, staged in kdamonds if running)
 
     def _outset(self) -> Iterator[Step]:
         """Yield what a sequence begins with: nothing much, one or two kdamonds, some furniture."""
