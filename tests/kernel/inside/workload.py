@@ -90,7 +90,7 @@ class Workload:
 
         Hot and cold memory are mappings of their own, aligned to huge pages. ``write``
         says how the hot one is accessed. Not ``anon`` is shared memory, of a memfd.
-        ``node`` is where pages are put first, without binding them there. With
+        ``node`` is where pages are put first; later they are not bound to it. With
         ``mergeable`` all pages are equal and offered to KSM, else no two are.
         """
         order = _Order(
@@ -148,7 +148,7 @@ class Workload:
 
 _PR_SET_PDEATHSIG = 1
 _SET_MEMPOLICY = 238
-_MPOL_DEFAULT, _MPOL_PREFERRED = 0, 1
+_MPOL_DEFAULT, _MPOL_BIND = 0, 2
 _MAP_NORESERVE, _MAP_FIXED = 0x4000, 0x10
 _MADV_MERGEABLE = 12
 _NONE, _READ, _READ_WRITE = 0, mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE
@@ -210,9 +210,9 @@ def _reserve(lengths: list[int]) -> list[int]:
     return found
 
 
-def _prefer(node: int) -> None:
+def _bind(node: int) -> None:
     mask = ctypes.c_ulong(1 << node if node >= 0 else 0)
-    mode = _MPOL_PREFERRED if node >= 0 else _MPOL_DEFAULT
+    mode = _MPOL_BIND if node >= 0 else _MPOL_DEFAULT
     pointer = ctypes.byref(mask) if node >= 0 else None
     _call("syscall", _SET_MEMPOLICY, mode, pointer, ctypes.c_ulong(64 if node >= 0 else 0))
 
@@ -226,12 +226,12 @@ def _work(order: _Order) -> None:
     plain = _Order(**{**asdict(order), "anon": True, "huge": False, "mergeable": False})
     scratch = _place(scratch_at, _SCRATCH, plain)
     if order.node >= 0:
-        _prefer(order.node)
+        _bind(order.node)
     hot = _place(hot_at, lengths[0], order) if lengths[0] else memoryview(b"")
     if lengths[1]:
         _place(cold_at, lengths[1], order)
     if order.node >= 0:
-        _prefer(-1)
+        _bind(-1)
     said = {"hot": (hot_at, hot_at + lengths[0]), "cold": (cold_at, cold_at + lengths[1])}
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
