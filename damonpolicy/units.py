@@ -39,8 +39,8 @@ DURATIONS = {
 U32_MAX = (1 << 32) - 1
 U64_MAX = (1 << 64) - 1
 
-_NUMBER = re.compile(r"(\d+)(?:\.(\d+))?")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-zµ%]*)\Z")
+_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-zµ%]*)\Z")
 _NAMES = {
     "us": "us usec usecs microsecond microseconds µs μs",
     "ms": "ms msec msecs millisecond milliseconds",
@@ -51,7 +51,7 @@ _NAMES = {
 }
 _MEANT = {name: unit for unit, names in _NAMES.items() for name in names.split()}
 """What people and other tools call the units of time."""
-_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)")
 _LONGEST = 64
 
 
@@ -73,14 +73,14 @@ def _refuse_traps(text: str) -> None:
     """Refuse what YAML 1.1 readers, YAML 1.2 readers and people read differently."""
     if len(text) > _LONGEST:
         raise UnitError("DP0119", "this value is too long")
-    if re.fullmatch(r"[+-]?\d[\d_]*_[\d_]*(\.\d+)?.*", text):
+    if re.fullmatch(r"[+-]?[0-9][0-9_]*_[0-9_]*(\.[0-9]+)?.*", text):
         plain = text.replace("_", "")
         raise UnitError(
             "DP0117",
             f"`{_shorten(text)}` has an underscore, which only some YAML readers take for a number",
             f"write `{_shorten(plain)}`",
         )
-    if re.fullmatch(r"\d+(:\d+)+", text):
+    if re.fullmatch(r"[0-9]+(:[0-9]+)+", text):
         raise UnitError(
             "DP0118",
             f"`{text}` is a base-60 number to some YAML readers and a time to people",
@@ -97,9 +97,10 @@ def _refuse_traps(text: str) -> None:
 def read_integer(text: str, *, low: int = 0, high: int = U64_MAX, what: str = "a number") -> int:
     """Read a plain decimal integer within ``low`` and ``high``, both included."""
     _refuse_traps(text)
-    if not re.fullmatch(r"-?\d+", text):
+    if not re.fullmatch(r"-?[0-9]+", text):
         raise UnitError("DP0113", f"`{_shorten(text)}` is not {what}", "write digits only")
-    value = int(text)
+    # no type of the kernel's holds so many digits, and Python reads no more than 4300
+    value = int(text) if len(text) <= _LONGEST else high + 1
     if not low <= value <= high:
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range ({low} to {high})")
     return value
@@ -114,7 +115,7 @@ def read_address(text: str) -> int:
     """Read an address in bytes: hexadecimal with 0x, decimal, or a size with a unit."""
     if re.fullmatch(r"0[xX][0-9a-fA-F]+", text):
         value = int(text, 16)
-    elif re.fullmatch(r"\d+", text):
+    elif re.fullmatch(r"[0-9]+", text):
         value = read_integer(text, what="an address")
     else:
         try:
@@ -177,7 +178,7 @@ def read_duration(text: str) -> int:
     _refuse_traps(text)
     if text == "0":
         return 0
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         raise UnitError("DP0121", f"`{text}` has no unit", f"write `{text}ms` or `{text}s`")
     compact = text.replace(" ", "")
     parts = _PART.findall(compact)
@@ -205,7 +206,7 @@ def read_duration(text: str) -> int:
 
 def _meant_duration(compact: str) -> str:
     """Return the same duration in our units, where all its units are known by another name."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)([^\d.]+)", compact)
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([^0-9.]+)", compact)
     units = [_MEANT.get(unit.lower(), "") if unit != "M" else "" for _, unit in parts]
     if not all(units) or "".join(number + unit for number, unit in parts) != compact:
         return ""
@@ -247,7 +248,7 @@ def read_cpulist(text: str) -> tuple[int, ...]:
     """Read a list such as ``0-3,8`` into CPU numbers in ascending order."""
     numbers: set[int] = set()
     for part in text.replace(" ", "").split(","):
-        found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part)
+        found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
         if not found:
             raise UnitError(
                 "DP0122", f"`{_shorten(text)}` is not a list of CPUs", "write for example `0-3,8`"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -31,17 +33,17 @@ def command(invocation: Invocation, sources: Sequence[str], name: str) -> Result
     Without SLOT all kdamonds, whoever made them. FILE is a configuration of damo, as JSON or
     YAML. The policy is compiled again and compared: what it would make otherwise is told.
     """
-    if all(each.isdecimal() for each in sources):
-        found = _live(invocation, [int(each) for each in sources], name)
+    if all(re.fullmatch("[0-9]{1,9}", each) for each in sources):
+        found = _live(invocation, list(dict.fromkeys(map(int, sources))), name)
     else:
-        found = _of_file(sources, name)
+        found = _of_file(invocation, sources, name)
     errors = any(each.severity == "error" for each in found.found)
     return Result(
         found.text,
         {"policy": found.text, "differences": list(found.differences)},
         ExitCode.INVALID if errors else ExitCode.OK,
         diagnostics=found.found,
-        texts={f"{name}.yaml": found.text},
+        texts={**invocation.texts, f"{name}.yaml": found.text},
         raw=True,
     )
 
@@ -74,33 +76,44 @@ def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[So
     from damonpolicy.kernel.tree import empty_slot
     from damonpolicy.plan.imported import Source
 
-    result = []
+    result: list[Source] = []
     for slot in wanted or current.slots:
         tree = current.slot(slot)
         if empty_slot(tree) or tree.get("contexts/nr_contexts") != "1":
+            if wanted:
+                hint = "`damonpolicy status` shows what is"
+                raise UsageError(f"the kdamond of slot {slot} is not configured", hint=hint)
             continue
         ours = current.owner(slot, managed) == "ours"
         record = managed.slots.get(slot) if ours else None
         name = record.kdamond.rpartition("/")[2] if record else f"kdamond-{slot}"
+        if any(each.name == name for each in result):
+            name = f"{name}-of-slot-{slot}"
         result.append(Source(f"slot {slot}", name, tree, record.names if record else {}))
     return result
 
 
-def _of_file(sources: Sequence[str], name: str) -> Imported:
+def _of_file(invocation: Invocation, sources: Sequence[str], name: str) -> Imported:
     from damonpolicy.kernel.capabilities import Answer, Capabilities
     from damonpolicy.kernel.features import FEATURES
     from damonpolicy.plan import damo
     from damonpolicy.plan.imported import policy
-    from damonpolicy.source.data import read_data
     from damonpolicy.source.files import read_file
+    from damonpolicy.source.yaml import parse_foreign
 
     if len(sources) != 1:
         raise UsageError("`import` takes slots, or one file", hint="import files one by one")
     file, unreadable = read_file(sources[0])
-    data, malformed = read_data(file) if unreadable is None else (None, None)
-    problem = unreadable or malformed
-    if problem is not None:
-        raise PolicyInvalid("", diagnostics=(problem,))
+    invocation.texts[file.name] = file.text
+    if unreadable is not None:
+        raise PolicyInvalid(diagnostics=(unreadable,))
+    top, found = parse_foreign(file.name, file.text)
+    if found:
+        raise PolicyInvalid(diagnostics=found)
+    made, found = damo.sources(top, file.name)
+    if any(each.severity == "error" for each in found):
+        raise PolicyInvalid(diagnostics=found)
     all_kernels = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})
     comments = [f"Imported from damo's {os.path.basename(file.name)}."]
-    return policy(damo.sources(data, file.name), name, all_kernels, None, comments)
+    result = policy(made, name, all_kernels, None, comments)
+    return replace(result, found=(*found, *result.found))

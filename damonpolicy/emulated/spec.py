@@ -169,7 +169,9 @@ def load(path: Path) -> Mapping[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the machine file `{path}`: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UsageError(f"the machine file `{path}` is nested too deeply") from error
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise UsageError(f"the machine file `{path}` is no TOML: {error}") from error
 
 
@@ -193,7 +195,7 @@ class _Table:
             raise UsageError(
                 f"the machine's `{where}`: {error.message}", hint=error.hint
             ) from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"the machine's `{where}` cannot be read: {error}") from error
 
     def each(self, key: str) -> Iterator[_Table]:
@@ -248,7 +250,7 @@ def _real(reader: Any, scale: float = 1) -> Any:
 
     def convert(value: object) -> Any:
         if type(value) in (int, float):
-            return value
+            return float(value)  # type: ignore[arg-type]  # as was just asked
         return reader(_exactly(str)(value)) / scale
 
     return convert
@@ -263,11 +265,16 @@ _seconds = _between(0, float("inf"), _real(read_duration, 1e6), "nothing is youn
 _size = _between(0, 1 << 40, _whole(read_bytes), "an area has at most 1TiB")
 _memory = _between(128 << 20, 1 << 40, _whole(read_bytes), "a node has 128MiB to 1TiB")
 _address = _between(0, 1 << 47, _whole(read_address), "addresses end at 128TiB")
+_pid = _between(0, 1 << 22, _exactly(int), "a process' id is at most 4194304")
 _id = _between(0, (1 << 31) - 1, _exactly(int), "a number is not negative, and has 31 bits")
 
 
 def _cgroup(value: object) -> str:
-    return "/" + str(_exactly(str)(value)).strip("/")
+    path = "/" + str(_exactly(str)(value)).strip("/")
+    if ".." in path.split("/"):
+        message = "a cgroup is named from the root of their tree"
+        raise ValueError(message)
+    return path
 
 
 def read(description: Mapping[str, Any]) -> Spec:
@@ -288,11 +295,24 @@ def read(description: Mapping[str, Any]) -> Spec:
     )
     table.take("description", text)
     table.end()
+    _check(spec)
+    return spec
+
+
+def _check(spec: Spec) -> None:
+    """Raise UsageError for what no machine could be."""
+    cpus = [cpu for node in spec.nodes for cpu in node.cpus]
+    if len(cpus) != len(set(cpus)):
+        raise UsageError("a CPU of the machine belongs to two of its nodes")
     for process in spec.processes:
+        missing = sorted(set(process.cpus).difference(cpus))
+        if missing:
+            raise UsageError(f"`{process.name}` runs on CPU {missing[0]}, which is not there")
         for area in process.areas:
             if not 0 <= area.node < len(spec.nodes):
                 raise UsageError(f"`{process.name}` lies on node {area.node}, which is not there")
-    return spec
+            if area.start + area.size > 1 << 47:
+                raise UsageError(f"an area of `{process.name}` ends beyond 128TiB")
 
 
 def _all(table: _Table, key: str, reader: Any) -> dict[str, Any]:
@@ -319,7 +339,7 @@ def _process(table: _Table) -> Process:
     text = _exactly(str)
     process = Process(
         name=table.take("name", text, "process"),
-        pid=table.take("pid", _id, 0),
+        pid=table.take("pid", _pid, 0),
         exe=table.take("exe", text, ""),
         cmdline=table.take("cmdline", text, ""),
         uid=table.take("uid", _id, 0),

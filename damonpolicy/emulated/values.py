@@ -64,6 +64,10 @@ def shown(text: str) -> str:
     return f"{text}\n"[: LONGEST - 1]
 
 
+_MOST_DIGITS = 64
+"""No number of 64 bits has more, in whatever base."""
+
+
 def _magnitude(text: str, base: int, overflow: int) -> int:
     """Read digits up to an optional newline (lib/kstrtox.c: _kstrtoull())."""
     if base == 0:
@@ -72,7 +76,9 @@ def _magnitude(text: str, base: int, overflow: int) -> int:
         text = text[2:]
     found = _DIGITS[base].match(text)
     digits = found[0] if found else ""
-    value = int(digits, base) if digits else 0
+    if len(digits.lstrip("0")) > _MOST_DIGITS:
+        raise Refusal(overflow)
+    value = int(digits[-_MOST_DIGITS:], base) if digits else 0
     if value >= 1 << 64:
         raise Refusal(overflow)
     if not digits or text[len(digits) :] not in ("", "\n"):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Tag
 
-from damonpolicy.model.scalars import Count, Cpus, Flag, Model, Node, shape
+from damonpolicy.model.scalars import Cpus, Flag, Model, Node, Pid, shape
 
 __all__ = ("Accesses", "NodeCpus")
 
@@ -31,7 +31,7 @@ class Accesses(Model):
         | None
     ) = None
     """Count accesses of these CPUs only: a list such as `0-3,8`, or a node's."""
-    threads: tuple[Count, ...] | None = None
+    threads: tuple[Pid, ...] | None = None
     """Count accesses of these threads only, by their ids."""
     primitive: Literal["page_table", "page_fault"] | None = None
     """How accesses are noticed; by page faults where they are told apart, else in page tables."""

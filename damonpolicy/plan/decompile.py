@@ -16,7 +16,13 @@ from damonpolicy.kernel.tree import Tree
 from damonpolicy.plan import decompile_filters as filters
 from damonpolicy.plan import decompile_schemes as schemes
 from damonpolicy.plan.decompiled import Decompiled
-from damonpolicy.units import format_cpulist, format_duration, format_percent, read_cpulist
+from damonpolicy.units import (
+    UnitError,
+    format_cpulist,
+    format_duration,
+    format_percent,
+    read_cpulist,
+)
 
 __all__ = ("kdamond",)
 
@@ -55,12 +61,14 @@ def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | 
 
 def _rename(listed: list[dict[str, Any]]) -> None:
     """Number the names that stand twice."""
-    seen: dict[str, int] = {}
+    taken = {each["name"] for each in listed}
+    seen: set[str] = set()
     for each in listed:
-        name = each["name"]
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            each["name"] = f"{name}-{seen[name]}"
+        name, number = each["name"], 1
+        while each["name"] in seen or (number > 1 and each["name"] in taken):
+            number += 1
+            each["name"] = f"{name}-{number}"
+        seen.add(each["name"])
 
 
 def _targets(found: Decompiled) -> list[dict[str, Any]]:
@@ -195,7 +203,11 @@ def _accesses(found: Decompiled) -> None:
 def _say(found: Decompiled, kind: str, cpus: str, threads: str) -> None:
     accesses: dict[str, Any] = {} if kind == "any" else {"kind": kind}
     if cpus:
-        accesses["cpus"] = format_cpulist(read_cpulist(cpus))
+        try:
+            accesses["cpus"] = format_cpulist(read_cpulist(cpus))
+        except UnitError as error:
+            found.remark(f"{_ATTRIBUTES}/sample/filters", str(error))
+            return
     if threads:
         accesses["threads"] = threads.split(",")
     found.data["accesses"] = accesses or {"primitive": "page_fault"}

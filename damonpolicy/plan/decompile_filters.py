@@ -10,6 +10,15 @@ from damonpolicy.units import format_bytes
 
 __all__ = ("listed",)
 
+_OWN = {
+    "memcg": ("memcg_path", "path"),
+    "addr": ("addr_start", "addr_end"),
+    "target": ("damon_target_idx",),
+    "hugepage_size": ("min", "max"),
+    "probe_hits_wsum": ("min", "max"),
+}
+"""The files that say what a filter is, by its type."""
+
 
 def listed(found: Decompiled, *directories: str, probe: bool = False) -> list[dict[str, Any]]:
     """Return the filters of directories as one list.
@@ -70,7 +79,8 @@ def _filter(found: Decompiled, here: str, path: str, *, whole: bool) -> dict[str
             }
         }
     for name in ("memcg_path", "path", "addr_start", "addr_end", "damon_target_idx", "min", "max"):
-        found.remark(f"{here}/{name}", f"the kernel ignores it for the type `{kind}`")
+        if name not in _OWN.get(kind, ()):
+            found.remark(f"{here}/{name}", f"the kernel ignores it for the type `{kind}`")
     if found.text(f"{here}/matching") != "Y":
         what = {"not": what}
     return {"allow" if found.text(f"{here}/allow") == "Y" else "reject": what}

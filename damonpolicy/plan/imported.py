@@ -6,7 +6,7 @@ told, with the reason where there is one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,11 @@ def policy(
     """Return one policy for all sources; ``machine`` is None for what is not of this machine."""
     made = [kdamond(each.tree, each.name, each.names, machine) for each in sources]
     data: dict[str, Any] = {"version": 1, "name": name, "kdamonds": [each.data for each in made]}
+    unsayable = next((each for each in _words(data) if not _sayable(each)), None)
+    if unsayable is not None:
+        message = f"no policy can say {unsayable[:60]!a}: it is no UTF-8, or a template"
+        hint = "give that cgroup another name"
+        return Imported("", (Diagnostic.error("DP0620", None, message, hint=hint),), ())
     text = to_yaml(data, [*comments, *_processes(made, machine)])
     file = SourceFile(f"{name}.yaml", text)
     loaded = load([file], Overrides(), machine=machine)
@@ -66,11 +71,32 @@ def policy(
     found = [each for each in more if each.severity == "error"]
     if found:
         return Imported(text, tuple(found), ())
+    absent = [each for each in more if each.code == "DP0305"]
     differences: list[dict[str, str]] = []
     for source, decompiled, files in zip(sources, made, again, strict=False):
         differences += _compare(source, decompiled, files, whole=machine is not None)
-    found = [_warning(each) for each in differences]
+    found = absent + [_warning(each) for each in differences]
     return Imported(text, tuple(found), tuple(differences))
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield all texts of plain data."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for each in value.values():
+                yield from _words(each)
+        case list() | tuple():
+            for each in value:
+                yield from _words(each)
+        case _:
+            pass
+
+
+def _sayable(text: str) -> bool:
+    """Tell whether a policy that holds a text says the same."""
+    return "{{" not in text and text.encode("utf-8", "replace").decode("utf-8") == text
 
 
 def _processes(made: Sequence[Decompiled], machine: Machine | None) -> list[str]:

@@ -30,6 +30,10 @@ from damonpolicy.units import format_duration
 __all__ = ("Steps", "refuse_others", "settled", "steps")
 
 
+_LONGEST_PAUSE = 30_000_000
+"""Microseconds for which is waited until a module takes its parameters; else it restarts."""
+
+
 @dataclass(slots=True)
 class Steps:
     """What is written for the modules: ``first`` before all else, ``last`` after it."""
@@ -129,47 +133,53 @@ def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
             _refuse_bad(module, current, own)
         again = was and runs and bool(changed)
         inputs = parameter_path(module, COMMIT_INPUTS)
-        online = again and current.settings.get(inputs) is not None
+        files = current.settings.get(inputs) is not None
+        pauses = _pause(module, current.settings), _pause(module, _after(current, own))
+        online = again and files and max(pauses) <= _LONGEST_PAUSE
         parameters.first += changed
         if online:
             parameters.first.append(Operation("inputs", "settings", inputs, "N", "Y"))
-            within = format_duration(_pause(module, current))
+            within = format_duration(pauses[0])
             result.remarks.append(f"{module} goes on running, with new parameters within {within}")
         if was and (not runs or (again and not online)):
             result.first.append(Operation("setting", "settings", path, "Y", "N"))
         if runs and (not was or (again and not online)):
             result.last.append(Operation("setting", "modules", path, "N", "Y"))
         if again and not online:
-            result.remarks.append(
-                f"{module} restarts and loses its monitoring results: this kernel cannot change"
-                " it while it runs"
-            )
+            why = "this kernel cannot change it while it runs"
+            if files:
+                why = f"it looks for new parameters only every {format_duration(max(pauses))}"
+            result.remarks.append(f"{module} restarts and loses its monitoring results: {why}")
         if switch and switch.owed:
             result.remarks.append(f"{module} is switched on again once no kdamond runs")
     result.first += parameters.first
     return result
 
 
-def _pause(module: str, current: Current) -> int:
+def _pause(module: str, settings: Mapping[str, str | None]) -> int:
     """Return after how many microseconds at most a module looks for new parameters."""
     names = ("aggr_interval", "wmarks_interval")
-    texts = (current.settings.get(parameter_path(module, name)) or "" for name in names)
+    texts = (settings.get(parameter_path(module, name)) or "" for name in names)
     return max((int(text) for text in texts if text.isdecimal()), default=0)
+
+
+def _after(current: Current, plans: Sequence[SettingPlan]) -> dict[str, str | None]:
+    return {**current.settings, **{each.path: each.after for each in plans}}
 
 
 def _refuse_bad(module: str, current: Current, plans: Sequence[SettingPlan]) -> None:
     """Ask again what the rules asked, of all policies together: a bad commit can end a module."""
+    after = _after(current, plans)
     contents = {
-        each.name: current.settings.get(path) or ""
+        each.name: after.get(path) or ""
         for path, each in PARAMETERS.items()
         if each.module == module
     }
-    contents |= {each.path.rpartition("/")[2]: each.after for each in plans}
     for problem in problems(module, contents):
-        if problem.fatal:
-            message = f"`{module}` would be left with what it cannot run with: {problem.message}"
-            hint = "see which policies and who else set its parameters: `damonpolicy status`"
-            raise PolicyInvalid(message, hint=hint, code=problem.code)
+        what = "what it cannot run with" if problem.fatal else "what does not go together"
+        message = f"`{module}` would be left with {what}: {problem.message}"
+        hint = "see which policies and who else set its parameters: `damonpolicy status`"
+        raise PolicyInvalid(message, hint=hint, code=problem.code)
 
 
 def refuse_others(

@@ -92,12 +92,18 @@ class _Rows:
 
     def all(self) -> list[Row]:
         found: dict[tuple[str, str, str], Row] = {}
+        told: set[str] = set()
         for old, new in self.moved.items():
             was, now = (path.rpartition("/")[2] for path in (old, new))
             if was != now and int(now) < _SPARE and not _TARGET.match(new):
                 scope = self._scope(new)
                 found[scope, "position", new] = Row("~", scope, "position", was, now, new)
         for path in {**self.before, **self.after}:
+            together = _FILTERS.match(path)
+            if together and together[1] in told:
+                continue  # all of its filters are one row
+            if together and self.before.get(path) != self.after.get(path):
+                told.add(together[1])
             row = self._row(path, self.before.get(path), self.after.get(path))
             if row is not None:
                 found.setdefault((row.scope, row.word, row.path), row)

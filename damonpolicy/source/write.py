@@ -30,9 +30,14 @@ class _Dumper(Emitter, Serializer, SafeRepresenter, BaseResolver):
 
 def to_yaml(data: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
     """Return a document: comments above it, short collections on one line."""
-    above = "".join(f"# {line}".rstrip() + "\n" for line in comments)
+    above = "".join(f"# {_printable(line)}".rstrip() + "\n" for line in comments)
     text: str = yaml.dump(_texts(data), Dumper=_Dumper, width=100)
     return above + text
+
+
+def _printable(line: str) -> str:
+    """Return a line as one line: names of processes and files are whatever their owners chose."""
+    return "".join(each if each.isprintable() else "?" for each in line)
 
 
 def _texts(value: Any) -> Any:

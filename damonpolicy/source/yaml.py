@@ -15,7 +15,7 @@ import yaml
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.source.nodes import Mapping, Node, Scalar, Sequence
 
-__all__ = ("MOST_BYTES", "parse")
+__all__ = ("MOST_BYTES", "parse", "parse_foreign")
 
 MOST_BYTES = 1 << 20
 """Larger files are refused; the largest real policies are a few kilobytes."""
@@ -67,15 +67,9 @@ def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
     Returns the top mapping, or None where nothing useful could be read, and all
     diagnostics found on the way.
     """
-    reader = _Reader(name, text)
-    try:
-        top = reader.read()
-    except _Refused as refused:
-        return None, [*reader.found, refused.diagnostic]
-    except yaml.reader.ReaderError:
-        return None, [_unreadable(name, text)]
-    except yaml.MarkedYAMLError as error:
-        return None, [*reader.found, _syntax(name, text, error)]
+    top, found = _read(_Reader(name, text))
+    if found and top is None:
+        return None, found
     if top is None:
         start = Span(name, 1, 1, 1, 2)
         hint = "a policy begins with `version: 1` and `name:`"
@@ -85,11 +79,30 @@ def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
             "list" if isinstance(top, Sequence) else "text"
         )
         hint = "begin with `version: 1` and `name:`"
-        return None, [*reader.found, Diagnostic.error("DP0014", top.span, message, hint=hint)]
-    return top, reader.found
+        return None, [*found, Diagnostic.error("DP0014", top.span, message, hint=hint)]
+    return top, found
+
+
+def parse_foreign(name: str, text: str) -> tuple[Node | None, list[Diagnostic]]:
+    """Parse another program's file, YAML or JSON; what is null there is left out."""
+    return _read(_ForeignReader(name, text))
+
+
+def _read(reader: _Reader) -> tuple[Node | None, list[Diagnostic]]:
+    try:
+        return reader.read(), reader.found
+    except _Refused as refused:
+        return None, [*reader.found, refused.diagnostic]
+    except yaml.reader.ReaderError:
+        return None, [_unreadable(reader.name, reader.text)]
+    except yaml.MarkedYAMLError as error:
+        return None, [*reader.found, _syntax(reader.name, reader.text, error)]
 
 
 class _Reader:
+    language = "the policy language"
+    instead = 'name the value once under `vars:` and write "{{ name }}" where it is used'
+
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         self.text = text
@@ -111,8 +124,8 @@ class _Reader:
                 self._document(event)
             elif isinstance(event, yaml.AliasEvent):
                 span = self.span(event.start_mark, event.end_mark)
-                hint = 'name the value once under `vars:` and write "{{ name }}" where it is used'
-                self.error("DP0007", span, "aliases are not part of the policy language", hint)
+                message = f"aliases are not part of {self.language}"
+                self.error("DP0007", span, message, self.instead)
                 self._add(Scalar("", span, quoted=True))
             elif isinstance(event, yaml.ScalarEvent):
                 self._scalar(event)
@@ -146,11 +159,11 @@ class _Reader:
         if self.nodes > _MOST_NODES:
             raise _Refused(Diagnostic.error("DP0013", span, "the policy has too many values"))
         if event.anchor is not None:
-            hint = 'name the value once under `vars:` and write "{{ name }}" where it is used'
-            self.error("DP0007", span, "anchors are not part of the policy language", hint)
+            message = f"anchors are not part of {self.language}"
+            self.error("DP0007", span, message, self.instead)
         if event.tag is not None and event.tag != "!":
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            message = f"the tag `{tag}` is not part of the policy language"
+            message = f"the tag `{tag}` is not part of {self.language}"
             self.error("DP0009", span, message, "types come from the field: remove the tag")
 
     def _open(self, event: Any) -> None:
@@ -210,7 +223,7 @@ class _Reader:
     def _pair(self, frame: _Frame, key: Scalar, value: Node) -> None:
         if key.text == "<<":
             hint = "use `vars:` and `for_each:` instead"
-            self.error("DP0008", key.span, "merge keys are not part of the policy language", hint)
+            self.error("DP0008", key.span, f"merge keys are not part of {self.language}", hint)
         elif "{{" in key.text:
             self.error("DP0012", key.span, "a key cannot be a template", "only values can")
         elif key.text in frame.seen:
@@ -240,6 +253,21 @@ class _Reader:
         else:
             hint = f"write {meant}" if meant else "write a value, or remove the key"
             self.error("DP0105", key.span, f"`{key.text}` has no value", hint)
+
+
+class _ForeignReader(_Reader):
+    """Reads what other programs write: null is as good as nothing, and braces are text."""
+
+    language = "such files"
+    instead = "write the value out"
+
+    def _pair(self, frame: _Frame, key: Scalar, value: Node) -> None:
+        if key.text in frame.seen or key.text == "<<":
+            super()._pair(frame, key, value)
+            return
+        frame.seen[key.text] = key.span
+        if not _is_empty(value):
+            frame.items.append((key, value))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import pytest
 from damonpolicy.errors import ExitCode
 from tests.engine.site import shipped
 
+NO_STAT = "\nmodules: {damon_stat: {enabled: false}}"
+
 
 def test_our_names_are_kept(site):
     site.done("apply", shipped("ksm"), shipped("monitor"))
@@ -115,3 +117,54 @@ def test_a_name_that_is_none(site):
 
     assert outcome.code == ExitCode.INVALID
     assert "DP0120" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["a\nmodules:", "a\x1b[31m", "caf\udce9", "a\x7f"])
+def test_a_process_cannot_say_anything_by_its_name(site, name):
+    """Whoever runs a process chooses its name; what root gets is a comment of one line."""
+    pid = site.machine.start_process(name, areas=[{"size": "16MiB"}])
+    text = f"version: 1\nname: p\nkdamonds: [{{name: k, ops: vaddr, targets: [{{process: {{pid: {pid}}}}}]}}]{NO_STAT}"
+    site.done("apply", site.policy("p", text))
+    found = site.done("import").out
+
+    assert f"# pid {pid} is " in found
+    assert "\nmodules:" not in found
+    assert "\x1b" not in found
+
+
+def test_one_name_for_two(site):
+    for name in ("p", "q"):
+        text = f"version: 1\nname: {name}\nkdamonds: [{{name: k, ops: paddr, targets: [{{system_ram: true}}]}}]{NO_STAT}"
+        site.done("apply", site.policy(name, text))
+
+    assert [line for line in site.done("import", "0", "1", "1").out.splitlines() if "name: k" in line] == [
+        "- name: k", "- name: k-of-slot-1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("slots", [("1",), ("0", "1")])
+def test_a_slot_that_was_asked_for_and_is_empty_is_told(site, slots):
+    site.world.foreign(on=True)
+    outcome = site.run("import", *slots)
+
+    assert outcome.code == ExitCode.USAGE
+    assert "slot 1" in outcome.err
+
+
+@pytest.mark.parametrize("word", ["9" * 5000, "٣"])
+def test_what_is_no_slot_is_a_file(site, word):
+    assert site.run("import", word).code == ExitCode.INVALID
+
+
+@pytest.mark.parametrize("path", ["/a{{ x }}", "/caf\udce9"])
+def test_a_cgroup_that_no_policy_can_name_is_told(site, path):
+    site.machine.make_cgroup(path)
+    site.world.foreign(on=True)
+    base = "/sys/kernel/mm/damon/admin/kdamonds/0/contexts/0/schemes/0/ops_filters"
+    site.machine.write(f"{base}/nr_filters", "1")
+    site.machine.write(f"{base}/0/type", "memcg")
+    site.machine.write(f"{base}/0/memcg_path", path)
+    outcome = site.run("import")
+
+    assert outcome.code == ExitCode.INVALID
+    assert "error[DP0620]: no policy can say '/" in outcome.err

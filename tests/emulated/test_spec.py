@@ -108,6 +108,25 @@ def test_units_become_numbers():
             {"processes": [{"pid": 9}, {"pid": 9}]},
             "this machine cannot be: there is a process 9 already",
         ),
+        ({"processes": [{"pid": 1 << 23}]}, "a process' id is at most 4194304"),
+        ({"processes": [{"cgroup": "../.."}]}, "named from the root"),
+        ({"processes": [{"name": "x", "cpus": "99"}]}, "`x` runs on CPU 99, which is not there"),
+        (
+            {"nodes": [{"cpus": "0-1"}, {"cpus": "1-2"}]},
+            "a CPU of the machine belongs to two of its nodes",
+        ),
+        (
+            {"processes": [{"name": "x", "areas": [{"start": (1 << 47) - 4096, "size": 8192}]}]},
+            "an area of `x` ends beyond 128TiB",
+        ),
+        (
+            {"processes": [{"areas": [{"age": 10**400}]}]},
+            "the machine's `processes[0].areas[0].age` cannot be read",
+        ),
+        (
+            {"settings": {"/sys/kernel/mm/ksm/run": "1" * 5000}},
+            "`/sys/kernel/mm/ksm/run` cannot be",
+        ),
         ({"root": "no"}, "the machine's `root` cannot be read: this is not a bool"),
     ],
 )
@@ -120,6 +139,12 @@ def test_a_file_that_is_no_toml(tmp_path):
     file = tmp_path / "machine.toml"
     file.write_text("[nodes")
 
+    with pytest.raises(UsageError, match="is no TOML"):
+        open_emulated("7.3", tmp_path / "store", file)
+    file.write_text("a = " + "[" * 50_000)
+    with pytest.raises(UsageError, match="is nested too deeply"):
+        open_emulated("7.3", tmp_path / "store", file)
+    file.write_text(f"a = {'9' * 5000}")
     with pytest.raises(UsageError, match="is no TOML"):
         open_emulated("7.3", tmp_path / "store", file)
     with pytest.raises(UsageError, match="cannot read the machine file"):

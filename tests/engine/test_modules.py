@@ -206,6 +206,35 @@ def test_what_is_left_of_two_policies_has_to_go_together(newest):
     newest.remove("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("first", "code"), [({"aggr_interval": "1h"}, "DP0220"), ({"wmarks_high": "10%"}, "DP0206")]
+)
+def test_so_has_what_two_policies_say_together(newest, first, code):
+    """Also what would run: it would be otherwise than either of them says."""
+    newest.apply("a", text=policy("a", **first))
+    before = newest.look()
+    with pytest.raises(PolicyInvalid, match="what does not go together") as caught:
+        newest.apply("b", text=policy("b", enabled="true"))
+
+    assert caught.value.code == code
+    assert newest.look() == before
+
+
+@pytest.mark.parametrize("pauses", [("2h", "2h"), ("1s", "2h"), ("2h", "1s")])
+def test_one_that_would_keep_us_waiting_restarts(newest, pauses):
+    """Nobody waits for hours until a module looks at its parameters; nor does an undo."""
+    newest.apply("p", text=running(wmarks_interval=pauses[0]))
+    since, began = len(newest.machine.log), newest.machine.monotonic()
+    newest.apply("p", text=running(wmarks_interval=pauses[1], min_age="5m"))
+
+    names = [name for name, _ in writes(newest, since)]
+    assert COMMIT_INPUTS not in names
+    assert (names[0], names[-1]) == ("enabled", "enabled")
+    assert read(newest, "min_age") == "300000000"
+    assert newest.machine.monotonic() - began < 60
+    newest.remove("p")
+
+
 def test_damon_stat_runs_again_once_nothing_else_does(newest):
     """The policy that switched it off leaves, but a kdamond of another one goes on."""
     start = newest.look()

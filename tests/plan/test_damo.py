@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from damonpolicy.errors import PolicyInvalid
 from damonpolicy.kernel.capabilities import Answer, Capabilities
 from damonpolicy.kernel.features import FEATURES
 from damonpolicy.plan.damo import sources
 from damonpolicy.plan.imported import policy
-from damonpolicy.source.data import read_data
-from damonpolicy.source.files import SourceFile
+from damonpolicy.source.yaml import parse_foreign
 
 FILES = Path(__file__).parent / "damo"
 EVERYTHING = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})
@@ -80,10 +80,18 @@ kdamonds:
 """
 
 
+def read(text, name="f.yaml"):
+    """Return what a file becomes, and everything that is wrong with it."""
+    top, found = parse_foreign(name, text)
+    if found:
+        return [], found
+    return sources(top, name)
+
+
 def imported(text, name):
-    data, problem = read_data(SourceFile(f"{name}.yaml", text))
-    assert problem is None
-    return policy(sources(data, f"{name}.yaml"), name, EVERYTHING, None)
+    made, found = read(text, f"{name}.yaml")
+    assert not found
+    return policy(made, name, EVERYTHING, None)
 
 
 @pytest.mark.parametrize(("file", "expected"), [("tiering.yaml", TIERING), ("old.json", OLD)])
@@ -133,19 +141,94 @@ def test_numbers_as_damo_writes_them(place, text, expected):
     ],
 )  # fmt: skip
 def test_what_damo_would_not_have_written(data):
-    with pytest.raises(PolicyInvalid, match="is no configuration of damo") as caught:
-        sources(json.loads(data), "f.json")
+    _, found = read(data)
 
-    assert caught.value.hint
+    assert found
+    assert {each.code for each in found} == {"DP0621"}
+    assert all(each.span for each in found)
 
 
-def test_text_that_is_neither_json_nor_yaml():
-    _, problem = read_data(SourceFile("f", "a: [1\nb: }"))
+SCHEME = "kdamonds: [{contexts: [{schemes: [{action: pageout, %s}]}]}]"
 
-    assert problem.code == "DP0004"
-    assert problem.span.line == 2
-    assert read_data(SourceFile("f", "!!python/object:os.system x"))[1].code == "DP0004"
-    assert read_data(SourceFile("f", "[" * 20_000))[1] is not None
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("acces_pattern: {}", "`acces_pattern` is no key", "did you mean `access_pattern`?"),
+        ("colour: {}", "`colour` is no key of damo's here", "one of `access_pattern`, `action`"),
+        ("quotas: {sz_bytes: 5 m}", "a unit that damo does not know", "it knows `B` `K` `KB`"),
+        ("quotas: {sz_bytes: 50 %}", "a unit that damo does not know here", "it knows"),
+        ("quotas: {reset_interval_ms: 1 M}", "a unit", "it knows `ns` `us` `ms` `s` `m` `h` `d`"),
+        ("access_pattern: {age: {min: 2 M}}", "a unit", "`d` `aggr_intervals`"),
+        ("filters: [{filter_type: anon, matching: flase}]", "neither true nor false", "`true`"),
+        ("filters: {}", "`filters` is a list", ""),
+        ("quotas: 0", "a mapping is expected", ""),
+        ("quotas: {sz_bytes: [1]}", "`sz_bytes` is a single value", ""),
+        ("apply_interval_us: %s" % ("9" * 5000), "is no number of damo's", ""),
+        ("apply_interval_us: ٣", "is no number of damo's", ""),
+        ("filters: [{filter_type: hugepage_size, hugepage_size: [1]}]", "has two ends", ""),
+    ],
+)  # fmt: skip
+def test_nothing_is_read_otherwise_than_it_is_written(text, message, hint):
+    """What damo does not know, or reads as something else, would be a limit less."""
+    _, found = read(SCHEME % text)
+
+    assert len(found) == 1
+    assert message in found[0].message
+    assert hint in found[0].hint
+    assert found[0].span.line == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["access_pattern: {nr_accesses: {min: 3 %}}", "access_pattern: {age: {min: 50 ms}}",
+     "quotas: {sz_bytes: 0.4 B}", "quotas: {time_ms: 900 us}"],
+)  # fmt: skip
+def test_what_damo_rounds_to_nothing_is_told(text):
+    made, found = read(SCHEME % text)
+
+    assert made
+    assert [(each.code, each.severity) for each in found] == [("DP0620", "warning")]
+    assert "down to nothing" in found[0].message
+
+
+def test_older_goals_and_newer_layers():
+    quota = "quotas: {sz_bytes: 1G, reset_interval_ms: 1s, goals: [{target_value_bp: 5000}]}"
+    filters = "core_filters: [{filter_type: addr, address_range: {start: 4096, end: 8192}}]"
+    sizes = "ops_filters: [{filter_type: hugepage_size, hugepage_size: {min: 2 M, max: 2 M}}]"
+    made, found = read(SCHEME % f"{quota}, {filters}, {sizes}, max_nr_snapshots: 5")
+    base, files = "contexts/0/schemes/0", made[0].tree
+
+    assert not found
+    assert files[f"{base}/quotas/goals/0/target_value"] == "5000"
+    assert files[f"{base}/core_filters/0/addr_end"] == "8192"
+    assert files[f"{base}/ops_filters/0/min"] == str(2 << 20)
+    assert files[f"{base}/stats/max_nr_snapshots"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("a: [1\nb: }", "DP0004"), ("!!python/object:os.system x", "DP0009"), ("[" * 20_000, "DP0013"),
+     ("a: &a [1]\nb: *a", "DP0007"), ("kdamonds: !!timestamp foo", "DP0009"),
+     ("kdamonds: []\nkdamonds: []", "DP0006"), ("kdamonds: [null]", "DP0105")],
+)  # fmt: skip
+def test_text_that_is_no_plain_data(text, code):
+    _, found = parse_foreign("f", text)
+
+    assert found[0].code == code
+    assert found[0].span.file == "f"
+
+
+def test_json_as_programs_write_it():
+    data = {"kdamonds": [{"contexts": [{"ops": "paddr", "pause": False, "targets": None}]}]}
+    for text in (
+        json.dumps(data),
+        json.dumps(data, indent="\t"),
+        json.dumps(data).replace("/", "\\/"),
+    ):
+        made, found = read(text)
+        assert not found
+        assert made[0].tree["contexts/0/operations"] == "paddr"
 
 
 def leaves(value, path=()):
@@ -164,16 +247,16 @@ JUNK = (None, "", "abc", "-1", -1, 1e99, "99999999999999999999999", [], {}, [1],
 @pytest.mark.parametrize("junk", JUNK, ids=repr)
 def test_a_spoilt_file_is_refused_or_read(junk):
     """Whatever stands somewhere: never a traceback, and a policy only where it is one."""
-    text = (FILES / "tiering.yaml").read_text()
-    data, _ = read_data(SourceFile("f", text))
+    data = yaml.safe_load((FILES / "tiering.yaml").read_text())
     for path in list(leaves(data)):
-        spoilt, _ = read_data(SourceFile("f", text))
+        spoilt = copy.deepcopy(data)
         here = spoilt
         for key in path[:-1]:
             here = here[key]
         here[path[-1]] = junk
-        try:
-            found = policy(sources(spoilt, "f"), "p", EVERYTHING, None)
-        except PolicyInvalid:
+        made, found = read(json.dumps(spoilt))
+        if any(each.severity == "error" for each in found):
             continue
-        assert found.text.startswith("version: 1\n"), path
+        became = policy(made, "p", EVERYTHING, None)
+        refused = any(each.severity == "error" for each in became.found)
+        assert refused or became.text.startswith("version: 1\n"), path

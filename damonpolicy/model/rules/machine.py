@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.kernel import cgroups, memory, nodes
 from damonpolicy.kernel.pressure import has_pressure
+from damonpolicy.kernel.processes import Selector, find
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
@@ -36,12 +37,29 @@ def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Di
                     yield Diagnostic.error(
                         "DP0306", place("regions", number).value, message, hint=hint
                     )
+    yield from _absent(kdamond, at("targets"), machine)
     yield from _accesses(kdamond, at("accesses"), machine)
     for index, probe in enumerate(kdamond.probes):
         for number, each in enumerate(probe.filters):
             yield from _memcg(each, at("probes", index, "filters", number), machine)
     for index, scheme in enumerate(kdamond.schemes):
         yield from _scheme(scheme, at("schemes", index), machine)
+
+
+def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Where some targets are there, the others are left out: nobody would notice."""
+    given = [
+        (index, Selector(**each.process.model_dump(exclude_none=True)))
+        for index, each in enumerate(kdamond.targets)
+        if each.process is not None
+    ]
+    absent = [(index, each) for index, each in given if not find(machine, each)]
+    if len(absent) == len(given):
+        return  # binding tells, unless it is to wait for one
+    for index, each in absent:
+        message = f"no process matches `{each}` now: it is not monitored"
+        hint = "others of this kdamond are"
+        yield Diagnostic.warning("DP0305", at(index).value, message, hint=hint)
 
 
 def _scheme(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
