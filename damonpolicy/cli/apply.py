@@ -22,6 +22,7 @@ from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.plan import render, saved
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.order import Plan
+from damonpolicy.recursion import deep
 
 
 @click.command("apply")
@@ -126,7 +127,8 @@ def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
 
 def _saved(invocation: Invocation, session: Session, name: str, within: float | None) -> Result:
     try:
-        data = json.loads(Path(name).read_text(encoding="utf-8"))
+        with deep():
+            data = json.loads(Path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = str(error.strerror).lower() if isinstance(error, OSError) else "it is not JSON"
         hint = "make one with `damonpolicy plan --out FILE`"

@@ -45,6 +45,7 @@ from pathlib import Path
 from typing import Any
 
 from damonpolicy.errors import UsageError
+from damonpolicy.recursion import deep
 from damonpolicy.units import (
     UnitError,
     read_address,
@@ -166,7 +167,8 @@ def load(path: Path) -> Mapping[str, Any]:
     import tomllib  # a machine file is rare
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with deep():
+            return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the machine file `{path}`: {error.strerror}") from error
     except RecursionError as error:

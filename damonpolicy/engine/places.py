@@ -12,6 +12,7 @@ from typing import Any
 from damonpolicy.errors import DamonPolicyError, NoPermission
 from damonpolicy.kernel.sysfs import Machine, forbid_live
 from damonpolicy.kernel.tree import digest
+from damonpolicy.recursion import deep
 
 __all__ = ("Places", "find", "read_json", "write_json")
 
@@ -108,7 +109,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     would otherwise be found out in the middle of a transaction.
     """
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8") as stream, deep():
             data = json.load(stream)
     except FileNotFoundError:
         return None

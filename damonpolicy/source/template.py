@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.recursion import deep
 from damonpolicy.source.nodes import Scalar
 
 __all__ = ("TemplateError", "holds_template", "render")
@@ -67,9 +68,10 @@ def _render(text: str, variables: Mapping[str, Any]) -> str:
 
     environment = _environment()
     try:
-        tree = environment.parse(text)
-        _check(tree)
-        return str(environment.from_string(tree).render(variables))
+        with deep():
+            tree = environment.parse(text)
+            _check(tree)
+            return str(environment.from_string(tree).render(variables))
     except jinja2.UndefinedError as error:
         quoted = str(error.message or "").split("'")[1::2]
         name = quoted[-1] if quoted else ""
