@@ -33,6 +33,9 @@ def command(invocation: Invocation, sources: Sequence[str], name: str) -> Result
     Without SLOT all kdamonds, whoever made them. FILE is a configuration of damo, as JSON or
     YAML. The policy is compiled again and compared: what it would make otherwise is told.
     """
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        hint = "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
+        raise UsageError(f"`--name {name[:40]!a}` is no name of a policy", hint=hint)
     if all(re.fullmatch("[0-9]{1,9}", each) for each in sources):
         found = _live(invocation, list(dict.fromkeys(map(int, sources))), name)
     else:
@@ -63,8 +66,17 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     sources = _slots(current, managed, slots)
     if not sources:
         hint = "`damonpolicy status` shows what is"
+        if current.modules:
+            hint = f"{current.modules[0]} runs, which a policy has under `modules:`"
         raise UsageError("no kdamond is configured", hint=hint)
-    comments = [f"Imported from the live configuration of Linux {current.host.release}."]
+    what = (
+        "live configuration of Linux"
+        if machine.name == "live"
+        else f"configuration of {machine.name}, Linux"
+    )
+    comments = [f"Imported from the {what} {current.host.release}."]
+    if managed.settings:
+        comments.append("Settings of our policies are not part of it: `damonpolicy status`.")
     comments += [
         f"{module.upper()} runs here, and lets no kdamond start beside it."
         for module in current.modules

@@ -18,6 +18,7 @@ from damonpolicy import __version__
 from damonpolicy.cli.invocation import Invocation, common
 from damonpolicy.cli.output import Result, emit, failure
 from damonpolicy.errors import DamonPolicyError, ExitCode, Interrupted, UsageError
+from damonpolicy.kernel.sysfs import FORBID
 
 __all__ = ("COMMANDS", "find_command", "main")
 
@@ -194,8 +195,15 @@ def _near(error: click.NoSuchOption) -> str:
 
 
 def _system(error: OSError) -> DamonPolicyError:
-    reason = (error.strerror or str(error)).lower()
+    reason = error.strerror or str(error)
     what = f"`{error.filename}`: " if error.filename else ""
+    if FORBID in reason:
+        from damonpolicy.errors import NoPermission
+        from damonpolicy.kernel.features import NEWEST
+
+        hint = f"unset it, or take an emulated machine: `--kernel emulated:{NEWEST}`"
+        return NoPermission(f"{what}{reason}", hint=hint)
+    reason = reason.lower()
     if error.errno == errno.EBUSY:
         from damonpolicy.errors import Busy
 

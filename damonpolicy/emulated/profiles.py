@@ -5,6 +5,7 @@ What a kernel can do comes from `kernel.features`, how else it differs from `ker
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from damonpolicy.errors import UsageError
@@ -121,12 +122,27 @@ def find(version: str) -> Profile:
     """Return the profile of a version; raises UsageError for an unknown one."""
     found = PROFILES.get(version)
     if found is None:
-        import difflib  # only for people who mistyped
-
-        near = difflib.get_close_matches(version, PROFILES, 1, 0.5)
+        near = _near(version)
         known = "known are " + ", ".join(f"`{each}`" for each in PROFILES)
         raise UsageError(
             f"there is no emulated kernel `{version}`",
-            hint=f"did you mean `emulated:{near[0]}`? {known}" if near else known,
+            hint=f"did you mean `emulated:{near}`? {known}" if near else known,
         )
     return found
+
+
+def _near(version: str) -> str:
+    """Return the profile that a version means: the last one before it, or one spelt alike."""
+    import difflib  # only for people who mistyped
+
+    numbers = {name: _numbers(name) for name in PROFILES if _numbers(name)}
+    before = [name for name, each in numbers.items() if each <= _numbers(version)]
+    if before:
+        return max(before, key=numbers.__getitem__)
+    return next(iter(difflib.get_close_matches(version, PROFILES, 1, 0.5)), "")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return major and minor of a version, nothing of a name."""
+    found = re.match(r"([0-9]{1,3})\.([0-9]{1,3})(?![0-9])", version)
+    return (int(found[1]), int(found[2])) if found else ()

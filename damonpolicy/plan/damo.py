@@ -22,7 +22,7 @@ from damonpolicy.plan.damo_values import (
 )
 from damonpolicy.plan.imported import Source
 from damonpolicy.source.nodes import Mapping, Node, Sequence
-from damonpolicy.units import U64_MAX
+from damonpolicy.units import U32_MAX, U64_MAX
 
 __all__ = ("sources",)
 
@@ -60,11 +60,18 @@ class _Tree:
         self.files: dict[str, str] = {}
         place = Place(kdamond, kdamond.span, report)
         self.put("refresh_ms", place.amount("refresh_ms", 0, MILLI))
+        place.ignore("state", "pid")
         contexts = list(place.each("contexts"))
-        if len(contexts) != 1:
+        if place.has("action"):
+            place.ignore(*(key.text for key, _ in place.node.items))
+            hint = "put it below `kdamonds: [{contexts: [{ops: paddr, schemes: …}]}]`"
+            report.wrong(place.node.span, "this is a scheme, not a kdamond", hint)
+        elif len(contexts) != 1:
             message = f"this kdamond has {len(contexts)} contexts, and kernels take one"
             report.wrong(place.node.span, message)
         self.put("contexts/nr_contexts", "1")
+        for each in contexts[1:]:
+            each.ignore(*(key.text for key, _ in each.node.items))
         for each in contexts[:1]:
             self._context(each)
 
@@ -166,6 +173,7 @@ class _Tree:
         for name in ("high", "mid", "low"):
             value = marks.amount(f"{name}_permil", 0, _PERMIL)
             self.put(f"{base}/watermarks/{name}", value)
+        at.ignore("stats", "tried_regions", "tried_bytes")
         self.put(f"{base}/stats/max_nr_snapshots", at.amount("max_nr_snapshots", 0, COUNT))
         self._filters(at, base)
 
@@ -183,6 +191,8 @@ class _Tree:
                 # damo's "max" is the largest number, called a percentage
                 largest = bounds.text(bound).replace(",", "").startswith(str(U64_MAX))
                 value = str(U64_MAX) if largest else bounds.amount(bound, usual, kind)
+                if value == str(U64_MAX) and file != "sz":
+                    value = str(U32_MAX)  # all that the kernel keeps of it
                 self.put(f"{base}/{file}/{bound}", value)
 
     def _quota(self, at: Place, base: str) -> None:

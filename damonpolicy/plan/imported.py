@@ -13,6 +13,7 @@ from typing import Any
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.modules import parameter_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree, configuration, default, startable
 from damonpolicy.plan.bind import bind
@@ -56,6 +57,10 @@ def policy(
     """Return one policy for all sources; ``machine`` is None for what is not of this machine."""
     made = [kdamond(each.tree, each.name, each.names, machine) for each in sources]
     data: dict[str, Any] = {"version": 1, "name": name, "kdamonds": [each.data for each in made]}
+    running = any(each.tree.get("state") == "on" for each in sources)
+    if machine is not None and running and machine.exists(parameter_path("damon_stat", "enabled")):
+        # else it runs after the next boot, and none of these could start beside it
+        data["modules"] = {"damon_stat": {"enabled": False}}
     unsayable = next((each for each in _words(data) if not _sayable(each)), None)
     if unsayable is not None:
         message = f"no policy can say {unsayable[:60]!a}: it is no UTF-8, or a template"

@@ -208,7 +208,7 @@ def refuse_others(
         beside += [f"the module `{other}` of `{ours[other]}`" for other in ours if other < name]
         if beside:
             message = f"the module `{name}` of `{user}` cannot run beside {beside[0]}"
-            hint = f"`damonpolicy remove {user}` ends the module"
+            hint = "`damonpolicy remove NAME` ends one that runs, `--prune` all that are not given"
             raise PolicyInvalid(message, hint=hint, code="DP0253")
         if not _on(switches[name].before) and foreign:
             slot = foreign[0]

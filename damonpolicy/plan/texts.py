@@ -80,8 +80,8 @@ def accesses(tree: Tree) -> str:
     """Say which accesses count; each filter but the last rejects what is not of its kind."""
     if tree.get(f"{EARLY}/use_reports") == "Y":
         kind = "writes" if tree.get(f"{EARLY}/write_only") == "Y" else "all"
-        given = {"CPUs": tree.get(f"{EARLY}/cpus"), "threads": tree.get(f"{EARLY}/tids")}
-        conditions = [f"{what} {which}" for what, which in given.items() if which]
+        given = {"CPU": tree.get(f"{EARLY}/cpus"), "thread": tree.get(f"{EARLY}/tids")}
+        conditions = [_some(what, which) for what, which in given.items() if which]
         return f"{kind} of {' and '.join(conditions)}" if conditions else kind
     if tree.get(f"{SAMPLE}/primitives/page_fault") != "Y":
         return "all"
@@ -93,10 +93,14 @@ def accesses(tree: Tree) -> str:
         if tree.get(f"{base}/type") == "write":
             kind = "writes" if tree.get(f"{base}/matching") == "N" else "reads"
         elif tree.get(f"{base}/type") == "cpumask":
-            conditions.append(f"CPUs {tree.get(f'{base}/cpumask')}")
+            conditions.append(_some("CPU", tree.get(f"{base}/cpumask", "")))
         else:
-            conditions.append(f"threads {tree.get(f'{base}/tid_arr')}")
+            conditions.append(_some("thread", tree.get(f"{base}/tid_arr", "")))
     return f"{kind} of {' and '.join(conditions)}" if conditions else kind
+
+
+def _some(what: str, which: str) -> str:
+    return f"{what} {which}" if which.isdecimal() else f"{what}s {which.replace(',', ', ')}"
 
 
 def target(tree: Tree, base: str) -> str:

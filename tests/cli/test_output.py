@@ -384,3 +384,14 @@ def test_a_signal_at_every_write_ends_before_or_after(number, monkeypatch):
             assert outcome.code == 0
             assert len(seen) == 2
         site.close()
+
+
+def test_what_forbids_to_write_is_named(cli, monkeypatch, tmp_path):
+    """Not as a lack of rights: root would be told to be root."""
+    path = tmp_path / "p.yaml"
+    path.write_text("version: 1\nname: p\nsettings: {/sys/kernel/mm/ksm/run: 0}\n")
+    outcome = cli("apply", str(path), "--kernel", "live")
+
+    assert outcome.code == ExitCode.NO_PERMISSION
+    assert "DAMONPOLICY_FORBID_LIVE forbids to write the real machine" in outcome.err
+    assert "hint: unset it, or take an emulated machine" in outcome.err

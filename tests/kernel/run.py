@@ -13,6 +13,7 @@ import argparse
 import functools
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -43,7 +44,7 @@ _INSIDE = Path(__file__).with_name("inside")
 _MEMORY_MIB = 2048
 _MODULES = ("zram",)
 _TIMEOUT = 900
-_REPORT = "report.jsonl"
+_REPORT, _PEER = "report.jsonl", "peer"
 
 
 @dataclass(slots=True)
@@ -139,6 +140,8 @@ def run_series(series: str, arguments: Sequence[str] = ()) -> Outcome:
 
 
 def _boot(directory: Path, share: Path, arguments: Sequence[str]) -> Result:
+    # a cache below /tmp is not seen inside, where that is another one
+    shutil.copytree(fetch.get_peer(), share / _PEER)
     guest = Guest(
         directory,
         memory_mib=_MEMORY_MIB,
@@ -157,7 +160,7 @@ def _boot(directory: Path, share: Path, arguments: Sequence[str]) -> Result:
         DAMONPOLICY_REPORT=f"/mnt/{_REPORT}",
         DAMONPOLICY_HOST_BOOT=Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip(),
         DAMONPOLICY_KERNEL_RELEASE=directory.name,
-        DAMONPOLICY_PEER=str(fetch.get_peer()),
+        DAMONPOLICY_PEER=f"/mnt/{_PEER}",
     )
     command = [sys.executable, "-m", "pytest", str(_INSIDE), *arguments]
     return guest.run(command, variables, cwd=_ROOT)

@@ -245,9 +245,9 @@ def test_quotas_of_bytes_and_time(site):
     ("kernel", "more", "shown"),
     [
         ("damon-next", "accesses: {kind: write, cpus: 0-1}", "writes of CPUs 0-1"),
-        ("damon-next", "accesses: {kind: read, threads: [811]}", "reads of threads 811"),
+        ("damon-next", "accesses: {kind: read, threads: [811]}", "reads of thread 811"),
         ("damon-next", "accesses: {primitive: page_fault}", "all, by page faults"),
-        ("damon-next-2025", "accesses: {cpus: 2}", "all of CPUs 2"),
+        ("damon-next-2025", "accesses: {cpus: 2}", "all of CPU 2"),
     ],
 )
 def test_which_accesses_count(kernel, more, shown):

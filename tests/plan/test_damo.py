@@ -41,8 +41,7 @@ kdamonds:
     action: migrate_hot
     to: 0
     access_pattern:
-      access_rate: {min: 5%, max: 18446744073709551615 samples}
-      age: {max: 18446744073709551615 aggregations}
+      access_rate: {min: 5%}
     apply_every: 1s
     quota:
       size: 200MiB
@@ -70,7 +69,7 @@ kdamonds:
     access_pattern:
       size: {min: 4KiB}
       access_rate: {max: 0%}
-      age: {min: 1m30s, max: 18446744073709551615 aggregations}
+      age: {min: 1m30s}
     filters:
     - reject:
         addr: {start: 0x1000, end: 0x100000}
@@ -260,3 +259,24 @@ def test_a_spoilt_file_is_refused_or_read(junk):
         became = policy(made, "p", EVERYTHING, None)
         refused = any(each.severity == "error" for each in became.found)
         assert refused or became.text.startswith("version: 1\n"), path
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([{"action": "pageout", "access_pattern": {}}], "this is a scheme, not a kdamond"),
+        ([{"contexts": [{}, {"ops": "paddr"}]}], "this kdamond has 2 contexts"),
+    ],
+)
+def test_one_mistake_is_told_once(data, message):
+    _, found = read(json.dumps(data))
+
+    assert [each.message.startswith(message) for each in found] == [True]
+
+
+def test_what_damo_says_of_a_running_kdamond_is_passed_over():
+    data = [
+        {"state": "on", "pid": 7, "contexts": [{"schemes": [{"stats": {}, "tried_regions": []}]}]}
+    ]
+
+    assert read(json.dumps(data))[1] == []

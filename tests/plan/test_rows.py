@@ -134,9 +134,9 @@ def sampled(accesses):
     ("accesses", "text"),
     [
         ({"kind": "write"}, "writes"),
-        ({"kind": "read", "cpus": "0-1,3"}, "reads of CPUs 0-1,3"),
-        ({"threads": ("7", "9")}, "all of threads 7,9"),
-        ({"kind": "write", "cpus": "0", "threads": ("7",)}, "writes of CPUs 0 and threads 7"),
+        ({"kind": "read", "cpus": "0-1,3"}, "reads of CPUs 0-1, 3"),
+        ({"threads": ("7", "9")}, "all of threads 7, 9"),
+        ({"kind": "write", "cpus": "0", "threads": ("7",)}, "writes of CPU 0 and thread 7"),
     ],
 )
 def test_which_accesses_count_is_one_row(accesses, text):

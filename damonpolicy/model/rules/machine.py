@@ -111,6 +111,8 @@ def _cgroup(
         parent, _, name = inside.rpartition("/")
         near = did_you_mean(name, cgroups.children(machine, parent or "/"))
         hint = re.sub(r"`(.+?)`", lambda found: f"`{parent}/{found[1]}`", near)
+        if f"`{inside}`" in hint:  # a directory of that name is there, and is no cgroup
+            hint = "cgroups of version 2 are needed: see `damonpolicy doctor`"
         if inside != path and cgroups.exists(machine, inside):
             hint = f"write `{inside}`"
         message = f"there is no cgroup `{path}`"
@@ -132,6 +134,11 @@ def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
 
 def _accesses(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     accesses = kdamond.accesses
+    for index, thread in enumerate((accesses and accesses.threads) or ()):
+        if not machine.exists(f"/proc/{thread}"):
+            message = f"there is no thread {thread} now: none of its accesses counts"
+            hint = "a program that was started anew has other threads"
+            yield Diagnostic.warning("DP0305", at("threads", index).value, message, hint=hint)
     if accesses is None or accesses.cpus is None:
         return
     if isinstance(accesses.cpus, NodeCpus):
@@ -144,6 +151,7 @@ def _accesses(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagno
     possible = nodes.possible_cpus(machine)
     missing = [cpu for cpu in accesses.cpus if cpu not in possible]
     if missing:
-        message = f"there is no CPU {format_cpulist(missing)}"
+        verb = "are" if len(missing) > 1 else "is"
+        message = f"there {verb} no {_plural('CPU', tuple(missing))}"
         hint = f"this machine has {_plural('CPU', possible)}"
         yield Diagnostic.error("DP0302", at("cpus").value, message, hint=hint)

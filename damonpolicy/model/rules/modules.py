@@ -114,6 +114,11 @@ def _together(module: Module, at: Cursor) -> Iterator[Diagnostic]:
                     hint="remove it, or `autotune_monitoring_intervals`",
                     related=[(at("autotune_monitoring_intervals").value, "tuned by this")],
                 )
+        for name in ("min_age", "cold_min_age"):
+            if getattr(module, name, None):
+                message = f"`{name}` becomes a longer one once the kernel has tuned the aggregation"
+                hint = "the kernel counts it in aggregations, of which each may grow to 200s"
+                yield Diagnostic.warning("DP0221", at(name).value, message, hint=hint)
     start, end = (getattr(module, name, None) for name in kernel.REGION)
     if start is not None and end is None and not at(kernel.REGION[1]).lost:
         message = "the region does not say where it ends"

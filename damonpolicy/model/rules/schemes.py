@@ -129,7 +129,7 @@ def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
                 "DP0221",
                 at("age", name).value,
                 "an age in time means something else once the kernel has tuned the aggregation",
-                hint="write it as `20 aggregations`, or add `retune_age: true` (service only)",
+                hint="write it as `20 aggregations`",
             )
 
 
