@@ -35,6 +35,8 @@ _VOLATILE = {
     r".*/tried_regions/\d+/age": lambda text: "an age",
     r".*/probes/\d+/hits": lambda text: "0" if text == "0" else "more",
     r".*/parameters/monitor_region_(start|end)": lambda text: "0" if text == "0" else "an address",
+    # what a module has done by then: seconds under load, on whatever is accessed
+    r".*/parameters/(nr|bytes)_\w+_(regions|exceeds)": lambda _: "any",
     # what DAMON_STAT has measured, and when
     r".*/(estimated_memory_bandwidth|memory_idle_ms_percentiles|aggr_interval_us)": lambda _: "any",
 }
