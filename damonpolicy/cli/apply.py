@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.loading import Compiled, Source, compile_on, policy_options, read, wanted
+from damonpolicy.cli.loading import policy_options, read
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.prepare import prepare
@@ -23,6 +23,9 @@ from damonpolicy.plan import render, saved
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.order import Plan
 from damonpolicy.recursion import deep
+
+if TYPE_CHECKING:
+    from damonpolicy.plan.loading import Source
 
 
 @click.command("apply")
@@ -79,6 +82,8 @@ def _policies(
     options: dict[str, Any],
     within: float | None,
 ) -> Result:
+    from damonpolicy.plan.loading import Source, compile_on, wanted
+
     machine = invocation.machine()
     capabilities = detect(machine, retrieve(machine).tree)
     if options["boot"]:
@@ -94,13 +99,15 @@ def _policies(
         # what was confirmed once may be unfed: whoever applied it said so
         unfed = options["unfed"] or options["boot"]
         compiled = compile_on(sources, machine, capabilities, unfed=unfed)
-        policies = wanted(session.managed, compiled, prune=options["prune"])
+        # pruning by hand leaves the service's policies
+        without = "hand" if options["prune"] else ""
+        policies = wanted(session.managed, compiled.policies, without=without)
         current, plan = prepare(
             machine, session.managed, policies, compiled.policies, takeover=options["takeover"]
         )
         try:
             return _execute(
-                invocation, session, current, plan, compiled, capabilities, reason, within
+                invocation, session, current, plan, compiled.found, capabilities, reason, within
             )
         except FeatureRefused as refused:
             # only trying could tell: now it is known, and optional parts can be left out
@@ -112,6 +119,7 @@ def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
 
     Each policy by itself: the same variable may have been set differently for two of them.
     """
+    from damonpolicy.plan.loading import Source
     from damonpolicy.plan.policies import Overrides, load
     from damonpolicy.source.files import SourceFile
 
@@ -140,9 +148,8 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
         machine, session.managed, plan.policies, plan.affected, takeover=plan.takeover
     )
     saved.refuse_stale(plan, known, now, capabilities.digest)
-    nothing = Compiled(dict(plan.policies), [])
     return _execute(
-        invocation, session, current, now, nothing, capabilities, f"apply --plan {name}", within
+        invocation, session, current, now, (), capabilities, f"apply --plan {name}", within
     )
 
 
@@ -151,7 +158,7 @@ def _execute(
     session: Session,
     current: Current,
     plan: Plan,
-    compiled: Compiled,
+    found: Sequence[Diagnostic],
     capabilities: Capabilities,
     reason: str,
     within: float | None,
@@ -174,5 +181,4 @@ def _execute(
         text += f"\nApplied and verified as generation {session.managed.generation}.\n"
         text += awaiting(within)
     data = {**render.to_json(plan), "generation": session.managed.generation}
-    found: list[Diagnostic] = compiled.found
     return Result(text, data, changed=changes, diagnostics=found, texts=invocation.texts)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.loading import Source, compile_on, policy_options, read, wanted
+from damonpolicy.cli.loading import policy_options, read
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine import journal
@@ -49,13 +49,15 @@ def command(
 
     Exits with 0 where nothing would change, with 2 where something would.
     """
+    from damonpolicy.plan.loading import Source, compile_on, wanted
+
     machine = invocation.machine()
     loaded = read(invocation, paths, settings, variables, machine)
     capabilities = detect(machine, retrieve(machine).tree)
     compiled = compile_on([Source(loaded)], machine, capabilities, unfed=unfed)
     store = Store(invocation.places())
     managed = store.managed(look(machine).boot_id)
-    policies = wanted(managed, compiled, prune=prune)
+    policies = wanted(managed, compiled.policies, without="hand" if prune else "")
     _, plan = prepare(machine, managed, policies, compiled.policies, takeover=takeover)
     if out is not None:
         _save(Path(out), saved.to_json(plan, capabilities.digest))

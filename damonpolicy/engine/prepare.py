@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from damonpolicy.errors import PolicyInvalid
+from damonpolicy.kernel import processes
 from damonpolicy.kernel.modules import watched
 from damonpolicy.kernel.settings import ADVISOR, EXTENSION, PAGES, refusal
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.plan.bind import Bound, bind
+from damonpolicy.plan.bind import Bound, Finder, bind
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed
@@ -24,10 +25,13 @@ def prepare(
     affected: Iterable[str],
     *,
     takeover: bool = False,
+    find: Finder = processes.find,
+    waits: bool = False,
 ) -> tuple[Current, Plan]:
     """Plan to manage exactly ``policies``, of which ``affected`` are applied now.
 
-    Kdamonds of the others stay as they are; what is managed and not wanted ends.
+    Kdamonds of the others stay as they are; what is managed and not wanted ends. ``find`` and
+    ``waits`` are those of `bind`.
 
     Raises PolicyInvalid for a setting that is not on the list.
     """
@@ -43,7 +47,7 @@ def prepare(
         for kdamond in policies[name].kdamonds:
             slot = managed.slot_of(kdamond.full_name)
             members = managed.slots[slot].members if slot is not None else ()
-            bound[kdamond.full_name] = bind(kdamond, machine, members)
+            bound[kdamond.full_name] = bind(kdamond, machine, members, find=find, waits=waits)
     return current, make_plan(current, managed, Wanted(policies, bound, applied, takeover))
 
 

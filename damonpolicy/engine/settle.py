@@ -40,7 +40,8 @@ def settle(machine: Machine, store: Store) -> list[str]:
         message = "not everything could be put back: " + "; ".join(undone.problems[:6])
         hint = f"the journal stays at `{path}`; run `damonpolicy recover` when that is mended"
         raise RollbackIncomplete(message, hint=hint)
-    store.drop_generation(header.generation)
+    if header.generation != managed.generation:
+        store.drop_generation(header.generation)
     path.unlink(missing_ok=True)
     return [
         f"generation {header.generation} was interrupted: everything is as it was before",

@@ -71,18 +71,22 @@ def execute(
     confirm_within: float | None = None,
     guard: Callable[[int, float], None] | None = None,
     instead_of: int = 0,
+    interruptible: bool = True,
+    follows: bool = False,
 ) -> Managed:
     """Do what a plan says, and return what is managed then.
 
     ``reason`` is kept with the generation; ``confirm_within`` is in seconds. ``guard`` is
     called with the generation and the deadline before the first write. ``instead_of`` is the
-    generation that this one undoes because nobody confirmed it.
+    generation that this one undoes because nobody confirmed it. What is not ``interruptible``
+    leaves signals to the handlers that are there, such as a service's. What only ``follows`` the
+    machine (a process that came or went) is no generation of its own.
 
     Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
     it is not, Interrupted where a signal came before the first write.
     """
-    number = max([*store.numbers(), managed.generation]) + 1
-    pending = None
+    number = managed.generation if follows else max([*store.numbers(), managed.generation]) + 1
+    pending = managed.pending if follows else None
     if confirm_within is not None:
         pending = Pending(machine.monotonic() + confirm_within, managed.generation)
     generation = Generation(
@@ -90,15 +94,17 @@ def execute(
     )
     header = _header(current, plan, number, pending)
     log.info("begin", generation=number, operations=len(plan.operations), reason=reason)
-    store.write_generation(generation)
+    if not follows:
+        store.write_generation(generation)
     try:
         if guard is not None and pending is not None:
             guard(number, pending.deadline)
         done = _Transaction(machine, current, plan, managed, store, header, pending)
-        with _signals() as signals:
+        with _signals(interruptible=interruptible) as signals:
             after = done.run(capabilities, signals)
     except BaseException:
-        store.drop_generation(number)
+        if not follows:
+            store.drop_generation(number)
         raise
     log.info("applied", generation=number, operations=len(plan.operations))
     return after
@@ -137,9 +143,9 @@ class _Signals:
 
 
 @contextmanager
-def _signals() -> Iterator[_Signals]:
+def _signals(*, interruptible: bool) -> Iterator[_Signals]:
     signals = _Signals()
-    if threading.current_thread() is not threading.main_thread():
+    if not interruptible or threading.current_thread() is not threading.main_thread():
         yield signals
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

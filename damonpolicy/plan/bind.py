@@ -5,7 +5,7 @@ Standard library only: the same is done at each apply, rollback and reload.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from damonpolicy.diagnostics import did_you_mean
@@ -16,10 +16,12 @@ from damonpolicy.kernel.features import first_kernel
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine
 
-__all__ = ("Absent", "Bound", "Member", "bind")
+__all__ = ("Absent", "Bound", "Finder", "Member", "bind", "members")
 
 Member = tuple[int, int]
 """A process for good: its pid and its start time in clock ticks since boot."""
+Finder = Callable[[Machine, processes.Selector], Sequence[processes.Process]]
+"""Looks up the processes that match a selector."""
 
 
 class Absent(DamonPolicyError):
@@ -41,12 +43,18 @@ class Bound:
 
 
 def bind(
-    kdamond: CompiledKdamond, machine: Machine, current: Sequence[Member] = ()
+    kdamond: CompiledKdamond,
+    machine: Machine,
+    current: Sequence[Member] = (),
+    *,
+    find: Finder = processes.find,
+    waits: bool = False,
 ) -> Bound | None:
     """Look everything up; None where the kdamond shall wait for a process.
 
     ``current`` are the processes that the running kdamond monitors: those that still match
-    keep their order, because the kernel matches targets by index.
+    keep their order, because the kernel matches targets by index. ``find`` looks processes up;
+    with ``waits`` every kdamond shall wait, as somebody will look again.
 
     Raises Absent where there is nothing to monitor.
     """
@@ -55,9 +63,9 @@ def bind(
     if kdamond.ops == "paddr":
         _physical(kdamond, machine, files)
     else:
-        found = _processes(kdamond, machine)
+        found = _processes(kdamond, machine, find)
         if not found:
-            if kdamond.wait:
+            if kdamond.wait or waits:
                 return None
             raise _no_process(kdamond, machine)
         members = tuple(
@@ -111,14 +119,21 @@ def _regions(base: str, ranges: Sequence[memory.Range], files: dict[str, str]) -
         files[f"{base}/{index}/end"] = str(end)
 
 
+def members(
+    kdamond: CompiledKdamond, machine: Machine, find: Finder = processes.find
+) -> frozenset[Member]:
+    """Return the processes that a kdamond shall monitor."""
+    return frozenset(_processes(kdamond, machine, find))
+
+
 def _processes(
-    kdamond: CompiledKdamond, machine: Machine
+    kdamond: CompiledKdamond, machine: Machine, find: Finder
 ) -> dict[Member, tuple[memory.Range, ...]]:
     """Return the matching processes in the policy's order, each once, with its regions."""
     found: dict[Member, tuple[memory.Range, ...]] = {}
     for target in kdamond.targets:
         if target.selector is not None:
-            for process in processes.find(machine, target.selector):
+            for process in find(machine, target.selector):
                 found.setdefault((process.pid, process.start), target.regions)
     return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.source.yaml import MOST_BYTES
 
-__all__ = ("SourceFile", "load", "read_file")
+__all__ = ("SourceFile", "drop_ins", "load", "read_file")
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -32,18 +32,17 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
     """
     found: list[Diagnostic] = []
     names: list[str] = []
-    drop_ins: dict[str, str] = {}
+    directories: list[str] = []
     for path in paths:
         if path != "-" and os.path.isdir(path):
-            inside = _policies_in(path)
-            if not inside:
+            directories.append(path)
+            if not _policies_in(path):
                 hint = "policies end in `.yaml`; tests, `*.test.yaml`, are left out"
                 message = f"the directory `{path}` holds no policy"
                 found.append(Diagnostic.error("DP0018", None, message, hint=hint))
-            drop_ins.update((os.path.basename(each), each) for each in inside)
         else:
             names.append(path)
-    names += [drop_ins[base] for base in sorted(drop_ins)]
+    names += drop_ins(directories)
     files = []
     for name in dict.fromkeys(names):
         text, diagnostic = _read(name)
@@ -52,6 +51,12 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
         else:
             files.append(SourceFile("<stdin>" if name == "-" else name, text))
     return files, found
+
+
+def drop_ins(directories: Iterable[str]) -> list[str]:
+    """Return the policies of drop-in directories, each base name from the last that has it."""
+    found = {os.path.basename(each): each for path in directories for each in _policies_in(path)}
+    return [found[base] for base in sorted(found)]
 
 
 def read_file(name: str) -> tuple[SourceFile, Diagnostic | None]:

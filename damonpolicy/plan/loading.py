@@ -1,0 +1,74 @@
+"""Policies that were read, for a kernel: compiled, or refused with everything that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.errors import KernelLacks, PolicyInvalid
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.policies import Loaded, compile_policies
+
+__all__ = ("Compiled", "Source", "compile_on", "refuse", "wanted")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Policies that share their overrides, and whom they belong to."""
+
+    loaded: Loaded
+    owner: str = "hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Policies for one kernel, and what was found short of an error."""
+
+    policies: dict[str, CompiledPolicy]
+    found: list[Diagnostic]
+
+
+def refuse(found: Sequence[Diagnostic]) -> None:
+    """Raise where there are errors: KernelLacks if the kernel is all that is wrong."""
+    errors = [each for each in found if each.severity == "error"]
+    if not errors:
+        return
+    if all(each.unsupported for each in errors):
+        raise KernelLacks(diagnostics=found)
+    raise PolicyInvalid(diagnostics=found)
+
+
+def compile_on(
+    sources: Sequence[Source],
+    machine: Machine,
+    capabilities: Capabilities,
+    *,
+    unfed: bool = False,
+) -> Compiled:
+    """Compile for a machine; raises where anything is wrong with the policies on it."""
+    everything = [each for source in sources for each in source.loaded.found]
+    refuse(everything)
+    policies: dict[str, CompiledPolicy] = {}
+    for source in sources:
+        compiled, found = compile_policies(
+            source.loaded, capabilities, machine, owner=source.owner, unfed=unfed
+        )
+        policies |= compiled
+        everything += found
+    refuse(everything)
+    return Compiled(policies, everything)
+
+
+def wanted(
+    managed: Managed, compiled: Mapping[str, CompiledPolicy], *, without: str = ""
+) -> dict[str, CompiledPolicy]:
+    """Return the set that is to be managed: what is, and what was compiled.
+
+    Of the policies of the owner ``without`` only those stay that were compiled.
+    """
+    kept = {name: each for name, each in managed.policies.items() if each.owner != without}
+    return {**kept, **compiled}
