@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "validate": "check policies without touching the machine",
     "plan": "show what apply would do",
     "apply": "bring the machine under policies, all or nothing",
+    "run": "keep the machine under policies: the service",
     "confirm": "keep a change that waits to be confirmed",
     "rollback": "go back to an earlier generation",
     "recover": "end a transaction that was interrupted",
@@ -52,7 +53,7 @@ _INSTEAD = {
         ("--yes", "--force", "--assume-yes", "-y", "-f"), "nothing is asked: leave it out"
     ),
     **dict.fromkeys(("--undo", "--revert"), "`damonpolicy rollback` goes back"),
-    **dict.fromkeys(("start", "run", "load"), "`damonpolicy apply` starts policies"),
+    **dict.fromkeys(("start", "load"), "`damonpolicy apply` starts policies"),
     **dict.fromkeys(("list", "ls", "show", "ps", "get"), "`damonpolicy status` shows what runs"),
     **dict.fromkeys(("undo", "revert"), "`damonpolicy rollback` goes back"),
     **dict.fromkeys(("delete", "rm", "unload"), "`damonpolicy remove` ends a policy"),

@@ -11,10 +11,11 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine import journal
+from damonpolicy.engine.places import read_json
 from damonpolicy.engine.session import changing, refresh
 from damonpolicy.engine.store import Store
-from damonpolicy.kernel.host import look
-from damonpolicy.kernel.sysfs import read_or
+from damonpolicy.kernel.host import look, starts
+from damonpolicy.kernel.sysfs import LiveMachine, read_or
 from damonpolicy.observe import status
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
@@ -67,6 +68,8 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         "modules": list(current.modules),
         "free_slots": sum(current.owner(slot, managed) == "free" for slot in current.slots),
     }
+    service = _service(invocation, store)
+    data["service"] = service
     names = {
         target: read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm")
         for slot in slots
@@ -101,6 +104,8 @@ def _text(
     if data["settings"]:
         lines += ["", "settings"]
         lines += [_setting(each) for each in settings]
+    if data["service"]:
+        lines += ["", *_served(data["service"])]
     if data["modules"]:
         lines += ["", "kernel modules that run a kdamond: " + ", ".join(data["modules"])]
     return "\n".join(lines) + "\n"
@@ -116,6 +121,36 @@ def _setting(each: status.SettingStatus) -> str:
     value, original = (setting_text(text, each.path) for text in (each.value, each.original))
     users = f"for {', '.join(each.users)}" if each.users else "put back once no kdamond runs"
     return f"  {each.path}: {value} (was {original}, {users})"
+
+
+def _service(invocation: Invocation, store: Store) -> dict[str, Any] | None:
+    """Return what a service says of itself, None where none runs."""
+    machine, found = invocation.machine(), read_json(store.places.service)
+    if found is None:
+        return None
+    # the service is a process of this machine's, also where the kernel is emulated
+    here = LiveMachine()
+    running = found["start"] in (0, starts(here, found["pid"])) or machine.name != "live"
+    return {**found, "running": running and here.exists(f"/proc/{found['pid']}")}
+
+
+def _served(service: dict[str, Any]) -> list[str]:
+    """Say how the service is: the last reload, and what it cannot follow or feed."""
+    where = ", ".join(service["paths"])
+    if not service["running"]:
+        return [f"the service of {where} has ended without a word (pid {service['pid']})"]
+    last = service["reload"]
+    lines = [f"service of {where} (pid {service['pid']})"]
+    if last is not None and last["result"] not in ("applied", "unchanged"):
+        what = last["message"] or "the files have errors, and the policies before them stay"
+        lines.append(f"  last reload: {last['result']}: {what}")
+        lines += [f"    {line}".rstrip() for line in last["findings"].splitlines()]
+    elif last is not None:
+        lines.append(f"  last reload: {last['result']}")
+    if service["following"]:
+        lines.append(f"  cannot follow: {service['following']}")
+    lines += [f"  not fed: {goal}: {why}" for goal, why in sorted(service["feeds"].items())]
+    return lines
 
 
 def _kdamond(each: dict[str, Any], names: Mapping[str, str]) -> list[str]:

@@ -36,6 +36,11 @@ class Places:
         return self.run / "state.json"
 
     @property
+    def service(self) -> Path:
+        """What the service says of itself."""
+        return self.run / "service.json"
+
+    @property
     def generations(self) -> Path:
         """One file for each generation."""
         return self.lib / "generations"

@@ -9,15 +9,23 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from damonpolicy.kernel.host import pids, starts
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("Process", "Selector", "find", "known_names")
+__all__ = ("Process", "Selector", "Table", "find", "known_names")
 
 _COMM_LENGTH = 15
 """TASK_COMM_LEN without its final NUL: longer names are cut."""
+_YOUNG = 5.0
+"""Seconds in which a process may yet become another program."""
+_SWEEP, _SELDOM = 10.0, 60.0
+"""Seconds after which all processes are looked at anew: they move between cgroups unnoticed.
+
+The second where the kernel tells of all other changes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +61,66 @@ def find(machine: Machine, selector: Selector) -> list[Process]:
     """Return the matching processes, oldest first."""
     candidates = [selector.pid] if selector.pid else pids(machine)
     uid = _uid(machine, selector.user) if selector.user else None
-    found = []
-    for pid in candidates:
-        process = _read(machine, pid)
-        if process and _matches(process, selector, uid):
-            found.append(process)
+    found = (_read(machine, pid) for pid in candidates)
+    return _oldest_first(each for each in found if each and _matches(each, selector, uid))
+
+
+def _oldest_first(found: Iterable[Process]) -> list[Process]:
     return sorted(found, key=lambda process: (process.start, process.pid))
+
+
+class Table:
+    """All processes of a machine, kept by looking at those only that have changed.
+
+    Where nothing tells of changes, those are looked at that are new or young, and now and then
+    all of them: a process that took over an old one's pid is then found out, too.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._processes: dict[int, Process | None] = {}
+        self._since: dict[int, float] = {}
+        self._swept = -_SELDOM
+
+    def update(self, changed: Collection[int] | None = None) -> None:
+        """Look at the processes that have changed; None where nobody knows which have."""
+        now = self._machine.monotonic()
+        if now - self._swept >= (_SWEEP if changed is None else _SELDOM):
+            self._swept, here = now, set(pids(self._machine))
+            stale = here
+        elif changed is None:
+            here = set(pids(self._machine))
+            stale = {pid for pid in here if now - self._since.get(pid, now) < _YOUNG}
+        else:
+            here, stale = {*self._processes, *changed}, set(changed)
+        for pid in [*self._processes]:
+            if pid not in here:
+                del self._processes[pid], self._since[pid]
+        for pid in stale:
+            process = _read(self._machine, pid)
+            known = self._processes.get(pid)
+            if process is None and changed is not None and not self._machine.exists(f"/proc/{pid}"):
+                self._processes.pop(pid, None)
+                self._since.pop(pid, None)
+                continue
+            if pid not in self._since or (process and known and known.start != process.start):
+                self._since[pid] = now
+            self._processes[pid] = process
+
+    def forget(self) -> None:
+        """Look at all of them the next time: nobody has listened to changes."""
+        self._swept = self._machine.monotonic() - _SELDOM
+
+    def find(self, machine: Machine, selector: Selector) -> list[Process]:
+        """Return the matching processes, oldest first, as of the last update."""
+        uid = _uid(machine, selector.user) if selector.user else None
+        return _oldest_first(
+            process
+            for process in self._processes.values()
+            if process
+            and (not selector.pid or process.pid == selector.pid)
+            and _matches(process, selector, uid)
+        )
 
 
 def known_names(machine: Machine) -> list[str]:

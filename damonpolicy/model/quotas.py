@@ -19,10 +19,11 @@ from damonpolicy.model.scalars import (
     scalar,
     shape,
 )
+from damonpolicy.model.sources import Source
 from damonpolicy.model.targets import Cgroup
 from damonpolicy.units import UnitError
 
-__all__ = ("METRICS", "UNLIMITED", "Goal", "Quota", "Source", "Tuner", "Weights", "read_target")
+__all__ = ("METRICS", "UNLIMITED", "Goal", "Quota", "Tuner", "Weights", "read_target")
 
 Metric: TypeAlias = Literal[
     "user_input",
@@ -61,13 +62,6 @@ class Weights(Model):
     """0 to 1000; how often it is accessed."""
     age: Weight = 0
     """0 to 1000; for how long its access pattern has stayed."""
-
-
-class Source(Model):
-    """Where the current value of a user_input goal comes from."""
-
-    file: Text
-    """A file that holds the current value as a number."""
 
 
 class Goal(Model):

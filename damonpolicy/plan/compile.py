@@ -21,7 +21,7 @@ from damonpolicy.model.read import Cursor
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import Target
 from damonpolicy.plan import filters as plan_filters
-from damonpolicy.plan.compiled import CompiledKdamond, TargetLine
+from damonpolicy.plan.compiled import CompiledKdamond, Feed, TargetLine
 from damonpolicy.plan.files import Files
 from damonpolicy.plan.sample import early_files, sample_files
 from damonpolicy.units import U32_MAX, U64_MAX
@@ -30,6 +30,7 @@ __all__ = ("Compiler", "chosen")
 
 _DEFAULT_WEIGHTS = Weights(size=0, access_rate=1, age=1)
 """Under a quota without weights: how often and for how long, both alike."""
+_SECOND = 1_000_000
 
 
 class Compiler(Files):
@@ -39,6 +40,7 @@ class Compiler(Files):
         """Compile; the result is only good where ``found`` has no error afterwards."""
         context = "contexts/0"
         attributes = f"{context}/monitoring_attrs"
+        self.feeds: list[Feed] = []
         self.put("refresh_ms", kdamond.refresh // 1_000, at("refresh"))
         self.put("contexts/nr_contexts", 1, at)
         self.put(f"{context}/operations", kdamond.ops, at("ops"))
@@ -63,6 +65,7 @@ class Compiler(Files):
             target_files={"obsolete_target": "N"} if obsolete else {},
             wait=kdamond.when_absent == "wait",
             commit=self._commit(),
+            feeds=tuple(self.feeds),
         )
 
     def _commit(self) -> Literal["answered", "waits", "none"]:
@@ -269,6 +272,9 @@ class Compiler(Files):
             self.put(f"{directory}/nid", goal.node or 0, place("node"))
             self.put(f"{directory}/path", goal.cgroup or "", place("cgroup"))
             self.put(f"{directory}/complement", goal.complement, place("complement"))
+            if goal.from_ is not None:
+                every = goal.from_.every or scheme.limits.every or _SECOND
+                self.feeds.append(Feed(directory, goal.from_.plain(), every))
 
     def _watermarks(self, scheme: Scheme, base: str, at: Cursor) -> None:
         marks = scheme.watermarks

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from damonpolicy.kernel.processes import Selector
 
-__all__ = ("CompiledKdamond", "CompiledPolicy", "FilterLine", "TargetLine")
+__all__ = ("CompiledKdamond", "CompiledPolicy", "Feed", "FilterLine", "TargetLine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,24 @@ class FilterLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """A goal that the service feeds: its directory, where from, and how often in microseconds."""
+
+    goal: str
+    source: Mapping[str, Any]
+    every: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"goal": self.goal, "source": dict(self.source), "every": self.every}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Feed:
+        """Read what `to_json` gave."""
+        return cls(data["goal"], data["source"], data["every"])
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledKdamond:
     """A kdamond's configuration.
 
@@ -94,6 +112,7 @@ class CompiledKdamond:
     """Whether to wait for a process instead of failing."""
     commit: Literal["answered", "waits", "none"] = "answered"
     """What the kernel does with a commit: ``waits`` while watermarks keep all schemes asleep."""
+    feeds: tuple[Feed, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -120,6 +139,7 @@ class CompiledKdamond:
             "target_files": dict(self.target_files),
             "wait": self.wait,
             "commit": self.commit,
+            "feeds": [each.to_json() for each in self.feeds],
         }
 
     @classmethod
@@ -138,6 +158,7 @@ class CompiledKdamond:
             data["target_files"],
             data["wait"],
             data["commit"],
+            tuple(Feed.from_json(each) for each in data["feeds"]),
         )
 
 

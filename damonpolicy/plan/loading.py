@@ -48,14 +48,18 @@ def compile_on(
     capabilities: Capabilities,
     *,
     unfed: bool = False,
+    served: bool = False,
 ) -> Compiled:
-    """Compile for a machine; raises where anything is wrong with the policies on it."""
+    """Compile for a machine; raises where anything is wrong with the policies on it.
+
+    ``unfed`` and ``served`` are those of `compile_policies`.
+    """
     everything = [each for source in sources for each in source.loaded.found]
     refuse(everything)
     policies: dict[str, CompiledPolicy] = {}
     for source in sources:
         compiled, found = compile_policies(
-            source.loaded, capabilities, machine, owner=source.owner, unfed=unfed
+            source.loaded, capabilities, machine, owner=source.owner, unfed=unfed, served=served
         )
         policies |= compiled
         everything += found

@@ -128,11 +128,12 @@ def compile_policies(
     *,
     owner: str = "hand",
     unfed: bool = False,
+    served: bool = False,
 ) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
     """Compile for one kernel, and check by the rules that look at the machine.
 
     Without ``machine`` (a kernel one is not on) nothing is looked up on it. ``unfed`` lets
-    goals stand that nobody feeds.
+    goals stand that nobody feeds; ``served``: a service feeds those that say where from.
     """
     found: list[Diagnostic] = []
     policies: dict[str, CompiledPolicy] = {}
@@ -164,7 +165,7 @@ def compile_policies(
             if compiler.uses_faults:
                 found += _without_balancing(policy, place("accesses"), at)
                 settings.setdefault(NUMA_BALANCING, "0")
-        found += _service_needed(policy, at, unfed=unfed)
+        found += _service_needed(policy, at, unfed=unfed, served=served)
         policies[policy.name] = CompiledPolicy(
             name=policy.name,
             owner=owner,
@@ -192,7 +193,7 @@ def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Dia
     ]
 
 
-def _service_needed(policy: Policy, at: Cursor, *, unfed: bool) -> list[Diagnostic]:
+def _service_needed(policy: Policy, at: Cursor, *, unfed: bool, served: bool) -> list[Diagnostic]:
     """What only a running service could keep up is refused, not silently left to rot."""
     found = [] if unfed else list(module_rules.service_needed(policy, at))
     for index, kdamond in enumerate(policy.kdamonds):
@@ -205,9 +206,14 @@ def _service_needed(policy: Policy, at: Cursor, *, unfed: bool) -> list[Diagnost
                     Diagnostic.error("DP0252", place("retune_age").key, message, hint=hint)
                 )
             for order, goal in enumerate(scheme.limits.goals):
-                if goal.metric == "user_input" and not unfed:
+                fed = unfed or (served and goal.from_ is not None)
+                if goal.metric == "user_input" and not fed:
                     message = "nobody feeds this goal: the quota would stay where it starts"
                     hint = "`--unfed` applies it all the same, for you to write current_value"
+                    if goal.from_ is not None:
+                        hint = f"`damonpolicy run` feeds it; {hint}"
+                    elif served:
+                        hint = "say where it comes `from`"
                     span = place("quota", "goals", order, "metric").value
                     found.append(Diagnostic.error("DP0230", span, message, hint=hint))
     return found

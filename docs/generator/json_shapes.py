@@ -79,7 +79,12 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
     here = Path.cwd()
     # a guard would look for a state that is gone with the directory
     guard = mock.patch("damonpolicy.cli.confirmation.start_guard")
-    with tempfile.TemporaryDirectory() as place, _environment(XDG_STATE_HOME=place), guard:
+    # one round of a service, and what it says of itself stays
+    once = mock.patch("damonpolicy.daemon.service.Service.run", lambda self, _: self.step())
+    stays = mock.patch("damonpolicy.daemon.record.RecordJob.remove")
+    silent = mock.patch("damonpolicy.cli.logs.configure")
+    temporary = tempfile.TemporaryDirectory()
+    with temporary as place, _environment(XDG_STATE_HOME=place), guard, once, stays, silent:
         os.chdir(place)
         try:
             policy = {name: str(_POLICIES / f"{name}.yaml") for name in ("ksm", "monitor")}
@@ -120,7 +125,7 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
             machine.write(f"{KDAMONDS}/1/contexts/nr_contexts", "1")
             for line in (
                 ("plan", policy["monitor"]), ("apply", policy["monitor"]), ("stop", "--all"),
-                ("status",), ("rollback",), ("remove", "monitor"),
+                ("run", str(wrong)), ("status",), ("rollback",), ("remove", "monitor"),
             ):  # fmt: skip
                 _run(found, line)
         finally:

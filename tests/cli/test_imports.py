@@ -22,6 +22,7 @@ ALLOWED = {
     ("--help",): LIGHT,
     ("apply", "--help"): LIGHT,
     ("completion", "zsh"): LIGHT,
+    ("run", "--help"): LIGHT,
     ("status",): LIGHT,
     ("history",): LIGHT,
     ("confirm",): LIGHT,

@@ -22,6 +22,7 @@ SUCCEEDS = {
     "validate": ("validate", KSM),
     "plan": ("plan", KSM),
     "apply": ("apply", KSM),
+    "run": ("run", "/nowhere"),
     "confirm": ("confirm",),
     "rollback": ("rollback", "0"),
     "recover": ("recover",),
@@ -47,6 +48,7 @@ FAILS = {
     "validate": (("validate", "/nowhere.yaml"), ExitCode.INVALID),
     "plan": (("plan", "/nowhere.yaml"), ExitCode.INVALID),
     "apply": (("apply",), ExitCode.USAGE),
+    "run": (("run", "--debounce", "soon"), ExitCode.USAGE),
     "confirm": (("confirm", "now"), ExitCode.USAGE),
     "rollback": (("rollback", "99"), ExitCode.USAGE),
     "recover": (("recover", "--bogus"), ExitCode.USAGE),
@@ -67,6 +69,10 @@ FAILS = {
 def ready(site, monkeypatch):
     """A policy is applied, and its confirmation is waited for where that is asked."""
     monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
+    monkeypatch.setattr(
+        "damonpolicy.daemon.service.Service.run", lambda self, ready: self.step()
+    )  # else it would go on for ever
+    monkeypatch.setattr("damonpolicy.cli.logs.configure", lambda **_: None)
     site.done("apply", shipped("monitor"))
     return site
 

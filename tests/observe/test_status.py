@@ -36,6 +36,7 @@ def test_nothing_is_applied(site):
         "settings": [],
         "modules": ["damon_stat"],
         "free_slots": 0,
+        "service": None,
     }
 
 

@@ -9,6 +9,7 @@ from damonpolicy.model.actions import MOVING, traits
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.quotas import METRICS, UNLIMITED, Goal, Quota, read_target
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules import sources
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.units import UnitError
 
@@ -105,6 +106,8 @@ def _goals(quota: Quota, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         place = at("goals", index)
         yield from _target(goal, place("target"))
         yield from _keys(goal, place)
+        if goal.from_ is not None:
+            yield from sources.check(goal.from_, place("from"))
         if goal.metric == "node_eligible_mem_bp" and kdamond.ops != "paddr":
             message = f"`node_eligible_mem_bp` is always 0 on `{kdamond.ops}`"
             hint = "it needs `ops: paddr`"

@@ -1,0 +1,70 @@
+"""``damonpolicy run``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.loading import policy_options
+from damonpolicy.cli.output import Result
+from damonpolicy.errors import UsageError
+from damonpolicy.units import UnitError, read_duration
+
+DIRECTORIES = (
+    "/usr/lib/damonpolicy/policies.d",
+    "/run/damonpolicy/policies.d",
+    "/etc/damonpolicy/policies.d",
+)
+"""Where policies are looked for when none are named; the last that has a file name wins."""
+
+_EXIT = click.Choice(["keep", "remove"])
+
+
+@click.command("run")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@click.option(
+    "--on-exit", type=_EXIT, default="keep", help="what becomes of the policies at the end"
+)
+@click.option("--debounce", default="500ms", metavar="TIME", help="how long files have to rest")
+@policy_options
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    paths: Sequence[str],
+    on_exit: str,
+    debounce: str,
+    settings: Sequence[str],
+    variables: Sequence[str],
+) -> Result:
+    """Keep the machine under the policies of files and directories, until it is stopped.
+
+    What changes is validated as a whole, and committed online once the files have come to rest.
+    What is invalid changes nothing: the last good policies stay. SIGHUP looks at once, SIGTERM
+    ends the service.
+    """
+    from damonpolicy.daemon.serve import serve
+
+    if not (invocation.verbosity or invocation.log_format):
+        from damonpolicy.cli.logs import configure
+
+        configure(verbosity=1, form="text")
+    changed = serve(
+        invocation.machine(),
+        invocation.places(),
+        paths or DIRECTORIES,
+        variables=variables,
+        settings=settings,
+        debounce=_seconds(debounce),
+        remove=on_exit == "remove",
+    )
+    return Result(data={"removed": changed}, changed=changed)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return read_duration(text) / 1e6
+    except UnitError as error:
+        raise UsageError(f"`--debounce {text[:40]}`: {error}", hint=error.hint) from error

@@ -1,0 +1,1 @@
+"""Floor 7: the service that keeps a machine under policy."""

@@ -1,0 +1,133 @@
+"""Goals that user space feeds: one write of the value and one command for each change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from damonpolicy import log
+from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.wake import Readable
+from damonpolicy.engine.execute import OperationFailed, deadline, perform
+from damonpolicy.engine.places import Places
+from damonpolicy.engine.session import changing
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.sysfs import read_or
+from damonpolicy.plan.compiled import Feed
+from damonpolicy.tuning.sources import Meter, Stale
+from damonpolicy.units import U64_MAX
+
+__all__ = ("FeedJob",)
+
+_IDLE = 5.0
+"""Seconds until goals are looked for again where there are none."""
+
+
+@dataclass(slots=True)
+class _Fed:
+    """A goal that is fed, and how it is with it."""
+
+    feed: Feed
+    meter: Meter
+    due: float
+    trouble: str = ""
+
+
+@dataclass(slots=True)
+class FeedJob:
+    """Reads sources, and hands what has changed to the kernel."""
+
+    keeper: Keeper
+    places: Places
+    due: float = 0.0
+    writes: int = 0
+    _fed: dict[tuple[str, str], _Fed] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> Readable | None:
+        """Sources are read when their time has come."""
+        return None
+
+    def troubles(self) -> Mapping[str, str]:
+        """Return why goals are not fed, by kdamond and directory."""
+        return {
+            f"{kdamond}/{goal}": each.trouble
+            for (kdamond, goal), each in self._fed.items()
+            if each.trouble
+        }
+
+    def run(self) -> None:
+        """Feed the goals whose time has come."""
+        machine = self.keeper.machine
+        self._renew()
+        for (kdamond, _), each in self._fed.items():
+            if each.due > machine.monotonic():
+                continue
+            each.due = machine.monotonic() + each.feed.every / 1e6
+            try:
+                value = round(each.meter.read())
+                trouble = self._hand_over(kdamond, each.feed, min(max(value, 0), U64_MAX))
+            except Stale as error:
+                trouble = str(error)
+            except DamonPolicyError as error:
+                trouble = error.message
+            if trouble and trouble != each.trouble:
+                # what the goal was fed with last stays: nobody acts on old numbers
+                log.warning("feed", kdamond=kdamond, goal=each.feed.goal, reason=trouble)
+            each.trouble = trouble
+        now = machine.monotonic()
+        self.due = min((each.due for each in self._fed.values()), default=now + _IDLE)
+
+    def _renew(self) -> None:
+        """Take the goals of what is managed now; those that stay keep their readings."""
+        now = self.keeper.machine.monotonic()
+        found: dict[tuple[str, str], _Fed] = {}
+        for kdamond in self.keeper.kdamonds():
+            for feed in kdamond.feeds:
+                key = (kdamond.full_name, feed.goal)
+                known = self._fed.get(key)
+                if known is None or known.feed != feed:
+                    known = _Fed(feed, Meter(self.keeper.machine, feed.source), now)
+                found[key] = known
+        self._fed = found
+
+    def _hand_over(self, kdamond: str, feed: Feed, value: int) -> str:
+        """Write a value if it is another one, and let the kdamond take it; returns what is wrong."""
+        machine = self.keeper.machine
+        slot = self.keeper.managed().slot_of(kdamond)
+        if slot is None:
+            return "it does not run"
+        path = kdamond_path(slot, f"{feed.goal}/current_value")
+        if read_or(machine, path) == str(value):
+            return ""
+        with changing(machine, self.places) as session:
+            record = session.managed.slots.get(slot)
+            if record is None or record.kdamond != kdamond:
+                return "it does not run"
+            goals = {
+                name: text
+                for name, text in record.files.items()
+                if "/quotas/goals/" in name and not name.endswith("/current_value")
+            }
+            changed = [
+                name
+                for name, text in goals.items()
+                if read_or(machine, kdamond_path(slot, name), "-") != text
+            ]
+            if changed:
+                # the command would hand the kernel what somebody else has staged
+                return f"`{slot}/{changed[0]}` was changed by someone"
+            seconds = deadline({f"{slot}/{n}": text for n, text in record.files.items()}, slot)
+            before = read_or(machine, path)
+            state = kdamond_path(slot, "state")
+            try:
+                perform(machine, Operation("write", "stage", path, before, str(value), slot))
+                command = "commit_schemes_quota_goals"
+                perform(
+                    machine, Operation("command", "commit", state, "on", command, slot), seconds
+                )
+            except OperationFailed as error:
+                return str(error)
+        self.writes += 1
+        return ""

@@ -1,0 +1,132 @@
+"""Processes, cgroups and memory that come and go: what kdamonds monitor follows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from damonpolicy import log
+from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.reload import Reloader
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import changing
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.process_events import ProcessEvents
+from damonpolicy.kernel.processes import Table
+from damonpolicy.plan.bind import bind, members
+from damonpolicy.plan.changes import differing
+from damonpolicy.plan.compiled import CompiledKdamond
+from damonpolicy.plan.managed import Managed
+
+__all__ = ("FollowJob", "Follower")
+
+_TRIES = 3
+"""A process may vanish between being found and being committed, which the kernel refuses."""
+
+
+@dataclass(slots=True)
+class Follower:
+    """Compares what the kdamonds of a service monitor with what they shall."""
+
+    reloader: Reloader
+    keeper: Keeper
+    table: Table
+    every: float = 0.5
+    """Seconds between two commits: what comes and goes meanwhile shares one."""
+    commits: int = 0
+    trouble: str = ""
+
+    @property
+    def watched(self) -> bool:
+        """Whether any kdamond of the service monitors processes."""
+        return any(each.ops != "paddr" for each in self.keeper.kdamonds())
+
+    def look(self, *, everything: bool) -> bool:
+        """Commit what has changed; with ``everything`` also cgroups and memory are looked at."""
+        machine = self.reloader.machine
+        managed = self.keeper.managed()
+        late = [
+            name
+            for name, policy in managed.policies.items()
+            if policy.owner == self.reloader.owner
+            and any(self._differs(managed, each, everything) for each in policy.kdamonds)
+        ]
+        if not late:
+            return False
+        for left in reversed(range(_TRIES)):
+            try:
+                with changing(machine, self.reloader.places) as session:
+                    policies = session.managed.policies
+                    affected = [name for name in late if name in policies]
+                    current, plan = prepare(
+                        machine, session.managed, policies, affected,
+                        find=self.table.find, waits=True,
+                    )  # fmt: skip
+                    changed = session.carry_out(
+                        current, plan, "processes, cgroups or memory came or went",
+                        capabilities=self.reloader.capabilities, interruptible=False, follows=True,
+                    )  # fmt: skip
+            except DamonPolicyError as error:
+                self.table.update()
+                if not left:
+                    if str(error) != self.trouble:
+                        log.warning("follow", policies=late, reason=str(error))
+                    self.trouble = str(error)
+            else:
+                self.commits += changed
+                self.trouble = ""
+                return changed
+        return False
+
+    def _differs(self, managed: Managed, kdamond: CompiledKdamond, everything: bool) -> bool:  # noqa: FBT001
+        machine, slot = self.reloader.machine, managed.slot_of(kdamond.full_name)
+        record = managed.slots[slot] if slot is not None else None
+        if kdamond.ops != "paddr":
+            wanted = members(kdamond, machine, self.table.find)
+            if wanted != frozenset(record.members if record else ()):
+                return True
+        if not everything or record is None:
+            return False
+        try:
+            bound = bind(kdamond, machine, record.members, find=self.table.find, waits=True)
+        except DamonPolicyError:
+            return False
+        return bound is not None and bool(differing(record.files, bound.files))
+
+
+@dataclass(slots=True)
+class FollowJob:
+    """Looks at processes as the kernel tells of them, else each second; at the rest more seldom.
+
+    However many come and go, it looks once in `Follower.every`: they share a commit.
+    """
+
+    follower: Follower
+    events: ProcessEvents | None = None
+    poll: float = 1.0
+    slow: float = 5.0
+    due: float = 0.0
+    _all_at: float = 0.0
+    _busy: bool = False
+
+    @property
+    def readable(self) -> ProcessEvents | None:
+        """What is worth waking up for: not while events are being gathered, or matter to nobody."""
+        return self.events if self.follower.watched and not self._busy else None
+
+    def run(self) -> None:
+        """Follow what has changed since the last time."""
+        machine = self.follower.reloader.machine
+        changed = self.events.read() if self.events else None
+        watched = self.follower.watched
+        if watched:
+            self.follower.table.update(changed)
+        else:
+            self.follower.table.forget()
+        everything = machine.monotonic() >= self._all_at
+        self.follower.look(everything=everything)
+        now = machine.monotonic()
+        if everything:
+            self._all_at = now + self.slow
+        self._busy = watched and self.events is not None and changed != set()
+        wait = self.slow if self.events else self.poll
+        self.due = now + (self.follower.every if self._busy else wait)

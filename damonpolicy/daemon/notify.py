@@ -1,0 +1,63 @@
+"""What systemd is told: ready, reloading, stopping, alive (sd_notify(3), systemd.service(5)).
+
+Without ``$NOTIFY_SOCKET`` nobody is told.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+__all__ = ("Notifier",)
+
+
+class Notifier:
+    """Sends states to the socket that systemd has named."""
+
+    def __init__(self, address: str | None = None) -> None:
+        named = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
+        self._address = f"\0{named[1:]}" if named.startswith("@") else named
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between two signs of life, half of what systemd allows; None if it asks none."""
+        text, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+        if not self._address or not text.isdecimal() or pid not in ("", str(os.getpid())):
+            return None
+        return int(text) / 2e6
+
+    def ready(self, status: str = "") -> None:
+        """Tell that the service is up, or has reloaded."""
+        self._send("READY=1", *([_status(status)] if status else []))
+
+    def status(self, text: str) -> None:
+        """Tell a line for `systemctl status`."""
+        self._send(_status(text))
+
+    def reloading(self) -> None:
+        """Tell that a reload begins; `ready` has to follow."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
+
+    def stopping(self) -> None:
+        """Tell that the service ends."""
+        self._send("STOPPING=1")
+
+    def alive(self) -> None:
+        """Give a sign of life."""
+        self._send("WATCHDOG=1")
+
+    def _send(self, *lines: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+            try:
+                connection.connect(self._address)
+                connection.sendall("\n".join(lines).encode("utf-8", "replace"))
+            except OSError:
+                return  # systemd itself restarts, or is gone: the machine is more important
+
+
+def _status(text: str) -> str:
+    return f"STATUS={' '.join(text.split())}"

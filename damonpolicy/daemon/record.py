@@ -1,0 +1,79 @@
+"""What a service says of itself, for `status`: a file that is written when it has changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.daemon.feed import FeedJob
+from damonpolicy.daemon.follow import Follower
+from damonpolicy.daemon.reload import Outcome, Reloader
+from damonpolicy.daemon.wake import Readable
+from damonpolicy.diagnostics import render_text
+from damonpolicy.engine.places import write_json
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.host import starts
+
+__all__ = ("RecordJob",)
+
+
+@dataclass(slots=True)
+class RecordJob:
+    """Keeps the record: at once where a reload went otherwise, else every ``poll`` seconds."""
+
+    reloader: Reloader
+    follower: Follower
+    feed: FeedJob
+    poll: float = 5.0
+    due: float = 0.0
+    reloads: dict[str, int] = field(default_factory=dict)
+    """How often a reload ended in what."""
+    _written: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> Readable | None:
+        """Only time makes it due."""
+        return None
+
+    def count(self, outcome: Outcome | None) -> None:
+        """Take note of how a reload ended."""
+        if outcome is not None:
+            self.reloads[outcome.kind] = self.reloads.get(outcome.kind, 0) + 1
+            self.due = 0.0
+
+    def run(self) -> None:
+        """Write the record, if it is another one."""
+        self.due = self.reloader.machine.monotonic() + self.poll
+        data = self._data()
+        if data == self._written:
+            return
+        try:
+            write_json(self.reloader.places.service, data)
+        except DamonPolicyError:
+            return  # a full disk: the machine is more important, and it is tried again
+        self._written = data
+
+    def remove(self) -> None:
+        """Say nothing any more: the service ends."""
+        self.reloader.places.service.unlink(missing_ok=True)
+
+    def _data(self) -> dict[str, Any]:
+        outcome, pid = self.reloader.outcome, os.getpid()
+        last = None if outcome is None else {
+            "result": outcome.kind,
+            "at": outcome.at,
+            "digest": outcome.digest,
+            "message": outcome.message,
+            "findings": render_text(outcome.diagnostics, outcome.texts),
+        }  # fmt: skip
+        return {
+            "pid": pid,
+            "start": starts(self.reloader.machine, pid),
+            "paths": list(self.reloader.paths),
+            "owner": self.reloader.owner,
+            "reload": last,
+            "reloads": dict(self.reloads),
+            "following": self.follower.trouble,
+            "feeds": dict(self.feed.troubles()),
+        }

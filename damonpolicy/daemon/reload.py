@@ -1,0 +1,197 @@
+"""Policy files onto the machine, each time they come to rest with other content.
+
+Content is validated, planned and committed as a whole. What is invalid changes nothing: the
+last good generation stays, and the outcome says what is wrong and where.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from damonpolicy import log
+from damonpolicy.daemon.settling import Settling
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.engine.places import Places
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.transaction import FeatureRefused
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.capabilities import Capabilities, detect
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.loading import Compiled, Source, compile_on, wanted
+from damonpolicy.plan.policies import Overrides, load
+from damonpolicy.source.content import Content, gather, signature
+
+__all__ = ("Outcome", "Reloader")
+
+Kind = Literal["applied", "unchanged", "invalid", "failed", "gone"]
+
+_READ_ANYWAY = 60.0
+"""Seconds after which files are read even if nothing tells that they changed."""
+_TRY_AGAIN = 5.0
+"""Seconds after which what failed is tried again: the machine may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of content: its digest, and what is wrong with it, located where it can be."""
+
+    kind: Kind
+    digest: str
+    at: float
+    """Seconds since the epoch."""
+    generation: int
+    message: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the machine is under these policies."""
+        return self.kind in ("applied", "unchanged")
+
+
+class Reloader:
+    """Keeps a machine under the policies of some paths."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        places: Places,
+        paths: Sequence[str],
+        *,
+        variables: Sequence[str] = (),
+        settings: Sequence[str] = (),
+        debounce: float = 0.5,
+    ) -> None:
+        self.machine = machine
+        self.places = places
+        self.paths = tuple(paths)
+        self.variables = tuple(variables)
+        self.settings = tuple(settings)
+        self.owner = f"service:{','.join(paths)}"
+        self.outcome: Outcome | None = None
+        self.capabilities: Capabilities | None = None
+        self._settling = Settling(debounce)
+        self._signature: tuple[object, ...] = ()
+        self._content: Content | None = None
+        self._read_at = self._tried_at = -_READ_ANYWAY
+        self._there: frozenset[str] = frozenset()
+
+    def again(self) -> None:
+        """Take what is there once more, as if it had changed."""
+        self._settling.forget()
+        self._signature = ()
+
+    def next_look(self, now: float) -> float | None:
+        """Return when something is due although no file changes, None where nothing is."""
+        due = self._settling.rests_at(now)
+        if due is None and self.outcome is not None and not self.outcome.ok:
+            due = self._tried_at + _TRY_AGAIN
+        return due
+
+    def look(self) -> Outcome | None:
+        """Read what has changed; apply what has come to rest; None where nothing has."""
+        now = self.machine.monotonic()
+        content = self._read(now)
+        settled = self._settling.settled(content.digest, now, held=bool(content.held))
+        failed = self.outcome is not None and not self.outcome.ok
+        if not settled and not (
+            failed and content.digest == self._settling.taken and now - self._tried_at >= _TRY_AGAIN
+        ):
+            return None
+        self._tried_at = now
+        outcome = self._apply(content)
+        if self.outcome is None or settled or self.outcome.kind != outcome.kind:
+            _tell(outcome)
+        self.outcome = outcome
+        return outcome
+
+    def _read(self, now: float) -> Content:
+        """Read all files, unless nothing about them has changed."""
+        seen = signature([*self.paths, *self.variables])
+        if (
+            self._content is None
+            or seen != self._signature
+            or self._content.held
+            or now - self._read_at >= _READ_ANYWAY
+        ):
+            self._signature, self._read_at = seen, now
+            self._content = gather(self.paths, self.variables)
+        return self._content
+
+    def _apply(self, content: Content) -> Outcome:
+        gone = sorted(self._there.intersection(content.missing))
+        if gone:
+            message = f"`{gone[0]}` is gone: what it held stays as it is"
+            return self._outcome("gone", content, message)
+        try:
+            kind, generation, found = self._bring(content)
+        except DamonPolicyError as error:
+            kind = "invalid" if error.diagnostics else "failed"
+            return self._outcome(kind, content, str(error), error.diagnostics)
+        self._there = frozenset(self.paths) - frozenset(content.missing)
+        return self._outcome(kind, content, "", found, generation)
+
+    def _outcome(
+        self,
+        kind: Kind,
+        content: Content,
+        message: str,
+        found: Sequence[Diagnostic] = (),
+        generation: int | None = None,
+    ) -> Outcome:
+        if generation is None:
+            generation = self.outcome.generation if self.outcome else 0
+        texts = {each.name: each.text for each in (*content.files, *content.variables)}
+        return Outcome(
+            kind, content.digest, time.time(), generation, message, tuple(found), texts
+        )  # fmt: skip
+
+    def _bring(self, content: Content) -> tuple[Kind, int, list[Diagnostic]]:
+        """Bring the machine under content: one transaction, or none where nothing changes."""
+        overrides, wrong = Overrides.read(content.variables, self.settings)
+        loaded = load(
+            content.files, overrides, machine=self.machine, found=[*content.found, *wrong]
+        )
+        source = Source(loaded, self.owner)
+        with changing(self.machine, self.places) as session:
+            while True:
+                if self.capabilities is None:
+                    self.capabilities = detect(self.machine, retrieve(self.machine).tree)
+                compiled = compile_on([source], self.machine, self.capabilities, served=True)
+                try:
+                    changed = self._transact(session, compiled)
+                except FeatureRefused as refused:
+                    self.capabilities = refused.capabilities
+                else:
+                    break
+            kind: Kind = "applied" if changed else "unchanged"
+            return kind, session.managed.generation, compiled.found
+
+    def _transact(self, session: Session, compiled: Compiled) -> bool:
+        policies = wanted(session.managed, compiled.policies, without=self.owner)
+        current, plan = prepare(
+            self.machine, session.managed, policies, compiled.policies, waits=True
+        )
+        reason = f"reload of {', '.join(self.paths)}"
+        return session.carry_out(
+            current, plan, reason, capabilities=self.capabilities, interruptible=False
+        )
+
+
+def _tell(outcome: Outcome) -> None:
+    values: dict[str, Any] = {"result": outcome.kind, "generation": outcome.generation}
+    if outcome.message:
+        values["reason"] = outcome.message
+    (log.info if outcome.ok else log.warning)("reload", **values)
+    for each in outcome.diagnostics:
+        place = str(each.span) if each.span else ""
+        (log.warning if each.severity == "error" else log.info)(
+            "found", severity=each.severity, code=each.code, place=place, text=each.message,
+            **({"hint": each.hint} if each.hint else {}),
+        )  # fmt: skip

@@ -1,0 +1,151 @@
+"""The service: jobs that are due, one after the other, in one thread.
+
+Whatever happens meanwhile (a signal, a file that changes, a process that starts) is only a hint
+that a job is due earlier than it would be. So nothing is lost when a hint is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from damonpolicy import log
+from damonpolicy.daemon.notify import Notifier
+from damonpolicy.daemon.reload import Outcome, Reloader
+from damonpolicy.daemon.wake import Readable, Wake
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import changing
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.loading import wanted
+
+__all__ = ("AliveJob", "Job", "ReloadJob", "Service", "leave")
+
+_MOST_OFTEN = 0.05
+"""Seconds between two looks, however many hints there are."""
+
+
+class Job(Protocol):
+    """Something to do again and again."""
+
+    due: float
+    """When, in seconds of the machine's clock."""
+
+    @property
+    def readable(self) -> Readable | None:
+        """What makes the job due as soon as there is something to read."""
+
+    def run(self) -> None:
+        """Do it, and set `due` anew."""
+
+
+@dataclass(slots=True)
+class ReloadJob:
+    """Looks at the policy files: when told to, and every ``poll`` seconds anyway."""
+
+    reloader: Reloader
+    rearm: Callable[[], None] = lambda: None
+    told: Callable[[Outcome | None], None] = lambda _: None
+    """Called with each outcome, and once for each `again` at the least."""
+    poll: float = 2.0
+    due: float = 0.0
+    _hinted: bool = False
+    _asked: bool = False
+    _ran: float = -_MOST_OFTEN
+
+    @property
+    def readable(self) -> Readable | None:
+        """Hints come by `hint`."""
+        return None
+
+    def hint(self) -> None:
+        """Take note that something may have changed; any thread may call it."""
+        self._hinted = True
+        self.due = min(self.due, self._ran + _MOST_OFTEN)
+
+    def again(self) -> None:
+        """Take what is there once more, as if it had changed; a signal handler may call it."""
+        self._asked = True
+        self.reloader.again()
+        self.due = 0.0
+
+    def run(self) -> None:
+        """Apply what has come to rest."""
+        asked, self._hinted, self._asked = self._asked, False, False
+        self.rearm()
+        if self.reloader.look() is not None or asked:
+            self.told(self.reloader.outcome)
+        self._ran = self.reloader.machine.monotonic()
+        soon = self.reloader.next_look(self._ran)
+        self.due = min(self._ran + self.poll, soon if soon is not None else self._ran + self.poll)
+        if self._hinted:
+            self.due = min(self.due, self._ran + _MOST_OFTEN)
+
+
+@dataclass(slots=True)
+class AliveJob:
+    """Gives signs of life, as long as rounds come to their end."""
+
+    machine: Machine
+    notifier: Notifier
+    interval: float
+    due: float = 0.0
+
+    @property
+    def readable(self) -> Readable | None:
+        """Only time makes it due."""
+        return None
+
+    def run(self) -> None:
+        """Give one."""
+        self.notifier.alive()
+        self.due = self.machine.monotonic() + self.interval
+
+
+@dataclass(slots=True)
+class Service:
+    """Runs jobs until it is stopped."""
+
+    machine: Machine
+    wake: Wake
+    jobs: list[Job] = field(default_factory=list)
+    stopping: bool = False
+
+    def stop(self) -> None:
+        """End `run` once the job under way is done."""
+        self.stopping = True
+        self.wake.now()
+
+    def step(self) -> float:
+        """Run what is due; return for how many seconds there is nothing to do then."""
+        for job in self.jobs:
+            if self.stopping:
+                return 0.0
+            if job.due <= self.machine.monotonic():
+                job.run()
+        now = self.machine.monotonic()
+        return max(min((job.due for job in self.jobs), default=now + 1.0) - now, 0.0)
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Run until `stop`; ``ready`` is called once after the first round."""
+        left = self.step()
+        ready()
+        while not self.stopping:
+            readable = [(job, each) for job in self.jobs if (each := job.readable)]
+            found = self.wake.wait(left, [each for _, each in readable])
+            for job, each in readable:
+                if each in found:
+                    job.due = 0.0
+            left = self.step()
+
+
+def leave(reloader: Reloader) -> bool:
+    """End all policies of a service and put their settings back; tell whether there were any."""
+    with changing(reloader.machine, reloader.places, wait=True, settle=True) as session:
+        policies = wanted(session.managed, {}, without=reloader.owner)
+        current, plan = prepare(reloader.machine, session.managed, policies, ())
+        changed = session.carry_out(
+            current, plan, f"the service of {', '.join(reloader.paths)} ends", interruptible=False
+        )
+    log.info("removed", changed=changed)
+    return changed

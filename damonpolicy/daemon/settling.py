@@ -1,0 +1,48 @@
+"""When files that are being changed have come to rest: `Settling`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ("Settling",)
+
+
+@dataclass(slots=True)
+class Settling:
+    """Content has settled when it has stayed the same for ``debounce`` seconds.
+
+    The first content is taken as it is: nothing says that anybody changes it.
+    """
+
+    debounce: float
+    taken: str = ""
+    """The digest of the content that was taken last."""
+    _digest: str = ""
+    _since: float = 0.0
+
+    def settled(self, digest: str, now: float, *, held: bool) -> bool:
+        """Tell whether this is other content than was taken last, and has come to rest.
+
+        ``held``: somebody is writing a file of it right now, and it cannot be at rest.
+        """
+        if held:
+            self._digest = ""  # its rest begins once it has been let go
+            return False
+        if digest != self._digest:
+            self._digest, self._since = digest, now
+        if digest == self.taken:
+            return False
+        if self.taken and now - self._since < self.debounce:
+            return False
+        self.taken = digest
+        return True
+
+    def rests_at(self, now: float) -> float | None:
+        """Return when content that was seen can have settled, None where nothing is under way."""
+        if not self._digest or self._digest == self.taken:
+            return None
+        return max(self._since + self.debounce, now)
+
+    def forget(self) -> None:
+        """Take what is there once more, even if it is what was taken last."""
+        self.taken = ""

@@ -1,0 +1,39 @@
+"""What ends a wait: time, a signal, a hint that something has changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Iterable
+from typing import Protocol
+
+__all__ = ("Readable", "Wake")
+
+
+class Readable(Protocol):
+    """Something that select() takes."""
+
+    def fileno(self) -> int:
+        """Return its file descriptor."""
+
+
+class Wake:
+    """A wait that any thread or signal handler can end."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def now(self) -> None:
+        """End the wait, or the next one if there is none."""
+        with contextlib.suppress(BlockingIOError):  # it is full of reasons to wake up
+            os.write(self._writer, b"!")
+
+    def wait(self, seconds: float, watched: Iterable[Readable] = ()) -> list[Readable]:
+        """Wait until something happens, at most for so long; return what can be read then."""
+        known = list(watched)
+        descriptors = [self._reader, *(each.fileno() for each in known)]
+        ready, _, _ = select.select(descriptors, [], [], max(seconds, 0.0))
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+        return [each for each in known if each.fileno() in ready]

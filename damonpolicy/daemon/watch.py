@@ -1,0 +1,81 @@
+"""Hints that policy files have changed, from inotify by watchdog.
+
+Hints only: what is lost (too many events, a directory that was made anew, a network file
+system) is found by the service's own slow look.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver, ObservedWatch
+
+__all__ = ("Watch",)
+
+
+class _Hint(FileSystemEventHandler):
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if event.event_type not in ("opened", "closed_no_write"):
+            self._changed()
+
+
+class Watch:
+    """Calls ``changed``, from a thread of its own, when something happens near some paths."""
+
+    def __init__(self, paths: Sequence[str], changed: Callable[[], None]) -> None:
+        self._paths = tuple(paths)
+        self._handler = _Hint(changed)
+        self._observer: BaseObserver = Observer()
+        self._watched: dict[str, tuple[ObservedWatch, tuple[int, int]]] = {}
+
+    def start(self) -> None:
+        """Begin; `rearm` follows directories that come and go."""
+        self._observer.start()
+        self.rearm()
+
+    def stop(self) -> None:
+        """End, and wait for the thread."""
+        self._observer.stop()
+        self._observer.join()
+
+    def rearm(self) -> None:
+        """Watch what is there now: a directory that was made anew is another one."""
+        there = {}
+        for path in self._directories():
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            there[path] = (status.st_dev, status.st_ino)
+        for path, (watch, identity) in list(self._watched.items()):
+            if there.get(path) != identity:
+                self._observer.unschedule(watch)
+                del self._watched[path]
+        for path, identity in there.items():
+            if path not in self._watched:
+                try:
+                    watch = self._observer.schedule(self._handler, path)
+                except OSError:  # it is gone again, or no watches are left
+                    continue
+                self._watched[path] = (watch, identity)
+
+    def _directories(self) -> list[str]:
+        """Return the directories whose events matter: those given, and those of links' targets."""
+        found: list[str] = []
+        for path in self._paths:
+            inside = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
+            found += [inside, os.path.dirname(os.path.abspath(path))]
+            try:
+                names = os.listdir(inside)
+            except OSError:  # not there, or no longer
+                names = []
+            links = [os.path.join(inside, name) for name in names]
+            found += [os.path.dirname(os.path.realpath(each)) for each in links
+                      if os.path.islink(each)]  # fmt: skip
+        return [os.path.realpath(each) for each in dict.fromkeys(found)]

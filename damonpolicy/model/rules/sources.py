@@ -1,0 +1,39 @@
+"""Rules on sources: one kind, with what belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.sources import BELONGS, KINDS, Source
+
+__all__ = ("check",)
+
+
+def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield what is wrong with a source."""
+    kinds = source.kinds
+    if len(kinds) != 1 and not at.lost:
+        what = "nothing" if not kinds else "both `" + "` and `".join(kinds[:2]) + "`"
+        message = f"a source is one thing, and this names {what}"
+        hint = "one of " + ", ".join(f"`{each}`" for each in KINDS)
+        yield Diagnostic.error("DP0256", at.spot, message, hint=hint)
+        return
+    for kind in kinds:
+        needed = KINDS[kind]
+        if needed and getattr(source, needed) is None and not at(needed).lost:
+            message = f"`{kind}` does not say which {needed}"
+            yield Diagnostic.error("DP0256", at(kind).key, message, hint=f"add `{needed}:`")
+        if kind == "command" and not source.command:
+            message = "`command` names no program"
+            hint = "write its path and its arguments as a list"
+            yield Diagnostic.error("DP0256", at(kind).value, message, hint=hint)
+        for name, owners in BELONGS.items():
+            if name in source.model_fields_set and kind not in owners:
+                message, hint = f"`{kind}` takes no `{name}`", f"remove `{name}`"
+                yield Diagnostic.error("DP0256", at(name).key, message, hint=hint)
+    for name in ("every", "stale_after"):
+        if getattr(source, name) == 0:
+            message = f"`{name}` is 0"
+            yield Diagnostic.error("DP0222", at(name).value, message, hint="write at least `100ms`")

@@ -1,0 +1,98 @@
+"""Where a number comes from that the service feeds a goal with, or tunes by."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from damonpolicy.model.scalars import Duration, Model, Text, scalar
+from damonpolicy.model.targets import Cgroup
+from damonpolicy.units import UnitError
+
+__all__ = ("KINDS", "Source")
+
+
+def _factor(text: str) -> Fraction:
+    if not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,18})?", text):
+        raise UnitError("DP0113", f"`{text[:40]}` is not a number", "write for example `0.5`")
+    return Fraction(text)
+
+
+_read_factor, _factor_schema = scalar(
+    _factor, r"\d+(?:\.\d+)?", number={"type": "number", "minimum": 0}, example="10000"
+)
+Factor: TypeAlias = Annotated[Fraction, _read_factor, _factor_schema]
+
+KINDS = {
+    "file": "",
+    "psi": "",
+    "vmstat": "",
+    "memory_stat": "cgroup",
+    "ksm": "",
+    "exporter": "series",
+    "prometheus": "query",
+    "command": "",
+}
+"""What a number can come from, and what has to be said besides."""
+
+BELONGS = {"key": ("file",), "share": ("psi",), "cgroup": ("psi", "memory_stat"),
+           "series": ("exporter",), "query": ("prometheus",)}  # fmt: skip
+"""What may be said besides, and of which kinds."""
+
+
+class Source(Model):
+    """One of a file, the kernel's numbers, an exporter, Prometheus or a program."""
+
+    file: Text | None = None
+    """A file that holds a number, or lines `KEY NUMBER`."""
+    key: Text | None = None
+    """Which line of `file`."""
+    psi: Literal["memory", "cpu", "io"] | None = None
+    """Pressure: for how many microseconds something was waited for."""
+    share: Literal["some", "full"] = "some"
+    """Of `psi`: whether `some` tasks waited, or all that could run (`full`)."""
+    cgroup: Cgroup | None = None
+    """Of `psi` and `memory_stat`: whose."""
+    vmstat: Text | None = None
+    """A line of /proc/vmstat, such as `workingset_refault_anon`."""
+    memory_stat: Text | None = None
+    """A line of the memory.stat of a `cgroup`."""
+    ksm: Text | None = None
+    """A file of /sys/kernel/mm/ksm, such as `pages_sharing`."""
+    exporter: Text | None = None
+    """The address of a Prometheus endpoint on this machine; `series` says which number."""
+    series: Text | None = None
+    """A name, and perhaps labels: `name{label="value"}`."""
+    prometheus: Text | None = None
+    """The address of a Prometheus on this machine; `query` is asked."""
+    query: Text | None = None
+    """A query that gives one number."""
+    command: tuple[Text, ...] | None = None
+    """A program and its arguments; an administrator has to allow it."""
+    as_: Literal["value", "rate"] = Field("value", alias="as")
+    """The number itself, or by how much it grows in a second."""
+    times: Factor = Fraction(1)
+    """A factor, as goals are whole numbers."""
+    every: Duration | None = None
+    """How often it is read; as often as the quota begins anew by default."""
+    stale_after: Duration = 60_000_000
+    """How old a number may be, where its age is known: a file's, and Prometheus'."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """Which kinds were named: it has to be one."""
+        return [kind for kind in KINDS if getattr(self, kind) is not None]
+
+    def plain(self) -> dict[str, object]:
+        """Plain data, as `tuning.sources.Meter` reads it; ages are in seconds."""
+        kind = self.kinds[0]
+        found: dict[str, object] = {kind: getattr(self, kind), "as": self.as_}
+        if kind == "command":
+            found[kind] = list(self.command or ())
+        for name, owners in BELONGS.items():
+            if kind in owners and getattr(self, name) is not None:
+                found[name] = getattr(self, name)
+        return {**found, "times": str(self.times), "stale_after": self.stale_after / 1e6}

@@ -1,0 +1,129 @@
+"""What policy files hold at one moment, for those who watch them: `gather`.
+
+A file that somebody has open for writing may be half of what it will be, and half of a policy is
+often a valid one. So each is read under a read lease, which the kernel grants only while nobody
+has the file open for writing (fcntl(2), F_SETLEASE), and takes back before anybody can.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.source.files import SourceFile, drop_ins, read_file
+
+__all__ = ("Content", "gather", "signature", "without_alarm")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All policy files of some paths, files of variables, and a digest of names and texts.
+
+    ``held`` are files that somebody has open for writing: their text may be half of it.
+    ``missing`` are paths that are not there.
+    """
+
+    files: tuple[SourceFile, ...]
+    variables: tuple[SourceFile, ...]
+    found: tuple[Diagnostic, ...]
+    held: tuple[str, ...]
+    missing: tuple[str, ...]
+    digest: str
+
+
+def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
+    """Read all policies of files and drop-in directories; what is missing holds none."""
+    files: list[SourceFile] = []
+    found: list[Diagnostic] = []
+    held: list[str] = []
+    names, missing = _names(paths)
+    for name in (*names, *variables):
+        with _lease(name) as settled:
+            file, diagnostic = read_file(name)
+        if not settled:
+            held.append(name)
+        if diagnostic:
+            found.append(diagnostic)
+        else:
+            files.append(file)
+    digest = hashlib.sha256()
+    parts = [(each.name, each.text) for each in files] + [(repr(each), "") for each in found]
+    for text in (*missing, *(text for part in parts for text in part)):
+        data = text.encode("utf-8", "surrogateescape")
+        digest.update(f"{len(data)} ".encode() + data)
+    own = tuple(each for each in files if each.name not in variables)
+    others = tuple(each for each in files if each.name in variables)
+    return Content(
+        own, others, tuple(found), tuple(held), tuple(missing), digest.hexdigest()
+    )  # fmt: skip
+
+
+def signature(paths: Sequence[str]) -> tuple[object, ...]:
+    """Return what changes when files do, without reading them: inodes, sizes and times."""
+    names, missing = _names(paths)
+    seen: list[object] = [tuple(missing)]
+    for name in names:
+        try:
+            status = os.stat(name)
+        except OSError as error:
+            seen.append((name, error.errno))
+        else:
+            seen.append((name, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns,
+                         status.st_ctime_ns))  # fmt: skip
+    return tuple(seen)
+
+
+def _names(paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the files of paths, those of directories by the precedence of drop-ins."""
+    names: list[str] = []
+    directories: list[str] = []
+    missing: list[str] = []
+    for path in paths:
+        if os.path.isdir(path):
+            directories.append(path)
+        elif os.path.lexists(path):
+            names.append(path)
+        else:
+            missing.append(path)
+    try:
+        inside = drop_ins(directories)
+    except OSError:  # a directory went away while it was listed
+        return _names([path for path in paths if os.path.lexists(path)])
+    return list(dict.fromkeys([*names, *inside])), missing
+
+
+@contextmanager
+def _lease(name: str) -> Iterator[bool]:
+    """Tell whether nobody has a file open for writing, and nobody will while the block runs.
+
+    Where leases cannot be had (other users' files without CAP_LEASE, network file systems),
+    nobody is taken to have.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        yield True
+        return
+    try:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            yield True
+            return
+        yield True
+    finally:
+        os.close(descriptor)  # which also gives the lease back
+
+
+def without_alarm() -> None:
+    """Ignore the signal by which the kernel asks for a lease back; its default ends a process."""
+    signal.signal(signal.SIGIO, signal.SIG_IGN)

@@ -1,0 +1,1 @@
+"""Floor 6: where numbers come from, and what is done by them."""

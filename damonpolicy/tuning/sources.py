@@ -1,0 +1,244 @@
+"""Where the numbers come from that a policy is tuned by: `Meter`.
+
+A source is plain data, as a generation keeps it: one of the keys of `KINDS`, and what belongs to
+it. What cannot be read, or is old, is `Stale`: nobody acts on old numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from damonpolicy.kernel.cgroups import MOUNT
+from damonpolicy.kernel.sysfs import Machine
+
+__all__ = ("PROGRAMS", "Meter", "Stale")
+
+PROGRAMS = "/etc/damonpolicy/programs.allow"
+"""An administrator's list of the programs that policies may run, one absolute path in each line."""
+
+_SECONDS = 2.0
+"""The longest that a source may take: meanwhile nothing else is looked at."""
+_MOST_BYTES = 1 << 20
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+Source = Mapping[str, Any]
+
+
+class Stale(Exception):
+    """There is no number, or only an old one; the text says why."""
+
+
+class Meter:
+    """Reads a source again and again; a rate needs two readings."""
+
+    def __init__(self, machine: Machine, source: Source) -> None:
+        self._machine = machine
+        self._source = source
+        self._kind = next(kind for kind in _READERS if source.get(kind) is not None)
+        self._last: tuple[float, Fraction] | None = None
+
+    def __str__(self) -> str:
+        return f"{self._kind} {self._source[self._kind]}"
+
+    def read(self) -> Fraction:
+        """Return the number, times the source's factor; a rate is by the second.
+
+        Raises Stale; for a rate also the first time, and when a counter has begun anew.
+        """
+        try:
+            value = _READERS[self._kind](self._machine, self._source)
+        except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
+            self._last = None
+            raise Stale(f"{self}: {_reason(error)}") from error
+        if self._source.get("as", "value") == "rate":
+            value = self._rate(value)
+        return value * Fraction(self._source.get("times", 1))
+
+    def _rate(self, value: Fraction) -> Fraction:
+        now, last = self._machine.monotonic(), self._last
+        self._last = (now, value)
+        if last is None:
+            raise Stale(f"{self}: a rate needs two readings")
+        if value < last[1]:
+            raise Stale(f"{self}: it counts anew")
+        if now <= last[0]:
+            raise Stale(f"{self}: no time has passed")
+        return (value - last[1]) / Fraction(now - last[0])
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    if isinstance(error, KeyError):
+        return f"there is no `{error.args[0]}`"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"no answer within {_SECONDS:g} s"
+    return str(error) or type(error).__name__
+
+
+def _number(text: str) -> Fraction:
+    """Read a number as programs write it; infinity and NaN are none."""
+    try:
+        return Fraction(text.strip())
+    except (ValueError, ZeroDivisionError) as error:
+        message = f"`{text.strip()[:40]}` is not a number"
+        raise ValueError(message) from error
+
+
+def _keyed(text: str, key: str) -> Fraction:
+    """Find a line `KEY NUMBER`, as in /proc/vmstat, or `KEY: NUMBER`."""
+    for line in text.splitlines():
+        name, _, rest = line.replace(":", " ", 1).partition(" ")
+        if name == key and rest.split():
+            return _number(rest.split()[0])
+    raise KeyError(key)
+
+
+def _fresh(age: float, source: Source) -> None:
+    limit = source.get("stale_after")
+    if limit is not None and age > limit:
+        message = f"it is {age:.0f} s old"
+        raise ValueError(message)
+
+
+def _file(machine: Machine, source: Source) -> Fraction:
+    del machine  # the program's own file, wherever the kernel is
+    with open(source["file"], "rb") as stream:
+        _fresh(time.time() - os.fstat(stream.fileno()).st_mtime, source)
+        text = stream.read(_MOST_BYTES).decode("utf-8", "replace")
+    key = source.get("key")
+    return _keyed(text, key) if key else _number(text)
+
+
+def _psi(machine: Machine, source: Source) -> Fraction:
+    """Microseconds of stall so far (Documentation/accounting/psi.rst)."""
+    resource, cgroup = source["psi"], source.get("cgroup")
+    path = f"{MOUNT}{cgroup}/{resource}.pressure" if cgroup else f"/proc/pressure/{resource}"
+    for line in machine.read(path).splitlines():
+        share, *fields = line.split()
+        if share == source.get("share", "some"):
+            values = dict(each.split("=", 1) for each in fields)
+            return _number(values["total"])
+    raise KeyError(source.get("share", "some"))
+
+
+def _vmstat(machine: Machine, source: Source) -> Fraction:
+    return _keyed(machine.read("/proc/vmstat"), source["vmstat"])
+
+
+def _memory_stat(machine: Machine, source: Source) -> Fraction:
+    path = f"{MOUNT}{source.get('cgroup', '')}/memory.stat"
+    return _keyed(machine.read(path), source["memory_stat"])
+
+
+def _ksm(machine: Machine, source: Source) -> Fraction:
+    return _number(machine.read(f"/sys/kernel/mm/ksm/{source['ksm']}"))
+
+
+def _get(url: str) -> str:
+    """Ask a local address; anything else would make a policy a way out of the machine."""
+    if urlsplit(url).scheme != "http" or urlsplit(url).hostname not in _LOCAL:
+        message = "only http on the machine itself is asked"
+        raise ValueError(message)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
+    try:
+        with opener.open(url, timeout=_SECONDS) as answer:
+            return str(answer.read(_MOST_BYTES).decode("utf-8", "replace"))
+    except urllib.error.HTTPError as error:
+        error.close()
+        message = f"the answer is {error.code}"
+        raise ValueError(message) from error
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _exporter(machine: Machine, source: Source) -> Fraction:
+    """Read one series of a Prometheus endpoint, such as `name{label="value"}`."""
+    from prometheus_client.parser import text_string_to_metric_families as families
+
+    del machine
+    name, labels = _series(source["series"])
+    for family in families(_get(source["exporter"])):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                return Fraction(sample.value)
+    raise KeyError(source["series"])
+
+
+def _series(text: str) -> tuple[str, dict[str, str]]:
+    name, _, rest = text.partition("{")
+    pairs = (each.partition("=") for each in rest.rstrip("}").split(",") if "=" in each)
+    return name.strip(), {key.strip(): value.strip().strip('"') for key, _, value in pairs}
+
+
+def _prometheus(machine: Machine, source: Source) -> Fraction:
+    """Ask a query of Prometheus; the answer has to be one number."""
+    import json
+
+    del machine
+    url = f"{source['prometheus'].rstrip('/')}/api/v1/query?query={quote(source['query'])}"
+    data = json.loads(_get(url))["data"]
+    found = [data["result"]] if data["resultType"] == "scalar" else [
+        each["value"] for each in data["result"]
+    ]  # fmt: skip
+    if len(found) != 1:
+        message = f"the query gives {len(found)} values"
+        raise ValueError(message)
+    when, text = found[0]
+    _fresh(time.time() - float(when), source)
+    return _number(text)
+
+
+def _command(machine: Machine, source: Source) -> Fraction:
+    """Run a program that the administrator's list names; its last line is the number."""
+    del machine
+    words = list(source["command"])
+    if words[0] not in _allowed():
+        message = f"`{words[0]}` is not in {PROGRAMS}"
+        raise ValueError(message)
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=True,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, cwd="/",
+    )  # fmt: skip
+    lines = done.stdout.decode("utf-8", "replace").split()
+    return _number(lines[-1] if lines else "")
+
+
+def _allowed() -> frozenset[str]:
+    """Return the programs that may be run; a list that others may write names none."""
+    try:
+        with open(PROGRAMS, encoding="utf-8") as stream:
+            status = os.fstat(stream.fileno())
+            if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return frozenset()
+            lines = (line.split("#")[0].strip() for line in stream)
+            return frozenset(line for line in lines if line.startswith("/"))
+    except FileNotFoundError:
+        return frozenset()
+
+
+_READERS: Mapping[str, Callable[[Machine, Source], Fraction]] = {
+    "file": _file,
+    "psi": _psi,
+    "vmstat": _vmstat,
+    "memory_stat": _memory_stat,
+    "ksm": _ksm,
+    "exporter": _exporter,
+    "prometheus": _prometheus,
+    "command": _command,
+}
+"""What reads each kind of source, by its key."""

@@ -1,0 +1,164 @@
+"""`run` as a process: what files and signals make of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.errors import ExitCode
+from tests.conftest import run_cli
+from tests.daemon.conftest import PAGES, settings
+from tests.world import in_memory_directory
+
+SECONDS = 60
+
+
+class Running:
+    """A service on an emulated machine."""
+
+    def __init__(self, directory, *options):
+        self.directory = directory
+        self.policies = directory / "policies"
+        self.policies.mkdir(exist_ok=True)
+        self.machine = EmulatedMachine.create("7.3", store=directory / "state" / "machine")
+        self.log = directory / "log"
+        with self.log.open("a") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "damonpolicy", "--kernel", "emulated:7.3",
+                 "--state-dir", str(directory / "state"), "--log-format", "json",
+                 "run", str(self.policies), "--debounce", "100ms", *options],
+                stdout=subprocess.DEVNULL, stderr=stream,
+            )  # fmt: skip
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            assert self.process.poll() is None, self.told()
+            assert time.monotonic() < deadline, self.told()
+            time.sleep(0.02)
+
+    def told(self):
+        return self.log.read_text()
+
+    def events(self, name):
+        lines = (json.loads(line) for line in self.told().splitlines() if line.startswith("{"))
+        return [each for each in lines if each["event"] == name]
+
+    def pages(self):
+        return self.machine.read(PAGES).strip()
+
+    def status(self):
+        outcome = run_cli("status", "--kernel", "emulated:7.3", "--state-dir",
+                          str(self.directory / "state"))  # fmt: skip
+        assert outcome.code == ExitCode.OK, outcome.err
+        return outcome.out
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(SECONDS)
+
+
+@pytest.fixture
+def start():
+    """Start services in one directory; whatever happens, none is left."""
+    directory, started = in_memory_directory(), []
+
+    def starting(*options):
+        started.append(Running(directory, *options))
+        return started[-1]
+
+    yield starting
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+    shutil.rmtree(directory)
+
+
+def test_it_follows_its_files_until_it_is_stopped(start):
+    running = start()
+    running.wait_for(lambda: running.events("reload"))
+    (running.policies / "p.yaml").write_text(settings(pages=300))
+    running.wait_for(lambda: running.pages() == "300")
+    (running.policies / "p.yaml").write_text("version: 1\nnam: p\n")
+    running.wait_for(lambda: running.events("reload")[-1]["result"] == "invalid")
+    places = [each["place"] for each in running.events("found")]
+
+    assert f"{running.policies}/p.yaml:2:1" in places
+    running.wait_for(lambda: "last reload: invalid" in running.status())
+    assert "error[DP0101]" in running.status() or "p.yaml:2:1: error" in running.status()
+    assert running.pages() == "300"
+    assert running.end() == ExitCode.OK
+    assert running.pages() == "300", "what was applied stays"
+    assert "service" not in running.status()
+
+
+def test_nothing_is_left_if_that_is_asked_for(start):
+    running = start("--on-exit", "remove")
+    before = running.pages()
+    (running.policies / "p.yaml").write_text(settings(pages=300))
+    running.wait_for(lambda: running.pages() == "300")
+
+    assert running.end(signal.SIGINT) == ExitCode.OK
+    assert running.pages() == before
+
+
+def test_sighup_looks_at_once(start):
+    running = start()
+    running.wait_for(lambda: running.events("reload"))
+    count = len(running.events("reload"))
+    running.process.send_signal(signal.SIGHUP)
+    running.wait_for(lambda: len(running.events("reload")) > count)
+
+    assert running.end() == ExitCode.OK
+
+
+def test_systemd_is_told(start, tmp_path, monkeypatch):
+    """Ready, reloading and ready again, stopping; and signs of life."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.settimeout(SECONDS)
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        running = start()
+
+        def until(word):
+            while word not in (said := systemd.recv(4096).decode()):
+                pass
+            return said
+
+        assert "STATUS=" in until("READY=1")
+        until("WATCHDOG=1")
+        running.process.send_signal(signal.SIGHUP)
+        until("RELOADING=1")
+        until("READY=1")
+        assert running.end() == ExitCode.OK
+        until("STOPPING=1")
+
+
+def test_killed_and_started_again_it_goes_on(start):
+    running = start()
+    (running.policies / "p.yaml").write_text(settings(pages=300))
+    running.wait_for(lambda: running.pages() == "300")
+    running.wait_for(lambda: "last reload: applied" in running.status())
+    running.end(signal.SIGKILL)
+    assert "has ended without a word" in running.status()
+    (running.policies / "p.yaml").write_text(settings(pages=400))
+    again = start()
+    again.wait_for(lambda: again.pages() == "400")
+
+    assert again.end() == ExitCode.OK
+
+
+def test_a_wrong_debounce_is_told(cli):
+    outcome = cli("run", "--debounce", "soon", ".", "--kernel", "emulated:7.3")
+
+    assert outcome.code == ExitCode.USAGE
+    assert "--debounce" in outcome.err

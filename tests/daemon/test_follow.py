@@ -1,0 +1,192 @@
+"""Processes, cgroups and memory that come and go, and the kdamonds that follow them."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.daemon.follow import Follower
+from damonpolicy.kernel.processes import Selector, Table
+from damonpolicy.kernel.sysfs import KDAMONDS
+from tests.daemon.conftest import Desk
+from tests.world import World
+
+WATCH = """
+version: 1
+name: watch
+kdamonds:
+  - name: workers
+    ops: vaddr
+    targets: [{process: {name: worker}}]
+    schemes: [{name: seen, action: stat}]
+"""
+AREA = {"size": "4MiB"}
+KERNELS = ("6.6", "6.12", "6.18", "6.19", "7.3")
+
+
+@pytest.fixture(params=KERNELS)
+def desk(request, tmp_path):
+    world = World.make(request.param)
+    if world.machine.exists("/sys/module/damon_stat/parameters/enabled"):
+        world.write("/sys/module/damon_stat/parameters/enabled", "N")
+    made = Desk(world, tmp_path / "policies")
+    made.follower = Follower(made.reloader, made.keeper, Table(world.machine))
+    yield made
+    assert not world.machine.poisoned
+    world.close()
+
+
+def follow(desk):
+    desk.world.machine.sleep(1)
+    desk.follower.table.update()
+    return desk.follower.look(everything=True)
+
+
+def watched(desk, slot=0):
+    """The processes that the running kdamond really monitors."""
+    running = desk.world.machine._kdamonds.running(str(slot))
+    return {int(each["pid"]) for each in running["targets"]} if running else set()
+
+
+def kdamond(desk, slot=0):
+    return desk.read(f"{KDAMONDS}/{slot}/pid")
+
+
+def test_who_comes_is_joined_and_who_goes_leaves(desk):
+    machine = desk.world.machine
+    first = machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    generation, thread = desk.world.managed.generation, kdamond(desk)
+    second, third = (machine.start_process("worker", areas=[AREA]) for _ in range(2))
+    machine.start_process("another", areas=[AREA])
+    assert follow(desk)
+    assert watched(desk) == {first, second, third}
+    assert kdamond(desk) == thread or desk.reloader.capabilities.known("commit") != "yes"
+    machine.exit_process(second)
+    assert follow(desk)
+
+    assert watched(desk) == {first, third}
+    assert desk.world.managed.generation == generation, "who comes and goes is no new generation"
+    assert not follow(desk), "nothing is left to do"
+
+
+def test_who_left_first_is_replaced(desk):
+    machine = desk.world.machine
+    first = machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    machine.exit_process(first)
+    second = machine.start_process("worker", areas=[AREA])
+    assert follow(desk)
+
+    assert watched(desk) == {second}
+
+
+def test_without_anybody_it_waits_and_starts_again(desk):
+    machine = desk.world.machine
+    desk.put("w.yaml", WATCH)
+    assert desk.rest().kind == "applied"
+    assert watched(desk) == set()
+    first = machine.start_process("worker", areas=[AREA])
+    assert follow(desk)
+    assert watched(desk) == {first}
+    machine.exit_process(first)
+    machine.sleep(5)
+    follow(desk)
+    assert watched(desk) == set()
+    assert not follow(desk)
+    second = machine.start_process("worker", areas=[AREA])
+    assert follow(desk)
+
+    assert watched(desk) == {second}
+
+
+def test_a_pid_that_another_process_got_is_another_process(desk):
+    machine = desk.world.machine
+    first = machine.start_process("worker", areas=[AREA])
+    other = machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    machine.exit_process(first)
+    machine.sleep(1)
+    machine.start_process("stranger", pid=first, areas=[AREA])
+    machine.sleep(20)
+    follow(desk)
+
+    assert watched(desk) == {other}
+
+
+def test_many_at_once_share_one_commit(desk):
+    machine = desk.world.machine
+    first = machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    others = {machine.start_process("worker", areas=[AREA]) for _ in range(40)}
+    follow(desk)
+
+    assert watched(desk) == {first, *others}
+    assert desk.follower.commits == 1
+
+
+def test_policies_of_others_are_left_alone(desk):
+    machine = desk.world.machine
+    first = machine.start_process("worker", areas=[AREA])
+    desk.world.apply("watch", text=WATCH)
+    machine.start_process("worker", areas=[AREA])
+
+    assert not follow(desk)
+    assert watched(desk) == {first}
+
+
+MEMCG = """
+version: 1
+name: cold
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+    schemes:
+      - name: s
+        action: pageout
+        quota: {size: 1MiB, every: 1s}
+        filters: [{reject: {memcg: /machine.slice}}]
+"""
+
+
+def test_cgroups_that_are_made_and_removed(desk):
+    """A path means the subtree: each of its cgroups is a filter of its own."""
+    machine = desk.world.machine
+    machine.make_cgroup("/machine.slice/new.scope")
+    machine.remove_cgroup("/machine.slice/new.scope")
+    desk.put("c.yaml", MEMCG)
+    desk.rest()
+
+    def named():
+        files = machine.snapshot_all()
+        return {each.strip() for path, each in files.items()
+                if path.endswith("memcg_path") and each.strip()}  # fmt: skip
+
+    before = named()
+    machine.make_cgroup("/machine.slice/new.scope")
+    assert follow(desk)
+    assert named() - before == {"/machine.slice/new.scope"}
+    machine.remove_cgroup("/machine.slice/new.scope")
+    assert follow(desk)
+    assert named() == before
+
+
+def test_the_table_looks_at_what_has_changed_only(desk):
+    machine = desk.world.machine
+    table = Table(machine)
+    table.update()
+    new = machine.start_process("worker", areas=[AREA])
+    reads = []
+    real = machine.read
+    machine.read = lambda path: reads.append(path) or real(path)
+    table.update({new})
+    assert {path.split("/")[2] for path in reads} == {str(new)}
+    assert [each.pid for each in table.find(machine, Selector(name="worker"))] == [new]
+    machine.exit_process(new)
+    table.update({new})
+
+    assert table.find(machine, Selector(name="worker")) == []

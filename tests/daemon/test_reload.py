@@ -1,0 +1,204 @@
+"""Policy files that change: what is applied, what is not, and what is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from damonpolicy.daemon.service import leave
+from damonpolicy.engine.session import changing
+from damonpolicy.kernel.sysfs import KDAMONDS
+from tests.daemon.conftest import PAGES, RUN, settings
+
+RECLAIM = """
+version: 1
+name: reclaim
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{{system_ram: true}}]
+    schemes:
+      - name: cold
+        action: pageout
+        access_pattern: {{access_rate: {{max: 0%}}, age: {{min: 2m}}}}
+        quota: {{size: {size}, every: 1s}}
+"""
+
+
+def test_what_is_there_at_the_start_is_applied(desk):
+    desk.put("p.yaml", settings(pages=200))
+    outcome = desk.reloader.look()
+
+    assert (outcome.kind, outcome.generation) == ("applied", 1)
+    assert (desk.read(RUN), desk.read(PAGES)) == ("1", "200")
+    assert desk.world.managed.policies["p"].owner == f"service:{desk.directory}"
+
+
+def test_a_change_is_applied_once_it_has_come_to_rest(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.reloader.look()
+    desk.put("p.yaml", settings(pages=300))
+
+    assert desk.reloader.look() is None
+    assert desk.read(PAGES) == "200"
+    assert desk.rest().kind == "applied"
+    assert desk.read(PAGES) == "300"
+    before = len(desk.world.machine.log)
+    os.utime(desk.directory / "p.yaml")
+    desk.rest()
+    assert len(desk.world.machine.log) == before, "touched is not changed"
+
+
+def test_a_kdamond_is_changed_online_and_others_are_not_touched(desk):
+    desk.put("a.yaml", RECLAIM.format(size="100MiB"))
+    desk.put("b.yaml", RECLAIM.format(size="1MiB").replace("name: reclaim", "name: other"))
+    desk.rest()
+    pids = [desk.read(f"{KDAMONDS}/{slot}/pid") for slot in (0, 1)]
+    since = len(desk.world.machine.log)
+    desk.put("a.yaml", RECLAIM.format(size="200MiB"))
+    assert desk.rest().kind == "applied"
+
+    assert pids == [desk.read(f"{KDAMONDS}/{slot}/pid") for slot in (0, 1)]
+    slot = desk.world.managed.slot_of("reclaim/k")
+    written = {each.path.removeprefix(f"{KDAMONDS}/")[0] for each in desk.world.machine.log[since:]}
+    assert written == {str(slot)}
+
+
+def test_an_invalid_edit_changes_nothing_and_is_told_where_it_stands(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.put("q.yaml", settings("q", pages=200))
+    desk.rest()
+    desk.put("p.yaml", settings(pages=300).replace("settings", "setings"))
+    desk.put("q.yaml", settings("q", pages=300))
+    outcome = desk.rest()
+
+    assert outcome.kind == "invalid"
+    assert str(outcome.diagnostics[0].span) == f"{desk.directory}/p.yaml:3:1"
+    assert desk.read(PAGES) == "200", "all of it or nothing"
+    assert outcome.generation == 1
+    desk.put("p.yaml", settings(pages=300))
+    assert desk.rest().kind == "applied"
+    assert desk.read(PAGES) == "300"
+
+
+def test_a_removed_file_ends_its_policy_and_nobody_elses(desk):
+    desk.world.apply("hand", text=settings("hand", pages=100).replace(f"  {RUN}: 1\n", ""))
+    desk.put("p.yaml", f"version: 1\nname: p\nsettings: {{{RUN}: 1}}\n")
+    desk.rest()
+    (desk.directory / "p.yaml").unlink()
+    assert desk.rest().kind == "applied"
+
+    assert list(desk.world.managed.policies) == ["hand"]
+    assert desk.read(RUN) == "0"
+
+
+def test_a_directory_that_is_gone_changes_nothing_until_it_is_back(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.rest()
+    shutil.rmtree(desk.directory)
+    outcome = desk.rest()
+
+    assert outcome.kind == "gone"
+    assert str(desk.directory) in outcome.message
+    assert desk.read(PAGES) == "200"
+    desk.directory.mkdir()
+    desk.put("p.yaml", settings(pages=300))
+    assert desk.rest().kind == "applied"
+    assert desk.read(PAGES) == "300"
+
+
+def test_a_directory_that_was_never_there_holds_nothing(desk):
+    desk.directory.rmdir()
+
+    assert desk.rest().kind == "unchanged"
+
+
+@pytest.mark.parametrize("rest", [0, 1])
+def test_a_half_written_file_is_never_applied(desk, rest):
+    """Neither while it is open, for however long, nor before it has rested."""
+    desk.put("p.yaml", settings(pages=200))
+    desk.rest()
+    text = settings(pages=300)
+    half = text[: text.index(PAGES) - 2]
+    with (desk.directory / "p.yaml").open("w") as stream:
+        stream.write(half)
+        stream.flush()
+        for _ in range(3):
+            desk.rest()
+            desk.world.machine.sleep(10)
+        if rest:
+            stream.write(text[len(half) :])
+    if not rest:
+        desk.reloader.look()
+        with (desk.directory / "p.yaml").open("a") as stream:
+            stream.write(text[len(half) :])
+    assert set(desk.world.managed.settings) == {RUN, PAGES}
+    assert desk.rest().kind == "applied"
+    assert desk.read(PAGES) == "300"
+
+
+def test_a_config_map_is_swapped_by_its_link(desk):
+    """As Kubernetes does it: files are links into a directory that is itself a link."""
+    for version, pages in (("..1", 200), ("..2", 300)):
+        (desk.directory / version).mkdir()
+        (desk.directory / version / "p.yaml").write_text(settings(pages=pages))
+    (desk.directory / "..data").symlink_to("..1")
+    (desk.directory / "p.yaml").symlink_to("..data/p.yaml")
+    desk.rest()
+    assert desk.read(PAGES) == "200"
+    (desk.directory / "..new").symlink_to("..2")
+    (desk.directory / "..new").replace(desk.directory / "..data")
+    assert desk.rest().kind == "applied"
+
+    assert desk.read(PAGES) == "300"
+
+
+def test_what_failed_is_tried_again(desk):
+    """Somebody holds the lock: that is no mistake of the policies."""
+    desk.put("p.yaml", settings(pages=200))
+    with changing(desk.world.machine, desk.world.places):
+        outcome = desk.rest()
+        assert outcome.kind == "failed"
+        assert "another damonpolicy" in outcome.message
+    now = desk.world.machine.monotonic()
+    desk.world.machine.sleep(desk.reloader.next_look(now) - now)
+
+    assert desk.rest().kind == "applied"
+
+
+def test_variables_are_files_too(world, desk, tmp_path):
+    values = tmp_path / "vars.yaml"
+    values.write_text("pages: 200\n")
+    desk.reloader.variables = (str(values),)
+    desk.put("p.yaml", settings(pages='"{{ pages }}"') + "vars: {pages: 100}\n")
+    desk.rest()
+    assert desk.read(PAGES) == "200"
+    values.write_text("pages: 300\n")
+    desk.rest()
+
+    assert desk.read(PAGES) == "300"
+
+
+def test_a_service_that_starts_again_adopts_what_runs(desk):
+    desk.put("a.yaml", RECLAIM.format(size="100MiB"))
+    desk.rest()
+    since, again = len(desk.world.machine.log), type(desk.reloader)(
+        desk.world.machine, desk.world.places, [str(desk.directory)]
+    )  # fmt: skip
+
+    assert again.look().kind == "unchanged"
+    assert len(desk.world.machine.log) == since
+
+
+def test_at_the_end_everything_of_the_service_goes(desk):
+    before = desk.world.look()
+    desk.world.apply("hand", text=f"version: 1\nname: hand\nsettings: {{{RUN}: 1}}\n")
+    desk.put("a.yaml", RECLAIM.format(size="100MiB"))
+    desk.rest()
+
+    assert leave(desk.reloader)
+    assert list(desk.world.managed.policies) == ["hand"]
+    desk.world.remove("hand")
+    assert desk.world.look() == before
