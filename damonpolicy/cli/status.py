@@ -150,6 +150,7 @@ def _served(service: dict[str, Any]) -> list[str]:
     if service["following"]:
         lines.append(f"  cannot follow: {service['following']}")
     lines += [f"  not fed: {goal}: {why}" for goal, why in sorted(service["feeds"].items())]
+    lines += [f"  stands still: {loop}: {why}" for loop, why in sorted(service["loops"].items())]
     return lines
 
 

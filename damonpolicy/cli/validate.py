@@ -77,4 +77,4 @@ def _for_kernel(invocation: Invocation, loaded: object) -> list[Diagnostic]:
 
     machine = open_machine(kernel, kept=False)
     capabilities = detect(machine, snapshot(machine))
-    return compile_policies(loaded, capabilities, None, unfed=True)[1]
+    return compile_policies(loaded, capabilities, None, unfed=True, served=True)[1]

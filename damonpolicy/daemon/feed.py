@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from damonpolicy import log
 from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.meters import meter
 from damonpolicy.daemon.wake import Readable
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.engine.places import Places
@@ -65,19 +66,25 @@ class FeedJob:
             if each.due > machine.monotonic():
                 continue
             each.due = machine.monotonic() + each.feed.every / 1e6
-            try:
-                value = round(each.meter.read())
-                trouble = self._hand_over(kdamond, each.feed, min(max(value, 0), U64_MAX))
-            except Stale as error:
-                trouble = str(error)
-            except DamonPolicyError as error:
-                trouble = error.message
+            trouble = self._feed(kdamond, each)
             if trouble and trouble != each.trouble:
-                # what the goal was fed with last stays: nobody acts on old numbers
                 log.warning("feed", kdamond=kdamond, goal=each.feed.goal, reason=trouble)
             each.trouble = trouble
         now = machine.monotonic()
         self.due = min((each.due for each in self._fed.values()), default=now + _IDLE)
+
+    def _feed(self, kdamond: str, each: _Fed) -> str:
+        """Feed one goal; returns what is wrong."""
+        value: int | None
+        try:
+            value, stale = min(max(round(each.meter.read()), 0), U64_MAX), ""
+        except Stale as error:
+            # the kernel would go on tuning by an old number; by a goal that is reached it rests
+            value, stale = None, str(error)
+        try:
+            return self._hand_over(kdamond, each.feed, value) or stale
+        except DamonPolicyError as error:
+            return stale or error.message
 
     def _renew(self) -> None:
         """Take the goals of what is managed now; those that stay keep their readings."""
@@ -88,18 +95,23 @@ class FeedJob:
                 key = (kdamond.full_name, feed.goal)
                 known = self._fed.get(key)
                 if known is None or known.feed != feed:
-                    known = _Fed(feed, Meter(self.keeper.machine, feed.source), now)
+                    known = _Fed(feed, meter(feed.source, self.keeper, self.places), now)
                 found[key] = known
         self._fed = found
 
-    def _hand_over(self, kdamond: str, feed: Feed, value: int) -> str:
-        """Write a value if it is another one, and let the kdamond take it; returns what is wrong."""
-        machine = self.keeper.machine
-        slot = self.keeper.managed().slot_of(kdamond)
+    def _hand_over(self, kdamond: str, feed: Feed, value: int | None) -> str:
+        """Write a value if it is another one, and let the kdamond take it; returns what is wrong.
+
+        Without a value the goal is told to be reached, so that the quota stays.
+        """
+        machine, managed = self.keeper.machine, self.keeper.managed()
+        slot = managed.slot_of(kdamond)
         if slot is None:
             return "it does not run"
         path = kdamond_path(slot, f"{feed.goal}/current_value")
-        if read_or(machine, path) == str(value):
+        target = managed.slots[slot].files.get(f"{feed.goal}/target_value", "")
+        text = target if value is None else str(value)
+        if read_or(machine, path) == text:
             return ""
         with changing(machine, self.places) as session:
             record = session.managed.slots.get(slot)
@@ -122,7 +134,7 @@ class FeedJob:
             before = read_or(machine, path)
             state = kdamond_path(slot, "state")
             try:
-                perform(machine, Operation("write", "stage", path, before, str(value), slot))
+                perform(machine, Operation("write", "stage", path, before, text, slot))
                 command = "commit_schemes_quota_goals"
                 perform(
                     machine, Operation("command", "commit", state, "on", command, slot), seconds

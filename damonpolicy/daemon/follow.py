@@ -13,7 +13,7 @@ from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.process_events import ProcessEvents
 from damonpolicy.kernel.processes import Table
 from damonpolicy.plan.bind import bind, members
-from damonpolicy.plan.changes import differing
+from damonpolicy.plan.changes import differing as changed_files
 from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.managed import Managed
 
@@ -30,9 +30,9 @@ class Follower:
     reloader: Reloader
     keeper: Keeper
     table: Table
-    every: float = 0.5
-    """Seconds between two commits: what comes and goes meanwhile shares one."""
     commits: int = 0
+    held: float | None = None
+    """From when on something may be committed that was too early at the last look."""
     trouble: str = ""
 
     @property
@@ -43,13 +43,17 @@ class Follower:
     def look(self, *, everything: bool) -> bool:
         """Commit what has changed; with ``everything`` also cgroups and memory are looked at."""
         machine = self.reloader.machine
-        managed = self.keeper.managed()
-        late = [
-            name
-            for name, policy in managed.policies.items()
-            if policy.owner == self.reloader.owner
-            and any(self._differs(managed, each, everything) for each in policy.kdamonds)
-        ]
+        managed, now = self.keeper.managed(), machine.monotonic()
+        late, self.held = [], None
+        for name, policy in managed.policies.items():
+            if policy.owner != self.reloader.owner:
+                continue
+            differing = [x for x in policy.kdamonds if self._differs(managed, x, everything)]
+            ready = max((self.reloader.spacing.ready(each, now) for each in differing), default=now)
+            if ready > now:  # what else comes and goes until then shares the commit
+                self.held = min(ready, self.held or ready)
+            elif differing:
+                late.append(name)
         if not late:
             return False
         for left in reversed(range(_TRIES)):
@@ -65,6 +69,7 @@ class Follower:
                         current, plan, "processes, cgroups or memory came or went",
                         capabilities=self.reloader.capabilities, interruptible=False, follows=True,
                     )  # fmt: skip
+                    self.reloader.spacing.note(plan, machine.monotonic())
             except DamonPolicyError as error:
                 self.table.update()
                 if not left:
@@ -90,18 +95,20 @@ class Follower:
             bound = bind(kdamond, machine, record.members, find=self.table.find, waits=True)
         except DamonPolicyError:
             return False
-        return bound is not None and bool(differing(record.files, bound.files))
+        return bound is not None and bool(changed_files(record.files, bound.files))
 
 
 @dataclass(slots=True)
 class FollowJob:
     """Looks at processes as the kernel tells of them, else each second; at the rest more seldom.
 
-    However many come and go, it looks once in `Follower.every`: they share a commit.
+    However many come and go, it looks ``1 / often`` times a second, and a policy says how often a
+    kdamond is committed at the most: they share a commit.
     """
 
     follower: Follower
     events: ProcessEvents | None = None
+    often: float = 0.25
     poll: float = 1.0
     slow: float = 5.0
     due: float = 0.0
@@ -129,4 +136,6 @@ class FollowJob:
             self._all_at = now + self.slow
         self._busy = watched and self.events is not None and changed != set()
         wait = self.slow if self.events else self.poll
-        self.due = now + (self.follower.every if self._busy else wait)
+        self.due = now + (self.often if self._busy else wait)
+        if self.follower.held is not None:
+            self.due = min(self.due, self.follower.held)

@@ -9,6 +9,7 @@ from typing import Any
 from damonpolicy.daemon.feed import FeedJob
 from damonpolicy.daemon.follow import Follower
 from damonpolicy.daemon.reload import Outcome, Reloader
+from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Readable
 from damonpolicy.diagnostics import render_text
 from damonpolicy.engine.places import write_json
@@ -25,6 +26,7 @@ class RecordJob:
     reloader: Reloader
     follower: Follower
     feed: FeedJob
+    tune: TuneJob
     poll: float = 5.0
     due: float = 0.0
     reloads: dict[str, int] = field(default_factory=dict)
@@ -76,4 +78,5 @@ class RecordJob:
             "reloads": dict(self.reloads),
             "following": self.follower.trouble,
             "feeds": dict(self.feed.troubles()),
+            "loops": dict(self.tune.troubles()),
         }

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from damonpolicy import log
 from damonpolicy.daemon.settling import Settling
+from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
@@ -23,6 +24,7 @@ from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.loading import Compiled, Source, compile_on, wanted
+from damonpolicy.plan.loops import carried
 from damonpolicy.plan.policies import Overrides, load
 from damonpolicy.source.content import Content, gather, signature
 
@@ -76,6 +78,7 @@ class Reloader:
         self.owner = f"service:{','.join(paths)}"
         self.outcome: Outcome | None = None
         self.capabilities: Capabilities | None = None
+        self.spacing = Spacing()
         self._settling = Settling(debounce)
         self._signature: tuple[object, ...] = ()
         self._content: Content | None = None
@@ -174,14 +177,20 @@ class Reloader:
             return kind, session.managed.generation, compiled.found
 
     def _transact(self, session: Session, compiled: Compiled) -> bool:
-        policies = wanted(session.managed, compiled.policies, without=self.owner)
+        before = session.managed.policies
+        compiled_now = {
+            name: carried(before.get(name), each) for name, each in compiled.policies.items()
+        }
+        policies = wanted(session.managed, compiled_now, without=self.owner)
         current, plan = prepare(
             self.machine, session.managed, policies, compiled.policies, waits=True
         )
         reason = f"reload of {', '.join(self.paths)}"
-        return session.carry_out(
+        changed = session.carry_out(
             current, plan, reason, capabilities=self.capabilities, interruptible=False
         )
+        self.spacing.note(plan, self.machine.monotonic())
+        return changed
 
 
 def _tell(outcome: Outcome) -> None:

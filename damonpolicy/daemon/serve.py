@@ -14,6 +14,7 @@ from damonpolicy.daemon.notify import Notifier
 from damonpolicy.daemon.record import RecordJob
 from damonpolicy.daemon.reload import Outcome, Reloader
 from damonpolicy.daemon.service import AliveJob, ReloadJob, Service, leave
+from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Wake
 from damonpolicy.daemon.watch import Watch
 from damonpolicy.engine.places import Places
@@ -49,14 +50,15 @@ def serve(
     events = listen(machine)
     follow = FollowJob(Follower(reloader, keeper, Table(machine)), events)
     feed = FeedJob(keeper, places)
-    record = RecordJob(reloader, follow.follower, feed)
+    tune = TuneJob(follow.follower)
+    record = RecordJob(reloader, follow.follower, feed, tune)
 
     def told(outcome: Outcome | None) -> None:
         notifier.ready(_line(outcome))
         record.count(outcome)
 
     reload.told = told
-    service = Service(machine, wake, [reload, follow, feed, record])
+    service = Service(machine, wake, [reload, follow, feed, tune, record])
     if notifier.interval:
         service.jobs.append(AliveJob(machine, notifier, notifier.interval))
 

@@ -12,6 +12,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.bind import Bound, Finder, bind
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current, retrieve
+from damonpolicy.plan.loops import from_start
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.order import Plan, Wanted, make_plan
 
@@ -43,12 +44,22 @@ def prepare(
     advisor = {ADVISOR} if PAGES in paths else set()
     current = retrieve(machine, paths | advisor | watched(paths))
     bound: dict[str, Bound | None] = {}
-    for name in applied:
-        for kdamond in policies[name].kdamonds:
-            slot = managed.slot_of(kdamond.full_name)
-            members = managed.slots[slot].members if slot is not None else ()
-            bound[kdamond.full_name] = bind(kdamond, machine, members, find=find, waits=waits)
-    return current, make_plan(current, managed, Wanted(policies, bound, applied, takeover))
+
+    def plan() -> Plan:
+        for name in applied:
+            for kdamond in policies[name].kdamonds:
+                slot = managed.slot_of(kdamond.full_name)
+                members = managed.slots[slot].members if slot is not None else ()
+                bound[kdamond.full_name] = bind(kdamond, machine, members, find=find, waits=waits)
+        return make_plan(current, managed, Wanted(policies, bound, applied, takeover))
+
+    made = plan()
+    begin = {each.name for each in made.kdamonds if each.action in ("start", "restart", "wait")}
+    anew = {name: from_start(each, begin) for name, each in policies.items() if name in applied}
+    if any(each is not policies[name] for name, each in anew.items()):
+        policies = {**policies, **anew}
+        made = plan()
+    return current, made
 
 
 def _check(policy: CompiledPolicy, machine: Machine) -> None:

@@ -46,6 +46,8 @@ class Kdamond(Model):
     """What is done, with which regions; in the kernel's order."""
     refresh: Duration = 0
     """How often the kernel refreshes the statistics in its files; 0 is never."""
+    commit_every: Duration = 500_000
+    """The shortest time between two commits of the service that follow what came and went."""
     addr_unit: Count = 1
     """Bytes of one unit of address; only 32-bit machines with much memory need it."""
     paused: Flag = False

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.modules import Modules
 from damonpolicy.model.scalars import Model, Name, Text
+from damonpolicy.model.tuning import Tuning
 
 __all__ = ("Policy",)
 
@@ -30,5 +31,5 @@ class Policy(Model):
     """DAMON's own users in the kernel: damon_reclaim, damon_lru_sort, damon_stat."""
     settings: dict[Text, Text] = Field(default_factory=dict)
     """Files below /sys and /proc to set in the same transaction, and put back at the end."""
-    tuning: tuple[dict[str, Any], ...] = ()
-    """Loops that move a quota or a setting between bounds; they need the service."""
+    tuning: tuple[Tuning, ...] = ()
+    """Loops that move a quota or a setting between bounds; `damonpolicy run` does it."""

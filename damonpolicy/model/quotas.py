@@ -23,7 +23,7 @@ from damonpolicy.model.sources import Source
 from damonpolicy.model.targets import Cgroup
 from damonpolicy.units import UnitError
 
-__all__ = ("METRICS", "UNLIMITED", "Goal", "Quota", "Tuner", "Weights", "read_target")
+__all__ = ("MEASURED", "METRICS", "UNLIMITED", "Goal", "Quota", "Tuner", "Weights", "read_target")
 
 Metric: TypeAlias = Literal[
     "user_input",
@@ -51,6 +51,11 @@ METRICS = {
     "hugepage_mem_bp": frozenset[str](),
 }
 """The keys that each metric needs besides its target."""
+
+
+MEASURED = frozenset({"some_mem_psi_us", "node_mem_used_bp", "node_mem_free_bp",
+                      "active_mem_bp", "inactive_mem_bp"})  # fmt: skip
+"""The metrics that user space can measure as well as the kernel."""
 
 
 class Weights(Model):

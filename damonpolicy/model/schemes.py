@@ -81,7 +81,7 @@ class Scheme(Model):
     max_snapshots: Count | None = None
     """Stop after so many snapshots."""
     retune_age: Flag = False
-    """Rewrite ages as intervals are tuned; needs the service."""
+    """Rewrite ages as intervals are tuned; `damonpolicy run` does it."""
 
     @property
     def limits(self) -> Quota:

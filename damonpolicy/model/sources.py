@@ -32,6 +32,7 @@ KINDS = {
     "vmstat": "",
     "memory_stat": "cgroup",
     "ksm": "",
+    "scheme": "",
     "exporter": "series",
     "prometheus": "query",
     "command": "",
@@ -39,7 +40,7 @@ KINDS = {
 """What a number can come from, and what has to be said besides."""
 
 BELONGS = {"key": ("file",), "share": ("psi",), "cgroup": ("psi", "memory_stat"),
-           "series": ("exporter",), "query": ("prometheus",)}  # fmt: skip
+           "statistic": ("scheme",), "series": ("exporter",), "query": ("prometheus",)}  # fmt: skip
 """What may be said besides, and of which kinds."""
 
 
@@ -62,6 +63,10 @@ class Source(Model):
     """A line of the memory.stat of a `cgroup`."""
     ksm: Text | None = None
     """A file of /sys/kernel/mm/ksm, such as `pages_sharing`."""
+    scheme: Text | None = None
+    """A scheme of this policy, as `KDAMOND/SCHEME`: how many bytes its `statistic` counts."""
+    statistic: Literal["tried", "applied", "passed"] = "tried"
+    """Of `scheme`: bytes it was `tried` on, those that `passed` its filters, or were `applied` to."""
     exporter: Text | None = None
     """The address of a Prometheus endpoint on this machine; `series` says which number."""
     series: Text | None = None

@@ -11,36 +11,30 @@ from typing import Literal
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.processes import Selector
-from damonpolicy.kernel.tree import default
 from damonpolicy.model.actions import traits
 from damonpolicy.model.filters import CORE
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.probes import Probe
-from damonpolicy.model.quotas import UNLIMITED, Goal, Tuner, Weights, read_target
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import Target
 from damonpolicy.plan import filters as plan_filters
-from damonpolicy.plan.compiled import CompiledKdamond, Feed, TargetLine
-from damonpolicy.plan.files import Files
+from damonpolicy.plan import tuning
+from damonpolicy.plan.compiled import CompiledKdamond, TargetLine
+from damonpolicy.plan.quotas import Quotas, pressed
 from damonpolicy.plan.sample import early_files, sample_files
 from damonpolicy.units import U32_MAX, U64_MAX
 
 __all__ = ("Compiler", "chosen")
 
-_DEFAULT_WEIGHTS = Weights(size=0, access_rate=1, age=1)
-"""Under a quota without weights: how often and for how long, both alike."""
-_SECOND = 1_000_000
 
-
-class Compiler(Files):
+class Compiler(Quotas):
     """Compiles one kdamond; ``found`` collects refusals, warnings and notes."""
 
     def kdamond(self, kdamond: Kdamond, at: Cursor) -> CompiledKdamond:
         """Compile; the result is only good where ``found`` has no error afterwards."""
         context = "contexts/0"
         attributes = f"{context}/monitoring_attrs"
-        self.feeds: list[Feed] = []
         self.put("refresh_ms", kdamond.refresh // 1_000, at("refresh"))
         self.put("contexts/nr_contexts", 1, at)
         self.put(f"{context}/operations", kdamond.ops, at("ops"))
@@ -66,6 +60,7 @@ class Compiler(Files):
             wait=kdamond.when_absent == "wait",
             commit=self._commit(),
             feeds=tuple(self.feeds),
+            commit_every=max(kdamond.commit_every, pressed(kdamond)),
         )
 
     def _commit(self) -> Literal["answered", "waits", "none"]:
@@ -167,7 +162,7 @@ class Compiler(Files):
                 self.found.append(Diagnostic.note("DP0602", at(index, "when").key, message))
                 continue
             if scheme.optional:
-                trial = Compiler(self.policy, self.capabilities, self.machine)
+                trial = Compiler(self.policy, self.capabilities, self.machine, served=self.served)
                 trial._scheme(scheme, kdamond, f"{base}/0", at(index))
                 trial.refuse_missing()
                 refused = [each for each in trial.found if each.severity == "error"]
@@ -200,7 +195,7 @@ class Compiler(Files):
         self._pattern(scheme, kdamond, f"{base}/access_pattern", at("access_pattern"))
         self.put(f"{base}/apply_interval_us", scheme.apply_every or 0, at("apply_every"))
         self.put(f"{base}/stats/max_nr_snapshots", scheme.max_snapshots or 0, at("max_snapshots"))
-        self._quota(scheme, kdamond, f"{base}/quotas", at("quota"))
+        self.quota(scheme, kdamond, f"{base}/quotas", at("quota"))
         self._watermarks(scheme, f"{base}/watermarks", at("watermarks"))
         self._filters(scheme, kdamond, base, at("filters"))
 
@@ -218,63 +213,17 @@ class Compiler(Files):
         oldest = U32_MAX if age.max is None else age.max.most(aggregating)
         self.put(f"{base}/age/min", youngest, at("age", "min"))
         self.put(f"{base}/age/max", oldest, at("age", "max"))
-
-    def _quota(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        quota = scheme.limits
-        size = 0 if quota.size == UNLIMITED else quota.size or 0
-        self.put(f"{base}/bytes", size, at("size"))
-        self.put(f"{base}/ms", (quota.time or 0) // 1_000, at("time"))
-        self.put(f"{base}/reset_interval_ms", (quota.every or 0) // 1_000, at("every"))
-        weights = quota.weights or Weights()
-        if quota.weights is None and quota.every and traits(kdamond.ops, scheme.action).priority:
-            weights = kdamond.temperature or _DEFAULT_WEIGHTS
-        self.put(f"{base}/weights/sz_permil", weights.size, at("weights", "size"))
-        self.put(f"{base}/weights/nr_accesses_permil", weights.access_rate, at("weights"))
-        self.put(f"{base}/weights/age_permil", weights.age, at("weights", "age"))
-        charge = quota.fail_charge
-        self.put(f"{base}/fail_charge_num", charge.numerator if charge else 0, at("fail_charge"))
-        self.put(
-            f"{base}/fail_charge_denom", charge.denominator if charge else 0, at("fail_charge")
-        )
-        self._tuner(scheme, base, at("tuner"))
-        self._goals(scheme, f"{base}/goals", at("goals"))
-
-    def _tuner(self, scheme: Scheme, base: str, at: Cursor) -> None:
-        tuner = scheme.limits.tuner
-        name = scheme.limits.tuner_name
-        changed = name != default(f"{base}/goal_tuner")
-        optional = isinstance(tuner, Tuner) and tuner.optional
-        if optional and changed and not self.has_all(["quota.tuner"]):
-            message = f"the tuner `{name}` is left out: `consist` tunes"
-            self.left_out(at, message, self.lacking(["quota.tuner"]))
-            return
-        self.put(f"{base}/goal_tuner", name, at)
-
-    def _goals(self, scheme: Scheme, base: str, at: Cursor) -> None:
-        kept: list[tuple[int, Goal]] = []
-        for index, goal in enumerate(scheme.limits.goals):
-            needed = ["quota.goals", f"quota.goal.{goal.metric}"]
-            needed += ["quota.goal.complement"] if goal.complement else []
-            if goal.optional and not self.has_all(needed):
-                message = f"the goal on `{goal.metric}` is left out"
-                self.left_out(at(index, "metric"), message, self.lacking(needed))
-            else:
-                kept.append((index, goal))
-        self.put(f"{base}/nr_goals", len(kept), at)
-        for number, (index, goal) in enumerate(kept):
-            directory, place = f"{base}/{number}", at(index)
-            target = read_target(goal)
-            # a fed goal starts neutral: a current value of 0 would open the quota at once
-            current = target if goal.metric == "user_input" else 0
-            self.put(f"{directory}/target_metric", goal.metric, place("metric"))
-            self.put(f"{directory}/target_value", target, place("target"))
-            self.put(f"{directory}/current_value", current, place("metric"))
-            self.put(f"{directory}/nid", goal.node or 0, place("node"))
-            self.put(f"{directory}/path", goal.cgroup or "", place("cgroup"))
-            self.put(f"{directory}/complement", goal.complement, place("complement"))
-            if goal.from_ is not None:
-                every = goal.from_.every or scheme.limits.every or _SECOND
-                self.feeds.append(Feed(directory, goal.from_.plain(), every))
+        tuned = kdamond.intervals.auto_tune is not None and scheme.retune_age and self.served
+        for side, bound, count in (("min", age.min, youngest), ("max", age.max, oldest)):
+            if tuned and bound is not None and not bound.aggregations:
+                name, of = (
+                    f"{kdamond.name}/{scheme.name}/age.{side}",
+                    f"{self.policy}/{kdamond.name}",
+                )
+                path, least = f"{base}/age/{side}", side == "min"
+                self.loops.append(
+                    tuning.age(name, kdamond.name, path, bound.value, count, of, least=least)
+                )
 
     def _watermarks(self, scheme: Scheme, base: str, at: Cursor) -> None:
         marks = scheme.watermarks

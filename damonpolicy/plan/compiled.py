@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from damonpolicy.kernel.processes import Selector
 
-__all__ = ("CompiledKdamond", "CompiledPolicy", "Feed", "FilterLine", "TargetLine")
+__all__ = ("CompiledKdamond", "CompiledPolicy", "Feed", "FilterLine", "Loop", "TargetLine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,41 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
+class Loop:
+    """Something that the service moves: a setting, or a file of a kdamond's directory.
+
+    ``kdamond`` is the kdamond's name within its policy, empty for a setting; ``law`` and
+    ``sources`` are read by `tuning.loops`; ``every`` is in microseconds.
+    """
+
+    name: str
+    kdamond: str
+    path: str
+    law: Mapping[str, Any]
+    sources: tuple[Mapping[str, Any], ...]
+    every: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "kdamond": self.kdamond,
+            "path": self.path,
+            "law": dict(self.law),
+            "sources": [dict(each) for each in self.sources],
+            "every": self.every,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Loop:
+        """Read what `to_json` gave."""
+        sources = tuple(data["sources"])
+        return cls(
+            data["name"], data["kdamond"], data["path"], data["law"], sources, data["every"]
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledKdamond:
     """A kdamond's configuration.
 
@@ -113,6 +148,8 @@ class CompiledKdamond:
     commit: Literal["answered", "waits", "none"] = "answered"
     """What the kernel does with a commit: ``waits`` while watermarks keep all schemes asleep."""
     feeds: tuple[Feed, ...] = ()
+    commit_every: int = 500_000
+    """Microseconds between two commits that follow the machine, at the least."""
 
     @property
     def full_name(self) -> str:
@@ -140,6 +177,7 @@ class CompiledKdamond:
             "wait": self.wait,
             "commit": self.commit,
             "feeds": [each.to_json() for each in self.feeds],
+            "commit_every": self.commit_every,
         }
 
     @classmethod
@@ -159,6 +197,7 @@ class CompiledKdamond:
             data["wait"],
             data["commit"],
             tuple(Feed.from_json(each) for each in data["feeds"]),
+            data["commit_every"],
         )
 
 
@@ -176,6 +215,7 @@ class CompiledPolicy:
     settings: Mapping[str, str]
     source: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    loops: tuple[Loop, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -186,6 +226,7 @@ class CompiledPolicy:
             "settings": dict(self.settings),
             "source": self.source,
             "variables": dict(self.variables),
+            "loops": [each.to_json() for each in self.loops],
         }
 
     @classmethod
@@ -198,4 +239,5 @@ class CompiledPolicy:
             data["settings"],
             data["source"],
             data["variables"],
+            tuple(Loop.from_json(each) for each in data["loops"]),
         )

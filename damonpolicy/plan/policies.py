@@ -18,9 +18,10 @@ from damonpolicy.model.rules import modules as module_rules
 from damonpolicy.model.rules import policy as policy_rules
 from damonpolicy.model.rules import settings as settings_rules
 from damonpolicy.plan.compile import Compiler, chosen
-from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.compiled import CompiledKdamond, CompiledPolicy, Loop
 from damonpolicy.plan.parameters import compile_modules
 from damonpolicy.plan.sample import NUMA_BALANCING
+from damonpolicy.plan.tuning import compile_loops, uncounted
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.nodes import Mapping as MappingNode
 from damonpolicy.source.nodes import Scalar, plain
@@ -142,7 +143,8 @@ def compile_policies(
         if machine is not None:
             found += settings_rules.check_machine(policy, at, machine)
             found += module_rules.check_machine(policy, at, machine)
-        kdamonds = []
+        kdamonds: list[CompiledKdamond] = []
+        loops: list[Loop] = []
         settings = {
             path: value
             for path, value in policy.settings.items()
@@ -159,12 +161,14 @@ def compile_policies(
                 continue
             if machine is not None:
                 found += machine_rules.check_kdamond(kdamond, place, machine)
-            compiler = Compiler(policy.name, capabilities, machine)
+            compiler = Compiler(policy.name, capabilities, machine, served=served)
             kdamonds.append(compiler.kdamond(kdamond, place))
             found += compiler.found
+            loops += compiler.loops
             if compiler.uses_faults:
                 found += _without_balancing(policy, place("accesses"), at)
                 settings.setdefault(NUMA_BALANCING, "0")
+        found += uncounted(policy, at, capabilities)
         found += _service_needed(policy, at, unfed=unfed, served=served)
         policies[policy.name] = CompiledPolicy(
             name=policy.name,
@@ -173,6 +177,7 @@ def compile_policies(
             settings=settings,
             source=text,
             variables=dict(loaded.overrides.values),
+            loops=(*loops, *(compile_loops(policy, kdamonds) if served else ())),
         )
     return policies, found
 
@@ -196,12 +201,18 @@ def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Dia
 def _service_needed(policy: Policy, at: Cursor, *, unfed: bool, served: bool) -> list[Diagnostic]:
     """What only a running service could keep up is refused, not silently left to rot."""
     found = [] if unfed else list(module_rules.service_needed(policy, at))
+    if policy.tuning and not (served or unfed):
+        message = "`tuning` needs the service: nobody else moves anything"
+        hint = (
+            "`damonpolicy run` does it; `--unfed` applies the rest, and leaves it where it starts"
+        )
+        found.append(Diagnostic.error("DP0239", at("tuning").key, message, hint=hint))
     for index, kdamond in enumerate(policy.kdamonds):
         for number, scheme in enumerate(kdamond.schemes):
             place = at("kdamonds", index, "schemes", number)
-            if scheme.retune_age:
-                message = "`retune_age` needs the service, which this version does not have"
-                hint = "write the age as `20 aggregations`"
+            if scheme.retune_age and not served:
+                message = "`retune_age` needs the service: nobody else rewrites ages"
+                hint = "`damonpolicy run` does it; else write the age as `20 aggregations`"
                 found.append(
                     Diagnostic.error("DP0252", place("retune_age").key, message, hint=hint)
                 )

@@ -7,6 +7,7 @@ it. What cannot be read, or is old, is `Stale`: nobody acts on old numbers.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import time
@@ -20,17 +21,22 @@ from urllib.parse import quote, urlsplit
 from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.sysfs import Machine
 
-__all__ = ("PROGRAMS", "Meter", "Stale")
+__all__ = ("PROGRAMS", "Meter", "Reader", "Source", "Stale")
 
 PROGRAMS = "/etc/damonpolicy/programs.allow"
 """An administrator's list of the programs that policies may run, one absolute path in each line."""
 
+_NUMBER = re.compile(
+    r"[-+]?(?:[0-9]{1,64}(?:\.[0-9]{0,64})?|\.[0-9]{1,64})(?:[eE][-+]?[0-9]{1,2})?"
+)
 _SECONDS = 2.0
 """The longest that a source may take: meanwhile nothing else is looked at."""
 _MOST_BYTES = 1 << 20
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 Source = Mapping[str, Any]
+Reader = Callable[[Machine, Source], Fraction]
+"""Raises Stale, or what `Meter.read` makes one of."""
 
 
 class Stale(Exception):
@@ -40,10 +46,15 @@ class Stale(Exception):
 class Meter:
     """Reads a source again and again; a rate needs two readings."""
 
-    def __init__(self, machine: Machine, source: Source) -> None:
+    def __init__(
+        self, machine: Machine, source: Source, more: Mapping[str, Reader] | None = None
+    ) -> None:
+        """``more`` has what reads the kinds of sources that take more than the machine."""
         self._machine = machine
         self._source = source
-        self._kind = next(kind for kind in _READERS if source.get(kind) is not None)
+        readers = {**_READERS, **(more or {})}
+        self._kind = next(kind for kind in readers if source.get(kind) is not None)
+        self._read = readers[self._kind]
         self._last: tuple[float, Fraction] | None = None
 
     def __str__(self) -> str:
@@ -55,7 +66,7 @@ class Meter:
         Raises Stale; for a rate also the first time, and when a counter has begun anew.
         """
         try:
-            value = _READERS[self._kind](self._machine, self._source)
+            value = self._read(self._machine, self._source)
         except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
             self._last = None
             raise Stale(f"{self}: {_reason(error)}") from error
@@ -88,12 +99,11 @@ def _reason(error: Exception) -> str:
 
 
 def _number(text: str) -> Fraction:
-    """Read a number as programs write it; infinity and NaN are none."""
-    try:
-        return Fraction(text.strip())
-    except (ValueError, ZeroDivisionError) as error:
+    """Read a number as programs write it; infinity and NaN are none, nor is what fills memory."""
+    if not _NUMBER.fullmatch(text.strip()):
         message = f"`{text.strip()[:40]}` is not a number"
-        raise ValueError(message) from error
+        raise ValueError(message)
+    return Fraction(text.strip())
 
 
 def _keyed(text: str, key: str) -> Fraction:
@@ -231,7 +241,7 @@ def _allowed() -> frozenset[str]:
         return frozenset()
 
 
-_READERS: Mapping[str, Callable[[Machine, Source], Fraction]] = {
+_READERS: Mapping[str, Reader] = {
     "file": _file,
     "psi": _psi,
     "vmstat": _vmstat,

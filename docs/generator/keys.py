@@ -15,7 +15,18 @@ import pydantic
 
 from damonpolicy.kernel.features import DEVELOPMENT, FEATURES, by_file, by_word
 from damonpolicy.kernel.modules import PARAMETERS, parameter_path
-from damonpolicy.model import actions, dests, filters, modules, quotas, sample, scalars, targets
+from damonpolicy.model import (
+    actions,
+    dests,
+    filters,
+    modules,
+    quotas,
+    sample,
+    scalars,
+    sources,
+    targets,
+    tuning,
+)
 from damonpolicy.model.access_pattern import AccessPattern, Ages, Rates, Sizes
 from damonpolicy.model.intervals import AutoTune, Intervals, RegionCount
 from damonpolicy.model.kdamond import Kdamond, Temperature
@@ -25,7 +36,7 @@ from damonpolicy.model.schema import policy_schema
 from damonpolicy.model.schemes import Scheme, When
 from damonpolicy.model.watermarks import Watermarks
 from damonpolicy.model.words import WORDS
-from damonpolicy.units import format_duration
+from damonpolicy.units import format_duration, format_percent
 from generator.markdown import MADE, code, table
 
 __all__ = ("page",)
@@ -62,6 +73,8 @@ _SECTIONS: tuple[tuple[str, type[pydantic.BaseModel]], ...] = (
     ("hugepage_size", filters.SizeRange),
     ("probe_hits_wsum", filters.HitsRange),
     ("watermarks", Watermarks),
+    ("tuning", tuning.Tuning),
+    ("bounds", tuning.Bounds),
     ("modules", modules.Modules),
     ("damon_stat", modules.DamonStat),
     ("damon_reclaim", modules.DamonReclaim),
@@ -88,6 +101,8 @@ _TYPES = (
     (targets.Expression, "expression", "`guest=vm-[0-9]+`", "a regular expression of Python's"),
     (quotas.BytesOrAll, "size or all", "`200MiB`, `unlimited`", "a size, or no limit"),
     (quotas.RatioText, "ratio", "`1/10`", ""),
+    (tuning.Amount, "amount", "`100`, `10MiB`", "a number, or a size"),
+    (sources.Factor, "number", "`10000`, `0.5`", "0 or more"),
     (scalars.Text, "text", "`/run/app/score`", "4096 characters at the most"),
 )
 _WORDS = {word.ours: word for word in reversed(WORDS)}
@@ -229,6 +244,8 @@ def _default(field: Any, annotation: Any) -> str:
         return ""
     if annotation == scalars.Duration:
         return format_duration(value)
+    if annotation == scalars.Percent:
+        return format_percent(value)
     if isinstance(value, bool):
         return str(value).lower()
     return str(value.limit_denominator() if isinstance(value, Fraction) else value)

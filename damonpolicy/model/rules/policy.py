@@ -9,7 +9,7 @@ from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
-from damonpolicy.model.rules import filters, kdamond, modules, quotas, schemes, settings
+from damonpolicy.model.rules import filters, kdamond, modules, quotas, schemes, settings, tuning
 from damonpolicy.model.schemes import When
 
 __all__ = ("check", "check_together")
@@ -25,11 +25,9 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diag
         message = f"the policy `{policy.name}` does nothing"
         hint = "add `kdamonds:`, `modules:` or `settings:`"
         yield Diagnostic.error("DP0238", at("name").value, message, hint=hint)
-    if policy.tuning:
-        message = "`tuning` needs the service, which this version does not have"
-        yield Diagnostic.error("DP0239", at("tuning").key, message, hint="remove `tuning`")
     yield from settings.check(policy, at("settings"), anywhere=anywhere)
     yield from modules.check(policy, at)
+    yield from tuning.check(policy, at)
     places = at("kdamonds")
     yield from _names([(each.name, each.when) for each in policy.kdamonds], places, "kdamond")
     for index, each in enumerate(policy.kdamonds):
@@ -81,6 +79,7 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     """Yield what several policies disagree about."""
     names: dict[str, Span] = {}
     settings: dict[str, tuple[str, Span]] = {}
+    tuned = {loop.setting: read for read in reads for loop in read.policy.tuning if loop.setting}
     for read in reads:
         place = read.cursor("name").value
         if read.policy.name in names:
@@ -113,5 +112,9 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                     hint="let one of them set it",
                     related=[(settings[path][1], "the other one")],
                 )
+            elif tuned.get(path, read) is not read:
+                message = f"another policy moves `{path}`, so it cannot stay as it is set here"
+                hint = "let one of them set it"
+                yield Diagnostic.error("DP0244", here, message, hint=hint)
             settings.setdefault(path, (value, here))
     yield from modules.check_together(reads)

@@ -147,7 +147,10 @@ def test_processes_join_and_leave(service: Service) -> None:
 
 
 def test_a_goal_is_fed(service: Service, tmp_path: Path) -> None:
-    if run("features", "quota.goals", "--format", "json").data["features"]["quota.goals"]["known"] != "yes":
+    if (
+        run("features", "quota.goals", "--format", "json").data["features"]["quota.goals"]["known"]
+        != "yes"
+    ):
         return
     score = tmp_path / "score"
     score.write_text("0.5", encoding="ascii")

@@ -1,0 +1,192 @@
+"""Loops: what they measure, and the transactions by which they move a setting, a quota or an age."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from damonpolicy import log
+from damonpolicy.daemon.follow import Follower
+from damonpolicy.daemon.meters import meter
+from damonpolicy.daemon.wake import Readable
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import changing
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.operation import kdamond_path
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.sysfs import read_or
+from damonpolicy.plan.compiled import CompiledPolicy, Loop
+from damonpolicy.plan.loops import moved, value
+from damonpolicy.tuning.loops import State, step
+from damonpolicy.tuning.sources import Meter, Stale
+
+__all__ = ("TuneJob",)
+
+_IDLE = 5.0
+"""Seconds until loops are looked for again where there are none."""
+
+_Key = tuple[str, str]
+_Moves = dict[str, dict[_Key, str]]
+"""Values by policy, then by kdamond and path."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A loop, and how it is with it; times are of the machine's clock."""
+
+    policy: str
+    loop: Loop
+    meters: tuple[Meter, ...]
+    due: float
+    fresh: float
+    """When there was a number last, or the loop began."""
+    state: State = field(default_factory=State)
+    trouble: str = ""
+
+
+@dataclass(slots=True)
+class TuneJob:
+    """Runs the loops of the service's policies, each in its own time."""
+
+    follower: Follower
+    due: float = 0.0
+    moves: int = 0
+    _running: dict[tuple[str, _Key], _Running] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> Readable | None:
+        """Loops run when their time has come."""
+        return None
+
+    def troubles(self) -> Mapping[str, str]:
+        """Return why loops stand still, by policy and loop."""
+        return {
+            f"{each.policy}/{each.loop.name}": each.trouble
+            for each in self._running.values()
+            if each.trouble
+        }
+
+    def errors(self) -> Mapping[str, float]:
+        """Return how far from right what is measured is, as a share, by policy and loop."""
+        return {
+            f"{each.policy}/{each.loop.name}": each.state.error
+            for each in self._running.values()
+            if each.state.error is not None
+        }
+
+    def run(self) -> None:
+        """Run the loops whose time has come; what they move is one transaction."""
+        machine = self.follower.reloader.machine
+        self._renew()
+        moves: _Moves = {}
+        for each in self._running.values():
+            if each.due > machine.monotonic():
+                continue
+            each.due = max(machine.monotonic(), each.due + each.loop.every / 1e6)
+            trouble = self._step(each, moves)
+            if trouble and trouble != each.trouble:
+                log.warning("tune", policy=each.policy, loop=each.loop.name, reason=trouble)
+            each.trouble = trouble
+        if moves:
+            self._move(moves)
+        now = machine.monotonic()
+        self.due = min((each.due for each in self._running.values()), default=now + _IDLE)
+
+    def _renew(self) -> None:
+        """Take the loops of what is managed now; those that stay keep what they know."""
+        keeper, places = self.follower.keeper, self.follower.reloader.places
+        now = keeper.machine.monotonic()
+        found: dict[tuple[str, _Key], _Running] = {}
+        for name, policy in keeper.managed().policies.items():
+            if policy.owner != keeper.owner:
+                continue
+            for loop in policy.loops:
+                key = (name, (loop.kdamond, loop.path))
+                known = self._running.get(key)
+                if known is None or known.loop != loop:
+                    meters = tuple(meter(each, keeper, places) for each in loop.sources)
+                    known = _Running(name, loop, meters, now, now)
+                found[key] = known
+        self._running = found
+
+    def _step(self, running: _Running, moves: _Moves) -> str:
+        """Work out where a loop goes, into ``moves``; returns why it stands still."""
+        keeper, loop = self.follower.keeper, running.loop
+        policy, now = keeper.managed().policies[running.policy], keeper.machine.monotonic()
+        held = value(policy, loop)
+        if held is None:
+            return f"`{loop.path}` is not set"
+        trouble = self._touched(policy, loop, held)
+        if trouble:
+            return trouble
+        try:
+            measured = [each.read() for each in running.meters]
+        except Stale as error:
+            # nobody acts on old numbers: it stays where it is, and goes to safety in the end
+            running.state = replace(running.state, error=None)
+            law, patience = loop.law, loop.law.get("fall_back_after")
+            if patience is not None and now - running.fresh >= patience / 1e6:
+                self._want(running, held, int(law["fall_back"]), moves)
+            return str(error)
+        running.fresh = now
+        try:
+            wanted, running.state = step(loop.law, int(normalise(held)), measured, running.state)
+        except ZeroDivisionError:
+            return "it measures nothing"
+        self._want(running, held, wanted, moves)
+        return ""
+
+    def _want(self, running: _Running, held: str, wanted: int, moves: _Moves) -> None:
+        """Take note of a value, if it is another one and a commit may follow now."""
+        loop, keeper = running.loop, self.follower.keeper
+        if wanted == int(normalise(held)):
+            return
+        now, spacing = keeper.machine.monotonic(), self.follower.reloader.spacing
+        for each in keeper.managed().policies[running.policy].kdamonds:
+            if each.name == loop.kdamond and (ready := spacing.ready(each, now)) > now:
+                running.due = ready
+                return
+        moves.setdefault(running.policy, {})[loop.kdamond, loop.path] = str(wanted)
+
+    def _touched(self, policy: CompiledPolicy, loop: Loop, held: str) -> str:
+        """Say what somebody else has done to what the loop moves: then it is not ours to move."""
+        machine, managed = self.follower.keeper.machine, self.follower.keeper.managed()
+        path = loop.path
+        if loop.kdamond:
+            slot = managed.slot_of(f"{policy.name}/{loop.kdamond}")
+            if slot is None:
+                return f"`{policy.name}/{loop.kdamond}` does not run"
+            path = kdamond_path(slot, loop.path)
+        if normalise(read_or(machine, path)) != normalise(held):
+            return f"`{path}` was changed by someone"
+        return ""
+
+    def _move(self, moves: _Moves) -> None:
+        reloader, table = self.follower.reloader, self.follower.table
+        machine = reloader.machine
+        if self.follower.watched:
+            table.update()
+        try:
+            with changing(machine, reloader.places) as session:
+                policies = session.managed.policies
+                anew = {
+                    name: moved(policies[name], values)
+                    for name, values in moves.items()
+                    if name in policies
+                }
+                current, plan = prepare(
+                    machine, session.managed, {**policies, **anew}, anew,
+                    find=table.find, waits=True,
+                )  # fmt: skip
+                changed = session.carry_out(
+                    current, plan, "a loop moves what it tunes",
+                    capabilities=reloader.capabilities, interruptible=False, follows=True,
+                )  # fmt: skip
+                reloader.spacing.note(plan, machine.monotonic())
+        except DamonPolicyError as error:
+            log.warning("tune", policies=sorted(moves), reason=str(error))
+        else:
+            self.moves += changed
+            if changed:
+                log.debug("tuned", values={path: text for values in moves.values()
+                                           for (_, path), text in values.items()})  # fmt: skip

@@ -1,0 +1,151 @@
+"""Rules on loops: what they move is this policy's own, starts within bounds, and moves once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from damonpolicy.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.model.policy import Policy
+from damonpolicy.model.quotas import UNLIMITED
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules import sources
+from damonpolicy.model.schemes import Scheme
+from damonpolicy.model.sources import Source
+from damonpolicy.model.tuning import Tuning
+
+__all__ = ("check", "sources_of")
+
+
+def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield what is wrong with a policy's loops, and with the schemes that its sources name."""
+    places, moved, names = at("tuning"), dict[str, int](), dict[str, int]()
+    for index, loop in enumerate(policy.tuning):
+        place = places(index)
+        yield from sources.check(loop.from_, place("from"))
+        yield from _numbers(loop, place)
+        yield from _moves(policy, loop, place)
+        knob = None if loop.setting and loop.quota else loop.setting or loop.quota
+        for known, key, what in ((moved, knob, "is moved by two loops"), (names, loop.name,
+                                 "is the name of two loops")):  # fmt: skip
+            if key in known:
+                message = f"`{key}` {what}"
+                where = place("name" if known is names else _kind(loop)).value
+                first = places(known[key], "name").value
+                yield Diagnostic.error(
+                    "DP0257", where, message, hint="keep one", related=[(first, "the first")]
+                )
+            elif key:
+                known[key] = index
+    for source, place in sources_of(policy, at):
+        yield from _named(policy, source, place)
+
+
+def _kind(loop: Tuning) -> str:
+    return "setting" if loop.setting is not None else "quota"
+
+
+def _numbers(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+    low, high = loop.bounds.min, loop.bounds.max
+    if low >= high and not at("bounds").lost:
+        message = "`bounds` leave no room to move"
+        hint = "`max` is to be larger than `min`"
+        yield Diagnostic.error("DP0257", at("bounds", "max").value, message, hint=hint)
+    if loop.quota is not None and low == 0 and not at("bounds").lost:
+        message = "a size of 0 means unlimited to the kernel"
+        hint = "write for example `min: 1MiB`"
+        yield Diagnostic.error("DP0219", at("bounds", "min").value, message, hint=hint)
+    if loop.fall_back is not None and not low <= loop.fall_back <= high:
+        message = "`fall_back` is outside of `bounds`"
+        yield Diagnostic.error("DP0257", at("fall_back").value, message, hint="widen one of them")
+    if loop.step == 0:
+        message = "with a `step` of 0 nothing moves"
+        yield Diagnostic.error("DP0257", at("step").value, message, hint="write at least `1%`")
+    if loop.target == 0:
+        message = "0 is no target: nothing is a share of it"
+        hint = "measure what is missing from the other side"
+        yield Diagnostic.error("DP0257", at("target").value, message, hint=hint)
+    if loop.every < 100_000:
+        message = "a loop moves at most ten times a second"
+        yield Diagnostic.error("DP0257", at("every").value, message, hint="write `every: 100ms`")
+    if loop.target is None and "effect" in loop.model_fields_set:
+        message = "`effect` belongs to a `target`: without one the value follows the number"
+        yield Diagnostic.error("DP0257", at("effect").key, message, hint="remove `effect`")
+
+
+def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+    """What is moved belongs to the policy, and starts within bounds."""
+    if (loop.setting is None) == (loop.quota is None):
+        if at.lost:
+            return
+        both = "both a setting and a quota" if loop.setting is not None else "nothing"
+        message = f"a loop moves one thing, and this names {both}"
+        hint = "write `setting: /sys/…` or `quota: KDAMOND/SCHEME`"
+        yield Diagnostic.error("DP0257", at("name").key, message, hint=hint)
+    elif loop.setting is not None:
+        start = policy.settings.get(loop.setting)
+        if start is None:
+            message = f"`{loop.setting[:80]}` is not a setting of this policy"
+            hint = "add it to `settings:` with the value to start from"
+            yield Diagnostic.error("DP0257", at("setting").value, message, hint=hint)
+        elif not normalise(start).isdecimal():
+            message = f"`{loop.setting[:80]}` starts from `{start[:40]}`, which is not a number"
+            hint = "a loop moves whole numbers"
+            yield Diagnostic.error("DP0257", at("setting").value, message, hint=hint)
+        else:
+            yield from _start(loop, int(normalise(start)), at)
+    else:
+        schemes = _schemes(policy)
+        for name, scheme in schemes.get(str(loop.quota), [("", None)]):
+            if scheme is None:
+                yield _unknown(str(loop.quota), at("quota"), list(schemes))
+            elif scheme.limits.goals:
+                message = f"the goals of `{name}` move its quota already"
+                yield Diagnostic.error("DP0257", at("quota").value, message, hint="keep one")
+            elif scheme.limits.size in (None, UNLIMITED):
+                message = f"the quota of `{name}` has no `size` to start from"
+                hint = "add `size:` to its quota"
+                yield Diagnostic.error("DP0257", at("quota").value, message, hint=hint)
+            else:
+                yield from _start(loop, scheme.limits.size or 0, at)
+
+
+def _start(loop: Tuning, start: int, at: Cursor) -> Iterator[Diagnostic]:
+    if not loop.bounds.min <= start <= loop.bounds.max and not at("bounds").lost:
+        message = f"the loop starts from {start}, which is outside of its bounds"
+        hint = "change the start, or widen the bounds"
+        yield Diagnostic.error("DP0257", at("bounds").key, message, hint=hint)
+
+
+def _schemes(policy: Policy) -> dict[str, list[tuple[str, Scheme | None]]]:
+    """Return the schemes by `KDAMOND/SCHEME`; alternatives share a name."""
+    found: dict[str, list[tuple[str, Scheme | None]]] = {}
+    for kdamond in policy.kdamonds:
+        for scheme in kdamond.schemes:
+            name = f"{kdamond.name}/{scheme.name}"
+            found.setdefault(name, []).append((name, scheme))
+    return found
+
+
+def _unknown(name: str, at: Cursor, known: list[str]) -> Diagnostic:
+    message = f"this policy has no scheme `{name[:80]}`"
+    hint = did_you_mean(name, known) or "write `KDAMOND/SCHEME`"
+    return Diagnostic.error("DP0257", at.value, message, hint=hint)
+
+
+def sources_of(policy: Policy, at: Cursor) -> Iterator[tuple[Source, Cursor]]:
+    """Yield every source of a policy: those of its loops, and those of its goals."""
+    for index, loop in enumerate(policy.tuning):
+        yield loop.from_, at("tuning", index, "from")
+    for index, kdamond in enumerate(policy.kdamonds):
+        for number, scheme in enumerate(kdamond.schemes):
+            place = at("kdamonds", index, "schemes", number, "quota", "goals")
+            for order, goal in enumerate(scheme.limits.goals):
+                if goal.from_ is not None:
+                    yield goal.from_, place(order, "from")
+
+
+def _named(policy: Policy, source: Source, at: Cursor) -> Iterator[Diagnostic]:
+    """A source that names a scheme names one of the policy's."""
+    if source.scheme is not None and source.scheme not in (known := _schemes(policy)):
+        yield _unknown(source.scheme, at("scheme"), list(known))

@@ -1,0 +1,147 @@
+"""``quotas/``: limits and weights, and goals: the kernel's where it has them, else the service's."""
+
+from __future__ import annotations
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.features import first_kernel
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import default
+from damonpolicy.model.actions import traits
+from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model.quotas import MEASURED, UNLIMITED, Goal, Tuner, Weights, read_target
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.schemes import Scheme
+from damonpolicy.plan import tuning
+from damonpolicy.plan.compiled import Feed, Loop
+from damonpolicy.plan.files import Files
+
+__all__ = ("Quotas", "pressed")
+
+_DEFAULT_WEIGHTS = Weights(size=0, access_rate=1, age=1)
+"""Under a quota without weights: how often and for how long, both alike."""
+_SECOND = 1_000_000
+
+
+def pressed(kdamond: Kdamond) -> int:
+    """Return how long a commit has to leave goals on pressure alone, in microseconds.
+
+    A commit lets their measuring begin anew: with one in each window they would never see any.
+    """
+    windows = [
+        scheme.limits.every or _SECOND
+        for scheme in kdamond.schemes
+        if any(goal.metric == "some_mem_psi_us" for goal in scheme.limits.goals)
+    ]
+    return 3 * max(windows, default=0)
+
+
+class Quotas(Files):
+    """Compiles quotas; ``feeds`` and ``loops`` are what is left to the service."""
+
+    def __init__(
+        self,
+        policy: str,
+        capabilities: Capabilities,
+        machine: Machine | None,
+        *,
+        served: bool = False,
+    ) -> None:
+        super().__init__(policy, capabilities, machine)
+        self.served = served
+        self.feeds: list[Feed] = []
+        self.loops: list[Loop] = []
+
+    def quota(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        """Compile a scheme's quota into the directory ``base``."""
+        quota = scheme.limits
+        size = 0 if quota.size == UNLIMITED else quota.size or 0
+        by_service = self._by_service(scheme)
+        self.put(f"{base}/bytes", 1 if by_service else size, at("size"))
+        self.put(f"{base}/ms", (quota.time or 0) // 1_000, at("time"))
+        self.put(f"{base}/reset_interval_ms", (quota.every or 0) // 1_000, at("every"))
+        weights = quota.weights or Weights()
+        if quota.weights is None and quota.every and traits(kdamond.ops, scheme.action).priority:
+            weights = kdamond.temperature or _DEFAULT_WEIGHTS
+        self.put(f"{base}/weights/sz_permil", weights.size, at("weights", "size"))
+        self.put(f"{base}/weights/nr_accesses_permil", weights.access_rate, at("weights"))
+        self.put(f"{base}/weights/age_permil", weights.age, at("weights", "age"))
+        charge = quota.fail_charge
+        self.put(f"{base}/fail_charge_num", charge.numerator if charge else 0, at("fail_charge"))
+        self.put(
+            f"{base}/fail_charge_denom", charge.denominator if charge else 0, at("fail_charge")
+        )
+        if by_service:
+            self._tune(scheme, kdamond, base.removesuffix("/quotas"), at)
+            return
+        self._tuner(scheme, base, at("tuner"))
+        self._goals(scheme, f"{base}/goals", at("goals"))
+
+    def _by_service(self, scheme: Scheme) -> bool:
+        """Tell whether the service does what this kernel cannot: tune a quota toward goals."""
+        wanted = scheme.limits.goals
+        return (
+            self.served
+            and bool(wanted)
+            and all(goal.metric in MEASURED or goal.from_ is not None for goal in wanted)
+            and not self.has_all(["quota.goals"])
+            and self.has_all(["commit"])
+        )
+
+    def _tune(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        """Let the service tune the quota's size, by the kernel's law."""
+        quota, measured = scheme.limits, []
+        for goal in quota.goals:
+            if goal.from_ is not None:
+                given = tuning.source(goal.from_, self.policy)
+            else:
+                given = {"metric": goal.metric, "node": goal.node, "complement": goal.complement}
+            measured.append((read_target(goal), given))
+        name = f"{kdamond.name}/{scheme.name}"
+        every = quota.every or _SECOND
+        self.loops.append(
+            tuning.goals(
+                name, kdamond.name, base, quota.size or 0, quota.tuner_name, every, measured
+            )
+        )
+        message = "this kernel has no goals: the service tunes the quota by the kernel's law"
+        hint = first_kernel("quota.goals")
+        self.found.append(Diagnostic.note("DP0606", at("goals").key, message, hint=hint))
+
+    def _tuner(self, scheme: Scheme, base: str, at: Cursor) -> None:
+        tuner = scheme.limits.tuner
+        name = scheme.limits.tuner_name
+        changed = name != default(f"{base}/goal_tuner")
+        optional = isinstance(tuner, Tuner) and tuner.optional
+        if optional and changed and not self.has_all(["quota.tuner"]):
+            message = f"the tuner `{name}` is left out: `consist` tunes"
+            self.left_out(at, message, self.lacking(["quota.tuner"]))
+            return
+        self.put(f"{base}/goal_tuner", name, at)
+
+    def _goals(self, scheme: Scheme, base: str, at: Cursor) -> None:
+        kept: list[tuple[int, Goal]] = []
+        for index, goal in enumerate(scheme.limits.goals):
+            needed = ["quota.goals", f"quota.goal.{goal.metric}"]
+            needed += ["quota.goal.complement"] if goal.complement else []
+            if goal.optional and not self.has_all(needed):
+                message = f"the goal on `{goal.metric}` is left out"
+                self.left_out(at(index, "metric"), message, self.lacking(needed))
+            else:
+                kept.append((index, goal))
+        self.put(f"{base}/nr_goals", len(kept), at)
+        for number, (index, goal) in enumerate(kept):
+            directory, place = f"{base}/{number}", at(index)
+            target = read_target(goal)
+            # a fed goal starts neutral: a current value of 0 would open the quota at once
+            current = target if goal.metric == "user_input" else 0
+            self.put(f"{directory}/target_metric", goal.metric, place("metric"))
+            self.put(f"{directory}/target_value", target, place("target"))
+            self.put(f"{directory}/current_value", current, place("metric"))
+            self.put(f"{directory}/nid", goal.node or 0, place("node"))
+            self.put(f"{directory}/path", goal.cgroup or "", place("cgroup"))
+            self.put(f"{directory}/complement", goal.complement, place("complement"))
+            if goal.from_ is not None:
+                every = goal.from_.every or scheme.limits.every or _SECOND
+                given = tuning.source(goal.from_, self.policy)
+                self.feeds.append(Feed(directory, given, every))

@@ -1,0 +1,101 @@
+"""One step of a loop: from what was measured to the value that its file shall hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+from damonpolicy.tuning import laws
+from damonpolicy.units import U32_MAX
+
+__all__ = ("State", "step")
+
+_GOAL = 10_000
+_U64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a loop remembers from step to step.
+
+    ``exact`` is its value before rounding, or the state of the kernel's law; ``error`` how far
+    what is measured is from right, as a share: above 0 there is too little of it.
+    """
+
+    exact: Fraction | None = None
+    error: float | None = None
+
+
+def step(
+    law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
+) -> tuple[int, State]:
+    """Return the next value, and what to remember; ``held`` is the value that the file holds.
+
+    ``measured`` has a number for each source of the loop.
+    """
+    return _LAWS[law["law"]](law, held, measured, state)
+
+
+def _approach(
+    law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
+) -> tuple[int, State]:
+    bounds, last, now = _bounds(law), _last(held, state), measured[0]
+    if law["law"] == "follow":
+        exact = laws.follow(last, now, bounds)
+        error = (now - last) / abs(now) if now else Fraction(0) if not last else Fraction(-1)
+    else:
+        target = Fraction(law["target"])
+        exact = laws.approach(last, now, target, bounds, raises=law["raises"])
+        error = (target - now) / target
+    return round(exact), State(exact, float(error))
+
+
+def _bounds(law: Mapping[str, Any]) -> laws.Bounds:
+    return laws.Bounds(*(Fraction(law[name]) for name in ("least", "most", "step", "dead_band")))
+
+
+def _last(held: int, state: State) -> Fraction:
+    """Return the exact value, unless the file holds another one than it was rounded to."""
+    if state.exact is not None and round(state.exact) == held:
+        return state.exact
+    return Fraction(held)
+
+
+def _goals(
+    law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
+) -> tuple[int, State]:
+    """Do what the kernel does for a quota with goals: its most satisfied goal decides.
+
+    Source: mm/damon/core.c, damos_quota_score() and damos_set_effective_quota() (Linux 7.3).
+    """
+    targets: Sequence[int] = law["targets"]
+    currents = [min(max(int(each), 0), _U64) for each in measured]
+    score = max(now * _GOAL // to for now, to in zip(currents, targets, strict=True))
+    known = state.exact is not None and min(int(state.exact) // _GOAL, law["cap"]) == held
+    last = int(state.exact) if known and state.exact is not None else held * _GOAL
+    exact, size = laws.quota(last, score, law["cap"], law["tuner"])
+    return size, replace(state, exact=Fraction(exact), error=1 - score / _GOAL)
+
+
+def _age(
+    law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
+) -> tuple[int, State]:
+    """Return an age as a count of aggregations of so many microseconds.
+
+    A least age is rounded up, a most down. Each change is a commit: a count that binds more
+    tightly than it has to, by up to a tenth, stays.
+    """
+    exact = law["time"] / measured[0]
+    if law["least"]:
+        wanted = -(-exact.numerator // exact.denominator)
+        kept = exact <= held <= exact * 11 / 10
+    else:
+        wanted = int(exact)
+        kept = exact * 9 / 10 <= held <= exact
+    error = float((exact - held) / exact) if exact else 0.0
+    return held if kept else min(wanted, U32_MAX), replace(state, error=error)
+
+
+_LAWS = {"approach": _approach, "follow": _approach, "goals": _goals, "age": _age}
