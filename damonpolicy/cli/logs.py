@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 from damonpolicy import log
 
 __all__ = ("configure",)
+
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4}
+"""What journald understands before a line (sd-daemon(3))."""
 
 
 def configure(*, verbosity: int, form: str) -> None:
@@ -19,12 +23,16 @@ def configure(*, verbosity: int, form: str) -> None:
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=False)
     )
+    journal = _to_journal()
+
+    def line(logger: Any, name: str, event: Any) -> str:
+        """Render one; the journal has a time and a priority of its own."""
+        priority = f"<{_PRIORITIES[event['level']]}>" if journal else ""
+        return f"{priority}{renderer(logger, name, event)}"
+
+    stamp = [] if journal else [structlog.processors.TimeStamper(fmt="iso", utc=True)]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
+        processors=[structlog.processors.add_log_level, *stamp, line],
         wrapper_class=structlog.make_filtering_bound_logger(10 if verbosity > 1 else 20),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
@@ -34,3 +42,12 @@ def configure(*, verbosity: int, form: str) -> None:
         getattr(logger, level)(event, **values)
 
     log.set_sink(sink)
+
+
+def _to_journal() -> bool:
+    """Tell whether stderr is read by journald (systemd.exec(5): $JOURNAL_STREAM)."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM", "") == f"{status.st_dev}:{status.st_ino}"

@@ -1,0 +1,48 @@
+"""Where logs go: lines for people, JSON, and what journald understands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+from damonpolicy import log
+from damonpolicy.cli.logs import configure
+configure(verbosity=2, form={form!r})
+log.debug("looked", slot=1)
+log.info("applied", generation=3)
+log.warning("drift", path="a\\nb")
+"""
+
+
+def told(tmp_path, form, *, journal):
+    """Log to a file that is, or is not, said to be the journal's."""
+    path = tmp_path / "stderr"
+    with path.open("w") as stream:
+        status = os.fstat(stream.fileno())
+        inode = status.st_ino if journal else status.st_ino + 1
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM.format(form=form)], check=True, stderr=stream,
+            env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{inode}"},
+        )  # fmt: skip
+    return path.read_text().splitlines()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_journal_gets_priorities_and_no_times(tmp_path, form):
+    lines = told(tmp_path, form, journal=True)
+
+    assert [line[:3] for line in lines] == ["<7>", "<6>", "<4>"], "each event is one line"
+    if form == "json":
+        assert json.loads(lines[1][3:]) == {"event": "applied", "generation": 3, "level": "info"}
+
+
+def test_a_file_gets_times_and_no_priorities(tmp_path):
+    lines = [json.loads(line) for line in told(tmp_path, "json", journal=False)]
+
+    assert [each["event"] for each in lines] == ["looked", "applied", "drift"]
+    assert all(each["timestamp"].endswith("Z") for each in lines)
