@@ -178,6 +178,7 @@ class _Transaction:
         self.journal: Journal | None = None
         self.intents: set[int] = set()
         self.writing = False
+        self._waits: dict[int, float] = {}
 
     def run(self, capabilities: Capabilities | None, signals: _Signals) -> Managed:
         """Do it; whatever goes wrong, also a defect of ours, ends in an undo."""
@@ -209,17 +210,20 @@ class _Transaction:
             journal.intend(index)
             self.intents.add(index)
         self.writing = True
+        seconds = self._patience(operation.slot)
         if operation.kind == "inputs":
-            seconds = patience(self.machine, operation, self.header.operations)
-        else:
-            seconds = deadline(self.current.tree, operation.slot)
-        perform(self.machine, operation, max(seconds, self._patience(operation.slot)))
+            seconds = max(seconds, patience(self.machine, operation, self.header.operations))
+        perform(self.machine, operation, seconds)
         if operation.kind == "command" and operation.after in ("on", "commit"):
             self._alive(operation)
 
     def _patience(self, slot: int) -> float:
-        after = {f"{slot}/{p}": v for p, v in self.header.after.get(slot, {}).items()}
-        return deadline(after, slot)
+        """Return how many seconds a command may take, as the slot was or as it is to be."""
+        if slot not in self._waits:  # the trees are large, and operations many
+            after = {f"{slot}/{p}": v for p, v in self.header.after.get(slot, {}).items()}
+            trees = (self.current.tree, after)
+            self._waits[slot] = max(deadline(tree, slot) for tree in trees)
+        return self._waits[slot]
 
     def _alive(self, operation: Operation) -> None:
         slot = operation.slot

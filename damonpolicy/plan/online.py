@@ -184,9 +184,15 @@ def _types_change(before: Tree, desired: Tree) -> bool:
     return any(path in desired and before[path] != desired[path] for path in types)
 
 
-def _target_files(tree: Tree, index: int) -> dict[str, str]:
-    prefix = f"{_TARGETS}/{index}/"
-    return {path.removeprefix(prefix): v for path, v in tree.items() if path.startswith(prefix)}
+def _target_files(tree: Tree) -> dict[str, dict[str, str]]:
+    """Return the files of all targets, by their number."""
+    found: dict[str, dict[str, str]] = {}
+    prefix = f"{_TARGETS}/"
+    for path, value in tree.items():
+        if path.startswith(prefix):
+            number, _, name = path.removeprefix(prefix).partition("/")
+            found.setdefault(number, {})[name] = value
+    return found
 
 
 def without_dead(tree: Tree, lives: Callable[[int], bool]) -> dict[str, str]:
@@ -202,8 +208,9 @@ def _with_targets(desired: Tree, pids: list[str], all_pids: list[str]) -> dict[s
     """Return the desired tree with only some of its targets."""
     tree = {path: v for path, v in desired.items() if not path.startswith(f"{_TARGETS}/")}
     tree[f"{_TARGETS}/nr_targets"] = str(len(pids))
+    known = _target_files(desired)
     for index, pid in enumerate(pids):
-        files = _target_files(desired, all_pids.index(pid))
+        files = known.get(str(all_pids.index(pid)), {})
         tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
     return tree
 
@@ -213,13 +220,14 @@ def _with_obsolete(desired: Tree, old: list[str], new: list[str]) -> dict[str, s
 
     Their pids are replaced by a live one, since a commit looks up every pid.
     """
-    order = old + [pid for pid in new if pid not in old]
+    order = [*dict.fromkeys([*old, *new])]
+    places = {pid: str(index) for index, pid in enumerate(new)}
+    known = _target_files(desired)
     tree = {path: v for path, v in desired.items() if not path.startswith(f"{_TARGETS}/")}
     tree[f"{_TARGETS}/nr_targets"] = str(len(order))
     for index, pid in enumerate(order):
-        live = pid in new
-        files = _target_files(desired, new.index(pid) if live else 0)
-        files["obsolete_target"] = "N" if live else "Y"
+        files = dict(known[places.get(pid, "0")])
+        files["obsolete_target"] = "N" if pid in places else "Y"
         tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
     return tree
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from damonpolicy.daemon.follow import Follower
+from damonpolicy.daemon.follow import Follower, FollowJob
+from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.processes import Selector, Table
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.daemon.conftest import Desk
-from tests.world import World
+from tests.world import STAT_OFF, World, in_memory_directory
 
 WATCH = """
 version: 1
@@ -126,6 +129,41 @@ def test_many_at_once_share_one_commit(desk):
 
     assert watched(desk) == {first, *others}
     assert desk.follower.commits == 1
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "7.3"])
+def test_a_thousand_of_which_a_hundred_come_and_go_each_second(kernel, tmp_path):
+    """Commits are as seldom as the policy says, and each one has everything until then."""
+    spec = {"nodes": [{"cpus": "0-3", "memory": "16GiB"}]}
+    world = World(EmulatedMachine.create(kernel, spec=spec), in_memory_directory())
+    if world.machine.exists(STAT_OFF):
+        world.write(STAT_OFF, "N")
+    machine, chance, desk = world.machine, random.Random(5), Desk(world, tmp_path / "policies")
+    alive = [machine.start_process("worker", areas=[AREA]) for _ in range(1_000)]
+    desk.put("w.yaml", WATCH.replace("ops: vaddr", "ops: vaddr\n    commit_every: 2s"))
+    desk.rest()
+    thread = kdamond(desk)
+    job = FollowJob(Follower(desk.reloader, desk.keeper, Table(machine)), poll=0.25)
+    began = machine.monotonic()
+    for _ in range(24):
+        for _ in range(12):
+            machine.exit_process(alive.pop(chance.randrange(len(alive))))
+            alive.append(machine.start_process("worker", areas=[AREA]))
+        before = job.follower.commits
+        if job.due <= machine.monotonic():
+            job.run()
+        if job.follower.commits > before:
+            assert watched(desk) == set(alive)
+        machine.sleep(0.25)
+    seconds = machine.monotonic() - began
+    assert 2 <= job.follower.commits <= seconds / 2 + 1
+    machine.sleep(2)
+    job.run()
+
+    assert watched(desk) == set(alive)
+    assert kdamond(desk) == thread
+    assert not machine.poisoned
+    world.close()
 
 
 def test_policies_of_others_are_left_alone(desk):
