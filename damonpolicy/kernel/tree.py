@@ -95,11 +95,24 @@ _DEFAULTS = {
 def snapshot(machine: Machine) -> dict[str, str]:
     """Read the whole tree, but for monitoring results.
 
+    Who reads holds no lock: where directories vanish meanwhile, it is read anew.
+
     Raises OSError where DAMON is missing (ENOENT) or may not be read (EACCES).
     """
-    tree: dict[str, str] = {}
-    _read_directory(machine, "", tree)
-    return tree
+    for left in reversed(range(_TRIES)):
+        tree: dict[str, str] = {}
+        try:
+            _read_directory(machine, "", tree)
+        except FileNotFoundError:
+            if not left or not machine.exists(KDAMONDS):
+                raise
+        else:
+            return tree
+    raise AssertionError  # the last try has returned or raised
+
+
+_TRIES = 20
+"""How often a tree is read that someone is changing."""
 
 
 def _read_directory(machine: Machine, below: str, tree: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ from damonpolicy.kernel.tree import (
     under,
 )
 from tests.kernel.copied import copied
-from tests.world import ROOT, World
+from tests.world import ROOT, STAT_OFF, World
 
 SCHEME = "contexts/0/schemes/0"
 INTERVALS = "contexts/0/monitoring_attrs/intervals"
@@ -157,3 +157,34 @@ def test_digests_tell_values_apart_and_orders_not():
     assert digest({"a": "1", "b": "2"}) == digest({"b": "2", "a": "1"})
     assert digest({"a": "1"}) != digest({"a": "2"})
     assert digest({"a": "1"}) != digest({"a": 1})
+
+
+def test_a_tree_that_is_changed_while_it_is_read_is_read_anew(monkeypatch):
+    """Whoever changes it removes directories: readers hold no lock."""
+    world = World.make("7.3")
+    world.write(STAT_OFF, "N")
+    world.apply("proactive-reclaim")
+    machine, read, counts = world.machine, world.machine.read, [0]
+
+    def reading(path):
+        if path.endswith("/regions/0/start") and counts:
+            machine.write(f"{KDAMONDS}/0/contexts/0/targets/0/regions/nr_regions", str(counts.pop()))
+        return read(path)
+
+    monkeypatch.setattr(machine, "read", reading)
+    tree = slot_tree(snapshot(machine), 0)
+
+    assert counts == []
+    assert tree["contexts/0/targets/0/regions/nr_regions"] == "0"
+    assert "contexts/0/targets/0/regions/0/end" not in tree
+    world.close()
+
+
+def test_without_damon_there_is_nothing_to_read_anew():
+    machine = World.make("7.3").machine
+    reads = []
+    machine.scan = lambda path: reads.append(path) or (_ for _ in ()).throw(FileNotFoundError(path))
+    machine.exists = lambda path: False
+    with pytest.raises(FileNotFoundError):
+        snapshot(machine)
+    assert len(reads) == 1

@@ -41,7 +41,7 @@ name: watch
 kdamonds:
   - name: workers
     ops: vaddr
-    targets: [{process: {exe: /bin/sleep*}}]
+    targets: [{process: {name: sleep}}]
     intervals: {sample: 5ms, aggregation: 100ms}
     schemes: [{name: seen, action: stat}]
 """
