@@ -33,6 +33,8 @@ __all__ = ("Undone", "put_right", "undo")
 
 _EMPTY = {"contexts/nr_contexts": "0"}
 _SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
+_TRIES = 5
+"""How often a command is given whose processes end meanwhile."""
 
 
 class Undone:
@@ -76,6 +78,8 @@ class _Undo:
         self.recounted = any(each.slot < 0 and each.kind == "count" for each in self.intended)
         touched = {each.slot for each in header.operations if each.slot >= 0}
         self.slots = sorted(touched)
+        self.deserted: set[int] = set()
+        """Slots whose kdamond ran, and has nobody left to run for."""
 
     def run(self) -> Undone:
         self._settings("modules")
@@ -91,6 +95,13 @@ class _Undo:
         return self.result
 
     def _do(self, operation: Operation) -> bool:
+        reason = self._try(operation)
+        if reason:
+            self.result.problems.append(reason)
+        return not reason
+
+    def _try(self, operation: Operation) -> str:
+        """Do one operation; return why it failed."""
         if operation.kind == "inputs":
             seconds = patience(self.machine, operation, self.header.operations)
         else:
@@ -98,13 +109,14 @@ class _Undo:
         try:
             perform(self.machine, operation, seconds)
         except OperationFailed as error:
-            self.result.problems.append(str(error))
-            return False
-        return True
+            return str(error)
+        return ""
+
+    def _question(self, slot: int, before: str, word: str) -> Operation:
+        return Operation("command", "commit", kdamond_path(slot, "state"), before, word, slot)
 
     def _command(self, slot: int, before: str, word: str) -> bool:
-        path = kdamond_path(slot, "state")
-        return self._do(Operation("command", "commit", path, before, word, slot))
+        return self._do(self._question(slot, before, word))
 
     def _intended(self, slot: int, *words: str) -> bool:
         return any(
@@ -265,33 +277,67 @@ class _Undo:
         )
 
     def _commit(self) -> None:
-        """Hand the old configuration to the kernel; vanished processes cannot be put back."""
+        """Hand the old configuration to the kernel."""
         for slot in self.slots:
-            if not self._must_commit(slot):
+            if self._must_commit(slot):
+                self._with_living(slot, "on", "commit")
+
+    def _start_stopped(self) -> None:
+        for slot in self.slots:
+            if not self._was_on(slot) or self._is_on(slot) or not self._with_living(
+                slot, "off", "on"
+            ):  # fmt: skip
                 continue
-            old = configuration(self._old(slot))
-            living = without_dead(old, lambda pid: bool(starts(self.machine, pid)))
-            if living != old:
-                self.result.remarks.append(f"slot {slot}: processes that ended are not put back")
+            pid = int(read_or(self.machine, kdamond_path(slot, "pid"), "-1"))
+            self.result.restarted[slot] = (pid, starts(self.machine, pid))
+            self.result.remarks.append(
+                f"the kdamond of slot {slot} was started anew: its results are lost"
+            )
+
+    def _with_living(self, slot: int, before: str, word: str) -> bool:
+        """Give a command whose targets have to live; the files then say again what they said.
+
+        Vanished processes cannot be put back, and one may vanish at any time: up to 6.12 its
+        commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()).
+        """
+        reason = ""
+        for _ in range(_TRIES):
+            said = configuration(slot_tree(snapshot(self.machine), slot))
+            living = self._living(said)
+            if living == said:
+                reason = self._try(self._question(slot, before, word))
+            elif living is None:
+                if word == "on":
+                    self.deserted.add(slot)
+                self.result.remarks.append(f"slot {slot}: all its processes have ended")
+                return False
+            else:
                 self._stage(slot, living)
-            self._command(slot, "on", "commit")
-            if living != old:
-                self._stage(slot, old)
+                reason = self._try(self._question(slot, before, word))
+                self._stage(slot, said)
+            if not reason:
+                if living != said:
+                    remark = f"slot {slot}: processes that ended are not put back"
+                    self.result.remarks.append(remark)
+                return True
+            if living == self._living(said) or read_or(
+                self.machine, kdamond_path(slot, "state")
+            ) != before:  # fmt: skip
+                break
+        if self._is_on(slot) or word == "on":  # else it is started anew, and that may fail
+            self.result.problems.append(reason)
+        return False
+
+    def _living(self, tree: dict[str, str]) -> dict[str, str] | None:
+        """Return a tree without targets whose process has ended, None where none is left."""
+        living = without_dead(tree, lambda pid: bool(starts(self.machine, pid)))
+        left = living.get("contexts/0/targets/nr_targets", "0") != "0"
+        return living if living == tree or left else None
 
     def _stage(self, slot: int, tree: dict[str, str]) -> None:
         operations, _ = changes(slot, slot_tree(snapshot(self.machine), slot), tree)
         for operation in operations:
             self._do(operation)
-
-    def _start_stopped(self) -> None:
-        for slot in self.slots:
-            if self._was_on(slot) and not self._is_on(slot):
-                if self._command(slot, "off", "on"):
-                    pid = int(read_or(self.machine, kdamond_path(slot, "pid"), "-1"))
-                    self.result.restarted[slot] = (pid, starts(self.machine, pid))
-                    self.result.remarks.append(
-                        f"the kdamond of slot {slot} was started anew: its results are lost"
-                    )
 
     def _compare(self) -> None:
         """Nothing is taken on trust: the undo is good when all is as it was."""
@@ -307,6 +353,8 @@ class _Undo:
                 first = f"`{slot}/{wrong[0]}`"
                 more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
                 self.result.problems.append(f"{first}{more} not as before")
+            if slot in self.deserted:
+                continue  # as if its last process had ended a moment before
             if self._was_on(slot):
                 pid, reason = alive(self.machine, slot, deadline(self.before.tree, slot))
                 if pid < 0:
