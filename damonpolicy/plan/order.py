@@ -320,7 +320,9 @@ class _Draft:
         theirs -= {each.slot for each in self.kdamonds}
         foreign = [slot for slot in sorted(theirs) if self.current.running(slot)]
         busy = bool(foreign) or any(each.runs for each in self.kdamonds)
-        plans = settings.plan(self.current, self.managed, self.wanted.policies)
+        plans = settings.plan(
+            self.current, self.managed, self.wanted.policies, self.wanted.affected
+        )
         self.settings = modules.settled(plans, self.current, self.managed, busy=busy)
         modules.refuse_others(
             self.current,

@@ -51,7 +51,7 @@ def _machine(plan: Plan) -> str:
 
 
 def _moves(each: SettingPlan) -> bool:
-    return normalise(each.before) != normalise(each.after)
+    return not each.left and normalise(each.before) != normalise(each.after)
 
 
 def _setting_line(each: SettingPlan) -> str:
@@ -134,7 +134,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
             {
                 "path": each.path,
                 "before": setting_text(each.before),
-                "after": setting_text(each.after),
+                "after": setting_text(each.before if each.left else each.after),
                 "original": setting_text(each.original),
                 "users": list(each.users),
             }

@@ -38,6 +38,7 @@ def to_json(plan: Plan, capabilities: str) -> dict[str, Any]:
                 "restored": each.restored,
                 "chosen": each.chosen,
                 "owed": each.owed,
+                "left": each.left,
             }
             for each in plan.settings
         ],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from damonpolicy.errors import PolicyInvalid
+from damonpolicy.kernel.modules import module_of
 from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
 from damonpolicy.plan.compiled import CompiledPolicy
@@ -20,7 +21,8 @@ class SettingPlan:
     """What happens to one setting; ``original`` is what it goes back to in the end.
 
     ``chosen`` is for what the kernel writes itself once a module runs; ``owed`` for what
-    cannot be put back yet, and is kept for later.
+    cannot be put back yet, and is kept for later. What is ``left`` stays as someone else has
+    written it, as no policy that wants it is being applied.
     """
 
     path: str
@@ -31,12 +33,19 @@ class SettingPlan:
     restored: bool = False
     chosen: bool = False
     owed: bool = False
+    left: bool = False
 
 
 def plan(
-    current: Current, managed: Managed, policies: Mapping[str, CompiledPolicy]
+    current: Current,
+    managed: Managed,
+    policies: Mapping[str, CompiledPolicy],
+    affected: Collection[str],
 ) -> list[SettingPlan]:
     """Plan what is set, and then what is put back.
+
+    Those of policies that are not ``affected`` are as little written as their kdamonds; but
+    those of DAMON's modules are, as no kdamond starts beside one that runs.
 
     In reverse order: what one setting made possible is taken back before it.
 
@@ -62,7 +71,10 @@ def plan(
             continue  # the rules have refused all but what is as good as set
         record = managed.settings.get(path)
         original = record.original if record else _readable(before)
-        plans.append(SettingPlan(path, before, value, original, tuple(users[path])))
+        wanted_now = not set(affected).isdisjoint(users[path]) or bool(module_of(path))
+        known = record is not None and normalise(record.written) == normalise(value)
+        left = known and not wanted_now and normalise(before) != normalise(value)
+        plans.append(SettingPlan(path, before, value, original, tuple(users[path]), left=left))
     advised = paced(current.settings.get(ADVISOR) or "")
     for path, record in reversed(tuple(managed.settings.items())):
         before = current.settings.get(path)
@@ -77,7 +89,7 @@ def plan(
 
 def operation(each: SettingPlan, phase: Phase) -> Operation | None:
     """Return what has to be written, None where nothing has."""
-    if normalise(each.before) == normalise(each.after):
+    if each.left or normalise(each.before) == normalise(each.after):
         return None
     return Operation("setting", phase, each.path, _readable(each.before), each.after)
 

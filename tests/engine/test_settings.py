@@ -82,6 +82,39 @@ def test_an_apply_takes_it_again_and_keeps_the_original(site):
     assert site.read(SWAPPINESS) == "60"
 
 
+def test_those_of_policies_that_are_not_applied_are_left_as_someone_made_them(site):
+    site.done("apply", site.setting("a", 10, SWAPPINESS))
+    site.machine.write(SWAPPINESS, "77")
+    plan = site.run("plan", site.setting("b", 1))
+    assert SWAPPINESS not in plan.out
+    assert "1 setting to change, 1 write" in plan.out
+    site.done("apply", site.setting("b", 1))
+
+    assert site.read(SWAPPINESS) == "77"
+    assert site.run("diff").code == ExitCode.CHANGES, "it is still told of"
+    site.done("apply", site.setting("c", 10, SWAPPINESS))
+    assert site.read(SWAPPINESS) == "10", "but not where another one wants it now"
+
+
+def test_a_saved_plan_leaves_them_too(site):
+    site.done("apply", site.setting("a", 10, SWAPPINESS))
+    site.machine.write(SWAPPINESS, "77")
+    site.run("plan", site.setting("b", 1), "--out", "plan.json")
+    site.done("apply", "--plan", "plan.json")
+
+    assert (site.read(SWAPPINESS), site.read(KSM_RUN)) == ("77", "1")
+    assert site.run("diff").code == ExitCode.CHANGES
+
+
+def test_a_module_in_the_way_is_switched_off_whoever_is_applied(site):
+    """No kdamond starts beside one: it is not left, whichever policy wants it off."""
+    site.done("apply", site.setting("a", "N", STAT))
+    site.machine.write(STAT, "Y")
+    site.done("apply", shipped("monitor"))
+
+    assert site.read(STAT) == "N"
+
+
 def test_a_setting_that_a_policy_no_longer_has_goes_back(site):
     site.done("apply", site.setting("a", 50, SWAPPINESS))
     site.done("apply", site.setting("a", 1, KSM_RUN))
