@@ -15,14 +15,17 @@ from damonpolicy.engine.settle import settle as settle_journal
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import execute
 from damonpolicy.errors import Busy, NoPermission, RolledBack, UsageError
-from damonpolicy.kernel.host import look
+from damonpolicy.kernel.host import look, starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.plan.current import Current, retrieve
-from damonpolicy.plan.managed import Managed
+from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed, SlotRecord
 from damonpolicy.plan.order import Plan
 
 __all__ = ("Session", "changing", "refresh")
+
+_EFFECTIVE = "contexts/0/schemes/0/quotas/effective_bytes"
+"""Where there is one scheme, and the kernel tells of the quota in effect, this is there."""
 
 
 @dataclass
@@ -112,26 +115,37 @@ class Session:
 def refresh(session: Session) -> None:
     """Ask every running kdamond of ours for its statistics and the quotas in effect.
 
-    Raises Busy where one does not answer.
+    Raises Busy where one does not answer, after all others were asked.
     """
-    current = retrieve(session.machine)
-    for slot in session.managed.slots:
-        if slot not in current.slots or current.owner(slot, session.managed) != "ours":
-            continue
-        if not current.running(slot):
-            continue
-        seconds = deadline(current.tree, slot)
-        _, reason = alive(session.machine, slot, seconds)
-        if reason:
-            raise Busy(f"the kdamond of slot {slot} does not answer: {reason}")
-        state = kdamond_path(slot, "state")
-        word = "update_schemes_effective_quotas"
-        if any(path.endswith("/effective_bytes") for path in current.slot(slot)):
-            question = Operation("command", "commit", state, "on", word, slot)
-            try:
-                perform(session.machine, question, seconds)
-            except OperationFailed as error:
-                raise Busy(str(error)) from error
+    silent = {
+        slot: reason
+        for slot, record in session.managed.slots.items()
+        if _runs(session.machine, slot, record) and (reason := _ask(session.machine, slot, record))
+    }
+    for slot, reason in silent.items():
+        raise Busy(f"the kdamond of slot {slot} does not answer: {reason}")
+
+
+def _runs(machine: Machine, slot: int, record: SlotRecord) -> bool:
+    """Tell whether it is still our kdamond that runs in a slot."""
+    pid = read_or(machine, kdamond_path(slot, "pid"))
+    state = read_or(machine, kdamond_path(slot, "state"))
+    same = pid == str(record.pid) and starts(machine, record.pid) == record.start
+    return state == "on" and same
+
+
+def _ask(machine: Machine, slot: int, record: SlotRecord) -> str:
+    """Ask one; return why there is no answer."""
+    seconds = deadline({f"{slot}/{path}": text for path, text in record.files.items()}, slot)
+    _, reason = alive(machine, slot, seconds)
+    if reason or not machine.exists(kdamond_path(slot, _EFFECTIVE)):
+        return reason
+    state, word = kdamond_path(slot, "state"), "update_schemes_effective_quotas"
+    try:
+        perform(machine, Operation("command", "commit", state, "on", word, slot), seconds)
+    except OperationFailed as error:
+        return error.reason
+    return ""
 
 
 @contextmanager
