@@ -35,9 +35,7 @@ def meter(source: Source, keeper: Keeper, places: Places) -> Meter:
 
     more = {"scheme": scheme, "aggregation": aggregation}
     if "metric" in source:
-        measured = GoalMeter(
-            keeper.machine, source["metric"], node=source.get("node"), cgroup=source.get("cgroup")
-        )
+        measured = GoalMeter(keeper.machine, source["metric"], node=source.get("node") or 0)
 
         def metric(_: Machine, source: Source) -> Fraction:
             value = measured.read()

@@ -1,70 +1,168 @@
-"""The kernel's own metrics of goals, measured in user space: `GoalMeter`."""
+"""Goals that the kernel measures, measured in user space: `GoalMeter`, and what follows of it.
+
+The kernel shows nobody what it measures: only the quota that comes of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.tuning.sources import Stale
 
-__all__ = ("GoalMeter",)
+__all__ = ("GoalMeter", "Trend", "score", "trend")
+
+Trend: TypeAlias = Literal["rising", "falling", "steady"]
 
 _WHOLE = 10_000
-"""Basis points of everything."""
+"""Basis points in all, and the score of a goal that is reached."""
+_NODES = "/sys/devices/system/node"
+_LRU = ("active_anon", "inactive_anon", "active_file", "inactive_file")
+_WHY_NOT = {
+    "node_eligible_mem_bp": "only the kernel knows which memory a scheme may act on",
+    "hugepage_mem_bp": "only the kernel knows which regions it counts",
+}
+_LEAST_CHANGE = Fraction(1, 20)
 
 
 class GoalMeter:
-    """Reads what a goal is measured by, in the kernel's unit, as the kernel does.
-
-    Source: mm/damon/core.c, damos_set_quota_goal_current_value() (Linux 7.3).
-    """
+    """Measures what the kernel compares with a goal's target (mm/damon/core.c of Linux 7.3)."""
 
     def __init__(
-        self, machine: Machine, metric: str, *, node: int | None = None, cgroup: str | None = None
+        self,
+        machine: Machine,
+        metric: str,
+        *,
+        node: int = 0,
+        cgroup: str = "",
+        complement: bool = False,
+        window: float | None = None,
     ) -> None:
-        del cgroup  # what a cgroup has on a node only the kernel counts by its own lists
+        """Take a metric by the kernel's word; ``window`` is in seconds, and for pressure only.
+
+        With it pressure is the mean over so many seconds, however long ago the last reading is:
+        the kernel measures it by the quota's interval.
+        """
         self._machine = machine
         self._metric = metric
-        self._node = node or 0
-        self._pressed: int | None = None
+        self._node = node
+        self._cgroup = cgroup
+        self._complement = complement
+        self._window = window
+        self._last: tuple[float, int] | None = None
 
     def read(self) -> int:
-        """Return microseconds since the last reading, or basis points; raises Stale."""
+        """Return the value in the unit of the metric's name: microseconds, or basis points.
+
+        Raises Stale where it cannot be measured; for pressure also the first time.
+        """
+        metric = self._metric
+        if self._complement:
+            raise Stale("nobody but the kernel measures the complement")
         try:
-            if self._metric == "some_mem_psi_us":
+            if metric == "some_mem_psi_us":
                 return self._pressure()
-            if self._metric in ("node_mem_used_bp", "node_mem_free_bp"):
-                return self._node_memory()
-            if self._metric in ("active_mem_bp", "inactive_mem_bp"):
-                return self._lists()
-        except (OSError, ValueError, KeyError, ZeroDivisionError) as error:
-            raise Stale(f"`{self._metric}`: {error}") from error
-        raise Stale(f"`{self._metric}` is known to the kernel alone")
+            if metric in ("node_mem_used_bp", "node_mem_free_bp"):
+                return self._node_memory(used=metric == "node_mem_used_bp")
+            if metric in ("node_memcg_used_bp", "node_memcg_free_bp"):
+                return self._cgroup_memory(used=metric == "node_memcg_used_bp")
+            if metric in ("active_mem_bp", "inactive_mem_bp"):
+                return self._lru(active=metric == "active_mem_bp")
+        except OSError as error:
+            self._last = None
+            raise Stale((error.strerror or str(error)).lower()) from error
+        except (KeyError, ValueError, IndexError) as error:
+            self._last = None
+            raise Stale("this kernel tells it in another way, or not") from error
+        raise Stale(_WHY_NOT.get(metric, "nobody but the kernel measures it"))
 
     def _pressure(self) -> int:
-        text = self._machine.read("/proc/pressure/memory")
-        line = next(each for each in text.splitlines() if each.startswith("some "))
-        total, last = int(line.rpartition("total=")[2]), self._pressed
-        self._pressed = total
-        if last is None:
-            raise Stale(f"`{self._metric}`: a difference needs two readings")
-        return total - last
+        """Microseconds in which some task waited for memory, since the last reading.
 
-    def _node_memory(self) -> int:
-        found = _kilobytes(self._machine.read(f"/sys/devices/system/node/node{self._node}/meminfo"))
-        total, free = found["MemTotal"], found["MemFree"]
-        return (free if "free" in self._metric else total - free) * _WHOLE // total
+        damos_set_quota_goal_current_value() takes the difference of psi_system.total of
+        PSI_MEM_SOME, which is the total of this line.
+        """
+        lines = self._machine.read("/proc/pressure/memory").splitlines()
+        some = next((line for line in lines if line.startswith("some ")), "")
+        total = int(some.rpartition("total=")[2])
+        now, last = self._machine.monotonic(), self._last
+        self._last = (now, total)
+        if last is None or now <= last[0] or total < last[1]:
+            raise Stale("it needs two readings")
+        passed = total - last[1]
+        if self._window is None:
+            return passed
+        return round(passed * Fraction(self._window) / Fraction(now - last[0]))
 
-    def _lists(self) -> int:
-        found = _kilobytes(self._machine.read("/proc/meminfo"))
-        active, inactive = found["Active"], found["Inactive"]
-        wanted = inactive if self._metric.startswith("inactive") else active
-        return wanted * _WHOLE // (active + inactive)
+    def _node_memory(self, *, used: bool) -> int:
+        """A node's used or free memory: damos_get_node_mem_bp(), of si_meminfo_node()."""
+        sizes = self._meminfo(f"{_NODES}/node{self._node}/meminfo")
+        free = sizes["MemFree"]
+        return _share(sizes["MemTotal"] - free if used else free, sizes["MemTotal"])
 
+    def _cgroup_memory(self, *, used: bool) -> int:
+        """What a cgroup has on the LRU lists of a node, as a share of the node's memory.
 
-def _kilobytes(text: str) -> dict[str, int]:
-    """Read lines `Name: NUMBER kB`, before which a node's have its number."""
-    found = {}
-    for line in text.splitlines():
-        name, _, rest = line.partition(":")
-        if rest.split():
+        damos_get_node_memcg_used_bp(); what is free is all the rest. In numa_stat these are bytes.
+        """
+        total = self._meminfo(f"{_NODES}/node{self._node}/meminfo")["MemTotal"] * 1024
+        path = f"{MOUNT}/{self._cgroup.strip('/')}/memory.numa_stat"
+        lines = (line.split() for line in self._machine.read(path).splitlines())
+        node = f"N{self._node}="
+        kinds = {
+            words[0]: int(each.removeprefix(node))
+            for words in lines
+            for each in words[1:]
+            if each.startswith(node)
+        }
+        held = sum(kinds[kind] for kind in _LRU)
+        return _share(held if used else total - held, total)
+
+    def _lru(self, *, active: bool) -> int:
+        """The share of the LRU lists that is active: damos_get_in_active_mem_bp()."""
+        sizes = self._meminfo("/proc/meminfo")
+        part, other = sizes["Active"], sizes["Inactive"]
+        if not active:
+            part, other = other, part
+        return _share(part, part + other)
+
+    def _meminfo(self, path: str) -> dict[str, int]:
+        """Read lines `NAME: NUMBER kB`, which begin with `Node N` in a node's file."""
+        found = {}
+        for line in self._machine.read(path).splitlines():
+            name, _, rest = line.partition(":")
             found[name.split()[-1]] = int(rest.split()[0])
-    return found
+        return found
+
+
+def _share(part: int, whole: int) -> int:
+    if whole <= 0:
+        message = "nothing of which it could be a share"
+        raise ValueError(message)
+    return part * _WHOLE // whole
+
+
+def score(current: int, target: int) -> int:
+    """Return how far a goal is reached in basis points; a scheme's is the largest of its goals.
+
+    Source: mm/damon/core.c, damos_quota_score() (Linux 7.3). Goals without a target count nothing.
+    """
+    return current * _WHOLE // target if target else 0
+
+
+def trend(values: Iterable[int]) -> Trend | None:
+    """Tell where a series goes, oldest first: its later half against the earlier one.
+
+    None where there are too few values; what differs by less than a twentieth is steady.
+    """
+    series = tuple(values)  # a deque has no slices
+    half = len(series) // 2
+    if half < 2:
+        return None
+    early, late = sum(series[:half]), sum(series[-half:])
+    if abs(late - early) <= _LEAST_CHANGE * max(early, late):
+        return "steady"
+    return "rising" if late > early else "falling"

@@ -96,11 +96,11 @@ def test_those_of_policies_that_are_not_applied_are_left_as_someone_made_them(si
     assert site.read(SWAPPINESS) == "10", "but not where another one wants it now"
 
 
-def test_a_saved_plan_leaves_them_too(site):
+def test_a_saved_plan_leaves_them_too(site, tmp_path):
     site.done("apply", site.setting("a", 10, SWAPPINESS))
     site.machine.write(SWAPPINESS, "77")
-    site.run("plan", site.setting("b", 1), "--out", "plan.json")
-    site.done("apply", "--plan", "plan.json")
+    site.run("plan", site.setting("b", 1), "--out", str(tmp_path / "plan.json"))
+    site.done("apply", "--plan", str(tmp_path / "plan.json"))
 
     assert (site.read(SWAPPINESS), site.read(KSM_RUN)) == ("77", "1")
     assert site.run("diff").code == ExitCode.CHANGES
