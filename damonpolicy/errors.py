@@ -75,6 +75,8 @@ class DamonPolicyError(Exception):
 
     exit_code = ExitCode.FAILED
     can_retry = False
+    undone = False
+    """Whether it was begun, and undone as far as that was possible."""
     code = "DP0500"
 
     def __init__(
@@ -161,6 +163,7 @@ class RollbackIncomplete(DamonPolicyError):
     """The transaction failed and something could not be put back; the journal is kept."""
 
     exit_code = ExitCode.ROLLBACK_INCOMPLETE
+    undone = True
     code = "DP0510"
 
 

@@ -71,6 +71,7 @@ class Follower:
                     )  # fmt: skip
                     self.reloader.spacing.note(plan, machine.monotonic())
             except DamonPolicyError as error:
+                self.reloader.tally.failed(error)
                 self.table.update()
                 if not left:
                     if str(error) != self.trouble:

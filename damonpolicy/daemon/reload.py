@@ -14,6 +14,7 @@ from typing import Any, Literal
 from damonpolicy import log
 from damonpolicy.daemon.settling import Settling
 from damonpolicy.daemon.spacing import Spacing
+from damonpolicy.daemon.tally import Tally
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
@@ -79,6 +80,7 @@ class Reloader:
         self.outcome: Outcome | None = None
         self.capabilities: Capabilities | None = None
         self.spacing = Spacing()
+        self.tally = Tally()
         self._settling = Settling(debounce)
         self._signature: tuple[object, ...] = ()
         self._content: Content | None = None
@@ -135,8 +137,10 @@ class Reloader:
         try:
             kind, generation, found = self._bring(content)
         except DamonPolicyError as error:
+            self.tally.failed(error)
             kind = "invalid" if error.diagnostics else "failed"
             return self._outcome(kind, content, str(error), error.diagnostics)
+        self.tally.applies += kind == "applied"
         self._there = frozenset(self.paths) - frozenset(content.missing)
         return self._outcome(kind, content, "", found, generation)
 

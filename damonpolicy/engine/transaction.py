@@ -304,7 +304,14 @@ class _Transaction:
                 return error
             return DamonPolicyError(f"nothing was changed: {what}")
         refused = self._refused(error, capabilities)
-        cost = self._undo(what)
+        answer = self._undone(error, what, self._undo(what), refused)
+        answer.undone = True
+        return answer
+
+    def _undone(
+        self, error: BaseException, what: str, cost: str, refused: FeatureRefused | None
+    ) -> DamonPolicyError:
+        """Say what has failed, once everything is as it was."""
         if refused is not None:
             return refused
         if isinstance(error, OperationFailed):

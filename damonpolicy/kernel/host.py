@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from damonpolicy.kernel.sysfs import Machine, entries, read_or
 
-__all__ = ("MODULES", "Host", "busy_modules", "look")
+__all__ = ("MODULES", "Host", "busy_modules", "cpu_seconds", "look")
 
 MODULES = ("damon_stat", "damon_reclaim", "damon_lru_sort")
 """Kernel modules with a kdamond of their own that lets no other run beside it."""
@@ -66,9 +67,24 @@ def starts(machine: Machine, pid: int) -> int:
 
     Field 22 of /proc/PID/stat (proc_pid_stat(5)); with the pid it names a process for good.
     """
-    text = read_or(machine, f"/proc/{pid}/stat")
-    fields = text.rpartition(")")[2].split()
+    fields = _stat(machine, pid)
     return int(fields[19]) if len(fields) > 19 else 0
+
+
+def cpu_seconds(machine: Machine, pid: int) -> float | None:
+    """Return the CPU time that a process has taken, None where the machine does not tell.
+
+    Fields 14 and 15 of /proc/PID/stat (proc_pid_stat(5)), in clock ticks.
+    """
+    fields = _stat(machine, pid)
+    if len(fields) < 13:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(machine: Machine, pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on: a name may hold anything."""
+    return read_or(machine, f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
 def pids(machine: Machine) -> list[int]:

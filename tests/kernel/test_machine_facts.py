@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
@@ -181,3 +183,17 @@ def test_modules_whose_kdamond_runs(tmp_path):
     )
 
     assert host.busy_modules(machine) == ["damon_stat"]
+
+
+def test_the_cpu_time_of_a_process(tmp_path):
+    """Its name may hold blanks and parentheses; ticks are those of this machine."""
+    before, after = "7 (a) b (c) S 2 0 0 0 -1 2129984 0 0 0 0", "0 0 20 0 1 0 99 0 0\n"
+    machine = copied(
+        tmp_path, {"/proc/7/stat": f"{before} 150 350 {after}", "/proc/8/stat": "8 (x"}
+    )
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    assert host.cpu_seconds(machine, 7) == 500 / ticks
+    assert host.starts(machine, 7) == 99
+    assert host.cpu_seconds(machine, 8) is None
+    assert host.cpu_seconds(machine, 9) is None
