@@ -28,6 +28,7 @@ _EXIT = click.Choice(["keep", "remove"])
     "--on-exit", type=_EXIT, default="keep", help="what becomes of the policies at the end"
 )
 @click.option("--debounce", default="500ms", metavar="TIME", help="how long files have to rest")
+@click.option("--metrics", metavar="ADDRESS:PORT", help="serve metrics for Prometheus there")
 @policy_options
 @common
 @pass_invocation
@@ -36,6 +37,7 @@ def command(
     paths: Sequence[str],
     on_exit: str,
     debounce: str,
+    metrics: str | None,
     settings: Sequence[str],
     variables: Sequence[str],
 ) -> Result:
@@ -59,6 +61,7 @@ def command(
         settings=settings,
         debounce=_seconds(debounce),
         remove=on_exit == "remove",
+        metrics=metrics or "",
     )
     return Result(data={"removed": changed}, changed=changed)
 

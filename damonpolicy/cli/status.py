@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from damonpolicy.cli.goals import goal_lines, known, measure
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
@@ -49,11 +50,12 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         for kdamond in policy.kdamonds
         if kdamond.full_name not in running
     ]
-    data = {
+    service = _service(invocation, store)
+    data: dict[str, Any] = {
         "generation": managed.generation or None,
         "confirmed": store.confirmed() or None,
         "policies": {name: policy.owner for name, policy in managed.policies.items()},
-        "kdamonds": [each.to_json() for each in slots],
+        "kdamonds": [known(each.to_json(), service) for each in slots],
         "waiting": waiting,
         "settings": [
             {
@@ -67,9 +69,11 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         ],
         "modules": list(current.modules),
         "free_slots": sum(current.owner(slot, managed) == "free" for slot in current.slots),
+        "service": service,
     }
-    service = _service(invocation, store)
-    data["service"] = service
+    if update:
+        measure(machine, data["kdamonds"])
+    fresh = update or (service is not None and service["running"])
     names = {
         target: read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm")
         for slot in slots
@@ -77,7 +81,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         if target.startswith("pid ")
     }
     return Result(
-        _text(data, managed, store, names, settings),
+        _text(data, managed, store, names, settings, fresh=fresh),
         data,
         diagnostics=_findings(data, managed, store),
     )
@@ -89,7 +93,10 @@ def _text(
     store: Store,
     names: Mapping[str, str],
     settings: Sequence[status.SettingStatus],
+    *,
+    fresh: bool,
 ) -> str:
+    """Write it; ``fresh``: somebody has just asked the kernel for its numbers."""
     if managed.policies:
         lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
     else:
@@ -98,7 +105,7 @@ def _text(
             hint = "`damonpolicy apply --boot` brings it back"
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
     for each in data["kdamonds"]:
-        lines += ["", *_kdamond(each, names)]
+        lines += ["", *_kdamond(each, names, fresh=fresh)]
     for name in data["waiting"]:
         lines += ["", f"kdamond {name}: waits for a process"]
     if data["settings"]:
@@ -151,10 +158,28 @@ def _served(service: dict[str, Any]) -> list[str]:
         lines.append(f"  cannot follow: {service['following']}")
     lines += [f"  not fed: {goal}: {why}" for goal, why in sorted(service["feeds"].items())]
     lines += [f"  stands still: {loop}: {why}" for loop, why in sorted(service["loops"].items())]
+    if service["observing"]:
+        lines.append(f"  cannot observe: {service['observing']}")
+    return lines + _drifted(service["drift"])
+
+
+def _drifted(drift: dict[str, Any]) -> list[str]:
+    """Say what the service saw drift, and what it did."""
+    lines = [
+        f"  drift: {each['where']}: {each['path']}: committed `{each['committed']}`, found `{each['found']}`"
+        for each in drift["first"]
+    ]
+    more = drift["files"] - len(drift["first"])
+    if more:
+        lines.append(f"  drift: {more} more files")
+    if drift["repairs"]:
+        lines.append(f"  repaired {drift['repairs']} time{'s' if drift['repairs'] > 1 else ''}")
+    if drift["cannot_repair"]:
+        lines.append(f"  cannot repair: {drift['cannot_repair']}")
     return lines
 
 
-def _kdamond(each: dict[str, Any], names: Mapping[str, str]) -> list[str]:
+def _kdamond(each: dict[str, Any], names: Mapping[str, str], *, fresh: bool) -> list[str]:
     whose = each["name"] or "someone else's"
     pid = f", pid {each['pid']}" if each["pid"] else ""
     state = f"{each['state']}, paused" if each["paused"] else each["state"]
@@ -182,6 +207,7 @@ def _kdamond(each: dict[str, Any], names: Mapping[str, str]) -> list[str]:
             + (f" {approximate_bytes(passed)} passed the filters," if passed is not None else "")
             + f" applied to {approximate_bytes(numbers.get('sz_applied', 0))}"
         )
+        lines += [f"    {line}" for line in goal_lines(scheme, fresh=fresh)]
     return lines
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from damonpolicy.daemon.feed import FeedJob
 from damonpolicy.daemon.follow import Follower
+from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.reload import Outcome, Reloader
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Readable
@@ -18,6 +19,9 @@ from damonpolicy.kernel.host import starts
 
 __all__ = ("RecordJob",)
 
+_SHOWN = 5
+"""At most so many drifted files are named."""
+
 
 @dataclass(slots=True)
 class RecordJob:
@@ -27,10 +31,14 @@ class RecordJob:
     follower: Follower
     feed: FeedJob
     tune: TuneJob
+    observe: ObserveJob
     poll: float = 5.0
     due: float = 0.0
     reloads: dict[str, int] = field(default_factory=dict)
     """How often a reload ended in what."""
+    good: Outcome | None = None
+    """The last reload that brought the machine under its policies."""
+    _counted: Outcome | None = None
     _written: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -40,8 +48,10 @@ class RecordJob:
 
     def count(self, outcome: Outcome | None) -> None:
         """Take note of how a reload ended."""
-        if outcome is not None:
+        if outcome is not None and outcome is not self._counted:
+            self._counted = outcome
             self.reloads[outcome.kind] = self.reloads.get(outcome.kind, 0) + 1
+            self.good = outcome if outcome.ok else self.good
             self.due = 0.0
 
     def run(self) -> None:
@@ -79,4 +89,26 @@ class RecordJob:
             "following": self.follower.trouble,
             "feeds": dict(self.feed.troubles()),
             "loops": dict(self.tune.troubles()),
+            **self._observed(),
+        }
+
+    def _observed(self) -> dict[str, Any]:
+        """Say how far goals are, and what has drifted."""
+        last, repairer = self.observe.last, self.observe.repairer
+        found = last.drift if last else ()
+        kdamonds = last.kdamonds if last else ()
+        return {
+            "observing": self.observe.trouble,
+            "drift": {
+                "files": len(found),
+                "first": [asdict(each) for each in found[:_SHOWN]],
+                "repairs": repairer.repairs,
+                "cannot_repair": repairer.trouble,
+            },
+            "schemes": {
+                f"{kdamond.name}/{scheme.name}": scheme.to_json()
+                for kdamond in kdamonds
+                for scheme in kdamond.schemes
+                if scheme.goals
+            },
         }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from damonpolicy.daemon.feed import FeedJob
+from damonpolicy.daemon.figures import figures
 from damonpolicy.daemon.follow import Follower, FollowJob
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.notify import Notifier
+from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.record import RecordJob
 from damonpolicy.daemon.reload import Outcome, Reloader
+from damonpolicy.daemon.repair import Repairer
 from damonpolicy.daemon.service import AliveJob, ReloadJob, Service, leave
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Wake
@@ -22,6 +25,9 @@ from damonpolicy.kernel.process_events import listen
 from damonpolicy.kernel.processes import Table
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.source.content import without_alarm
+
+if TYPE_CHECKING:
+    from damonpolicy.daemon.exporter import Exporter
 
 __all__ = ("serve",)
 
@@ -35,10 +41,12 @@ def serve(
     settings: Sequence[str] = (),
     debounce: float = 0.5,
     remove: bool = False,
+    metrics: str = "",
 ) -> bool:
     """Keep a machine under the policies of some paths until a signal ends it.
 
-    ``debounce`` is in seconds. Returns whether policies were ended, as ``remove`` asks.
+    ``debounce`` is in seconds; ``metrics`` is where to serve metrics, empty for nowhere.
+    Returns whether policies were ended, as ``remove`` asks.
     """
     without_alarm()
     notifier, wake = Notifier(), Wake()
@@ -51,14 +59,25 @@ def serve(
     follow = FollowJob(Follower(reloader, keeper, Table(machine)), events)
     feed = FeedJob(keeper, places)
     tune = TuneJob(follow.follower)
-    record = RecordJob(reloader, follow.follower, feed, tune)
+    observe = ObserveJob(keeper, places, Repairer(reloader))
+    record = RecordJob(reloader, follow.follower, feed, tune, observe)
+    exporter = _exporter(metrics, record, tune.errors)
 
     def told(outcome: Outcome | None) -> None:
         notifier.ready(_line(outcome))
         record.count(outcome)
+        if outcome is not None and outcome.kind == "applied":
+            observe.due = 0.0
+        elif exporter:
+            exporter.publish()
 
-    reload.told = told
-    service = Service(machine, wake, [reload, follow, feed, tune, record])
+    def observed() -> None:
+        record.due = 0.0
+        if exporter:
+            exporter.publish()
+
+    reload.told, observe.told = told, observed
+    service = Service(machine, wake, [reload, follow, feed, tune, observe, record])
     if notifier.interval:
         service.jobs.append(AliveJob(machine, notifier, notifier.interval))
 
@@ -79,12 +98,24 @@ def serve(
         try:
             service.run(lambda: notifier.ready(_line(reloader.outcome)))
         finally:
-            notifier.stopping()
-            watch.stop()
-            record.remove()
+            for end in (notifier.stopping, watch.stop, record.remove):
+                end()
+            if exporter:
+                exporter.stop()
             if events is not None:
                 events.close()
         return leave(reloader) if remove else False
+
+
+def _exporter(
+    address: str, record: RecordJob, errors: Callable[[], Mapping[str, float]] = dict
+) -> Exporter | None:
+    """Serve metrics, where that is asked for; else their library is not even imported."""
+    if not address:
+        return None
+    from damonpolicy.daemon.exporter import Exporter
+
+    return Exporter(address, lambda: figures(record, errors))
 
 
 def _line(outcome: Outcome | None) -> str:

@@ -23,6 +23,8 @@ class Policy(Model):
     """Known by this name to `status`, `remove` and others."""
     description: Text = ""
     """What it is for, in a sentence."""
+    on_drift: Literal["report", "repair"] = "report"
+    """What the service does where someone else has changed what was committed."""
     vars: dict[Name, Text] = Field(default_factory=dict)
     """Variables for `{{ templates }}`; `--vars-file` and `--set` override them."""
     kdamonds: tuple[Kdamond, ...] = ()

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.tree import Tree, configuration
 from damonpolicy.model.words import by_kernel
+from damonpolicy.observe.quotas import effective, goals
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.current import Current, Owner
-from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.managed import Managed, SlotRecord
 from damonpolicy.plan.texts import accesses, chain, value_text
 
-__all__ = ("Drift", "KdamondStatus", "SettingStatus", "drift", "kdamonds", "settings")
+__all__ = (
+    "Drift",
+    "KdamondStatus",
+    "SettingStatus",
+    "drift",
+    "drift_of",
+    "kdamonds",
+    "settings",
+    "statistics",
+)
 
 _CONTEXT = "contexts/0"
 _STATISTICS = (
@@ -128,21 +138,27 @@ def _schemes(tree: Tree, names: Mapping[str, str]) -> list[dict[str, Any]]:
     result = []
     for index in range(int(tree.get(f"{_CONTEXT}/schemes/nr_schemes", "0"))):
         base = f"{_CONTEXT}/schemes/{index}"
-        statistics = {
-            name: int(tree[f"{base}/stats/{name}"])
-            for name in _STATISTICS
-            if f"{base}/stats/{name}" in tree
-        }
         result.append(
             {
                 "name": names.get(base, str(index)),
                 "action": tree.get(f"{base}/action", ""),
                 "quota": _quota(tree, f"{base}/quotas"),
                 "filters": chain(tree, base) or None,
-                "statistics": statistics,
+                "statistics": statistics(tree, base),
+                "goals": [each.to_json() for each in goals(tree, base)],
+                "effective_quota": effective(tree, base),
             }
         )
     return result
+
+
+def statistics(tree: Tree, scheme: str) -> dict[str, int]:
+    """Return what a scheme did so far, by the kernel's names; its directory is given."""
+    return {
+        name: int(tree[f"{scheme}/stats/{name}"])
+        for name in _STATISTICS
+        if f"{scheme}/stats/{name}" in tree
+    }
 
 
 def _quota(tree: Tree, base: str) -> str | None:
@@ -172,29 +188,40 @@ def settings(current: Current, managed: Managed) -> list[SettingStatus]:
     ]
 
 
-def drift(current: Current, managed: Managed) -> list[Drift]:
+def drift(current: Current, managed: Managed, *, without: Collection[int] = ()) -> list[Drift]:
     """Return how the machine differs from the last verified commits, both ways.
+
+    Some slots may be left out.
 
     Files show what was staged; a difference means that someone staged something since,
     or that a kdamond has ended, or that a setting was changed.
     """
-    found: list[Drift] = []
-    for slot, record in managed.slots.items():
-        where = f"{record.kdamond} (slot {slot})"
-        if slot not in current.slots:
-            found.append(Drift(where, "", "a kdamond", "no such slot"))
-            continue
-        tree = current.slot(slot)
-        same = (current.pid(slot), current.starts.get(slot, 0)) == (record.pid, record.start)
-        if not current.running(slot):
-            found.append(Drift(where, "state", "on", "off"))
-        elif not same:
-            found.append(Drift(where, "pid", str(record.pid), str(current.pid(slot))))
-        for path in sorted(differing(tree, record.files)):
-            found.append(Drift(where, path, record.files[path], tree.get(path, "no such file")))
-        for path in sorted(set(configuration(tree)) - set(record.files)):
-            found.append(Drift(where, path, "no such file", tree[path]))
+    found = [
+        each
+        for slot, record in managed.slots.items()
+        if slot not in without
+        for each in drift_of(current, slot, record)
+    ]
     for each in settings(current, managed):
         if each.drifted:
             found.append(Drift("settings", each.path, each.written, each.value))
+    return found
+
+
+def drift_of(current: Current, slot: int, record: SlotRecord) -> list[Drift]:
+    """Return how one kdamond of ours differs from its last verified commit."""
+    where = f"{record.kdamond} (slot {slot})"
+    if slot not in current.slots:
+        return [Drift(where, "", "a kdamond", "no such slot")]
+    found: list[Drift] = []
+    tree = current.slot(slot)
+    same = (current.pid(slot), current.starts.get(slot, 0)) == (record.pid, record.start)
+    if not current.running(slot):
+        found.append(Drift(where, "state", "on", "off"))
+    elif not same:
+        found.append(Drift(where, "pid", str(record.pid), str(current.pid(slot))))
+    for path in sorted(differing(tree, record.files)):
+        found.append(Drift(where, path, record.files[path], tree.get(path, "no such file")))
+    for path in sorted(set(configuration(tree)) - set(record.files)):
+        found.append(Drift(where, path, "no such file", tree[path]))
     return found

@@ -206,7 +206,8 @@ class CompiledPolicy:
     """A policy as it is kept in a generation.
 
     ``source`` and ``variables`` are its text and its overrides, for compiling it anew on
-    another kernel; ``settings`` maps absolute paths to contents.
+    another kernel; ``settings`` maps absolute paths to contents; ``repairs``: the service brings
+    back what someone else has changed.
     """
 
     name: str
@@ -216,6 +217,7 @@ class CompiledPolicy:
     source: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     loops: tuple[Loop, ...] = ()
+    repairs: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -227,6 +229,7 @@ class CompiledPolicy:
             "source": self.source,
             "variables": dict(self.variables),
             "loops": [each.to_json() for each in self.loops],
+            "repairs": self.repairs,
         }
 
     @classmethod
@@ -240,4 +243,5 @@ class CompiledPolicy:
             data["source"],
             data["variables"],
             tuple(Loop.from_json(each) for each in data["loops"]),
+            data.get("repairs", False),  # generations of before know nothing of it
         )

@@ -178,6 +178,7 @@ def compile_policies(
             source=text,
             variables=dict(loaded.overrides.values),
             loops=(*loops, *(compile_loops(policy, kdamonds) if served else ())),
+            repairs=policy.on_drift == "repair",
         )
     return policies, found
 
@@ -207,6 +208,11 @@ def _service_needed(policy: Policy, at: Cursor, *, unfed: bool, served: bool) ->
             "`damonpolicy run` does it; `--unfed` applies the rest, and leaves it where it starts"
         )
         found.append(Diagnostic.error("DP0239", at("tuning").key, message, hint=hint))
+    if policy.on_drift == "repair" and not served:
+        message = (
+            "drift is repaired only where `damonpolicy run` applies the policy; else it is reported"
+        )
+        found.append(Diagnostic.note("DP0606", at("on_drift").value, message))
     for index, kdamond in enumerate(policy.kdamonds):
         for number, scheme in enumerate(kdamond.schemes):
             place = at("kdamonds", index, "schemes", number)

@@ -106,7 +106,7 @@ class Quotas(Files):
         )
         message = "this kernel has no goals: the service tunes the quota by the kernel's law"
         hint = first_kernel("quota.goals")
-        self.found.append(Diagnostic.note("DP0606", at("goals").key, message, hint=hint))
+        self.found.append(Diagnostic.note("DP0607", at("goals").key, message, hint=hint))
 
     def _tuner(self, scheme: Scheme, base: str, at: Cursor) -> None:
         tuner = scheme.limits.tuner

@@ -20,7 +20,16 @@ from damonpolicy.units import (
     format_percent,
 )
 
-__all__ = ("EARLY", "SAMPLE", "accesses", "chain", "setting_text", "target", "value_text")
+__all__ = (
+    "EARLY",
+    "SAMPLE",
+    "accesses",
+    "chain",
+    "goal_text",
+    "setting_text",
+    "target",
+    "value_text",
+)
 
 SAMPLE = "contexts/0/monitoring_attrs/sample"
 EARLY = "contexts/0/operations_attrs"
@@ -156,7 +165,7 @@ def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
         time = "" if tuned or not number else format_duration(number * aggregation)
         return f"{time} ({count})" if time else count if number else "0"
     if unit == "goal":
-        return _goal(number, tree.get(path.replace("target_value", "target_metric"), ""))
+        return goal_text(number, tree.get(path.replace("target_value", "target_metric"), ""))
     texts: Mapping[str, str] = {
         "us": format_duration(number),
         "ms": format_duration(number * 1_000),
@@ -168,7 +177,8 @@ def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
     return texts.get(unit, value)
 
 
-def _goal(number: int, metric: str) -> str:
+def goal_text(number: int, metric: str) -> str:
+    """Write a goal's value in its metric's unit."""
     if metric.endswith("_us"):
         return format_duration(number)
     return format_percent(Fraction(number, 10_000)) if metric.endswith("_bp") else str(number)

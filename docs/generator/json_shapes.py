@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 from damonpolicy.cli.main import COMMANDS, main
+from damonpolicy.daemon.service import Service
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import places
 from damonpolicy.kernel.sysfs import KDAMONDS
@@ -24,9 +25,38 @@ _BY_NAME = {
     "init.policies": "NAME",
     "status.policies": "NAME",
     "features.features": "FEATURE",
+    "status.service.reloads": "RESULT",
+    "status.service.feeds": "GOAL",
+    "status.service.schemes": "SCHEME",
 }
 """Mappings whose keys are data."""
 
+_ROUNDS = 6
+_SETTING = "/sys/kernel/mm/ksm/use_zero_pages"
+_GOALS = f"""version: 1
+name: goals
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{{system_ram: true}}]
+    schemes:
+      - name: s
+        action: stat
+        quota:
+          size: 1MiB
+          every: 1s
+          goals:
+            - {{metric: some_mem_psi_us, target: 500us}}
+            - {{metric: node_mem_used_bp, node: 0, target: 99%}}
+            - {{metric: node_memcg_used_bp, node: 0, cgroup: /machine.slice, target: 9%}}
+      - name: t
+        action: stat
+        quota:
+          size: 1MiB
+          every: 1s
+          goals: [{{metric: user_input, target: 99, from: {{file: missing}}}}]
+settings: {{{_SETTING}: 1}}
+"""
 _PROCESS, _RAM = '{process: {name: "{{ program }}"}}', "{system_ram: true}"
 _TYPES = {str: "text", bool: "true or false", int: "number", float: "number", type(None): "null"}
 _LAST = "null"
@@ -73,18 +103,27 @@ def page() -> str:
     return "\n".join(parts)
 
 
+def _rounds(service: Service, _: Any) -> None:
+    """Let a service look again and again, and have someone change what is ours meanwhile."""
+    for number in range(_ROUNDS):
+        service.step()
+        service.machine.sleep(20)
+        if number == 2:
+            service.machine.write(_SETTING, "0")
+
+
 def _documents() -> dict[str, list[dict[str, Any]]]:
     """Run every command, so that everything that a document can hold is seen once."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in COMMANDS}
     here = Path.cwd()
     # a guard would look for a state that is gone with the directory
     guard = mock.patch("damonpolicy.cli.confirmation.start_guard")
-    # one round of a service, and what it says of itself stays
-    once = mock.patch("damonpolicy.daemon.service.Service.run", lambda self, _: self.step())
+    # some rounds of a service, and what it says of itself stays
+    rounds = mock.patch("damonpolicy.daemon.service.Service.run", _rounds)
     stays = mock.patch("damonpolicy.daemon.record.RecordJob.remove")
     silent = mock.patch("damonpolicy.cli.logs.configure")
     temporary = tempfile.TemporaryDirectory()
-    with temporary as place, _environment(XDG_STATE_HOME=place), guard, once, stays, silent:
+    with temporary as place, _environment(XDG_STATE_HOME=place), guard, rounds, stays, silent:
         os.chdir(place)
         try:
             policy = {name: str(_POLICIES / f"{name}.yaml") for name in ("ksm", "monitor")}
@@ -120,6 +159,10 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
                 ("apply", policy["monitor"], "--set", "program=nginx", "--confirm-within", "1h"),
                 ("status",), ("history",), ("confirm",), ("schema",), ("completion", "bash"),
             ):  # fmt: skip
+                _run(found, line)
+            goals = Path("goals.yaml")
+            goals.write_text(_GOALS)
+            for line in (("run", str(goals)), ("status",), ("status", "--update")):
                 _run(found, line)
             machine.write(f"{KDAMONDS}/1/state", "off")
             machine.write(f"{KDAMONDS}/1/contexts/nr_contexts", "1")
@@ -176,7 +219,7 @@ def _merged(*shapes: Any) -> Any:
     if mappings:
         keys = dict.fromkeys(key for each in mappings for key in each)
         merged = {key: _merged(*(each[key] for each in mappings if key in each)) for key in keys}
-        nothing = any(isinstance(each, set) for each in shapes)
+        nothing = any(isinstance(each, set) and each for each in shapes)  # not what was empty
         return {**merged, "": {_LAST}} if nothing else merged
     lists = [each for each in shapes if isinstance(each, list)]
     if lists:

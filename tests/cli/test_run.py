@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -155,6 +156,56 @@ def test_killed_and_started_again_it_goes_on(start):
     again.wait_for(lambda: again.pages() == "400")
 
     assert again.end() == ExitCode.OK
+
+
+GOALS = """
+version: 1
+name: tuned
+on_drift: repair
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+    schemes:
+      - name: cold
+        action: stat
+        quota:
+          size: 100MiB
+          every: 1s
+          goals: [{metric: node_mem_used_bp, node: 0, target: 90%}]
+modules: {damon_stat: {enabled: false}}
+"""
+
+
+def scraped(running):
+    (address,) = {each["address"] for each in running.events("metrics")}
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=SECONDS) as answer:
+        return answer.read().decode()
+
+
+def test_what_it_sees_is_told(start):
+    running = start("--metrics", "127.0.0.1:0")
+    running.wait_for(lambda: running.events("metrics"))
+    (running.policies / "p.yaml").write_text(GOALS)
+    running.wait_for(lambda: 'scheme_tried_bytes_total{kdamond="tuned/k"' in scraped(running))
+
+    assert 'damonpolicy_reloads_total{result="applied"}' in scraped(running)
+    running.wait_for(lambda: "goal node_mem_used_bp of node 0: " in running.status())
+    running.wait_for(lambda: " of 90% (score " in running.status())
+    assert ", quota in effect " in running.status()
+    assert running.end() == ExitCode.OK
+
+
+def test_a_port_that_is_taken_ends_it_before_it_begins(start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        running = start("--metrics", f"127.0.0.1:{port}")
+        (running.policies / "p.yaml").write_text(settings(pages=300))
+
+        assert running.process.wait(SECONDS) == ExitCode.FAILED
+    assert f"cannot serve metrics on `127.0.0.1:{port}`" in running.told()
+    assert "hint: choose another port" in running.told()
+    assert running.pages() != "300"
 
 
 def test_a_wrong_debounce_is_told(cli):

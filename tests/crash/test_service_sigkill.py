@@ -16,8 +16,10 @@ import pytest
 from damonpolicy.daemon.feed import FeedJob
 from damonpolicy.daemon.follow import Follower, FollowJob
 from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.record import RecordJob
 from damonpolicy.daemon.reload import Reloader
+from damonpolicy.daemon.repair import Repairer
 from damonpolicy.daemon.service import ReloadJob, Service
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Wake
@@ -108,8 +110,9 @@ class Bench:
         keeper = Keeper(self.machine, self.world.places, reloader.owner)
         follow = FollowJob(Follower(reloader, keeper, Table(self.machine)))
         feed, tune = FeedJob(keeper, self.world.places), TuneJob(follow.follower)
+        observe = ObserveJob(keeper, self.world.places, Repairer(reloader))
         jobs = [ReloadJob(reloader), follow, feed, tune,
-                RecordJob(reloader, follow.follower, feed, tune)]  # fmt: skip
+                observe, RecordJob(reloader, follow.follower, feed, tune, observe)]  # fmt: skip
         service = Service(self.machine, Wake(), jobs)
         for act in (lambda _: None, *meanwhile):
             act(self)

@@ -168,7 +168,9 @@ def test_a_tree_that_is_changed_while_it_is_read_is_read_anew(monkeypatch):
 
     def reading(path):
         if path.endswith("/regions/0/start") and counts:
-            machine.write(f"{KDAMONDS}/0/contexts/0/targets/0/regions/nr_regions", str(counts.pop()))
+            machine.write(
+                f"{KDAMONDS}/0/contexts/0/targets/0/regions/nr_regions", str(counts.pop())
+            )
         return read(path)
 
     monkeypatch.setattr(machine, "read", reading)

@@ -1,0 +1,226 @@
+"""Metrics for Prometheus: an endpoint in a thread of its own, which waits for nobody.
+
+It shows what was there at the last observation: a scrape asks the kernel nothing.
+"""
+
+from __future__ import annotations
+
+import http.server
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import MetricsHandler
+
+from damonpolicy import log
+from damonpolicy.daemon.figures import Figures
+from damonpolicy.daemon.observe import KdamondSeen, Observation
+from damonpolicy.errors import DamonPolicyError, UsageError
+
+__all__ = ("Exporter", "families", "read_address")
+
+_SECONDS = 5.0
+"""After so long a client that says nothing is hung up on."""
+_CLIENTS = 8
+"""At most so many are served at a time."""
+_LOOPBACK = "127.0.0.1"
+_RESULTS = ("applied", "unchanged", "invalid", "failed", "gone")
+
+
+class Exporter:
+    """Serves what `publish` took last."""
+
+    def __init__(self, address: str, take: Callable[[], Figures]) -> None:
+        """Listen; ``take`` is called by `publish` only, so by the service's own thread.
+
+        Raises UsageError for what is no address, DamonPolicyError where nobody can listen there.
+        """
+        host, port = read_address(address)
+        self._take = take
+        self._figures = Figures()
+        registry = CollectorRegistry()
+        registry.register(self)
+        try:
+            self._server = _server(host)((host, port), _handler(registry))
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            message = f"cannot serve metrics on `{address}`: {reason}"
+            hint = "choose another port with `--metrics ADDRESS:PORT`, or leave it out"
+            raise DamonPolicyError(message, hint=hint) from error
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="metrics", daemon=True
+        )
+        self._thread.start()
+        log.info("metrics", address=_shown(host, self.port))
+
+    def publish(self) -> None:
+        """Take the figures that are served from now on."""
+        self._figures = self._take()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, for the registry."""
+        return families(self._figures)
+
+    def describe(self) -> list[Metric]:
+        """Their names are known without asking."""
+        return list(families(Figures()))
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """Read ``ADDRESS:PORT``; without an address it is this machine's own loopback.
+
+    Names are not looked up: what they lead to may change.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or _LOOPBACK
+    try:
+        if not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            message = "no port"
+            raise ValueError(message)
+        return str(ipaddress.ip_address(host)), int(port)
+    except ValueError as error:
+        message = f"`--metrics {text[:60]}` is not an address and a port"
+        hint = "write for example `--metrics 127.0.0.1:9797`"
+        raise UsageError(message, hint=hint) from error
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *arguments: Any) -> None:
+        self._free = threading.BoundedSemaphore(_CLIENTS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client has hung up."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _server(host: str) -> type[_Server]:
+    return _Server6 if ":" in host else _Server
+
+
+def _handler(registry: CollectorRegistry) -> type[MetricsHandler]:
+    made: type[MetricsHandler] = MetricsHandler.factory(registry)
+    made.timeout = _SECONDS
+    return made
+
+
+def families(figures: Figures) -> Iterator[Metric]:
+    """Yield what figures say, by metric."""
+    yield _value("up", "Whether the service runs.", 1)
+    reloads = CounterMetricFamily(
+        "damonpolicy_reloads", "Times that policy files were taken, by result.", labels=["result"]
+    )
+    for result in _RESULTS:
+        reloads.add_metric([result], figures.reloads.get(result, 0))
+    yield reloads
+    for name, text, count in (
+        ("applies", "Transactions that brought the machine under changed files.", figures.applies),
+        ("rollbacks", "Transactions that failed and were undone.", figures.rollbacks),
+        ("follow_commits", "Commits for processes, cgroups or memory.", figures.commits),
+        ("feed_writes", "Values of goals that were handed to the kernel.", figures.feeds),
+        ("drifts", "Files and settings that were found to have drifted.", figures.drifts),
+        ("repairs", "Transactions that brought back what had drifted.", figures.repairs),
+    ):
+        yield CounterMetricFamily(f"damonpolicy_{name}", text, value=count)
+    if figures.reloaded_at is not None:
+        text = "When policy files were taken last without an error, in seconds since the epoch."
+        yield _value("last_reload_success_timestamp_seconds", text, figures.reloaded_at)
+        text = "The policy files that the machine is under."
+        yield InfoMetricFamily("damonpolicy_policies", text, value={"digest": figures.digest})
+    error = GaugeMetricFamily(
+        "damonpolicy_loop_error_ratio",
+        "How far a loop is from its target, as a share of it.",
+        labels=["loop"],
+    )
+    for loop, share in figures.errors.items():
+        error.add_metric([loop], share)
+    yield error
+    yield from _observed(figures.observation)
+
+
+def _observed(observation: Observation | None) -> Iterator[Metric]:
+    kdamonds: tuple[KdamondSeen, ...] = ()
+    if observation is not None:
+        yield _value("generation", "The generation that is in force.", observation.generation)
+        text = "Files and settings that are not what was committed last."
+        yield _value("drift_files", text, len(observation.drift))
+        text = "When the kernel was looked at last, in seconds since the epoch."
+        yield _value("last_observation_timestamp_seconds", text, observation.at)
+        kdamonds = observation.kdamonds
+    targets = GaugeMetricFamily(
+        "damonpolicy_targets", "What a kdamond monitors.", labels=["kdamond"]
+    )
+    cpu = CounterMetricFamily(
+        "damonpolicy_kdamond_cpu_seconds", "CPU time of a kdamond's thread.", labels=["kdamond"]
+    )
+    labels = ["kdamond", "scheme"]
+    counts = {
+        field: CounterMetricFamily(f"damonpolicy_scheme_{name}", text, labels=labels)
+        for field, name, text in (
+            ("sz_tried", "tried_bytes", "Memory that fitted a scheme's pattern, each time anew."),
+            ("sz_applied", "applied_bytes", "Memory that a scheme's action was done to."),
+            ("sz_ops_filter_passed", "passed_bytes", "Memory that passed a scheme's filters."),
+            ("qt_exceeds", "quota_exceeds", "Times that a scheme's quota was used up."),
+        )
+    }
+    quota = GaugeMetricFamily(
+        "damonpolicy_scheme_effective_quota_bytes", "A scheme's quota in effect.", labels=labels
+    )
+    score = GaugeMetricFamily(
+        "damonpolicy_scheme_goal_ratio", "How far a scheme's goals are reached.", labels=labels
+    )
+    for kdamond in kdamonds:
+        targets.add_metric([kdamond.name], kdamond.targets)
+        if kdamond.cpu is not None:
+            cpu.add_metric([kdamond.name], kdamond.cpu)
+        for scheme in kdamond.schemes:
+            names = [kdamond.name, scheme.name]
+            for field, family in counts.items():
+                if field in scheme.statistics:
+                    family.add_metric(names, scheme.statistics[field])
+            if scheme.effective is not None:
+                quota.add_metric(names, scheme.effective)
+            if scheme.score is not None:
+                score.add_metric(names, scheme.score / 10_000)
+    yield from (targets, cpu, *counts.values(), quota, score)
+
+
+def _value(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"damonpolicy_{name}", text, value=value)

@@ -1,0 +1,47 @@
+"""What a service counts and sees, as one thing that does not change any more: `Figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from damonpolicy.daemon.observe import Observation
+from damonpolicy.daemon.record import RecordJob
+
+__all__ = ("Figures", "figures")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """As of the last observation; counts are since the start, times seconds since the epoch."""
+
+    reloads: Mapping[str, int] = field(default_factory=dict)
+    reloaded_at: float | None = None
+    digest: str = ""
+    applies: int = 0
+    rollbacks: int = 0
+    commits: int = 0
+    feeds: int = 0
+    drifts: int = 0
+    repairs: int = 0
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """How far each loop is from its target, as a share of it."""
+    observation: Observation | None = None
+
+
+def figures(record: RecordJob, errors: Callable[[], Mapping[str, float]] = dict) -> Figures:
+    """Take them; ``errors`` are those of the loops of `tuning`, by name."""
+    tally, observe = record.reloader.tally, record.observe
+    return Figures(
+        reloads=dict(record.reloads),
+        reloaded_at=record.good.at if record.good else None,
+        digest=record.good.digest if record.good else "",
+        applies=tally.applies,
+        rollbacks=tally.rollbacks,
+        commits=record.follower.commits,
+        feeds=record.feed.writes,
+        drifts=observe.drifts,
+        repairs=observe.repairer.repairs,
+        errors=dict(errors()),
+        observation=observe.last,
+    )

@@ -1,0 +1,266 @@
+"""What the kernel does with our policies, and what others do to them: one look each 15 seconds."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from damonpolicy import log
+from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.repair import Repairer, ended
+from damonpolicy.daemon.wake import Readable
+from damonpolicy.engine.places import Places
+from damonpolicy.engine.session import Session, changing, refresh
+from damonpolicy.errors import Busy, DamonPolicyError, LockHeld
+from damonpolicy.kernel.host import cpu_seconds
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import Tree
+from damonpolicy.observe.quotas import Goal, effective, goals
+from damonpolicy.observe.status import Drift, drift, statistics
+from damonpolicy.plan.current import Current, retrieve
+from damonpolicy.plan.managed import Managed, SlotRecord
+from damonpolicy.tuning.goals import GoalMeter, Trend, score, trend
+from damonpolicy.tuning.sources import Stale
+
+__all__ = ("GoalSeen", "KdamondSeen", "Observation", "ObserveJob", "Observer", "SchemeSeen")
+
+_REMEMBERED = 6
+"""Observations that a trend is seen in."""
+_SHARE = 20
+"""At most one part in so many of the time is spent waiting for kdamonds to answer."""
+_HELD = 1.0
+"""Seconds until it is tried again where somebody changes the machine right now."""
+_TOLD = 10
+"""At most so many drifted files are logged one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoalSeen:
+    """How far a goal is: its value in its metric's unit and its score, or why there is none."""
+
+    current: int | None = None
+    score: int | None = None
+    why: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"current": self.current, "score": self.score, "why": self.why}
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeSeen:
+    """What a scheme did so far, by the kernel's names (sizes in bytes), and its quota in bytes.
+
+    ``score`` is in basis points and of all its goals, None where one of them is not known;
+    ``trend`` is that of the quota in effect.
+    """
+
+    name: str
+    statistics: Mapping[str, int]
+    effective: int | None = None
+    goals: tuple[GoalSeen, ...] = ()
+    score: int | None = None
+    trend: Trend | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What `status` shows beside the scheme, as plain data."""
+        return {
+            "goals": [each.to_json() for each in self.goals],
+            "score": self.score,
+            "trend": self.trend,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class KdamondSeen:
+    """A running kdamond of ours; ``cpu`` is what its thread has taken so far, in seconds."""
+
+    name: str
+    targets: int
+    cpu: float | None
+    schemes: tuple[SchemeSeen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look; ``at`` is seconds since the epoch."""
+
+    at: float
+    generation: int
+    drift: tuple[Drift, ...]
+    kdamonds: tuple[KdamondSeen, ...]
+
+
+class _Memory:
+    """What is remembered of a scheme from one observation to the next."""
+
+    def __init__(self, machine: Machine, wanted: Sequence[Goal]) -> None:
+        self.goals = wanted
+        self.quotas: deque[int] = deque(maxlen=_REMEMBERED)
+        self._meters = [
+            GoalMeter(
+                machine, each.metric, node=each.node, cgroup=each.cgroup,
+                complement=each.complement, window=each.window / 1e3,
+            )
+            for each in wanted
+        ]  # fmt: skip
+
+    def measure(self, wanted: Sequence[Goal]) -> tuple[GoalSeen, ...]:
+        """Measure what the kernel does; what it is given is known."""
+        seen = []
+        for goal, meter in zip(wanted, self._meters, strict=True):
+            try:
+                value = meter.read() if goal.current is None else goal.current
+                seen.append(GoalSeen(value, score(value, goal.target)))
+            except Stale as error:
+                seen.append(GoalSeen(why=str(error)))
+        return tuple(seen)
+
+
+class Observer:
+    """Makes observations, for a service whose policies are ``owner``'s."""
+
+    def __init__(self, machine: Machine, owner: str) -> None:
+        self._machine = machine
+        self._owner = owner
+        self._memories: dict[str, _Memory] = {}
+
+    def look(self, current: Current, managed: Managed) -> Observation:
+        """Make one of what was read just now."""
+        kdamonds = tuple(
+            self._kdamond(current.slot(slot), record)
+            for slot, record in managed.slots.items()
+            if slot in current.slots
+            and current.running(slot)
+            and current.owner(slot, managed) == "ours"
+        )
+        there = {f"{each.name}/{scheme.name}" for each in kdamonds for scheme in each.schemes}
+        self._memories = {key: each for key, each in self._memories.items() if key in there}
+        followed = {
+            slot
+            for slot, record in managed.slots.items()
+            if managed.policies[record.kdamond.partition("/")[0]].owner == self._owner
+            and ended(self._machine, current, slot, record)
+        }
+        found = tuple(drift(current, managed, without=followed))
+        return Observation(time.time(), managed.generation, found, kdamonds)
+
+    def _kdamond(self, tree: Tree, record: SlotRecord) -> KdamondSeen:
+        count = int(tree.get("contexts/0/schemes/nr_schemes", "0"))
+        return KdamondSeen(
+            record.kdamond,
+            int(tree.get("contexts/0/targets/nr_targets", "0")),
+            cpu_seconds(self._machine, record.pid),
+            tuple(
+                self._scheme(tree, record, f"contexts/0/schemes/{index}") for index in range(count)
+            ),
+        )
+
+    def _scheme(self, tree: Tree, record: SlotRecord, base: str) -> SchemeSeen:
+        name = record.names.get(base, base.rpartition("/")[2])
+        key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
+        memory = self._memories.get(key)
+        if memory is None or memory.goals != wanted:
+            memory = self._memories[key] = _Memory(self._machine, wanted)
+        if quota is not None:
+            memory.quotas.append(quota)
+        seen = memory.measure(wanted)
+        scores = [each.score for each in seen if each.score is not None]
+        return SchemeSeen(
+            name,
+            _in_bytes(statistics(tree, base), int(tree.get("contexts/0/addr_unit", "1"))),
+            quota,
+            seen,
+            max(scores) if scores and len(scores) == len(seen) else None,
+            trend(memory.quotas) if wanted else None,
+        )
+
+
+def _in_bytes(numbers: Mapping[str, int], unit: int) -> dict[str, int]:
+    """The kernel counts sizes in units of addresses (mm/damon/core.c: damos_apply_scheme())."""
+    return {
+        name: value * unit if name.startswith("sz_") else value for name, value in numbers.items()
+    }
+
+
+@dataclass(slots=True)
+class ObserveJob:
+    """Looks every ``every`` seconds, and repairs what it finds where that is wanted."""
+
+    keeper: Keeper
+    places: Places
+    repairer: Repairer
+    told: Callable[[], None] = lambda: None
+    """Called after each observation."""
+    every: float = 15.0
+    due: float = 0.0
+    last: Observation | None = None
+    drifts: int = 0
+    """Files and settings that were found to have drifted, since the start."""
+    trouble: str = ""
+    _observer: Observer | None = None
+
+    @property
+    def readable(self) -> Readable | None:
+        """Only time makes it due."""
+        return None
+
+    def run(self) -> None:
+        """Look, tell, and repair."""
+        machine = self.keeper.machine
+        begin = machine.monotonic()
+        try:
+            observation = self._observe()
+        except LockHeld:
+            self.due = begin + _HELD
+            return
+        except DamonPolicyError as error:
+            self._troubled(str(error))
+            self.due = begin + self.every
+            return
+        now = machine.monotonic()
+        self.due = now + max(self.every, _SHARE * (now - begin))
+        self._compare(observation)
+        if observation.drift and self.repairer.repair():
+            self.due = now  # how it is then
+        self.told()
+
+    def _observe(self) -> Observation:
+        machine = self.keeper.machine
+        observer = self._observer = self._observer or Observer(machine, self.keeper.owner)
+        with changing(machine, self.places, settle=True) as session:
+            self._troubled(_refreshed(session))
+            managed = session.managed
+            return observer.look(retrieve(machine, managed.settings), managed)
+
+    def _troubled(self, why: str) -> None:
+        if why and why != self.trouble:
+            log.warning("observe", reason=why)
+        self.trouble = why
+
+    def _compare(self, observation: Observation) -> None:
+        """Log what has begun to drift, drifts further, or is as it was again."""
+        before = {(each.where, each.path): each for each in self.last.drift} if self.last else {}
+        now = {(each.where, each.path): each for each in observation.drift}
+        self.last = observation
+        new = [each for key, each in now.items() if before.get(key) != each]
+        self.drifts += len(new)
+        for each in new[:_TOLD]:
+            log.warning("drift", where=each.where, path=each.path, committed=each.committed,
+                        found=each.found)  # fmt: skip
+        if len(new) > _TOLD:
+            log.warning("drift", more=len(new) - _TOLD)
+        if before and not now:
+            log.info("drift has ended", files=len(before))
+
+
+def _refreshed(session: Session) -> str:
+    """Ask the kdamonds; return what is wrong: their last numbers are better than none."""
+    try:
+        refresh(session)
+    except Busy as error:
+        return str(error)
+    return ""

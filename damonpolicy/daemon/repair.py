@@ -1,0 +1,117 @@
+"""Drift, brought back where the policy says so.
+
+Only what is ours: where someone else's kdamond has taken the place of one of a policy, that policy
+is left to its administrator as a whole, as a second kdamond beside theirs is not what was there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from damonpolicy import log
+from damonpolicy.daemon.reload import Reloader
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import changing
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.observe.status import drift_of, settings
+from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.plan.current import Current, retrieve
+from damonpolicy.plan.managed import Managed, SlotRecord
+
+__all__ = ("Repairer", "ended", "repairable")
+
+_AGAIN = 15.0
+"""Seconds between two repairs: who changes it each time is not to be outrun."""
+_AFTER_FAILURE = 60.0
+
+
+@dataclass(slots=True)
+class Repairer:
+    """Repairs the policies of a service that ask for it."""
+
+    reloader: Reloader
+    repairs: int = 0
+    trouble: str = ""
+    _not_before: float = 0.0
+
+    def repair(self) -> bool:
+        """Bring back what has drifted, in one transaction; tell whether anything was changed."""
+        machine = self.reloader.machine
+        if machine.monotonic() < self._not_before:
+            return False
+        try:
+            changed = self._transact()
+        except DamonPolicyError as error:
+            self.reloader.tally.failed(error)
+            if str(error) != self.trouble:
+                log.warning("repair", reason=str(error))
+            self.trouble = str(error)
+            self._not_before = machine.monotonic() + _AFTER_FAILURE
+            return False
+        self.trouble = ""
+        if changed:
+            self.repairs += 1
+            self._not_before = machine.monotonic() + _AGAIN
+        return changed
+
+    def _transact(self) -> bool:
+        machine = self.reloader.machine
+        with changing(machine, self.reloader.places) as session:
+            managed = session.managed
+            current = retrieve(machine, managed.settings)
+            late = repairable(machine, current, managed, self.reloader.owner)
+            if not late:
+                return False
+            current, plan = prepare(machine, managed, managed.policies, late, waits=True)
+            changed = session.carry_out(
+                current, plan, "repair of drift",
+                capabilities=self.reloader.capabilities, interruptible=False, follows=True,
+            )  # fmt: skip
+        if changed:
+            log.info("repaired", policies=late, operations=len(plan.operations))
+        return changed
+
+
+def repairable(machine: Machine, current: Current, managed: Managed, owner: str) -> list[str]:
+    """Return the policies of an owner that have drifted, ask for repair, and can have it."""
+    changed = {
+        user
+        for each in settings(current, managed)
+        if each.drifted and current.settings.get(each.path) is not None
+        for user in each.users
+    }
+    return [
+        name
+        for name, policy in managed.policies.items()
+        if policy.repairs
+        and policy.owner == owner
+        and not any(_replaced(current, managed, slot) for slot in _slots(managed, policy))
+        and (
+            name in changed
+            or any(
+                drift_of(current, slot, record) and not ended(machine, current, slot, record)
+                for slot, record in _slots(managed, policy).items()
+            )
+        )
+    ]
+
+
+def _slots(managed: Managed, policy: CompiledPolicy) -> dict[int, SlotRecord]:
+    names = {each.full_name for each in policy.kdamonds}
+    return {slot: record for slot, record in managed.slots.items() if record.kdamond in names}
+
+
+def _replaced(current: Current, managed: Managed, slot: int) -> bool:
+    """Tell whether a slot of ours is someone else's now."""
+    return slot in current.slots and current.owner(slot, managed) == "foreign"
+
+
+def ended(machine: Machine, current: Current, slot: int, record: SlotRecord) -> bool:
+    """Tell whether a kdamond has ended by itself, with its last process.
+
+    That is no drift where a service follows processes: the next one starts it again.
+    """
+    lives = (starts(machine, pid) == start for pid, start in record.members)
+    return bool(record.members) and not current.running(slot) and not any(lives)

@@ -1,0 +1,72 @@
+"""What a scheme's quota is tuned toward, and what it is now, as the kernel's files tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.kernel.tree import Tree
+
+__all__ = ("Goal", "effective", "goals")
+
+_SECOND = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A goal of a scheme's quota; values are in the unit of its metric.
+
+    ``current`` is what user space last gave the kernel, None where the kernel measures by itself;
+    it makes no other goal. ``window`` is how often the kernel measures, in milliseconds.
+    """
+
+    metric: str
+    target: int
+    current: int | None = field(compare=False)
+    node: int
+    cgroup: str
+    complement: bool
+    window: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; nodes and cgroups where the metric is of one."""
+        return {
+            "metric": self.metric,
+            "target": self.target,
+            "current": self.current,
+            "node": self.node if self.metric.startswith("node_") else None,
+            "cgroup": self.cgroup or None,
+            "complement": self.complement,
+        }
+
+
+def goals(tree: Tree, scheme: str) -> list[Goal]:
+    """Return the goals of a scheme, given its directory in a slot's tree."""
+    quotas = f"{scheme}/quotas"
+    window = int(tree.get(f"{quotas}/reset_interval_ms", "0")) or _SECOND
+    found = []
+    for index in range(int(tree.get(f"{quotas}/goals/nr_goals", "0"))):
+        base = f"{quotas}/goals/{index}"
+        metric = tree.get(f"{base}/target_metric", "user_input")
+        given = int(tree.get(f"{base}/current_value", "0"))
+        found.append(
+            Goal(
+                metric=metric,
+                target=int(tree.get(f"{base}/target_value", "0")),
+                current=given if metric == "user_input" else None,
+                node=int(tree.get(f"{base}/nid", "0")),
+                cgroup=tree.get(f"{base}/path", ""),
+                complement=tree.get(f"{base}/complement") == "Y",
+                window=window,
+            )
+        )
+    return found
+
+
+def effective(tree: Tree, scheme: str) -> int | None:
+    """Return the quota in effect in bytes, as the kernel last told it; None where it does not.
+
+    The kernel counts in units of addresses (mm/damon/core.c: damos_set_effective_quota()).
+    """
+    text = tree.get(f"{scheme}/quotas/effective_bytes")
+    return None if text is None else int(text) * int(tree.get("contexts/0/addr_unit", "1"))
