@@ -87,8 +87,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
-            json.dump({**data, "digest": digest(data)}, stream, indent=1)
-            stream.write("\n")
+            # at once and on one line: anything else is written by json's slow encoder
+            stream.write(json.dumps({**data, "digest": digest(data)}) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
