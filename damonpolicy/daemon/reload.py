@@ -37,6 +37,12 @@ _READ_ANYWAY = 60.0
 """Seconds after which files are read even if nothing tells that they changed."""
 _TRY_AGAIN = 5.0
 """Seconds after which what failed is tried again: the machine may have changed."""
+_RESERVE = 2.0
+"""How much longer than the last time it may take to make a change ready."""
+
+
+class _Moved(DamonPolicyError):
+    """Files changed while the end of their rest was awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,8 @@ class Reloader:
         self._signature: tuple[object, ...] = ()
         self._content: Content | None = None
         self._read_at = self._tried_at = -_READ_ANYWAY
+        self._looked_at = 0.0
+        self._early = 0.0
         self._there: frozenset[str] = frozenset()
 
     def again(self) -> None:
@@ -95,6 +103,8 @@ class Reloader:
     def next_look(self, now: float) -> float | None:
         """Return when something is due although no file changes, None where nothing is."""
         due = self._settling.rests_at(now)
+        if due is not None:
+            due = max(due - self._early, now)
         if due is None and self.outcome is not None and not self.outcome.ok:
             due = self._tried_at + _TRY_AGAIN
         return due
@@ -103,14 +113,24 @@ class Reloader:
         """Read what has changed; apply what has come to rest; None where nothing has."""
         now = self.machine.monotonic()
         content = self._read(now)
-        settled = self._settling.settled(content.digest, now, held=bool(content.held))
+        since = now - (time.time() - content.changed)
+        if not self._looked_at <= since <= now:
+            since = now  # files were removed, or their clock is another one
+        self._looked_at = now
+        settled = self._settling.settled(
+            content.digest, now, held=bool(content.held), since=since, early=self._early
+        )
         failed = self.outcome is not None and not self.outcome.ok
         if not settled and not (
             failed and content.digest == self._settling.taken and now - self._tried_at >= _TRY_AGAIN
         ):
             return None
         self._tried_at = now
-        outcome = self._apply(content)
+        try:
+            outcome = self._apply(content)
+        except _Moved:
+            self._settling.moved()
+            return None
         if self.outcome is None or settled or self.outcome.kind != outcome.kind:
             _tell(outcome)
         self.outcome = outcome
@@ -132,17 +152,34 @@ class Reloader:
     def _apply(self, content: Content) -> Outcome:
         gone = sorted(self._there.intersection(content.missing))
         if gone:
+            self._await_rest()
             message = f"`{gone[0]}` is gone: what it held stays as it is"
             return self._outcome("gone", content, message)
         try:
             kind, generation, found = self._bring(content)
+        except _Moved:
+            raise
         except DamonPolicyError as error:
             self.tally.failed(error)
+            self._await_rest()
             kind = "invalid" if error.diagnostics else "failed"
             return self._outcome(kind, content, str(error), error.diagnostics)
         self.tally.applies += kind == "applied"
         self._there = frozenset(self.paths) - frozenset(content.missing)
         return self._outcome(kind, content, "", found, generation)
+
+    def _await_rest(self) -> None:
+        """Wait until content has rested, as all was made ready before; raises _Moved if it has not.
+
+        So a change is on its way into the kernel as soon as its time has come.
+        """
+        now, settling = self.machine.monotonic(), self._settling
+        self._early = min((now - self._tried_at) * _RESERVE, settling.debounce / 2)
+        left = settling.rested_at - now
+        if left > 0:
+            self.machine.sleep(left)
+            if signature([*self.paths, *self.variables]) != self._signature:
+                raise _Moved("files changed before they had come to rest")
 
     def _outcome(
         self,
@@ -191,8 +228,9 @@ class Reloader:
         )
         reason = f"reload of {', '.join(self.paths)}"
         changed = session.carry_out(
-            current, plan, reason, capabilities=self.capabilities, interruptible=False
-        )
+            current, plan, reason, capabilities=self.capabilities, interruptible=False,
+            when_ready=self._await_rest,
+        )  # fmt: skip
         self.spacing.note(plan, self.machine.monotonic())
         return changed
 

@@ -21,7 +21,9 @@ class _Hint(FileSystemEventHandler):
         self._changed = changed
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in ("opened", "closed_no_write"):
+        # of a directory that changed the event of what is in it has told already
+        echo = event.is_directory and event.event_type == "modified"
+        if not echo and event.event_type not in ("opened", "closed_no_write"):
             self._changed()
 
 

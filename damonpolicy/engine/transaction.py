@@ -73,6 +73,7 @@ def execute(
     instead_of: int = 0,
     interruptible: bool = True,
     follows: bool = False,
+    when_ready: Callable[[], None] = lambda: None,
 ) -> Managed:
     """Do what a plan says, and return what is managed then.
 
@@ -80,7 +81,8 @@ def execute(
     called with the generation and the deadline before the first write. ``instead_of`` is the
     generation that this one undoes because nobody confirmed it. What is not ``interruptible``
     leaves signals to the handlers that are there, such as a service's. What only ``follows`` the
-    machine (a process that came or went) is no generation of its own.
+    machine (a process that came or went) is no generation of its own. ``when_ready`` is called
+    once only the writes are left: it may wait for their time, or raise a DamonPolicyError.
 
     Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
     it is not, Interrupted where a signal came before the first write.
@@ -101,7 +103,7 @@ def execute(
             guard(number, pending.deadline)
         done = _Transaction(machine, current, plan, managed, store, header, pending)
         with _signals(interruptible=interruptible) as signals:
-            after = done.run(capabilities, signals)
+            after = done.run(capabilities, signals, when_ready)
     except BaseException:
         if not follows:
             store.drop_generation(number)
@@ -180,12 +182,19 @@ class _Transaction:
         self.writing = False
         self._waits: dict[int, float] = {}
 
-    def run(self, capabilities: Capabilities | None, signals: _Signals) -> Managed:
+    def run(
+        self,
+        capabilities: Capabilities | None,
+        signals: _Signals,
+        when_ready: Callable[[], None],
+    ) -> Managed:
         """Do it; whatever goes wrong, also a defect of ours, ends in an undo."""
         settled = False
         try:
             if self.plan.operations:
                 self.journal = Journal(self.store.places.journal, self.header)
+            when_ready()
+            if self.journal is not None:
                 for index, operation in enumerate(self.plan.operations):
                     self._perform(self.journal, index, operation)
             after = self._verified()

@@ -7,6 +7,7 @@ has the file open for writing (fcntl(2), F_SETLEASE), and takes back before anyb
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -26,7 +27,8 @@ class Content:
     """All policy files of some paths, files of variables, and a digest of names and texts.
 
     ``held`` are files that somebody has open for writing: their text may be half of it.
-    ``missing`` are paths that are not there.
+    ``missing`` are paths that are not there. ``changed`` is when a file last did, in seconds
+    since the epoch.
     """
 
     files: tuple[SourceFile, ...]
@@ -35,6 +37,7 @@ class Content:
     held: tuple[str, ...]
     missing: tuple[str, ...]
     digest: str
+    changed: float = 0.0
 
 
 def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
@@ -42,8 +45,11 @@ def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
     files: list[SourceFile] = []
     found: list[Diagnostic] = []
     held: list[str] = []
+    changed = 0.0
     names, missing = _names(paths)
     for name in (*names, *variables):
+        with contextlib.suppress(OSError):
+            changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too
         with _lease(name) as settled:
             file, diagnostic = read_file(name)
         if not settled:
@@ -60,7 +66,7 @@ def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
     own = tuple(each for each in files if each.name not in variables)
     others = tuple(each for each in files if each.name in variables)
     return Content(
-        own, others, tuple(found), tuple(held), tuple(missing), digest.hexdigest()
+        own, others, tuple(found), tuple(held), tuple(missing), digest.hexdigest(), changed
     )  # fmt: skip
 
 

@@ -51,6 +51,57 @@ def test_a_change_is_applied_once_it_has_come_to_rest(desk):
     assert len(desk.world.machine.log) == before, "touched is not changed"
 
 
+@pytest.fixture
+def slow(desk):
+    """A desk whose last change took 0.2 s to be made ready, and a list of what it slept."""
+    desk.put("p.yaml", settings(pages=200))
+    desk.reloader.look()
+    desk.reloader._early = 0.2
+    desk.put("p.yaml", settings(pages=300))
+    desk.reloader.look()
+    desk.world.machine.sleep(0.35)
+    return desk
+
+
+def during_the_wait(desk, monkeypatch, act):
+    """Let something happen while the end of a rest is awaited; returns what is slept then."""
+    slept, real = [], desk.world.machine.sleep
+
+    def sleep(seconds):
+        assert desk.world.places.journal.exists(), "all is ready but for the writes"
+        slept.append(seconds)
+        act()
+        real(seconds)
+
+    monkeypatch.setattr(desk.world.machine, "sleep", sleep)
+    return slept
+
+
+def test_a_change_is_made_ready_while_it_rests_and_written_no_sooner(slow, monkeypatch):
+    since = len(slow.world.machine.log)
+    slept = during_the_wait(
+        slow, monkeypatch, lambda: slow.world.machine.log[since:] and pytest.fail("too soon")
+    )
+    assert slow.reloader.look().kind == "applied"
+
+    assert 0.1 < sum(slept) <= 0.15
+    assert slow.read(PAGES) == "300"
+
+
+def test_what_changes_while_its_rest_is_awaited_is_not_applied(slow, monkeypatch):
+    later = settings(pages=400)
+    slept = during_the_wait(slow, monkeypatch, lambda: slow.put("p.yaml", later))
+    assert slow.reloader.look() is None
+    assert len(slept) == 1
+    monkeypatch.undo()
+
+    assert slow.read(PAGES) == "200"
+    assert not slow.world.places.journal.exists()
+    assert slow.world.managed.generation == 1
+    assert slow.rest().generation == 2
+    assert slow.read(PAGES) == "400"
+
+
 def test_a_kdamond_is_changed_online_and_others_are_not_touched(desk):
     desk.put("a.yaml", RECLAIM.format(size="100MiB"))
     desk.put("b.yaml", RECLAIM.format(size="1MiB").replace("name: reclaim", "name: other"))

@@ -45,3 +45,24 @@ def test_again():
     settling.forget()
 
     assert settling.settled("a", 0.1, held=False)
+
+
+def test_it_is_told_early_for_who_waits():
+    settling = Settling(0.5)
+    settling.settled("a", 0.0, held=False)
+
+    assert not settling.settled("b", 1.0, held=False, since=0.9, early=0.2)
+    assert not settling.settled("b", 1.1, held=False, since=1.1, early=0.2)
+    assert settling.settled("b", 1.3, held=False, early=0.2)
+    assert settling.rested_at == 1.4
+
+
+def test_what_moved_after_all_has_to_rest_anew():
+    settling = Settling(0.5)
+    settling.settled("a", 0.0, held=False)
+    settling.settled("b", 1.0, held=False)
+    assert settling.settled("b", 1.4, held=False, early=0.2)
+    settling.moved()
+
+    assert not settling.settled("c", 1.5, held=False, early=0.2)
+    assert not settling.settled("a", 9.0, held=False), "it is what runs"
