@@ -9,12 +9,13 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from damonpolicy.kernel.sysfs import LiveMachine
+from damonpolicy.kernel.sysfs import LiveMachine, read_value
 from damonpolicy.kernel.tree import slot_tree, snapshot
 
 from .policy import KDAMONDS, look, run, wait_for
@@ -57,7 +58,8 @@ class Service:
         with self.log.open("w") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "damonpolicy", "--log-format", "json", "run",
-                 str(self.policies), "--debounce", f"{DEBOUNCE * 1000:.0f}ms", "--on-exit", "remove"],
+                 str(self.policies), "--debounce", f"{DEBOUNCE * 1000:.0f}ms", "--on-exit", "remove",
+                 "--metrics", "127.0.0.1:0"],
                 stdout=subprocess.DEVNULL, stderr=stream,
             )  # fmt: skip
 
@@ -89,12 +91,13 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def content(path: str) -> str:
-    return (KDAMONDS / path).read_text("ascii").strip()
+    """Read a file of DAMON's; it is busy while the kernel's lock is held."""
+    return read_value(LiveMachine(), str(KDAMONDS / path))
 
 
 def size() -> str:
     path = KDAMONDS / "0/contexts/0/schemes/0/quotas/bytes"
-    return path.read_text("ascii").strip() if path.exists() else ""
+    return content(str(path)) if path.exists() else ""
 
 
 def test_an_edit_is_committed_online(service: Service) -> None:
@@ -163,3 +166,65 @@ def test_a_goal_is_fed(service: Service, tmp_path: Path) -> None:
 
     assert wait_for(lambda: content(path) == "7500", SECONDS)
     assert os.path.exists("/run/damonpolicy/service.json")
+
+
+def known(feature: str) -> bool:
+    found = run("features", feature, "--format", "json").data["features"][feature]["known"]
+    return bool(found == "yes")
+
+
+def metrics(service: Service) -> dict[str, float]:
+    """What Prometheus would read: samples by name and labels."""
+    address = service.events("metrics")[0]["address"]
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=SECONDS) as answer:
+        lines = answer.read().decode("ascii").splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def test_what_someone_changes_is_told_and_brought_back(service: Service) -> None:
+    service.put("r.yaml", RECLAIM.format(size=100).replace("name: r", "on_drift: repair\nname: r", 1))
+    assert wait_for(lambda: size() == str(100 << 20) and content("0/state") == "on", SECONDS)
+    pid, path = content("0/pid"), "0/contexts/0/schemes/0/quotas/bytes"
+    machine = LiveMachine()
+    machine.write(str(KDAMONDS / path), str(7 << 20))
+    machine.write(str(KDAMONDS / "0/state"), "commit")
+    assert wait_for(lambda: size() == str(100 << 20), SECONDS)
+    assert wait_for(lambda: bool(service.events("drift has ended")), SECONDS)
+    first = service.events("drift")[0]
+    assert (first["path"], first["found"]) == (path[2:], str(7 << 20))
+    assert content("0/pid") == pid
+    machine.write(str(KDAMONDS / "0/state"), "off")
+    assert wait_for(lambda: content("0/state") == "on", SECONDS)
+    assert wait_for(lambda: metrics(service)["damonpolicy_repairs_total"] == 2, SECONDS)
+    assert wait_for(lambda: metrics(service)["damonpolicy_drift_files"] == 0, SECONDS)
+
+    assert metrics(service)["damonpolicy_rollbacks_total"] == 0
+
+
+def test_what_the_kernel_does_is_told(service: Service) -> None:
+    goals = []
+    if known("quota.goal.some_mem_psi_us"):
+        goals.append("{metric: some_mem_psi_us, target: 1ms}")
+    if known("quota.goal.node_mem_used_bp"):
+        goals.append("{metric: node_mem_used_bp, node: 0, target: 99%}")
+    text = RECLAIM.format(size=100)
+    service.put("r.yaml", text.replace("every: 1s}", f"every: 1s, goals: [{', '.join(goals)}]}}"))
+    labels = '{kdamond="reclaim/k",scheme="s"}'
+    tried = f"damonpolicy_scheme_tried_bytes_total{labels}"
+    assert wait_for(lambda: metrics(service).get(tried, 0) > 0, SECONDS)
+    assert wait_for(lambda: len(seen()) == len(goals) and None not in seen(), SECONDS)
+
+    found = metrics(service)
+    assert found['damonpolicy_kdamond_cpu_seconds_total{kdamond="reclaim/k"}'] > 0
+    assert found["damonpolicy_drift_files"] == 0
+    if known("quota.effective_bytes"):
+        assert found[f"damonpolicy_scheme_effective_quota_bytes{labels}"] > 0
+    if known("quota.goal.node_mem_used_bp"):
+        assert found[f"damonpolicy_scheme_goal_ratio{labels}"] > 0
+
+
+def seen() -> list[int | None]:
+    """The scores of the goals, as `status` shows them."""
+    (kdamond,) = run("status", "--format", "json").data["kdamonds"]
+    return [goal["score"] for goal in kdamond["schemes"][0]["goals"]]
