@@ -65,7 +65,7 @@ class FeedJob:
         for (kdamond, _), each in self._fed.items():
             if each.due > machine.monotonic():
                 continue
-            each.due = machine.monotonic() + each.feed.every / 1e6
+            each.due = max(machine.monotonic(), each.due + each.feed.every / 1e6)
             trouble = self._feed(kdamond, each)
             if trouble and trouble != each.trouble:
                 log.warning("feed", kdamond=kdamond, goal=each.feed.goal, reason=trouble)
