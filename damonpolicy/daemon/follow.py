@@ -72,6 +72,7 @@ class Follower:
                     self.reloader.spacing.note(plan, machine.monotonic())
             except DamonPolicyError as error:
                 self.reloader.tally.failed(error)
+                self.table.forget()  # a pid may be another process' by now
                 self.table.update()
                 if not left:
                     if str(error) != self.trouble:

@@ -33,7 +33,7 @@ def settle(machine: Machine, store: Store) -> list[str]:
         finish(store, managed)
         path.unlink(missing_ok=True)
         return [f"generation {header.generation} was complete: only its journal was left"]
-    undone = undo(machine, header, intents)
+    undone = undo(machine, header, intents, managed)
     if undone.restarted:
         store.save(put_right(managed, undone))
     if undone.problems:

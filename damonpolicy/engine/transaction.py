@@ -215,6 +215,10 @@ class _Transaction:
         return after
 
     def _perform(self, journal: Journal, index: int, operation: Operation) -> None:
+        if operation.kind == "command" and operation.after in ("on", "commit"):
+            gone = self._gone(operation.slot, ended=True)
+            if gone:  # the kernel would refuse, or (6.12) end the kdamond
+                raise OperationFailed(operation, f"the process {gone} has ended")
         if operation.kind != "write":
             journal.intend(index)
             self.intents.add(index)
@@ -225,6 +229,18 @@ class _Transaction:
         perform(self.machine, operation, seconds)
         if operation.kind == "command" and operation.after in ("on", "commit"):
             self._alive(operation)
+
+    def _gone(self, slot: int, *, ended: bool) -> int:
+        """Return a process of a slot whose pid is another's by now; with ``ended`` also nobody's.
+
+        The kernel looks pids up at each commit, and knows no start times.
+        """
+        known = (each.members for each in self.plan.kdamonds if each.slot == slot)
+        for pid, start in next(known, ()):
+            now = starts(self.machine, pid)
+            if now != start and (now or ended):
+                return pid
+        return 0
 
     def _patience(self, slot: int) -> float:
         """Return how many seconds a command may take, as the slot was or as it is to be."""
@@ -254,6 +270,10 @@ class _Transaction:
             now = slot_tree(tree, each.slot)
             if each.action != "keep":
                 self._compare(each, now)
+                gone = self._gone(each.slot, ended=False)
+                if gone:
+                    message = f"the process {gone} ended, and another one has its pid"
+                    raise _Unverified(message)
             if each.runs:
                 pid = int(now["pid"])
                 slots[each.slot] = SlotRecord(
@@ -340,7 +360,7 @@ class _Transaction:
         if self.journal is None:
             return ""
         log.warning("undo", transaction=self.header.transaction, reason=what)
-        undone = undo(self.machine, self.header, self.intents)
+        undone = undo(self.machine, self.header, self.intents, self.managed)
         if undone.restarted:
             self.store.save(put_right(self.managed, undone))
         if undone.problems:

@@ -58,17 +58,21 @@ def put_right(managed: Managed, undone: Undone) -> Managed:
     return replace(managed, slots=slots)
 
 
-def undo(machine: Machine, header: Header, intents: set[int]) -> Undone:
+def undo(machine: Machine, header: Header, intents: set[int], managed: Managed) -> Undone:
     """Restore the tree, the running states and the settings of before a transaction.
 
-    ``intents`` are the operations (counts, commands, settings) that may have been done.
+    ``intents`` are the operations (counts, commands, settings) that may have been done;
+    ``managed`` is what was managed before, and knows which processes the pids were.
     """
-    return _Undo(machine, header, intents).run()
+    return _Undo(machine, header, intents, managed).run()
 
 
 class _Undo:
-    def __init__(self, machine: Machine, header: Header, intents: set[int]) -> None:
+    def __init__(
+        self, machine: Machine, header: Header, intents: set[int], managed: Managed
+    ) -> None:
         self.machine = machine
+        self.managed = managed
         self.header = header
         self.before = header.before
         self.intended = [
@@ -303,7 +307,7 @@ class _Undo:
         reason = ""
         for _ in range(_TRIES):
             said = configuration(slot_tree(snapshot(self.machine), slot))
-            living = self._living(said)
+            living = self._living(slot, said)
             if living == said:
                 reason = self._try(self._question(slot, before, word))
             elif living is None:
@@ -320,7 +324,7 @@ class _Undo:
                     remark = f"slot {slot}: processes that ended are not put back"
                     self.result.remarks.append(remark)
                 return True
-            if living == self._living(said) or read_or(
+            if living == self._living(slot, said) or read_or(
                 self.machine, kdamond_path(slot, "state")
             ) != before:  # fmt: skip
                 break
@@ -328,9 +332,16 @@ class _Undo:
             self.result.problems.append(reason)
         return False
 
-    def _living(self, tree: dict[str, str]) -> dict[str, str] | None:
+    def _living(self, slot: int, tree: dict[str, str]) -> dict[str, str] | None:
         """Return a tree without targets whose process has ended, None where none is left."""
-        living = without_dead(tree, lambda pid: bool(starts(self.machine, pid)))
+        record = self.managed.slots.get(slot)
+        known = dict(record.members if record else ())
+
+        def lives(pid: int) -> bool:  # as the process that it was
+            start = starts(self.machine, pid)
+            return bool(start) and known.get(pid, start) == start
+
+        living = without_dead(tree, lives)
         left = living.get("contexts/0/targets/nr_targets", "0") != "0"
         return living if living == tree or left else None
 

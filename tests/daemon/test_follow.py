@@ -119,6 +119,38 @@ def test_a_pid_that_another_process_got_is_another_process(desk):
     assert watched(desk) == {other}
 
 
+@pytest.mark.parametrize("moment", ["nr_targets", "commit"])
+@pytest.mark.parametrize("reused", [False, True], ids=["free", "reused"])
+def test_who_ends_while_a_commit_is_under_way_is_nobodys_trouble(desk, moment, *, reused):
+    """The kernel looks pids up when it takes a commit; 6.12 ends a kdamond with a dead one."""
+    machine = desk.world.machine
+    first, other = (machine.start_process("worker", areas=[AREA]) for _ in range(2))
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    third = machine.start_process("worker", areas=[AREA])
+    taken = []
+
+    def ends(_, path, text):
+        if path.endswith(moment) or text == moment:
+            machine.before_write = None
+            machine.exit_process(first)
+            if reused:
+                machine.start_process("stranger", pid=first, areas=[AREA])
+            taken.append(first)
+
+    machine.before_write = ends
+    follow(desk)
+    if not taken:
+        return  # this kernel's kdamonds are restarted, not committed to
+    machine.before_write = None
+    follow(desk)
+
+    assert watched(desk) == {other, third}
+    assert desk.follower.trouble == ""
+    assert not desk.world.places.journal.exists()
+    assert not follow(desk)
+
+
 def test_many_at_once_share_one_commit(desk):
     machine = desk.world.machine
     first = machine.start_process("worker", areas=[AREA])
