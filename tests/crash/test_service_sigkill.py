@@ -248,22 +248,24 @@ def anew(bench):
 def test_killed_at_random_moments(kernel, group):
     chance, site = random.Random(f"{kernel} {group}"), Site(kernel)
     stages, totals, known = site.stages(), {}, {}
-    fell = set()
-    for moment in range(MOMENTS):
+    fell, killed = set(), 0
+    while killed < MOMENTS:
         number = chance.randrange(len(stages))
         acts = SCRIPT[number : number + 2]
         if number not in totals:
             totals[number] = site.calls(stages[number], acts)
         at = chance.randrange(1, totals[number] + 1)
         steady = site.bench(stages[number]).steady()
-        assert in_child(lambda acts=acts: site.bench().serve(meanwhile=acts), at)
+        if not in_child(lambda acts=acts: site.bench().serve(meanwhile=acts), at):
+            continue  # times of files are real: it may take a look less
+        killed += 1
         bench = site.bench()
         fell.add(bench.world.places.journal.exists())
         if chance.random() < 0.5:
             bench.world.recover()
         bench.serve()
 
-        where = f"stage {number}, call {at}, moment {moment}"
+        where = f"stage {number}, call {at}, moment {killed}"
         assert steady in (None, bench.steady()), where
         assert not bench.world.places.journal.exists(), where
         assert not bench.machine.poisoned, where

@@ -1,9 +1,10 @@
-"""A process that touches all of its memory, page after page, again and again in the same time.
+"""A process that touches each page of its memory again and again, once in a round.
 
     python -I -S sweep.py MIB SECONDS [CGROUP]
 
-What is taken from it comes back within a round: how much does is a steady answer to how much
-was taken, which a feedback loop can be tried on.
+It prints the first address of that memory and the one after the last. A round goes over the memory
+in strides, so that neighbours are touched all over its time: what is taken comes back evenly within
+a round. That is a steady answer to how much is taken, which a feedback loop can be tried on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 _PAGE = 4096
-_SLICES = 50
+_STRIDES = 128
 _PR_SET_PDEATHSIG = 1
 
 
@@ -31,17 +32,17 @@ def main() -> None:
     memory.madvise(mmap.MADV_NOHUGEPAGE)
     pages = memoryview(memory)[::_PAGE]
     pages[:] = bytes(range(256)) * (len(pages) // 256)
-    slice_ = len(pages) // _SLICES
-    sys.stdout.write("ready\n")
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    sys.stdout.write(f"{start} {start + size}\n")
     sys.stdout.flush()
     due = time.monotonic()
     while True:
-        for at in range(0, len(pages), slice_):
-            part = pages[at : at + slice_]
+        for at in range(_STRIDES):
+            part = pages[at::_STRIDES]
             part[:] = bytes([at & 0xFF]) * len(part)
-            due += seconds / _SLICES
+            due += seconds / _STRIDES
             time.sleep(max(due - time.monotonic(), 0))
-        due = max(due, time.monotonic() - seconds / _SLICES)
+        due = max(due, time.monotonic() - seconds / _STRIDES)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""Feedback loops of the service under a real workload: they come to their target, and stay."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .memory import zram_swap
+from .policy import wait_for
+from .test_service import SECONDS, Service, content, service  # noqa: F401
+
+TARGET = 1_500
+"""Pages that come back from swap, each second."""
+SHORT, LONG = 20, 60
+"""Seconds for which a loop has to stay at its target."""
+
+POLICY = """
+version: 1
+name: loop
+kdamonds:
+  - name: k
+    ops: fvaddr
+    targets: [{{process: {{pid: {pid}}}, regions: [{{start: {start}, end: {end}}}]}}]
+    intervals: {{sample: 20ms, aggregation: 200ms, update: 1h}}
+    schemes:
+      - name: s
+        action: pageout
+        access_pattern: {{access_rate: {{max: 50%}}}}
+        quota:
+          size: {size}
+          every: 500ms
+          weights: {{size: 0, access_rate: 1, age: 0}}
+          goals: [{goals}]
+tuning: [{tuning}]
+"""
+RATE = "from: {vmstat: pswpin, as: rate}"
+LOOP = f"{{name: q, quota: k/s, {RATE}, target: {TARGET}, bounds: {{min: 100KiB, max: 64MiB}}, every: 4s}}"
+FED = f"{{metric: user_input, target: {TARGET}, {RATE}}}"
+
+
+@contextmanager
+def sweeping() -> Iterator[tuple[int, int, int]]:
+    """Sweep over memory that swaps to zram; yields the process, and where its memory is."""
+    path = Path(__file__).with_name("sweep.py")
+    with zram_swap(256):
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(path), "64", "0.5"], stdout=subprocess.PIPE
+        )
+        try:
+            assert process.stdout is not None
+            start, end = process.stdout.readline().split()
+            yield process.pid, int(start), int(end)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def swapped_in() -> int:
+    lines = Path("/proc/vmstat").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("pswpin "))
+
+
+def rates(seconds: float, each: float) -> Iterator[float]:
+    """Yield how many pages a second came back, over each so many seconds."""
+    ends = time.monotonic() + seconds
+    last, at = swapped_in(), time.monotonic()
+    while at < ends:
+        time.sleep(each)
+        now, then = swapped_in(), time.monotonic()
+        yield (now - last) / (then - at)
+        last, at = now, then
+
+
+def stays(seconds: float, windows: int, window: float) -> None:
+    """Wait, at most for so many windows, until the rate is right; then it has to stay so.
+
+    Judged over two windows each, as pages come back by fits and starts.
+    """
+    seen: list[float] = []
+    for rate in rates(windows * window, 2 * window):
+        seen.append(rate)
+        if abs(rate - TARGET) <= TARGET / 10:
+            break
+    else:
+        pytest.fail(f"not at its target after {windows} windows: {seen}")
+    held = list(rates(seconds, 2 * window))
+    assert all(abs(rate - TARGET) <= TARGET / 10 for rate in held), (seen, held)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "again"),
+    [(SHORT, 0), *(pytest.param(LONG, n, marks=pytest.mark.long) for n in range(5))],
+)
+def test_a_loop_moves_a_quota_to_its_target(service: Service, seconds: int, again: int) -> None:  # noqa: F811
+    """Proactive reclaim of a process that wants its memory back."""
+    del again
+    with sweeping() as (pid, start, end):
+        text = POLICY.format(pid=pid, start=start, end=end, size="1500KiB", goals="", tuning=LOOP)
+        service.put("l.yaml", text)
+        assert wait_for(lambda: content("0/state") == "on", SECONDS)
+        stays(seconds, 40, 4)
+
+
+@pytest.mark.long
+def test_the_kernel_comes_to_a_goal_that_the_service_feeds(service: Service) -> None:  # noqa: F811
+    with sweeping() as (pid, start, end):
+        text = POLICY.format(pid=pid, start=start, end=end, size="64MiB", goals=FED, tuning="")
+        service.put("l.yaml", text.replace("500ms", "2s"))
+        assert wait_for(lambda: content("0/state") == "on", SECONDS)
+        seen = list(rates(120, 2))
+        assert statistics.median(seen[-20:]) == pytest.approx(TARGET, rel=0.1), seen
