@@ -55,7 +55,8 @@ def sweeping() -> Iterator[tuple[int, int, int]]:
         )
         try:
             assert process.stdout is not None
-            start, end = process.stdout.readline().split()
+            with process.stdout as said:
+                start, end = said.readline().split()
             yield process.pid, int(start), int(end)
         finally:
             process.kill()
