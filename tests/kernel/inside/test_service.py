@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy.kernel.sysfs import LiveMachine, read_value
+from damonpolicy.kernel.sysfs import LiveMachine, read_or
 from damonpolicy.kernel.tree import slot_tree, snapshot
 
 from .policy import KDAMONDS, look, run, wait_for
@@ -91,8 +91,8 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def content(path: str) -> str:
-    """Read a file of DAMON's; it is busy while the kernel's lock is held."""
-    return read_value(LiveMachine(), str(KDAMONDS / path))
+    """Read a file of DAMON's, empty where it is not there yet; it is busy under the kernel's lock."""
+    return read_or(LiveMachine(), str(KDAMONDS / path))
 
 
 def size() -> str:
