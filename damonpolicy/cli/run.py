@@ -9,6 +9,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import policy_options
 from damonpolicy.cli.output import Result
+from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.errors import UsageError
 from damonpolicy.units import UnitError, read_duration
 
@@ -53,16 +54,18 @@ def command(
         from damonpolicy.cli.logs import configure
 
         configure(verbosity=1, form="text")
-    changed = serve(
-        invocation.machine(),
-        invocation.places(),
-        paths or DIRECTORIES,
-        variables=variables,
-        settings=settings,
-        debounce=_seconds(debounce),
-        remove=on_exit == "remove",
-        metrics=metrics or "",
-    )
+    places = invocation.places()
+    with exclusive(places.service_lock, wait=False, held=SERVICE):
+        changed = serve(
+            invocation.machine(),
+            places,
+            paths or DIRECTORIES,
+            variables=variables,
+            settings=settings,
+            debounce=_seconds(debounce),
+            remove=on_exit == "remove",
+            metrics=metrics or "",
+        )
     return Result(data={"removed": changed}, changed=changed)
 
 

@@ -202,6 +202,8 @@ class Reloader:
         loaded = load(
             content.files, overrides, machine=self.machine, found=[*content.found, *wrong]
         )
+        if len(content.missing) == len(self.paths):
+            log.warning("nothing to read", missing=list(self.paths))
         source = Source(loaded, self.owner)
         with changing(self.machine, self.places) as session:
             while True:

@@ -1,4 +1,4 @@
-"""One change of a machine at a time."""
+"""One change of a machine at a time, and one service."""
 
 from __future__ import annotations
 
@@ -12,12 +12,24 @@ from damonpolicy.engine.places import make_directory
 from damonpolicy.errors import DamonPolicyError, LockHeld, NoPermission
 from damonpolicy.kernel.sysfs import forbid_live
 
-__all__ = ("exclusive",)
+__all__ = ("SERVICE", "exclusive")
+
+CHANGE = (
+    "another damonpolicy (pid {}) is changing this machine",
+    "wait for it with `--wait`",
+)
+SERVICE = (
+    "another service (pid {}) keeps this machine under policies",
+    "give all paths to one service",
+)
+"""What is said, with a hint, where another process holds a lock."""
 
 
 @contextmanager
-def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the lock; the kernel lets go of it however the process ends.
+def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iterator[None]:
+    """Hold a lock; the kernel lets go of it however the process ends.
+
+    ``held`` is what is said where another process has it.
 
     Raises LockHeld where another process has it and ``wait`` is false.
     """
@@ -30,7 +42,7 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
     except OSError as error:
         raise DamonPolicyError(f"cannot lock `{path}`: {error.strerror}") from error
     try:
-        _take(descriptor, wait=wait)
+        _take(descriptor, wait=wait, held=held)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -38,10 +50,10 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take(descriptor: int, *, wait: bool) -> None:
+def _take(descriptor: int, *, wait: bool, held: tuple[str, str]) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        message = f"another damonpolicy (pid {holder}) is changing this machine"
-        raise LockHeld(message, hint="wait for it with `--wait`") from error
+        message, hint = held
+        raise LockHeld(message.format(holder), hint=hint) from error

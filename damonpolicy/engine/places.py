@@ -41,6 +41,11 @@ class Places:
         return self.run / "service.json"
 
     @property
+    def service_lock(self) -> Path:
+        """Held by the service for as long as it runs: there is one for a machine."""
+        return self.run / "service.lock"
+
+    @property
     def generations(self) -> Path:
         """One file for each generation."""
         return self.lib / "generations"

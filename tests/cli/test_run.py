@@ -213,3 +213,14 @@ def test_a_wrong_debounce_is_told(cli):
 
     assert outcome.code == ExitCode.USAGE
     assert "--debounce" in outcome.err
+
+
+def test_there_is_one_service_for_a_machine(start, tmp_path):
+    running = start()
+    running.wait_for(lambda: running.events("reload"))
+    second = run_cli("run", str(tmp_path), "--kernel", "emulated:7.3",
+                     "--state-dir", str(running.directory / "state"))  # fmt: skip
+
+    assert second.code == ExitCode.LOCKED
+    assert f"another service (pid {running.process.pid})" in second.err
+    assert running.end() == ExitCode.OK
