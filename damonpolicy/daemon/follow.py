@@ -72,8 +72,8 @@ class Follower:
                     self.reloader.spacing.note(plan, machine.monotonic())
             except DamonPolicyError as error:
                 self.reloader.tally.failed(error)
-                self.table.forget()  # a pid may be another process' by now
-                self.table.update()
+                # one of them has ended, and its pid may be another process' by now
+                self.table.update({pid for each in late for pid in self._pids(managed, each)})
                 if not left:
                     if str(error) != self.trouble:
                         log.warning("follow", policies=late, reason=str(error))
@@ -83,6 +83,12 @@ class Follower:
                 self.trouble = ""
                 return changed
         return False
+
+    def _pids(self, managed: Managed, policy: str) -> set[int]:
+        """Return the pids that a policy's kdamonds shall monitor."""
+        machine, find = self.reloader.machine, self.table.find
+        kdamonds = (each for each in managed.policies[policy].kdamonds if each.ops != "paddr")
+        return {pid for each in kdamonds for pid, _ in members(each, machine, find)}
 
     def _differs(self, managed: Managed, kdamond: CompiledKdamond, everything: bool) -> bool:  # noqa: FBT001
         machine, slot = self.reloader.machine, managed.slot_of(kdamond.full_name)

@@ -18,6 +18,7 @@ from damonpolicy.engine.journal import Before, Header, Journal
 from damonpolicy.engine.store import Generation, Store
 from damonpolicy.engine.undo import put_right, undo
 from damonpolicy.errors import (
+    Busy,
     DamonPolicyError,
     Foreign,
     Interrupted,
@@ -192,6 +193,7 @@ class _Transaction:
         settled = False
         try:
             if self.plan.operations:
+                self._look_for_members()
                 self.journal = Journal(self.store.places.journal, self.header)
             when_ready()
             if self.journal is not None:
@@ -229,6 +231,12 @@ class _Transaction:
         perform(self.machine, operation, seconds)
         if operation.kind == "command" and operation.after in ("on", "commit"):
             self._alive(operation)
+
+    def _look_for_members(self) -> None:
+        """Raise Busy where a process has ended since it was found: as long as that costs nothing."""
+        commands = {each.slot for each in self.plan.operations if each.kind == "command"}
+        for gone in filter(None, (self._gone(slot, ended=True) for slot in commands)):
+            raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
 
     def _gone(self, slot: int, *, ended: bool) -> int:
         """Return a process of a slot whose pid is another's by now; with ``ended`` also nobody's.
