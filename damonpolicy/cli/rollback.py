@@ -8,6 +8,7 @@ from damonpolicy.cli import names
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import changing
 from damonpolicy.plan import render
 
@@ -50,6 +51,7 @@ def command(
             now = session.managed.generation
             text += f"\nBack to generation {number}, verified, as generation {now}.\n"
             text += awaiting(within)
+            text += beside(session.machine, session.store.places)
         elif session.managed.pending is not None:
             text += f"\nGeneration {session.managed.generation} still waits to be confirmed.\n"
         data = {**render.to_json(plan), "generation": session.managed.generation}

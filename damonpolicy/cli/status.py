@@ -10,13 +10,13 @@ import click
 from damonpolicy.cli.goals import goal_lines, known, measure
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.service import served
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine import journal
-from damonpolicy.engine.places import read_json
 from damonpolicy.engine.session import changing, refresh
 from damonpolicy.engine.store import Store
-from damonpolicy.kernel.host import look, starts
-from damonpolicy.kernel.sysfs import LiveMachine, read_or
+from damonpolicy.kernel.host import look
+from damonpolicy.kernel.sysfs import read_or
 from damonpolicy.observe import status
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
@@ -50,7 +50,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         for kdamond in policy.kdamonds
         if kdamond.full_name not in running
     ]
-    service = _service(invocation, store)
+    service = served(machine, store.places)
     data: dict[str, Any] = {
         "generation": managed.generation or None,
         "confirmed": store.confirmed() or None,
@@ -128,17 +128,6 @@ def _setting(each: status.SettingStatus) -> str:
     value, original = (setting_text(text, each.path) for text in (each.value, each.original))
     users = f"for {', '.join(each.users)}" if each.users else "put back once no kdamond runs"
     return f"  {each.path}: {value} (was {original}, {users})"
-
-
-def _service(invocation: Invocation, store: Store) -> dict[str, Any] | None:
-    """Return what a service says of itself, None where none runs."""
-    machine, found = invocation.machine(), read_json(store.places.service)
-    if found is None:
-        return None
-    # the service is a process of this machine's, also where the kernel is emulated
-    here = LiveMachine()
-    running = found["start"] in (0, starts(here, found["pid"])) or machine.name != "live"
-    return {**found, "running": running and here.exists(f"/proc/{found['pid']}")}
 
 
 def _served(service: dict[str, Any]) -> list[str]:

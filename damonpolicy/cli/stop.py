@@ -6,6 +6,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import UsageError
 from damonpolicy.plan import render
@@ -31,5 +32,6 @@ def command(invocation: Invocation, *, everything: bool, wait: bool) -> Result:
         text = notes + render.render(plan, changes=changed)
         if changed:
             text += f"\nStopped and verified as generation {session.managed.generation}.\n"
+            text += beside(session.machine, session.store.places)
         data = {**render.to_json(plan), "generation": session.managed.generation}
         return Result(text, data, changed=changed)

@@ -132,7 +132,7 @@ class Reloader:
             self._settling.moved()
             return None
         if self.outcome is None or settled or self.outcome.kind != outcome.kind:
-            _tell(outcome)
+            _tell(outcome, self.outcome)
         self.outcome = outcome
         return outcome
 
@@ -237,12 +237,16 @@ class Reloader:
         return changed
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: Outcome, before: Outcome | None) -> None:
+    """Log what came of content; notes only if they were not there before."""
+    known = before.diagnostics if before is not None and before.ok else ()
     values: dict[str, Any] = {"result": outcome.kind, "generation": outcome.generation}
     if outcome.message:
         values["reason"] = outcome.message
     (log.info if outcome.ok else log.warning)("reload", **values)
     for each in outcome.diagnostics:
+        if outcome.ok and each in known:
+            continue
         place = str(each.span) if each.span else ""
         (log.warning if each.severity == "error" else log.info)(
             "found", severity=each.severity, code=each.code, place=place, text=each.message,

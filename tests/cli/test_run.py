@@ -57,7 +57,10 @@ class Running:
         return self.machine.read(PAGES).strip()
 
     def status(self):
-        outcome = run_cli("status", "--kernel", "emulated:7.3", "--state-dir",
+        return self.command("status")
+
+    def command(self, *words):
+        outcome = run_cli(*words, "--kernel", "emulated:7.3", "--state-dir",
                           str(self.directory / "state"))  # fmt: skip
         assert outcome.code == ExitCode.OK, outcome.err
         return outcome.out
@@ -99,6 +102,18 @@ def test_it_follows_its_files_until_it_is_stopped(start):
     assert running.end() == ExitCode.OK
     assert running.pages() == "300", "what was applied stays"
     assert "service" not in running.status()
+
+
+def test_who_ends_its_policies_is_told_that_it_is_there(start):
+    running = start()
+    (running.policies / "p.yaml").write_text(settings(pages=300))
+    running.wait_for(lambda: running.pages() == "300" and "last reload" in running.status())
+    note = f"note: the service of {running.policies} (pid {running.process.pid}) applies its files"
+
+    assert note in running.command("stop", "--all")
+    assert note in running.command("rollback", "1")
+    running.end()
+    assert "note:" not in running.command("stop", "--all")
 
 
 def test_nothing_is_left_if_that_is_asked_for(start):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .marker import in_guest
+from .served import Service, serving
 
 collect_ignore_glob = [] if in_guest() else ["test_*.py"]
 
@@ -68,6 +69,13 @@ def _kernel_unharmed() -> Iterator[None]:
                 pytest.fail("the kernel warned (WARN):\n" + records, pytrace=False)
     finally:
         os.close(log)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service that soon takes what it finds, and says what it does on a port of its own."""
+    with serving(tmp_path, "--debounce", "200ms", "--metrics", "127.0.0.1:0") as made:
+        yield made
 
 
 def _tainted() -> int:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from damonpolicy.kernel.sysfs import LiveMachine, read_or
+
 from .policy import KDAMONDS, look, wait_for
 
 __all__ = ("SECONDS", "Service", "Writes", "content", "serving")
@@ -95,10 +97,7 @@ def serving(directory: Path, *options: str) -> Iterator[Service]:
 
 def content(path: str) -> str:
     """Read a file of DAMON; empty where there is none, or none any more (ENODEV)."""
-    try:
-        return (KDAMONDS / path).read_text("ascii").strip()
-    except OSError:
-        return ""
+    return read_or(LiveMachine(), str(KDAMONDS / path))
 
 
 class Writes:

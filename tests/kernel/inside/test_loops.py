@@ -14,7 +14,7 @@ import pytest
 
 from .memory import zram_swap
 from .policy import wait_for
-from .test_service import SECONDS, Service, content, service  # noqa: F401
+from .served import SECONDS, Service, content
 
 TARGET = 1_500
 """Pages that come back from swap, each second."""
@@ -97,7 +97,7 @@ def stays(seconds: float, windows: int, window: float) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("again", range(5))
-def test_a_loop_moves_a_quota_to_its_target(service: Service, again: int) -> None:  # noqa: F811
+def test_a_loop_moves_a_quota_to_its_target(service: Service, again: int) -> None:
     """Proactive reclaim of a process that wants its memory back."""
     del again
     with sweeping() as (pid, start, end):
@@ -108,7 +108,7 @@ def test_a_loop_moves_a_quota_to_its_target(service: Service, again: int) -> Non
 
 
 @pytest.mark.long
-def test_the_kernel_comes_to_a_goal_that_the_service_feeds(service: Service) -> None:  # noqa: F811
+def test_the_kernel_comes_to_a_goal_that_the_service_feeds(service: Service) -> None:
     with sweeping() as (pid, start, end):
         text = POLICY.format(pid=pid, start=start, end=end, size="64MiB", goals=FED, tuning="")
         service.put("l.yaml", text.replace("500ms", "2s"))

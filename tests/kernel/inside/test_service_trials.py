@@ -9,9 +9,9 @@ from pathlib import Path
 from .editing import edited
 from .following import Crowd, followed
 from .killing import killed
-from .policy import has
+from .policy import has, wait_for
 from .pressure import commit, goal, let_pass, stalled, stalling
-from .served import serving
+from .served import SECONDS, content, serving
 
 
 def test_an_edit_is_committed_as_soon_as_it_has_rested(tmp_path: Path) -> None:
@@ -30,6 +30,7 @@ def test_processes_are_followed_and_none_is_taken_for_another(tmp_path: Path) ->
             followed(service, crowd, 10)
         finally:
             crowd.end()
+        assert wait_for(lambda: content("0/state") == "off", SECONDS), "nobody is left"
 
     assert crowd.lookups, "the kernel told which pids commits look up"
     assert crowd.reused
