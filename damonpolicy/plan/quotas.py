@@ -26,7 +26,9 @@ _SECOND = 1_000_000
 def pressed(kdamond: Kdamond) -> int:
     """Return how long a commit has to leave goals on pressure alone, in microseconds.
 
-    A commit lets their measuring begin anew: with one in each window they would never see any.
+    Up to 6.10 a commit makes goals anew, which have seen no pressure yet; with one in each window
+    they would never see any. Since then they keep what they had seen (mm/damon/core.c,
+    damos_commit_quota_goal(); tests/kernel/inside/test_service_trials.py), and waiting is cheap.
     """
     windows = [
         scheme.limits.every or _SECOND
