@@ -39,6 +39,8 @@ _TRY_AGAIN = 5.0
 """Seconds after which what failed is tried again: the machine may have changed."""
 _RESERVE = 2.0
 """How much longer than the last time it may take to make a change ready."""
+_YOUNG = 0.1
+"""Seconds that files have to be old, for what is made ready before their rest has ended."""
 
 
 class _Moved(DamonPolicyError):
@@ -111,11 +113,13 @@ class Reloader:
 
     def look(self) -> Outcome | None:
         """Read what has changed; apply what has come to rest; None where nothing has."""
-        now = self.machine.monotonic()
+        now, before = self.machine.monotonic(), self._signature
         content = self._read(now)
-        since = now - (time.time() - content.changed)
-        if not self._looked_at <= since <= now:
-            since = now  # files were removed, or their clock is another one
+        since = None
+        if self._signature != before:  # although they may hold the same again
+            since = now - (time.time() - content.changed)
+            if not self._looked_at <= since <= now:
+                since = now  # their clock is another one
         self._looked_at = now
         settled = self._settling.settled(
             content.digest, now, held=bool(content.held), since=since, early=self._early
@@ -143,6 +147,7 @@ class Reloader:
             self._content is None
             or seen != self._signature
             or self._content.held
+            or self._content.young
             or now - self._read_at >= _READ_ANYWAY
         ):
             self._signature, self._read_at = seen, now
@@ -164,6 +169,8 @@ class Reloader:
             self._await_rest()
             kind = "invalid" if error.diagnostics else "failed"
             return self._outcome(kind, content, str(error), error.diagnostics)
+        if kind == "unchanged":
+            self._await_rest()
         self.tally.applies += kind == "applied"
         self._there = frozenset(self.paths) - frozenset(content.missing)
         return self._outcome(kind, content, "", found, generation)
@@ -174,12 +181,13 @@ class Reloader:
         So a change is on its way into the kernel as soon as its time has come.
         """
         now, settling = self.machine.monotonic(), self._settling
-        self._early = min((now - self._tried_at) * _RESERVE, settling.debounce / 2)
-        left = settling.rested_at - now
-        if left > 0:
-            self.machine.sleep(left)
-            if signature([*self.paths, *self.variables]) != self._signature:
-                raise _Moved("files changed before they had come to rest")
+        reserve = (now - self._tried_at) * _RESERVE
+        self._early = min(reserve, settling.debounce / 2, max(settling.debounce - _YOUNG, 0.0))
+        if settling.rested_at <= self._tried_at:
+            return  # they had rested when they were read
+        self.machine.sleep(max(settling.rested_at - now, 0.0))
+        if signature([*self.paths, *self.variables]) != self._signature:
+            raise _Moved("files changed before they had come to rest")
 
     def _outcome(
         self,

@@ -34,14 +34,15 @@ class Settling:
     ) -> bool:
         """Tell whether this is other content than was taken last, and has come to rest.
 
-        ``held``: somebody is writing a file of it right now, and it cannot be at rest. Content
-        not seen before rests ``since`` a time, now where nobody knows. It is told ``early``
-        seconds before its time, for who does the last step no sooner than at `rested_at`.
+        ``held``: somebody is writing a file of it right now, and it cannot be at rest. ``since``
+        is when files last changed, None where they have not; content that was not seen before
+        then rests from now on. It is told ``early`` seconds before its time, for who does the
+        last step no sooner than at `rested_at`.
         """
         if held:
             self._digest = ""  # its rest begins once it has been let go
             return False
-        if digest != self._digest:
+        if digest != self._digest or since is not None:
             self._digest, self._since = digest, now if since is None else since
         if digest == self.taken:
             return False

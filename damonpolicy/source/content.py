@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,14 +22,18 @@ from damonpolicy.source.files import SourceFile, drop_ins, read_file
 
 __all__ = ("Content", "gather", "signature", "without_alarm")
 
+_TICKS = 0.05
+"""Seconds: some ticks of the slowest clock by which kernels before 6.13 date files."""
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """All policy files of some paths, files of variables, and a digest of names and texts.
 
     ``held`` are files that somebody has open for writing: their text may be half of it.
-    ``missing`` are paths that are not there. ``changed`` is when a file last did, in seconds
-    since the epoch.
+    ``missing`` are paths that are not there. ``changed`` is when a file last did, or came or
+    went, in seconds since the epoch. ``young``: that was so shortly before they were read that
+    one more change might leave their times, and so `signature`, as they are.
     """
 
     files: tuple[SourceFile, ...]
@@ -38,6 +43,7 @@ class Content:
     missing: tuple[str, ...]
     digest: str
     changed: float = 0.0
+    young: bool = False
 
 
 def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
@@ -45,11 +51,12 @@ def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
     files: list[SourceFile] = []
     found: list[Diagnostic] = []
     held: list[str] = []
-    changed = 0.0
+    began, changed = time.time(), 0.0
     names, missing = _names(paths)
-    for name in (*names, *variables):
+    for name in (*paths, *names, *variables):  # a directory's tells of files that went away
         with contextlib.suppress(OSError):
             changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too
+    for name in (*names, *variables):
         with _lease(name) as settled:
             file, diagnostic = read_file(name)
         if not settled:
@@ -66,14 +73,22 @@ def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
     own = tuple(each for each in files if each.name not in variables)
     others = tuple(each for each in files if each.name in variables)
     return Content(
-        own, others, tuple(found), tuple(held), tuple(missing), digest.hexdigest(), changed
+        own, others, tuple(found), tuple(held), tuple(missing), digest.hexdigest(), changed,
+        young=abs(began - changed) < _TICKS,
     )  # fmt: skip
 
 
 def signature(paths: Sequence[str]) -> tuple[object, ...]:
-    """Return what changes when files do, without reading them: inodes, sizes and times."""
+    """Return what changes when files do, without reading them: inodes, sizes and times.
+
+    Of directories it tells when they were made anew, not what else happens in them.
+    """
     names, missing = _names(paths)
     seen: list[object] = [tuple(missing)]
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            seen.append((path, status.st_dev, status.st_ino))
     for name in names:
         try:
             status = os.stat(name)

@@ -52,9 +52,19 @@ def test_it_is_told_early_for_who_waits():
     settling.settled("a", 0.0, held=False)
 
     assert not settling.settled("b", 1.0, held=False, since=0.9, early=0.2)
-    assert not settling.settled("b", 1.1, held=False, since=1.1, early=0.2)
+    assert not settling.settled("b", 1.1, held=False, early=0.2)
     assert settling.settled("b", 1.3, held=False, early=0.2)
     assert settling.rested_at == 1.4
+
+
+def test_files_that_change_and_hold_the_same_rest_anew():
+    settling = Settling(0.5)
+    settling.settled("a", 0.0, held=False)
+
+    assert not settling.settled("b", 1.0, held=False, since=0.9)
+    assert not settling.settled("b", 1.4, held=False, since=1.2)
+    assert not settling.settled("b", 1.6, held=False)
+    assert settling.settled("b", 1.7, held=False)
 
 
 def test_what_moved_after_all_has_to_rest_anew():
