@@ -42,7 +42,7 @@ REQUIRE = "DAMONPOLICY_REQUIRE_KERNELS"
 _ROOT = Path(__file__).parents[2]
 _INSIDE = Path(__file__).with_name("inside")
 _MEMORY_MIB = 2048
-_MODULES = ("zram",)
+_MODULES = ("zram", "null_blk")
 _TIMEOUT = 900
 _REPORT, _PEER = "report.jsonl", "peer"
 
@@ -146,7 +146,7 @@ def _boot(directory: Path, share: Path, arguments: Sequence[str]) -> Result:
         directory,
         memory_mib=_MEMORY_MIB,
         numa=True,
-        modules=_MODULES if image.has_modules(directory, _MODULES) else (),
+        modules=[name for name in _MODULES if image.has_modules(directory, [name])],
         timeout=_TIMEOUT,
         share=share,
         # DAMON_STAT's kdamond would let no other run; who wants it switches it on.

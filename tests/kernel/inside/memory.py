@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ("Pages", "merged", "pages", "zram_swap")
+__all__ = ("Pages", "merged", "pages", "slow_disk", "zram_swap")
 
 _PAGE = 4096
 _ZRAM = Path("/sys/block/zram0")
+_DISKS = Path("/sys/kernel/config/nullb")
 
 
 @dataclass(slots=True)
@@ -77,13 +78,37 @@ def zram_swap(mib: int) -> Iterator[Path]:
     (_ZRAM / "disksize").write_text(str(mib << 20), encoding="ascii")
     try:
         device.write_bytes(_swap_header((mib << 20) // _PAGE))
-        _swap("swapon", device, 0)
+        _call("swapon", os.fsencode(device), 0)
         try:
             yield device
         finally:
-            _swap("swapoff", device)
+            _call("swapoff", os.fsencode(device))
     finally:
         (_ZRAM / "reset").write_text("1", encoding="ascii")
+
+
+@contextmanager
+def slow_disk(mib: int, nanoseconds: int) -> Iterator[Path]:
+    """Make a disk that takes its time (null_blk); skips the test where there is no such module."""
+    if not Path("/sys/module/null_blk").exists():
+        pytest.skip("this kernel came without its null_blk module")
+    if not _DISKS.exists():
+        _mount("configfs", _DISKS.parent)
+    disk = _DISKS / "slow"
+    disk.mkdir()
+    try:
+        values = {"size": mib, "memory_backed": 1, "irqmode": 2, "completion_nsec": nanoseconds}
+        for name, value in (*values.items(), ("power", 1)):
+            (disk / name).write_text(str(value), encoding="ascii")
+        # Each page comes back by itself, without its neighbours.
+        Path("/sys/block/slow/queue/read_ahead_kb").write_text("0", encoding="ascii")
+        yield Path("/dev/slow")
+    finally:
+        disk.rmdir()
+
+
+def _mount(kind: str, where: Path) -> None:
+    _call("mount", kind.encode(), os.fsencode(where), kind.encode(), 0, None)
 
 
 def _swap_header(count: int) -> bytes:
@@ -93,8 +118,8 @@ def _swap_header(count: int) -> bytes:
     return start.ljust(_PAGE - 10, b"\0") + b"SWAPSPACE2"
 
 
-def _swap(name: str, device: Path, *flags: int) -> None:
+def _call(name: str, *arguments: bytes | int | None) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(os.fsencode(device), *flags):
+    if getattr(libc, name)(*arguments):
         number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}", str(device))
+        raise OSError(number, f"{name} {arguments[0]!r}: {os.strerror(number)}")
