@@ -24,12 +24,15 @@ from prometheus_client.exposition import MetricsHandler
 from damonpolicy import log
 from damonpolicy.daemon.figures import Figures
 from damonpolicy.daemon.observe import KdamondSeen, Observation
+from damonpolicy.daemon.wake import Wake
 from damonpolicy.errors import DamonPolicyError, UsageError
 
 __all__ = ("Exporter", "families", "read_address")
 
 _SECONDS = 5.0
 """After so long a client that says nothing is hung up on."""
+_LONG = 3600.0
+"""Seconds; nothing is lost when they end."""
 _CLIENTS = 8
 """At most so many are served at a time."""
 _LOOPBACK = "127.0.0.1"
@@ -56,10 +59,10 @@ class Exporter:
             message = f"cannot serve metrics on `{address}`: {reason}"
             hint = "choose another port with `--metrics ADDRESS:PORT`, or leave it out"
             raise DamonPolicyError(message, hint=hint) from error
+        self._server.socket.setblocking(False)  # whoever hangs up at once is not waited for
         self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="metrics", daemon=True
-        )
+        self._wake, self._ended = Wake(), False
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
         log.info("metrics", address=_shown(host, self.port))
 
@@ -69,8 +72,16 @@ class Exporter:
 
     def stop(self) -> None:
         """Listen no more."""
-        self._server.shutdown()
+        self._ended = True
+        self._wake.now()
+        self._thread.join()
         self._server.server_close()
+
+    def _serve(self) -> None:
+        """Take who comes; `serve_forever` would wake up twice a second to see whether to end."""
+        while not self._ended:
+            if self._wake.wait(_LONG, [self._server]):
+                self._server.handle_request()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, for the registry."""

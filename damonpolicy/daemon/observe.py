@@ -1,4 +1,4 @@
-"""What the kernel does with our policies, and what others do to them: one look each 15 seconds."""
+"""What the kernel does with our policies, and what others do to them: one look each 30 seconds."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class ObserveJob:
     repairer: Repairer
     told: Callable[[], None] = lambda: None
     """Called after each observation."""
-    every: float = 15.0
+    every: float = 30.0
     due: float = 0.0
     last: Observation | None = None
     drifts: int = 0

@@ -22,7 +22,7 @@ from damonpolicy.plan.managed import Managed, SlotRecord
 
 __all__ = ("Repairer", "ended", "repairable")
 
-_AGAIN = 15.0
+_AGAIN = 30.0
 """Seconds between two repairs: who changes it each time is not to be outrun."""
 _AFTER_FAILURE = 60.0
 

@@ -9,11 +9,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
 __all__ = ("Watch",)
+
+_TOLD: list[type[FileSystemEvent]] = [
+    DirCreatedEvent, DirDeletedEvent, DirMovedEvent, FileClosedEvent, FileCreatedEvent,
+    FileDeletedEvent, FileModifiedEvent, FileMovedEvent,
+]  # fmt: skip
+"""What the kernel shall tell of: not that files are read, which the service does itself."""
 
 
 class _Hint(FileSystemEventHandler):
@@ -22,8 +39,7 @@ class _Hint(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         # of a directory that changed the event of what is in it has told already
-        echo = event.is_directory and event.event_type == "modified"
-        if not echo and event.event_type not in ("opened", "closed_no_write"):
+        if not (event.is_directory and event.event_type == "modified"):
             self._changed()
 
 
@@ -62,7 +78,7 @@ class Watch:
         for path, identity in there.items():
             if path not in self._watched:
                 try:
-                    watch = self._observer.schedule(self._handler, path)
+                    watch = self._observer.schedule(self._handler, path, event_filter=_TOLD)
                 except OSError:  # it is gone again, or no watches are left
                     continue
                 self._watched[path] = (watch, identity)

@@ -107,7 +107,7 @@ def _rounds(service: Service, _: Any) -> None:
     """Let a service look again and again, and have someone change what is ours meanwhile."""
     for number in range(_ROUNDS):
         service.step()
-        service.machine.sleep(20)
+        service.machine.sleep(40)
         if number == 2:
             service.machine.write(_SETTING, "0")
 

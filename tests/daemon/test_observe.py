@@ -37,7 +37,7 @@ kdamonds:
             - {metric: node_mem_used_bp, node: 0, target: 50%}
       - {name: seen, action: stat}
 """
-EVERY = 15.0
+EVERY = 30.0
 
 
 @pytest.fixture
