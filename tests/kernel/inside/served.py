@@ -91,8 +91,9 @@ def serving(directory: Path, *options: str) -> Iterator[Service]:
         yield service
     finally:
         status = service.end()
-    assert status == 0, service.log.read_text("utf-8")
-    assert before == look()
+    after, log = look(), service.log.read_text("utf-8")
+    assert status == 0, log
+    assert before == after, f"{sorted(set(before.items()) ^ set(after.items()))}\n{log}"
 
 
 def content(path: str) -> str:
