@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from damonpolicy import log
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.meters import meter
+from damonpolicy.daemon.turns import pause, turns
 from damonpolicy.daemon.wake import Readable
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.engine.places import Places
@@ -29,6 +30,7 @@ _IDLE = 5.0
 class _Fed:
     """A goal that is fed, and how it is with it."""
 
+    kdamond: str
     feed: Feed
     meter: Meter
     due: float
@@ -62,18 +64,17 @@ class FeedJob:
         """Feed the goals whose time has come."""
         machine = self.keeper.machine
         self._renew()
-        for (kdamond, _), each in self._fed.items():
-            if each.due > machine.monotonic():
-                continue
+        for each in turns(self._fed.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.feed.every / 1e6)
-            trouble = self._feed(kdamond, each)
+            trouble = self._feed(each)
+            each.due = max(each.due, machine.monotonic() + pause([each.meter]))
             if trouble and trouble != each.trouble:
-                log.warning("feed", kdamond=kdamond, goal=each.feed.goal, reason=trouble)
+                log.warning("feed", kdamond=each.kdamond, goal=each.feed.goal, reason=trouble)
             each.trouble = trouble
         now = machine.monotonic()
         self.due = min((each.due for each in self._fed.values()), default=now + _IDLE)
 
-    def _feed(self, kdamond: str, each: _Fed) -> str:
+    def _feed(self, each: _Fed) -> str:
         """Feed one goal; returns what is wrong."""
         value: int | None
         try:
@@ -82,7 +83,7 @@ class FeedJob:
             # the kernel would go on tuning by an old number; by a goal that is reached it rests
             value, stale = None, str(error)
         try:
-            return self._hand_over(kdamond, each.feed, value) or stale
+            return self._hand_over(each.kdamond, each.feed, value) or stale
         except DamonPolicyError as error:
             return stale or error.message
 
@@ -95,7 +96,9 @@ class FeedJob:
                 key = (kdamond.full_name, feed.goal)
                 known = self._fed.get(key)
                 if known is None or known.feed != feed:
-                    known = _Fed(feed, meter(feed.source, self.keeper, self.places), now)
+                    known = _Fed(
+                        kdamond.full_name, feed, meter(feed.source, self.keeper, self.places), now
+                    )
                 found[key] = known
         self._fed = found
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from damonpolicy import log
 from damonpolicy.daemon.follow import Follower
 from damonpolicy.daemon.meters import meter
+from damonpolicy.daemon.turns import pause, turns
 from damonpolicy.daemon.wake import Readable
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
@@ -79,9 +81,7 @@ class TuneJob:
         machine = self.follower.reloader.machine
         self._renew()
         moves: _Moves = {}
-        for each in self._running.values():
-            if each.due > machine.monotonic():
-                continue
+        for each in turns(self._running.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.loop.every / 1e6)
             trouble = self._step(each, moves)
             if trouble and trouble != each.trouble:
@@ -124,8 +124,11 @@ class TuneJob:
         except Stale as error:
             # nobody acts on old numbers: it stays where it is, and goes to safety in the end
             running.state = replace(running.state, error=None)
-            law, patience = loop.law, loop.law.get("fall_back_after")
-            if patience is not None and now - running.fresh >= patience / 1e6:
+            law = loop.law
+            last = running.fresh + law.get("fall_back_after", math.inf) / 1e6
+            again = keeper.machine.monotonic() + pause(running.meters)
+            running.due = max(running.due, again if last <= now else min(again, last))
+            if last <= now:
                 self._want(running, held, int(law["fall_back"]), moves)
             return str(error)
         running.fresh = now

@@ -9,17 +9,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.tuning import ask, programs
 
 __all__ = ("PROGRAMS", "Meter", "Reader", "Source", "Stale")
 
@@ -32,7 +30,9 @@ _NUMBER = re.compile(
 _SECONDS = 2.0
 """The longest that a source may take: meanwhile nothing else is looked at."""
 _MOST_BYTES = 1 << 20
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+_ODD = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
+        RecursionError)  # fmt: skip
+"""What reading comes to where a source has not the form that it should have."""
 
 Source = Mapping[str, Any]
 Reader = Callable[[Machine, Source], Fraction]
@@ -56,6 +56,8 @@ class Meter:
         self._kind = next(kind for kind in readers if source.get(kind) is not None)
         self._read = readers[self._kind]
         self._last: tuple[float, Fraction] | None = None
+        self.lost = 0.0
+        """Seconds that the last reading took, if nothing came of it."""
 
     def __str__(self) -> str:
         return f"{self._kind} {self._source[self._kind]}"
@@ -65,10 +67,11 @@ class Meter:
 
         Raises Stale; for a rate also the first time, and when a counter has begun anew.
         """
+        begin, self.lost = time.monotonic(), 0.0
         try:
             value = self._read(self._machine, self._source)
-        except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
-            self._last = None
+        except _ODD as error:
+            self._last, self.lost = None, time.monotonic() - begin
             raise Stale(f"{self}: {_reason(error)}") from error
         if self._source.get("as", "value") == "rate":
             value = self._rate(value)
@@ -87,14 +90,12 @@ class Meter:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.URLError):
-        return str(error.reason)
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
     if isinstance(error, KeyError):
         return f"there is no `{error.args[0]}`"
-    if isinstance(error, subprocess.TimeoutExpired):
-        return f"no answer within {_SECONDS:g} s"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     return str(error) or type(error).__name__
 
 
@@ -124,11 +125,23 @@ def _fresh(age: float, source: Source) -> None:
 
 def _file(machine: Machine, source: Source) -> Fraction:
     del machine  # the program's own file, wherever the kernel is
-    with open(source["file"], "rb") as stream:
-        _fresh(time.time() - os.fstat(stream.fileno()).st_mtime, source)
-        text = stream.read(_MOST_BYTES).decode("utf-8", "replace")
+    with open(source["file"], "rb", opener=_at_once) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            message = "it is no regular file"
+            raise ValueError(message)
+        _fresh(time.time() - status.st_mtime, source)
+        data = stream.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:  # what is cut off may be the half of a number
+        message = f"it is longer than {_MOST_BYTES >> 20} MiB"
+        raise ValueError(message)
+    text = data.decode("utf-8", "replace")
     key = source.get("key")
     return _keyed(text, key) if key else _number(text)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # else a FIFO waits for somebody who writes
 
 
 def _psi(machine: Machine, source: Source) -> Fraction:
@@ -157,23 +170,7 @@ def _ksm(machine: Machine, source: Source) -> Fraction:
 
 
 def _get(url: str) -> str:
-    """Ask a local address; anything else would make a policy a way out of the machine."""
-    if urlsplit(url).scheme != "http" or urlsplit(url).hostname not in _LOCAL:
-        message = "only http on the machine itself is asked"
-        raise ValueError(message)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
-    try:
-        with opener.open(url, timeout=_SECONDS) as answer:
-            return str(answer.read(_MOST_BYTES).decode("utf-8", "replace"))
-    except urllib.error.HTTPError as error:
-        error.close()
-        message = f"the answer is {error.code}"
-        raise ValueError(message) from error
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    return ask.get(url, seconds=_SECONDS, most=_MOST_BYTES)
 
 
 def _exporter(machine: Machine, source: Source) -> Fraction:
@@ -182,10 +179,12 @@ def _exporter(machine: Machine, source: Source) -> Fraction:
 
     del machine
     name, labels = _series(source["series"])
-    for family in families(_get(source["exporter"])):
+    # What others are called, and how they are written, is not this series' concern.
+    lines = (line for line in _get(source["exporter"]).split("\n") if line.startswith(name))
+    for family in families("\n".join(lines) + "\n"):
         for sample in family.samples:
             if sample.name == name and labels.items() <= sample.labels.items():
-                return Fraction(sample.value)
+                return _number(repr(sample.value))
     raise KeyError(source["series"])
 
 
@@ -209,8 +208,8 @@ def _prometheus(machine: Machine, source: Source) -> Fraction:
         message = f"the query gives {len(found)} values"
         raise ValueError(message)
     when, text = found[0]
-    _fresh(time.time() - float(when), source)
-    return _number(text)
+    _fresh(time.time() - float(_number(str(when))), source)
+    return _number(str(text))
 
 
 def _command(machine: Machine, source: Source) -> Fraction:
@@ -220,11 +219,7 @@ def _command(machine: Machine, source: Source) -> Fraction:
     if words[0] not in _allowed():
         message = f"`{words[0]}` is not in {PROGRAMS}"
         raise ValueError(message)
-    done = subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=True,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, cwd="/",
-    )  # fmt: skip
-    lines = done.stdout.decode("utf-8", "replace").split()
+    lines = programs.said(words, seconds=_SECONDS, most=_MOST_BYTES).split()
     return _number(lines[-1] if lines else "")
 
 

@@ -77,6 +77,23 @@ def test_what_is_no_number(machine, tmp_path, text, reason):
     assert "no such file" in stale(Meter(machine, {"file": str(tmp_path / "none")}))
 
 
+def test_what_is_no_file(machine, tmp_path):
+    """Opening a FIFO that nobody writes to would wait for ever."""
+    os.mkfifo(tmp_path / "fifo")
+    os.symlink("loop", tmp_path / "loop")
+    assert "is a directory" in stale(Meter(machine, {"file": str(tmp_path)}))
+    for path in (tmp_path / "fifo", "/dev/zero"):
+        assert "it is no regular file" in stale(Meter(machine, {"file": str(path)}))
+    assert "symbolic links" in stale(Meter(machine, {"file": str(tmp_path / "loop")}))
+
+
+def test_a_number_that_may_be_cut_off(machine, tmp_path):
+    path = tmp_path / "long"
+    path.write_text("a 1\n" * (1 << 18) + "b 12345\n")
+
+    assert "it is longer than 1 MiB" in stale(Meter(machine, {"file": str(path), "key": "b"}))
+
+
 def test_a_file_that_nobody_writes_any_more(machine, tmp_path):
     path = tmp_path / "score"
     path.write_text("5")
@@ -120,8 +137,11 @@ def test_an_exporter(machine, server):
             Meter(machine, {"exporter": f"{server}/metrics", "series": series}).read() == expected
         )
     assert "there is no `c`" in stale(Meter(machine, {"exporter": server, "series": "c"}))
-    Answers.answer = "}{"
-    assert stale(Meter(machine, {"exporter": server, "series": "a"}))
+    Answers.answer = "other{ 1 2 3\na +Inf\n"
+    assert "`inf` is not a number" in stale(Meter(machine, {"exporter": server, "series": "a"}))
+    for odd in ("}{", "a{ 1", "a", "a NaN", "a 1e400", "a" * (2 << 20), "\0", ""):
+        Answers.answer = odd
+        assert stale(Meter(machine, {"exporter": server, "series": "a"}))
 
 
 def test_a_query(machine, server):
@@ -141,8 +161,16 @@ def test_a_query(machine, server):
     assert "`NaN` is not a number" in stale(Meter(machine, source))
     Answers.answer = "{}"
     assert "there is no `data`" in stale(Meter(machine, source))
-    Answers.answer = "no JSON"
-    assert stale(Meter(machine, source))
+    for odd in (
+        "no JSON", "[" * 100_000, "[]", "1", '{"data": 1}', '{"data": []}',
+        '{"data": {"resultType": "scalar", "result": 1}}',
+        '{"data": {"resultType": "scalar", "result": [NaN, "1"]}}',
+        '{"data": {"resultType": "scalar", "result": [1e999, "1"]}}',
+        '{"data": {"resultType": "vector", "result": [{"value": {}}]}}',
+        '{"data": {"resultType": "vector", "result": [[]]}}',
+    ):  # fmt: skip
+        Answers.answer = odd
+        assert stale(Meter(machine, source))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +210,35 @@ def test_a_program_that_fails_or_does_not_end(machine, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "PROGRAMS", str(allowed))
     monkeypatch.setattr(sources, "_SECONDS", 0.2)
     allowed.write_text("/bin/false\n/bin/sleep\n/bin/true\n")
-    assert "returned non-zero" in stale(Meter(machine, {"command": ["/bin/false"]}))
+    assert "`/bin/false` ended with 1" in stale(Meter(machine, {"command": ["/bin/false"]}))
     assert "no answer within" in stale(Meter(machine, {"command": ["/bin/sleep", "60"]}))
     assert "`` is not a number" in stale(Meter(machine, {"command": ["/bin/true"]}))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the list has to belong to root")
+def test_what_a_program_leaves_behind_ends_with_it(machine, tmp_path, monkeypatch):
+    allowed = tmp_path / "programs.allow"
+    monkeypatch.setattr(sources, "PROGRAMS", str(allowed))
+    monkeypatch.setattr(sources, "_SECONDS", 5.0)
+    allowed.write_text("/bin/sh\n")
+    left = tmp_path / "left"
+    behind = f"sleep 1000 > /dev/null & echo $! > {left}; echo 7"
+
+    assert Meter(machine, {"command": ["/bin/sh", "-c", behind]}).read() == 7
+
+    assert gone(int(left.read_text()))
+    assert "more than 1 MiB" in stale(Meter(machine, {"command": ["/bin/sh", "-c", "yes"]}))
+
+
+def gone(pid):
+    """Whether a process has ended, be it that nobody has waited for it yet."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as stream:
+                if stream.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.01)
+    return False

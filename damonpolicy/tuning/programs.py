@@ -1,0 +1,60 @@
+"""Run a program for what it says: bounded in time and size, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+__all__ = ("said",)
+
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+def said(words: Sequence[str], *, seconds: float, most: int) -> str:
+    """Return what a program writes to its standard output.
+
+    Raises ValueError where it fails, or writes more than ``most`` bytes, OSError where it cannot be
+    run or does not come to an end within ``seconds``. What it has started then ends with it.
+    """
+    deadline = time.monotonic() + seconds
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=_ENVIRONMENT, cwd="/", process_group=0,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        with process.stdout as stream:
+            data = _read(stream.fileno(), deadline, most)
+        status = process.wait(max(deadline - time.monotonic(), 0))
+    except (TimeoutError, subprocess.TimeoutExpired) as error:
+        message = f"no answer within {seconds:g} s"
+        raise TimeoutError(message) from error
+    finally:
+        with suppress(ProcessLookupError):  # nobody is left of its group
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if status:
+        message = f"`{words[0]}` ended with {status}"
+        raise ValueError(message)
+    return data.decode("utf-8", "replace")
+
+
+def _read(descriptor: int, deadline: float, most: int) -> bytes:
+    """Read to the end."""
+    data = bytearray()
+    while True:
+        ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
+        if not ready:
+            raise TimeoutError
+        part = os.read(descriptor, 1 << 16)
+        if not part:
+            return bytes(data)
+        data += part
+        if len(data) > most:
+            message = f"it writes more than {most >> 20} MiB"
+            raise ValueError(message)

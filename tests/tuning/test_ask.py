@@ -1,0 +1,98 @@
+"""What servers answer that are broken, slow or something else altogether."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from damonpolicy.tuning import ask
+
+
+@contextmanager
+def server(*parts, hold=False):
+    """Answer with parts, one after the other; `hold` keeps the connection open then."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                try:
+                    for part in parts:
+                        connection.sendall(part)
+                        stop.wait(0.05) if len(parts) > 1 else None
+                except OSError:
+                    return
+                stop.wait(20) if hold else None
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
+        stop.set()
+        thread.join()
+
+
+def asked(url, seconds=5.0):
+    return ask.get(url, seconds=seconds, most=1 << 20)
+
+
+def test_an_answer_with_and_without_its_length():
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na1", hold=True) as url:
+        assert asked(url) == "a1"
+    with server(b"HTTP/1.0 200 OK\r\n\r\na1") as url:
+        assert asked(url) == "a1"
+    with server(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\na1\r\n0\r\n\r\n"
+    ) as url:
+        assert asked(url) == "a1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na1", "ends early"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\na1", "not HTTP"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "not HTTP"),
+        (b"", "not HTTP|reset"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\na1", "not HTTP"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n", "the answer is 302"),
+        (b"HTTP/1.1 503 No\r\n\r\n", "the answer is 503"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * (2 << 20), "longer than 1 MiB"),
+    ],
+)
+def test_an_answer_that_is_none(answer, reason):
+    with server(answer) as url, pytest.raises((ValueError, OSError), match=reason):
+        asked(url)
+
+
+def test_nobody_waits_for_a_server_that_drips():
+    """Each byte comes in time, the answer never does."""
+    drops = [b"1"] * 1000
+    with (
+        server(b"HTTP/1.1 200 OK\r\n\r\n", *drops) as url,
+        pytest.raises(TimeoutError, match=r"no answer within 0\.3 s"),
+    ):
+        asked(url, seconds=0.3)
+    with server(hold=True) as url, pytest.raises(TimeoutError, match=r"no answer within 0\.3 s"):
+        asked(url, seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("http://localhost:0x/", "[Pp]ort"), ("http://localhost/a b", "no spaces"),
+     ("http://user@192.0.2.1/", "only http on the machine")],
+)  # fmt: skip
+def test_what_is_no_address(url, reason):
+    with pytest.raises(ValueError, match=reason):
+        asked(url)
+
+
+def test_nobody_is_there():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(OSError, match="refused"):
+        asked(f"http://127.0.0.1:{port}/")
