@@ -211,7 +211,8 @@ class Kdamonds:
         )
         states = running["schemes"]
         for state in states:
-            state["active"] = True  # damos_commit() copies it from schemes that are new
+            # damos_commit() copies both from schemes that are new
+            state.update(active=True, measured=False)
             if world.profile.quirk("quota.fresh"):
                 state.update(window=None, esz=0, esz_bp=0)
         wanted = len(numbered(context["schemes"]))
@@ -285,6 +286,8 @@ class Kdamonds:
             checks.check_goals(self.world, scheme, errno.EINVAL)
             if "goals" in scheme["quotas"]:
                 mine["quotas"]["goals"] = copy(scheme["quotas"]["goals"])
+        for state in running["schemes"]:
+            state["measured"] = False
         self._oops(self.slot(name))
 
     def _update(self, name: str, running: dict[str, Any], command: str) -> None:

@@ -45,6 +45,7 @@ def scheme_state(now: float) -> dict[str, Any]:
     """Return the state of a scheme that begins to run: nothing tried, no quota in effect."""
     return {
         "at": now, "window": None, "full": 0, "esz": 0, "esz_bp": 0, "active": True,
+        "measured": False,
         "stats": dict.fromkeys(STATISTICS, 0),
     }  # fmt: skip
 
@@ -234,14 +235,26 @@ def _effective(world: World, scheme: Directory, state: dict[str, Any], found: li
         score = max(
             _current(world, goal, found) * 10_000 // number(goal, "target_value") for goal in goals
         )
-        if get(quotas, "goal_tuner", "consist") == "consist":
+        if score <= 10_000 and _unmeasured(world, goals, state):
+            pass
+        elif get(quotas, "goal_tuner", "consist") == "consist":
             state["esz_bp"] = next_input(max(state["esz_bp"], 10_000), score)
         else:
             state["esz_bp"] = 0 if score >= 10_000 else (size * 10_000 if size else _U64)
+        state["measured"] = True
         room = state["esz_bp"] // 10_000
     if time:
         room = max(min(_PAGE * 1024 * time, room), _PAGE)
     state["esz"] = min(room, size) if size else room
+
+
+def _unmeasured(world: World, goals: list[Directory], state: dict[str, Any]) -> bool:
+    """Tell whether a goal on pressure is new, and has nothing yet to compare with."""
+    return (
+        not state["measured"]
+        and any(get(goal, "target_metric", "") == "some_mem_psi_us" for goal in goals)
+        and world.profile.quirk("goal.unmeasured")
+    )
 
 
 def _current(world: World, goal: Directory, found: list[Region]) -> int:

@@ -61,6 +61,11 @@ QUIRKS: tuple[Quirk, ...] = (
         "regions for which a quota has less than a page left are counted as tried, and do not"
         " exceed it",
     ),
+    Quirk(
+        "goal.unmeasured", "7.3", "",
+        "the window in which a goal on pressure begins, or is committed, is not measured, and leaves"
+        " the quota as it is",
+    ),
     Quirk("goal.oops", "6.16", "7.0", "a quota goal on a missing node is a NULL dereference"),
     Quirk("regions.raw", "", "7.1", "empty regions, and regions that share a page, are taken"),
     Quirk("regions.order", "", "7.3", "a region that ends before it starts is refused, to the byte"),

@@ -26,9 +26,9 @@ _SECOND = 1_000_000
 def pressed(kdamond: Kdamond) -> int:
     """Return how long a commit has to leave goals on pressure alone, in microseconds.
 
-    Up to 6.10 a commit makes goals anew, which have seen no pressure yet; with one in each window
-    they would never see any. Since then they keep what they had seen (mm/damon/core.c,
-    damos_commit_quota_goal(); tests/kernel/inside/test_service_trials.py), and waiting is cheap.
+    Up to 6.10, and from 7.3, a goal has no pressure to compare with in the window of a commit;
+    with one in each window it would never see any (mm/damon/core.c, damos_commit_quota_goal();
+    tests/kernel/inside/test_service_trials.py). In between it keeps what it had seen.
     """
     windows = [
         scheme.limits.every or _SECOND

@@ -11,6 +11,10 @@ MIB = 1 << 20
 @pytest.fixture
 def limited(kernel):
     """A kernel that looks at all memory, and a quota to be filled in."""
+    return limit(kernel)
+
+
+def limit(kernel):
     kernel.context("paddr").region(1 << 20, 5 << 30)
     kernel.write(f"{Q}/reset_interval_ms", 1000)
     return kernel
@@ -109,6 +113,26 @@ def test_a_goal_that_is_exceeded_shrinks_it_at_once(limited):
 
     assert effective(limited) == 1
     assert limited.read(f"{Q}/goals/0/current_value") == "500"
+
+
+@pytest.mark.parametrize(("series", "grows"), [("6.18", True), ("7.3", False)])
+@pytest.mark.parametrize("command", ["commit", "commit_schemes_quota_goals"])
+def test_the_window_of_a_commit_says_nothing_about_pressure(making, series, grows, command):
+    """On kernels whose goals forget then what they compare with."""
+    limited = limit(making(series))
+    goal(limited, "some_mem_psi_us", 500)
+    limited.command("on")
+    limited.machine.sleep(5)
+    before = effective(limited)
+    assert before >= 8
+
+    for _ in range(5):
+        assert limited.command(command) == "ok"
+        limited.machine.sleep(1)
+
+    assert (effective(limited) > before) == grows
+    limited.machine.sleep(3)
+    assert effective(limited) > before
 
 
 def test_a_temporal_tuner_is_all_or_nothing(limited):

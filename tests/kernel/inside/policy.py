@@ -103,7 +103,7 @@ def look() -> dict[str, str]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 40) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> bool:
     """Ask until it holds, or the time is over."""
     deadline = time.monotonic() + seconds
     while not condition():
