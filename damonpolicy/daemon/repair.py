@@ -22,8 +22,6 @@ from damonpolicy.plan.managed import Managed, SlotRecord
 
 __all__ = ("Repairer", "ended", "repairable")
 
-_AGAIN = 30.0
-"""Seconds between two repairs: who changes it each time is not to be outrun."""
 _AFTER_FAILURE = 60.0
 
 
@@ -32,6 +30,8 @@ class Repairer:
     """Repairs the policies of a service that ask for it."""
 
     reloader: Reloader
+    again: float = 30.0
+    """Seconds between two repairs: who changes it each time is not to be outrun."""
     repairs: int = 0
     trouble: str = ""
     _not_before: float = 0.0
@@ -53,7 +53,7 @@ class Repairer:
         self.trouble = ""
         if changed:
             self.repairs += 1
-            self._not_before = machine.monotonic() + _AGAIN
+            self._not_before = machine.monotonic() + self.again
         return changed
 
     def _transact(self) -> bool:

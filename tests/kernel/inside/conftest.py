@@ -74,7 +74,8 @@ def _kernel_unharmed() -> Iterator[None]:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service that soon takes what it finds, and says what it does on a port of its own."""
-    with serving(tmp_path, "--debounce", "200ms", "--metrics", "127.0.0.1:0") as made:
+    options = ("--debounce", "200ms", "--metrics", "127.0.0.1:0")
+    with serving(tmp_path, *options, module=f"{__package__}.hurried") as made:
         yield made
 
 

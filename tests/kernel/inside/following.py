@@ -145,7 +145,7 @@ def followed(service: Service, crowd: Crowd, times: int, *, pause: float = _PAUS
             _watch(crowd, writes, pause)
             if len(crowd.alive) > crowd.chance.randrange(2, _MOST):
                 gone = crowd.exit()
-                if number % 5 == 0:
+                if number % 5 == 0 or not crowd.reused:
                     crowd.reuse(gone)
             _watch(crowd, writes, pause)
             if number % 10 == 9:

@@ -33,8 +33,9 @@ _EVENT = struct.Struct("iIII")
 class Service:
     """A service of this machine's, and the directory that it follows."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, module: str = "damonpolicy") -> None:
         """Describe it; `start` begins. ``options`` are those of `damonpolicy run`."""
+        self._module = module
         self.policies = directory / "policies"
         self.policies.mkdir(parents=True)
         self.log = directory / "log"
@@ -45,7 +46,7 @@ class Service:
         """Begin, once more if it has ended."""
         with self.log.open("a") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "damonpolicy", "--log-format", "json", "run",
+                [sys.executable, "-m", self._module, "--log-format", "json", "run",
                  str(self.policies), *self._options],
                 stdout=subprocess.DEVNULL, stderr=stream,
             )  # fmt: skip
@@ -81,10 +82,10 @@ class Service:
 
 
 @contextmanager
-def serving(directory: Path, *options: str) -> Iterator[Service]:
+def serving(directory: Path, *options: str, module: str = "damonpolicy") -> Iterator[Service]:
     """Run a service that takes its policies with it; the machine is then as it was."""
     before = look()
-    service = Service(directory, "--on-exit", "remove", *options)
+    service = Service(directory, "--on-exit", "remove", *options, module=module)
     service.start()
     try:
         assert service.reloaded(), service.log.read_text("utf-8")
