@@ -45,7 +45,9 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
     names += drop_ins(directories)
     files = []
     for name in dict.fromkeys(names):
-        text, diagnostic = _read(name)
+        text, diagnostic = _read(
+            name, absent="`damonpolicy init` lists the shipped policies and writes one"
+        )
         if diagnostic:
             found.append(diagnostic)
         else:
@@ -76,7 +78,7 @@ def _policies_in(directory: str) -> Sequence[str]:
     return [os.path.join(directory, name) for name in sorted(names)]
 
 
-def _read(name: str) -> tuple[str, Diagnostic | None]:
+def _read(name: str, absent: str = "") -> tuple[str, Diagnostic | None]:
     try:
         if name == "-":
             raw = sys.stdin.buffer.read(MOST_BYTES + 1)
@@ -89,11 +91,7 @@ def _read(name: str) -> tuple[str, Diagnostic | None]:
                 raw = stream.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
-        hint = (
-            "`damonpolicy init` lists the shipped policies and writes one"
-            if (isinstance(error, FileNotFoundError))
-            else ""
-        )
+        hint = absent if isinstance(error, FileNotFoundError) else ""
         message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
         return "", Diagnostic.error("DP0001", None, message, hint=hint)
     shown = "<stdin>" if name == "-" else name

@@ -134,6 +134,17 @@ def test_an_invalid_edit_changes_nothing_and_is_told_where_it_stands(desk):
     assert desk.read(PAGES) == "300"
 
 
+def test_a_link_to_nowhere_is_no_reason_to_end_anything(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.reloader.look()
+    (desk.directory / "q.yaml").symlink_to("nowhere")
+    outcome = desk.rest()
+
+    assert outcome.kind == "invalid"
+    assert [(each.code, each.hint) for each in outcome.diagnostics] == [("DP0001", "")]
+    assert desk.read(PAGES) == "200"
+
+
 def test_a_removed_file_ends_its_policy_and_nobody_elses(desk):
     desk.world.apply("hand", text=settings("hand", pages=100).replace(f"  {RUN}: 1\n", ""))
     desk.put("p.yaml", f"version: 1\nname: p\nsettings: {{{RUN}: 1}}\n")
