@@ -76,6 +76,7 @@ class Exporter:
         self._wake.now()
         self._thread.join()
         self._server.server_close()
+        self._wake.close()
 
     def _serve(self) -> None:
         """Take who comes; `serve_forever` would wake up twice a second to see whether to end."""

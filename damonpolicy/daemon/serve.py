@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from damonpolicy.daemon.feed import FeedJob
@@ -93,7 +93,7 @@ def serve(
     watch = Watch([*paths, *variables], hint)
     reload.rearm = watch.rearm
     handlers = {signal.SIGHUP: again, signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
-    with _signals(handlers):
+    with closing(wake), _signals(handlers):
         watch.start()
         try:
             service.run(lambda: notifier.ready(_line(reloader.outcome)))

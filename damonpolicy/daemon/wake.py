@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ __all__ = ("Readable", "Wake")
 
 
 class Readable(Protocol):
-    """Something that select() takes."""
+    """Something that poll() takes."""
 
     def fileno(self) -> int:
         """Return its file descriptor."""
@@ -31,9 +32,15 @@ class Wake:
 
     def wait(self, seconds: float, watched: Iterable[Readable] = ()) -> list[Readable]:
         """Wait until something happens, at most for so long; return what can be read then."""
-        known = list(watched)
-        descriptors = [self._reader, *(each.fileno() for each in known)]
-        ready, _, _ = select.select(descriptors, [], [], max(seconds, 0.0))
+        known, poll = list(watched), select.poll()  # select() takes none from 1024 on
+        for descriptor in (self._reader, *(each.fileno() for each in known)):
+            poll.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(math.ceil(max(seconds, 0.0) * 1000))]
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
         return [each for each in known if each.fileno() in ready]
+
+    def close(self) -> None:
+        """Let go of what is behind it; nobody may wake it any more."""
+        for descriptor in (self._reader, self._writer):
+            os.close(descriptor)

@@ -32,7 +32,7 @@ _BUFFER = 1 << 20
 
 
 class ProcessEvents:
-    """A socket that tells of processes; `fileno` is for select()."""
+    """A socket that tells of processes; `fileno` is for poll()."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection

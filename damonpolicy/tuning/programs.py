@@ -46,10 +46,10 @@ def said(words: Sequence[str], *, seconds: float, most: int) -> str:
 
 def _read(descriptor: int, deadline: float, most: int) -> bytes:
     """Read to the end."""
-    data = bytearray()
+    data, poll = bytearray(), select.poll()  # select() takes no descriptor from 1024 on
+    poll.register(descriptor, select.POLLIN)
     while True:
-        ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
-        if not ready:
+        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
             raise TimeoutError
         part = os.read(descriptor, 1 << 16)
         if not part:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from contextlib import closing
 
 import pytest
 
@@ -113,12 +114,13 @@ class Bench:
         observe = ObserveJob(keeper, self.world.places, Repairer(reloader))
         jobs = [ReloadJob(reloader), follow, feed, tune,
                 observe, RecordJob(reloader, follow.follower, feed, tune, observe)]  # fmt: skip
-        service = Service(self.machine, Wake(), jobs)
-        for act in (lambda _: None, *meanwhile):
-            act(self)
-            rests = self.machine.monotonic() + seconds
-            while self.machine.monotonic() < rests:
-                self.machine.sleep(max(service.step(), 0.05))
+        with closing(Wake()) as wake:
+            service = Service(self.machine, wake, jobs)
+            for act in (lambda _: None, *meanwhile):
+                act(self)
+                rests = self.machine.monotonic() + seconds
+                while self.machine.monotonic() < rests:
+                    self.machine.sleep(max(service.step(), 0.05))
 
     def look(self):
         """What the machine is like, whichever slot a kdamond has."""

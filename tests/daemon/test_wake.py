@@ -1,0 +1,76 @@
+"""What ends a wait."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from damonpolicy.daemon.wake import Wake
+
+
+@pytest.fixture
+def wake():
+    with closing(Wake()) as made:
+        yield made
+
+
+class Pipe:
+    def __init__(self):
+        self.reader, self.writer = os.pipe()
+
+    def fileno(self):
+        return self.reader
+
+    def close(self):
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+def test_time_ends_it(wake):
+    begin = time.monotonic()
+
+    assert wake.wait(0.05) == []
+    assert time.monotonic() - begin >= 0.05
+    assert wake.wait(-1) == []
+
+
+def test_a_hint_ends_it_be_it_early_and_often(wake):
+    for _ in range(100_000):
+        wake.now()
+    begin = time.monotonic()
+    while wake.wait(60):
+        pass
+    threading.Timer(0.05, wake.now).start()
+    while time.monotonic() - begin < 0.05:
+        wake.wait(60)
+
+    assert time.monotonic() - begin < 30
+
+
+def test_what_can_be_read_ends_it(wake):
+    with closing(Pipe()) as silent, closing(Pipe()) as told:
+        os.write(told.writer, b"!")
+
+        assert wake.wait(60, [silent, told]) == [told]
+
+
+def test_descriptors_may_be_many():
+    """Those of select() end at 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1200:
+        pytest.skip("no process may have so many here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(1050)]
+    try:
+        with closing(Wake()) as wake:
+            wake.now()
+            assert wake.wait(60) == []
+    finally:
+        for each in many:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
