@@ -13,6 +13,7 @@ from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import policy_options, read
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.service import beside
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
@@ -163,7 +164,7 @@ def _execute(
     reason: str,
     within: float | None,
 ) -> Result:
-    changes = plan.changes(session.managed)
+    changes, before = plan.changes(session.managed), session.managed.policies
     text = "".join(f"note: {remark}\n" for remark in session.remarks)
     text += render.render(plan, changes=changes)
     if changes:
@@ -180,5 +181,10 @@ def _execute(
         )
         text += f"\nApplied and verified as generation {session.managed.generation}.\n"
         text += awaiting(within)
+        if any(
+            before[name].owner != plan.policies[name].owner
+            for name in before.keys() & plan.policies
+        ):
+            text += beside(session.machine, session.store.places)
     data = {**render.to_json(plan), "generation": session.managed.generation}
     return Result(text, data, changed=changes, diagnostics=found, texts=invocation.texts)

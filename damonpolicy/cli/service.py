@@ -23,7 +23,7 @@ def served(machine: Machine, places: Places) -> dict[str, Any] | None:
 
 
 def beside(machine: Machine, places: Places) -> str:
-    """Return a note for who ends what a service keeps, empty where none runs."""
+    """Return a note for who ends or changes what a service keeps, empty where none runs."""
     service = served(machine, places)
     if service is None or not service["running"]:
         return ""

@@ -56,9 +56,12 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
 
 
 def drop_ins(directories: Iterable[str]) -> list[str]:
-    """Return the policies of drop-in directories, each base name from the last that has it."""
+    """Return the policies of drop-in directories, each base name from the last that has it.
+
+    A link to /dev/null hides those before it, and holds no policy itself.
+    """
     found = {os.path.basename(each): each for path in directories for each in _policies_in(path)}
-    return [found[base] for base in sorted(found)]
+    return [found[base] for base in sorted(found) if os.path.realpath(found[base]) != os.devnull]
 
 
 def read_file(name: str) -> tuple[SourceFile, Diagnostic | None]:

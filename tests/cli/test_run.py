@@ -109,6 +109,11 @@ def test_who_ends_its_policies_is_told_that_it_is_there(start):
     running.wait_for(lambda: running.pages() == "300" and "last reload" in running.status())
     note = f"note: the service of {running.policies} (pid {running.process.pid}) applies its files"
 
+    by_hand = running.directory / "p.yaml"
+    by_hand.write_text(settings(pages=400))
+    assert note in running.command("apply", str(by_hand))
+    by_hand.write_text(settings(pages=500))
+    assert note not in running.command("apply", str(by_hand)), "it is no longer the service's"
     assert note in running.command("stop", "--all")
     assert note in running.command("rollback", "1")
     running.end()

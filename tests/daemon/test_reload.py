@@ -134,6 +134,16 @@ def test_an_invalid_edit_changes_nothing_and_is_told_where_it_stands(desk):
     assert desk.read(PAGES) == "300"
 
 
+def test_a_link_to_nothing_ends_a_policy(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.reloader.look()
+    (desk.directory / ".p").symlink_to("/dev/null")
+    (desk.directory / ".p").replace(desk.directory / "p.yaml")
+
+    assert desk.rest().kind == "applied"
+    assert not desk.world.managed.policies
+
+
 def test_a_link_to_nowhere_is_no_reason_to_end_anything(desk):
     desk.put("p.yaml", settings(pages=200))
     desk.reloader.look()

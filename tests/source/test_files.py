@@ -29,6 +29,20 @@ def test_later_directories_hide_files_of_the_same_name(tmp_path):
     assert [each.text for each in files] == ["# etc\n", "# lib\n"]
 
 
+def test_a_link_to_nothing_switches_a_file_off(tmp_path):
+    """As in sysctl.d(5)."""
+    for directory in ("lib", "etc"):
+        (tmp_path / directory).mkdir()
+    for name in ("10-a.yaml", "20-b.yaml"):
+        (tmp_path / "lib" / name).write_text("# lib\n")
+    (tmp_path / "etc" / "10-a.yaml").symlink_to("/dev/null")
+
+    files, found = load([str(tmp_path / "lib"), str(tmp_path / "etc")])
+
+    assert names(files) == ["20-b.yaml"]
+    assert not found
+
+
 def test_a_byte_order_mark_is_no_text(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfversion: 1\n")
 
