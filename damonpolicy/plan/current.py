@@ -9,8 +9,9 @@ from typing import Literal
 from damonpolicy.errors import Foreign, KernelLacks, NoPermission
 from damonpolicy.kernel import host
 from damonpolicy.kernel.features import NEWEST
+from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.kernel.sysfs import ADMIN, Machine, read_value
+from damonpolicy.kernel.sysfs import ADMIN, Machine, read_or, read_value
 from damonpolicy.kernel.tree import Tree, configuration, digest, empty_slot, slot_numbers, slot_tree
 from damonpolicy.kernel.tree import snapshot as read_tree
 from damonpolicy.plan.changes import differing
@@ -19,6 +20,8 @@ from damonpolicy.plan.managed import Managed
 __all__ = ("Current", "Owner", "retrieve")
 
 _ELSEWHERE = f"`--kernel emulated:{NEWEST}` shows what would happen"
+
+_TRIES = 5
 
 Owner = Literal["ours", "free", "foreign"]
 
@@ -105,7 +108,7 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
     Raises KernelLacks without DAMON, NoPermission where its tree may not be read.
     """
     try:
-        tree = read_tree(machine)
+        tree, starts = _settled(machine)
     except FileNotFoundError as error:
         if machine.exists(ADMIN):
             message = "a directory of DAMON vanished while it was read"
@@ -119,15 +122,29 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
         message = "DAMON's files may be read by root only"
         hint = f"run as root; {_ELSEWHERE}"
         raise NoPermission(message, hint=hint) from error
-    running = [n for n in slot_numbers(tree) if tree.get(f"{n}/state") == "on"]
     return Current(
         machine=machine.name,
         host=host.look(machine),
         tree=tree,
-        starts={n: host.starts(machine, int(tree.get(f"{n}/pid", "-1"))) for n in running},
+        starts=starts,
         modules=tuple(host.busy_modules(machine)),
         settings={path: _setting(machine, path) for path in sorted(set(settings))},
     )
+
+
+def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:
+    """Read DAMON's tree, and when its running kdamonds' threads began, by slot.
+
+    One that ends in between would be on, and of an unknown thread: then all is read again.
+    """
+    for _ in range(_TRIES):
+        tree = read_tree(machine)
+        running = [n for n in slot_numbers(tree) if tree.get(f"{n}/state") == "on"]
+        starts = {n: host.starts(machine, int(tree.get(f"{n}/pid", "-1"))) for n in running}
+        gone = [n for n in running if not starts[n]]
+        if all(read_or(machine, kdamond_path(n, "state")) == "on" for n in gone):
+            break
+    return tree, starts
 
 
 def _setting(machine: Machine, path: str) -> str | None:

@@ -103,6 +103,33 @@ def test_ours_that_is_off_is_ours_by_its_bytes(world):
     assert owners(world)[0] == "foreign"
 
 
+class Ending:
+    """A machine whose kdamond ends once its directory has been read, before its thread is looked at."""
+
+    def __init__(self, machine, process):
+        self.machine, self.process = machine, process
+
+    def __getattr__(self, name):
+        return getattr(self.machine, name)
+
+    def read(self, path):
+        if path.startswith("/proc/") and path.endswith("/stat") and self.process:
+            self.machine.exit_process(self.process)
+            self.process = 0
+            self.machine.sleep(1)
+        return self.machine.read(path)
+
+
+def test_ours_that_ends_meanwhile_is_ours(world):
+    """It was on, and its thread was gone: that is nobody else's kdamond."""
+    pid = world.machine.start_process("worker")
+    world.apply("monitor", {"program": "worker"})
+    current = retrieve(Ending(world.machine, pid))
+
+    assert not current.running(0)
+    assert current.owner(0, world.managed) == "ours"
+
+
 def test_ours_that_someone_restarted_is_theirs(world):
     world.apply("monitor", {"program": "nginx"})
     world.write("0/state", "off")

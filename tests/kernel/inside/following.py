@@ -87,13 +87,12 @@ class Crowd:
         return gone
 
     def reuse(self, pid: int) -> None:
-        """Let another program have a pid that has become free."""
-        now = time.monotonic()
+        """Let another program have a pid that has become free; from when on cannot be told sooner."""
         _LAST_PID.write_text(str(pid - 1), encoding="ascii")
         stranger = subprocess.Popen(["/bin/sleep", "10000"])
         self._strangers.append(stranger)
         if stranger.pid == pid:
-            self._taken[pid] = now
+            self._taken[pid] = time.monotonic()
 
     @property
     def stays(self) -> int:
