@@ -20,6 +20,7 @@ __all__ = (
     "render_sarif",
     "render_text",
     "to_json",
+    "visible",
 )
 
 Severity = Literal["error", "warning", "note"]
@@ -36,7 +37,7 @@ class Span:
     end_column: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{visible(self.file, kept='')}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,17 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     return sorted(
         unique,
         key=lambda d: (d.span is None, d.span or Span("", 0, 0, 0, 0), d.code, d.message),
+    )
+
+
+def visible(text: str, kept: str = "\n") -> str:
+    """Write as escapes what a terminal would obey or hide, but for ``kept``.
+
+    Names of files and of processes may hold anything, and not only root chooses them.
+    """
+    return "".join(
+        each if each.isprintable() or each in kept else each.encode("unicode_escape").decode()
+        for each in text
     )
 
 

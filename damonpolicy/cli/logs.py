@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from damonpolicy import log
+from damonpolicy.diagnostics import visible
 
 __all__ = ("configure",)
 
@@ -18,11 +19,15 @@ def configure(*, verbosity: int, form: str) -> None:
     """Write events to stderr; ``form`` is text or json, verbosity 2 and more adds debug events."""
     import structlog
 
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
+    if form == "json":
+        renderer: Any = structlog.processors.JSONRenderer()
+    else:
+        text = structlog.dev.ConsoleRenderer(colors=False)
+
+        def renderer(logger: Any, name: str, event: Any) -> str:
+            """Keep an event on one line, whatever the names in it are."""
+            return visible(str(text(logger, name, event)), kept="")
+
     journal = _to_journal()
 
     def line(logger: Any, name: str, event: Any) -> str:

@@ -15,6 +15,7 @@ from damonpolicy.diagnostics import (
     render_github,
     render_sarif,
     render_text,
+    visible,
 )
 from damonpolicy.diagnostics import to_json as diagnostic_json
 from damonpolicy.errors import DamonPolicyError, ExitCode
@@ -68,10 +69,12 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
     if kernel and kernel["name"].startswith("emulated") and not result.raw:
         _write(sys.stdout, f"emulated kernel {kernel['release']}: nothing real is touched\n")
     if result.text:
-        _write(sys.stdout, result.text if result.raw else _coloured(result.text, sys.stdout))
+        _write(
+            sys.stdout, result.text if result.raw else _coloured(visible(result.text), sys.stdout)
+        )
     if result.diagnostics:
         sys.stdout.flush()
-        _write(sys.stderr, render_text(result.diagnostics, result.texts))
+        _write(sys.stderr, visible(render_text(result.diagnostics, result.texts)))
 
 
 def _coloured(text: str, stream: Any) -> str:

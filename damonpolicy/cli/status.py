@@ -11,7 +11,7 @@ from damonpolicy.cli.goals import goal_lines, known, measure
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import served
-from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.diagnostics import Diagnostic, visible
 from damonpolicy.engine import journal
 from damonpolicy.engine.session import changing, refresh
 from damonpolicy.engine.store import Store
@@ -75,7 +75,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         measure(machine, data["kdamonds"])
     fresh = update or (service is not None and service["running"])
     names = {
-        target: read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm")
+        target: visible(read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm"), kept="")
         for slot in slots
         for target in slot.targets
         if target.startswith("pid ")
@@ -132,7 +132,7 @@ def _setting(each: status.SettingStatus) -> str:
 
 def _served(service: dict[str, Any]) -> list[str]:
     """Say how the service is: the last reload, and what it cannot follow or feed."""
-    where = ", ".join(service["paths"])
+    where = visible(", ".join(service["paths"]), kept="")
     if not service["running"]:
         return [f"the service of {where} has ended without a word (pid {service['pid']})"]
     last = service["reload"]

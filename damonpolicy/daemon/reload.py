@@ -257,6 +257,6 @@ def _tell(outcome: Outcome, before: Outcome | None) -> None:
             continue
         place = str(each.span) if each.span else ""
         (log.warning if each.severity == "error" else log.info)(
-            "found", severity=each.severity, code=each.code, place=place, text=each.message,
+            "finding", severity=each.severity, code=each.code, place=place, text=each.message,
             **({"hint": each.hint} if each.hint else {}),
         )  # fmt: skip

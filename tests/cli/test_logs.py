@@ -15,7 +15,7 @@ from damonpolicy.cli.logs import configure
 configure(verbosity=2, form={form!r})
 log.debug("looked", slot=1)
 log.info("applied", generation=3)
-log.warning("drift", path="a\\nb")
+log.warning("drift", path="a\\x1b[2J\\nb")
 """
 
 
@@ -37,6 +37,7 @@ def test_the_journal_gets_priorities_and_no_times(tmp_path, form):
     lines = told(tmp_path, form, journal=True)
 
     assert [line[:3] for line in lines] == ["<7>", "<6>", "<4>"], "each event is one line"
+    assert "\x1b" not in "".join(lines)
     if form == "json":
         assert json.loads(lines[1][3:]) == {"event": "applied", "generation": 3, "level": "info"}
 

@@ -94,7 +94,7 @@ def test_it_follows_its_files_until_it_is_stopped(start):
     (running.policies / "p.yaml").write_text("version: 1\nnam: p\n")
     running.wait_for(lambda: running.events("reload")[-1]["result"] == "invalid")
     place = f"{running.policies}/p.yaml:2:1"
-    running.wait_for(lambda: place in [each["place"] for each in running.events("found")])
+    running.wait_for(lambda: place in [each["place"] for each in running.events("finding")])
     running.wait_for(lambda: "last reload: invalid" in running.status())
     assert "error[DP0101]" in running.status() or "p.yaml:2:1: error" in running.status()
     assert running.pages() == "300"
