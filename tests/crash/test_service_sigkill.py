@@ -34,6 +34,8 @@ from tests.crash.test_sigkill import CALLS, in_child, opened
 from tests.daemon.conftest import PAGES, RUN
 from tests.world import STAT_OFF, in_memory_directory
 
+pytestmark = pytest.mark.unmeasured  # what is killed has covered nothing, and only gets slow
+
 KERNELS = ("6.12", "7.3")
 GROUPS, MOMENTS = 10, 25
 """For each kernel: 250 moments, in groups that can run beside each other."""

@@ -17,6 +17,8 @@ import pytest
 from damonpolicy.emulated.machine import EmulatedMachine
 from tests.world import CHANGED, World, in_memory_directory
 
+pytestmark = pytest.mark.unmeasured  # what is killed has covered nothing, and only gets slow
+
 CALLS = ("write", "pwrite", "replace", "rename", "unlink", "fsync", "ftruncate", "mkdir")
 
 

@@ -340,6 +340,7 @@ def valid(files):
     return not any(text.endswith(INVALID) for text in files.values())
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", LOST)
 def test_what_rests_and_is_valid_is_applied_and_nothing_else(desk, seed, monkeypatch):
     author = Author(desk, seed, monkeypatch)

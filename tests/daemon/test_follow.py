@@ -163,6 +163,7 @@ def test_many_at_once_share_one_commit(desk):
     assert desk.follower.commits == 1
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("kernel", ["6.12", "7.3"])
 def test_a_thousand_of_which_a_hundred_come_and_go_each_second(kernel, tmp_path):
     """Commits are as seldom as the policy says, and each one has everything until then."""

@@ -58,6 +58,7 @@ def answers(*steps, **wrong):
     return [line.removeprefix("here: ") for line in found if not line.startswith("here, leaving")]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("version", versions())
 def test_a_kernel_answers_as_itself(version):
     """And nothing in the script would hurt a real one."""

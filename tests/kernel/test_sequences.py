@@ -18,6 +18,8 @@ from tests.kernel.inside.players import emulated, parameters
 from tests.kernel.inside.recorded import CHOSEN, explain, load, record, replay
 from tests.kernel.inside.replay import line_of
 
+pytestmark = pytest.mark.unmeasured  # thousands of operations get slow by it
+
 FEW = range(12)
 
 

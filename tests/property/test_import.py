@@ -12,6 +12,8 @@ from damonpolicy.plan.imported import Source, policy
 from tests.property.configurations import Writer
 from tests.world import World, in_memory_directory
 
+pytestmark = pytest.mark.unmeasured  # thousands of operations get slow by it
+
 STAT = "/sys/module/damon_stat/parameters/enabled"
 SEEDS = 40
 

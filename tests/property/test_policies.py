@@ -18,7 +18,10 @@ from damonpolicy.plan.managed import Managed
 from tests.property.strategies import documents, policies, reordered
 from tests.world import KERNELS, World, committed, fail_at
 
-pytestmark = pytest.mark.parametrize("kernel", KERNELS)
+pytestmark = [
+    pytest.mark.parametrize("kernel", KERNELS),
+    pytest.mark.unmeasured,  # thousands of operations get slow by it
+]
 QUESTIONS = {"update_schemes_stats", "update_schemes_effective_quotas"}
 
 
