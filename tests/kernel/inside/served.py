@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import select
@@ -19,9 +20,9 @@ from typing import Any, Self
 
 from damonpolicy.kernel.sysfs import LiveMachine, read_or
 
-from .policy import KDAMONDS, look, wait_for
+from .policy import KDAMONDS, look, wait_for, write
 
-__all__ = ("SECONDS", "Service", "Writes", "content", "serving")
+__all__ = ("SECONDS", "Service", "Writes", "command", "content", "serving")
 
 SECONDS = 60
 """The longest that anything may take under emulation."""
@@ -100,6 +101,22 @@ def serving(directory: Path, *options: str, module: str = "damonpolicy") -> Iter
 def content(path: str) -> str:
     """Read a file of DAMON; empty where there is none, or none any more (ENODEV)."""
     return read_or(LiveMachine(), str(KDAMONDS / path))
+
+
+def command(word: str) -> None:
+    """Give the first kdamond a command beside the service, which may be asking it something.
+
+    DAMON has one lock, and a command that finds it held is refused (mm/damon/sysfs.c:
+    state_store()): so it is given again until the kdamond takes it.
+    """
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            return write("0/state", word)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 class Writes:

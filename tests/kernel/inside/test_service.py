@@ -6,10 +6,8 @@ import os
 import urllib.request
 from pathlib import Path
 
-from damonpolicy.kernel.sysfs import LiveMachine
-
-from .policy import KDAMONDS, has, run, wait_for
-from .served import SECONDS, Service, content
+from .policy import has, run, wait_for, write
+from .served import SECONDS, Service, command, content
 
 RECLAIM = """
 version: 1
@@ -75,15 +73,14 @@ def test_what_someone_changes_is_told_and_brought_back(service: Service) -> None
     )
     assert wait_for(lambda: service.events("reload")[-1]["result"] == "applied", SECONDS)
     pid, path = content("0/pid"), "0/contexts/0/schemes/0/quotas/bytes"
-    machine = LiveMachine()
-    machine.write(str(KDAMONDS / path), str(7 << 20))
-    machine.write(str(KDAMONDS / "0/state"), "commit")
+    write(path, 7 << 20)
+    command("commit")
     assert wait_for(lambda: size() == str(100 << 20), SECONDS)
     assert wait_for(lambda: bool(service.events("drift has ended")), SECONDS)
     first = service.events("drift")[0]
     assert (first["path"], first["found"]) == (path[2:], str(7 << 20))
     assert content("0/pid") == pid
-    machine.write(str(KDAMONDS / "0/state"), "off")
+    command("off")
     assert wait_for(lambda: content("0/state") == "on", SECONDS)
     assert wait_for(lambda: metrics(service)["damonpolicy_repairs_total"] == 2, SECONDS)
     assert wait_for(lambda: metrics(service)["damonpolicy_drift_files"] == 0, SECONDS)
