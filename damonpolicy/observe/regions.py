@@ -1,0 +1,238 @@
+"""What DAMON saw, as columns: regions, snapshots of them, and records of snapshots.
+
+One row of `Regions` is one region of one snapshot. Ten thousand regions and hours of snapshots
+are normal, so everything is a column of numpy, and formulas work on whole columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ("Array", "Intervals", "Regions", "Series", "Source", "series_of")
+
+Array: TypeAlias = npt.NDArray[Any]
+
+UNKNOWN = -1
+"""The target of a region that the kernel does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Columns of equal length.
+
+    ``start`` and ``end`` (first byte and the byte after the last) are bytes, ``accesses`` is how
+    many samples of the aggregation found it accessed, ``age`` for how many aggregations that has
+    been so, ``target`` the index of the target it is of (-1: unknown). ``passed`` holds the bytes
+    that passed the scheme's page filters, None where the kernel does not tell; ``hits`` is of
+    shape (regions, probes), how many samples of each probe hit.
+    """
+
+    start: Array
+    end: Array
+    accesses: Array
+    age: Array
+    target: Array
+    passed: Array | None = None
+    hits: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def size(self) -> Array:
+        """Bytes of each region."""
+        return self.end - self.start
+
+    @property
+    def total(self) -> int:
+        """Bytes of all regions."""
+        return int(self.size.sum())
+
+    def take(self, which: Any) -> Regions:
+        """Return some rows: a mask, indices or a slice."""
+        return Regions(
+            self.start[which],
+            self.end[which],
+            self.accesses[which],
+            self.age[which],
+            self.target[which],
+            None if self.passed is None else self.passed[which],
+            None if self.hits is None else self.hits[which],
+        )
+
+    @classmethod
+    def of(
+        cls,
+        start: Any,
+        end: Any,
+        accesses: Any,
+        age: Any,
+        target: Any = None,
+        passed: Any = None,
+        hits: Any = None,
+    ) -> Regions:
+        """Make columns of sequences; the target is unknown unless given."""
+        first = np.asarray(start, dtype=np.uint64)
+        counts = None if hits is None else np.asarray(hits, dtype=np.uint32)
+        if counts is not None:
+            counts = counts.reshape(len(first), -1) if counts.size else None
+        return cls(
+            first,
+            np.asarray(end, dtype=np.uint64),
+            np.asarray(accesses, dtype=np.uint32),
+            np.asarray(age, dtype=np.uint32),
+            np.full(len(first), UNKNOWN, np.int32)
+            if target is None
+            else np.asarray(target, dtype=np.int32),
+            None if passed is None else np.asarray(passed, dtype=np.uint64),
+            counts,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Regions]) -> Regions:
+        """Put rows after each other; a column that one part lacks is left out."""
+        if not parts:
+            return cls.of((), (), (), ())
+        passed = [each.passed for each in parts if each.passed is not None]
+        hits = [each.hits for each in parts if each.hits is not None]
+        alike = len(hits) == len(parts) and len({each.shape[1] for each in hits}) == 1
+        return cls(
+            np.concatenate([each.start for each in parts]),
+            np.concatenate([each.end for each in parts]),
+            np.concatenate([each.accesses for each in parts]),
+            np.concatenate([each.age for each in parts]),
+            np.concatenate([each.target for each in parts]),
+            np.concatenate(passed) if len(passed) == len(parts) else None,
+            np.concatenate(hits) if alike else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often is looked and for how long is summed up, in microseconds."""
+
+    sample: int
+    aggregation: int
+    update: int = 0
+
+    @property
+    def samples(self) -> int:
+        """The largest count of accesses of an aggregation, at least 1."""
+        return max(self.aggregation // max(self.sample, 1), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where snapshots are from.
+
+    ``kdamond`` is its full name (``ksm/vm-writes``), or ``slot 0`` where nobody has given it one;
+    ``scheme`` is the name of the scheme that tried the regions, empty for those of trace events.
+    ``target`` is the only target that is seen, -1 for all. ``filters`` says the scheme's filters
+    in words, ``probes`` names the probes in their order. ``weights`` are those of temperature:
+    size, access rate, age. ``tuned``: the intervals are being tuned.
+    """
+
+    kdamond: str
+    scheme: str = ""
+    target: int = UNKNOWN
+    slot: int = 0
+    scheme_index: int = 0
+    ops: str = ""
+    filters: str = ""
+    probes: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    """What each target is, in words (`pid 4242`), by its index."""
+    weights: tuple[int, int, int] = (0, 100, 100)
+    tuned: bool = False
+    origin: str = "regions"
+    """``regions`` (tried_regions of a scheme), ``trace`` (trace events), or ``damo``."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: kdamond, scheme, target."""
+        parts = [self.kdamond]
+        if self.scheme:
+            parts.append(f"scheme {self.scheme}")
+        if self.target != UNKNOWN:
+            known = self.targets[self.target] if self.target < len(self.targets) else ""
+            parts.append(f"target {self.target}" + (f" ({known})" if known else ""))
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Snapshots of one source in the order of time.
+
+    ``begin`` and ``end`` are nanoseconds since the epoch, ``sample`` and ``aggregation``
+    microseconds, one of each a snapshot. Rows ``offsets[i]`` to ``offsets[i + 1]`` of ``regions``
+    are those of snapshot ``i``; each snapshot's are in ascending order of target and address.
+    """
+
+    source: Source
+    begin: Array
+    end: Array
+    sample: Array
+    aggregation: Array
+    offsets: Array
+    regions: Regions = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.begin)
+
+    def intervals(self, index: int) -> Intervals:
+        """Return the intervals that held at a snapshot."""
+        return Intervals(int(self.sample[index]), int(self.aggregation[index]))
+
+    def snapshot(self, index: int) -> Regions:
+        """Return the regions of one snapshot."""
+        number = range(len(self))[index]
+        return self.regions.take(slice(int(self.offsets[number]), int(self.offsets[number + 1])))
+
+    def __iter__(self) -> Iterator[Regions]:
+        return (self.snapshot(index) for index in range(len(self)))
+
+    @property
+    def of_row(self) -> Array:
+        """The number of the snapshot that each row belongs to."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def between(self, first: int, last: int) -> Series:
+        """Return snapshots ``first`` to ``last``, the latter left out."""
+        low, high = int(self.offsets[first]), int(self.offsets[last])
+        return replace(
+            self,
+            begin=self.begin[first:last],
+            end=self.end[first:last],
+            sample=self.sample[first:last],
+            aggregation=self.aggregation[first:last],
+            offsets=self.offsets[first : last + 1] - low,
+            regions=self.regions.take(slice(low, high)),
+        )
+
+    def where(self, rows: Array) -> Series:
+        """Return the rows of a mask; snapshots stay, if without regions."""
+        kept = np.bincount(self.of_row[rows], minlength=len(self))
+        return replace(
+            self,
+            offsets=np.concatenate(([0], np.cumsum(kept))).astype(np.int64),
+            regions=self.regions.take(rows),
+        )
+
+
+def series_of(source: Source, snapshots: Sequence[tuple[int, int, Intervals, Regions]]) -> Series:
+    """Make a series of snapshots: begin and end (ns since the epoch), intervals, regions."""
+    counts = [len(each[3]) for each in snapshots]
+    return Series(
+        source,
+        np.array([each[0] for each in snapshots], dtype=np.int64),
+        np.array([each[1] for each in snapshots], dtype=np.int64),
+        np.array([each[2].sample for each in snapshots], dtype=np.int64),
+        np.array([each[2].aggregation for each in snapshots], dtype=np.int64),
+        np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        Regions.joined([each[3] for each in snapshots]),
+    )

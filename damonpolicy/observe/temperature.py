@@ -1,0 +1,95 @@
+"""Who is hot and who is cold: access rate, temperature, idle time, working set, bandwidth.
+
+Formulas are those of damo's reports (version 3.4.3, as seen from what it prints), so that numbers
+of both can be compared. All take and return columns, one value a region.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from damonpolicy.observe.regions import Array, Regions, Series
+
+__all__ = (
+    "DEFAULT_WEIGHTS",
+    "access_percent",
+    "accesses_per_second",
+    "age_us",
+    "bandwidth",
+    "idle_us",
+    "samples_of_rows",
+    "temperature",
+    "working_set",
+)
+
+Weights = tuple[int, int, int]
+DEFAULT_WEIGHTS: Weights = (0, 100, 100)
+"""Size, access rate, age."""
+
+
+def _largest(sample: Array, aggregation: Array) -> Array:
+    """Return the largest count of accesses, at least 1 (mm/damon/core.c: damon_max_nr_accesses)."""
+    largest: Array = np.maximum(aggregation // np.maximum(sample, 1), 1)
+    return largest
+
+
+def samples_of_rows(series: Series) -> Array:
+    """Return for each row the largest count of accesses that it could have."""
+    rows: Array = _largest(series.sample, series.aggregation)[series.of_row]
+    return rows
+
+
+def access_percent(accesses: Array, samples: Array | int) -> Array:
+    """Return the access rate in whole percent, cut off: 1 of 200 samples is 0.
+
+    ``samples`` is the largest count that an aggregation can have.
+    """
+    return accesses.astype(np.int64) * 100 // samples
+
+
+def accesses_per_second(accesses: Array, aggregation: Array | int) -> Array:
+    """Return samples that found it accessed, for each second (damo's hz)."""
+    return accesses * 1e6 / np.maximum(aggregation, 1)
+
+
+def age_us(age: Array, aggregation: Array | int) -> Array:
+    """Return ages of aggregations in microseconds."""
+    return age.astype(np.int64) * aggregation
+
+
+def idle_us(percent: Array, age: Array, aggregation: Array | int) -> Array:
+    """Return for how many microseconds nobody was seen to access it, 0 while someone is.
+
+    The aggregation that is summed up counts as well: a region of age 0 has been idle for one.
+    """
+    return np.where(percent > 0, 0, age_us(age, aggregation) + aggregation)
+
+
+def temperature(
+    size: Array, percent: Array, age: Array, aggregation: Array | int, weights: Weights
+) -> Array:
+    """Return the temperature: a weighted sum, negative where nobody was seen to access it.
+
+    Of bytes, whole percents and microseconds: so with equal weights, age decides.
+    """
+    for_size, for_rate, for_age = weights
+    total = (
+        for_size * size.astype(np.float64)
+        + for_rate * percent.astype(np.float64)
+        + for_age * age_us(age, aggregation).astype(np.float64)
+    )
+    return np.where(percent > 0, total, -total)
+
+
+def working_set(regions: Regions, least: int = 1) -> int:
+    """Return the bytes of regions that at least so many samples found accessed."""
+    return int(regions.size[regions.accesses >= least].sum())
+
+
+def bandwidth(regions: Regions, aggregation: int) -> float:
+    """Estimate bytes a second: each sample that found a region accessed counts all of it.
+
+    No more than an order: a sample tells whether, not how often.
+    """
+    moved = float((regions.size.astype(np.float64) * regions.accesses).sum())
+    return moved * 1e6 / max(aggregation, 1)
