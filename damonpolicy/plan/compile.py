@@ -20,7 +20,7 @@ from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import Target
 from damonpolicy.plan import filters as plan_filters
 from damonpolicy.plan import tuning
-from damonpolicy.plan.compiled import CompiledKdamond, TargetLine
+from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
 from damonpolicy.plan.quotas import Quotas, pressed
 from damonpolicy.plan.sample import early_files, sample_files
 from damonpolicy.units import U32_MAX, U64_MAX
@@ -244,19 +244,30 @@ class Compiler(Quotas):
         physical = scheme.action == "pageout" and kdamond.ops == "paddr"
         first = scheme.young == "first"
         if physical and first and not named and self.capabilities.has("filter.young"):
-            # the kernel appends this itself (damon_pa_pageout()), where an allow hides it
-            core = [line for line in lines if line not in pages]
-            lines = [*core, plan_filters.YOUNG, *pages]
-            if any(line.files["allow"] == "Y" for line in pages):
-                message = "young pages are rejected first, before any filter of this scheme"
-                hint = "name `young` in a filter to decide otherwise"
-                self.found.append(Diagnostic.note("DP0603", at.key, message, hint=hint))
+            lines = self._spare_young(lines, at)
         split = plan_filters.split(
             lines, self.capabilities, together=scheme.filters_in == "filters"
         )
         for directory, each in split.items():
             self.filters[f"{base}/{directory}"] = each
             self.origins[f"{base}/{directory}"] = at
+
+    def _spare_young(self, lines: list[FilterLine], at: Cursor) -> list[FilterLine]:
+        """Reject young pages first, as far as the kernel can; say where that is not as it seems."""
+        lines = plan_filters.spare_young(lines)
+        allowing = {line.files["type"] for line in lines if line.files["allow"] == "Y"}
+        if decided := sorted(allowing & set(CORE)):
+            message = (
+                f"pages in use are not spared where `{decided[0]}` allows:"
+                " that is decided before the kernel looks at pages"
+            )
+            hint = f"write a scheme for each `allow` on `{decided[0]}`, and no other filter after it"
+            self.found.append(Diagnostic.warning("DP0608", at.key, message, hint=hint))
+        elif allowing:
+            message = "young pages are rejected first, before any filter of this scheme"
+            hint = "name `young` in a filter to decide otherwise"
+            self.found.append(Diagnostic.note("DP0603", at.key, message, hint=hint))
+        return lines
 
 
 def _target(target: Target) -> TargetLine:

@@ -10,7 +10,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.filters import CORE, Filter, Match, Memcg
 from damonpolicy.plan.compiled import FilterLine
 
-__all__ = ("YOUNG", "lines", "probe_lines", "split")
+__all__ = ("YOUNG", "lines", "probe_lines", "spare_young", "split")
 
 _UNUSED = {
     "memcg_path": "",
@@ -40,9 +40,32 @@ def lines(
     last = result[-1]
     single = not last.subtree or machine is None or _single(last, machine)
     if last.files["allow"] == "Y" and single:
-        files = {**last.files, "allow": "N", "matching": _opposite(last.files["matching"])}
-        result[-1] = FilterLine(files, subtree=False, path_file=last.path_file)
+        result[-1] = _refused(last)
     return result
+
+
+def spare_young(filters: Sequence[FilterLine]) -> list[FilterLine]:
+    """Reject young pages before a scheme's page filters, and let in nothing that it does not name.
+
+    The kernel appends that filter itself (mm/damon/paddr.c: damon_pa_pageout()), where an `allow`
+    hides it. But once there is a page filter, a core `allow` at the end no longer rejects the rest
+    (mm/damon/core.c: damos_set_filters_default_reject()): it becomes `reject not`, which says the
+    same. Where several allow, that cannot be said, and no page filter may be added.
+    """
+    core = [line for line in filters if line.files["type"] in CORE]
+    pages = [line for line in filters if line.files["type"] not in CORE]
+    allowing = [line for line in core if line.files["allow"] == "Y"]
+    if allowing and not pages:
+        if allowing != core[-1:]:
+            return core
+        core[-1] = _refused(core[-1])
+    return [*core, YOUNG, *pages]
+
+
+def _refused(line: FilterLine) -> FilterLine:
+    """Return the filter that rejects what an `allow` does not match."""
+    files = {**line.files, "allow": "N", "matching": _opposite(line.files["matching"])}
+    return FilterLine(files, subtree=False, path_file=line.path_file)
 
 
 def _single(line: FilterLine, machine: Machine) -> bool:

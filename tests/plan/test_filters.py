@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.capabilities import Answer, Capabilities
 from damonpolicy.kernel.features import FEATURES
 from damonpolicy.model.filters import Filter
 from damonpolicy.plan import filters
+from damonpolicy.plan.compiled import FilterLine
 
 
 def capabilities(**other):
@@ -142,3 +147,74 @@ def test_probes_call_the_path_otherwise():
         "max": "0",
     }
     assert (memcg.subtree, memcg.path_file) == (True, "path")
+
+
+CORE = ("addr", "target", "probe_hits_wsum")
+PAGES = [dict(zip((*CORE, "anon", "young"), each, strict=True)) for each in product((0, 1), repeat=5)]
+"""A page of each kind: what is true of it."""
+
+
+def matches(page, line):
+    return page[line.files["type"]] == (line.files["matching"] == "Y")
+
+
+def wanted(page, lines):
+    """The verdict of a list: the first that matches, else the opposite of the last."""
+    for line in lines:
+        if matches(page, line):
+            return line.files["allow"] == "Y"
+    return not lines or lines[-1].files["allow"] != "Y"
+
+
+def given_by_the_kernel(page, lines):
+    """mm/damon/core.c: damos_core_filter_out(), damos_set_filters_default_reject(); paddr.c."""
+    core = [line for line in lines if line.files["type"] in CORE]
+    pages = [line for line in lines if line.files["type"] not in CORE]
+    for line in core:
+        if matches(page, line):
+            if line.files["allow"] == "Y":
+                return True  # core_filters_allowed: pages are looked at no more
+            return False
+    if not pages and core and core[-1].files["allow"] == "Y":
+        return False
+    named = any(line.files["type"] == "young" for line in pages)
+    default = not pages or pages[-1].files["allow"] != "Y"
+    for line in pages if named else [*pages, filters.YOUNG]:
+        if matches(page, line):
+            return line.files["allow"] == "Y"
+    return default
+
+
+def a_filter(kinds):
+    made = st.tuples(st.sampled_from(kinds), st.sampled_from("YN"), st.sampled_from("YN"))
+    return made.map(
+        lambda each: FilterLine({"type": each[0], "matching": each[1], "allow": each[2]})
+    )
+
+
+@given(st.lists(a_filter(CORE), max_size=3), st.lists(a_filter(["anon"]), max_size=2))
+def test_young_pages_are_spared_and_nothing_else_is_taken(core, pages):
+    """Whatever a list allows, rejecting young pages lets in nothing that the list keeps out."""
+    lines = [*core, *pages]
+    made = filters.spare_young(lines)
+    allows = any(line.files["allow"] == "Y" for line in made if line.files["type"] in CORE)
+
+    for page in PAGES:
+        taken = given_by_the_kernel(page, made)
+        assert taken <= wanted(page, lines), (page, made)
+        if not allows:
+            assert taken == (wanted(page, lines) and not page["young"]), (page, made)
+
+
+def test_the_only_allow_of_addresses_becomes_what_is_refused():
+    first = FilterLine({"type": "addr", "matching": "N", "allow": "N"})
+    last = FilterLine({"type": "target", "matching": "Y", "allow": "Y"})
+
+    made = filters.spare_young([first, last])
+
+    assert [said_briefly(each) for each in made] == ["N addr N", "N target N", "N young Y"]
+    assert filters.spare_young([last, last]) == [last, last]
+
+
+def said_briefly(line):
+    return " ".join(line.files[name] for name in ("allow", "type", "matching"))

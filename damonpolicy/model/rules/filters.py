@@ -153,12 +153,13 @@ def _conjunction(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
     """Warn of an allow before a reject: the first that matches decides, it is no `and`."""
     for index, each in enumerate(scheme.filters[:-1]):
         later = scheme.filters[index + 1]
-        plain = each.type not in CORE and later.type not in CORE
-        if each.verb == "allow" and later.verb == "reject" and plain and later.negated:
+        # an `allow` of addresses before a `reject` of pages is hardly ever meant to open the rest
+        meant = later.negated if each.type not in CORE else each.type != ""
+        if each.verb == "allow" and later.verb == "reject" and later.type not in CORE and meant:
             yield Diagnostic.warning(
                 "DP0248",
                 at(index).value,
                 f"what this allows is taken at once; the next filter, on `{later.type}`,"
-                " is not asked about it",
+                " is not asked about it" + ("" if later.negated else ", and the rest is taken"),
                 hint="to demand both, reject what is not so first, and allow last",
             )
