@@ -261,7 +261,9 @@ class Compiler(Quotas):
                 f"pages in use are not spared where `{decided[0]}` allows:"
                 " that is decided before the kernel looks at pages"
             )
-            hint = f"write a scheme for each `allow` on `{decided[0]}`, and no other filter after it"
+            hint = (
+                f"write a scheme for each `allow` on `{decided[0]}`, and no other filter after it"
+            )
             self.found.append(Diagnostic.warning("DP0608", at.key, message, hint=hint))
         elif allowing:
             message = "young pages are rejected first, before any filter of this scheme"

@@ -1,9 +1,10 @@
 """Run tests/kernel/inside in real kernels, one guest for each, and say what came of it.
 
-    python -m tests.kernel.run [SERIES...] [-- PYTEST-ARGUMENT...]
+    python -m tests.kernel.run [--all] [--jobs N] [SERIES...] [-- PYTEST-ARGUMENT...]
 
 prints one line for each kernel, then its failures. Without SERIES: those named by
-``$DAMONPOLICY_REQUIRE_KERNELS``, else those that kernels.py calls required. Where no kernel
+``$DAMONPOLICY_REQUIRE_KERNELS``, else those that kernels.py calls required; with ``--all`` every
+series that damonpolicy supports. ``--jobs 2`` runs two guests beside each other. Where no kernel
 can be had, that is said in one line and is no failure, unless the variable names it.
 """
 
@@ -18,6 +19,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from .inside.recorded import CHOSEN, record
 from .tools import check_machine
 
 __all__ = (
+    "PARTS",
     "REQUIRE",
     "Outcome",
     "kernel",
@@ -49,12 +52,18 @@ _MODULES = ("zram", "null_blk")
 _TIMEOUT = 900
 _REPORT, _PEER, _RECORDS = "report.jsonl", "peer", "records"
 
+PARTS = ("watching", "acting")
+"""Two halves of the tests, for two guests: about as long as each other."""
+_WATCHING = ("test_matrix.py", "test_service.py", "test_service_trials.py")
+"""The files of the first; all others belong to the second."""
+
 
 @dataclass(slots=True)
 class Outcome:
     """What the tests said on one kernel."""
 
     series: str
+    part: str = ""
     release: str = ""
     passed: int = 0
     skipped: int = 0
@@ -76,7 +85,8 @@ class Outcome:
         failed = f" {len(self.failures)} failed" if self.failures else ""
         died = f", {self.trouble}" if self.trouble else ""
         name = self.release or self.series
-        return f"kernel {name}: {self.passed} passed {self.skipped} skipped{failed}{died}"
+        part = f" ({self.part})" if self.part else ""
+        return f"kernel {name}{part}: {self.passed} passed {self.skipped} skipped{failed}{died}"
 
     @property
     def text(self) -> str:
@@ -121,13 +131,13 @@ def kernel(series: str) -> Path:
     return fetch.get_kernels([series])[series]
 
 
-def run_series(series: str, arguments: Sequence[str] = ()) -> Outcome:
-    """Boot the newest kernel of a series and run the tests in it."""
+def run_series(series: str, arguments: Sequence[str] = (), part: str = "") -> Outcome:
+    """Boot the newest kernel of a series and run the tests in it, or one of `PARTS` of them."""
     directory = kernel(series)
     share = Path(tempfile.mkdtemp(prefix="damonpolicy-share-"))
-    outcome = Outcome(series, release=directory.name)
+    outcome = Outcome(series, part, release=directory.name)
     try:
-        result = _boot(directory, share, arguments)
+        result = _boot(directory, share, [*_files(part), *arguments])
         outcome.release = result.release
         _read_report(share / _REPORT, outcome)
         if result.returncode and not outcome.failures:
@@ -140,6 +150,14 @@ def run_series(series: str, arguments: Sequence[str] = ()) -> Outcome:
     finally:
         mounts.remove_tree(share)
     return outcome
+
+
+def _files(part: str) -> list[str]:
+    """Return what pytest is told to look at."""
+    if part == PARTS[0]:
+        return [str(_INSIDE / name) for name in _WATCHING]
+    left_out = [f"--ignore={_INSIDE / name}" for name in _WATCHING] if part else []
+    return [str(_INSIDE), *left_out]
 
 
 def _boot(directory: Path, share: Path, arguments: Sequence[str]) -> Result:
@@ -171,7 +189,16 @@ def _boot(directory: Path, share: Path, arguments: Sequence[str]) -> Result:
         DAMONPOLICY_PEER=f"/mnt/{_PEER}",
         DAMONPOLICY_RECORDS=f"/mnt/{_RECORDS}",
     )
-    command = [sys.executable, "-m", "pytest", str(_INSIDE), *arguments]
+    # the first argument decides where pytest looks for its settings
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        f"--rootdir={_INSIDE}",
+        "-c",
+        str(_INSIDE / "pytest.ini"),
+        *arguments,
+    ]
     return guest.run(command, variables, cwd=_ROOT)
 
 
@@ -196,19 +223,30 @@ def _read_report(path: Path, outcome: Outcome) -> str:
     return running
 
 
+def _told(series: str, arguments: Sequence[str]) -> tuple[str, bool]:
+    """Run one series; return what is to be said of it, and whether that is a failure."""
+    try:
+        outcome = run_series(series, arguments)
+    except Unavailable as error:
+        return verdict(str(error), [series])
+    return outcome.text, not outcome.ok
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; see the module's text."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     split = given.index("--") if "--" in given else len(given)
     parser = argparse.ArgumentParser(prog="python -m tests.kernel.run")
     parser.add_argument("series", nargs="*", metavar="SERIES", help=", ".join(kernels.KNOWN))
+    parser.add_argument("--all", action="store_true", help="every series")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="guests beside each other")
     chosen = parser.parse_args(given[:split])
     # Else the processes would still go with us, but not the temporary directories.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for each in chosen.series:
         if each not in kernels.KNOWN:
             parser.error(f"unknown series {each}, known: {', '.join(kernels.KNOWN)}")
-    series = chosen.series or wanted()
+    series = list(kernels.KNOWN) if chosen.all else chosen.series or wanted()
     failed = False
     absent = [each for each in required() if each not in series]
     if absent:
@@ -218,15 +256,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line, fatal = verdict(unavailable(), series)
         print(line)
         return int(fatal or failed)
-    for each in series:
-        try:
-            outcome = run_series(each, given[split + 1 :])
-        except Unavailable as error:
-            text, fatal = verdict(str(error), [each])
-        else:
-            text, fatal = outcome.text, not outcome.ok
-        print(text, flush=True)
-        failed |= fatal
+    with ThreadPoolExecutor(max(chosen.jobs, 1)) as pool:
+        for text, fatal in pool.map(lambda each: _told(each, given[split + 1 :]), series):
+            print(text, flush=True)
+            failed |= fatal
     return int(failed)
 
 

@@ -1,4 +1,7 @@
-"""The tests in inside/, on every required kernel: `run` does the work."""
+"""The tests in inside/, on every required kernel: `run` does the work.
+
+In two halves, so that a runner with two CPUs has none of them idle at the end.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from .errors import Unavailable
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("part", run.PARTS)
 @pytest.mark.parametrize("series", run.wanted())
-def test_kernel(series: str, record_property: Callable[[str, object], None]) -> None:
+def test_kernel(series: str, part: str, record_property: Callable[[str, object], None]) -> None:
     """All tests pass on the newest kernel of the series."""
     try:
-        outcome = run.run_series(series)
+        outcome = run.run_series(series, part=part)
     except Unavailable as error:
         line, fatal = run.verdict(str(error), [series])
         record_property(KERNEL_LINE, line)

@@ -150,7 +150,9 @@ def test_probes_call_the_path_otherwise():
 
 
 CORE = ("addr", "target", "probe_hits_wsum")
-PAGES = [dict(zip((*CORE, "anon", "young"), each, strict=True)) for each in product((0, 1), repeat=5)]
+PAGES = [
+    dict(zip((*CORE, "anon", "young"), each, strict=True)) for each in product((0, 1), repeat=5)
+]
 """A page of each kind: what is true of it."""
 
 
@@ -172,9 +174,8 @@ def given_by_the_kernel(page, lines):
     pages = [line for line in lines if line.files["type"] not in CORE]
     for line in core:
         if matches(page, line):
-            if line.files["allow"] == "Y":
-                return True  # core_filters_allowed: pages are looked at no more
-            return False
+            # core_filters_allowed: pages are looked at no more
+            return line.files["allow"] == "Y"
     if not pages and core and core[-1].files["allow"] == "Y":
         return False
     named = any(line.files["type"] == "young" for line in pages)

@@ -23,6 +23,7 @@ from damonpolicy.plan.texts import chain
 
 from .cgroups import cgroup
 from .memory import pages, zram_swap
+from .policy import run, wait_for
 from .workload import Workload
 
 ROOT = Path(KDAMONDS)
@@ -102,9 +103,12 @@ def choose(action: str) -> None:
         write(SCHEME / "target_nid", 1)
 
 
-def numbers(rounds: int = 1) -> Numbers:
-    """Let the scheme be applied some times; return what came of it."""
-    deadline = time.monotonic() + 30
+def numbers(rounds: int = 1, patience: float = 30) -> Numbers:
+    """Let the scheme be applied some times; return what came of it.
+
+    ``patience`` is in seconds: a scheme that tries nothing never says that it was applied.
+    """
+    deadline = time.monotonic() + patience
     seen = 0
     while True:
         write(ROOT / "0/state", "update_schemes_stats")
@@ -347,6 +351,87 @@ def test_addresses_are_decided_for_regions(
         write(SCHEME / layer / "0/addr_start", first)
         write(SCHEME / layer / "0/addr_end", last)
         start()
-        found = numbers()
+        found = numbers(patience=3 if inside else 30)
 
     assert (found.applied == 0) is inside, found
+
+
+@pytest.mark.parametrize("rest", ["nothing", "young", "anon and not anon"])
+def test_an_allow_of_addresses_is_all_until_a_page_filter_follows(
+    rest: str, loads: Loads, able: Capabilities
+) -> None:
+    """Then what no filter matches is left to the pages: damos_set_filters_default_reject().
+
+    What `plan/filters.py` knows, and why it never puts a page filter behind such an `allow`.
+    """
+    if able.known("filters.layers") != "yes":
+        return
+    load = loads.kept(1)
+    added = {
+        "nothing": [],
+        "young": [("young", "Y", "N", "")],
+        "anon and not anon": [("anon", "Y", "N", ""), ("anon", "N", "N", "")],
+    }[rest]
+    with scheme(load, "paddr") as start:
+        choose("stat")
+        put_filters([("addr", "Y", "Y", "")], "core_filters")
+        first, last = node_ram(LiveMachine(), 0)[-1]  # none of what is monitored
+        write(SCHEME / "core_filters/0/addr_start", first)
+        write(SCHEME / "core_filters/0/addr_end", last)
+        put_filters(added, "ops_filters")
+        start()
+        found = numbers(patience=3 if rest == "nothing" else 30)
+
+    assert (found.tried > 0) is (rest != "nothing"), found
+    if rest == "young":
+        assert found.passed > SIZE * MIB // 2, "what nobody has named is taken"
+    else:
+        assert found.passed == 0, found
+
+
+def test_pages_outside_what_a_policy_allows_are_left_alone(
+    tmp_path: Path, loads: Loads, able: Capabilities
+) -> None:
+    """A policy that pages out one node's addresses leaves the other node's memory in place."""
+    if not {"filter.addr", "filter.young"} <= {n for n in able.answers if able.known(n) == "yes"}:
+        return
+    spans = [
+        max(node_ram(LiveMachine(), node), key=lambda each: each[1] - each[0]) for node in (0, 1)
+    ]
+    policy = tmp_path / "p.yaml"
+    policy.write_text(ALLOWED.format(start=spans[1][0], end=spans[1][1]), encoding="utf-8")
+    with (
+        zram_swap(256),
+        Workload.start(1, SIZE, node=0) as kept,
+        Workload.start(1, SIZE, node=1) as taken,
+    ):
+        assert run("apply", policy).code == 0
+        try:
+            assert wait_for(lambda: resident(taken) < SIZE * MIB // 2, 60), resident(taken)
+            left = resident(kept)
+        finally:
+            assert run("stop", "--all").code == 0
+
+    assert left > SIZE * MIB * 3 // 4, left
+
+
+def resident(load: Workload) -> int:
+    """Bytes of a workload's cold memory that are in memory."""
+    return sum(pages(load.pid, load.cold).nodes.values())
+
+
+ALLOWED = """
+version: 1
+name: p
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{{system_ram: true}}]
+    intervals: {{sample: 5ms, aggregation: 100ms}}
+    schemes:
+      - name: s
+        action: pageout
+        access_pattern: {{access_rate: {{max: 0%}}, age: {{min: 200ms}}}}
+        quota: unlimited
+        filters: [{{allow: {{addr: {{start: {start:#x}, end: {end:#x}}}}}}}]
+"""
