@@ -290,6 +290,8 @@ def passed(world: World, running: dict[str, Any], scheme: Directory, region: Reg
 
 def hits(world: World, running: dict[str, Any], probe: Directory, region: Region) -> int:
     """Return how many samples of an aggregation hit what a probe looks for; 8 bits hold it."""
+    if running["ops"] != "paddr" and not world.profile.has("probe.preps"):
+        return 0
     filters = numbered(probe["filters"])
     matches = (_ops_match(region, each) for each in filters)
     there = region.area is not None or world.profile.quirk("probe.void")

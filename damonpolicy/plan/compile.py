@@ -137,12 +137,17 @@ class Compiler(Quotas):
         for index, probe in enumerate(kdamond.probes):
             needed = ["probes", *(f"probe.{each.type}" for each in probe.filters)]
             needed += ["probe.weight"] if probe.weight else []
-            needed += ["probe.preps"] if probe.preps else []
+            needed += ["probe.preps"] if probe.preps or kdamond.ops != "paddr" else []
             if probe.optional and not self.has_all(needed):
                 message = f"the probe `{probe.name}` is left out"
                 self.left_out(at(index, "name"), message, self.lacking(needed))
             else:
                 kept.append((index, probe))
+        # 7.2 and 7.3 take them for processes and never ask them (seen in guests). Nothing of its own
+        # tells of a kernel that does: the one that was seen to, has preparations too.
+        if kept and kdamond.ops != "paddr" and not self.has_all(["probe.preps"]):
+            message = f"this kernel takes probes on `{kdamond.ops}` and counts nothing"
+            self.refuse(at, "probe.preps", message)
         self.put(f"{base}/nr_probes", len(kept), at)
         for number, (index, probe) in enumerate(kept):
             directory, place = f"{base}/{number}", at(index)

@@ -86,6 +86,8 @@ class Writer:
     def probes(self, base):
         if not self.has(f"{base}/nr_probes") or self.often(0.6):
             return
+        if self.ops != "paddr" and not self.profile.has("probe.preps"):
+            return  # taken, and never asked: docs/kernel-quirks.md
         count = self.any.randint(1, 4)
         self.put(f"{base}/nr_probes", count)
         for index in range(count):

@@ -356,6 +356,28 @@ def test_addresses_are_decided_for_regions(
     assert (found.applied == 0) is inside, found
 
 
+@pytest.mark.parametrize("ops", ["vaddr", "paddr"])
+def test_probes_are_asked_of_physical_addresses(ops: str, loads: Loads, able: Capabilities) -> None:
+    """A probe on processes is taken and counts nothing, until there are preparations."""
+    if able.known("probes") != "yes" or able.known("scheme.tried_regions") != "yes":
+        return
+    with scheme(loads.kept(1), ops) as start:
+        probes = CONTEXT / "monitoring_attrs/probes"
+        write(probes / "nr_probes", 1)
+        write(probes / "0/filters/nr_filters", 1)
+        for name, word in (("type", "anon"), ("matching", "Y"), ("allow", "Y")):
+            write(probes / "0/filters/0" / name, word)
+        start()
+        numbers(rounds=3)
+        write(ROOT / "0/state", "update_schemes_tried_regions")
+        hits = [
+            int(path.read_text("ascii")) for path in SCHEME.glob("tried_regions/*/probes/0/hits")
+        ]
+
+    assert hits
+    assert any(hits) is (ops == "paddr" or able.known("probe.preps") == "yes"), hits
+
+
 @pytest.mark.parametrize("rest", ["nothing", "young", "anon and not anon"])
 def test_an_allow_of_addresses_is_all_until_a_page_filter_follows(
     rest: str, loads: Loads, able: Capabilities
