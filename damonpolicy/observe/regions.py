@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ("Array", "Intervals", "Regions", "Series", "Source", "series_of")
+__all__ = ("UNKNOWN", "Array", "Intervals", "Regions", "Series", "Source", "series_of")
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -147,6 +147,8 @@ class Source:
     probes: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     """What each target is, in words (`pid 4242`), by its index."""
+    accesses: str = "all"
+    """Which accesses count, in words."""
     weights: tuple[int, int, int] = (0, 100, 100)
     tuned: bool = False
     origin: str = "regions"

@@ -48,7 +48,7 @@ class Compiler(Quotas):
         self._probes(kdamond, f"{attributes}/probes", at("probes"))
         self._schemes(kdamond, f"{context}/schemes", at("schemes"))
         self.refuse_missing()
-        obsolete = self.capabilities.known("target.obsolete") == "yes"
+        obsolete, warm = self.capabilities.known("target.obsolete") == "yes", kdamond.temperature
         return CompiledKdamond(
             policy=self.policy,
             name=kdamond.name,
@@ -61,6 +61,7 @@ class Compiler(Quotas):
             commit=self._commit(),
             feeds=tuple(self.feeds),
             commit_every=max(kdamond.commit_every, pressed(kdamond)),
+            temperature=(warm.size, warm.access_rate, warm.age) if warm else None,
         )
 
     def _commit(self) -> Literal["answered", "waits", "none"]:

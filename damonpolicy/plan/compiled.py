@@ -150,6 +150,8 @@ class CompiledKdamond:
     feeds: tuple[Feed, ...] = ()
     commit_every: int = 500_000
     """Microseconds between two commits that follow the machine, at the least."""
+    temperature: tuple[int, int, int] | None = None
+    """Who counts as hot in reports: weights of size, access rate and age."""
 
     @property
     def full_name(self) -> str:
@@ -178,11 +180,14 @@ class CompiledKdamond:
             "commit": self.commit,
             "feeds": [each.to_json() for each in self.feeds],
             "commit_every": self.commit_every,
+            "temperature": list(self.temperature) if self.temperature else None,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CompiledKdamond:
         """Read what `to_json` gave; raises KeyError or TypeError for anything else."""
+        # generations of before know nothing of temperature
+        weights = data.get("temperature")
         return cls(
             data["policy"],
             data["name"],
@@ -198,6 +203,7 @@ class CompiledKdamond:
             data["commit"],
             tuple(Feed.from_json(each) for each in data["feeds"]),
             data["commit_every"],
+            (weights[0], weights[1], weights[2]) if weights else None,
         )
 
 

@@ -362,6 +362,8 @@ def test_probes_are_asked_of_physical_addresses(ops: str, loads: Loads, able: Ca
     if able.known("probes") != "yes" or able.known("scheme.tried_regions") != "yes":
         return
     with scheme(loads.kept(1), ops) as start:
+        # many: one sample each looks at one page, and few pages of a node are in use
+        write(CONTEXT / "monitoring_attrs/nr_regions/min", 100)
         probes = CONTEXT / "monitoring_attrs/probes"
         write(probes / "nr_probes", 1)
         write(probes / "0/filters/nr_filters", 1)

@@ -1,0 +1,290 @@
+"""The regions that schemes of running kdamonds tried, as the kernel shows them when it is asked.
+
+`update_schemes_tried_regions` lets the kernel write the regions that each scheme tries next into
+`tried_regions/`. Until the last scheme has had its turn the kernel holds the one lock of all of
+DAMON's files: so how long that takes is estimated first, and never asked where it would not end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from damonpolicy.diagnostics import visible
+from damonpolicy.engine.execute import OperationFailed, deadline, perform
+from damonpolicy.errors import Busy
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.kernel.tree import Tree
+from damonpolicy.observe.regions import UNKNOWN, Intervals, Regions, Series, Source, series_of
+from damonpolicy.observe.temperature import DEFAULT_WEIGHTS
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.texts import accesses, chain
+from damonpolicy.plan.texts import target as target_text
+
+__all__ = (
+    "Kdamond",
+    "ask",
+    "clear",
+    "held_for",
+    "obstacle",
+    "read",
+    "running",
+    "targets",
+    "told",
+)
+
+_CONTEXT = "contexts/0"
+_SCHEMES = f"{_CONTEXT}/schemes"
+_INTERVALS = f"{_CONTEXT}/monitoring_attrs/intervals"
+
+
+@dataclass(frozen=True, slots=True)
+class Kdamond:
+    """A kdamond that runs.
+
+    ``tree`` is its directory: what we committed last, or for another's what its files hold.
+    ``names`` gives schemes and probes their names by directory, ``weights`` are its temperature's.
+    """
+
+    slot: int
+    name: str
+    ours: bool
+    pid: int
+    tree: Tree
+    names: Mapping[str, str]
+    weights: tuple[int, int, int] = DEFAULT_WEIGHTS
+
+    @property
+    def schemes(self) -> list[str]:
+        """The directories of its schemes."""
+        count = int(self.tree.get(f"{_SCHEMES}/nr_schemes", "0"))
+        return [f"{_SCHEMES}/{index}" for index in range(count)]
+
+    def scheme_name(self, base: str) -> str:
+        """Return what a scheme is called: its policy's name for it, else its number."""
+        return self.names.get(base, base.rpartition("/")[2])
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The names of its probes."""
+        base = f"{_CONTEXT}/monitoring_attrs/probes"
+        count = int(self.tree.get(f"{base}/nr_probes", "0"))
+        return tuple(self.names.get(f"{base}/{index}", str(index)) for index in range(count))
+
+    @property
+    def intervals(self) -> Intervals:
+        """The intervals that its files hold; while they are tuned, those last told."""
+        sample, aggregation, update = (
+            int(self.tree.get(f"{_INTERVALS}/{name}", "0"))
+            for name in ("sample_us", "aggr_us", "update_us")
+        )
+        return Intervals(sample, aggregation, update)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether its intervals are being tuned (mm/damon/core.c: kdamond_tune_intervals())."""
+        return self.tree.get(f"{_INTERVALS}/intervals_goal/aggrs", "0") != "0"
+
+
+def running(current: Current, managed: Managed) -> list[Kdamond]:
+    """Return every kdamond that runs, in the order of slots."""
+    temperatures = {
+        kdamond.full_name: kdamond.temperature
+        for policy in managed.policies.values()
+        for kdamond in policy.kdamonds
+    }
+    found = []
+    for slot in current.slots:
+        if not current.running(slot):
+            continue
+        tree = current.slot(slot)
+        record = managed.slots.get(slot) if current.owner(slot, managed) == "ours" else None
+        if record is None:
+            found.append(Kdamond(slot, f"slot {slot}", False, current.pid(slot), tree, {}))
+            continue
+        # what is volatile is not in the record: tuned intervals, for one
+        found.append(
+            Kdamond(
+                slot, record.kdamond, True, record.pid, {**tree, **record.files}, record.names,
+                temperatures.get(record.kdamond) or DEFAULT_WEIGHTS,
+            )
+        )  # fmt: skip
+    return found
+
+
+def held_for(kdamond: Kdamond) -> float:
+    """Estimate for how many seconds at most DAMON's lock is held while regions are asked for.
+
+    Each scheme has to have its turn (mm/damon/core.c: damos_walk_control), which comes with its
+    apply interval, or an aggregation.
+    """
+    aggregation = kdamond.intervals.aggregation
+    turns = (
+        int(kdamond.tree.get(f"{base}/apply_interval_us", "0")) or aggregation
+        for base in kdamond.schemes
+    )
+    return (max(turns, default=0) + kdamond.intervals.sample) / 1e6
+
+
+def obstacle(kdamond: Kdamond) -> str:
+    """Say why its regions cannot be asked for; empty where they can.
+
+    On some kernels the command would then never end, with the lock held (docs/kernel-quirks.md).
+    """
+    tree = kdamond.tree
+    if not kdamond.schemes:
+        return "it has no scheme that would tell"
+    if tree.get(f"{_CONTEXT}/pause") == "Y":
+        return "it is paused"
+    if all(tree.get(f"{base}/watermarks/metric", "none") != "none" for base in kdamond.schemes):
+        return "all of its schemes have watermarks, and may be asleep"
+    if kdamond.tuned and _starved(kdamond):
+        return "tuning its intervals may never let a scheme have its turn"
+    return ""
+
+
+def _starved(kdamond: Kdamond) -> bool:
+    """Tell whether a scheme waits for longer than the shortest time between two tunings.
+
+    Each tuning lets its wait begin anew (mm/damon/core.c: damon_set_attrs()).
+    """
+    tree, goal = kdamond.tree, f"{_INTERVALS}/intervals_goal"
+    shortest = int(tree.get(f"{goal}/min_sample_us", "0")) * kdamond.intervals.samples
+    between = int(tree.get(f"{goal}/aggrs", "0")) * shortest
+    return any(
+        int(tree.get(f"{base}/apply_interval_us", "0")) > between for base in kdamond.schemes
+    )
+
+
+def ask(machine: Machine, kdamond: Kdamond) -> None:
+    """Let the kernel write down which regions its schemes try; it waits for their turns.
+
+    Raises Busy where the kdamond does not answer.
+    """
+    commands = ["update_schemes_tried_regions"]
+    if kdamond.tuned:
+        commands.insert(0, "update_tuned_intervals")
+    tree = {f"{kdamond.slot}/{path}": text for path, text in kdamond.tree.items()}
+    for word in commands:
+        state = kdamond_path(kdamond.slot, "state")
+        operation = Operation("command", "commit", state, "on", word, kdamond.slot)
+        try:
+            perform(machine, operation, deadline(tree, kdamond.slot))
+        except OperationFailed as error:
+            message = f"{kdamond.name} does not tell its regions: {error.reason}"
+            hint = "`damonpolicy status` shows whether it runs"
+            raise Busy(message, hint=hint) from error
+
+
+def clear(machine: Machine, kdamond: Kdamond) -> None:
+    """Let the kernel forget the regions that it wrote down: they take memory."""
+    state = kdamond_path(kdamond.slot, "state")
+    word = "clear_schemes_tried_regions"
+    try:
+        perform(machine, Operation("command", "commit", state, "on", word, kdamond.slot))
+    except OperationFailed:
+        return  # it has ended meanwhile, and they with it
+
+
+def read(machine: Machine, kdamond: Kdamond, schemes: Sequence[str] | None = None) -> list[Series]:
+    """Return what `tried_regions/` of its schemes hold now: one snapshot each.
+
+    ``schemes`` are directories (`contexts/0/schemes/1`); all of them by default.
+    """
+    return [
+        _scheme(machine, kdamond, base, _aim(machine, kdamond, base))
+        for base in (kdamond.schemes if schemes is None else schemes)
+    ]
+
+
+def told(machine: Machine, kdamond: Kdamond) -> bool:
+    """Tell whether somebody has asked for regions, and has not cleared them."""
+    return any(
+        entry.is_dir
+        for base in kdamond.schemes
+        for entry in machine.scan(kdamond_path(kdamond.slot, f"{base}/tried_regions"))
+    )
+
+
+def _aim(machine: Machine, kdamond: Kdamond, base: str) -> Source:
+    """Return where the regions of a scheme are from."""
+    tree = kdamond.tree
+    count = int(tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))
+    return Source(
+        kdamond=kdamond.name,
+        scheme=kdamond.scheme_name(base),
+        target=0 if count == 1 else _only_target(tree, base),
+        slot=kdamond.slot,
+        scheme_index=int(base.rpartition("/")[2]),
+        ops=tree.get(f"{_CONTEXT}/operations", ""),
+        filters=chain(tree, base),
+        probes=kdamond.probes,
+        targets=targets(machine, kdamond),
+        accesses=accesses(tree),
+        weights=kdamond.weights,
+        tuned=kdamond.tuned,
+    )
+
+
+def targets(machine: Machine, kdamond: Kdamond) -> tuple[str, ...]:
+    """Say what each target is: `pid 811 (qemu-system-x86)`, or how much memory."""
+    found = []
+    for index in range(int(kdamond.tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))):
+        base = f"{_CONTEXT}/targets/{index}"
+        pid = kdamond.tree.get(f"{base}/pid_target", "0")
+        if pid == "0":
+            found.append(target_text(kdamond.tree, base))
+        else:
+            name = visible(read_or(machine, f"/proc/{pid}/comm"), kept="")
+            found.append(f"pid {pid} ({name})" if name else f"pid {pid}")
+    return tuple(found)
+
+
+def _only_target(tree: Tree, base: str) -> int:
+    """Return the one target that a scheme's core filters let through, -1 where there are more."""
+    for layer in ("core_filters", "filters"):
+        for index in range(int(tree.get(f"{base}/{layer}/nr_filters", "0"))):
+            here = f"{base}/{layer}/{index}"
+            same = tree.get(f"{here}/matching") == tree.get(f"{here}/allow", "N")
+            if tree.get(f"{here}/type") == "target" and same:
+                return int(tree.get(f"{here}/damon_target_idx", "0"))
+    return UNKNOWN
+
+
+def _scheme(machine: Machine, kdamond: Kdamond, base: str, source: Source) -> Series:
+    """Read the regions of one scheme; addresses are in units of ``addr_unit`` bytes."""
+    directory = kdamond_path(kdamond.slot, f"{base}/tried_regions")
+    unit = int(kdamond.tree.get(f"{_CONTEXT}/addr_unit", "1"))
+    numbers = [entry.name for entry in machine.scan(directory) if entry.is_dir]
+    names = ["start", "end", "nr_accesses", "age"]
+    if numbers and machine.exists(f"{directory}/{numbers[0]}/sz_filter_passed"):
+        names.append("sz_filter_passed")
+    columns = [
+        [int(machine.read_bytes(f"{directory}/{number}/{name}")) for name in names]
+        for number in numbers
+    ]
+    probes = range(len(source.probes))
+    hits = [
+        [int(machine.read_bytes(f"{directory}/{number}/probes/{probe}/hits")) for probe in probes]
+        for number in numbers
+    ]
+    start, end, counts, ages, *passed = zip(*columns, strict=True) if columns else [()] * len(names)
+    regions = Regions.of(
+        [each * unit for each in start],
+        [each * unit for each in end],
+        counts,
+        ages,
+        target=[source.target] * len(numbers),
+        passed=[each * unit for each in passed[0]] if passed else None,
+        hits=hits if probes and numbers else None,
+    )
+    sample, aggregation = (
+        int(read_or(machine, kdamond_path(kdamond.slot, f"{_INTERVALS}/{name}"), "0"))
+        for name in ("sample_us", "aggr_us")
+    )
+    now = time.time_ns()
+    intervals = Intervals(sample, aggregation, kdamond.intervals.update)
+    return series_of(source, [(now - aggregation * 1000, now, intervals, regions)])
