@@ -13,6 +13,7 @@ from fractions import Fraction
 __all__ = (
     "UnitError",
     "approximate_bytes",
+    "approximate_duration",
     "format_bytes",
     "format_cpulist",
     "format_duration",
@@ -283,6 +284,19 @@ def format_duration(microseconds: int) -> str:
         amount, rest = divmod(rest, size)
         if amount:
             parts.append(f"{amount}{unit}")
+    return "".join(parts) or "0"
+
+
+def approximate_duration(microseconds: float) -> str:
+    """Write a duration for people, by its two largest units; it does not read back exactly."""
+    rest = round(microseconds)
+    parts: list[str] = []
+    for unit, size in reversed(DURATIONS.items()):
+        amount, rest = divmod(rest, size)
+        if amount or parts:
+            parts.append(f"{amount}{unit}" if amount else "")
+        if len(parts) == 2:
+            break
     return "".join(parts) or "0"
 
 

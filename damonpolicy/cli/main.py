@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "history": "list the generations",
     "status": "show what runs, and whose it is",
     "diff": "show how the machine drifted from what was committed",
+    "report": "show what the kernel sees: hot and cold memory",
     "remove": "end policies and put their settings back",
     "stop": "end all policies",
     "import": "print what the kernel is configured to as a policy",

@@ -17,6 +17,7 @@ from typing import Any
 from damonpolicy.emulated.sample import counted
 from damonpolicy.emulated.table import Directory
 from damonpolicy.emulated.world import World
+from damonpolicy.kernel.tree import CORE
 
 __all__ = (
     "Region",
@@ -43,8 +44,6 @@ _ROUNDING = 1e-6
 
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1
-
-_CORE = ("addr", "target", "probe_hits_wsum")
 
 _APPLIED = {
     "paddr": ("pageout", "lru_prio", "lru_deprio", "migrate_hot", "migrate_cold"),
@@ -191,7 +190,7 @@ def _filters(scheme: Directory, *, core: bool) -> list[Directory]:
         each
         for name in ("core_filters", "ops_filters", "filters")
         for each in numbered(scheme.get(name, {}))
-        if (each["type"] in _CORE) == core
+        if (each["type"] in CORE) == core
     ]
 
 

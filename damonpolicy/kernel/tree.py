@@ -16,6 +16,7 @@ from typing import TypeAlias
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_value
 
 __all__ = (
+    "CORE",
     "COUNTS",
     "Tree",
     "configuration",
@@ -33,6 +34,9 @@ __all__ = (
 )
 
 Tree: TypeAlias = Mapping[str, str]
+
+CORE = ("addr", "target", "probe_hits_wsum")
+"""Filters that DAMON's core decides before it looks at single pages, by their type."""
 
 COUNTS = {
     "contexts": "nr_contexts",

@@ -9,10 +9,7 @@ from pydantic import Discriminator, Field, Tag
 from damonpolicy.model.scalars import Bytes, Count, Flag, Model, shape
 from damonpolicy.model.targets import AddressRange, Cgroup
 
-__all__ = ("CORE", "Filter", "Match", "Memcg", "What")
-
-CORE = ("addr", "target", "probe_hits_wsum")
-"""Filters that DAMON's core decides before it looks at single pages."""
+__all__ = ("Filter", "Match", "Memcg", "What")
 
 Page: TypeAlias = Literal["anon", "active", "young", "unmapped", "pgidle_unset", "pgidle_set"]
 

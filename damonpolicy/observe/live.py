@@ -16,7 +16,7 @@ from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.errors import Busy
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.kernel.tree import Tree
+from damonpolicy.kernel.tree import CORE, Tree
 from damonpolicy.observe.regions import UNKNOWN, Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.temperature import DEFAULT_WEIGHTS
 from damonpolicy.plan.current import Current
@@ -254,13 +254,26 @@ def _only_target(tree: Tree, base: str) -> int:
     return UNKNOWN
 
 
+def _asks_pages(tree: Tree, base: str) -> bool:
+    """Tell whether a scheme looks at pages: without such a filter, what passed says nothing."""
+    return any(
+        tree.get(f"{base}/{layer}/{index}/type") not in CORE
+        for layer in ("filters", "ops_filters")
+        for index in range(int(tree.get(f"{base}/{layer}/nr_filters", "0")))
+    )
+
+
 def _scheme(machine: Machine, kdamond: Kdamond, base: str, source: Source) -> Series:
     """Read the regions of one scheme; addresses are in units of ``addr_unit`` bytes."""
     directory = kdamond_path(kdamond.slot, f"{base}/tried_regions")
     unit = int(kdamond.tree.get(f"{_CONTEXT}/addr_unit", "1"))
     numbers = [entry.name for entry in machine.scan(directory) if entry.is_dir]
     names = ["start", "end", "nr_accesses", "age"]
-    if numbers and machine.exists(f"{directory}/{numbers[0]}/sz_filter_passed"):
+    if (
+        numbers
+        and _asks_pages(kdamond.tree, base)
+        and machine.exists(f"{directory}/{numbers[0]}/sz_filter_passed")
+    ):
         names.append("sz_filter_passed")
     columns = [
         [int(machine.read_bytes(f"{directory}/{number}/{name}")) for name in names]

@@ -18,8 +18,10 @@ __all__ = (
     "bandwidth",
     "idle_us",
     "samples_of_rows",
+    "spread",
     "temperature",
     "working_set",
+    "working_sets",
 )
 
 Weights = tuple[int, int, int]
@@ -84,6 +86,22 @@ def temperature(
 def working_set(regions: Regions, least: int = 1) -> int:
     """Return the bytes of regions that at least so many samples found accessed."""
     return int(regions.size[regions.accesses >= least].sum())
+
+
+def working_sets(series: Series, least: int = 1) -> Array:
+    """Return the working set in bytes of each snapshot."""
+    rows = series.regions.accesses >= least
+    sizes = np.zeros(len(series), dtype=np.int64)
+    np.add.at(sizes, series.of_row[rows], series.regions.size[rows].astype(np.int64))
+    return sizes
+
+
+def spread(sizes: Array, percents: tuple[int, ...]) -> list[int]:
+    """Return the sizes that so many percent of all do not exceed, 0 the least, 100 the most."""
+    if not len(sizes):
+        return []
+    ordered = np.sort(sizes)
+    return [int(ordered[min(len(ordered) * each // 100, len(ordered) - 1)]) for each in percents]
 
 
 def bandwidth(regions: Regions, aggregation: int) -> float:

@@ -11,8 +11,8 @@ from typing import Literal
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.processes import Selector
+from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import traits
-from damonpolicy.model.filters import CORE
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.probes import Probe
 from damonpolicy.model.read import Cursor

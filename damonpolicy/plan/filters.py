@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.cgroups import subtree
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.model.filters import CORE, Filter, Match, Memcg
+from damonpolicy.kernel.tree import CORE
+from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.plan.compiled import FilterLine
 
 __all__ = ("YOUNG", "lines", "probe_lines", "spare_young", "split")

@@ -7,14 +7,14 @@ and each step checks the length of what it made: time and output are bounded by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from damonpolicy.diagnostics import did_you_mean
 from damonpolicy.recursion import deep
 from damonpolicy.source.nodes import Scalar
 
-__all__ = ("TemplateError", "holds_template", "render")
+__all__ = ("TemplateError", "holds_template", "line", "render")
 
 MOST_TEMPLATE = 1_000
 MOST_OUTPUT = 4_096
@@ -63,15 +63,34 @@ def render(scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
     return Scalar(text, scalar.span, quoted=True)
 
 
-def _render(text: str, variables: Mapping[str, Any]) -> str:
+def line(text: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return what renders a template of one line, as often as there are lines.
+
+    Raises `TemplateError`, also when it is rendered.
+    """
+    if len(text) > MOST_TEMPLATE:
+        raise TemplateError("DP0024", f"a template is longer than {MOST_TEMPLATE} characters")
+    made: list[Any] = []
+
+    def rendered(variables: Mapping[str, Any]) -> str:
+        return _render(text, variables, made)
+
+    return rendered
+
+
+def _render(text: str, variables: Mapping[str, Any], made: list[Any] | None = None) -> str:
+    """Render a template; ``made`` keeps what was compiled, for the next time."""
     import jinja2
 
-    environment = _environment()
+    kept: list[Any] = [] if made is None else made
     try:
         with deep():
-            tree = environment.parse(text)
-            _check(tree)
-            return str(environment.from_string(tree).render(variables))
+            if not kept:
+                environment = _environment()
+                tree = environment.parse(text)
+                _check(tree)
+                kept.append(environment.from_string(tree))
+            return str(kept[0].render(variables))
     except jinja2.UndefinedError as error:
         quoted = str(error.message or "").split("'")[1::2]
         name = quoted[-1] if quoted else ""

@@ -51,13 +51,24 @@ def test_regions_are_what_the_kernel_wrote_down(world):
     assert len(regions) > 2
     assert str(regions.start[0]) == world.machine.read(f"{directory}/0/start").strip()
     assert regions.total == int(world.machine.read(f"{directory}/total_bytes"))
-    assert regions.passed is not None
+    assert regions.passed is None, "no filter looks at pages"
     assert (every.source.name, second.source.target) == ("look/vms, scheme all", 1)
     assert every.source.weights == (1, 2, 3)
     assert every.source.target == UNKNOWN, "there are two"
     assert every.intervals(0).samples == 20
     assert [text.partition(" (")[0] for text in every.source.targets] == ["pid 811", "pid 815"]
     assert not (second.snapshot(0).accesses > 0).any()
+
+
+def test_what_passed_is_told_where_pages_are_looked_at(world):
+    text = LOOK.replace("[{allow: {target: 1}}]", "[{allow: {target: 1}}, {allow: anon}]")
+    world.apply("look", text=text)
+    found = kdamond(world)
+    live.ask(world.machine, found)
+    second = live.read(world.machine, found)[1].snapshot(0)
+
+    assert second.passed is not None
+    assert 0 < second.passed.sum() <= second.total
 
 
 def test_nothing_is_left_of_what_was_asked_for(world):

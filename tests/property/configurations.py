@@ -6,9 +6,8 @@ import random
 
 from damonpolicy.emulated.table import layout
 from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import pattern
+from damonpolicy.kernel.tree import CORE, pattern
 from damonpolicy.model.actions import MOVING, traits
-from damonpolicy.model.filters import CORE
 
 __all__ = ("Writer",)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import traits
-from damonpolicy.model.filters import CORE, Filter, Match, Memcg
+from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.schemes import Scheme

@@ -1,0 +1,157 @@
+"""``damonpolicy report histogram``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.cli.reports.inputs import Inputs, inputs
+from damonpolicy.cli.reports.snapshot import numbers
+from damonpolicy.diagnostics import visible
+from damonpolicy.errors import UsageError
+from damonpolicy.units import UnitError, approximate_bytes, approximate_duration, read_duration
+
+if TYPE_CHECKING:
+    from damonpolicy.observe.histogram import Bin
+    from damonpolicy.observe.regions import Series
+
+_BAR = 20
+"""The longest bar, in characters."""
+
+
+@click.command("histogram")
+@inputs
+@click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, or all added up (default: the last)")  # fmt: skip
+@click.option("--by", "what", type=click.Choice(["temperature", "idle"]), default="temperature", help="temperature, or the time since the last access")  # fmt: skip
+@click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", help="bins as wide as each other, or each twice as wide as the one before")  # fmt: skip
+@click.option("--bins", metavar="LOW..HIGH,...", help="bins of your own, as in 0s..1m,1m..1h")
+@click.option("--cumulative", is_flag=True, help="count in each bin what is below its upper end")
+@click.option("--percentiles", "percents", is_flag=False, flag_value="0,1,25,50,75,99,100", metavar="P,...", help="the values that so many percent of the memory do not exceed")  # fmt: skip
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    given: Inputs,
+    *,
+    number: str,
+    what: str,
+    scale: str,
+    bins: str | None,
+    cumulative: bool,
+    percents: str | None,
+) -> Result:
+    """Show how much memory is how hot, or has been idle for how long.
+
+    Where a scheme has page filters, each bin also tells how much of it passed them: with filters on
+    a cgroup and on anonymous memory, how much of what is idle is file-backed memory of that cgroup.
+    """
+    from damonpolicy.observe.histogram import histogram, percentiles
+
+    wanted = _percents(percents) if percents is not None else ()
+    ranges = _ranges(bins, what) if bins else []
+    parts, data = [], []
+    for series in given.load(invocation):
+        chosen = numbers(series, number)
+        values, size, passed = _values(series, chosen, what, given)
+        found = histogram(
+            values, size, passed, log=scale == "log", cumulative=cumulative, ranges=ranges
+        )
+        shares = percentiles(values, size, wanted)
+        data.append({
+            "kdamond": series.source.kdamond,
+            "scheme": series.source.scheme or None,
+            "by": what,
+            "unit": "us" if what == "idle" else None,
+            "snapshots": len(chosen),
+            "total_bytes": int(size.sum()),
+            "bins": [each.to_json() for each in found],
+            "percentiles": [{"percent": each, "value": value} for each, value in shares],
+        })  # fmt: skip
+        lines = [
+            f"{visible(series.source.name, kept='')}: {approximate_bytes(int(size.sum()))} by {_TITLES[what]}"
+        ]
+        if percents is None:
+            lines += _bars(found, what)
+        else:
+            lines += [f"  {each:>5g}%  {_text(value, what)}" for each, value in shares]
+        parts.append("\n".join(lines))
+    text = "\n\n".join(parts) + "\n"
+    return Result(text, {"histograms": data}, diagnostics=given.found)
+
+
+_TITLES = {"temperature": "temperature", "idle": "time since the last access"}
+
+
+def _values(series: Series, chosen: list[int], what: str, given: Inputs) -> Any:
+    """Return values, sizes and passed bytes of the regions of some snapshots.
+
+    Sizes have no weight in a histogram's temperature: they are what is counted.
+    """
+    import numpy as np
+
+    from damonpolicy.observe.select import columns
+    from damonpolicy.observe.temperature import idle_us
+
+    rows = np.isin(series.of_row, chosen)
+    kept = series.where(rows)
+    _, rate, age = given.weights_of(series)
+    found = columns(kept, (0, rate, age))
+    values = found.temperature
+    if what == "idle":
+        values = idle_us(found.percent, kept.regions.age, found.aggregation)
+    return values, found.size, kept.regions.passed
+
+
+def _bars(found: list[Bin], what: str) -> list[str]:
+    most = max((each.size for each in found), default=0)
+    unit = max(most // _BAR, 1)
+    rows = []
+    for each in found:
+        bar = "*" * min(-(-each.size // unit), _BAR)
+        passed = ""
+        if each.passed is not None:
+            passed = f"{approximate_bytes(each.passed)} passed"
+        rows.append((f"{_text(each.low, what)} .. {_text(each.high, what)}",
+                     approximate_bytes(each.size), bar, passed))  # fmt: skip
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    return [
+        f"  {span.rjust(widths[0])}  {size.rjust(widths[1])} |{bar.ljust(_BAR)}| {passed}".rstrip()
+        for span, size, bar, passed in rows
+    ]
+
+
+def _text(value: int, what: str) -> str:
+    return approximate_duration(value) if what == "idle" else f"{value:,}"
+
+
+def _percents(text: str) -> list[float]:
+    try:
+        found = [float(each) for each in text.split(",")]
+    except ValueError as error:
+        message = f"--percentiles: `{text}` is not a list of numbers"
+        raise UsageError(message, hint="write for example `25,50,75`") from error
+    if not all(0 <= each <= 100 for each in found):
+        raise UsageError("--percentiles: they are from 0 to 100", hint="write `25,50,75`")
+    return found
+
+
+def _ranges(text: str, what: str) -> list[tuple[int, int]]:
+    found = []
+    for part in text.split(","):
+        low, separator, high = part.partition("..")
+        try:
+            read = read_duration if what == "idle" else int
+            bounds = (read(low), read(high))
+        except (UnitError, ValueError) as error:
+            separator = ""
+            reason = error.message if isinstance(error, UnitError) else "a bound is no number"
+            message = f"--bins: `{part}`: {reason}"
+            hint = "write `0s..1m,1m..1h`" if what == "idle" else "write `-1000..0,0..1000`"
+            raise UsageError(message, hint=hint) from error
+        if not separator or bounds[0] >= bounds[1]:
+            raise UsageError(f"--bins: `{part}` goes backwards", hint="the lower bound is first")
+        found.append(bounds)
+    return found

@@ -1,0 +1,229 @@
+"""``damonpolicy report snapshot``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.cli.reports.inputs import Inputs, inputs
+from damonpolicy.diagnostics import visible
+from damonpolicy.errors import UsageError
+from damonpolicy.units import approximate_bytes, approximate_duration
+
+__all__ = ("command", "numbers", "words")
+
+if TYPE_CHECKING:
+    from damonpolicy.observe.regions import Series
+    from damonpolicy.observe.snapshot import View
+
+_KEYS = ("address", "size", "access_rate", "age", "temperature", "passed")
+_BOX = 40
+"""The longest box, in characters."""
+
+
+@click.command("snapshot")
+@inputs
+@click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last (default: the last)")  # fmt: skip
+@click.option("--by", type=click.Choice(["scheme", "target", "kdamond"]), default="scheme", help="one table for each scheme, target or kdamond")  # fmt: skip
+@click.option("--sort", type=click.Choice(_KEYS), default="address", help="order of the regions")
+@click.option("--descending", is_flag=True, help="the largest first")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="show so many regions of each table")  # fmt: skip
+@click.option("--merge", is_flag=True, help="unite neighbours that were accessed alike")
+@click.option("--total", is_flag=True, help="what regions add up to, without the regions")
+@click.option(
+    "--boxes", is_flag=True, help="draw each region: length is size, digit is access rate"
+)
+@click.option("--line", metavar="TEMPLATE", help='a line a region, as in "{{ start }} {{ size }} {{ temperature }}"')  # fmt: skip
+@click.option("--csv", "as_csv", is_flag=True, help="comma-separated values, plain numbers")
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    given: Inputs,
+    *,
+    number: str,
+    by: Any,
+    sort: str,
+    descending: bool,
+    limit: int | None,
+    merge: bool,
+    total: bool,
+    boxes: bool,
+    line: str | None,
+    as_csv: bool,
+) -> Result:
+    """Show regions: where, how large, how often accessed, for how long, how hot.
+
+    Of FILES, which are records, or of what runs. Temperature is the sum of bytes, percent and
+    microseconds by their weights, negative where nobody was seen to access.
+    """
+    from damonpolicy.observe.snapshot import grouped, view
+
+    views = [
+        view(each, index, weights=given.weights, order=sort, descending=descending, merge=merge)
+        for each in grouped(given.load(invocation), by)
+        for index in numbers(each, number)
+    ]
+    data = {"snapshots": [each.to_json() for each in views]}
+    if line is not None or as_csv:
+        text = _lines(views, line, limit) if line is not None else _csv(views, limit)
+        return Result(text, data, diagnostics=given.found, raw=True)
+    show = _boxes if boxes else _table
+    parts = [
+        "\n".join([_head(each), *([] if total else show(each, limit)), *_foot(each)])
+        for each in views
+    ]
+    text = "\n\n".join(parts) or "no snapshot"
+    return Result(text + "\n", data, diagnostics=given.found)
+
+
+def numbers(series: Series, text: str) -> list[int]:
+    """Return the snapshots that are asked for."""
+    if text == "all":
+        return list(range(len(series)))
+    digits = text.removeprefix("-")
+    if not digits.isdecimal() or len(digits) > 18:
+        raise UsageError(f"--snapshot: `{text}` is not a number", hint="write `-1`, or `all`")
+    if not len(series):
+        return []
+    index = int(text)
+    if not -len(series) <= index < len(series):
+        message = f"--snapshot: there is no snapshot {index}, there are {len(series)}"
+        raise UsageError(message, hint=f"the last one is {len(series) - 1}, or -1")
+    return [index % len(series)]
+
+
+def _head(each: View) -> str:
+    name = visible(each.source.name, kept="")
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.end / 1e9))
+    regions = f"{len(each)} region{'' if len(each) == 1 else 's'}"
+    sampled = approximate_duration(each.intervals.sample)
+    summed = approximate_duration(each.intervals.aggregation)
+    lines = [
+        f"{name} at {when}: {regions}, {approximate_bytes(each.regions.total)}",
+        f"  sampled each {sampled}, summed up over {summed}{' (tuned)' * each.source.tuned}",
+    ]
+    if each.source.accesses != "all":
+        lines.append(f"  accesses: {each.source.accesses}")
+    if each.source.filters:
+        lines.append(f"  filters: {visible(each.source.filters, kept='')}")
+    return "\n".join(lines)
+
+
+def _foot(each: View) -> list[str]:
+    totals = each.totals()
+    working = f"{approximate_bytes(totals['working_set_bytes'])} working set"
+    moved = f"about {approximate_bytes(totals['bandwidth_bytes_per_second'])} a second"
+    lines = [f"  {working}, {moved}"]
+    if each.passed is not None:
+        share = 100 * each.passed / max(each.regions.total, 1)
+        lines.append(f"  {approximate_bytes(each.passed)} ({share:.0f}%) passed the filters")
+    return lines
+
+
+def words(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the names of a template: texts for people, and plain numbers with units in names."""
+    passed = row["passed_bytes"]
+    return {
+        **row,
+        "start": f"{row['start']:#x}",
+        "end": f"{row['end']:#x}",
+        "start_bytes": row["start"],
+        "end_bytes": row["end"],
+        "size": approximate_bytes(row["size_bytes"]),
+        "access_rate": f"{row['access_percent']}%",
+        "age": approximate_duration(row["age_us"]),
+        "idle": approximate_duration(row["idle_us"]),
+        "passed": "" if passed is None else approximate_bytes(passed),
+        "target": "" if row["target"] is None else row["target"],
+        "probe_hits": " ".join(f"{k}={v}" for k, v in (row["probe_hits"] or {}).items()),
+    }
+
+
+def _table(each: View, limit: int | None) -> list[str]:
+    names = ["start", "size", "access_rate", "age", "temperature"]
+    names += ["target"] if each.source.target == -1 and len(each.source.targets) > 1 else []
+    names += ["passed"] if each.passed is not None else []
+    names += ["probe_hits"] if each.regions.hits is not None else []
+    titles = {
+        "start": "from",
+        "access_rate": "accessed",
+        "passed": "passed",
+        "probe_hits": "probes",
+    }
+    rows = [[titles.get(name, name) for name in names]]
+    shown = each.rows()
+    for index, row in enumerate(shown):
+        if limit is not None and index >= limit:
+            break
+        found = words(row)
+        found["temperature"] = f"{row['temperature']:,}"
+        rows.append([str(found[name]) for name in names])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
+    lines = [
+        "  "
+        + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return lines + _more(each, limit)
+
+
+def _more(each: View, limit: int | None) -> list[str]:
+    left = len(each) - limit if limit is not None else 0
+    return [f"  and {left} more"] if left > 0 else []
+
+
+def _boxes(each: View, limit: int | None) -> list[str]:
+    """Draw regions: the length is logarithmic in size, the digit is a tenth of the access rate."""
+    sizes = [max(int(size), 1).bit_length() for size in each.columns.size]
+    if not sizes:
+        return []
+    least, most = min(sizes), max(sizes)
+    lines = []
+    for row, bits in zip(list(each.rows())[:limit], sizes, strict=False):
+        length = 1 + (bits - least) * (_BOX - 1) // max(most - least, 1)
+        digit = str(min(row["access_percent"] // 10, 9))
+        found = words(row)
+        box = f"|{digit * length}|".ljust(_BOX + 2)
+        lines.append(
+            f"  {box} {found['size']} at {found['start']}, {found['access_rate']} for {found['age']}"
+        )
+    return lines + _more(each, limit)
+
+
+def _lines(views: list[View], template: str, limit: int | None) -> str:
+    from damonpolicy.source.template import TemplateError, line
+
+    try:
+        render = line(template)
+        lines = [
+            render({"index": index, "kdamond": each.source.kdamond, "scheme": each.source.scheme,
+                    **words(row)})
+            for each in views
+            for index, row in enumerate(each.rows())
+            if limit is None or index < limit
+        ]  # fmt: skip
+    except TemplateError as error:
+        raise UsageError(f"--line: {error.message}", hint=error.hint) from error
+    return "".join(f"{visible(each, kept='')}\n" for each in lines)
+
+
+def _csv(views: list[View], limit: int | None) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("start", "end", "size_bytes", "accesses", "access_percent", "age_us", "idle_us",
+             "temperature", "target", "passed_bytes")  # fmt: skip
+    writer.writerow(("kdamond", "scheme", "begin_ns", "end_ns", *names))
+    for each in views:
+        for index, row in enumerate(each.rows()):
+            if limit is None or index < limit:
+                source = each.source
+                writer.writerow((source.kdamond, source.scheme, each.begin, each.end,
+                                 *(row[name] for name in names)))  # fmt: skip
+    return out.getvalue()

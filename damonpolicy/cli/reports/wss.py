@@ -1,0 +1,54 @@
+"""``damonpolicy report wss``."""
+
+from __future__ import annotations
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.cli.reports.inputs import Inputs, inputs
+from damonpolicy.diagnostics import visible
+from damonpolicy.units import approximate_bytes
+
+_PERCENTILES = (0, 25, 50, 75, 100)
+
+
+@click.command("wss")
+@inputs
+@click.option("--least", type=click.IntRange(min=1), default=1, metavar="N", help="samples that have to find memory accessed (default: 1)")  # fmt: skip
+@click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="leave out so many snapshots at the beginning, in which regions settle")  # fmt: skip
+@common
+@pass_invocation
+def command(invocation: Invocation, given: Inputs, *, least: int, skip: int) -> Result:
+    """Show how much memory is in use: the bytes of regions that were seen accessed.
+
+    Of a record, for how large a share of its snapshots the working set is no larger than that.
+    """
+    from damonpolicy.observe.temperature import spread, working_sets
+
+    parts, data = [], []
+    for series in given.load(invocation):
+        sizes = working_sets(series, least)[skip:]
+        found = spread(sizes, _PERCENTILES)
+        mean = int(sizes.mean()) if len(sizes) else None
+        data.append({
+            "kdamond": series.source.kdamond,
+            "scheme": series.source.scheme or None,
+            "snapshots": len(sizes),
+            "mean_bytes": mean,
+            "percentiles": [
+                {"percent": each, "bytes": size} for each, size in zip(_PERCENTILES, found, strict=False)
+            ],
+        })  # fmt: skip
+        name = visible(series.source.name, kept="")
+        if len(sizes) == 1:
+            parts.append(f"{name}: {approximate_bytes(int(sizes[0]))} working set")
+            continue
+        parts.append(f"{name}: working set of {len(sizes)} snapshots")
+        parts += [
+            f"  {each:>3}%  {approximate_bytes(size)}"
+            for each, size in zip(_PERCENTILES, found, strict=False)
+        ]
+        if mean is not None:
+            parts.append(f"  mean  {approximate_bytes(mean)}")
+    return Result("\n".join(parts) + "\n", {"working_sets": data}, diagnostics=given.found)

@@ -1,0 +1,99 @@
+"""How memory is spread over temperature or idle time: bins, and percentiles.
+
+Bins and percentiles are those of damo's reports (version 3.4.3), so that both can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from damonpolicy.observe.regions import Array
+
+__all__ = ("BINS", "PERCENTILES", "Bin", "histogram", "percentiles")
+
+BINS = 10
+PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Values from ``low`` up to, but without, ``high``; how many bytes have them.
+
+    ``passed`` is how many of the bytes passed the page filters, None where nobody tells.
+    """
+
+    low: int
+    high: int
+    size: int
+    passed: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "low": self.low, "high": self.high, "bytes": self.size, "passed_bytes": self.passed,
+        }  # fmt: skip
+
+
+def edges(
+    values: Array, *, log: bool = False, ranges: Sequence[tuple[int, int]] = ()
+) -> list[tuple[int, int]]:
+    """Return the bounds of the bins for some values: equally wide, doubling, or those given."""
+    if ranges:
+        return list(ranges)
+    if not len(values):
+        return []
+    least, most = int(values.min()), int(values.max())
+    bounds, low = [], least
+    width = max((most - least) // (1 << BINS), 1) if log else -(-(most + 1 - least) // BINS)
+    while low <= most:
+        bounds.append((low, low + width))
+        low += width
+        width = width * 2 if log else width
+    return bounds
+
+
+def histogram(
+    values: Array,
+    size: Array,
+    passed: Array | None = None,
+    *,
+    log: bool = False,
+    cumulative: bool = False,
+    ranges: Sequence[tuple[int, int]] = (),
+) -> list[Bin]:
+    """Add up the bytes of regions by their values.
+
+    ``ranges`` may leave values out; else the sum of all bins is that of ``size``. With
+    ``cumulative`` a bin holds what is below its upper end.
+    """
+    found = []
+    for low, high in edges(values, log=log, ranges=ranges):
+        inside = values < high if cumulative else (values >= low) & (values < high)
+        of_them = None if passed is None else int(passed[inside].sum())
+        found.append(Bin(low, high, int(size[inside].sum()), of_them))
+    return found
+
+
+def percentiles(
+    values: Array, size: Array, wanted: Sequence[float] = PERCENTILES
+) -> list[tuple[float, int]]:
+    """Return for each percentage of the bytes the value that no more of them are below.
+
+    Regions are sorted by value; each is asked which percentages the bytes up to it reach.
+    """
+    total = int(size.sum())
+    if not total:
+        return []
+    rows = np.argsort(values, kind="stable")
+    reached = np.cumsum(size[rows].astype(np.float64)) * 100 / total
+    reached[-1] = 100.0
+    places = np.searchsorted(reached, np.asarray(wanted, dtype=np.float64), side="left")
+    return [
+        (each, int(values[rows][place]))
+        for each, place in zip(wanted, places, strict=True)
+        if place < len(rows)
+    ]

@@ -1,0 +1,180 @@
+"""One snapshot as a report: regions with their numbers, in an order, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
+from damonpolicy.observe.select import Columns, columns
+from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, working_set
+
+__all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
+
+Key = Literal["address", "size", "access_rate", "age", "temperature", "passed"]
+KEYS: tuple[str, ...] = get_args(Key)
+Grouping = Literal["scheme", "target", "kdamond"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A snapshot in the order in which it is shown; ``idle`` is in microseconds a region."""
+
+    source: Source
+    begin: int
+    end: int
+    intervals: Intervals
+    regions: Regions
+    columns: Columns
+    idle: Array
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    @property
+    def passed(self) -> int | None:
+        """Bytes that passed the scheme's page filters; None where nobody tells."""
+        return None if self.regions.passed is None else int(self.regions.passed.sum())
+
+    def totals(self, least: int = 1) -> dict[str, Any]:
+        """What all regions add up to; ``least``: samples that make memory part of the working set."""
+        return {
+            "total_bytes": self.regions.total,
+            "working_set_bytes": working_set(self.regions, least),
+            "bandwidth_bytes_per_second": round(
+                bandwidth(self.regions, self.intervals.aggregation)
+            ),
+            "passed_bytes": self.passed,
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Plain data of each region; what is not told is None."""
+        regions, found = self.regions, self.columns
+        for index in range(len(self)):
+            target = int(regions.target[index])
+            yield {
+                "start": int(regions.start[index]),
+                "end": int(regions.end[index]),
+                "size_bytes": int(found.size[index]),
+                "accesses": int(regions.accesses[index]),
+                "access_percent": int(found.percent[index]),
+                "age_us": int(found.age[index]),
+                "idle_us": int(self.idle[index]),
+                "temperature": int(found.temperature[index]),
+                "target": None if target == UNKNOWN else target,
+                "passed_bytes": None if regions.passed is None else int(regions.passed[index]),
+                "probe_hits": None
+                if regions.hits is None
+                else dict(zip(self.source.probes, map(int, regions.hits[index]), strict=False)),
+            }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: times in nanoseconds since the epoch."""
+        source = self.source
+        return {
+            "kdamond": source.kdamond,
+            "scheme": source.scheme or None,
+            "target": None if source.target == UNKNOWN else source.target,
+            "targets": list(source.targets),
+            "filters": source.filters or None,
+            "accesses": source.accesses,
+            "begin_ns": self.begin,
+            "end_ns": self.end,
+            "sample_us": self.intervals.sample,
+            "aggregation_us": self.intervals.aggregation,
+            "intervals_tuned": source.tuned,
+            **self.totals(),
+            "regions": list(self.rows()),
+        }
+
+
+def view(
+    series: Series,
+    index: int,
+    *,
+    weights: Weights | None = None,
+    order: str = "address",
+    descending: bool = False,
+    merge: bool = False,
+) -> View:
+    """Return one snapshot of a series, in an order of `KEYS`."""
+    one = series.between(index, index + 1)
+    if merge:
+        one = merged(one)
+    found = columns(one, weights)
+    regions = one.regions
+    keys: dict[str, Array] = {
+        "address": regions.start,
+        "size": found.size,
+        "access_rate": regions.accesses,
+        "age": found.age,
+        "temperature": found.temperature,
+        "passed": np.zeros(len(regions)) if regions.passed is None else regions.passed,
+    }
+    rows = np.argsort(keys[order], kind="stable")
+    if descending:
+        rows = rows[::-1]
+    ordered = Columns(*(getattr(found, name)[rows] for name in Columns.__slots__))
+    shown = regions.take(rows)
+    idle = idle_us(ordered.percent, shown.age, ordered.aggregation)
+    return View(
+        one.source, int(one.begin[0]), int(one.end[0]), one.intervals(0), shown, ordered, idle
+    )
+
+
+def merged(series: Series) -> Series:
+    """Unite regions that touch, and were accessed as often for as long; no byte is lost.
+
+    A region split by its kdamond stays two regions there; people want one.
+    """
+    regions, of_row = series.regions, series.of_row
+    if len(regions) < 2:
+        return series
+    joins = (
+        (regions.end[:-1] == regions.start[1:])
+        & (regions.accesses[:-1] == regions.accesses[1:])
+        & (regions.age[:-1] == regions.age[1:])
+        & (regions.target[:-1] == regions.target[1:])
+        & (of_row[:-1] == of_row[1:])
+    )
+    if regions.hits is not None:
+        joins &= (regions.hits[:-1] == regions.hits[1:]).all(axis=1)
+    first = np.concatenate(([True], ~joins))
+    last = np.concatenate((~joins, [True]))
+    passed = regions.passed
+    if passed is not None:
+        passed = np.add.reduceat(passed, np.flatnonzero(first))
+    united = replace(regions.take(first), end=regions.end[last], passed=passed)
+    kept = np.bincount(of_row[first], minlength=len(series))
+    offsets = np.concatenate(([0], np.cumsum(kept))).astype(np.int64)
+    return replace(series, regions=united, offsets=offsets)
+
+
+def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
+    """Return series by scheme as they are, one for each target, or one for each kdamond.
+
+    Of a kdamond the series that shows most of its memory is taken: schemes see the same regions,
+    and to add them up would count memory twice.
+    """
+    if by == "scheme":
+        return list(found)
+    if by == "kdamond":
+        best: dict[str, Series] = {}
+        for each in found:
+            name = each.source.kdamond
+            if name not in best or _shown(each) > _shown(best[name]):
+                best[name] = each
+        return list(best.values())
+    result: list[Series] = []
+    for each in found:
+        for target in np.unique(each.regions.target):
+            part = each.where(each.regions.target == target)
+            result.append(replace(part, source=replace(each.source, target=int(target))))
+    return result
+
+
+def _shown(series: Series) -> int:
+    return series.snapshot(-1).total if len(series) else 0
