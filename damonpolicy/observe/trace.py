@@ -35,6 +35,7 @@ _LINE = re.compile(
     re.MULTILINE | re.ASCII,
 )
 
+_U32 = (1 << 32) - 1
 _SAMPLE, _LOST = (_LINE.groupindex[name] - 1 for name in ("sample", "lost"))
 
 
@@ -83,13 +84,13 @@ class Events:
         return Regions.of(self.start, self.end, self.accesses, self.age, found, hits=hits)
 
 
-def parse(text: str, gap: int = 0, sample: int = 0) -> Events:
+def parse(text: str, gap: int = 0) -> Events:
     """Read lines; what is no line of DAMON's is left out.
 
-    ``gap`` and ``sample`` are those of the text before. Raises ValueError for a number that is
-    not of 64 bits, OverflowError likewise.
+    ``gap`` is that of the text before. Raises ValueError or OverflowError for a number that is
+    larger than the kernel's.
     """
-    rows, gaps, samples = [], [], []
+    rows, gaps, samples, sample = [], [], [], 0
     for each in _LINE.findall(text):
         if each[_LOST]:
             gap += int(each[_LOST])
@@ -104,7 +105,10 @@ def parse(text: str, gap: int = 0, sample: int = 0) -> Events:
     def numbers(name: str, kind: type, empty: int = 0) -> Array:
         other = {"": empty, "None": empty}
         texts = columns[_LINE.groupindex[name] - 1]
-        return np.array([int(other.get(each, each)) for each in texts], kind)
+        values: Array = np.array([int(other.get(each, each)) for each in texts], kind)
+        if kind is np.int64 and (values > _U32).any():
+            raise ValueError(f"a number of `{name}` has more than 32 bits")
+        return values
 
     def times() -> Array:
         parts = [each.ljust(9, "0") for each in columns[_LINE.groupindex["fraction"] - 1]]
@@ -193,7 +197,7 @@ class Assembler:
         self.lost = 0
         """Events that the kernel had no place for."""
         self.broken = 0
-        """Bursts that were left out because lines of them are missing."""
+        """Bursts, or parts of one, that were left out because lines are missing."""
         self._text = ""
         self._events = parse("")
 
@@ -216,20 +220,27 @@ class Assembler:
         pid, target = runs.column("pid"), runs.column("target")
         new = np.ones(len(runs), bool)
         new[1:] = (pid[1:] != pid[:-1]) | (target[1:] <= target[:-1])
-        begins = [*np.flatnonzero(new), len(runs)]
         found, waiting = [], []
-        for first, last in pairwise(begins):
-            latest = last == len(runs) or pid[last] != pid[first]
-            whole = bool(runs.whole[first:last].all())
+        for first, last in pairwise([*np.flatnonzero(new), len(runs)]):
             ended = int(target[last - 1]) + 1 == self.targets.get(int(pid[first]), -1)
-            if latest and not final and not (whole and ended):
+            latest = last == len(runs) or pid[last] != pid[first]
+            if latest and not final and not (ended and runs.whole[first:last].all()):
                 waiting.append(runs.rows(first, last))
-            elif not whole:
-                self.broken += 1
-            else:
+            elif self._complete(runs, first, last, ended=ended):
                 rows = runs.rows(first, last)
                 found.append(Burst(int(pid[first]), int(rows.time[0]), rows.regions()))
+            else:
+                self.broken += 1
         self._events = parse("")
         for each in waiting:
             self._events = each.after(self._events)
         return sorted(found, key=lambda burst: burst.time)
+
+    @staticmethod
+    def _complete(runs: Runs, first: int, last: int, *, ended: bool) -> bool:
+        """Tell whether no line of a burst is missing, be it that all of a target's are."""
+        pid, gap = runs.column("pid"), runs.column("gap")
+        lost_after = last < len(runs) and pid[last] == pid[first] and gap[last] != gap[first]
+        lost_before = runs.column("target")[first] > 0 and gap[first] > 0
+        within = runs.whole[first:last].all() and (gap[first:last] == gap[first]).all()
+        return bool(within and not lost_before and (ended or not lost_after))
