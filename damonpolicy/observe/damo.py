@@ -48,6 +48,7 @@ _RATIO = 250
 """Records shrink to a fiftieth; what shrinks more, and is not small, was made to fill memory."""
 
 _CHUNK = 1 << 20
+_LEAST_NANOSECONDS = 100_000
 
 
 class _Region(NamedTuple):
@@ -207,11 +208,21 @@ def _intervals(found: dict[str, Any], snapshots: list[Any]) -> tuple[Array, Arra
         return np.zeros(len(snapshots), np.int64), np.zeros(len(snapshots), np.int64)
     sample = number(intervals["sample_us"], MICRO)
     aggregation = number(intervals["aggr_us"], MICRO)
-    own = [_maybe(each.get("sample_interval_us"), MICRO) or sample for each in snapshots]
+    own = [_tuned(each.get("sample_interval_us")) or sample for each in snapshots]
     samples = np.array(own, np.int64)
     if not sample:
         return samples, np.full(len(own), aggregation, np.int64)
     return samples, np.array([aggregation * each // sample for each in own], np.int64)
+
+
+def _tuned(value: Any) -> int:
+    """Read a tuned sampling interval: damo 3.4.3 writes nanoseconds there, despite its name.
+
+    It reads them as microseconds, and so does who mends it: nobody samples each 100 µs.
+    """
+    found = _maybe(value, MICRO) or 0
+    plain = not isinstance(value, str) or value.isdecimal()
+    return found // 1000 if plain and found >= _LEAST_NANOSECONDS else found
 
 
 def _regions(rows: list[_Region], series: Series, target: int, *, kept: bool) -> Regions:

@@ -13,7 +13,7 @@ import numpy as np
 
 from damonpolicy.observe.damo_values import Malformed
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
-from damonpolicy.observe.trace import Runs, parse
+from damonpolicy.observe.trace import NO_TARGET, Runs, parse
 
 __all__ = ("by_target", "guessed", "lines", "read")
 
@@ -52,7 +52,8 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
         scheme="" if scheme < 0 else str(scheme),
         target=target if known else UNKNOWN,
         scheme_index=max(scheme, 0),
-        targets=() if known else (f"id {target}",),  # an address of the kernel's, in old versions
+        # an address of the kernel's, in old versions
+        targets=() if known or target == NO_TARGET else (f"id {target}",),
         origin="damo",
     )
     rows = [np.arange(runs.first[run], runs.last[run]) for run in chosen]

@@ -20,13 +20,13 @@ import numpy as np
 
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions
 
-__all__ = ("Assembler", "Burst", "Events", "Runs", "parse")
+__all__ = ("NO_TARGET", "Assembler", "Burst", "Events", "Runs", "parse")
 
 _LINE = re.compile(
     r"^[ \t]*\S+?(?:-|[ \t]+)(?P<pid>\d{1,10}|x+)[ \t]+(?:(?:\[\d+\]|x+)[ \t]+)?(?:\S{3,9}[ \t]+)?"
     r"(?P<seconds>\d{1,10})\.(?P<fraction>\d{1,9}):[ \t]+(?:damon:)?(?:"
     r"(?:damon_aggregated|damon_region_aggregated|damos_before_apply):[ \t]+"
-    r"(?:ctx_idx=\d+ scheme_idx=(?P<scheme>\d{1,9}) target_idx=|target_id=)(?P<target>\d{1,20})"
+    r"(?:ctx_idx=\d+ scheme_idx=(?P<scheme>\d{1,9}) target_idx=|target_id=)(?P<target>\d{1,20}|None)"
     r" nr_regions=(?P<count>\d{1,10}) (?P<start>\d{1,20})-(?P<end>\d{1,20}):"
     r" (?P<accesses>-1|\d{1,10})(?: (?P<age>-1|\d{1,10}|None))?"
     r"(?: probe_hits=(?P<hits>[0-9a-f ]+))?"
@@ -34,6 +34,9 @@ _LINE = re.compile(
     r"|^CPU:\d+ \[LOST (?P<lost>\d{1,18}) EVENTS\][ \t\r]*$",
     re.MULTILINE | re.ASCII,
 )
+
+NO_TARGET = (1 << 64) - 1
+"""The target that damo calls `None` where it does not know it."""
 
 _U32 = (1 << 32) - 1
 _SAMPLE, _LOST = (_LINE.groupindex[name] - 1 for name in ("sample", "lost"))
@@ -119,7 +122,7 @@ def parse(text: str, gap: int = 0) -> Events:
         np.array([0 if each.startswith("x") else int(each) for each in columns[0]], np.int64),
         times(),
         numbers("scheme", np.int64, UNKNOWN),
-        numbers("target", np.uint64),
+        numbers("target", np.uint64, NO_TARGET),
         numbers("count", np.int64),
         numbers("start", np.uint64),
         numbers("end", np.uint64),

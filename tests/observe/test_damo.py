@@ -124,6 +124,13 @@ def test_damons_own_module(tmp_path):
     assert damo.read(write(tmp_path, text))[0].source.kdamond == "damon_stat"
 
 
+@pytest.mark.parametrize("text", ['"10000000"', "10000000", '"10 ms"', '"10,000 us"'])
+def test_tuned_intervals(tmp_path, text):
+    (series,) = damo.read(write(tmp_path, OF_TODAY.replace('"10 ms"', text)))
+
+    assert series.intervals(1) == Intervals(10_000, 200_000)
+
+
 def test_filters_survive(tmp_path):
     first = damo.read(write(tmp_path, OF_TODAY))
     damo.write(str(tmp_path / "again"), first, "json")

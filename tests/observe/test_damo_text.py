@@ -52,6 +52,12 @@ def test_schemes_and_old_targets(tmp_path):
     assert both[""].regions.target.tolist() == [-1]
 
 
+def test_a_target_that_damo_does_not_know(tmp_path):
+    (found,) = read(tmp_path, burst(1).replace("target_id=0", "target_id=None"))
+
+    assert found.source == Source("pid 40", origin="damo")
+
+
 def series(*counts, source=None):
     snapshots = []
     for number, count in enumerate(counts):
