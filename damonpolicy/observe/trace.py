@@ -47,8 +47,8 @@ class Events:
     """Lines as columns.
 
     ``time`` is nanoseconds of the trace's clock; ``scheme`` is -1 for what was aggregated, ``hits``
-    the text of hits. ``gap`` grows where events were lost, ``sample`` is the last tuned sampling
-    interval in microseconds, 0 where there was none.
+    the text of hits. ``gap`` grows where events were lost, ``sample`` is the kdamond's last tuned
+    sampling interval in microseconds, 0 where there was none.
     """
 
     pid: Array
@@ -87,22 +87,24 @@ class Events:
         return Regions.of(self.start, self.end, self.accesses, self.age, found, hits=hits)
 
 
-def parse(text: str, gap: int = 0) -> Events:
+def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Events:
     """Read lines; what is no line of DAMON's is left out.
 
-    ``gap`` is that of the text before. Raises ValueError or OverflowError for a number that is
+    ``gap`` is that of the text before, ``tuned`` holds the last tuned sampling intervals of pids,
+    and is brought up to date. Raises ValueError or OverflowError for a number that is
     larger than the kernel's.
     """
-    rows, gaps, samples, sample = [], [], [], 0
+    rows, gaps, samples = [], [], []
+    tuned = {} if tuned is None else tuned
     for each in _LINE.findall(text):
         if each[_LOST]:
             gap += int(each[_LOST])
         elif each[_SAMPLE]:
-            sample = int(each[_SAMPLE])
+            tuned[each[0]] = int(each[_SAMPLE])
         else:
             rows.append(each)
             gaps.append(gap)
-            samples.append(sample)
+            samples.append(tuned.get(each[0], 0))
     columns = list(zip(*rows, strict=True)) if rows else [()] * _LINE.groups
 
     def numbers(name: str, kind: type, empty: int = 0) -> Array:
@@ -186,6 +188,8 @@ class Burst:
     pid: int
     time: int
     regions: Regions
+    sample: int = 0
+    """The tuned sampling interval in microseconds, 0 where none was told."""
 
 
 class Assembler:
@@ -202,6 +206,7 @@ class Assembler:
         self.broken = 0
         """Bursts, or parts of one, that were left out because lines are missing."""
         self._text = ""
+        self._tuned: dict[str, int] = {}
         self._events = parse("")
 
     def feed(self, text: str) -> list[Burst]:
@@ -216,7 +221,7 @@ class Assembler:
 
     def _assemble(self, text: str, *, final: bool) -> list[Burst]:
         before = self._events
-        events = parse(text, self.lost)
+        events = parse(text, self.lost, self._tuned)
         events = events.take(events.scheme == UNKNOWN)
         self.lost += sum(int(each) for each in re.findall(r"\[LOST (\d{1,18}) EVENTS\]", text))
         runs = Runs.of(events.after(before))
@@ -231,7 +236,8 @@ class Assembler:
                 waiting.append(runs.rows(first, last))
             elif self._complete(runs, first, last, ended=ended):
                 rows = runs.rows(first, last)
-                found.append(Burst(int(pid[first]), int(rows.time[0]), rows.regions()))
+                sample = int(rows.sample[0])
+                found.append(Burst(int(pid[first]), int(rows.time[0]), rows.regions(), sample))
             else:
                 self.broken += 1
         self._events = parse("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from damonpolicy.errors import UsageError
@@ -83,6 +83,17 @@ class Rotation:
 
     def finish(self, made: WholeFile) -> None:
         """Give a file the newest name, and the others the next one."""
+        self._move()
+        made.finish()
+        self.finished += 1
+
+    def make(self, write: Callable[[str], None]) -> None:
+        """Let ``write`` make a file of the newest name; the others get the next one."""
+        self._move()
+        write(self.path)
+        self.finished += 1
+
+    def _move(self) -> None:
         if not self.finished:
             for old in self._numbered():
                 os.unlink(old)
@@ -90,8 +101,6 @@ class Rotation:
             for number in range(self.keep - 1, 0, -1):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(self.name(number - 1), self.name(number))
-        made.finish()
-        self.finished += 1
 
     @property
     def names(self) -> list[str]:

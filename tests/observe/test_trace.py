@@ -70,6 +70,16 @@ def test_no_age_hits_and_tuned_intervals():
     assert parse(text.splitlines()[2]).regions().hits.tolist() == [[19, 0]]
 
 
+def test_intervals_are_tuned_kdamond_by_kdamond():
+    tune = line(0, time=1).partition("damon_aggregated")[0]
+    assembler = Assembler()
+    assembler.targets = {40: 1, 41: 1}
+    found = assembler.feed(f"{tune}damon_monitor_intervals_tune: sample_us=70\n" + burst(1))
+    found += assembler.feed(burst(2) + burst(2, pid=41))
+
+    assert [(each.pid, each.sample) for each in found] == [(40, 70), (40, 70), (41, 0)]
+
+
 def test_hits_of_other_numbers_of_probes_are_left_out():
     both = "".join(
         line(n, more=more) for n, more in enumerate([" probe_hits=1", " probe_hits=1 2"])
