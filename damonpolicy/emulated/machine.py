@@ -22,6 +22,7 @@ from damonpolicy.emulated.files import Content, Filesystem
 from damonpolicy.emulated.hardware import Hardware
 from damonpolicy.emulated.kdamond import WRECKED, Kdamonds
 from damonpolicy.emulated.modules import Modules
+from damonpolicy.emulated.monitor import Region, regions
 from damonpolicy.emulated.processes import Processes
 from damonpolicy.emulated.profiles import Profile, find, versions
 from damonpolicy.emulated.settings import Settings
@@ -370,6 +371,15 @@ class EmulatedMachine:
             self._refresh()
             found = self._kdamonds.running(str(slot))
             return copy(found["tree"]) if found else None
+
+    def aggregated(self, slot: int) -> tuple[int, int, list[Region]] | None:
+        """Return a kdamond's pid, its aggregation interval in µs and its regions, None if off."""
+        with self._mutex:
+            self._refresh()
+            found = self._kdamonds.running(str(slot))
+            if found is None:
+                return None
+            return int(found["pid"]), int(found["aggr"]), regions(self._world, found)
 
     def snapshot_all(self) -> dict[str, str]:
         """Return the contents of all files of DAMON, settings and modules that can be written."""

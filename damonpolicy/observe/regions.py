@@ -95,7 +95,8 @@ class Regions:
 
     @classmethod
     def joined(cls, parts: Sequence[Regions]) -> Regions:
-        """Put rows after each other; a column that one part lacks is left out."""
+        """Put rows after each other; a column that one part with rows lacks is left out."""
+        parts = [each for each in parts if len(each)] or parts[:1]
         if not parts:
             return cls.of((), (), (), ())
         passed = [each.passed for each in parts if each.passed is not None]

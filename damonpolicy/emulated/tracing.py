@@ -1,0 +1,76 @@
+"""The trace events of an emulated machine's kdamonds, behind the methods of `kernel.tracing`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from itertools import groupby
+from types import TracebackType
+from typing import Self
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.emulated.monitor import Region
+from damonpolicy.kernel.sysfs import KDAMONDS, entries
+
+__all__ = ("EmulatedTracing",)
+
+
+class EmulatedTracing:
+    """Tells what kdamonds see at the end of each aggregation."""
+
+    def __init__(self, machine: EmulatedMachine) -> None:
+        self._machine = machine
+        self._pids: set[int] = set()
+        self._due: dict[int, float] = {}
+        self.epoch = time.time_ns() - round(machine.monotonic() * 1e9)
+
+    def follow(self, pids: Iterable[int]) -> None:
+        """Trace these kdamonds from now on."""
+        self._pids = set(pids)
+
+    def read(self, seconds: float) -> str:
+        """Let time pass until there are events, at most so long, and return them as lines."""
+        machine = self._machine
+        end = machine.monotonic() + seconds
+        while True:
+            now, text, next_due = machine.monotonic(), "", end
+            slots = (int(name) for name in entries(machine, KDAMONDS) if name.isdecimal())
+            for found in map(machine.aggregated, slots):
+                if found is None or found[0] not in self._pids:
+                    continue
+                pid, interval, regions = found
+                due = self._due.setdefault(pid, now + interval / 1e6)
+                if now >= due:
+                    text += _lines(pid, now, regions)
+                    due = self._due[pid] = max(due, now - interval / 1e6) + interval / 1e6
+                next_due = min(next_due, due)
+            if text or now >= end:
+                return text
+            machine.sleep(next_due - now)
+
+    def close(self) -> None:
+        """End it: there is nothing to remove."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _lines(pid: int, now: float, regions: list[Region]) -> str:
+    """Return lines as the kernel prints them (include/trace/events/damon.h: damon_aggregated)."""
+    text = ""
+    for target, own in groupby(regions, key=lambda each: each.target):
+        rows = list(own)
+        head = f"kdamond.0-{pid} [000] ..... {now:.6f}: damon_aggregated: target_id={target}"
+        text += "".join(
+            f"{head} nr_regions={len(rows)} {row.start}-{row.end}: {row.accesses} {row.age}\n"
+            for row in rows
+        )
+    return text

@@ -1,0 +1,137 @@
+"""Trace events in files, as `perf script` and `trace-cmd report` print them and damo writes them.
+
+There is one series for each kdamond, scheme and target: that is what damo has, too. Only the end
+of a snapshot is told, and no interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from damonpolicy.observe.damo_values import Malformed
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
+from damonpolicy.observe.trace import NO_TARGET, Runs, parse
+
+__all__ = ("by_target", "guessed", "lines", "read")
+
+_USUAL_SAMPLES = 20
+"""Samples of an aggregation unless someone says otherwise: 5 ms and 100 ms."""
+
+
+def read(text: str) -> list[Series]:
+    """Read lines of trace events.
+
+    Snapshots of which lines are missing are left out. Raises ValueError where there is none.
+    """
+    runs = Runs.of(parse(text))
+    if not len(runs):
+        raise Malformed("there is no line of `damon_aggregated` or `damos_before_apply` in it")
+    names = ("pid", "scheme", "target")
+    keys = np.stack([runs.column(name).astype(np.uint64) for name in names])
+    kinds, which = np.unique(keys, axis=1, return_inverse=True)
+    made = [
+        _series(runs, np.flatnonzero((which == index) & runs.whole), *kinds[:, index].tolist())
+        for index in range(kinds.shape[1])
+    ]
+    if not sum(map(len, made)):
+        raise Malformed("no snapshot in it is complete")
+    return [each for each in made if len(each)]
+
+
+def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Series:
+    ends = runs.column("time")[chosen]
+    if (ends[1:] < ends[:-1]).any():
+        raise Malformed("its lines are not in the order of time")
+    scheme = -1 if scheme >> 63 else scheme
+    known = target < 1 << 31
+    source = Source(
+        f"pid {pid}" if pid else "slot 0",
+        scheme="" if scheme < 0 else str(scheme),
+        target=target if known else UNKNOWN,
+        scheme_index=max(scheme, 0),
+        # an address of the kernel's, in old versions
+        targets=() if known or target == NO_TARGET else (f"id {target}",),
+        origin="damo",
+    )
+    rows = [np.arange(runs.first[run], runs.last[run]) for run in chosen]
+    events = runs.events.take(np.concatenate(rows) if rows else np.empty(0, np.int64))
+    # damo adds one that is none, so that there is a time before the first
+    real = runs.column("accesses")[chosen] >= 0
+    if (events.accesses >= 0).sum() != sum(len(rows[each]) for each in np.flatnonzero(real)):
+        raise Malformed("a region with less than 0 accesses")
+    sample = runs.column("sample")[chosen]
+    lengths = (runs.last - runs.first)[chosen]
+    events = events.take(events.accesses >= 0)
+    regions = events.regions(np.full(len(events), source.target, np.int32))
+    series = Series(
+        source,
+        _begins(ends)[real],
+        ends[real],
+        sample[real],
+        np.zeros(int(real.sum()), np.int64),
+        np.concatenate(([0], np.cumsum(lengths[real]))).astype(np.int64),
+        regions,
+    )
+    return guessed(series, int(regions.accesses.max(initial=0)))
+
+
+def _begins(ends: Array) -> Array:
+    """Return when snapshots began: as the one before ended, and the first as long before."""
+    if len(ends) < 2:
+        return ends
+    usual = (ends[-1] - ends[0]) // (len(ends) - 1)
+    return np.concatenate(([max(ends[0] - usual, 0)], ends[:-1]))
+
+
+def guessed(series: Series, most: int) -> Series:
+    """Fill in intervals where they are 0, as nobody has recorded them.
+
+    An aggregation took as long as snapshots usually did. It had 20 samples, as is the default, or
+    as many as found a region accessed at ``most``.
+    """
+    unknown = series.aggregation == 0
+    lasted = (series.end - series.begin) // 1000
+    usual = int(np.median(lasted[unknown])) if unknown.any() else 0
+    aggregation = np.where(unknown, usual, series.aggregation)
+    samples = max(most, _USUAL_SAMPLES)
+    sample = np.where(series.sample == 0, aggregation // samples, series.sample)
+    return replace(series, sample=sample, aggregation=aggregation)
+
+
+def by_target(series: Series) -> list[tuple[int, Series]]:
+    """Take the rows of each target apart; a series of one target stays as it is."""
+    found = np.unique(series.regions.target).tolist() or [UNKNOWN]
+    if len(found) == 1:
+        return [(found[0], series)]
+    return [(target, series.where(series.regions.target == target)) for target in found]
+
+
+def lines(series: Sequence[Series]) -> Iterator[str]:
+    """Write lines as damo writes them; nanoseconds are kept."""
+    for kdamond, each in enumerate(series, 1):
+        for target, own in by_target(each):
+            head = f"kdamond.{each.source.slot} {kdamond} [000]"
+            told = max(target, each.source.target, 0)
+            for index, regions in enumerate(own):
+                yield from _lines(head, int(own.end[index]), told, regions)
+            if len(own) == 1:
+                event = _event(2 * int(own.end[0]) - int(own.begin[0]), told, 1)
+                yield f"{head} {event} 0-0: -1 -1\n"
+
+
+def _event(time: int, target: int, count: int) -> str:
+    seconds, rest = divmod(time, 1_000_000_000)
+    event = "damon:damon_aggregated:"
+    return f"{seconds}.{rest:09}: {event} target_id={target} nr_regions={count}"
+
+
+def _lines(head: str, time: int, target: int, regions: Regions) -> Iterator[str]:
+    event = _event(time, target, len(regions))
+    columns = [
+        each.tolist() for each in (regions.start, regions.end, regions.accesses, regions.age)
+    ]
+    for start, end, accesses, age in zip(*columns, strict=True):
+        yield f"{head} {event} {start}-{end}: {accesses} {age}\n"

@@ -1,0 +1,381 @@
+"""Records as Parquet, which pandas, Polars and DuckDB open as they are.
+
+One row is one region of one snapshot:
+
+=============  =========================  ====================================================
+``series``     int32                      which source, an index into the metadata
+``kdamond``    dictionary of string       full name of the kdamond
+``scheme``     dictionary of string       name of the scheme, empty for trace events
+``snapshot``   int64                      number of the snapshot in its series
+``begin_time``  timestamp[ns, UTC]         when the aggregation began
+``end_time``   timestamp[ns, UTC]         when it ended
+``sample_us``  int64                      sampling interval
+``aggregation_us``  int64                 aggregation interval
+``target``     int32, null: unknown       index of the target
+``start``      uint64                     first byte
+``end``        uint64                     the byte after the last
+``accesses``   uint32                     samples that found it accessed
+``age``        uint32                     aggregations
+``passed``     uint64, null: not told     bytes that passed the scheme's filters
+``hits``       list of uint32, or null    hits of each probe
+=============  =========================  ====================================================
+
+A snapshot without any region is one row whose ``start``, ``end``, ``accesses`` and ``age`` are
+null. All else that is known of the sources is JSON in the metadata ``damonpolicy.sources``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+
+from damonpolicy.errors import PolicyInvalid, UsageError
+from damonpolicy.observe.regions import (
+    UNKNOWN,
+    Array,
+    Intervals,
+    Regions,
+    Series,
+    Source,
+    series_of,
+)
+from damonpolicy.observe.whole import Rotation, WholeFile, whole_file
+
+__all__ = ("MAGIC", "Writer", "arrow", "read", "schema", "source_of", "write")
+
+MAGIC = b"PAR1"
+_SOURCES = b"damonpolicy.sources"
+_VERSION = b"damonpolicy.records"
+_MOST_ROWS = 1 << 30
+"""More cannot be held in memory: 60 bytes each."""
+
+_GROUP_ROWS = 1 << 17
+_GROUP_SNAPSHOTS = 1 << 12
+
+
+def arrow() -> Any:
+    """Import pyarrow, with its Parquet."""
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]  # it has no stubs
+        import pyarrow.parquet  # type: ignore[import-untyped]
+    except ImportError as error:
+        hint = "`pip install 'damonpolicy[records]'`"
+        raise UsageError("records as Parquet need pyarrow", hint=hint) from error
+    return pa
+
+
+def schema() -> Any:
+    """Return the columns."""
+    pa = arrow()
+    time = pa.timestamp("ns", tz="UTC")
+    word = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        [
+            pa.field("series", pa.int32(), nullable=False),
+            pa.field("kdamond", word, nullable=False),
+            pa.field("scheme", word, nullable=False),
+            pa.field("snapshot", pa.int64(), nullable=False),
+            pa.field("begin_time", time, nullable=False),
+            pa.field("end_time", time, nullable=False),
+            pa.field("sample_us", pa.int64(), nullable=False),
+            pa.field("aggregation_us", pa.int64(), nullable=False),
+            pa.field("target", pa.int32()),
+            pa.field("start", pa.uint64()),
+            pa.field("end", pa.uint64()),
+            pa.field("accesses", pa.uint32()),
+            pa.field("age", pa.uint32()),
+            pa.field("passed", pa.uint64()),
+            pa.field("hits", pa.list_(pa.uint32())),
+        ]
+    )
+
+
+def _metadata(sources: list[Source]) -> dict[bytes, bytes]:
+    """Return what is known of sources, by index."""
+    return {_VERSION: b"1", _SOURCES: json.dumps([asdict(each) for each in sources]).encode()}
+
+
+def source_of(values: Any) -> Source:
+    """Make a source of JSON; what a newer version has more is left out.
+
+    Raises TypeError or ValueError where a value is not of its type.
+    """
+    known = {each.name: values[each.name] for each in fields(Source) if each.name in dict(values)}
+    like = asdict(Source(""))
+    for name, value in known.items():
+        if name == "weights":
+            size, rate, age = (int(each) for each in value)
+            known[name] = (size, rate, age)
+        elif isinstance(like[name], tuple):
+            known[name] = tuple(str(each) for each in value)
+        elif type(value) is not type(like[name]):
+            raise TypeError(f"`{name}` of a source is a {type(value).__name__}")
+    return Source(**known)
+
+
+def _table(series: Series, number: int, first: int = 0) -> Any:
+    """Return a series as rows; ``number`` is its own, ``first`` that of its first snapshot."""
+    pa = arrow()
+    counts = np.diff(series.offsets)
+    rows = np.repeat(np.arange(len(series)), np.maximum(counts, 1))
+    # where each region goes; the rows between them are snapshots without any
+    nothing = np.repeat(counts == 0, np.maximum(counts, 1))
+    regions = series.regions
+
+    def column(values: Array, kind: Any, missing: Array | None = None) -> Any:
+        whole = np.zeros(len(rows), values.dtype)
+        whole[~nothing] = values
+        mask = nothing.copy()
+        if missing is not None:
+            mask[~nothing] |= missing
+        return pa.array(whole, kind, mask=mask)
+
+    def word(text: str) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), [text])
+
+    columns = schema()
+    time = columns.field("begin_time").type
+    return pa.table(
+        [
+            pa.array(np.full(len(rows), number, np.int32)),
+            word(series.source.kdamond),
+            word(series.source.scheme),
+            pa.array(rows + first, pa.int64()),
+            pa.array(series.begin[rows], pa.int64()).view(time),
+            pa.array(series.end[rows], pa.int64()).view(time),
+            pa.array(series.sample[rows], pa.int64()),
+            pa.array(series.aggregation[rows], pa.int64()),
+            column(regions.target, pa.int32(), regions.target == UNKNOWN),
+            column(regions.start, pa.uint64()),
+            column(regions.end, pa.uint64()),
+            column(regions.accesses, pa.uint32()),
+            column(regions.age, pa.uint32()),
+            pa.nulls(len(rows), pa.uint64())
+            if regions.passed is None
+            else column(regions.passed, pa.uint64()),
+            _hits(pa, regions.hits, nothing),
+        ],
+        schema=columns,
+    )
+
+
+def _hits(pa: Any, hits: Array | None, nothing: Array) -> Any:
+    kind = pa.list_(pa.uint32())
+    if hits is None:
+        return pa.nulls(len(nothing), kind)
+    lengths = np.where(nothing, 0, hits.shape[1])
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(hits.ravel(), pa.uint32()), kind, mask=pa.array(nothing)
+    )
+
+
+def _opened(file: IO[bytes]) -> Any:
+    """Begin the content of a file."""
+    # addresses and times go up: their differences are small
+    rising = ("snapshot", "begin_time", "end_time", "start", "end")
+    return arrow().parquet.ParquetWriter(
+        file,
+        schema(),
+        compression="zstd",
+        use_dictionary=[each.name for each in schema() if each.name not in rising],
+        column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
+    )
+
+
+def write(path: str, series: Sequence[Series]) -> None:
+    """Write a record as a whole: a file of mode 0600 that appears, or replaces another."""
+    with whole_file(path) as file, _opened(file) as content:
+        content.add_key_value_metadata(_metadata([each.source for each in series]))
+        for number, each in enumerate(series):
+            for first in range(0, len(each), _GROUP_SNAPSHOTS):
+                part = each.between(first, min(first + _GROUP_SNAPSHOTS, len(each)))
+                content.write_table(_table(part, number, first), _GROUP_ROWS)
+
+
+class Writer:
+    """Records snapshots as they come.
+
+    With ``limit_bytes``, a file that has grown past it is finished and the next one begins; the
+    newest ``keep`` are left, and names are those of `Rotation`. Rows are written in groups, so a
+    file may be larger by one group. Leaving the context finishes the last file, also after an
+    error: what was seen is kept. Without any snapshot there is no file.
+    """
+
+    def __init__(self, path: str, *, limit_bytes: int = 0, keep: int = 1) -> None:
+        arrow()
+        self.rotation = Rotation(path, keep)
+        self.snapshots = 0
+        self.rows = 0
+        self._limit = limit_bytes
+        self._group = min(_GROUP_ROWS, max(limit_bytes // 64, 1)) if limit_bytes else _GROUP_ROWS
+        self._sources: dict[Source, int] = {}
+        self._next: dict[Source, int] = {}
+        self._waiting: dict[Source, list[tuple[int, int, Intervals, Regions]]] = {}
+        self._rows_waiting = 0
+        self._made: WholeFile | None = None
+        self._content: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+    @property
+    def names(self) -> list[str]:
+        """The files that are finished and still there, the newest first."""
+        return self.rotation.names
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that is being made, without what waits to be written."""
+        return self._made.file.tell() if self._made else 0
+
+    def add(
+        self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
+    ) -> None:
+        """Add a snapshot; ``begin`` and ``end`` are nanoseconds since the epoch."""
+        self._sources.setdefault(source, len(self._sources))
+        self._waiting.setdefault(source, []).append((begin, end, intervals, regions))
+        rows = max(len(regions), 1)
+        self.snapshots += 1
+        self.rows += len(regions)
+        self._rows_waiting += rows
+        if self._rows_waiting >= self._group:
+            self._flush()
+            if self._limit and self.size >= self._limit:
+                self.finish()
+
+    def finish(self) -> None:
+        """Write what waits and give the file its name; the next snapshot begins another one."""
+        try:
+            self._flush()
+            if self._made is None:
+                return
+            self._content.add_key_value_metadata(_metadata(list(self._sources)))
+            self._content.close()
+            self.rotation.finish(self._made)
+        except BaseException:
+            if self._made is not None:
+                self._made.discard()
+            raise
+        finally:
+            self._made = self._content = None
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        if self._made is None:
+            self._made = WholeFile(self.rotation.path)
+            self._content = _opened(self._made.file)
+        tables = []
+        for source, snapshots in self._waiting.items():
+            first = self._next.get(source, 0)
+            tables.append(_table(series_of(source, snapshots), self._sources[source], first))
+            self._next[source] = first + len(snapshots)
+        self._waiting.clear()
+        self._rows_waiting = 0
+        self._content.write_table(arrow().concat_tables(tables).unify_dictionaries())
+
+
+def read(path: str) -> list[Series]:
+    """Read a record.
+
+    Raises PolicyInvalid where the file is no record of ours, or is damaged.
+    """
+    pa = arrow()
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            found = file.schema_arrow.metadata or {}
+            found = {**found, **(file.metadata.metadata or {})}
+            if _SOURCES not in found:
+                raise ValueError("it was not written by damonpolicy")
+            if found.get(_VERSION) != b"1":
+                raise ValueError("it was written by a newer damonpolicy")
+            if file.metadata.num_rows > _MOST_ROWS:
+                raise ValueError(f"{file.metadata.num_rows} rows are too many")
+            sources = [source_of(each) for each in json.loads(found[_SOURCES])]
+            names = [each.name for each in schema() if each.name not in ("kdamond", "scheme")]
+            table = file.read(columns=names)
+        kept = [each for each in schema() if each.name in names]
+        return _series(table.cast(pa.schema(kept)), sources)
+    except (pa.ArrowException, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        hint = "a recording that was killed leaves no file under its name"
+        raise PolicyInvalid(f"`{path}` cannot be read as a record: {reason}", hint=hint) from error
+
+
+def _series(table: Any, sources: list[Source]) -> list[Series]:
+    owner = table["series"].to_numpy()
+    if len(owner) and not 0 <= int(owner.min()) <= int(owner.max()) < len(sources):
+        raise ValueError("a row is of a series that the metadata does not know")
+    made = []
+    for number, source in enumerate(sources):
+        own = table if len(sources) == 1 else table.filter(arrow().array(owner == number))
+        made.append(_one(own.combine_chunks(), source))
+    return made
+
+
+def _one(table: Any, source: Source) -> Series:
+    """Make a series of its rows; those of a snapshot stand together, in the order of time."""
+    pa = arrow()
+    snapshot = table["snapshot"].to_numpy()
+    new = np.flatnonzero(np.concatenate(([True], snapshot[1:] != snapshot[:-1]))[: len(snapshot)])
+    if len(np.unique(snapshot)) != len(new):
+        raise ValueError("rows of a snapshot do not stand together")
+    there = table["start"].is_valid().to_numpy()
+    counts = np.add.reduceat(there, new, dtype=np.int64) if len(new) else np.empty(0, np.int64)
+    rows = table.filter(pa.array(there))
+
+    def whole(name: str) -> Array:
+        if rows[name].null_count:
+            raise ValueError(f"a region without `{name}`")
+        values: Array = rows[name].to_numpy()
+        return values
+
+    passed = rows["passed"]
+    target = rows["target"].fill_null(UNKNOWN).to_numpy().astype(np.int32)
+    regions = Regions(
+        whole("start"),
+        whole("end"),
+        whole("accesses"),
+        whole("age"),
+        target,
+        passed.to_numpy() if len(rows) and not passed.null_count else None,
+        _read_hits(rows),
+    )
+    first = table.take(pa.array(new)) if len(new) else table
+    return Series(
+        source,
+        first["begin_time"].cast(pa.int64()).to_numpy(),
+        first["end_time"].cast(pa.int64()).to_numpy(),
+        first["sample_us"].to_numpy(),
+        first["aggregation_us"].to_numpy(),
+        np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        regions,
+    )
+
+
+def _read_hits(rows: Any) -> Array | None:
+    """Return hits as (regions, probes), None unless each region has as many."""
+    hits = rows["hits"]
+    if not len(rows) or hits.null_count:
+        return None
+    flat = hits.combine_chunks().flatten()
+    probes, rest = divmod(len(flat), len(rows))
+    lengths = hits.combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
+    if not probes or rest or (lengths != probes).any() or flat.null_count:
+        return None
+    values: Array = flat.to_numpy().reshape(len(rows), probes)
+    return values

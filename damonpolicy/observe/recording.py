@@ -1,0 +1,126 @@
+"""Keeping snapshots as they come, in files of any form."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from damonpolicy.observe import parquet, records
+from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.observe.whole import Rotation
+
+__all__ = ("Collector", "Sink", "Tally", "sink_of")
+
+_ROW = 44
+"""Bytes of a region in memory: what damo's forms need of it on disk is not known before."""
+
+
+class Sink(Protocol):
+    """Takes snapshots; a context that finishes the last file when it is left."""
+
+    snapshots: int
+    rows: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    @property
+    def names(self) -> list[str]:
+        """The files that are finished and still there, the newest first."""
+
+    @property
+    def rotation(self) -> Rotation:
+        """The files' names."""
+
+    def add(
+        self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
+    ) -> None:
+        """Add a snapshot."""
+
+
+class Collector:
+    """Keeps snapshots in memory until a file is full: damo's forms can only be written whole.
+
+    Files follow each other as those of `parquet.Writer` do; ``limit_bytes`` is about memory.
+    """
+
+    def __init__(self, path: str, form: str, *, limit_bytes: int = 0, keep: int = 1) -> None:
+        self.rotation = Rotation(path, keep)
+        self.snapshots = 0
+        self.rows = 0
+        self._form = form
+        self._limit = limit_bytes
+        self._bytes = 0
+        self._waiting: dict[Source, list[tuple[int, int, Intervals, Regions]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+    @property
+    def names(self) -> list[str]:
+        """The files that are finished and still there, the newest first."""
+        return self.rotation.names
+
+    def add(
+        self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
+    ) -> None:
+        """Add a snapshot; ``begin`` and ``end`` are nanoseconds since the epoch."""
+        self._waiting.setdefault(source, []).append((begin, end, intervals, regions))
+        self.snapshots += 1
+        self.rows += len(regions)
+        self._bytes += _ROW * (len(regions) + 1)
+        if self._limit and self._bytes >= self._limit:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what was collected; the next snapshot begins another file."""
+        if self._waiting:
+            series = [series_of(*pair) for pair in self._waiting.items()]
+            self.rotation.make(lambda path: records.write(path, series, self._form))
+        self._waiting.clear()
+        self._bytes = 0
+
+
+def sink_of(path: str, form: str, *, limit_bytes: int, keep: int) -> Sink:
+    """Return what keeps snapshots in one of `records.FORMS`."""
+    if form == "parquet":
+        return parquet.Writer(path, limit_bytes=limit_bytes, keep=keep)
+    return Collector(path, form, limit_bytes=limit_bytes, keep=keep)
+
+
+class Tally:
+    """Hands snapshots to a sink, and tells when there are enough of each source."""
+
+    def __init__(self, sink: Sink, most: int = 0) -> None:
+        self._sink = sink
+        self._most = most
+        self._counts: dict[Source, int] = {}
+
+    def add(
+        self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
+    ) -> None:
+        """Add a snapshot, unless there are enough of its source."""
+        count = self._counts.setdefault(source, 0)
+        if not self._most or count < self._most:
+            self._sink.add(source, begin, end, intervals, regions)
+            self._counts[source] = count + 1
+
+    def enough(self, sources: list[Source]) -> bool:
+        """Tell whether there are enough of all these sources."""
+        return self._most > 0 and all(
+            self._counts.get(source, 0) >= self._most for source in sources
+        )

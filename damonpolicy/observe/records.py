@@ -1,0 +1,112 @@
+"""Records of every form: what a file is, its content says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from damonpolicy.errors import PolicyInvalid
+from damonpolicy.observe import damo, parquet
+from damonpolicy.observe.regions import Regions, Series, Source
+
+__all__ = ("FORMS", "convert", "form_of", "joined", "load", "write")
+
+FORMS = {
+    "parquet": "",
+    "damo": "json_compressed",
+    "damo-json": "json",
+    "perf-script": "perf_script",
+}
+"""Names of forms, and what damo calls them."""
+
+_SUFFIXES = {".parquet": "parquet", ".json": "damo-json", ".txt": "perf-script"}
+_OTHERS = {
+    b"PERFILE2": "`perf script -i FILE > TEXT` makes text of it",
+    b"\x17\x08Dtracing": "`trace-cmd report FILE > TEXT` makes text of it",
+    b"\x1f\x8b": "unpack it with `gunzip`",
+    b"\x28\xb5\x2f\xfd": "unpack it with `unzstd`",
+}
+
+
+def load(path: str) -> list[Series]:
+    """Read a record: Parquet of ours, or what damo, `perf script` and `trace-cmd report` write.
+
+    Raises PolicyInvalid where it is none of them, OSError where the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        first = file.read(10)
+    if first.startswith(parquet.MAGIC):
+        return parquet.read(path)
+    for magic, hint in _OTHERS.items():
+        if first.startswith(magic):
+            raise PolicyInvalid(f"`{path}` is a file of another program", hint=hint)
+    if not first:
+        raise PolicyInvalid(f"`{path}` is empty")
+    return damo.read(path)
+
+
+def form_of(path: str) -> str:
+    """Return the form that a file's name asks for: damo's where it says nothing."""
+    for suffix, form in _SUFFIXES.items():
+        if path.endswith(suffix):
+            return form
+    return "damo"
+
+
+def write(path: str, series: Sequence[Series], form: str) -> None:
+    """Write a record in one of `FORMS`, whole and with mode 0600."""
+    if form == "parquet":
+        parquet.write(path, series)
+    else:
+        damo.write(path, series, FORMS[form])
+
+
+def convert(paths: Iterable[str], out: str, form: str = "") -> list[Series]:
+    """Write records as one, in another form, and return what is in it."""
+    series = joined([each for path in paths for each in load(path)])
+    write(out, series, form or form_of(out))
+    return series
+
+
+def joined(series: Iterable[Series]) -> list[Series]:
+    """Put series of the same source after each other, as the files of one recording."""
+    parts: dict[Source, list[Series]] = {}
+    for each in series:
+        parts.setdefault(each.source, []).append(each)
+    return [own[0] if len(own) == 1 else _after(own) for own in parts.values()]
+
+
+def _after(own: list[Series]) -> Series:
+    """Join series in the order of time; they do not overlap where they are of one recording."""
+    own = sorted((each for each in own if len(each)), key=lambda each: int(each.begin[0])) or own
+    counts = np.concatenate([np.diff(each.offsets) for each in own])
+    whole = replace(
+        own[0],
+        begin=np.concatenate([each.begin for each in own]),
+        end=np.concatenate([each.end for each in own]),
+        sample=np.concatenate([each.sample for each in own]),
+        aggregation=np.concatenate([each.aggregation for each in own]),
+        offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        regions=Regions.joined([each.regions for each in own]),
+    )
+    return whole if (np.diff(whole.end) >= 0).all() else _by_time(whole)
+
+
+def _by_time(series: Series) -> Series:
+    """Bring snapshots into the order in which they ended."""
+    order = np.argsort(series.end, kind="stable")
+    counts = np.diff(series.offsets)[order]
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    # each row's place in its own snapshot, after where that snapshot began before
+    rows = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - series.offsets[:-1][order], counts)
+    return Series(
+        series.source,
+        series.begin[order],
+        series.end[order],
+        series.sample[order],
+        series.aggregation[order],
+        offsets,
+        series.regions.take(rows),
+    )

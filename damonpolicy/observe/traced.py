@@ -1,0 +1,190 @@
+"""Snapshots of running kdamonds from their trace events: each aggregation, all targets.
+
+That is what the kdamonds see anyway: no scheme is needed, nothing of DAMON's is written, and its
+lock is not held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+from damonpolicy.errors import UsageError
+from damonpolicy.kernel.sysfs import KDAMONDS, Machine, entries, read_or
+from damonpolicy.kernel.tracing import Tracing
+from damonpolicy.kernel.tree import Tree
+from damonpolicy.observe.regions import Array, Intervals, Regions, Source
+from damonpolicy.observe.status import kdamonds
+from damonpolicy.observe.trace import Assembler, Burst
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed
+
+__all__ = ("Snapshot", "Traced", "Watched", "watched")
+
+Snapshot: TypeAlias = tuple[Source, int, int, Intervals, Regions]
+"""Source, begin and end in nanoseconds since the epoch, intervals, regions."""
+
+_ATTRIBUTES = "contexts/0/monitoring_attrs"
+_LATE = 3
+"""Aggregations after which a snapshot is not taken to follow the one before."""
+
+
+class Events(Protocol):
+    """What `kernel.tracing` and the emulated machine's stand-in share."""
+
+    epoch: int
+
+    def follow(self, pids: Iterable[int]) -> None:
+        """Trace these kdamonds."""
+
+    def read(self, seconds: float) -> str:
+        """Return lines."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A running kdamond; ``unit`` is how many bytes one unit of its addresses is."""
+
+    pid: int
+    source: Source
+    intervals: Intervals
+    targets: int
+    regions: int
+    unit: int
+
+
+def watched(current: Current, managed: Managed, wanted: str = "") -> list[Watched]:
+    """Return the running kdamonds, or the one of a name; someone else's is called `slot N`.
+
+    A name may be without its policy's where that is clear.
+    """
+    found = []
+    for each in kdamonds(current, managed):
+        tree = current.slot(each.slot)
+        name = each.name or f"slot {each.slot}"
+        if each.state == "on" and each.pid > 0 and wanted in ("", name, name.rpartition("/")[2]):
+            source = Source(
+                name,
+                slot=each.slot,
+                ops=each.ops,
+                targets=each.targets,
+                tuned=tree.get(f"{_ATTRIBUTES}/intervals/intervals_goal/aggrs", "0") != "0",
+                origin="trace",
+            )
+            found.append(_watched(tree, each.pid, source))
+    return found
+
+
+def _watched(tree: Tree, pid: int, source: Source) -> Watched:
+    def number(path: str, usual: int = 0) -> int:
+        return int(tree.get(path, str(usual)))
+
+    intervals = Intervals(
+        number(f"{_ATTRIBUTES}/intervals/sample_us"),
+        number(f"{_ATTRIBUTES}/intervals/aggr_us"),
+        number(f"{_ATTRIBUTES}/intervals/update_us"),
+    )
+    physical = source.ops == "paddr"
+    return Watched(
+        pid,
+        source,
+        intervals,
+        len(source.targets),
+        number(f"{_ATTRIBUTES}/nr_regions/max", 1000),
+        (number("contexts/0/addr_unit", 1) or 1) if physical else 1,
+    )
+
+
+@dataclass(slots=True)
+class Traced:
+    """Traces kdamonds; a context that ends the trace when it is left."""
+
+    machine: Machine
+    kdamonds: list[Watched]
+    events: Events = field(init=False)
+    assembler: Assembler = field(default_factory=Assembler)
+    _by_pid: dict[int, Watched] = field(default_factory=dict)
+    _ended: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin. Raises KernelLacks or UsageError where there is nothing to trace."""
+        self.events = _open(self.machine, sum(each.regions for each in self.kdamonds))
+        self.follow(self.kdamonds)
+
+    def follow(self, found: list[Watched]) -> None:
+        """Trace these from now on."""
+        self.kdamonds = found
+        self._by_pid |= {each.pid: each for each in found}
+        self.assembler.targets = {each.pid: each.targets for each in found}
+        self.events.follow(each.pid for each in found)
+
+    def changed(self) -> bool:
+        """Tell whether a kdamond has begun, ended or begun anew since `follow`."""
+        slots = (name for name in entries(self.machine, KDAMONDS) if name.isdecimal())
+        texts = {read_or(self.machine, f"{KDAMONDS}/{name}/pid", "-1") for name in slots}
+        pids = {int(text) for text in texts if text.isdecimal()}
+        return pids != {each.pid for each in self.kdamonds}
+
+    def read(self, seconds: float) -> list[Snapshot]:
+        """Return the snapshots that are complete, after waiting for lines at most so long."""
+        return self._snapshots(self.assembler.feed(self.events.read(seconds)))
+
+    def finish(self) -> list[Snapshot]:
+        """Return the snapshots that are left."""
+        return self._snapshots(self.assembler.finish())
+
+    def _snapshots(self, bursts: list[Burst]) -> list[Snapshot]:
+        known = (each for each in bursts if each.pid in self._by_pid)
+        return [self._snapshot(self._by_pid[each.pid], each) for each in known]
+
+    def _snapshot(self, kdamond: Watched, burst: Burst) -> Snapshot:
+        intervals = kdamond.intervals
+        if burst.sample and intervals.sample:
+            aggregation = intervals.aggregation * burst.sample // intervals.sample
+            intervals = replace(intervals, sample=burst.sample, aggregation=aggregation)
+        end = burst.time + self.events.epoch
+        lasted = intervals.aggregation * 1000
+        last = self._ended.get(burst.pid, 0)
+        begin = last if end - lasted * _LATE < last < end else end - lasted
+        self._ended[burst.pid] = end
+        return kdamond.source, begin, end, intervals, _bytes(burst.regions, kdamond.unit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.events.close()
+
+
+def _bytes(regions: Regions, unit: int) -> Regions:
+    """Turn addresses of the kernel's core units into bytes."""
+    if unit == 1:
+        return regions
+
+    def scaled(addresses: Array) -> Array:
+        found: Array = addresses * addresses.dtype.type(unit)
+        return found
+
+    return replace(regions, start=scaled(regions.start), end=scaled(regions.end))
+
+
+def _open(machine: Machine, regions: int) -> Events:
+    if machine.name == "live":
+        return Tracing(regions=regions)
+    from damonpolicy.emulated.machine import EmulatedMachine
+
+    if isinstance(machine, EmulatedMachine):
+        from damonpolicy.emulated.tracing import EmulatedTracing
+
+        return EmulatedTracing(machine)
+    raise UsageError("a copy of a machine's files has no trace events")

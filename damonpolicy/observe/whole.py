@@ -1,0 +1,118 @@
+"""Files that are there under their name only when they are whole, and no more than some of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from damonpolicy.errors import UsageError
+
+__all__ = ("Rotation", "WholeFile", "whole_file")
+
+_PRIVATE = 0o600
+"""Records tell about the memory of processes."""
+
+
+class WholeFile:
+    """A file in the making, with a name beside the one that it gets: ``.NAME.PID.part``.
+
+    Its name begins with a dot, so that ``*`` of a shell does not find it. Who is killed leaves it.
+    """
+
+    def __init__(self, path: str) -> None:
+        directory, name = os.path.split(os.path.abspath(path))
+        self.path = path
+        self.part = os.path.join(directory, f".{name}.{os.getpid()}.part")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.part)  # of a process that had our number
+        self.file: IO[bytes] = os.fdopen(os.open(self.part, flags, _PRIVATE), "wb")
+
+    def finish(self) -> None:
+        """Give it its name, whatever was there under it."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self.part, self.path)
+
+    def discard(self) -> None:
+        """Remove what was made."""
+        self.file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.part)
+
+
+@contextlib.contextmanager
+def whole_file(path: str) -> Iterator[IO[bytes]]:
+    """Write a file of mode 0600 that appears, or replaces another, once all went well."""
+    made = WholeFile(path)
+    try:
+        yield made.file
+        made.finish()
+    except BaseException:
+        made.discard()
+        raise
+
+
+class Rotation:
+    """Names of files that follow each other: the newest is ``NAME.EXT``, then ``NAME.1.EXT``, ….
+
+    At most ``keep`` are left. Files of an earlier recording go when the first one is finished,
+    so that what fails before that loses nothing.
+    """
+
+    def __init__(self, path: str, keep: int = 1) -> None:
+        self.path = path
+        self.keep = max(keep, 1)
+        self.finished = 0
+
+    def name(self, number: int) -> str:
+        """Return the name of a file by its age, 0 for the newest."""
+        base, suffix = os.path.splitext(self.path)
+        return f"{base}.{number}{suffix}" if number else self.path
+
+    def refuse_to_overwrite(self) -> None:
+        """Raise UsageError where there is something under the name already."""
+        there = [self.path] if os.path.lexists(self.path) else self._numbered()
+        if there:
+            hint = "name another file, or overwrite it with `--force`"
+            raise UsageError(f"`{there[0]}` is there already", hint=hint)
+
+    def finish(self, made: WholeFile) -> None:
+        """Give a file the newest name, and the others the next one."""
+        self._move()
+        made.finish()
+        self.finished += 1
+
+    def make(self, write: Callable[[str], None]) -> None:
+        """Let ``write`` make a file of the newest name; the others get the next one."""
+        self._move()
+        write(self.path)
+        self.finished += 1
+
+    def _move(self) -> None:
+        if not self.finished:
+            for old in self._numbered():
+                os.unlink(old)
+        else:
+            for number in range(self.keep - 1, 0, -1):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(self.name(number - 1), self.name(number))
+
+    @property
+    def names(self) -> list[str]:
+        """The files that are left, the newest first."""
+        return [self.name(number) for number in range(min(self.finished, self.keep))]
+
+    def _numbered(self) -> list[str]:
+        base, suffix = os.path.splitext(os.path.basename(self.path))
+        mine = re.compile(re.escape(base) + r"\.[1-9][0-9]*" + re.escape(suffix))
+        directory = os.path.dirname(self.path)
+        try:
+            names = os.listdir(directory or ".")
+        except FileNotFoundError:
+            return []
+        return sorted(os.path.join(directory, each) for each in names if mine.fullmatch(each))
