@@ -139,5 +139,4 @@ def _legend(heatmap: Heatmap, palette: tuple[int, ...]) -> str:
     else:
         keys = "0123456789"
     step = number((high - low) / LEVELS)
-    scale = f"{number(low)} to {number(high)}{unit}, {step} each; blank: unknown"
-    return f"{keys}  {heatmap.shows}: {scale}"
+    return f"{keys}  {number(low)} to {number(high)}{unit}, {step} each; blank: unknown"

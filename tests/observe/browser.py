@@ -1,8 +1,8 @@
 """A headless Chromium, driven by the DevTools protocol over two pipes; standard library only.
 
-    with Browser(chromium(), folder) as browser:
-        browser.open("file:///…")
-        browser.evaluate("document.title")
+with Browser(chromium(), folder) as browser:
+    browser.open("file:///…")
+    browser.evaluate("document.title")
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -78,7 +78,7 @@ class Browser:
         for each in (nothing, theirs_in, theirs_out):
             os.close(each)
 
-    def __enter__(self) -> Browser:
+    def __enter__(self) -> Self:
         page = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=page, flatten=True)
         self._session = attached["sessionId"]
