@@ -51,6 +51,8 @@ def time_marks(heatmap: Heatmap, most: int, *, absolute: bool = False) -> list[M
     step = _step(window.end - window.begin, most, _STEPS)
     if not absolute:
         unit = next(name for name, size in reversed(_TIMES.items()) if step >= size)
+        if _SECOND // 100 <= step < _SECOND:
+            unit = "s"  # 2.5s reads better than 2500ms
         return [
             Mark(each, f"{number((each - heatmap.origin) / _TIMES[unit])}{unit}")
             for each in _multiples(window.begin, window.end, step, heatmap.origin)

@@ -112,7 +112,7 @@ def _cells(column: Array, palette: tuple[int, ...]) -> str:
 def _time_axis(heatmap: Heatmap, width: int, margin: int, *, absolute: bool) -> list[str]:
     window = heatmap.window
     span = max(window.end - window.begin, 1)
-    rule, text = ["-"] * width, [" "] * (width + 12)
+    rule, text = ["-"] * width, [" "] * (width + 2)
     free = 0
     for mark in time_marks(heatmap, max(width // 14, 2), absolute=absolute):
         at = min((mark.at - window.begin) * width // span, width - 1)
@@ -121,7 +121,7 @@ def _time_axis(heatmap: Heatmap, width: int, margin: int, *, absolute: bool) -> 
             text[at : at + len(mark.text)] = mark.text
             free = at + len(mark.text) + 1
     indent = " " * margin
-    return [f"{indent} +{''.join(rule)}", f"{indent}  {''.join(text)[: width + 2]}"]
+    return [f"{indent} +{''.join(rule)}", f"{indent}  {''.join(text)}"]
 
 
 def _legend(heatmap: Heatmap, palette: tuple[int, ...]) -> str:
