@@ -22,11 +22,15 @@ def test_json_has_null_where_nothing_is_known():
 
 
 def test_csv_has_a_line_for_each_pixel_that_is_known():
-    rows = list(csv.DictReader(io.StringIO(to_csv([made([[0.0, None], [2.5, 7.0]])]))))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(to_csv([made([[0.0, None], [2.5, 7.0]], name='vm "a", scheme stat')]))
+        )
+    )
 
     assert [row["accesses/s"] for row in rows] == ["0.0", "2.5", "7.0"]
     assert rows[1] == {
-        "map": "vm/writes, scheme stat",
+        "map": 'vm "a", scheme stat',
         "begin_ns": str(BEGUN + 5 * S),
         "end_ns": str(BEGUN + 10 * S),
         "start": str(BASE),
