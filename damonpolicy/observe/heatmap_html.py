@@ -15,6 +15,7 @@ import numpy as np
 from damonpolicy.errors import UsageError
 from damonpolicy.observe.heatmap import Heatmap
 from damonpolicy.observe.heatmap_axes import title
+from damonpolicy.observe.heatmap_colours import OF_SCREENS
 
 __all__ = ("page",)
 
@@ -41,6 +42,7 @@ def page(heatmaps: Sequence[Heatmap], *, colours: str = "heat", absolute: bool =
     told = {
         "maps": [_told(each) for each in heatmaps],
         "colours": colours,
+        "scales": dict(OF_SCREENS),
         "absolute": absolute,
     }
     # within a script, `<` could end it: names are chosen by others

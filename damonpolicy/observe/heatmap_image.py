@@ -16,6 +16,7 @@ from damonpolicy.observe.heatmap_axes import (
     time_title,
     title,
 )
+from damonpolicy.observe.heatmap_colours import OF_SCREENS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ("FORMS", "save")
 
 FORMS = ("png", "svg", "pdf")
-_COLOURS = {"heat": "inferno", "flame": "hot", "grey": "gray"}
 _SIZE = (9.0, 5.0)
 """Inches of one map."""
 
@@ -31,7 +31,8 @@ _SIZE = (9.0, 5.0)
 def _matplotlib() -> Any:
     try:
         import matplotlib as mpl
-        import matplotlib.figure  # reached through the package, which does not import it
+        import matplotlib.colors
+        import matplotlib.figure  # all are reached through the package
     except ImportError as error:
         hint = "`pip install 'damonpolicy[images]'`"
         raise UsageError("images need matplotlib", hint=hint) from error
@@ -68,7 +69,7 @@ def _draw(
 ) -> None:
     axes = figure.add_subplot(*place)
     low, high = heatmap.scale
-    shown = library.colormaps[_COLOURS[colours]].with_extremes(bad="white")
+    shown = library.colors.LinearSegmentedColormap.from_list(colours, OF_SCREENS[colours])
     # pixels are counted from the window's edges: doubles are too short for ns since the epoch
     columns, rows = heatmap.values.shape
     picture = axes.imshow(
@@ -77,7 +78,7 @@ def _draw(
         aspect="auto",
         interpolation="nearest",
         extent=(0.0, float(columns), 0.0, float(rows)),
-        cmap=shown,
+        cmap=shown.with_extremes(bad="white"),
         vmin=low,
         vmax=high if high > low else low + 1,
     )

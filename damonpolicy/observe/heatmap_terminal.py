@@ -19,18 +19,12 @@ from damonpolicy.observe.heatmap_axes import (
     time_title,
     title,
 )
+from damonpolicy.observe.heatmap_colours import OF_TERMINALS
 from damonpolicy.observe.regions import Array
 
-__all__ = ("COLOURS", "LEVELS", "drawn", "has_colour", "levels", "room")
+__all__ = ("LEVELS", "drawn", "has_colour", "levels", "room")
 
 LEVELS = 10
-
-COLOURS: Mapping[str, tuple[int, ...]] = {
-    "heat": (17, 18, 54, 90, 126, 162, 197, 208, 220, 230),
-    "flame": (52, 88, 124, 160, 196, 202, 208, 214, 220, 229),
-    "grey": (235, 237, 239, 241, 243, 246, 248, 250, 253, 255),
-}
-"""Of the 256 of terminals, from cold to hot; lightness grows, so that prints and eyes agree."""
 
 _UNKNOWN = " "
 _AROUND = 7
@@ -74,7 +68,7 @@ def drawn(
     width, height = found.shape
     labels = _placed(address_marks(heatmap, max(height // 4, 2), absolute=absolute), heatmap)
     margin = max(len(each) for each in labels.values())
-    palette = COLOURS[colours] if colour else ()
+    palette = OF_TERMINALS[colours] if colour else ()
     lines = [visible(title(heatmap), kept="")]
     for row in range(height - 1, -1, -1):
         lines.append(f"{labels.get(row, ''):>{margin}} |{_cells(found[:, row], palette)}")

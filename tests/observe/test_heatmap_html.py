@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from damonpolicy.errors import UsageError
+from damonpolicy.observe.heatmap_colours import OF_SCREENS
 from damonpolicy.observe.heatmap_html import page
 from tests.observe.browser import Browser, chromium
 from tests.observe.maps import BASE, MIB, made, ramp
@@ -178,9 +179,9 @@ def test_maps_colours_and_axes_are_chosen(shown):
     def scale():
         return shown.evaluate("place._fullData[0].colorscale.at(-1)[1]")
 
-    assert scale() == "#fcffa4"
+    assert scale() == OF_SCREENS["heat"][-1]
     shown.evaluate("(colours.value = 'grey', colours.onchange().then(() => 0))")
-    assert scale() == "#f0f0f0"
+    assert scale() == OF_SCREENS["grey"][-1]
     shown.evaluate("(absolute.checked = true, absolute.onchange().then(() => 0))")
     assert shown.evaluate("place._fullLayout.xaxis.ticktext[0]") == "14:13:20"
     assert shown.evaluate("place._fullLayout.yaxis.ticktext[0]") == f"{BASE:#x}"

@@ -8,7 +8,8 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from damonpolicy.observe.heatmap_terminal import COLOURS, drawn, has_colour, levels, room
+from damonpolicy.observe.heatmap_colours import OF_TERMINALS
+from damonpolicy.observe.heatmap_terminal import drawn, has_colour, levels, room
 from tests.observe.maps import made, ramp
 
 
@@ -80,7 +81,7 @@ def test_temperature_has_no_unit_and_goes_below_nothing():
     assert "0123456789  -3e9 to 2e9, 5e8 each; blank: unknown" in drawn(picture, colour=False)
 
 
-@pytest.mark.parametrize("name", COLOURS)
+@pytest.mark.parametrize("name", OF_TERMINALS)
 def test_colours_say_what_digits_say(name):
     plain = drawn(ramp(), colour=False).splitlines()[1:9]
     coloured = drawn(ramp(), colours=name).splitlines()[1:9]
@@ -88,14 +89,14 @@ def test_colours_say_what_digits_say(name):
     for digits, cells in zip(plain, coloured, strict=True):
         told = ""
         for code, blanks in re.findall(r"\x1b\[([0-9;]+)m( *)", cells.partition("|")[2]):
-            level = "" if code == "0" else COLOURS[name].index(int(code.removeprefix("48;5;")))
+            level = "" if code == "0" else OF_TERMINALS[name].index(int(code.removeprefix("48;5;")))
             told += (str(level) or " ") * len(blanks)
         start = len(cells.partition("|")[2]) - len(cells.partition("|")[2].lstrip(" "))
         assert " " * start + told == digits.partition("|")[2]
         assert cells.endswith("\x1b[0m")
 
 
-@pytest.mark.parametrize("codes", COLOURS.values())
+@pytest.mark.parametrize("codes", OF_TERMINALS.values())
 def test_hotter_is_lighter(codes):
     def light(code):
         if code >= 232:
