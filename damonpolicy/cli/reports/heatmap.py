@@ -7,13 +7,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.cli.reports.inputs import inputs, load
+from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.diagnostics import did_you_mean, visible
 from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.units import (
@@ -49,7 +49,7 @@ _FOR_TOOLS = (80, 40)
     "--time",
     "times",
     metavar="START-END|all",
-    help="from the first snapshot, such as `10s-1m`; `all` adds what ages tell of before",
+    help="from the first snapshot, as in `10s-1m`; `all` adds what ages tell of before",
 )
 @click.option("--resolution", metavar="TxA", help="pixels of time and of addresses")
 @click.option(
@@ -86,8 +86,8 @@ _FOR_TOOLS = (80, 40)
 @pass_invocation
 def command(
     invocation: Invocation,
+    given: Inputs,
     *,
-    files: Sequence[str],
     ranges: Sequence[str],
     times: str | None,
     resolution: str | None,
@@ -99,7 +99,6 @@ def command(
     colours: str,
     out: str | None,
     guided: bool,
-    **chosen: Any,
 ) -> Result:
     """Show when which addresses were accessed how often.
 
@@ -109,22 +108,32 @@ def command(
     from damonpolicy.observe.heatmap import by_target
 
     form = _form(out)
-    found = [part for each in load(invocation, files, **chosen) for part in by_target(each)]
+    asked = _Asked(given, ranges or ("hottest",), times, kind, probe, order, reverse=hottest_first)
+    size = _resolution(resolution) or _room(invocation, form, absolute=absolute)
+    found = [part for each in given.load(invocation) for part in by_target(each)]
     found = [each for each in found if len(each.regions)]
     if not found:
         hint = "leave out what selects regions, or record for longer"
         raise DamonPolicyError("there is no region to show", hint=hint)
     if guided:
-        return _guide(found)
-    asked = _Asked(ranges or ("hottest",), times, kind, probe, order, hottest_first=hottest_first)
-    size = _resolution(resolution) or _room(invocation, form, absolute=absolute)
-    heatmaps = [each for series in found for each in asked.maps(series, size)]
-    if len(heatmaps) > _MOST_MAPS:
-        hint = "`--guide` lists the areas: name some with `--range START-END`"
-        raise UsageError(f"these are {len(heatmaps)} maps, {_MOST_MAPS} at most", hint=hint)
-    if out is not None:
-        _write(heatmaps, out, form, colours, absolute=absolute)
-        return _written(heatmaps, out)
+        result = _guide(found)
+    else:
+        heatmaps = [each for series in found for each in asked.maps(series, size)]
+        if len(heatmaps) > _MOST_MAPS:
+            hint = "`--guide` lists the areas: name some with `--range START-END`"
+            raise UsageError(f"these are {len(heatmaps)} maps, {_MOST_MAPS} at most", hint=hint)
+        if out is not None:
+            _write(heatmaps, out, form, colours, absolute=absolute)
+            result = _written(heatmaps, out)
+        else:
+            result = _shown(invocation, heatmaps, colours, absolute=absolute)
+    result.diagnostics = given.found
+    return result
+
+
+def _shown(
+    invocation: Invocation, heatmaps: Sequence[Heatmap], colours: str, *, absolute: bool
+) -> Result:
     if invocation.form == "json":
         from damonpolicy.observe.heatmap_tables import to_json
 
@@ -141,24 +150,26 @@ class _Asked:
 
     def __init__(
         self,
+        given: Inputs,
         ranges: Sequence[str],
         times: str | None,
         kind: str,
         probe: str | None,
         order: str,
         *,
-        hottest_first: bool,
+        reverse: bool,
     ) -> None:
+        self.given = given
         self.ranges = [each if each in ("hottest", "all") else _range(each) for each in ranges]
         self.times = times
         self.span = None if times in (None, "all") else _span(times or "")
         self.kind = kind
         self.probe = probe
-        if hottest_first and order != "temperature":
+        if reverse and order != "temperature":
             raise UsageError("`--hottest-first` is about `--sort temperature`: give both")
         self.sorted = ""
         if order == "temperature":
-            self.sorted = "hottest first" if hottest_first else "hottest last"
+            self.sorted = "hottest first" if reverse else "hottest last"
 
     def maps(self, series: Series, size: tuple[int, int]) -> list[Heatmap]:
         """Return one map for each area."""
@@ -170,8 +181,11 @@ class _Asked:
         for area in self._areas(series):
             part, start, stop = series, area.start, area.end
             if self.sorted:
-                first = self.sorted == "hottest first"
-                part = maps.sorted_by_temperature(maps.within(series, area), hottest_first=first)
+                part = maps.sorted_by_temperature(
+                    maps.within(series, area),
+                    hottest_first=self.sorted == "hottest first",
+                    weights=self.given.weights,
+                )
                 start, stop = 0, int(part.regions.end.max(initial=1))
             window = maps.Window(begin, end, start, stop)
             try:
@@ -215,7 +229,7 @@ class _Asked:
         from damonpolicy.observe.heatmap import Value
 
         if self.probe is None:
-            return Value(self.kind)
+            return Value(self.kind, weights=self.given.weights)
         probes = series.source.probes
         if self.probe not in probes:
             known = ", ".join(f"`{visible(each)}`" for each in probes) or "there are none"
@@ -227,7 +241,7 @@ class _Asked:
 
 def _range(text: str) -> tuple[int, int]:
     """Read ``START-END``; a size may stand for an address."""
-    first, dash, last = text.partition("-")
+    first, dash, last = text.partition(".." if ".." in text else "-")
     hint = "write for example `0x100000000-0x140000000` or `4GiB-5GiB`; `--guide` lists areas"
     try:
         start, end = read_address(first.strip()), read_address(last.strip()) if dash else 0
@@ -240,13 +254,13 @@ def _range(text: str) -> tuple[int, int]:
     return start, min(end, U64_MAX)
 
 
-_SPAN = re.compile(r"(?P<first>-?[^-]+)?-(?P<last>-?[^-]+)?\Z")
+_SPAN = re.compile(r"(?P<first>-?[^-]+?)?(?:-|\.\.)(?P<last>-?[^-]+)?\Z")
 
 
 def _span(text: str) -> tuple[int | None, int | None]:
     """Read ``START-END`` in ns from the first snapshot; either may be missing or negative."""
     matched = _SPAN.match(text.replace(" ", ""))
-    hint = "write for example `10s-1m`, `10s-`, or `--time=-5m-0` for what was before"
+    hint = "write for example `10s-1m`, `10s-`, or `--time=-5m..0` for what was before"
     if not matched:
         raise UsageError(f"`{visible(text[:40])}` is not a range of times", hint=hint)
     moments: list[int | None] = []

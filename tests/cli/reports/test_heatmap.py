@@ -6,6 +6,7 @@ import pytest
 
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.cli.reports import heatmap
+from damonpolicy.cli.reports.inputs import Inputs
 from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
 
@@ -50,7 +51,7 @@ def report(monkeypatch):
 
     def run(*arguments, seen=None, form="text"):
         found = [record()] if seen is None else seen
-        monkeypatch.setattr(heatmap, "load", lambda *_, **__: found)
+        monkeypatch.setattr(Inputs, "load", lambda *_: found)
         return heatmap.command.main(
             list(arguments), standalone_mode=False, obj=Invocation(form=form)
         )
@@ -90,7 +91,7 @@ def test_json_has_the_matrix(report):
 
 def test_ranges_are_given_in_addresses_or_sizes(report):
     first, second = maps(
-        report("--range", "0x1000000000-0x1000200000", "--range", "128GiB-129GiB",
+        report("--range", "0x1000000000-0x1000200000", "--range", "128GiB..129GiB",
                "--resolution", "1x2", form="json")
     )  # fmt: skip
 
@@ -98,14 +99,15 @@ def test_ranges_are_given_in_addresses_or_sizes(report):
     assert second["addresses"] == {"start": 128 << 30, "end": 129 << 30}
 
 
-def test_time_is_from_the_first_snapshot(report):
+@pytest.mark.parametrize("past", ["--time=-1s-0", "--time=-1s..0", "--time=-1s..-0"])
+def test_time_is_from_the_first_snapshot(report, past):
     (only,) = maps(report("--time", "500ms-", "--resolution", "5x1", form="json"))
     assert only["time_ns"]["begin"] == BEGUN + S // 2
     assert only["values"] == [[200.0]] * 5
 
-    (past,) = maps(report("--time=-1s-0", "--range", "hottest", "--resolution", "1x1", form="json"))
-    assert past["values"] == [[None]]
-    assert past["time_ns"] == {"begin": BEGUN - S, "end": BEGUN, "origin": BEGUN}
+    (before,) = maps(report(past, "--range", "hottest", "--resolution", "1x1", form="json"))
+    assert before["values"] == [[None]]
+    assert before["time_ns"] == {"begin": BEGUN - S, "end": BEGUN, "origin": BEGUN}
 
 
 def test_ages_tell_of_the_time_before_one_snapshot_or_where_asked(report):
@@ -126,6 +128,8 @@ def test_values_are_chosen(report):
     assert (hits["values"], hits["shows"]) == ([[30.0]], "hits of probe writes")
     (warm,) = maps(report("--value", "temperature", "--resolution", "1x1", form="json"))
     assert (warm["values"], warm["unit"]) == ([[10000.0]], None)
+    weighed = ["--value", "temperature", "--temperature-weights", "0,7,0", "--resolution", "1x1"]
+    assert maps(report(*weighed, form="json"))[0]["values"] == [[700.0]]
 
 
 def test_bytes_are_sorted_by_temperature(report):
