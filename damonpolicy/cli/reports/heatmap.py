@@ -1,0 +1,368 @@
+"""``damonpolicy report heatmap``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.cli.reports.inputs import Inputs, inputs
+from damonpolicy.diagnostics import did_you_mean, visible
+from damonpolicy.errors import DamonPolicyError, UsageError
+from damonpolicy.units import (
+    U64_MAX,
+    UnitError,
+    approximate_bytes,
+    format_duration,
+    read_address,
+    read_duration,
+)
+
+if TYPE_CHECKING:
+    from damonpolicy.observe.heatmap import Area, Heatmap, Value
+    from damonpolicy.observe.regions import Series
+
+_MOST_MAPS = 20
+_MOST_PIXELS = 10_000
+_FORMS = ("png", "svg", "pdf", "html", "csv")
+_FOR_FILES = (500, 500)
+_FOR_TOOLS = (80, 40)
+
+
+@click.command("heatmap")
+@inputs
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="hottest|all|START-END",
+    help="which addresses, once for each map (default: the hottest area)",
+)
+@click.option(
+    "--time",
+    "times",
+    metavar="START-END|all",
+    help="from the first snapshot, as in `10s-1m`; `all` adds what ages tell of before",
+)
+@click.option("--resolution", metavar="TxA", help="pixels of time and of addresses")
+@click.option(
+    "--value",
+    "kind",
+    type=click.Choice(["accesses", "temperature", "passed"]),
+    default="accesses",
+    help="what to show; passed: accesses to what passed the scheme's filters",
+)
+@click.option("--probe", metavar="NAME", help="show how often this probe hit")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["address", "temperature"]),
+    default="address",
+    help="what goes up: addresses, or bytes from cold to hot",
+)
+@click.option("--hottest-first", is_flag=True, help="with `--sort temperature`: from hot to cold")
+@click.option("--absolute", is_flag=True, help="show times of the day and addresses")
+@click.option(
+    "--colours",
+    type=click.Choice(["heat", "flame", "grey"]),
+    default="heat",
+    help="of terminals, images and pages",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="write a .png, .svg, .pdf, .html or .csv",
+)
+@click.option("--guide", "guided", is_flag=True, help="say which times and areas there are")
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    given: Inputs,
+    *,
+    ranges: Sequence[str],
+    times: str | None,
+    resolution: str | None,
+    kind: str,
+    probe: str | None,
+    order: str,
+    hottest_first: bool,
+    absolute: bool,
+    colours: str,
+    out: str | None,
+    guided: bool,
+) -> Result:
+    """Show when which addresses were accessed how often.
+
+    Time goes to the right and addresses go up. A region's age tells of the time before its
+    snapshot; what nothing tells of stays blank.
+    """
+    from damonpolicy.observe.heatmap import by_target
+
+    form = _form(out)
+    asked = _Asked(given, ranges or ("hottest",), times, kind, probe, order, reverse=hottest_first)
+    size = _resolution(resolution) or _room(invocation, form, absolute=absolute)
+    found = [part for each in given.load(invocation) for part in by_target(each)]
+    found = [each for each in found if len(each.regions)]
+    if not found:
+        hint = "leave out what selects regions, or record for longer"
+        raise DamonPolicyError("there is no region to show", hint=hint)
+    if guided:
+        result = _guide(found)
+    else:
+        heatmaps = [each for series in found for each in asked.maps(series, size)]
+        if len(heatmaps) > _MOST_MAPS:
+            hint = "`--guide` lists the areas: name some with `--range START-END`"
+            raise UsageError(f"these are {len(heatmaps)} maps, {_MOST_MAPS} at most", hint=hint)
+        if out is not None:
+            _write(heatmaps, out, form, colours, absolute=absolute)
+            result = _written(heatmaps, out)
+        else:
+            result = _shown(invocation, heatmaps, colours, absolute=absolute)
+    result.diagnostics = given.found
+    return result
+
+
+def _shown(
+    invocation: Invocation, heatmaps: Sequence[Heatmap], colours: str, *, absolute: bool
+) -> Result:
+    if invocation.form == "json":
+        from damonpolicy.observe.heatmap_tables import to_json
+
+        return Result(data={"maps": [to_json(each) for each in heatmaps]})
+    from damonpolicy.observe.heatmap_terminal import drawn, has_colour
+
+    colour = has_colour(sys.stdout)
+    pictures = [drawn(each, colours=colours, colour=colour, absolute=absolute) for each in heatmaps]
+    return Result("\n".join(pictures), raw=True)  # names in it are escaped already
+
+
+class _Asked:
+    """What the options ask for, of any series."""
+
+    def __init__(
+        self,
+        given: Inputs,
+        ranges: Sequence[str],
+        times: str | None,
+        kind: str,
+        probe: str | None,
+        order: str,
+        *,
+        reverse: bool,
+    ) -> None:
+        self.given = given
+        self.ranges = [each if each in ("hottest", "all") else _range(each) for each in ranges]
+        self.times = times
+        self.span = None if times in (None, "all") else _span(times or "")
+        self.kind = kind
+        self.probe = probe
+        if reverse and order != "temperature":
+            raise UsageError("`--hottest-first` is about `--sort temperature`: give both")
+        self.sorted = ""
+        if order == "temperature":
+            self.sorted = "hottest first" if reverse else "hottest last"
+
+    def maps(self, series: Series, size: tuple[int, int]) -> list[Heatmap]:
+        """Return one map for each area."""
+        from damonpolicy.observe import heatmap as maps
+
+        begin, end = self._time(series)
+        value = self._value(series)
+        made = []
+        for area in self._areas(series):
+            part, start, stop = series, area.start, area.end
+            if self.sorted:
+                part = maps.sorted_by_temperature(
+                    maps.within(series, area),
+                    hottest_first=self.sorted == "hottest first",
+                    weights=self.given.weights,
+                )
+                start, stop = 0, int(part.regions.end.max(initial=1))
+            window = maps.Window(begin, end, start, stop)
+            try:
+                made.append(maps.heatmap(part, window, size, value, sorted_as=self.sorted))
+            except ValueError as error:
+                hint = "only schemes with page filters tell it, in tried regions"
+                raise UsageError(str(error), hint=hint) from error
+        return made
+
+    def _areas(self, series: Series) -> list[Area]:
+        from damonpolicy.observe.heatmap import Area, areas, hottest
+
+        found: list[Area] = []
+        known = areas(series) if {"hottest", "all"}.intersection(map(str, self.ranges)) else []
+        for each in self.ranges:
+            if isinstance(each, tuple):
+                found.append(Area(*each))
+            elif each == "all":
+                found += known[: _MOST_MAPS + 1]
+            else:
+                found.append(hottest(known))
+        return found
+
+    def _time(self, series: Series) -> tuple[int, int]:
+        from damonpolicy.observe.heatmap import recorded, with_past
+
+        begin, end = recorded(series)
+        if self.span is None:
+            # one snapshot is about its past, a record about what was recorded
+            return with_past(series) if self.times == "all" or len(series) == 1 else (begin, end)
+        first, last = self.span
+        origin = begin
+        begin = begin if first is None else origin + first
+        end = end if last is None else origin + last
+        if begin >= end:
+            text = format_duration((recorded(series)[1] - origin) // 1000)
+            raise UsageError(f"`--time {self.times}` has no length", hint=f"{text} were recorded")
+        return begin, end
+
+    def _value(self, series: Series) -> Value:
+        from damonpolicy.observe.heatmap import Value
+
+        if self.probe is None:
+            return Value(self.kind, weights=self.given.weights)
+        probes = series.source.probes
+        if self.probe not in probes:
+            known = ", ".join(f"`{visible(each)}`" for each in probes) or "there are none"
+            message = f"{visible(series.source.name)} has no probe `{visible(self.probe[:40])}`"
+            hint = did_you_mean(self.probe, probes) or f"probes: {known}"
+            raise UsageError(message, hint=hint)
+        return Value("hits", probe=probes.index(self.probe))
+
+
+def _range(text: str) -> tuple[int, int]:
+    """Read ``START-END``; a size may stand for an address."""
+    first, dash, last = text.partition(".." if ".." in text else "-")
+    hint = "write for example `0x100000000-0x140000000` or `4GiB-5GiB`; `--guide` lists areas"
+    try:
+        start, end = read_address(first.strip()), read_address(last.strip()) if dash else 0
+    except UnitError as error:
+        raise UsageError(error.message, hint=error.hint or hint) from error
+    if not dash:
+        raise UsageError(f"`{visible(text[:40])}` is not a range of addresses", hint=hint)
+    if start >= end:
+        raise UsageError(f"`--range {visible(text[:60])}` has no length", hint=hint)
+    return start, min(end, U64_MAX)
+
+
+_SPAN = re.compile(r"(?P<first>-?[^-]+?)?(?:-|\.\.)(?P<last>-?[^-]+)?\Z")
+
+
+def _span(text: str) -> tuple[int | None, int | None]:
+    """Read ``START-END`` in ns from the first snapshot; either may be missing or negative."""
+    matched = _SPAN.match(text.replace(" ", ""))
+    hint = "write for example `10s-1m`, `10s-`, or `--time=-5m..0` for what was before"
+    if not matched:
+        raise UsageError(f"`{visible(text[:40])}` is not a range of times", hint=hint)
+    moments: list[int | None] = []
+    for each in matched.group("first", "last"):
+        try:
+            sign = -1000 if (each or "").startswith("-") else 1000
+            moments.append(None if not each else sign * read_duration(each.lstrip("-")))
+        except UnitError as error:
+            raise UsageError(error.message, hint=error.hint or hint) from error
+    return moments[0], moments[1]
+
+
+def _resolution(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    matched = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+    if not matched:
+        message = f"`{visible(text[:40])}` is not a resolution"
+        raise UsageError(message, hint="write for example `500x500`")
+    times, addresses = int(matched[1]), int(matched[2])
+    if not (1 <= times <= _MOST_PIXELS and 1 <= addresses <= _MOST_PIXELS):
+        raise UsageError(f"`--resolution` is from 1x1 to {_MOST_PIXELS}x{_MOST_PIXELS}")
+    return times, addresses
+
+
+def _room(invocation: Invocation, form: str, *, absolute: bool) -> tuple[int, int]:
+    """Return how many pixels fit, where nobody said."""
+    if form:
+        return _FOR_FILES
+    if invocation.form == "json":
+        return _FOR_TOOLS
+    from damonpolicy.observe.heatmap_terminal import room
+
+    window = shutil.get_terminal_size()
+    return room(window.columns, window.lines, absolute=absolute)
+
+
+def _form(out: str | None) -> str:
+    if out is None:
+        return ""
+    form = Path(out).suffix.lower().removeprefix(".")
+    if form not in _FORMS:
+        message = f"`{visible(out)}` does not end as a file that is known"
+        raise UsageError(message, hint="end it in " + ", ".join(f"`.{each}`" for each in _FORMS))
+    return form
+
+
+def _write(
+    heatmaps: Sequence[Heatmap], out: str, form: str, colours: str, *, absolute: bool
+) -> None:
+    try:
+        if form == "html":
+            from damonpolicy.observe.heatmap_html import page
+
+            Path(out).write_text(page(heatmaps, colours=colours, absolute=absolute), "utf-8")
+        elif form == "csv":
+            from damonpolicy.observe.heatmap_tables import to_csv
+
+            Path(out).write_text(to_csv(heatmaps), "utf-8")
+        else:
+            from damonpolicy.observe.heatmap_image import save
+
+            save(heatmaps, out, colours=colours, absolute=absolute)
+    except OSError as error:
+        message = f"`{visible(out)}` cannot be written: {error.strerror}"
+        raise DamonPolicyError(message) from error
+
+
+def _written(heatmaps: Sequence[Heatmap], out: str) -> Result:
+    from damonpolicy.observe.heatmap_tables import head
+
+    count = f"{len(heatmaps)} maps" if len(heatmaps) > 1 else "1 map"
+    heads = [head(each) for each in heatmaps]
+    return Result(f"wrote {count} to {out}\n", {"file": out, "maps": heads})
+
+
+def _guide(found: Sequence[Series]) -> Result:
+    from datetime import UTC, datetime
+
+    from damonpolicy.observe.heatmap_axes import number
+    from damonpolicy.observe.heatmap_tables import guide
+
+    told = [guide(each) for each in found]
+    lines: list[str] = []
+    for each in told:
+        time = each["time_ns"]
+        begun = datetime.fromtimestamp(time["begin"] // 1_000_000_000, UTC)
+        count = f"{each['snapshots']} snapshot" + "s" * (each["snapshots"] > 1)
+        past = (time["begin"] - time["known_from"]) // 1_000
+        lines += [
+            each["name"],
+            f"  time: {format_duration((time['end'] - time['begin']) // 1000)}"
+            f" from {begun:%Y-%m-%d %H:%M:%S} UTC, {count}"
+            + (f"; ages tell of {format_duration(past)} before" if past else ""),
+        ]
+        shown = sorted(each["areas"], key=lambda area: -area["hotness"])[:_MOST_MAPS]
+        for area in sorted(shown, key=lambda area: area["start"]):
+            lines.append(
+                f"  area {area['start']:#x}-{area['end']:#x}: {approximate_bytes(area['size'])},"
+                f" {number(area['accesses_per_second'])} accesses/s"
+                + (", the hottest" if area["hottest"] else "")
+            )
+        if len(each["areas"]) > len(shown):
+            lines.append(f"  {len(each['areas']) - len(shown)} colder areas")
+    return Result("\n".join(lines) + "\n", {"sources": told})

@@ -1,0 +1,331 @@
+"""Heatmaps: which bytes were accessed how often when, as a matrix of pixels.
+
+A region of a snapshot has been as it is for its age, so it paints the time from its snapshot's
+begin less its age up to the snapshot's end, but never what an earlier snapshot has painted. A
+pixel is the sum of heat times the time and the bytes that overlap it, divided by the time and the
+bytes of a pixel. Both is as damo 3.4.3 prints it, except that each snapshot's own aggregation
+interval counts, so that records of tuned intervals are right. Pixels that nothing covers are NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from damonpolicy.observe.painting import Rectangles, covered, painted
+from damonpolicy.observe.regions import UNKNOWN, Array, Series
+from damonpolicy.observe.temperature import access_percent as percent_of
+from damonpolicy.observe.temperature import (
+    accesses_per_second,
+    samples_of_rows,
+    temperature,
+)
+
+__all__ = (
+    "Area",
+    "Heatmap",
+    "Value",
+    "Window",
+    "areas",
+    "by_target",
+    "heatmap",
+    "hottest",
+    "recorded",
+    "sorted_by_temperature",
+    "with_past",
+    "within",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A part of the address space without a gap that all snapshots have in common.
+
+    ``start`` and ``end`` are bytes, ``accesses`` the sum over all its regions of all snapshots of
+    size times accesses, ``heat`` the mean of accesses per second over its bytes and snapshots.
+    """
+
+    start: int
+    end: int
+    accesses: float = 0.0
+    heat: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return self.end - self.start
+
+    @property
+    def hotness(self) -> float:
+        """Accesses over its length: what the hottest area has most of."""
+        return self.accesses / max(self.size, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a map shows: ``begin`` to ``end`` in ns since the epoch, ``start`` to ``stop`` bytes."""
+
+    begin: int
+    end: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a pixel tells.
+
+    ``kind`` is ``accesses`` (per second), ``passed`` (those of the bytes that passed the scheme's
+    filters), ``hits`` (of the probe of index ``probe``, per second) or ``temperature``.
+    """
+
+    kind: str = "accesses"
+    probe: int = 0
+    weights: tuple[int, int, int] | None = None
+    """Those of temperature, where not the source's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """Pixels of one window: ``values`` is of shape (time, address), NaN where unknown.
+
+    ``unit`` is that of the values, ``shows`` says in words what they are. ``origin`` is when the
+    first snapshot began, in ns since the epoch: what relative times count from. ``sorted`` maps
+    have bytes in the order of their temperature instead of addresses.
+    """
+
+    name: str
+    values: Array = field(repr=False)
+    window: Window
+    shows: str
+    unit: str
+    origin: int = 0
+    sorted: str = ""
+    """What stands for the address axis: empty, ``hottest last`` or ``hottest first``."""
+
+    @property
+    def times(self) -> list[int]:
+        """Edges of the pixels in ns since the epoch, one more than pixels."""
+        return _edges(self.window.begin, self.window.end, self.values.shape[0])
+
+    @property
+    def addresses(self) -> list[int]:
+        """Edges of the pixels in bytes, one more than pixels."""
+        return _edges(self.window.start, self.window.stop, self.values.shape[1])
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Lowest and highest value; what counts accesses begins at 0."""
+        known = self.values[~np.isnan(self.values)]
+        if not known.size:
+            return 0.0, 0.0
+        low, high = float(known.min()), float(known.max())
+        return (low if self.unit == "" else 0.0), high
+
+
+def _edges(first: int, last: int, count: int) -> list[int]:
+    return [first + (last - first) * index // count for index in range(count + 1)]
+
+
+def recorded(series: Series) -> tuple[int, int]:
+    """Return begin of the first and end of the last snapshot (ns), (0, 0) where there is none."""
+    if not len(series):
+        return 0, 0
+    return int(series.begin.min()), int(series.end.max())
+
+
+def with_past(series: Series) -> tuple[int, int]:
+    """Return the recorded time, and before it what the ages of the first snapshot tell."""
+    begin, end = recorded(series)
+    if len(series):
+        ages = series.snapshot(0).age
+        oldest = int(ages.max(initial=0))
+        begin -= oldest * int(series.aggregation[0]) * 1000
+    return begin, end
+
+
+def by_target(series: Series) -> list[Series]:
+    """Part a series that tells targets into one for each; addresses of two don't compare."""
+    targets = np.unique(series.regions.target)
+    if series.source.target != UNKNOWN or len(targets) < 2:
+        return [series]
+    return [
+        replace(
+            series.where(series.regions.target == target),
+            source=replace(series.source, target=int(target)),
+        )
+        for target in targets
+    ]
+
+
+def areas(series: Series) -> list[Area]:
+    """Return the address space of all snapshots less the gaps that all have in common."""
+    regions = series.regions
+    order = np.argsort(regions.start, kind="stable")
+    order = order[(regions.end > regions.start)[order]]
+    if not len(order):
+        return []
+    start, furthest = regions.start[order], np.maximum.accumulate(regions.end[order])
+    first = np.flatnonzero(np.concatenate(([True], start[1:] > furthest[:-1])))
+    last = np.concatenate((first[1:], [len(order)])) - 1
+    accesses = (regions.size.astype(np.float64) * regions.accesses)[order]
+    rate = accesses_per_second(accesses, series.aggregation[series.of_row][order])
+    sums, rates = np.add.reduceat(accesses, first), np.add.reduceat(rate, first)
+    return [
+        Area(
+            int(start[low]),
+            int(furthest[high]),
+            float(total),
+            float(hz) / int(furthest[high] - start[low]) / len(series),
+        )
+        for low, high, total, hz in zip(first, last, sums, rates, strict=True)
+    ]
+
+
+def hottest(found: Sequence[Area]) -> Area:
+    """Return the area with most accesses for its length; there is at least one."""
+    return max(found, key=lambda each: each.hotness)
+
+
+def within(series: Series, area: Area) -> Series:
+    """Return what lies in an area; regions that reach beyond are cut."""
+    regions = series.regions
+    start = np.maximum(regions.start, np.uint64(area.start))
+    end = np.minimum(regions.end, np.uint64(area.end))
+    inside = start < end
+    passed = regions.passed
+    if passed is not None:
+        whole = np.maximum(regions.size, 1).astype(np.float64)
+        share = np.where(inside, end - np.minimum(start, end), 0) / whole
+        passed = (passed * share).astype(np.uint64)
+    cut = replace(regions, start=start, end=end, passed=passed)
+    return replace(series, regions=cut).where(inside)
+
+
+def _temperatures(series: Series, weights: tuple[int, int, int] | None) -> Array:
+    regions = series.regions
+    return temperature(
+        regions.size,
+        percent_of(regions.accesses, samples_of_rows(series)),
+        regions.age,
+        series.aggregation[series.of_row],
+        weights or series.source.weights,
+    )
+
+
+def sorted_by_temperature(
+    series: Series,
+    *,
+    hottest_first: bool = False,
+    weights: tuple[int, int, int] | None = None,
+) -> Series:
+    """Lay each snapshot's regions from 0 upwards in the order of their temperature.
+
+    Size has no weight unless given: it is what the axis shows.
+    """
+    heat = _temperatures(series, weights or (0, *series.source.weights[1:]))
+    order = np.lexsort((-heat if hottest_first else heat, series.of_row))
+    regions = series.regions.take(order)
+    end = np.cumsum(regions.size, dtype=np.uint64)
+    before = np.concatenate((np.zeros(1, np.uint64), end))[series.offsets[:-1]]
+    end = end - np.repeat(before, np.diff(series.offsets))
+    return replace(series, regions=replace(regions, start=end - regions.size, end=end))
+
+
+def _heat(series: Series, value: Value) -> Array:
+    """Return one number for each row; 0 for the bytes that did not pass the filters."""
+    regions = series.regions
+    interval = series.aggregation[series.of_row]
+    if value.kind == "temperature":
+        return _temperatures(series, value.weights)
+    if value.kind == "hits":
+        if regions.hits is None or value.probe >= regions.hits.shape[1]:
+            raise ValueError("these snapshots have no hits of that probe")
+        return accesses_per_second(regions.hits[:, value.probe], interval)
+    rate = accesses_per_second(regions.accesses, interval)
+    if value.kind == "passed":
+        if regions.passed is None:
+            raise ValueError("these snapshots do not tell which bytes passed")
+        rate = rate * regions.passed / np.maximum(regions.size, 1)
+    return rate
+
+
+def _words(series: Series, value: Value) -> tuple[str, str]:
+    if value.kind == "temperature":
+        return "temperature", ""
+    if value.kind == "hits":
+        probes = series.source.probes
+        name = probes[value.probe] if value.probe < len(probes) else str(value.probe)
+        return f"hits of probe {name}", "hits/s"
+    passed = " of bytes that passed the filters" if value.kind == "passed" else ""
+    return f"accesses{passed}", "accesses/s"
+
+
+def _positions(values: Array, first: int, last: int, pixels: int) -> Array:
+    """Return values as pixels from the first edge, cut to the window."""
+    kind = values.dtype.type
+    cut: Array = np.clip(values, kind(first), kind(last)) - kind(first)
+    return np.minimum(cut.astype(np.float64) * pixels / max(last - first, 1), pixels)
+
+
+def _rectangles(series: Series, window: Window, shape: tuple[int, int]) -> Rectangles:
+    """Return where each row is on the picture; those outside have no size."""
+    of_row = series.of_row
+    age = series.regions.age.astype(np.int64) * series.aggregation[of_row] * 1000
+    painted_until = np.concatenate(([np.iinfo(np.int64).min], series.end[:-1]))
+    painted_until = np.maximum.accumulate(painted_until)
+    begin = np.maximum(series.begin[of_row] - age, painted_until[of_row])
+    end = np.maximum(series.end[of_row], begin)
+    del age, painted_until
+    return Rectangles(
+        _positions(begin, window.begin, window.end, shape[0]),
+        _positions(end, window.begin, window.end, shape[0]),
+        _positions(series.regions.start, window.start, window.stop, shape[1]),
+        _positions(series.regions.end, window.start, window.stop, shape[1]),
+        shape,
+    )
+
+
+def heatmap(
+    series: Series,
+    window: Window,
+    resolution: tuple[int, int],
+    value: Value | None = None,
+    *,
+    sorted_as: str = "",
+) -> Heatmap:
+    """Paint a window of a series, of pixels ``resolution`` (time, address).
+
+    Temperature is the mean over what covers a pixel, everything else is a sum, so that heat is
+    kept: the sum of pixels times their time and bytes is that of the regions in the window.
+    ``sorted_as`` tells that the series was sorted, and how. Raises ValueError where the snapshots
+    do not tell the value that is asked for.
+    """
+    asked = value or Value()
+    heat = _heat(series, asked)
+    everything = _rectangles(series, window, resolution)
+    seen = np.flatnonzero((everything.right > everything.left) & (everything.high > everything.low))
+    rectangles, heat = everything.take(seen), heat[seen]
+    del everything, seen
+    known = covered(rectangles) > 0
+    if asked.kind == "temperature":
+        sums = painted(rectangles, heat)
+        share = painted(rectangles, np.ones(len(rectangles)))
+        values = np.divide(sums, share, out=np.zeros_like(sums), where=share > 0)
+    else:
+        warm = np.flatnonzero(heat)
+        rectangles, heat = rectangles.take(warm), heat[warm]
+        # running sums leave dust of rounding where there is nothing: it is told by exact counts
+        values = np.where(covered(rectangles) > 0, np.maximum(painted(rectangles, heat), 0), 0)
+    shows, unit = _words(series, asked)
+    return Heatmap(
+        series.source.name,
+        np.where(known, values, np.nan),
+        window,
+        shows,
+        unit,
+        recorded(series)[0],
+        sorted_as,
+    )

@@ -1,0 +1,43 @@
+"""The sets of colours of heatmaps, from cold to hot, for terminals, images and pages.
+
+Lightness grows with heat, so that prints and every eye agree. The hottest is never white, which
+in images and pages is the unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ("OF_SCREENS", "OF_TERMINALS")
+
+OF_TERMINALS: Mapping[str, tuple[int, ...]] = {
+    "heat": (17, 18, 54, 90, 126, 162, 197, 208, 220, 230),
+    "flame": (52, 88, 124, 160, 196, 202, 208, 214, 220, 229),
+    "grey": (235, 237, 239, 241, 243, 246, 248, 250, 253, 255),
+}
+"""One for each level, of the 256 that terminals have."""
+
+OF_SCREENS: Mapping[str, tuple[str, ...]] = {
+    "heat": (
+        "#05030f",
+        "#2a0a52",
+        "#63136e",
+        "#a12662",
+        "#d94a41",
+        "#f4831f",
+        "#fbc33c",
+        "#f6f29a",
+    ),
+    "flame": (
+        "#120000",
+        "#5c0000",
+        "#a80800",
+        "#e83800",
+        "#ff7a00",
+        "#ffb000",
+        "#ffdd40",
+        "#fff3a0",
+    ),
+    "grey": ("#101010", "#dcdcdc"),
+}
+"""Equal steps apart, with mixtures between them."""

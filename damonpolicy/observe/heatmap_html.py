@@ -1,0 +1,77 @@
+"""Heatmaps as one HTML file that needs nothing else: plotly is inside, and nothing is fetched."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from damonpolicy.errors import UsageError
+from damonpolicy.observe.heatmap import Heatmap
+from damonpolicy.observe.heatmap_axes import title
+from damonpolicy.observe.heatmap_colours import OF_SCREENS
+
+__all__ = ("page",)
+
+_SECOND = 1_000_000_000
+_ELSEWHERE = re.compile(r"https://cdn\.[^\"'`\s]*")
+"""Where the library would fetch maps of the world from, which a heatmap has no use for."""
+
+
+def _library() -> str:
+    try:
+        from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+    except ImportError as error:
+        hint = "`pip install 'damonpolicy[html]'`"
+        raise UsageError("HTML needs plotly", hint=hint) from error
+    return _ELSEWHERE.sub("", get_plotlyjs()).replace("</script", "<\\/script")
+
+
+def page(heatmaps: Sequence[Heatmap], *, colours: str = "heat", absolute: bool = False) -> str:
+    """Return a page that shows one map at a time, to zoom, to select from and to hover over.
+
+    There is at least one map. Values are 32-bit floats in base64, a row of time for each address:
+    250,000 pixels take 1.3 MiB. Raises UsageError where plotly is missing.
+    """
+    told = {
+        "maps": [_told(each) for each in heatmaps],
+        "colours": colours,
+        "scales": dict(OF_SCREENS),
+        "absolute": absolute,
+    }
+    # within a script, `<` could end it: names are chosen by others
+    data = json.dumps(told).replace("<", "\\u003c")
+    text = files("damonpolicy.observe").joinpath("heatmap_page.html").read_text("utf-8")
+    before, rest = text.split("/*DATA*/")
+    between, after = rest.split("/*LIBRARY*/")
+    return f"{before}{data}{between}{_library()}{after}"
+
+
+def _told(heatmap: Heatmap) -> dict[str, Any]:
+    """Return a map as the page reads it; what is beyond 2^53 goes as text."""
+    window = heatmap.window
+    low, high = heatmap.scale
+    rows = np.ascontiguousarray(heatmap.values.T, dtype="<f4")
+    begun = datetime.fromtimestamp(heatmap.origin // _SECOND, UTC)
+    return {
+        "title": title(heatmap),
+        "shows": heatmap.shows,
+        "unit": heatmap.unit,
+        "sorted": heatmap.sorted,
+        "origin": str(heatmap.origin),
+        "begun": begun.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "from": (window.begin - heatmap.origin) / _SECOND,
+        "to": (window.end - heatmap.origin) / _SECOND,
+        "start": str(window.start),
+        "size": window.stop - window.start,
+        "shape": list(heatmap.values.shape),
+        "low": low,
+        "high": high,
+        "values": base64.b64encode(rows.tobytes()).decode("ascii"),
+    }

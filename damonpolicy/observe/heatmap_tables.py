@@ -1,0 +1,84 @@
+"""Heatmaps as numbers for other programs: JSON, CSV, and what there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from damonpolicy.observe.heatmap import Heatmap, areas, hottest, recorded, with_past
+from damonpolicy.observe.regions import Series
+
+__all__ = ("guide", "head", "to_csv", "to_json")
+
+
+def head(heatmap: Heatmap) -> dict[str, Any]:
+    """Return what a map is of, without its pixels."""
+    window = heatmap.window
+    low, high = heatmap.scale
+    return {
+        "name": heatmap.name,
+        "shows": heatmap.shows,
+        "unit": heatmap.unit or None,
+        "sorted": heatmap.sorted or None,
+        "time_ns": {"begin": window.begin, "end": window.end, "origin": heatmap.origin},
+        "addresses": {"start": window.start, "end": window.stop},
+        "resolution": list(heatmap.values.shape),
+        "lowest": low,
+        "highest": high,
+    }
+
+
+def to_json(heatmap: Heatmap) -> dict[str, Any]:
+    """Return a map with its pixels: a list for each step of time, null where unknown."""
+    unknown = np.isnan(heatmap.values)
+    values = heatmap.values.astype(object)
+    values[unknown] = None
+    return {**head(heatmap), "values": values.tolist()}
+
+
+def to_csv(heatmaps: Sequence[Heatmap]) -> str:
+    """Write a line for each pixel that is known, with its edges in ns and bytes."""
+    lines = [f"map,begin_ns,end_ns,start,end,{heatmaps[0].unit or heatmaps[0].shows}"]
+    for heatmap in heatmaps:
+        name = _quoted(heatmap.name)
+        times = [f"{name},{first},{last}," for first, last in pairwise(heatmap.times)]
+        addresses = [f"{first},{last}," for first, last in pairwise(heatmap.addresses)]
+        for time, row in zip(times, heatmap.values.tolist(), strict=True):
+            # what is not equal to itself is NaN
+            lines += [
+                f"{time}{address}{value!r}"
+                for address, value in zip(addresses, row, strict=True)
+                if value == value  # noqa: PLR0124
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Write a field as RFC 4180 wants it: by hand, as the writer of the library takes a second."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def guide(series: Series) -> dict[str, Any]:
+    """Return what maps of a series can show: its time, its areas, and how hot each is."""
+    begin, end = recorded(series)
+    found = areas(series)
+    most = hottest(found) if found else None
+    return {
+        "name": series.source.name,
+        "snapshots": len(series),
+        "time_ns": {"begin": begin, "end": end, "known_from": with_past(series)[0]},
+        "areas": [
+            {
+                "start": each.start,
+                "end": each.end,
+                "size": each.size,
+                "accesses_per_second": each.heat,
+                "hotness": each.hotness,
+                "hottest": each is most,
+            }
+            for each in found
+        ],
+    }
