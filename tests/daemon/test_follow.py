@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 
 import pytest
@@ -197,6 +198,57 @@ def test_a_thousand_of_which_a_hundred_come_and_go_each_second(kernel, tmp_path)
     assert kdamond(desk) == thread
     assert not machine.poisoned
     world.close()
+
+
+def test_a_policy_that_fails_keeps_no_other_from_being_followed(desk):
+    machine = desk.world.machine
+    first = machine.start_process("worker", areas=[AREA])
+    machine.start_process("helper", areas=[AREA])
+    other = WATCH.replace("name: watch", "name: a-first").replace("worker}", "helper}")
+    desk.put("a.yaml", other)
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    slots = {name: desk.world.managed.slot_of(f"{name}/workers") for name in ("a-first", "watch")}
+
+    def refuses(_, path, text):
+        if path == f"{KDAMONDS}/{slots['a-first']}/contexts/0/targets/1/pid_target":
+            raise OSError(errno.ENOMEM, "no memory")
+
+    joined = {machine.start_process(name, areas=[AREA]) for name in ("worker", "helper")}
+    before = desk.reloader.tally.rollbacks
+    machine.before_write = refuses
+    follow(desk)
+    assert watched(desk, slots["watch"]) - joined == {first}
+    assert len(watched(desk, slots["watch"])) == 2
+    assert list(desk.follower.troubles) == ["a-first"]
+    assert desk.follower.trouble.startswith("`a-first`: ")
+    assert desk.reloader.tally.rollbacks > before
+
+    machine.before_write = None
+    assert follow(desk)
+    assert len(watched(desk, slots["a-first"])) == 2
+    assert desk.follower.trouble == ""
+
+
+def test_what_could_not_be_followed_and_is_gone_is_no_trouble(desk):
+    machine = desk.world.machine
+    machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+
+    def refuses(_, path, text):
+        if path.endswith("/targets/1/pid_target"):
+            raise OSError(errno.ENOMEM, "no memory")
+
+    second = machine.start_process("worker", areas=[AREA])
+    machine.before_write = refuses
+    follow(desk)
+    assert desk.follower.trouble
+    machine.before_write = None
+    machine.exit_process(second)
+    follow(desk)
+
+    assert desk.follower.trouble == ""
 
 
 def test_policies_of_others_are_left_alone(desk):

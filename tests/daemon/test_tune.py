@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 import pytest
 
+from damonpolicy import log
 from damonpolicy.daemon.follow import Follower
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.kernel.processes import Table
@@ -98,6 +100,15 @@ def desk(make):
     return make()
 
 
+@pytest.fixture
+def events():
+    """What is logged."""
+    seen = []
+    log.set_sink(lambda level, event, values: seen.append((level, event, values)))
+    yield seen
+    log._sinks.clear()
+
+
 def test_a_setting_follows_a_number(desk):
     desk.apply(PACE)
     seen = []
@@ -187,6 +198,30 @@ def test_what_someone_else_has_set_is_left_alone(desk):
     desk.window()
     assert desk.read(PAGES) == "700"
     assert "changed by someone" in desk.trouble
+
+
+def test_a_move_that_fails_is_counted_told_and_logged_once(desk, events):
+    """And keeps no other policy's loop from moving."""
+    desk.apply(PACE)
+    desk.apply(reclaim(TUNING), "q.yaml")
+
+    def refuses(_, path, text):
+        if path == PAGES and text != "100":
+            raise OSError(errno.EINVAL, "invalid")
+
+    desk.world.machine.before_write = refuses
+    for _ in range(3):
+        desk.window()
+    assert desk.read(PAGES) == "100"
+    assert int(desk.read(BYTES)) > 100 << 20
+    assert list(desk.tune.troubles()) == ["pace/scan"]
+    assert "Invalid argument" in desk.trouble or "invalid" in desk.trouble
+    assert desk.reloader.tally.rollbacks == 3
+    assert [name for _, name, _ in events].count("tune") == 1
+
+    desk.world.machine.before_write = None
+    desk.window()
+    assert (desk.read(PAGES), desk.trouble) == ("125", "")
 
 
 TUNING = """
