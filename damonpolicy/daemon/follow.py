@@ -46,6 +46,13 @@ class Follower:
         """Whether any kdamond of the service monitors processes."""
         return any(each.ops != "paddr" for each in self.keeper.kdamonds())
 
+    @property
+    def cgroups(self) -> frozenset[str]:
+        """The cgroups by which kdamonds of the service choose processes."""
+        targets = (target for each in self.keeper.kdamonds() for target in each.targets)
+        selectors = (each.selector for each in targets if each.selector)
+        return frozenset(each.cgroup for each in selectors if each.cgroup.strip("/"))
+
     def look(self, *, everything: bool) -> bool:
         """Commit what has changed; with ``everything`` also cgroups and memory are looked at."""
         machine = self.reloader.machine
@@ -127,6 +134,8 @@ class Follower:
 class FollowJob:
     """Looks at processes as the kernel tells of them, else each second; at the rest more seldom.
 
+    It tells nobody who moves to another cgroup: where that matters, each second all the same.
+
     However many come and go, it looks ``1 / often`` times a second, and a policy says how often a
     kdamond is committed at the most: they share a commit.
     """
@@ -149,9 +158,9 @@ class FollowJob:
         """Follow what has changed since the last time."""
         machine = self.follower.reloader.machine
         changed = self.events.read() if self.events else None
-        watched = self.follower.watched
+        watched, cgroups = self.follower.watched, self.follower.cgroups
         if watched:
-            self.follower.table.update(changed)
+            self.follower.table.update(changed, cgroups)
         else:
             self.follower.table.forget()
         everything = machine.monotonic() >= self._all_at
@@ -160,7 +169,7 @@ class FollowJob:
         if everything:
             self._all_at = now + self.slow
         self._busy = watched and self.events is not None and changed != set()
-        wait = self.slow if self.events else self.poll
+        wait = self.slow if self.events and not cgroups else self.poll
         self.due = now + (self.often if self._busy else wait)
         if self.follower.held is not None:
             self.due = min(self.due, self.follower.held)

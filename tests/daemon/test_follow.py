@@ -313,3 +313,63 @@ def test_the_table_looks_at_what_has_changed_only(desk):
     table.update({new})
 
     assert table.find(machine, Selector(name="worker")) == []
+
+
+GROUPED = WATCH.replace("{name: worker}", "{cgroup: /apps.slice}")
+
+
+class Quiet:
+    """Process events of a kernel on which nobody starts, changes or ends."""
+
+    def read(self):
+        return set()
+
+
+@pytest.mark.parametrize("events", [None, Quiet()], ids=["polling", "events"])
+def test_who_moves_to_another_cgroup_is_followed_within_two_seconds(desk, events):
+    """The kernel tells nobody; a move within what matters is none."""
+    machine = desk.world.machine
+    for path in ("/apps.slice", "/apps.slice/one", "/apps.slice/two", "/other.slice"):
+        machine.make_cgroup(path)
+    first = machine.start_process("worker", areas=[AREA], cgroup="/apps.slice/one")
+    second = machine.start_process("worker", areas=[AREA], cgroup="/other.slice")
+    desk.put("w.yaml", GROUPED)
+    desk.rest()
+    job = FollowJob(desk.follower, events)
+
+    def rest(seconds):
+        ends = machine.monotonic() + seconds
+        while machine.monotonic() < ends:
+            if job.due <= machine.monotonic():
+                job.run()
+            machine.sleep(0.125)
+
+    rest(30)  # nobody is young any more, and all were looked at not long ago
+    assert watched(desk) == {first}
+    commits = job.follower.commits
+    machine.move_process(second, "/apps.slice/two")
+    rest(2)
+    assert watched(desk) == {first, second}
+    machine.move_process(second, "/other.slice")
+    rest(2)
+    assert watched(desk) == {first}
+    machine.move_process(first, "/apps.slice/two")
+    rest(2)
+    assert watched(desk) == {first}
+    assert job.follower.commits == commits + 2
+
+
+def test_who_is_in_a_cgroup_is_looked_up_where_that_matters_only(desk):
+    machine = desk.world.machine
+    machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    assert desk.follower.cgroups == frozenset()
+    job, reads, real = FollowJob(desk.follower, Quiet()), [], machine.read
+    job.run()
+    machine.read = lambda path: reads.append(path) or real(path)
+    machine.sleep(1)
+    job.run()
+
+    assert [path for path in reads if "cgroup" in path] == []
+    assert job.due - machine.monotonic() == pytest.approx(5, abs=0.01)
