@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from damonpolicy import log
 from damonpolicy.daemon.follow import Follower
@@ -134,7 +134,7 @@ class TuneJob:
             measured = [each.read() for each in running.meters]
         except Stale as error:
             # nobody acts on old numbers: it stays where it is, and goes to safety in the end
-            running.state = replace(running.state, error=None)
+            running.state = running.state.blind()
             law = loop.law
             last = running.fresh + law.get("fall_back_after", math.inf) / 1e6
             again = keeper.machine.monotonic() + pause(running.meters)

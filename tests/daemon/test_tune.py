@@ -250,7 +250,7 @@ def test_a_quota_is_moved_online(make, kernel):
     written = [(each.path.removeprefix(f"{KDAMONDS}/0/"), each.text)
                for each in desk.world.machine.log[since:]]  # fmt: skip
     assert [each for each in written if "update_" not in each[1]] == [
-        ("contexts/0/schemes/0/quotas/bytes", str(125 << 20)),
+        ("contexts/0/schemes/0/quotas/bytes", str(225 << 19)),
         ("state", "commit"),
     ]
     desk.number.write_text("5000")
