@@ -315,6 +315,42 @@ def test_the_table_looks_at_what_has_changed_only(desk):
     assert table.find(machine, Selector(name="worker")) == []
 
 
+RAM = """
+version: 1
+name: ram
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+    schemes: [{name: seen, action: stat}]
+"""
+
+
+def test_memory_that_is_plugged_in_is_taken_in(desk):
+    machine, base = desk.world.machine, f"{KDAMONDS}/0/contexts/0/targets/0/regions"
+    desk.put("m.yaml", RAM)
+    desk.rest()
+    thread, before = kdamond(desk), int(desk.read(f"{base}/nr_regions"))
+    read, more = machine.read, "4000000000-40ffffffff : System RAM\n"
+    job = FollowJob(desk.follower)
+    job.run()
+    machine.read = lambda path: read(path) + (more if path == "/proc/iomem" else "")
+    ends = machine.monotonic() + 5
+    machine.sleep(5)
+    assert job.due <= ends
+    job.run()
+
+    assert int(desk.read(f"{base}/nr_regions")) == before + 1
+    assert desk.read(f"{base}/{before}/start") == str(0x40_0000_0000)
+    regions = machine._kdamonds.running("0")["targets"][0]["regions"]
+    assert (0x40_0000_0000, 0x41_0000_0000) in [tuple(each) for each in regions]
+    assert kdamond(desk) == thread or desk.reloader.capabilities.known("commit") != "yes"
+    assert not follow(desk)
+    machine.read = read
+    assert follow(desk), "and taken out again"
+    assert desk.read(f"{base}/nr_regions") == str(before)
+
+
 GROUPED = WATCH.replace("{name: worker}", "{cgroup: /apps.slice}")
 
 
