@@ -1,4 +1,8 @@
-"""Goals that user space feeds: one write of the value and one command for each change."""
+"""Goals that user space feeds: one write of the value and one command for each change.
+
+What is staged tells nothing of what the kernel goes by: a number counts as handed over when its
+command went through, and to a service that starts none is.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass, field
 from damonpolicy import log
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.meters import meter
+from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.daemon.turns import pause, turns
 from damonpolicy.daemon.wake import Readable
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
@@ -16,7 +21,7 @@ from damonpolicy.engine.session import changing
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import read_or
-from damonpolicy.plan.compiled import Feed
+from damonpolicy.plan.compiled import CompiledKdamond, Feed
 from damonpolicy.tuning.sources import Meter, Stale
 from damonpolicy.units import U64_MAX
 
@@ -30,10 +35,12 @@ _IDLE = 5.0
 class _Fed:
     """A goal that is fed, and how it is with it."""
 
-    kdamond: str
+    kdamond: CompiledKdamond
     feed: Feed
     meter: Meter
     due: float
+    handed: str = ""
+    """What the kernel has taken from us last, as far as anybody knows."""
     trouble: str = ""
 
 
@@ -43,6 +50,7 @@ class FeedJob:
 
     keeper: Keeper
     places: Places
+    spacing: Spacing
     due: float = 0.0
     writes: int = 0
     _fed: dict[tuple[str, str], _Fed] = field(default_factory=dict)
@@ -66,13 +74,24 @@ class FeedJob:
         self._renew()
         for each in turns(self._fed.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.feed.every / 1e6)
+            ready = self._ready(each)
+            if ready > machine.monotonic():
+                each.due = ready
+                continue
             trouble = self._feed(each)
             each.due = max(each.due, machine.monotonic() + pause([each.meter]))
             if trouble and trouble != each.trouble:
-                log.warning("feed", kdamond=each.kdamond, goal=each.feed.goal, reason=trouble)
+                log.warning(
+                    "feed", kdamond=each.kdamond.full_name, goal=each.feed.goal, reason=trouble
+                )
             each.trouble = trouble
         now = machine.monotonic()
         self.due = min((each.due for each in self._fed.values()), default=now + _IDLE)
+
+    def _ready(self, each: _Fed) -> float:
+        """Return from when on a kdamond may be told: a goal on pressure needs rest from it."""
+        now = self.keeper.machine.monotonic()
+        return self.spacing.ready(each.kdamond, now, joins=True) if each.kdamond.pressed else now
 
     def _feed(self, each: _Fed) -> str:
         """Feed one goal; returns what is wrong."""
@@ -83,7 +102,7 @@ class FeedJob:
             # the kernel would go on tuning by an old number; by a goal that is reached it rests
             value, stale = None, str(error)
         try:
-            return self._hand_over(each.kdamond, each.feed, value) or stale
+            return self._hand_over(each, value) or stale
         except DamonPolicyError as error:
             return stale or error.message
 
@@ -96,26 +115,28 @@ class FeedJob:
                 key = (kdamond.full_name, feed.goal)
                 known = self._fed.get(key)
                 if known is None or known.feed != feed:
-                    known = _Fed(
-                        kdamond.full_name, feed, meter(feed.source, self.keeper, self.places), now
-                    )
+                    measured = meter(feed.source, self.keeper, self.places)
+                    known = _Fed(kdamond, feed, measured, now)
+                known.kdamond = kdamond
                 found[key] = known
         self._fed = found
 
-    def _hand_over(self, kdamond: str, feed: Feed, value: int | None) -> str:
-        """Write a value if it is another one, and let the kdamond take it; returns what is wrong.
+    def _hand_over(self, each: _Fed, value: int | None) -> str:
+        """Let the kdamond take a value, if it is not what it has; returns what is wrong.
 
         Without a value the goal is told to be reached, so that the quota stays.
         """
         machine, managed = self.keeper.machine, self.keeper.managed()
+        kdamond, goal = each.kdamond.full_name, each.feed.goal
         slot = managed.slot_of(kdamond)
         if slot is None:
             return "it does not run"
-        path = kdamond_path(slot, f"{feed.goal}/current_value")
-        target = managed.slots[slot].files.get(f"{feed.goal}/target_value", "")
+        path = kdamond_path(slot, f"{goal}/current_value")
+        target = managed.slots[slot].files.get(f"{goal}/target_value", "")
         text = target if value is None else str(value)
-        if read_or(machine, path) == text:
+        if each.handed == text == read_or(machine, path):
             return ""
+        each.handed = ""
         with changing(machine, self.places) as session:
             record = session.managed.slots.get(slot)
             if record is None or record.kdamond != kdamond:
@@ -144,5 +165,8 @@ class FeedJob:
                 )
             except OperationFailed as error:
                 return str(error)
+        if each.kdamond.pressed:
+            self.spacing.took(kdamond, machine.monotonic())
+        each.handed = text
         self.writes += 1
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from damonpolicy import log
 from damonpolicy.daemon.keeper import Keeper
@@ -33,56 +33,80 @@ class Follower:
     commits: int = 0
     held: float | None = None
     """From when on something may be committed that was too early at the last look."""
-    trouble: str = ""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """Why policies cannot be followed, by name."""
+
+    @property
+    def trouble(self) -> str:
+        """All of them in a line."""
+        return "; ".join(f"`{name}`: {why}" for name, why in sorted(self.troubles.items()))
 
     @property
     def watched(self) -> bool:
         """Whether any kdamond of the service monitors processes."""
         return any(each.ops != "paddr" for each in self.keeper.kdamonds())
 
+    @property
+    def cgroups(self) -> frozenset[str]:
+        """The cgroups by which kdamonds of the service choose processes."""
+        targets = (target for each in self.keeper.kdamonds() for target in each.targets)
+        selectors = (each.selector for each in targets if each.selector)
+        return frozenset(each.cgroup for each in selectors if each.cgroup.strip("/"))
+
     def look(self, *, everything: bool) -> bool:
         """Commit what has changed; with ``everything`` also cgroups and memory are looked at."""
         machine = self.reloader.machine
         managed, now = self.keeper.managed(), machine.monotonic()
+        mine = {name: policy for name, policy in managed.policies.items()
+                if policy.owner == self.reloader.owner}  # fmt: skip
+        self.troubles = {name: why for name, why in self.troubles.items() if name in mine}
         late, self.held = [], None
-        for name, policy in managed.policies.items():
-            if policy.owner != self.reloader.owner:
-                continue
+        for name, policy in mine.items():
             differing = [x for x in policy.kdamonds if self._differs(managed, x, everything)]
             ready = max((self.reloader.spacing.ready(each, now) for each in differing), default=now)
             if ready > now:  # what else comes and goes until then shares the commit
                 self.held = min(ready, self.held or ready)
             elif differing:
                 late.append(name)
-        if not late:
-            return False
+            elif everything:
+                self.troubles.pop(name, None)  # what could not be done is gone
+        late.sort(key=self.troubles.__contains__)  # who fails again keeps nobody waiting
+        return sum(self._commit(managed, name) for name in late) > 0
+
+    def _commit(self, managed: Managed, name: str) -> bool:
+        """Commit what has changed for a policy: alone, so that it fails alone."""
         for left in reversed(range(_TRIES)):
             try:
-                with changing(machine, self.reloader.places) as session:
-                    policies = session.managed.policies
-                    affected = [name for name in late if name in policies]
-                    current, plan = prepare(
-                        machine, session.managed, policies, affected,
-                        find=self.table.find, waits=True,
-                    )  # fmt: skip
-                    changed = session.carry_out(
-                        current, plan, "processes, cgroups or memory came or went",
-                        capabilities=self.reloader.capabilities, interruptible=False, follows=True,
-                    )  # fmt: skip
-                    self.reloader.spacing.note(plan, machine.monotonic())
+                changed = self._transact(name)
             except DamonPolicyError as error:
                 self.reloader.tally.failed(error)
                 # one of them has ended, and its pid may be another process' by now
-                self.table.update({pid for each in late for pid in self._pids(managed, each)})
+                self.table.update(self._pids(managed, name))
                 if not left:
-                    if str(error) != self.trouble:
-                        log.warning("follow", policies=late, reason=str(error))
-                    self.trouble = str(error)
+                    if str(error) != self.troubles.get(name):
+                        log.warning("follow", policy=name, reason=str(error))
+                    self.troubles[name] = str(error)
             else:
                 self.commits += changed
-                self.trouble = ""
+                self.troubles.pop(name, None)
                 return changed
         return False
+
+    def _transact(self, name: str) -> bool:
+        machine = self.reloader.machine
+        with changing(machine, self.reloader.places) as session:
+            policies = session.managed.policies
+            if name not in policies:
+                return False
+            current, plan = prepare(
+                machine, session.managed, policies, [name], find=self.table.find, waits=True
+            )
+            changed = session.carry_out(
+                current, plan, "processes, cgroups or memory came or went",
+                capabilities=self.reloader.capabilities, interruptible=False, follows=True,
+            )  # fmt: skip
+            self.reloader.spacing.note(plan, machine.monotonic())
+            return changed
 
     def _pids(self, managed: Managed, policy: str) -> set[int]:
         """Return the pids that a policy's kdamonds shall monitor."""
@@ -110,6 +134,8 @@ class Follower:
 class FollowJob:
     """Looks at processes as the kernel tells of them, else each second; at the rest more seldom.
 
+    It tells nobody who moves to another cgroup: where that matters, each second all the same.
+
     However many come and go, it looks ``1 / often`` times a second, and a policy says how often a
     kdamond is committed at the most: they share a commit.
     """
@@ -132,9 +158,9 @@ class FollowJob:
         """Follow what has changed since the last time."""
         machine = self.follower.reloader.machine
         changed = self.events.read() if self.events else None
-        watched = self.follower.watched
+        watched, cgroups = self.follower.watched, self.follower.cgroups
         if watched:
-            self.follower.table.update(changed)
+            self.follower.table.update(changed, cgroups)
         else:
             self.follower.table.forget()
         everything = machine.monotonic() >= self._all_at
@@ -143,7 +169,7 @@ class FollowJob:
         if everything:
             self._all_at = now + self.slow
         self._busy = watched and self.events is not None and changed != set()
-        wait = self.slow if self.events else self.poll
+        wait = self.slow if self.events and not cgroups else self.poll
         self.due = now + (self.often if self._busy else wait)
         if self.follower.held is not None:
             self.due = min(self.due, self.follower.held)

@@ -57,7 +57,7 @@ def serve(
     reload = ReloadJob(reloader)
     events = listen(machine)
     follow = FollowJob(Follower(reloader, keeper, Table(machine)), events)
-    feed = FeedJob(keeper, places)
+    feed = FeedJob(keeper, places, reloader.spacing)
     tune = TuneJob(follow.follower)
     observe = ObserveJob(keeper, places, Repairer(reloader))
     record = RecordJob(reloader, follow.follower, feed, tune, observe)
@@ -77,7 +77,7 @@ def serve(
             exporter.publish()
 
     reload.told, observe.told = told, observed
-    service = Service(machine, wake, [reload, follow, feed, tune, observe, record])
+    service = Service(machine, wake, [reload, follow, tune, feed, observe, record])
     if notifier.interval:
         service.jobs.append(AliveJob(machine, notifier, notifier.interval))
 

@@ -9,6 +9,13 @@ from damonpolicy.plan.order import Plan
 
 __all__ = ("Spacing",)
 
+_JOINS = 0.25
+"""Seconds after a commit in which another costs the kernel's goals nothing more.
+
+Their shortest sensible window is longer; and without it, what is always late to the moment from
+which on a commit may follow would never have its turn.
+"""
+
 
 @dataclass(slots=True)
 class Spacing:
@@ -22,7 +29,20 @@ class Spacing:
             if each.action in ("start", "restart", "change"):
                 self._last[each.name] = now
 
-    def ready(self, kdamond: CompiledKdamond, now: float) -> float:
-        """Return from when on a kdamond may be committed again; what is over is ``now``."""
+    def took(self, kdamond: str, now: float) -> None:
+        """Take note that a kdamond (full name) took values of goals, unless that joined a commit."""
+        if not self._joins(kdamond, now):
+            self._last[kdamond] = now
+
+    def ready(self, kdamond: CompiledKdamond, now: float, *, joins: bool = False) -> float:
+        """Return from when on a kdamond may be committed again; what is over is ``now``.
+
+        With ``joins`` it may be right after another commit, too.
+        """
+        if joins and self._joins(kdamond.full_name, now):
+            return now
         last = self._last.get(kdamond.full_name)
         return now if last is None else max(last + kdamond.commit_every / 1e6, now)
+
+    def _joins(self, kdamond: str, now: float) -> bool:
+        return now - self._last.get(kdamond, now - _JOINS) < _JOINS

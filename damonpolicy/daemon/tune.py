@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from damonpolicy import log
 from damonpolicy.daemon.follow import Follower
@@ -45,6 +45,11 @@ class _Running:
     state: State = field(default_factory=State)
     trouble: str = ""
 
+    @property
+    def key(self) -> _Key:
+        """What it moves: no two loops of a policy move the same."""
+        return self.loop.kdamond, self.loop.path
+
 
 @dataclass(slots=True)
 class TuneJob:
@@ -77,18 +82,24 @@ class TuneJob:
         }
 
     def run(self) -> None:
-        """Run the loops whose time has come; what they move is one transaction."""
+        """Run the loops whose time has come; what they move is one transaction for each policy."""
         machine = self.follower.reloader.machine
         self._renew()
         moves: _Moves = {}
+        troubles: dict[tuple[str, _Key], str] = {}
         for each in turns(self._running.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.loop.every / 1e6)
-            trouble = self._step(each, moves)
+            troubles[each.policy, each.key] = self._step(each, moves)
+        if moves and self.follower.watched:
+            self.follower.table.update()
+        for policy, values in moves.items():
+            if trouble := self._move(policy, values):
+                troubles |= {(policy, key): trouble for key in values}
+        for place, trouble in troubles.items():
+            each = self._running[place]
             if trouble and trouble != each.trouble:
                 log.warning("tune", policy=each.policy, loop=each.loop.name, reason=trouble)
             each.trouble = trouble
-        if moves:
-            self._move(moves)
         now = machine.monotonic()
         self.due = min((each.due for each in self._running.values()), default=now + _IDLE)
 
@@ -123,7 +134,7 @@ class TuneJob:
             measured = [each.read() for each in running.meters]
         except Stale as error:
             # nobody acts on old numbers: it stays where it is, and goes to safety in the end
-            running.state = replace(running.state, error=None)
+            running.state = running.state.blind()
             law = loop.law
             last = running.fresh + law.get("fall_back_after", math.inf) / 1e6
             again = keeper.machine.monotonic() + pause(running.meters)
@@ -149,7 +160,7 @@ class TuneJob:
             if each.name == loop.kdamond and (ready := spacing.ready(each, now)) > now:
                 running.due = ready
                 return
-        moves.setdefault(running.policy, {})[loop.kdamond, loop.path] = str(wanted)
+        moves.setdefault(running.policy, {})[running.key] = str(wanted)
 
     def _touched(self, policy: CompiledPolicy, loop: Loop, held: str) -> str:
         """Say what somebody else has done to what the loop moves: then it is not ours to move."""
@@ -164,32 +175,28 @@ class TuneJob:
             return f"`{path}` was changed by someone"
         return ""
 
-    def _move(self, moves: _Moves) -> None:
+    def _move(self, policy: str, values: Mapping[_Key, str]) -> str:
+        """Move what loops of a policy move; returns why it could not be."""
         reloader, table = self.follower.reloader, self.follower.table
         machine = reloader.machine
-        if self.follower.watched:
-            table.update()
         try:
             with changing(machine, reloader.places) as session:
                 policies = session.managed.policies
-                anew = {
-                    name: moved(policies[name], values)
-                    for name, values in moves.items()
-                    if name in policies
-                }
+                if policy not in policies:
+                    return ""
+                anew = {**policies, policy: moved(policies[policy], values)}
                 current, plan = prepare(
-                    machine, session.managed, {**policies, **anew}, anew,
-                    find=table.find, waits=True,
-                )  # fmt: skip
+                    machine, session.managed, anew, [policy], find=table.find, waits=True
+                )
                 changed = session.carry_out(
                     current, plan, "a loop moves what it tunes",
                     capabilities=reloader.capabilities, interruptible=False, follows=True,
                 )  # fmt: skip
                 reloader.spacing.note(plan, machine.monotonic())
         except DamonPolicyError as error:
-            log.warning("tune", policies=sorted(moves), reason=str(error))
-        else:
-            self.moves += changed
-            if changed:
-                log.debug("tuned", values={path: text for values in moves.values()
-                                           for (_, path), text in values.items()})  # fmt: skip
+            reloader.tally.failed(error)
+            return str(error)
+        self.moves += changed
+        if changed:
+            log.debug("tuned", values={path: text for (_, path), text in values.items()})
+        return ""

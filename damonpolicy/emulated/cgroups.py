@@ -11,7 +11,7 @@ from damonpolicy.kernel.cgroups import MOUNT
 __all__ = ("Cgroups",)
 
 _CONTROLLERS = "cpuset cpu io memory hugetlb pids rdma misc"
-_FILES = ("cgroup.controllers", "cgroup.procs", "cgroup.subtree_control")
+_FILES = ("cgroup.controllers", "cgroup.procs", "cgroup.stat", "cgroup.subtree_control")
 
 
 class Cgroups:
@@ -36,6 +36,10 @@ class Cgroups:
             return Content(0o644, lambda: words, None, errno.EOPNOTSUPP)
         if name == "cgroup.procs":
             return Content(0o644, lambda: self._procs(cgroup), None, errno.EOPNOTSUPP)
+        if name == "cgroup.stat":
+            below = sum(each.startswith(f"{cgroup.rstrip('/')}/") for each in self._others())
+            words = f"nr_descendants {below}\nnr_dying_descendants 0\n"
+            return Content(0o444, lambda: words, None, errno.EINVAL)
         if name == "memory.current" and memory and cgroup != "/":
             return Content(0o444, lambda: f"{self._bytes(cgroup)}\n", None, errno.EINVAL)
         return None
@@ -51,12 +55,15 @@ class Cgroups:
             found["memory.current"] = False
         return found | dict.fromkeys(self._children(cgroup), True)
 
+    def _others(self) -> list[str]:
+        return [each for each in self.world.state["cgroups"] if each != "/"]
+
     def _children(self, cgroup: str) -> list[str]:
         prefix = cgroup.rstrip("/") + "/"
         return [
             each.removeprefix(prefix)
-            for each in self.world.state["cgroups"]
-            if each.startswith(prefix) and each != "/" and "/" not in each.removeprefix(prefix)
+            for each in self._others()
+            if each.startswith(prefix) and "/" not in each.removeprefix(prefix)
         ]
 
     def _members(self, cgroup: str, *, below: bool) -> list[int]:

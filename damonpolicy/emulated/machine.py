@@ -334,6 +334,13 @@ class EmulatedMachine:
             del self._world.processes[str(pid)]
             self._kdamonds.end_all_without_targets()
 
+    def move_process(self, pid: int, cgroup: str) -> None:
+        """Move a process to a cgroup that is there, which makes no event."""
+        with self._changing():
+            if cgroup not in self._world.state["cgroups"]:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), cgroup)
+            self._world.processes[str(pid)]["cgroup"] = cgroup
+
     def make_cgroup(self, path: str, *, memory: bool = True) -> None:
         """Make a cgroup, with or without the memory controller."""
         with self._changing():

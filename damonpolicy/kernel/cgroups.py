@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("MOUNT", "children", "exists", "has_memory", "subtree")
+__all__ = ("MOUNT", "Members", "children", "exists", "has_memory", "subtree")
 
 MOUNT = "/sys/fs/cgroup"
 
@@ -45,3 +48,52 @@ def subtree(machine: Machine, path: str) -> list[str]:
             found.append(here)
         waiting += [f"{here.rstrip('/')}/{name}" for name in children(machine, here)]
     return found
+
+
+class Members:
+    """The processes in a cgroup and all cgroups below it, which are asked for again and again."""
+
+    def __init__(self, machine: Machine, path: str) -> None:
+        self._machine = machine
+        self._top = "/" + path.strip("/")
+        self._tree: list[str] = []
+
+    def read(self) -> set[int] | None:
+        """Return their pids; None where nobody can tell.
+
+        That is for a cgroup whose threads are spread (cgroup.procs is EOPNOTSUPP), and without
+        version 2. A cgroup that is not there holds none.
+        """
+        if not exists(self._machine, "/"):
+            return None
+        # as many as before, and all of those still there: the same, so no directory is listed
+        found = self._read() if self._descendants() == len(self._tree) - 1 else None
+        if found is None:
+            self._tree = list(self._walk())
+            found = self._read() or set()
+        return None if -1 in found else found - {0}  # processes of another namespace
+
+    def _read(self) -> set[int] | None:
+        """Read all lists; None where one of the cgroups is gone, -1 where the top has no list."""
+        found: set[int] = set()
+        for each in self._tree:
+            try:
+                found.update(map(int, self._machine.read(f"{_place(each)}/cgroup.procs").split()))
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    return None
+                if each == self._top:  # those below are listed where their threads' tree begins
+                    found.add(-1)
+        return found
+
+    def _descendants(self) -> int:
+        lines = read_or(self._machine, f"{_place(self._top)}/cgroup.stat").splitlines()
+        counts = (line.removeprefix("nr_descendants ") for line in lines)
+        return int(next((each for each in counts if each.isdecimal()), -2))
+
+    def _walk(self) -> Iterator[str]:
+        waiting = [self._top] if exists(self._machine, self._top) else []
+        while waiting:
+            here = waiting.pop()
+            yield here
+            waiting += [f"{here}/{name}" for name in children(self._machine, here)]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from damonpolicy.kernel.cgroups import Members
 from damonpolicy.kernel.host import pids, starts
 from damonpolicy.kernel.sysfs import Machine, read_or
 
@@ -22,10 +24,11 @@ _COMM_LENGTH = 15
 _YOUNG = 5.0
 """Seconds in which a process may yet become another program."""
 _SWEEP, _SELDOM = 10.0, 60.0
-"""Seconds after which all processes are looked at anew: they move between cgroups unnoticed.
-
-The second where the kernel tells of all other changes.
-"""
+"""Seconds after which all processes are looked at anew; the second where the kernel tells of changes."""
+_MOVES = 1.0
+"""Seconds between two looks at who is in a cgroup: the kernel tells nobody who moves."""
+_SHARE = 500
+"""How many times as long as a look took there is none: who watches thousands sees moves later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class Table:
     """All processes of a machine, kept by looking at those only that have changed.
 
     Where nothing tells of changes, those are looked at that are new or young, and now and then
-    all of them: a process that took over an old one's pid is then found out, too.
+    all of them: a process that took over an old one's pid is then found out, too. Who is in the
+    cgroups that matter is looked up each second, as a move makes no event.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -81,9 +85,14 @@ class Table:
         self._processes: dict[int, Process | None] = {}
         self._since: dict[int, float] = {}
         self._swept = -_SELDOM
+        self._look_at = 0.0
+        self._members: dict[str, Members] = {}
 
-    def update(self, changed: Collection[int] | None = None) -> None:
-        """Look at the processes that have changed; None where nobody knows which have."""
+    def update(self, changed: Collection[int] | None = None, cgroups: Collection[str] = ()) -> None:
+        """Look at the processes that have changed; None where nobody knows which have.
+
+        ``cgroups`` are those whose members matter.
+        """
         now = self._machine.monotonic()
         if now - self._swept >= (_SWEEP if changed is None else _SELDOM):
             self._swept, here = now, set(pids(self._machine))
@@ -93,6 +102,10 @@ class Table:
             stale = {pid for pid in here if now - self._since.get(pid, now) < _YOUNG}
         else:
             here, stale = {*self._processes, *changed}, set(changed)
+        if cgroups and now >= self._look_at:
+            began = time.monotonic()
+            stale |= self._moved(cgroups)
+            self._look_at = now + max(_MOVES, _SHARE * (time.monotonic() - began))
         for pid in [*self._processes]:
             if pid not in here:
                 del self._processes[pid], self._since[pid]
@@ -106,6 +119,21 @@ class Table:
             if pid not in self._since or (process and known and known.start != process.start):
                 self._since[pid] = now
             self._processes[pid] = process
+
+    def _moved(self, cgroups: Collection[str]) -> set[int]:
+        """Return who is in one of some cgroups, or known to be, and not both."""
+        found: set[int] = set()
+        for path in cgroups:
+            there = self._members.setdefault(path, Members(self._machine, path)).read()
+            if there is not None:
+                known = {
+                    pid
+                    for pid, process in self._processes.items()
+                    if process and _inside(process.cgroup, path)
+                }
+                # what has no memory of its own is nowhere, as far as we care
+                found |= {pid for pid in there ^ known if self._processes.get(pid, True)}
+        return found
 
     def forget(self) -> None:
         """Look at all of them the next time: nobody has listened to changes."""

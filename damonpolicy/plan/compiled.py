@@ -163,6 +163,12 @@ class CompiledKdamond:
         """The operation set."""
         return self.files["contexts/0/operations"]
 
+    @property
+    def pressed(self) -> bool:
+        """Whether a goal on pressure tunes a quota of it: each commit disturbs it."""
+        metrics = (text for path, text in self.files.items() if path.endswith("/target_metric"))
+        return "some_mem_psi_us" in metrics
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {

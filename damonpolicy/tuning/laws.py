@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-__all__ = ("Bounds", "approach", "follow", "next_input", "quota")
+__all__ = ("Bounds", "Course", "approach", "follow", "next_input", "quota")
 
 _GOAL = 10_000
 """The score of a goal that is reached."""
@@ -60,21 +60,61 @@ class Bounds:
         return min(max(value, self.least), self.most)
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a loop has gone so far, for `approach`."""
+
+    gain: Fraction = Fraction(1)
+    """What the changes are multiplied by, as they were too large before."""
+    side: int = 0
+    """Above 0 where there was too little last time, below where there was too much."""
+    windows: int = 0
+    """For how many windows it has been on that side since the gain changed."""
+    error: Fraction | None = None
+    """How far it was from the target in the window before, as a share; None where nobody knows."""
+
+
+_GAIN = Fraction(1, 4)
+"""The change of a window, as a share of the error; the kernel's is all of it."""
+_LEAST_GAIN = Fraction(1, 16)
+_PATIENCE = 12
+"""Windows on one side after which the gain grows again: longer than half a swing takes."""
+_AHEAD = 3
+"""Windows in which what is under way may show: two that a plant is late, and the one of the move."""
+
+
 def approach(
-    last: Fraction, measured: Fraction, target: Fraction, bounds: Bounds, *, raises: bool = True
-) -> Fraction:
+    last: Fraction,
+    measured: Fraction,
+    target: Fraction,
+    bounds: Bounds,
+    course: Course,
+    *,
+    raises: bool = True,
+) -> tuple[Fraction, Course]:
     """Return the next value of what is moved, so that what is measured comes to its target.
 
     ``raises``: a larger value makes the measured one larger. The change is proportional to the
-    error as a share of the target, as the kernel's is, and half as large: the plant's own delay
-    of one window then makes no oscillation.
+    error as a share of the target, as the kernel's is. Two things keep plants that answer late
+    from swinging: nothing is done while the measured value is about to reach the target by
+    itself, as earlier moves begin to show, and each time that it has gone past the target the
+    gain is halved, until it stays on one side for long.
     """
     error = (target - measured) / abs(target) if target else -measured
     if abs(error) <= bounds.dead_band:
-        return bounds.held(last)
-    share = min(max(error / 2, -bounds.step), bounds.step)
+        return bounds.held(last), replace(course, error=error)
+    side, gain, windows = 1 if error > 0 else -1, course.gain, course.windows + 1
+    if side == -course.side:
+        gain, windows = max(gain / 2, _LEAST_GAIN), 0
+    elif windows >= _PATIENCE:
+        gain, windows = min(gain * 2, Fraction(1)), 0
+    after = Course(gain, side, windows, error)
+    coming = error if course.error is None else error + _AHEAD * (error - course.error)
+    if coming * side <= bounds.dead_band:
+        return bounds.held(last), after
+    share = min(max(error * _GAIN * gain, -bounds.step), bounds.step)
     base = max(abs(last), (bounds.most - bounds.least) / 100)
-    return bounds.held(last + base * (share if raises else -share))
+    return bounds.held(last + base * (share if raises else -share)), after
 
 
 def follow(last: Fraction, measured: Fraction, bounds: Bounds) -> Fraction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +13,8 @@ from damonpolicy.units import U32_MAX
 __all__ = ("State", "step")
 
 _GOAL = 10_000
+_FINE = 1 << 20
+"""Parts of one that a value before rounding is kept to."""
 _U64 = (1 << 64) - 1
 
 
@@ -21,11 +23,17 @@ class State:
     """What a loop remembers from step to step.
 
     ``exact`` is its value before rounding, or the state of the kernel's law; ``error`` how far
-    what is measured is from right, as a share: above 0 there is too little of it.
+    what is measured is from right, as a share: above 0 there is too little of it; ``course`` is
+    the one of `laws.approach`.
     """
 
     exact: Fraction | None = None
     error: float | None = None
+    course: laws.Course = field(default_factory=laws.Course)
+
+    def blind(self) -> State:
+        """Return what is left of it where nothing could be measured."""
+        return replace(self, error=None, course=replace(self.course, error=None))
 
 
 def step(
@@ -41,15 +49,17 @@ def step(
 def _approach(
     law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
 ) -> tuple[int, State]:
-    bounds, last, now = _bounds(law), _last(held, state), measured[0]
+    bounds, last, now, course = _bounds(law), _last(held, state), measured[0], state.course
     if law["law"] == "follow":
         exact = laws.follow(last, now, bounds)
         error = (now - last) / abs(now) if now else Fraction(0) if not last else Fraction(-1)
     else:
         target = Fraction(law["target"])
-        exact = laws.approach(last, now, target, bounds, raises=law["raises"])
+        exact, course = laws.approach(last, now, target, bounds, course, raises=law["raises"])
         error = (target - now) / target
-    return round(exact), State(exact, float(error))
+    # or its digits would grow with each window
+    exact = exact.limit_denominator(_FINE)
+    return round(exact), State(exact, float(error), course)
 
 
 def _bounds(law: Mapping[str, Any]) -> laws.Bounds:

@@ -112,9 +112,9 @@ class Bench:
         reloader = Reloader(self.machine, self.world.places, [str(self.policies)], debounce=0.2)
         keeper = Keeper(self.machine, self.world.places, reloader.owner)
         follow = FollowJob(Follower(reloader, keeper, Table(self.machine)))
-        feed, tune = FeedJob(keeper, self.world.places), TuneJob(follow.follower)
+        feed, tune = FeedJob(keeper, self.world.places, reloader.spacing), TuneJob(follow.follower)
         observe = ObserveJob(keeper, self.world.places, Repairer(reloader))
-        jobs = [ReloadJob(reloader), follow, feed, tune,
+        jobs = [ReloadJob(reloader), follow, tune, feed,
                 observe, RecordJob(reloader, follow.follower, feed, tune, observe)]  # fmt: skip
         with closing(Wake()) as wake:
             service = Service(self.machine, wake, jobs)
@@ -143,6 +143,12 @@ class Bench:
                 found[f"{name}/runs"] = {**given, "pids": sorted(each["pid"] for each in targets)}
         on = sum(value == "on" for path, value in seen.items() if path.endswith("/state"))
         return {**found, "running": on, "policies": sorted(managed.policies)}
+
+    def fed(self):
+        """The number that the kernel goes by, which is not what is staged; None while nobody asks."""
+        slot = self.world.managed.slot_of("fed/k")
+        runs = None if slot is None else self.machine.running(slot)
+        return runs and runs["schemes"]["0"]["quotas"]["goals"]["0"].get("current_value")
 
     def steady(self):
         """The thread of the kdamond that nobody changes."""
@@ -271,6 +277,7 @@ def test_killed_at_random_moments(kernel, group):
 
         where = f"stage {number}, call {at}, moment {killed}"
         assert steady in (None, bench.steady()), where
+        assert bench.fed() in (None, bench.score.read_text()), where
         assert not bench.world.places.journal.exists(), where
         assert not bench.machine.poisoned, where
         texts = {path.name: path.read_text() for path in bench.policies.glob("*.yaml")}

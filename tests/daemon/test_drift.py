@@ -332,7 +332,7 @@ def test_one_that_somebody_ended_under_its_processes_is(watched):
 def test_the_record_says_it(watched):
     put(watched, "report")
     follower = Follower(watched.reloader, watched.keeper, Table(watched.world.machine))
-    feed = FeedJob(watched.keeper, watched.world.places)
+    feed = FeedJob(watched.keeper, watched.world.places, watched.reloader.spacing)
     record = RecordJob(watched.reloader, follower, feed, TuneJob(follower), watched.job)
     watched.world.write("0/contexts/0/schemes/nr_schemes", "3")
     look(watched)

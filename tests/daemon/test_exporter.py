@@ -136,7 +136,7 @@ def test_of_a_service(desk, serve):
     world = desk.world
     observe = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
     follower = Follower(desk.reloader, desk.keeper, Table(world.machine))
-    feed, tune = FeedJob(desk.keeper, world.places), TuneJob(follower)
+    feed, tune = FeedJob(desk.keeper, world.places, desk.reloader.spacing), TuneJob(follower)
     record = RecordJob(desk.reloader, follower, feed, tune, observe)
     served = serve(lambda: figures(record, lambda: {"loop": 0.5}))
     observe.told, desk.job = served.publish, observe

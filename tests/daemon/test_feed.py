@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 import pytest
 
 from damonpolicy.daemon.feed import FeedJob
+from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.daemon.conftest import Desk
-from tests.world import World
+from tests.world import STAT_OFF, World
 
 POLICY = """
 version: 1
@@ -42,7 +44,7 @@ def desk(request, tmp_path):
     made.score.write_text("0.5\n")
     made.put("p.yaml", POLICY.format(file=made.score))
     assert made.rest().kind == "applied", made.reloader.outcome
-    made.job = FeedJob(made.keeper, world.places)
+    made.job = FeedJob(made.keeper, world.places, made.reloader.spacing)
     yield made
     assert not world.machine.poisoned
     world.close()
@@ -83,6 +85,51 @@ def test_the_kernel_tunes_the_quota_by_it(desk):
     machine.write(f"{KDAMONDS}/0/state", "update_schemes_stats")
     high = desk.read(f"{KDAMONDS}/0/contexts/0/schemes/0/stats/sz_tried")
     assert int(high) >= int(low)
+
+
+def in_force(desk):
+    """What the running kdamond goes by, whatever is staged."""
+    schemes = desk.world.machine.running(0)["schemes"]
+    return schemes["0"]["quotas"]["goals"]["0"]["current_value"]
+
+
+def test_a_number_that_the_kernel_did_not_take_is_handed_over_again(desk):
+    def busy(_, path, text):
+        if text == "commit_schemes_quota_goals":
+            raise OSError(errno.EBUSY, "busy")
+
+    desk.world.machine.before_write = busy
+    for _ in range(3):
+        assert feed(desk)
+        assert "commit_schemes_quota_goals" in next(iter(desk.job.troubles().values()))
+        assert in_force(desk) == "10000"
+    desk.world.machine.before_write = None
+    assert feed(desk)[-1] == ("state", "commit_schemes_quota_goals")
+
+    assert in_force(desk) == "5000"
+    assert desk.job.troubles() == {}
+    assert feed(desk) == []
+
+
+class Killed(BaseException):
+    """The end, at once."""
+
+
+def test_so_is_one_whose_service_died_before_its_command(desk):
+    def dies(_, path, text):
+        if text == "commit_schemes_quota_goals":
+            raise Killed
+
+    desk.world.machine.before_write = dies
+    with pytest.raises(Killed):
+        feed(desk)
+    desk.world.machine.before_write = None
+    desk.world.recover()
+    assert (desk.read(GOAL), in_force(desk)) == ("5000", "10000")
+    desk.job = FeedJob(desk.keeper, desk.world.places, Spacing())
+    feed(desk)
+
+    assert in_force(desk) == "5000"
 
 
 def test_what_is_fed_is_no_drift_and_survives_a_change(desk):
@@ -151,3 +198,44 @@ def test_by_hand_nobody_feeds_it(desk, cli, tmp_path):
 
     assert "error[DP0230]" in outcome.err
     assert "`damonpolicy run` feeds it" in outcome.err
+
+
+@pytest.fixture
+def pressed(tmp_path):
+    """A kdamond of 7.3, where pressure is not measured in the window of a commit."""
+    world = World.make("7.3")
+    world.write(STAT_OFF, "N")
+    made = Desk(world, tmp_path / "policies")
+    made.score = tmp_path / "score"
+    made.score.write_text("0.1")
+    goal = "            - {metric: some_mem_psi_us, target: 500us}\n"
+    made.put("p.yaml", POLICY.format(file=made.score) + goal)
+    assert made.rest().ok
+    made.job = FeedJob(made.keeper, world.places, made.reloader.spacing)
+    yield made
+    world.close()
+
+
+def test_feeding_leaves_a_goal_on_pressure_windows_to_measure(pressed):
+    for number in range(60):
+        pressed.score.write_text(f"0.1{number:02d}")
+        feed(pressed)
+
+    assert effective(pressed) == 100 << 20, "it grows as long as nothing is waited for"
+    assert 18 <= pressed.job.writes <= 21
+
+
+def test_who_commits_for_other_reasons_takes_turns_with_it(pressed):
+    """Right after another commit is no worse: what it costs is lost already."""
+    machine, spacing = pressed.world.machine, pressed.reloader.spacing
+    kdamond, commits = next(pressed.keeper.kdamonds()), 0
+    for number in range(60):
+        pressed.score.write_text(f"0.1{number:02d}")
+        machine.sleep(1)
+        if spacing.ready(kdamond, machine.monotonic()) <= machine.monotonic():
+            spacing.took(kdamond.full_name, machine.monotonic())
+            commits += 1
+        pressed.job.run()
+
+    assert commits >= 10
+    assert pressed.job.writes >= 10

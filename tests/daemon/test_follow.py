@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 
 import pytest
@@ -199,6 +200,57 @@ def test_a_thousand_of_which_a_hundred_come_and_go_each_second(kernel, tmp_path)
     world.close()
 
 
+def test_a_policy_that_fails_keeps_no_other_from_being_followed(desk):
+    machine = desk.world.machine
+    first = machine.start_process("worker", areas=[AREA])
+    machine.start_process("helper", areas=[AREA])
+    other = WATCH.replace("name: watch", "name: a-first").replace("worker}", "helper}")
+    desk.put("a.yaml", other)
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    slots = {name: desk.world.managed.slot_of(f"{name}/workers") for name in ("a-first", "watch")}
+
+    def refuses(_, path, text):
+        if path == f"{KDAMONDS}/{slots['a-first']}/contexts/0/targets/1/pid_target":
+            raise OSError(errno.ENOMEM, "no memory")
+
+    joined = {machine.start_process(name, areas=[AREA]) for name in ("worker", "helper")}
+    before = desk.reloader.tally.rollbacks
+    machine.before_write = refuses
+    follow(desk)
+    assert watched(desk, slots["watch"]) - joined == {first}
+    assert len(watched(desk, slots["watch"])) == 2
+    assert list(desk.follower.troubles) == ["a-first"]
+    assert desk.follower.trouble.startswith("`a-first`: ")
+    assert desk.reloader.tally.rollbacks > before
+
+    machine.before_write = None
+    assert follow(desk)
+    assert len(watched(desk, slots["a-first"])) == 2
+    assert desk.follower.trouble == ""
+
+
+def test_what_could_not_be_followed_and_is_gone_is_no_trouble(desk):
+    machine = desk.world.machine
+    machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+
+    def refuses(_, path, text):
+        if path.endswith("/targets/1/pid_target"):
+            raise OSError(errno.ENOMEM, "no memory")
+
+    second = machine.start_process("worker", areas=[AREA])
+    machine.before_write = refuses
+    follow(desk)
+    assert desk.follower.trouble
+    machine.before_write = None
+    machine.exit_process(second)
+    follow(desk)
+
+    assert desk.follower.trouble == ""
+
+
 def test_policies_of_others_are_left_alone(desk):
     machine = desk.world.machine
     first = machine.start_process("worker", areas=[AREA])
@@ -261,3 +313,99 @@ def test_the_table_looks_at_what_has_changed_only(desk):
     table.update({new})
 
     assert table.find(machine, Selector(name="worker")) == []
+
+
+RAM = """
+version: 1
+name: ram
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+    schemes: [{name: seen, action: stat}]
+"""
+
+
+def test_memory_that_is_plugged_in_is_taken_in(desk):
+    machine, base = desk.world.machine, f"{KDAMONDS}/0/contexts/0/targets/0/regions"
+    desk.put("m.yaml", RAM)
+    desk.rest()
+    thread, before = kdamond(desk), int(desk.read(f"{base}/nr_regions"))
+    read, more = machine.read, "4000000000-40ffffffff : System RAM\n"
+    job = FollowJob(desk.follower)
+    job.run()
+    machine.read = lambda path: read(path) + (more if path == "/proc/iomem" else "")
+    ends = machine.monotonic() + 5
+    machine.sleep(5)
+    assert job.due <= ends
+    job.run()
+
+    assert int(desk.read(f"{base}/nr_regions")) == before + 1
+    assert desk.read(f"{base}/{before}/start") == str(0x40_0000_0000)
+    regions = machine._kdamonds.running("0")["targets"][0]["regions"]
+    assert (0x40_0000_0000, 0x41_0000_0000) in [tuple(each) for each in regions]
+    assert kdamond(desk) == thread or desk.reloader.capabilities.known("commit") != "yes"
+    assert not follow(desk)
+    machine.read = read
+    assert follow(desk), "and taken out again"
+    assert desk.read(f"{base}/nr_regions") == str(before)
+
+
+GROUPED = WATCH.replace("{name: worker}", "{cgroup: /apps.slice}")
+
+
+class Quiet:
+    """Process events of a kernel on which nobody starts, changes or ends."""
+
+    def read(self):
+        return set()
+
+
+@pytest.mark.parametrize("events", [None, Quiet()], ids=["polling", "events"])
+def test_who_moves_to_another_cgroup_is_followed_within_two_seconds(desk, events):
+    """The kernel tells nobody; a move within what matters is none."""
+    machine = desk.world.machine
+    for path in ("/apps.slice", "/apps.slice/one", "/apps.slice/two", "/other.slice"):
+        machine.make_cgroup(path)
+    first = machine.start_process("worker", areas=[AREA], cgroup="/apps.slice/one")
+    second = machine.start_process("worker", areas=[AREA], cgroup="/other.slice")
+    desk.put("w.yaml", GROUPED)
+    desk.rest()
+    job = FollowJob(desk.follower, events)
+
+    def rest(seconds):
+        ends = machine.monotonic() + seconds
+        while machine.monotonic() < ends:
+            if job.due <= machine.monotonic():
+                job.run()
+            machine.sleep(0.125)
+
+    rest(30)  # nobody is young any more, and all were looked at not long ago
+    assert watched(desk) == {first}
+    commits = job.follower.commits
+    machine.move_process(second, "/apps.slice/two")
+    rest(2)
+    assert watched(desk) == {first, second}
+    machine.move_process(second, "/other.slice")
+    rest(2)
+    assert watched(desk) == {first}
+    machine.move_process(first, "/apps.slice/two")
+    rest(2)
+    assert watched(desk) == {first}
+    assert job.follower.commits == commits + 2
+
+
+def test_who_is_in_a_cgroup_is_looked_up_where_that_matters_only(desk):
+    machine = desk.world.machine
+    machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    assert desk.follower.cgroups == frozenset()
+    job, reads, real = FollowJob(desk.follower, Quiet()), [], machine.read
+    job.run()
+    machine.read = lambda path: reads.append(path) or real(path)
+    machine.sleep(1)
+    job.run()
+
+    assert [path for path in reads if "cgroup" in path] == []
+    assert job.due - machine.monotonic() == pytest.approx(5, abs=0.01)

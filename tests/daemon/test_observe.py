@@ -219,7 +219,7 @@ def test_older_kernels(kernel, tmp_path):
 def test_the_record_holds_what_took_two_looks(watched):
     world = watched.world
     follower = Follower(watched.reloader, watched.keeper, Table(world.machine))
-    feed = FeedJob(watched.keeper, world.places)
+    feed = FeedJob(watched.keeper, world.places, watched.reloader.spacing)
     record = RecordJob(watched.reloader, follower, feed, TuneJob(follower), watched.job)
     for _ in range(5):
         look(watched)

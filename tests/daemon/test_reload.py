@@ -274,3 +274,51 @@ def test_at_the_end_everything_of_the_service_goes(desk):
     assert list(desk.world.managed.policies) == ["hand"]
     desk.world.remove("hand")
     assert desk.world.look() == before
+
+
+TUNED = """
+version: 1
+name: tuned
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+    intervals:
+      sample: 100ms
+      aggregation: 2s
+      auto_tune: {observe: 4%, aggregations: 3, min_sample: 5ms, max_sample: 10s}
+    schemes:
+      - {name: seen, action: stat, access_pattern: {size: {min: SIZE}}}
+"""
+
+
+def test_a_reload_keeps_results_ages_and_tuned_intervals(desk):
+    machine, base = desk.world.machine, f"{KDAMONDS}/0"
+
+    def look():
+        """What the kernel has found out by now: times that it tried, the oldest region, intervals."""
+        for command in ("stats", "tried_regions"):
+            machine.write(f"{base}/state", f"update_schemes_{command}")
+        scheme, runs = f"{base}/contexts/0/schemes/0", machine._kdamonds.running("0")
+        regions = (each.name for each in machine.scan(f"{scheme}/tried_regions") if each.is_dir)
+        ages = [int(desk.read(f"{scheme}/tried_regions/{each}/age")) for each in regions]
+        # not from the files, which a reload has to bring up to date by itself
+        return int(desk.read(f"{scheme}/stats/nr_tried")), max(ages), (runs["sample"], runs["aggr"])
+
+    desk.put("p.yaml", TUNED.replace("SIZE", "4KiB"))
+    desk.rest()
+    machine.sleep(300)
+    pid, (tried, age, tuned) = desk.read(f"{base}/pid"), look()
+    assert tuned != (100_000, 2_000_000), "the kernel has tuned"
+    since = len(machine.log)
+    desk.put("p.yaml", TUNED.replace("SIZE", "8KiB"))
+    assert desk.rest().kind == "applied"
+    assert "commit" in {each.text for each in machine.log[since:]}
+
+    assert machine.running(0)["schemes"]["0"]["access_pattern"]["sz"]["min"] == "8192"
+    assert desk.read(f"{base}/pid") == pid
+    after = look()
+    assert after[0] >= tried
+    assert after[1] >= age > 1_000
+    assert after[2] == tuned
+    assert "off" not in {each.text for each in machine.log[since:]}

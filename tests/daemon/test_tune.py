@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 import pytest
 
+from damonpolicy import log
 from damonpolicy.daemon.follow import Follower
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.kernel.processes import Table
@@ -96,6 +98,15 @@ def make(tmp_path):
 @pytest.fixture
 def desk(make):
     return make()
+
+
+@pytest.fixture
+def events():
+    """What is logged."""
+    seen = []
+    log.set_sink(lambda level, event, values: seen.append((level, event, values)))
+    yield seen
+    log._sinks.clear()
 
 
 def test_a_setting_follows_a_number(desk):
@@ -189,6 +200,30 @@ def test_what_someone_else_has_set_is_left_alone(desk):
     assert "changed by someone" in desk.trouble
 
 
+def test_a_move_that_fails_is_counted_told_and_logged_once(desk, events):
+    """And keeps no other policy's loop from moving."""
+    desk.apply(PACE)
+    desk.apply(reclaim(TUNING), "q.yaml")
+
+    def refuses(_, path, text):
+        if path == PAGES and text != "100":
+            raise OSError(errno.EINVAL, "invalid")
+
+    desk.world.machine.before_write = refuses
+    for _ in range(3):
+        desk.window()
+    assert desk.read(PAGES) == "100"
+    assert int(desk.read(BYTES)) > 100 << 20
+    assert list(desk.tune.troubles()) == ["pace/scan"]
+    assert "Invalid argument" in desk.trouble or "invalid" in desk.trouble
+    assert desk.reloader.tally.rollbacks == 3
+    assert [name for _, name, _ in events].count("tune") == 1
+
+    desk.world.machine.before_write = None
+    desk.window()
+    assert (desk.read(PAGES), desk.trouble) == ("125", "")
+
+
 TUNING = """
 tuning:
   - name: quota
@@ -215,7 +250,7 @@ def test_a_quota_is_moved_online(make, kernel):
     written = [(each.path.removeprefix(f"{KDAMONDS}/0/"), each.text)
                for each in desk.world.machine.log[since:]]  # fmt: skip
     assert [each for each in written if "update_" not in each[1]] == [
-        ("contexts/0/schemes/0/quotas/bytes", str(125 << 20)),
+        ("contexts/0/schemes/0/quotas/bytes", str(225 << 19)),
         ("state", "commit"),
     ]
     desk.number.write_text("5000")
