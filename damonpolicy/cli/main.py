@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, str] = {
     "report": "show what the kernel sees: hot and cold memory",
     "remove": "end policies and put their settings back",
     "stop": "end all policies",
+    "record": "record what running kdamonds see",
+    "convert": "write records in another form",
     "import": "print what the kernel is configured to as a policy",
     "features": "list what this kernel can do",
     "doctor": "find what stands in the way, and what to do",

@@ -71,9 +71,9 @@ def _remove(instance: str) -> None:
             return
 
 
-def _put(path: str, text: str) -> None:
+def _put(path: str, text: str, how: int = os.O_TRUNC) -> None:
     forbid_live(path)
-    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | how)
     try:
         os.write(descriptor, text.encode("ascii"))
     finally:
@@ -106,6 +106,7 @@ class Tracing:
         self.instance = f"{root}/instances/damonpolicy-{os.getpid()}"
         self.epoch = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._pipe = -1
+        self._pids: set[int] = set()
         os.mkdir(self.instance, 0o700)
         try:
             size = max(2 * regions * _EVENT_BYTES >> 10, _LEAST_KIB)
@@ -120,16 +121,22 @@ class Tracing:
             raise
 
     def follow(self, pids: Iterable[int]) -> None:
-        """Trace these kdamonds from now on, and no other task."""
-        told = " ".join(str(each) for each in sorted(pids))
-        for event in (AGGREGATED, _TUNE):
-            enable = f"{self.instance}/events/damon/{event}/enable"
-            if os.path.exists(enable):
-                # without a pid, all tasks would be traced (trace_events.c: ftrace_event_pid_write())
-                _put(enable, "0")
-                if told:
-                    _put(f"{self.instance}/set_event_pid", told)
-                    _put(enable, "1")
+        """Trace these kdamonds too, and no other task.
+
+        Who was traced before goes on to be: taking a pid out would mean to stop for a moment, and
+        a thread that has ended says nothing.
+        """
+        new = set(pids) - self._pids
+        if not new:
+            return
+        # with O_TRUNC, all tasks would be traced until it is written (trace_events.c:
+        # ftrace_event_set_open()); without a pid likewise, so events come after the first
+        told = " ".join(str(each) for each in sorted(new))
+        _put(f"{self.instance}/set_event_pid", told + "\n", os.O_APPEND)
+        for event in (AGGREGATED, _TUNE) if not self._pids else ():
+            with contextlib.suppress(FileNotFoundError):
+                _put(f"{self.instance}/events/damon/{event}/enable", "1")
+        self._pids |= new
 
     def fileno(self) -> int:
         """What can be read when there are events."""

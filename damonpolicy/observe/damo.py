@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from damonpolicy.errors import PolicyInvalid
+from damonpolicy.errors import PolicyInvalid, UsageError
 from damonpolicy.observe import damo_text
 from damonpolicy.observe.damo_values import (
     BYTES,
@@ -293,8 +293,11 @@ def write(path: str, series: Sequence[Series], form: str = "json_compressed") ->
     """Write records for damo; the file is there once it is whole, with mode 0600.
 
     JSON keeps everything. Text keeps neither intervals nor begins, nor what passed filters, nor
-    snapshots without regions: damo has no place for them there.
+    snapshots without regions: damo has no place for them there. Raises UsageError where none is left.
     """
+    if form == "perf_script" and not any(len(each.regions) for each in series):
+        hint = "write Parquet or JSON"
+        raise UsageError("text has no place for snapshots without regions", hint=hint)
     pieces = damo_text.lines(series) if form == "perf_script" else _json(series)
     with whole_file(path) as file:
         pack: Any = zlib.compressobj() if form == "json_compressed" else None

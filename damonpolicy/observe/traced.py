@@ -14,19 +14,16 @@ from typing import Protocol, Self, TypeAlias
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, entries, read_or
 from damonpolicy.kernel.tracing import Tracing
-from damonpolicy.kernel.tree import Tree
+from damonpolicy.observe.live import Kdamond, targets
 from damonpolicy.observe.regions import Array, Intervals, Regions, Source
-from damonpolicy.observe.status import kdamonds
 from damonpolicy.observe.trace import Assembler, Burst
-from damonpolicy.plan.current import Current
-from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.texts import accesses
 
 __all__ = ("Snapshot", "Traced", "Watched", "watched")
 
 Snapshot: TypeAlias = tuple[Source, int, int, Intervals, Regions]
 """Source, begin and end in nanoseconds since the epoch, intervals, regions."""
 
-_ATTRIBUTES = "contexts/0/monitoring_attrs"
 _LATE = 3
 """Aggregations after which a snapshot is not taken to follow the one before."""
 
@@ -58,46 +55,29 @@ class Watched:
     unit: int
 
 
-def watched(current: Current, managed: Managed, wanted: str = "") -> list[Watched]:
-    """Return the running kdamonds, or the one of a name; someone else's is called `slot N`.
-
-    A name may be without its policy's where that is clear.
-    """
-    found = []
-    for each in kdamonds(current, managed):
-        tree = current.slot(each.slot)
-        name = each.name or f"slot {each.slot}"
-        if each.state == "on" and each.pid > 0 and wanted in ("", name, name.rpartition("/")[2]):
-            source = Source(
-                name,
+def watched(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Watched]:
+    """Return what is to be known of kdamonds to trace them."""
+    return [
+        Watched(
+            each.pid,
+            source := Source(
+                each.name,
                 slot=each.slot,
-                ops=each.ops,
-                targets=each.targets,
-                tuned=tree.get(f"{_ATTRIBUTES}/intervals/intervals_goal/aggrs", "0") != "0",
+                ops=each.tree.get("contexts/0/operations", ""),
+                targets=targets(machine, each),
+                accesses=accesses(each.tree),
+                weights=each.weights,
+                tuned=each.tuned,
                 origin="trace",
-            )
-            found.append(_watched(tree, each.pid, source))
-    return found
-
-
-def _watched(tree: Tree, pid: int, source: Source) -> Watched:
-    def number(path: str, usual: int = 0) -> int:
-        return int(tree.get(path, str(usual)))
-
-    intervals = Intervals(
-        number(f"{_ATTRIBUTES}/intervals/sample_us"),
-        number(f"{_ATTRIBUTES}/intervals/aggr_us"),
-        number(f"{_ATTRIBUTES}/intervals/update_us"),
-    )
-    physical = source.ops == "paddr"
-    return Watched(
-        pid,
-        source,
-        intervals,
-        len(source.targets),
-        number(f"{_ATTRIBUTES}/nr_regions/max", 1000),
-        (number("contexts/0/addr_unit", 1) or 1) if physical else 1,
-    )
+            ),
+            each.intervals,
+            len(source.targets),
+            int(each.tree.get("contexts/0/monitoring_attrs/nr_regions/max", "1000")),
+            int(each.tree.get("contexts/0/addr_unit", "1")),
+        )
+        for each in kdamonds
+        if each.pid > 0
+    ]
 
 
 @dataclass(slots=True)

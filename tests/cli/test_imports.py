@@ -33,6 +33,8 @@ ALLOWED = {
     ("diff",): LIGHT,
     ("import",): MODEL,
     ("import", "plain.yaml"): MODEL,
+    ("record", "--help"): LIGHT,
+    ("convert", "--help"): LIGHT,
     ("features",): LIGHT,
     ("doctor",): LIGHT,
     ("schema",): LIGHT,

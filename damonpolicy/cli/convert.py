@@ -1,0 +1,54 @@
+"""``damonpolicy convert``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.cli.record import FORMS
+
+__all__ = ("command",)
+
+
+@click.command("convert")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
+@click.argument("out", metavar="OUT", type=click.Path())
+@click.option(
+    "--form", "wanted", type=click.Choice(FORMS), help="what to write (default: as OUT's name says)"
+)
+@click.option("--force", is_flag=True, help="overwrite OUT")
+@common
+@pass_invocation
+def command(
+    invocation: Invocation, files: Sequence[str], out: str, *, wanted: str | None, force: bool
+) -> Result:
+    """Write records in another form, several as one.
+
+    FILEs are records of damonpolicy and of damo, and what `perf script` or `trace-cmd report`
+    print of DAMON's trace events. OUT is Parquet if it is named `*.parquet`, JSON of damo if
+    `*.json`, text if `*.txt`, and else a compressed record of damo. Text has no place for
+    intervals, begins and page filters.
+    """
+    from damonpolicy.observe import records
+    from damonpolicy.observe.whole import Rotation
+
+    del invocation  # files are files, on any machine
+    if not force:
+        Rotation(out).refuse_to_overwrite()
+    form = wanted or records.form_of(out)
+    series = records.convert(files, out, form)
+    snapshots = sum(len(each) for each in series)
+    regions = sum(len(each.regions) for each in series)
+    return Result(
+        text=f"{snapshots:,} snapshots and {regions:,} regions of {len(series)} sources → {out}\n",
+        data={
+            "file": out,
+            "form": form,
+            "sources": [each.source.name for each in series],
+            "snapshots": snapshots,
+            "regions": regions,
+        },
+    )

@@ -1,0 +1,323 @@
+"""``damonpolicy record``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.errors import DamonPolicyError, UsageError
+from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_duration
+
+if TYPE_CHECKING:
+    from damonpolicy.engine.store import Store
+    from damonpolicy.kernel.sysfs import Machine
+    from damonpolicy.observe.live import Kdamond
+    from damonpolicy.observe.recording import Sink, Tally
+    from damonpolicy.observe.traced import Snapshot
+
+__all__ = ("FORMS", "command")
+
+FORMS = ("parquet", "damo", "damo-json", "perf-script")
+"""Those of `observe.records.FORMS`, which is imported where it is needed only."""
+
+_OUT = "damon.parquet"
+_SLICE = 0.2
+"""Seconds between two looks for a signal."""
+
+_LOOK = 1.0
+"""Seconds between two looks for kdamonds that have begun or ended."""
+
+
+@click.command("record")
+@click.option("-o", "--out", default=_OUT, metavar="FILE", help=f"the file (default: {_OUT})")
+@click.option("--kdamond", default="", metavar="NAME", help="only this one")
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "regions", "trace"]),
+    default="auto",
+    help="trace events, or regions that schemes tried (default: trace events where there are any)",
+)
+@click.option("--interval", default="1s", metavar="TIME", help="between two looks at regions")
+@click.option("--for", "duration", metavar="TIME", help="end after that time")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="end after N snapshots of each")
+@click.option("--max-size", default="256MiB", metavar="SIZE", help="begin another file then")
+@click.option("--keep", type=click.IntRange(1), default=4, metavar="N", help="so many files")
+@click.option(
+    "--form",
+    "wanted",
+    type=click.Choice(FORMS),
+    help="what to write (default: as FILE's name says)",
+)
+@click.option("--force", is_flag=True, help="overwrite what is there")
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    *,
+    out: str,
+    kdamond: str,
+    source: str,
+    interval: str,
+    duration: str | None,
+    count: int | None,
+    max_size: str,
+    keep: int,
+    wanted: str | None,
+    force: bool,
+) -> Result:
+    """Record what running kdamonds see, until Ctrl-C, a signal, `--for` or `--count`.
+
+    Trace events tell all regions of each aggregation and disturb nothing. Looking at regions
+    walks them under DAMON's one lock, at each interval, and knows what page filters let pass.
+    A FILE that has grown to `--max-size` is renamed to NAME.1.parquet, and so on. Only root can
+    read it: it tells what memory processes touch.
+    """
+    from damonpolicy.engine.store import Store
+    from damonpolicy.observe.recording import Tally, sink_of
+    from damonpolicy.observe.records import form_of
+    from damonpolicy.observe.whole import Rotation
+
+    every = _seconds("--interval", interval)
+    most = _seconds("--for", duration) if duration else None
+    size = _size(max_size)
+    if not force:
+        Rotation(out, keep).refuse_to_overwrite()
+    machine = invocation.machine()
+    form = wanted or form_of(out)
+    sink = sink_of(out, form, limit_bytes=size, keep=keep)
+    notes: list[str] = []
+    begun = machine.monotonic()
+    with _stopping() as stop, sink:
+        until = _Until(machine, stop, None if most is None else begun + most, _Progress(sink))
+        tally = Tally(sink, count or 0)
+        store = Store(invocation.places())
+        if _traced(machine, source):
+            notes += _trace(machine, store, kdamond, tally, until)
+        else:
+            _look(machine, store, kdamond, every, tally, until)
+    lasted = machine.monotonic() - begun
+    if invocation.form == "text":
+        sys.stderr.write(_summary(sink, lasted, notes))
+    return Result(
+        data={
+            "files": sink.names,
+            "form": form,
+            "snapshots": sink.snapshots,
+            "regions": sink.rows,
+            "seconds": round(lasted, 3),
+            "notes": notes,
+        }
+    )
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        seconds = read_duration(text) / 1e6
+    except UnitError as error:
+        raise UsageError(f"`{option} {text[:40]}`: {error}", hint=error.hint) from error
+    if seconds <= 0:
+        raise UsageError(f"`{option} {text[:40]}` is no time", hint=f"write `{option} 1s`")
+    return seconds
+
+
+def _size(text: str) -> int:
+    try:
+        size = read_bytes(text)
+    except UnitError as error:
+        raise UsageError(f"`--max-size {text[:40]}`: {error}", hint=error.hint) from error
+    if not size:
+        raise UsageError("`--max-size 0` holds nothing", hint="write `--max-size 256MiB`")
+    return size
+
+
+def _traced(machine: Machine, source: str) -> bool:
+    """Tell whether to trace: where it is not asked for, it has to be possible."""
+    if source != "auto":
+        return source == "trace"
+    if machine.name == "live":
+        from damonpolicy.kernel.tracing import available
+
+        return available()
+    return machine.writable
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Note signals that end a recording, so that it ends where the file is whole."""
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {
+        each: signal.signal(each, lambda number, _: heard.append(number)) for each in numbers
+    }
+    try:
+        yield lambda: bool(heard)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Progress:
+    """One line on a terminal."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._due = 0.0
+
+    def show(self) -> None:
+        if sys.stderr.isatty() and time.monotonic() >= self._due:
+            self._due = time.monotonic() + _LOOK
+            sys.stderr.write(f"\r\x1b[K{_counted(self._sink)}, Ctrl-C ends it")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._due:
+            sys.stderr.write("\r\x1b[K")
+            self._due = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Until:
+    """When a recording is over, apart from how much was seen."""
+
+    machine: Machine
+    stop: Callable[[], bool]
+    end: float | None
+    progress: _Progress
+
+    def left(self) -> float:
+        """Return how long to wait at most before the next look, 0 where it is over."""
+        self.progress.show()
+        rest = _SLICE if self.end is None else min(self.end - self.machine.monotonic(), _SLICE)
+        if self.stop() or rest <= 0:
+            self.progress.clear()
+            return 0.0
+        return rest
+
+
+def _kdamonds(machine: Machine, store: Store, wanted: str) -> list[Kdamond]:
+    """Return the running kdamonds, or the one of a name."""
+    from damonpolicy.kernel.host import look
+    from damonpolicy.observe.live import running
+    from damonpolicy.plan.current import retrieve
+
+    found = running(retrieve(machine), store.managed(look(machine).boot_id))
+    return [each for each in found if wanted in ("", each.name)]
+
+
+def _nothing(machine: Machine, store: Store, wanted: str) -> DamonPolicyError:
+    """Say that there is nothing to record, and what there is."""
+    running = [each.name for each in _kdamonds(machine, store, "")]
+    if not running:
+        hint = "`damonpolicy apply POLICY` starts some, `damonpolicy status` shows them"
+        return DamonPolicyError("no kdamond is running", hint=hint)
+    known = ", ".join(f"`{each}`" for each in running)
+    return UsageError(f"no kdamond `{wanted[:80]}` is running", hint=f"there is {known}")
+
+
+def _trace(machine: Machine, store: Store, wanted: str, tally: Tally, until: _Until) -> list[str]:
+    """Record trace events, and return what is to be told of the recording."""
+    from damonpolicy.observe.traced import Traced, watched
+
+    kdamonds = watched(machine, _kdamonds(machine, store, wanted))
+    if not kdamonds:
+        raise _nothing(machine, store, wanted)
+    notes = []
+    with Traced(machine, kdamonds) as traced:
+        look = machine.monotonic() + _LOOK
+        while not tally.enough([each.source for each in traced.kdamonds]):
+            left = until.left()
+            if not left:
+                break
+            _add(tally, traced.read(left))
+            if machine.monotonic() >= look:
+                look = machine.monotonic() + _LOOK
+                if traced.changed():
+                    traced.follow(watched(machine, _kdamonds(machine, store, wanted)))
+                if not traced.kdamonds:
+                    notes.append("no kdamond runs any more")
+                    break
+        until.progress.clear()
+        _add(tally, traced.finish())
+        lost, broken = traced.assembler.lost, traced.assembler.broken
+    if lost:
+        notes.append(f"the kernel dropped {lost} events, snapshots without them are left out")
+    elif broken:
+        notes.append(f"{broken} snapshots were not whole, and are left out")
+    return notes
+
+
+def _look(
+    machine: Machine, store: Store, wanted: str, every: float, tally: Tally, until: _Until
+) -> None:
+    """Record the regions that schemes tried, at an interval."""
+    due = machine.monotonic()
+    while left := until.left():
+        now = machine.monotonic()
+        if now < due:
+            machine.sleep(min(due - now, left))
+            continue
+        found = _tried(machine, store, wanted)
+        _add(tally, found)
+        if tally.enough([each[0] for each in found]):
+            until.progress.clear()
+            return
+        due = max(due + every, machine.monotonic())
+
+
+def _add(tally: Tally, found: Iterable[Snapshot]) -> None:
+    for each in found:
+        tally.add(*each)
+
+
+def _tried(machine: Machine, store: Store, wanted: str) -> list[Snapshot]:
+    """Look once at the regions that schemes tried.
+
+    Raises a DamonPolicyError where there is nothing to look at, or nobody may ask for it.
+    """
+    from damonpolicy.observe import live
+
+    kdamonds = _kdamonds(machine, store, wanted)
+    if not kdamonds:
+        raise _nothing(machine, store, wanted)
+    reasons = {each.name: live.obstacle(each) for each in kdamonds}
+    for each in kdamonds:
+        if not (each.ours or wanted):
+            reasons[each.name] = "it is someone else's, and nobody named it"
+    if all(reasons.values()):
+        name, reason = next(iter(reasons.items()))
+        raise DamonPolicyError(f"{name} cannot be asked: {reason}", hint="try `--source trace`")
+    found = []
+    for each in kdamonds:
+        if not reasons[each.name]:
+            live.ask(machine, each)
+            for series in live.read(machine, each):
+                begin, end = int(series.begin[0]), int(series.end[0])
+                found.append((series.source, begin, end, series.intervals(0), series.regions))
+            live.clear(machine, each)
+    return found
+
+
+def _counted(sink: Sink) -> str:
+    def some(number: int, what: str) -> str:
+        return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+    return f"{some(sink.snapshots, 'snapshot')}, {some(sink.rows, 'region')}"
+
+
+def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
+    lines = [f"{_counted(sink)} in {lasted:.1f} s"]
+    lines += [f"  {name} ({approximate_bytes(os.path.getsize(name))})" for name in sink.names]
+    if not sink.names:
+        lines.append("nothing was seen, and no file is written")
+    lines += [f"note: {each}" for each in notes]
+    return "\n".join(lines) + "\n"

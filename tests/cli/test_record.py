@@ -1,0 +1,252 @@
+"""`record`: what it writes, and what ends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from damonpolicy.cli import record
+from damonpolicy.errors import ExitCode
+from damonpolicy.observe import records
+
+LOOK = """\
+version: 1
+name: look
+kdamonds:
+  - name: ram
+    ops: paddr
+    targets: [{system_ram: true}]
+    schemes:
+      - {name: all, action: stat}
+settings: {/sys/module/damon_stat/parameters/enabled: N}
+"""
+WATERMARKS = "watermarks: {metric: free_mem_rate, every: 1s, high: 50%, mid: 40%, low: 1%}"
+
+
+@pytest.fixture
+def looked(site, tmp_path, monkeypatch):
+    """A site with one kdamond of ours, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    site.done("apply", site.policy("look", LOOK))
+    return site
+
+
+def loaded(name="damon.parquet"):
+    (series,) = records.load(name)
+    return series
+
+
+def test_trace_events(looked):
+    done = looked.done("record", "--count", "2")
+
+    series = loaded()
+    assert (series.source.kdamond, series.source.scheme, series.source.origin) == (
+        "look/ram", "", "trace",
+    )  # fmt: skip
+    assert len(series) == 2
+    assert series.begin[1] == series.end[0]
+    assert series.intervals(0).aggregation == 100_000
+    assert series.regions.total > 0
+    assert done.err.startswith("2 snapshots, ")
+    assert "damon.parquet (" in done.err
+    assert "snapshots" not in done.out
+
+
+def test_regions_that_schemes_tried(looked):
+    looked.done("record", "--source", "regions", "--interval", "1ms", "--count", "2")
+
+    series = loaded()
+    assert (series.source.kdamond, series.source.scheme, series.source.origin) == (
+        "look/ram", "all", "regions",
+    )  # fmt: skip
+    assert len(series) == 2
+
+
+@pytest.mark.parametrize(
+    ("out", "form"), [("r.json", "damo-json"), ("r.data", "damo"), ("r.txt", "perf-script")]
+)
+def test_forms(looked, out, form):
+    found = looked.done("record", "-o", out, "--count", "1", "--format", "json").json
+
+    assert found["data"]["form"] == form
+    assert found["data"]["files"] == [out]
+    assert found["data"]["snapshots"] == 1
+    assert len(loaded(out)) == 1
+
+
+def test_a_time_is_enough(looked):
+    begin = time.monotonic()
+    looked.done("record", "--for", "250ms", "--kdamond", "look/ram")
+
+    assert time.monotonic() - begin > 0.25
+    assert len(loaded()) == 2
+
+
+def test_nothing_is_overwritten(looked):
+    looked.done("record", "--count", "1")
+    again = looked.run("record", "--count", "1")
+
+    assert again.code == ExitCode.USAGE
+    assert "`damon.parquet` is there already" in again.err
+
+    looked.done("record", "--count", "3", "--force")
+
+    assert len(loaded()) == 3
+
+
+def test_small_files_follow_each_other(looked):
+    looked.done("record", "--count", "4", "--max-size", "1B", "--keep", "2")
+
+    assert sorted(os.listdir()) == ["damon.1.parquet", "damon.parquet"]
+    assert loaded("damon.1.parquet").end[-1] == loaded().begin[0]
+
+
+def test_nothing_runs(site, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for source in ("trace", "regions"):
+        done = site.run("record", "--source", source)
+
+        assert done.code == ExitCode.FAILED
+        assert "no kdamond is running" in done.err
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("source", ["trace", "regions"])
+def test_another_name(looked, source):
+    done = looked.run("record", "--source", source, "--kdamond", "look/rum")
+
+    assert done.code == ExitCode.USAGE
+    assert "no kdamond `look/rum` is running" in done.err
+    assert "there is `look/ram`" in done.err
+
+
+def test_nobody_may_be_asked(looked):
+    looked.done("apply", looked.policy("look", LOOK.replace("stat}", f"stat, {WATERMARKS}}}")))
+    done = looked.run("record", "--source", "regions")
+
+    assert done.code == ExitCode.FAILED
+    assert "look/ram cannot be asked: all of its schemes have watermarks" in done.err
+    assert "--source trace" in done.err
+
+
+def test_someone_elses_regions_are_asked_for_by_name_only(site, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    site.done("apply", site.policy("look", LOOK))
+    for name in os.listdir(site.directory):
+        if name not in ("machine", "look.yaml"):
+            shutil.move(site.directory / name, tmp_path / name)
+    done = site.run("record", "--source", "regions", "-o", "r")
+
+    assert "slot 0 cannot be asked: it is someone else's" in done.err
+
+    site.done("record", "--source", "regions", "-o", "r", "--count", "1", "--kdamond", "slot 0")
+
+    assert loaded("r").source.kdamond == "slot 0"
+
+
+def test_it_ends_when_the_last_kdamond_does(looked, monkeypatch):
+    monkeypatch.setattr(record, "_LOOK", 0.0)
+    from damonpolicy.observe.traced import Traced
+
+    read = Traced.read
+
+    def ending(self, seconds):
+        found = read(self, seconds)
+        if found:
+            looked.machine.write("/sys/kernel/mm/damon/admin/kdamonds/0/state", "off")
+        return found
+
+    monkeypatch.setattr(Traced, "read", ending)
+    done = looked.done("record")
+
+    assert "note: no kdamond runs any more" in done.err
+    assert len(loaded()) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [((5, 1), "the kernel dropped 5 events"), ((0, 1), "1 snapshots were not whole")],
+)
+def test_what_is_lost_is_told(looked, monkeypatch, counts, said):
+    from damonpolicy.observe.traced import Traced
+
+    finish = Traced.finish
+
+    def lossy(self):
+        self.assembler.lost, self.assembler.broken = counts
+        return finish(self)
+
+    monkeypatch.setattr(Traced, "finish", lossy)
+
+    assert said in looked.done("record", "--count", "1").err
+
+
+def test_nothing_seen(looked):
+    done = looked.done("record", "--for", "1us")
+
+    assert "nothing was seen" in done.err
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--for", "5"), "`--for 5`: `5` has no unit"),
+        (("--for", "0"), "`--for 0` is no time"),
+        (("--interval", "0"), "`--interval 0` is no time"),
+        (("--max-size", "5"), "`--max-size 5`: `5` has no unit"),
+        (("--max-size", "0"), "`--max-size 0` holds nothing"),
+        (("--count", "0"), "`--count`"),
+        (("--form", "csv"), "`csv` is not one of"),
+    ],
+)
+def test_mistakes(looked, options, said):
+    done = looked.run("record", *options)
+
+    assert done.code == ExitCode.USAGE
+    assert said in done.err
+
+
+def test_progress_on_a_terminal(looked, monkeypatch):
+    monkeypatch.setattr(record.sys.stderr.__class__, "isatty", lambda self: True, raising=False)
+    shown = record._Progress(type("Sink", (), {"snapshots": 1, "rows": 1000})())
+    written = []
+    monkeypatch.setattr(
+        record.sys, "stderr",
+        type("Terminal", (), {"isatty": lambda self: True, "write": lambda self, text:
+                              written.append(text), "flush": lambda self: None})(),
+    )  # fmt: skip
+    shown.clear()
+    shown.show()
+    shown.show()
+    shown.clear()
+
+    assert written == ["\r\x1b[K1 snapshot, 1,000 regions, Ctrl-C ends it", "\r\x1b[K"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("source", ["trace", "regions"])
+def test_signals_end_it_with_a_whole_file(looked, tmp_path, number, source):
+    with subprocess.Popen(
+        [sys.executable, "-m", "damonpolicy", "--kernel", "emulated:7.3", "--state-dir",
+         str(looked.directory), "record", "--source", source, "--interval", "50ms",
+         "--max-size", "1B", "--keep", "9999"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not os.path.exists("damon.parquet"):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(number)
+        told = process.communicate(timeout=60)[1]
+
+    assert (process.returncode, told.splitlines()[0].split(" in ")[0][:1].isdigit()) == (0, True)
+    assert len(loaded()) > 0
+    assert not [name for name in os.listdir() if name.endswith(".part")]
