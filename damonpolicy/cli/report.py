@@ -16,6 +16,7 @@ __all__ = ("REPORTS", "command")
 REPORTS: Mapping[str, str] = {
     "snapshot": "regions with size, access rate, age and temperature",
     "histogram": "memory by temperature or idle time, and percentiles",
+    "heatmap": "how hot memory was where and when: a picture",
     "wss": "the working set, over all snapshots",
 }
 """Every report and what it shows."""

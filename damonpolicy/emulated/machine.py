@@ -25,6 +25,7 @@ from damonpolicy.emulated.modules import Modules
 from damonpolicy.emulated.monitor import Region, regions
 from damonpolicy.emulated.processes import Processes
 from damonpolicy.emulated.profiles import Profile, find, versions
+from damonpolicy.emulated.quotas import watches
 from damonpolicy.emulated.settings import Settings
 from damonpolicy.emulated.store import Directory, Memory, Write
 from damonpolicy.emulated.table import Directory as Tree
@@ -380,11 +381,11 @@ class EmulatedMachine:
             return copy(found["tree"]) if found else None
 
     def aggregated(self, slot: int) -> tuple[int, int, list[Region]] | None:
-        """Return a kdamond's pid, its aggregation interval in µs and its regions, None if off."""
+        """Return a kdamond's pid, its aggregation interval in µs and its regions, None if idle."""
         with self._mutex:
             self._refresh()
             found = self._kdamonds.running(str(slot))
-            if found is None:
+            if found is None or not watches(self._world, found):
                 return None
             return int(found["pid"]), int(found["aggr"]), regions(self._world, found)
 

@@ -22,7 +22,16 @@ from damonpolicy.emulated.monitor import (
 from damonpolicy.emulated.table import Directory
 from damonpolicy.emulated.world import World
 
-__all__ = ("STATISTICS", "idle", "period", "scheme_state", "settle", "starves", "within_quota")
+__all__ = (
+    "STATISTICS",
+    "idle",
+    "period",
+    "scheme_state",
+    "settle",
+    "starves",
+    "watches",
+    "within_quota",
+)
 
 STATISTICS = (
     "nr_tried",
@@ -92,6 +101,11 @@ def idle(world: World, running: dict[str, Any]) -> float | None:
     if working or not schemes:
         return None
     return min(number(scheme, "watermarks/interval_us") for scheme, _ in schemes) / 1e6
+
+
+def watches(world: World, running: dict[str, Any]) -> bool:
+    """Tell whether a kdamond looks at memory: it is not paused, and not all schemes are asleep."""
+    return get(running["tree"], "pause") != "Y" and idle(world, running) is None
 
 
 def settle(world: World, running: dict[str, Any]) -> None:

@@ -15,14 +15,17 @@ from damonpolicy.errors import UsageError
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, entries, read_or
 from damonpolicy.kernel.tracing import Tracing
 from damonpolicy.observe.live import Kdamond, targets
-from damonpolicy.observe.regions import Array, Intervals, Regions, Source
+from damonpolicy.observe.regions import Array, Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.trace import Assembler, Burst
 from damonpolicy.plan.texts import accesses
 
-__all__ = ("Snapshot", "Traced", "Watched", "watched")
+__all__ = ("Snapshot", "Traced", "Watched", "look", "watched")
 
 Snapshot: TypeAlias = tuple[Source, int, int, Intervals, Regions]
 """Source, begin and end in nanoseconds since the epoch, intervals, regions."""
+
+_MARGIN = 1.0
+"""Seconds beyond the aggregations that are waited for."""
 
 _LATE = 3
 """Aggregations after which a snapshot is not taken to follow the one before."""
@@ -168,3 +171,25 @@ def _open(machine: Machine, regions: int) -> Events:
 
         return EmulatedTracing(machine)
     raise UsageError("a copy of a machine's files has no trace events")
+
+
+def look(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Series]:
+    """Return one snapshot of each kdamond, of its next aggregation; silent ones have none.
+
+    Raises KernelLacks or UsageError where there is nothing to trace.
+    """
+    there = watched(machine, kdamonds)
+    seen: dict[str, Series] = {}
+    with Traced(machine, there) as traced:
+        longest = max((each.intervals.aggregation for each in there), default=0) / 1e6
+        ends = machine.monotonic() + _LATE * longest + _MARGIN
+        while len(seen) < len(there) and machine.monotonic() < ends:
+            _first(seen, traced.read(min(longest, _MARGIN)))
+        _first(seen, traced.finish())
+    return list(seen.values())
+
+
+def _first(seen: dict[str, Series], found: list[Snapshot]) -> None:
+    for source, begin, end, intervals, regions in found:
+        if source.kdamond not in seen:
+            seen[source.kdamond] = series_of(source, [(begin, end, intervals, regions)])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from damonpolicy.cli.main import COMMANDS, damonpolicy, find_command
+from damonpolicy.cli.report import REPORTS
 from generator.markdown import MADE, code, table
 
 __all__ = ("page",)
@@ -32,6 +33,11 @@ def page() -> str:
             " [exit codes](exit-codes.md).\n"
         ),
         table(("command", "does"), ((f"[`{name}`](#{name})", COMMANDS[name]) for name in COMMANDS)),
+        "## Reports\n",
+        table(
+            ("report", "shows"),
+            ((f"[`{name}`](#report-{name})", REPORTS[name]) for name in REPORTS),
+        ),
         "## Options of all commands\n",
         "They stand before or after the command's name.\n",
         table(("option", "does"), _rows(shared)),
@@ -39,8 +45,7 @@ def page() -> str:
         table(("variable", "does"), ((code(name), what) for name, what in _VARIABLES)),
     ]
     known = {each.name for each in shared}
-    for name in COMMANDS:
-        command = find_command(name)
+    for name, command in _every():
         own = [
             each
             for each in command.params
@@ -51,6 +56,19 @@ def page() -> str:
         if own:
             parts.append(table(("option", "does"), _rows(own)))
     return "\n".join(parts)
+
+
+def _every() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command; those of a group come after it, by both names."""
+    for name in COMMANDS:
+        command = find_command(name)
+        yield name, command
+        if isinstance(command, click.Group):
+            context = click.Context(command, info_name=name)
+            for each in command.list_commands(context):
+                found = command.get_command(context, each)
+                assert found is not None
+                yield f"{name} {each}", found
 
 
 def _usage(name: str, command: click.Command) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 from damonpolicy.cli.main import COMMANDS, main
+from damonpolicy.cli.report import REPORTS
 from damonpolicy.daemon.service import Service
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import places
@@ -21,6 +22,12 @@ from generator.markdown import MADE
 __all__ = ("page",)
 
 _POLICIES = Path(__file__).resolve().parents[2] / "policies"
+_NAMES = (
+    *(name for name in COMMANDS if name not in ("report", "top")),
+    *(f"report {name}" for name in REPORTS),
+)
+"""All that prints a document of its own: `top` shows a screen."""
+
 _BY_NAME = {
     "init.policies": "NAME",
     "status.policies": "NAME",
@@ -87,9 +94,9 @@ def page() -> str:
         name: _merged(*(_shape(each["data"], name) for each in found if each["data"]))
         for name, found in documents.items()
     }
-    like_plan = [name for name in COMMANDS if set(shapes["plan"]) <= set(shapes[name])]
+    like_plan = [name for name in _NAMES if set(shapes["plan"]) <= set(shapes[name])]
     plan = _merged(*(shapes[name] for name in like_plan))
-    for name in COMMANDS:
+    for name in _NAMES:
         parts.append(f"## {name}\n")
         if name == "schema":
             parts.append("The JSON Schema of policies itself.\n")
@@ -116,7 +123,7 @@ def _rounds(service: Service, _: Any) -> None:
 
 def _documents() -> dict[str, list[dict[str, Any]]]:
     """Run every command, so that everything that a document can hold is seen once."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in COMMANDS}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in _NAMES}
     here = Path.cwd()
     # a guard would look for a state that is gone with the directory
     guard = mock.patch("damonpolicy.cli.confirmation.start_guard")
@@ -162,6 +169,7 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
                 ("status",), ("history",), ("confirm",), ("schema",), ("completion", "bash"),
             ):  # fmt: skip
                 _run(found, line)
+            _seen(found, policy["monitor"])
             goals = Path("goals.yaml")
             goals.write_text(_GOALS)
             for line in (("run", str(goals)), ("status",), ("status", "--update")):
@@ -176,6 +184,16 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
         finally:
             os.chdir(here)
     return found
+
+
+def _seen(found: dict[str, list[dict[str, Any]]], policy: str) -> None:
+    """Look at what runs, in every report."""
+    for line in (
+        ("report", "snapshot"), ("report", "histogram"), ("report", "histogram", "--percentiles"),
+        ("report", "wss"), ("report", "heatmap"), ("report", "rank"), ("report", "numa"),
+        ("record", "--count", "2", "--out", "seen.parquet"), ("convert", "seen.parquet", "seen.json"),
+    ):  # fmt: skip
+        _run(found, line)
 
 
 @contextlib.contextmanager
@@ -196,7 +214,8 @@ def _run(found: dict[str, list[dict[str, Any]]], words: tuple[str, ...]) -> None
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         main([*words, "--kernel", "emulated:7.3", "--format", "json"])
-    found[words[0]].append(json.loads(out.getvalue()))
+    name = " ".join(words[:2]) if words[0] == "report" else words[0]
+    found[name].append(json.loads(out.getvalue()))
 
 
 def _found(documents: dict[str, list[dict[str, Any]]]) -> list[Any]:

@@ -1,0 +1,258 @@
+"""What every report begins with: records, or the kdamonds that run, and which regions count."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from damonpolicy.cli.invocation import Invocation
+from damonpolicy.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.errors import KernelLacks, UsageError
+from damonpolicy.units import UnitError, read_address, read_bytes, read_duration, read_percent
+
+if TYPE_CHECKING:
+    from damonpolicy.observe.live import Kdamond
+    from damonpolicy.observe.regions import Series
+    from damonpolicy.observe.select import Bounds
+
+__all__ = ("Inputs", "inputs")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+LONG = 1.0
+"""Seconds from which on it is worth a word that DAMON's lock is held."""
+
+
+@dataclass
+class Inputs:
+    """What the options say; `load` gets it.
+
+    ``found`` collects what is to be said beside the report.
+    """
+
+    files: tuple[str, ...] = ()
+    kdamond: str | None = None
+    scheme: str | None = None
+    source: str = "auto"
+    ranges: dict[str, str | None] = field(default_factory=dict)
+    weights: tuple[int, int, int] | None = None
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def load(self, invocation: Invocation) -> list[Series]:
+        """Return all series that are asked for, with the regions that are.
+
+        Raises UsageError where nothing of that name is there, KernelLacks where no kdamond runs.
+        """
+        from damonpolicy.observe.select import Wanted, selected
+
+        wanted = Wanted(
+            size=self._bounds("size", read_bytes),
+            access_rate=self._bounds("access_rate", lambda text: read_percent(text) * 100),
+            age=self._bounds("age", read_duration),
+            address=self._bounds("address", read_address),
+            temperature=self._bounds("temperature", _temperature),
+        )
+        series = self._records() if self.files else self._live(invocation)
+        return [selected(each, wanted, self.weights) for each in self._named(series)]
+
+    def weights_of(self, series: Series) -> tuple[int, int, int]:
+        """Return the weights of temperature: those of the option, else of the policy."""
+        return self.weights or series.source.weights
+
+    def _bounds(self, name: str, read: Callable[[str], Any]) -> Bounds | None:
+        from damonpolicy.observe.select import read_range
+
+        text = self.ranges.get(name)
+        try:
+            return None if text is None else read_range(text, read)
+        except UnitError as error:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
+
+    def _records(self) -> list[Series]:
+        from damonpolicy.observe.records import joined, load
+
+        return joined(each for path in self.files for each in load(path))
+
+    def _named(self, series: list[Series]) -> list[Series]:
+        """Return the series of the kdamond and the scheme that are named."""
+        for option, given, name in (
+            ("--kdamond", self.kdamond, "kdamond"),
+            ("--scheme", self.scheme, "scheme"),
+        ):
+            if given is None:
+                continue
+            names = [getattr(each.source, name) for each in series]
+            if given not in names:
+                there = sorted({each for each in names if each})
+                hint = did_you_mean(given, there) or (
+                    "there is " + ", ".join(f"`{each}`" for each in there[:8])
+                    if there
+                    else "trace events are of no scheme: `--source regions` asks schemes"
+                )
+                raise UsageError(f"{option}: nothing is called `{given}`", hint=hint)
+            series = [each for each, its in zip(series, names, strict=True) if its == given]
+        return series
+
+    def _live(self, invocation: Invocation) -> list[Series]:
+        from damonpolicy.engine.store import Store
+        from damonpolicy.kernel.host import look
+        from damonpolicy.observe import live
+        from damonpolicy.plan.current import retrieve
+
+        machine = invocation.machine()
+        managed = Store(invocation.places()).managed(look(machine).boot_id)
+        there = live.running(retrieve(machine), managed)
+        # another's is never asked unless it is named: that is a write to its files
+        chosen = [
+            each
+            for each in there
+            if (each.name == self.kdamond if self.kdamond is not None else each.ours)
+        ]
+        if not chosen:
+            raise self._nothing(there)
+        regions = [each for each in chosen if self._tells_regions(each, writable=machine.writable)]
+        traced = [each for each in chosen if each not in regions]
+        found = [*self._asked(invocation, regions), *self._traced(invocation, traced)]
+        if not found:
+            message = self.found[-1].message if self.found else "no kdamond tells its regions"
+            raise KernelLacks(message, hint="a scheme with `action: stat` tells: add one")
+        return found
+
+    def _nothing(self, there: Sequence[Kdamond]) -> Exception:
+        names = [each.name for each in there]
+        if self.kdamond is not None and there:
+            hint = did_you_mean(self.kdamond, names) or "there is " + ", ".join(
+                f"`{each}`" for each in names
+            )
+            return UsageError(f"--kdamond: nothing is called `{self.kdamond}`", hint=hint)
+        if there:
+            hint = f"`--kdamond '{names[0]}'` looks at what someone else runs"
+            return KernelLacks("no kdamond of ours runs", hint=hint)
+        hint = "`damonpolicy apply` starts a policy, and a record can be named instead"
+        return KernelLacks("no kdamond runs, so there is nothing to see", hint=hint)
+
+    def _tells_regions(self, kdamond: Kdamond, *, writable: bool) -> bool:
+        """Decide for a kdamond whether its schemes are asked, and say what that costs."""
+        from damonpolicy.observe import live
+
+        if self.source == "trace":
+            return False
+        why = live.obstacle(kdamond) if writable else ""
+        if why and self.source == "auto":
+            return False
+        if why:
+            raise UsageError(
+                f"{kdamond.name} cannot be asked for its regions: {why}",
+                hint="`--source trace` needs no answer",
+            )
+        seconds = live.held_for(kdamond)
+        if seconds > LONG and writable:
+            message = (
+                f"asking {kdamond.name} holds DAMON's lock for up to {seconds:.1f} s:"
+                " nobody else reaches its files meanwhile"
+            )
+            hint = "`--source trace` holds no lock"
+            self.found.append(Diagnostic.note("DP0630", None, message, hint=hint))
+        return True
+
+    def _asked(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:
+        from damonpolicy.engine.session import changing
+        from damonpolicy.observe import live
+
+        machine, found = invocation.machine(), []
+        for each in kdamonds:
+            if not machine.writable:
+                found += live.read(machine, each)
+                continue
+            with changing(machine, invocation.places(), wait=True, settle=True):
+                before = live.told(machine, each)
+                live.ask(machine, each)
+                found += live.read(machine, each)
+                if not before:
+                    live.clear(machine, each)
+        return found
+
+    def _traced(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:
+        if not kdamonds:
+            return []
+        from damonpolicy.observe.traced import look
+
+        found = look(invocation.machine(), kdamonds)
+        seen = {each.source.kdamond for each in found}
+        for each in kdamonds:
+            if each.name not in seen:
+                message = f"{each.name} told nothing while it was traced"
+                hint = "it may be paused, asleep by watermarks, or have no process left"
+                self.found.append(Diagnostic.warning("DP0631", None, message, hint=hint))
+        return found
+
+
+_OPTIONS = (
+    click.argument("files", nargs=-1, type=click.Path()),
+    click.option("--kdamond", metavar="NAME", help="only of this one, as `status` calls it"),
+    click.option("--scheme", metavar="NAME", help="only what this scheme tried"),
+    click.option(
+        "--source",
+        type=click.Choice(["auto", "regions", "trace"]),
+        default="auto",
+        help="ask schemes for the regions they try, or watch trace events for an aggregation",
+    ),
+    click.option("--size", metavar="RANGE", help="only regions of this size, as in 1MiB-1GiB"),
+    click.option("--access-rate", metavar="RANGE", help="only of this access rate, as in 5%-"),
+    click.option("--age", metavar="RANGE", help="only of this age, as in 2m-"),
+    click.option("--address", metavar="RANGE", help="only what lies there, as in 4GiB-6GiB"),
+    click.option("--temperature", metavar="RANGE", help="only of this one, as in -1000..0"),
+    click.option(
+        "--temperature-weights",
+        metavar="SIZE,RATE,AGE",
+        help="weights of temperature (default: the policy's, else 0,100,100)",
+    ),
+)
+
+
+def inputs(function: Function) -> Function:
+    """Add the options that say what a report is about; it takes them as ``given``."""
+
+    @functools.wraps(function)
+    def called(
+        *arguments: Any,
+        files: tuple[str, ...],
+        kdamond: str | None,
+        scheme: str | None,
+        source: str,
+        temperature_weights: str | None,
+        **options: Any,
+    ) -> Any:
+        names = ("size", "access_rate", "age", "address", "temperature")
+        ranges = {name: options.pop(name) for name in names}
+        given = Inputs(
+            files, kdamond, scheme, source, ranges,
+            _weights(temperature_weights) if temperature_weights else None,
+        )  # fmt: skip
+        return function(*arguments, given, **options)
+
+    decorated: Any = called
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]  # click's decorators keep the function
+
+
+def _weights(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(each.strip().isdecimal() for each in parts):
+        message = f"--temperature-weights: `{text}` is not three whole numbers"
+        raise UsageError(message, hint="write for example `0,100,100`: size, access rate, age")
+    size, rate, age = (int(each) for each in parts)
+    return size, rate, age
+
+
+def _temperature(text: str) -> int:
+    digits = text.replace(",", "")
+    if not digits.removeprefix("-").isdecimal():
+        raise UnitError("DP0113", f"`{text}` is not a temperature", "write for example `-1000..0`")
+    return int(digits)

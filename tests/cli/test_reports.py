@@ -1,0 +1,251 @@
+"""`report snapshot`, `histogram` and `wss`: what people and programs get."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from damonpolicy.errors import ExitCode
+from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.tree import snapshot
+
+LOOK = """
+version: 1
+name: look
+kdamonds:
+  - name: vms
+    ops: vaddr
+    targets: [{process: {name: qemu-system-x86_64}}]
+    schemes:
+      - name: all
+        action: stat
+      - name: cold
+        action: stat
+        access_pattern: {access_rate: {max: 0%}}
+        filters: [{allow: anon}]
+modules: {damon_stat: {enabled: false}}
+"""
+
+
+@pytest.fixture
+def looked(site):
+    """A site on which something runs that can be looked at."""
+    site.done("apply", site.policy("look", LOOK))
+    return site
+
+
+def test_a_snapshot_of_what_runs(looked):
+    lines = looked.done("report", "snapshot", "--scheme", "all").out.splitlines()
+
+    assert lines[0].startswith("emulated kernel 7.3")
+    assert lines[1].startswith("look/vms, scheme all at 20")
+    assert lines[1].endswith("13 regions, 1GiB")
+    assert lines[3].split() == ["from", "size", "accessed", "age", "temperature", "target"]
+    assert len(lines) == 1 + 3 + 13 + 1
+    assert "working set, about" in lines[-1]
+
+
+def configured(tree):
+    return {path: text for path, text in tree.items() if "/stats/" not in path}
+
+
+def test_reports_change_nothing(looked):
+    before = snapshot(looked.machine)
+    looked.done("report", "snapshot")
+    looked.done("report", "wss")
+
+    assert configured(snapshot(looked.machine)) == configured(before)
+    assert not looked.machine.exists(f"{KDAMONDS}/0/contexts/0/schemes/0/tried_regions/0")
+
+
+def test_the_sum_of_the_rows_is_the_total(looked):
+    every, cold = looked.json("report", "snapshot")["data"]["snapshots"]
+
+    assert sum(row["size_bytes"] for row in every["regions"]) == every["total_bytes"]
+    assert all(row["access_percent"] == 0 for row in cold["regions"])
+    assert cold["passed_bytes"] == sum(row["passed_bytes"] for row in cold["regions"])
+    assert every["passed_bytes"] is None, "it has no filter that looks at pages"
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("--size", "100MiB-"), 7),
+        (("--access-rate", "50%-"), 3),
+        (("--address", "0x7f0080000000-0x7f00c0000000"), 2),
+        (("--temperature", "..0"), 8),
+        (("--age", "1h-"), 0),
+    ],
+)
+def test_bounds(looked, options, count):
+    (found,) = looked.json("report", "snapshot", "--scheme", "all", *options)["data"]["snapshots"]
+
+    assert len(found["regions"]) == count
+
+
+def test_lines_of_ones_own(looked):
+    options = ("--scheme", "all", "--sort", "size", "--descending", "--limit", "1", "--line")
+    outcome = looked.done(
+        "report", "snapshot", *options, "{{ index }} {{ start }} {{ size }} {{ age_us }}"
+    )
+
+    number, start, size, age = outcome.out.split()
+    assert (number, size, age.isdecimal()) == ("0", "102.4MiB", True)
+    assert start.startswith("0x7f")
+
+
+def test_csv_is_read_by_others(looked):
+    rows = list(
+        csv.DictReader(
+            looked.done("report", "snapshot", "--scheme", "all", "--csv").out.splitlines()
+        )
+    )
+
+    assert len(rows) == 13
+    assert sum(int(row["size_bytes"]) for row in rows) == 1 << 30
+    assert {row["kdamond"] for row in rows} == {"look/vms"}
+
+
+def test_boxes_are_longer_for_larger_regions(looked):
+    options = ("--scheme", "all", "--boxes", "--sort", "size")
+    lines = looked.done("report", "snapshot", *options).out.splitlines()
+    boxes = [line.strip().split("|")[1] for line in lines if "|" in line]
+
+    assert [len(each) for each in boxes] == sorted(len(each) for each in boxes)
+    assert {each[0] for each in boxes} == {"0", "2", "6", "7", "9"}
+
+
+def test_tables_by_target(looked):
+    found = looked.json("report", "snapshot", "--by", "target", "--source", "trace")["data"]
+
+    assert [each["target"] for each in found["snapshots"]] == [0, 1]
+
+
+def test_histograms_hold_everything(looked):
+    found = looked.json("report", "histogram", "--scheme", "all")["data"]["histograms"][0]
+
+    assert sum(each["bytes"] for each in found["bins"]) == found["total_bytes"] == 1 << 30
+
+
+def test_what_is_idle_and_passed_the_filters_is_one_command(looked):
+    outcome = looked.done(
+        "report", "histogram", "--scheme", "cold", "--by", "idle", "--bins", "0s..1s,1s..1h"
+    )
+    bars = [line for line in outcome.out.splitlines() if "|" in line]
+
+    assert len(bars) == 2
+    assert all(" passed" in line for line in bars)
+
+
+def test_percentiles(looked):
+    outcome = looked.done("report", "histogram", "--scheme", "all", "--percentiles", "0,50,100")
+
+    assert [line.split()[0] for line in outcome.out.splitlines()[2:]] == ["0%", "50%", "100%"]
+
+
+def test_working_sets(looked):
+    text = looked.done("report", "wss", "--scheme", "all").out
+    found = looked.json("report", "wss", "--scheme", "all")["data"]["working_sets"][0]
+
+    assert "288MiB working set" in text
+    assert found["percentiles"][-1] == {"percent": 100, "bytes": 288 << 20}
+
+
+def test_another_s_kdamond_is_looked_at_only_when_named(site):
+    for path, text in (
+        ("nr_kdamonds", "1"),
+        ("0/contexts/nr_contexts", "1"),
+        ("0/contexts/0/operations", "vaddr"),
+        ("0/contexts/0/targets/nr_targets", "1"),
+        ("0/contexts/0/targets/0/pid_target", "811"),
+        ("0/contexts/0/schemes/nr_schemes", "1"),
+        ("0/contexts/0/schemes/0/access_pattern/sz/max", str((1 << 64) - 1)),
+        ("0/contexts/0/schemes/0/access_pattern/nr_accesses/max", "100"),
+        ("0/contexts/0/schemes/0/access_pattern/age/max", "1000000"),
+    ):
+        site.machine.write(f"{KDAMONDS}/{path}", text)
+    site.machine.write("/sys/module/damon_stat/parameters/enabled", "N")
+    site.machine.write(f"{KDAMONDS}/0/state", "on")
+
+    refused = site.run("report", "snapshot")
+    seen = site.done("report", "snapshot", "--kdamond", "slot 0")
+
+    assert refused.code == ExitCode.UNSUPPORTED
+    assert "hint: `--kdamond 'slot 0'` looks at what someone else runs" in refused.err
+    assert "slot 0, scheme 0, target 0 (pid 811 (qemu-system-x86))" in seen.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("snapshot",), "no kdamond runs, so there is nothing to see"),
+        (("snapshot", "--kdamond", "x"), "no kdamond runs"),
+    ],
+)
+def test_nothing_runs(site, arguments, said):
+    outcome = site.run("report", *arguments)
+
+    assert outcome.code == ExitCode.UNSUPPORTED
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("snapsot",), "there is no report `snapsot`\n  hint: did you mean `snapshot`?"),
+        (("snapshot", "--scheme", "al"), "--scheme: nothing is called `al`\n  hint: did you mean `all`?"),
+        (("snapshot", "--kdamond", "look/vm"), "did you mean `look/vms`?"),
+        (("snapshot", "--size", "5"), "--size: `5` has no unit"),
+        (("snapshot", "--size", "2MiB-1MiB"), "--size: `2MiB-1MiB` goes backwards"),
+        (("snapshot", "--temperature", "hot"), "--temperature: `hot` is not a temperature"),
+        (("snapshot", "--temperature-weights", "1,2"), "is not three whole numbers"),
+        (("snapshot", "--snapshot", "7"), "there is no snapshot 7, there are 1"),
+        (("snapshot", "--snapshot", "x"), "`x` is not a number"),
+        (("snapshot", "--line", "{{ sise }}"), "--line: `sise` is not defined\n  hint: did you mean `size`?"),
+        (("snapshot", "--line", "{{"), "--line: the template is wrong"),
+        (("histogram", "--bins", "1..x"), "--bins: `1..x`: a bound is no number"),
+        (("histogram", "--bins", "5..1"), "--bins: `5..1` goes backwards"),
+        (("histogram", "--by", "idle", "--bins", "1..2"), "`1` has no unit"),
+        (("histogram", "--percentiles", "a"), "`a` is not a list of numbers"),
+        (("histogram", "--percentiles", "101"), "they are from 0 to 100"),
+        (("wss", "--least", "0"), "0 is not in the range x>=1"),
+    ],
+)  # fmt: skip
+def test_mistakes(looked, arguments, said):
+    outcome = looked.run("report", *arguments)
+
+    assert outcome.code == ExitCode.USAGE
+    assert said in outcome.err
+
+
+def test_what_would_never_end_is_traced_instead(looked):
+    looked.done(
+        "apply",
+        looked.policy("look", LOOK.replace("    ops: vaddr", "    paused: true\n    ops: vaddr")),
+    )
+
+    refused = looked.run("report", "snapshot", "--source", "regions")
+    silent = looked.run("report", "snapshot")
+
+    assert refused.code == ExitCode.USAGE
+    assert "look/vms cannot be asked for its regions: it is paused" in refused.err
+    assert silent.code == ExitCode.UNSUPPORTED
+    assert "look/vms told nothing while it was traced" in silent.err
+
+
+def test_a_long_hold_of_the_lock_is_told(looked):
+    text = LOOK.replace(
+        "name: all\n        action: stat",
+        "name: all\n        action: stat\n        apply_every: 3s",
+    )
+    looked.done("apply", looked.policy("look", text))
+
+    assert "DP0630" in looked.done("report", "wss").err
+
+
+def test_regions_of_a_copied_machine(looked, tmp_path):
+    """What the files hold is shown, and nobody is asked."""
+    outcome = looked.run("report", "snapshot", "--root", str(tmp_path))
+
+    assert outcome.code != 0
