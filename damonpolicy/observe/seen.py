@@ -28,6 +28,7 @@ __all__ = (
     "known_target",
     "of_target",
     "pid_of",
+    "pids_of",
     "rounds",
     "seen",
 )
@@ -240,3 +241,8 @@ def pid_of(source: Source) -> int | None:
         return None
     found = _PID.match(source.targets[source.target])
     return int(found[1]) if found else None
+
+
+def pids_of(source: Source) -> list[int]:
+    """Return the processes that are targets of a source's kdamond."""
+    return [int(found[1]) for found in map(_PID.match, source.targets) if found]
