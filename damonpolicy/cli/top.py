@@ -12,11 +12,13 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import duration
 from damonpolicy.cli.service import served
+from damonpolicy.engine.places import Places
+from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.observe import status
+from damonpolicy.observe import live, status
 from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.regions import Series
 from damonpolicy.plan.current import retrieve
@@ -25,6 +27,8 @@ __all__ = ("Reader", "command")
 
 _LEAST = 100_000
 """Microseconds; looking more often would keep DAMON's lock busy."""
+_MOMENT = 1.0
+"""Seconds for which others can do without DAMON's files, again and again."""
 
 
 @click.command("top")
@@ -52,50 +56,79 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
             raise
         hint = "`pip install 'damonpolicy[top]'`"
         raise UsageError("`top` needs textual", hint=hint) from error
-    reader = Reader(invocation.machine(), Store(invocation.places()))
-    slot = reader.find(kdamond) if kdamond else None
-    Top(reader.look, interval / 1e6, slot).run()
+    reader = Reader(invocation.machine(), invocation.places())
+    reader.named = reader.find(kdamond) if kdamond else None
+    Top(reader.look, interval / 1e6, reader.named).run()
     return Result(raw=True)
 
 
 class Reader:
-    """Reads scenes of a machine; writes nothing that changes what runs."""
+    """Reads scenes of a machine; changes nothing that runs.
 
-    def __init__(self, machine: Machine, store: Store) -> None:
+    Schemes are asked for their regions as reports ask them: only our own, or the one of slot
+    ``named``, only where they answer, and unless ``willing`` only where DAMON's lock is held
+    for no longer than a moment. What was told before is shown until then, and how old it is.
+    """
+
+    def __init__(self, machine: Machine, places: Places) -> None:
         self._machine = machine
-        self._store = store
+        self._places = places
+        self._told: dict[tuple[int, int], Sequence[Series]] = {}
+        self.named: int | None = None
 
-    def look(self, slot: int | None) -> Scene:
+    def look(self, slot: int | None, *, willing: bool = False) -> Scene:
         """Read all kdamonds, and what the one in a slot saw; the first that runs for None."""
-        managed = self._store.managed(look(self._machine).boot_id)
+        managed = Store(self._places).managed(look(self._machine).boot_id)
         current = retrieve(self._machine, managed.settings)
-        service = served(self._machine, self._store.places)
+        there = {each.slot: each for each in live.running(current, managed)}
+        service = served(self._machine, self._places)
         found = [
             known(each.to_json(), service)
             for each in status.kdamonds(current, managed)
-            if each.state == "on"
+            if each.slot in there
         ]
-        slots = [each["slot"] for each in found]
-        if slot not in slots:
-            slot = slots[0] if slots else None
-        series = self._series(slot) if slot is not None else ()
-        return Scene(found, slot, series)
+        if slot not in there:
+            slot = next(iter(there), None)
+        if slot is None:
+            return Scene()
+        kdamond = there[slot]
+        why = self._why_not(kdamond, willing=willing)
+        key = (slot, kdamond.pid)
+        if not why:
+            self._told[key] = self._ask(kdamond)
+        return Scene(found, slot, self._told.get(key, ()), why)
 
     def find(self, name: str) -> int:
         """Return the slot of a kdamond by its full name; raises UsageError without one."""
-        kdamonds = self.look(None).kdamonds
-        for each in kdamonds:
-            if name in (each["name"], f"slot {each['slot']}", str(each["slot"])):
-                return int(each["slot"])
-        running = ", ".join(f"`{each['name'] or each['slot']}`" for each in kdamonds)
+        managed = Store(self._places).managed(look(self._machine).boot_id)
+        there = live.running(retrieve(self._machine), managed)
+        for each in there:
+            if name in (each.name, f"slot {each.slot}"):
+                return each.slot
+        running = ", ".join(f"`{each.name}`" for each in there)
         hint = f"these run: {running}" if running else "`damonpolicy apply` starts some"
         raise UsageError(f"no kdamond `{name[:60]}` runs", hint=hint)
 
-    def _series(self, slot: int) -> Sequence[Series]:
-        return regions(self._machine, self._store, slot)
+    def _why_not(self, kdamond: live.Kdamond, *, willing: bool) -> str:
+        """Say why its schemes are not asked for regions; empty if they are."""
+        if not self._machine.writable:
+            return ""
+        if not kdamond.ours and kdamond.slot != self.named:
+            return f"someone else's: `--kdamond '{kdamond.name}'` would ask it for regions"
+        why = live.obstacle(kdamond)
+        seconds = live.held_for(kdamond)
+        if not why and seconds > _MOMENT and not willing:
+            why = f"asking would hold DAMON's lock for up to {seconds:.1f}s: key l asks once"
+        return why
 
-
-def regions(machine: Machine, store: Store, slot: int) -> Sequence[Series]:
-    """Read what the schemes of a kdamond tried last, as reports do."""
-    del machine, store, slot
-    return ()
+    def _ask(self, kdamond: live.Kdamond) -> Sequence[Series]:
+        machine = self._machine
+        if not machine.writable:
+            return live.read(machine, kdamond)
+        with changing(machine, self._places, settle=True):
+            before = live.told(machine, kdamond)
+            live.ask(machine, kdamond)
+            found = live.read(machine, kdamond)
+            if not before:
+                live.clear(machine, kdamond)
+        return found

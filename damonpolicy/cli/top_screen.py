@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from rich.text import Text
 from textual.app import App, ComposeResult
@@ -15,6 +15,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
+from damonpolicy.diagnostics import visible
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.observe import live_view
 from damonpolicy.observe.live_view import HEAD, Scene, Sort, View
@@ -33,7 +34,7 @@ esc         no filter
 0           all addresses
 tab         next kdamond (shift+tab: the one before)
 p           pause, and go on
-l           look now
+l           look now, even if asking holds DAMON's lock for long
 q           quit
 
 The strip shows access rates along the addresses: blank where nothing was seen, `.` not accessed,
@@ -54,6 +55,12 @@ class _Help(ModalScreen[None]):
         yield Static(_HELP, id="help", markup=False)
 
 
+class Look(Protocol):
+    """Reads the scene of a slot; ``willing`` to let others wait for long."""
+
+    def __call__(self, slot: int | None, *, willing: bool = False) -> Scene: ...
+
+
 class Top(App[None]):
     """Shows a scene anew every ``interval`` seconds; ``look`` reads that of a slot.
 
@@ -64,6 +71,7 @@ class Top(App[None]):
     #heading { height: auto; max-height: 2; text-style: bold; }
     #schemes { height: auto; max-height: 30%; overflow-y: auto; }
     #state { height: 1; color: $text-muted; }
+    #why { height: 1; display: none; color: $warning; }
     #strip { height: 1; }
     #regions { height: 1fr; }
     #filter { display: none; border: none; height: 1; padding: 0 1; }
@@ -90,7 +98,7 @@ class Top(App[None]):
 
     def __init__(
         self,
-        look: Callable[[int | None], Scene],
+        look: Look,
         interval: float,
         slot: int | None = None,
         clock: Callable[[], int] = time.time_ns,
@@ -112,6 +120,7 @@ class Top(App[None]):
             yield Static("looking", id="heading", markup=False)
             yield Static("", id="schemes", markup=False)
             yield Static("", id="state", markup=False)
+            yield Static("", id="why", markup=False)
             yield Static("", id="strip", markup=False)
             yield DataTable[Text](id="regions", cursor_type="row", zebra_stripes=True)
             yield Input(id="filter", placeholder="size>=2MiB rate<5% age>2m", compact=True)
@@ -120,7 +129,7 @@ class Top(App[None]):
     def on_mount(self) -> None:
         self._table.focus()
         self.set_interval(self._interval, self._tick)
-        self.action_look()
+        self._refresh()
 
     def on_resize(self) -> None:
         self._draw()
@@ -131,29 +140,33 @@ class Top(App[None]):
 
     def _tick(self) -> None:
         if not self.paused:
-            self.action_look()
+            self._refresh()
         else:
             self._draw_state()
 
     def action_look(self) -> None:
+        """Look now, even if that holds DAMON's lock for long."""
+        self._refresh(willing=True)
+
+    def _refresh(self, *, willing: bool = False) -> None:
         """Read a scene in the background, unless that is under way."""
         if not self._looking:
             self._looking = True
-            self.run_worker(self._read(), group="look")
+            self.run_worker(self._read(willing=willing), group="look")
 
-    async def _read(self) -> None:
+    async def _read(self, *, willing: bool) -> None:
         slot = self._slot
         try:
-            self.scene = await asyncio.to_thread(self._look, slot)
+            self.scene = await asyncio.to_thread(self._look, slot, willing=willing)
             self._said = ""
         except (DamonPolicyError, OSError) as error:
-            self._said = str(error)
+            self._said = visible(str(error), kept="")
         finally:
             self._looking = False
         if slot == self._slot:
             self._slot = self.scene.slot
         else:
-            self.action_look()  # somebody has gone on to another kdamond meanwhile
+            self._refresh()  # somebody has gone on to another kdamond meanwhile
         self._draw()
 
     def _draw(self) -> None:
@@ -175,6 +188,9 @@ class Top(App[None]):
             parts.append(f"zoom {low:#x} to {high:#x} ({approximate_bytes(high - low)})")
         parts = (["PAUSED"] if self.paused else []) + parts
         self.query_one("#state", Static).update(self._said or ", ".join(parts))
+        why = self.query_one("#why", Static)
+        why.display = bool(self.scene.why)
+        why.update(visible(self.scene.why, kept=""))
 
     def _draw_rows(self) -> None:
         table = self._table
@@ -225,7 +241,7 @@ class Top(App[None]):
         """Look no more, or go on; numbers on the screen grow old meanwhile."""
         self.paused = not self.paused
         if not self.paused:
-            self.action_look()
+            self._refresh()
         self._draw_state()
 
     def action_next(self, step: int) -> None:
@@ -236,7 +252,7 @@ class Top(App[None]):
         place = slots.index(self._slot) if self._slot in slots else 0
         self._slot = slots[(place + step) % len(slots)]
         self.view = replace(self.view, zoom=None)
-        self.action_look()
+        self._refresh()
 
     def action_help(self) -> None:
         """Explain the keys."""

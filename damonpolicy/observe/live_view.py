@@ -63,12 +63,13 @@ class Scene:
     """What was read at one time: all kdamonds, and what one of them saw.
 
     ``kdamonds`` are those of the document of ``status``; ``slot`` is the one that ``series`` are
-    of.
+    of. ``why`` says why there are no newer ones.
     """
 
     kdamonds: Sequence[Mapping[str, Any]] = ()
     slot: int | None = None
     series: Sequence[Series] = field(default=(), repr=False)
+    why: str = ""
 
     @property
     def kdamond(self) -> Mapping[str, Any] | None:

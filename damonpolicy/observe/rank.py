@@ -22,7 +22,7 @@ from damonpolicy.observe.seen import (
     kind,
     known_target,
     of_target,
-    pid_of,
+    process_of,
     rounds,
     seen,
 )
@@ -170,15 +170,15 @@ def _space(source: Source) -> tuple[str, int]:
     """Return what addresses are relative to: physical memory, a process, or a target."""
     if source.ops == "paddr":
         return ("physical", 0)
-    pid = pid_of(source)
-    return ("pid", pid) if pid is not None else (source.kdamond, source.target)
+    process = process_of(source)
+    return ("pid", process[0]) if process else (source.kdamond, source.target)
 
 
 def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
     unknown = Holder(counts=counts, kdamond=source.kdamond if of == "targets" else "")
     if source.target == UNKNOWN:
         return replace(unknown, unknown="the kernel does not tell of which target")
-    pid = pid_of(source)
+    pid, name = process_of(source) or (None, "")
     process = None if pid is None else lookup(pid)
     if of == "cgroups":
         if process is not None:
@@ -190,7 +190,7 @@ def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
         source.kdamond,
         source.target,
         pid,
-        process.comm if process else "",
+        process.comm if process else name,
         process.cgroup if process else "",
         words or ("physical memory" if source.ops == "paddr" else ""),
         counts,

@@ -151,8 +151,6 @@ class Source:
     """Which accesses count, in words."""
     weights: tuple[int, int, int] = (0, 100, 100)
     tuned: bool = False
-    accesses: str = ""
-    """Which accesses count, in words (`writes of CPUs 0-3`); empty where that is not known."""
     origin: str = "regions"
     """``regions`` (tried_regions of a scheme), ``trace`` (trace events), or ``damo``."""
 

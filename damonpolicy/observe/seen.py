@@ -27,13 +27,13 @@ __all__ = (
     "kind",
     "known_target",
     "of_target",
-    "pid_of",
     "pids_of",
+    "process_of",
     "rounds",
     "seen",
 )
 
-_PID = re.compile(r"pid (\d+)")
+_PID = re.compile(r"pid (\d+)(?: \((.*)\))?")
 _CORE = ("addr", "target", "probe_hits_wsum")
 """Filters that work on whole regions: what is tried has passed them."""
 
@@ -235,12 +235,12 @@ def known_target(series: Series) -> Series:
     return replace(series, regions=replace(rows, target=told))
 
 
-def pid_of(source: Source) -> int | None:
-    """Return the process that is the only target, if it is one."""
+def process_of(source: Source) -> tuple[int, str] | None:
+    """Return the process that is the only target: its pid, and its name if that was told."""
     if not 0 <= source.target < len(source.targets):
         return None
     found = _PID.match(source.targets[source.target])
-    return int(found[1]) if found else None
+    return (int(found[1]), found[2] or "") if found else None
 
 
 def pids_of(source: Source) -> list[int]:

@@ -7,17 +7,18 @@ import sys
 from dataclasses import replace
 
 import pytest
+from textual.app import App
 from textual.widgets import DataTable, Input, Static
 
 from damonpolicy.cli import top
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.cli.top_screen import Top
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.engine.store import Store
 from damonpolicy.errors import Busy, UsageError
+from damonpolicy.observe import live
 from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from tests.engine.site import shipped
+from damonpolicy.plan.current import retrieve
 from tests.observe.test_live_view import KDAMOND
 
 TENTH = Intervals(5_000, 100_000)
@@ -35,8 +36,9 @@ class Machine:
         self.looks = []
         self.error = None
 
-    def look(self, slot):
+    def look(self, slot, *, willing=False):
         self.looks.append(slot)
+        self.willing = willing
         if self.error:
             raise self.error
         kdamonds = [{**KDAMOND, "slot": 0, "name": "ksm/a"}, {**KDAMOND, "slot": 3}]
@@ -182,11 +184,13 @@ def test_pause_looks_no_more_until_asked():
         assert len(machine.looks) == before
         await screen.press("l")
         assert len(machine.looks) == before + 1
+        assert machine.willing, "who asks can wait"
         await screen.press("p")
         assert len(machine.looks) == before + 2
         screen.app._tick()
         await screen.settle()
         assert len(machine.looks) == before + 3
+        assert not machine.willing
 
     shown(test)
 
@@ -242,7 +246,7 @@ def test_an_error_is_shown_and_the_last_numbers_stay():
 
 def test_no_kdamond_runs():
     class Empty(Machine):
-        def look(self, slot):
+        def look(self, slot, *, willing=False):
             return Scene()
 
     async def test(screen, _):
@@ -285,8 +289,8 @@ def test_every_size_of_terminal_shows_regions(size):
 
 def test_names_are_text():
     class Odd(Machine):
-        def look(self, slot):
-            scene = super().look(slot)
+        def look(self, slot, *, willing=False):
+            scene = super().look(slot, willing=willing)
             name = "[bold]x\x1b[2J"
             source = replace(scene.series[0].source, scheme=name)
             odd = [{**KDAMOND, "slot": 0, "name": name}]
@@ -316,7 +320,7 @@ def terminal(monkeypatch, tmp_path):
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
     started = []
-    monkeypatch.setattr(Top, "run", lambda self: started.append(self))  # noqa: PLW0108 — a method
+    monkeypatch.setattr(App, "run", lambda self: started.append(self))  # noqa: PLW0108 — a method
     return started
 
 
@@ -345,28 +349,91 @@ def test_looking_all_the_time_is_refused(terminal):
 def test_a_kdamond_that_does_not_run(terminal):
     with pytest.raises(UsageError, match="no kdamond `ksm/x` runs") as raised:
         run("--kdamond", "ksm/x")
-    assert raised.value.hint == "these run: `0`", "DAMON_STAT, which has no name"
+    assert raised.value.hint == "`damonpolicy apply` starts some"
 
 
 def test_without_textual_it_is_said_how_to_get_it(terminal, monkeypatch):
-    monkeypatch.setitem(sys.modules, "textual", None)
+    monkeypatch.setitem(sys.modules, "textual.app", None)
     monkeypatch.delitem(sys.modules, "damonpolicy.cli.top_screen")
     with pytest.raises(UsageError, match="`top` needs textual") as raised:
         run()
     assert raised.value.hint == "`pip install 'damonpolicy[top]'`"
 
 
-def test_scenes_of_a_machine(site):
-    """Kdamonds of a policy by their names, and one of nobody's by its slot."""
-    site.done("apply", shipped("ksm"))
-    reader = top.Reader(site.machine, Store(site.places))
+LOOK = """
+version: 1
+name: look
+kdamonds:
+  - name: vms
+    ops: vaddr
+    targets: [{process: {name: qemu-system-x86_64}}]
+    schemes:
+      - {name: all, action: stat, APPLY}
+modules: {damon_stat: {enabled: false}}
+"""
+
+
+@pytest.fixture
+def reader(site):
+    """The machine with a kdamond whose scheme tells its regions at once."""
+    site.done("apply", site.policy("look", LOOK.replace(", APPLY", "")))
+    return top.Reader(site.machine, site.places)
+
+
+def test_regions_of_a_kdamond_of_ours_are_asked_for(site, reader):
     scene = reader.look(None)
-    assert scene.kdamond is not None
-    name = scene.kdamond["name"]
-    assert name.startswith("ksm/")
+    assert scene.kdamond["name"] == "look/vms"
     assert scene.kdamond["schemes"][0]["goals"] == []
-    assert reader.find(name) == scene.slot
+    assert (len(scene.series[0].regions) > 2, scene.why) == (True, "")
     assert reader.look(99).slot == scene.slot, "one that has ended gives way to the first"
+    (found,) = live.running(retrieve(site.machine), site.world.managed)
+    assert not live.told(site.machine, found), "the kernel keeps none of them"
+
+
+def test_what_others_asked_for_stays(site, reader):
+    (found,) = live.running(retrieve(site.machine), site.world.managed)
+    live.ask(site.machine, found)
+    assert len(reader.look(None).series[0].regions) > 2
+    assert live.told(site.machine, found)
+
+
+def test_a_kdamond_by_its_name(reader):
+    assert reader.find("look/vms") == 0
     with pytest.raises(UsageError) as raised:
         reader.find("other")
-    assert f"`{name}`" in raised.value.hint
+    assert raised.value.hint == "these run: `look/vms`"
+
+
+def test_the_lock_is_held_for_long_only_for_who_asks(site):
+    text = LOOK.replace("APPLY", "apply_every: 5s")
+    site.done("apply", site.policy("look", text))
+    reader = top.Reader(site.machine, site.places)
+    scene = reader.look(None)
+    assert scene.why == "asking would hold DAMON's lock for up to 5.0s: key l asks once"
+    assert scene.series == ()
+    asked = reader.look(None, willing=True)
+    assert (len(asked.series), asked.why) == (1, "")
+    assert reader.look(None).series == asked.series, "it stays, and grows old"
+
+
+def test_others_are_asked_only_by_name(site):
+    site.world.foreign(on=True)
+    reader = top.Reader(site.machine, site.places)
+    scene = reader.look(None)
+    assert scene.series == ()
+    assert scene.why == "someone else's: `--kdamond 'slot 0'` would ask it for regions"
+    assert reader.find("slot 0") == 0
+    reader.named = 0
+    assert "someone else" not in reader.look(None).why
+
+
+def test_why_there_is_nothing_newer_is_shown():
+    class Slow(Machine):
+        def look(self, slot, *, willing=False):
+            return replace(super().look(slot), why="asking takes long")
+
+    async def test(screen, _):
+        assert screen.text("why") == "asking takes long"
+        assert screen.app.query_one("#why").display
+
+    shown(test, machine=Slow())

@@ -71,6 +71,12 @@ def test_a_process_that_is_gone_keeps_its_pid():
     assert list(rows) == ["pid 22"]
 
 
+def test_a_record_may_tell_a_process_name():
+    source = replace(VMS, targets=("pid 11", "pid 22 (qemu (old))"))
+    rows = ranked(snapshot(source, (0, 500, 2, 0, 1)), lookup=lambda pid: None)
+    assert list(rows) == ["pid 22 (qemu (old))"]
+
+
 def test_two_schemes_that_select_the_same_count_once():
     one, two = replace(VMS, scheme="cold"), replace(VMS, scheme="all")
     rows = ranked(snapshot(one, (0, 500, 2, 0, 1)), snapshot(two, (0, 700, 2, 0, 1)))

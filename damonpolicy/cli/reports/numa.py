@@ -10,7 +10,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import duration, percent
-from damonpolicy.cli.reports.inputs import inputs, load
+from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.cli.reports.table import rate_text, share_text, table
 from damonpolicy.kernel.memory import Range, node_ram
 from damonpolicy.kernel.nodes import cpus_of, nodes
@@ -34,7 +34,6 @@ _OF_THIS_MACHINE = "addresses are those of a record, nodes are this machine's"
 
 
 @click.command("numa")
-@inputs
 @click.option(
     "--idle-for", metavar="TIME", callback=duration, default="2m", help="what counts as cold"
 )
@@ -45,17 +44,16 @@ _OF_THIS_MACHINE = "addresses are those of a record, nodes are this machine's"
     default="50%",
     help="at which access rate memory counts as hot",
 )
+@inputs
 @common
 @pass_invocation
-def command(
-    invocation: Invocation, *, files: tuple[str, ...], idle_for: int, hot: int, **options: Any
-) -> Result:
+def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -> Result:
     """Show which node's CPUs touch which node's memory, or where hot and cold memory lies.
 
     The first needs a policy with a kdamond for the CPUs of each node. Rates are estimates: a
     sample tells whether memory was accessed, not how often.
     """
-    series = load(invocation, files, **options)
+    series = given.load(invocation)
     machine = invocation.machine()
     ram = {node: node_ram(machine, node) for node in nodes(machine)}
     cpus = {node: cpus_of(machine, node) for node in ram}
@@ -71,10 +69,10 @@ def command(
         )
         for counts in sorted({kind(each.source.accesses) for each in rest})
     }
-    processes = [] if files else _processes(machine, series)
+    processes = [] if given.files else _processes(machine, series)
     notes = [_ONLY_PLACEMENT] if placed and not found else []
     notes += [_ONLY_MAPS] if processes else []
-    notes += [_OF_THIS_MACHINE] if files and (found or placed) else []
+    notes += [_OF_THIS_MACHINE] if given.files and (found or placed) else []
     data = {
         "idle_for_us": idle_for,
         "hot_percent": hot,
@@ -97,7 +95,7 @@ def command(
     lines += [f"note: {note}" for note in notes] or (
         [] if lines else ["no regions of physical memory were seen"]
     )
-    return Result(text="\n".join(lines).rstrip("\n") + "\n", data=data)
+    return Result(text="\n".join(lines).rstrip("\n") + "\n", data=data, diagnostics=given.found)
 
 
 def _node(node: int | None) -> str:

@@ -10,7 +10,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import duration
-from damonpolicy.cli.reports.inputs import inputs, load
+from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.cli.reports.table import rate_text, table
 from damonpolicy.kernel.processes import Process, Selector, find
 from damonpolicy.observe.rank import By, Lookup, Of, Row, ordered, rank
@@ -27,7 +27,6 @@ _FIRST = {
 
 
 @click.command("rank")
-@inputs
 @click.option(
     "--by",
     type=click.Choice(["temperature", "writes", "idle"]),
@@ -45,18 +44,18 @@ _FIRST = {
 )
 @click.option("--reverse", is_flag=True, help="the other way round")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="the first N only")
+@inputs
 @common
 @pass_invocation
 def command(
     invocation: Invocation,
+    given: Inputs,
     *,
-    files: tuple[str, ...],
     by: By,
     of: Of,
     idle_for: int,
     reverse: bool,
     limit: int | None,
-    **options: Any,
 ) -> Result:
     """Order targets, kdamonds or cgroups by temperature, write rate, or idle bytes.
 
@@ -65,9 +64,9 @@ def command(
     temperature and idle bytes are of the last snapshot, rates the mean of all. Rates are
     estimates: a sample tells whether memory was accessed, not how often.
     """
-    series = load(invocation, files, **options)
+    series = given.load(invocation)
     # pids of a record may be others' by now, or those of another machine
-    lookup: Lookup = _nobody if files else _Lookup(invocation)
+    lookup: Lookup = _nobody if given.files else _Lookup(invocation)
     rows = ordered(rank(series, of, idle_for, lookup), by, reverse=reverse)
     shown = rows[:limit]
     notes = _notes(rows, by, of)
@@ -81,7 +80,7 @@ def command(
         "bytes": sum(row.bytes for row in rows),
         "notes": notes,
     }
-    return Result(text=_text(data, shown), data=data)
+    return Result(text=_text(data, shown), data=data, diagnostics=given.found)
 
 
 def _nobody(pid: int) -> Process | None:

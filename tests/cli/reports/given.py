@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 from damonpolicy.cli.invocation import Invocation
+from damonpolicy.cli.reports.inputs import Inputs
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
 
 TENTH = Intervals(5_000, 100_000)
@@ -19,7 +20,7 @@ def series(source, *regions, passed=None):
 def report(monkeypatch, name, found, *arguments, machine=None):
     """Run `report NAME`; what it would load is given."""
     module = importlib.import_module(f"damonpolicy.cli.reports.{name}")
-    monkeypatch.setattr(module, "load", lambda invocation, files, **options: list(found))
+    monkeypatch.setattr(Inputs, "load", lambda self, invocation: list(found))
     invocation = Invocation(kernel="emulated:7.3", opened=machine)
     return module.command.main(
         list(arguments), prog_name=name, standalone_mode=False, obj=invocation

@@ -101,7 +101,7 @@ def test_a_record_is_mapped_by_the_nodes_of_this_machine(monkeypatch, machine, r
     found = [series(Source("k", ops="paddr"), (ram[0], ram[0] + MIB, 1, 0))]
     result = report(monkeypatch, "numa", found, "rec", machine=machine)
     assert "nodes are this machine's" in result.text
-    assert result.data["placements"][0]["accesses"] is None
+    assert result.data["placements"][0]["accesses"] == "all"
 
 
 def test_of_processes_the_kernel_tells_where_pages_lie(monkeypatch, tmp_path):
