@@ -1,0 +1,35 @@
+"""Callbacks for options that are quantities: durations and percentages, with their units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from damonpolicy.errors import UsageError
+from damonpolicy.units import UnitError, read_duration, read_percent
+
+__all__ = ("duration", "percent")
+
+Number = TypeVar("Number")
+
+
+def duration(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    """Read a duration such as ``2m`` into microseconds."""
+    del context
+    return _read(read_duration, parameter, value)
+
+
+def percent(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    """Read a share such as ``50%`` into whole percents, rounded up."""
+    del context
+    return -int(-_read(read_percent, parameter, value) * 100 // 1)
+
+
+def _read(reader: Callable[[str], Number], parameter: click.Parameter, value: str) -> Number:
+    try:
+        return reader(value)
+    except UnitError as error:
+        message = f"`{parameter.opts[0]}`: {error.message}"
+        raise UsageError(message, hint=error.hint) from error

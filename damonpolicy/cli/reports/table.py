@@ -1,0 +1,33 @@
+"""Plain tables: aligned columns, no lines; texts that others chose are made visible before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from damonpolicy.diagnostics import visible
+from damonpolicy.units import approximate_bytes
+
+__all__ = ("rate_text", "share_text", "table")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
+    """Return lines of columns; the first ``left`` are aligned to the left, the others right."""
+    shown = [[visible(cell, kept="") for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(head))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in shown
+    ]
+
+
+def rate_text(rate: float) -> str:
+    """Write bytes a second."""
+    return f"{approximate_bytes(round(rate))}/s"
+
+
+def share_text(share: float | None) -> str:
+    """Write a share from 0 to 1 in percent; a dash where there is none."""
+    return "-" if share is None else f"{share * 100:.1f}%"

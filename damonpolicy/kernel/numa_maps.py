@@ -1,0 +1,28 @@
+"""On which node a process's memory lies, as the kernel tells of each mapping."""
+
+from __future__ import annotations
+
+import re
+
+from damonpolicy.kernel.memory import PAGE
+from damonpolicy.kernel.sysfs import Machine, read_or
+
+__all__ = ("process_nodes",)
+
+_COUNT = re.compile(r"(?<= )N(\d+)=(\d+)(?= |$)")
+_SIZE = re.compile(r" kernelpagesize_kB=(\d+)")
+
+
+def process_nodes(machine: Machine, pid: int) -> dict[int, int]:
+    """Return the bytes of a process on each node; empty where /proc/PID/numa_maps can't be read.
+
+    Each line counts pages of its own size (fs/proc/task_mmu.c: show_numa_map()). What several
+    processes share is counted for each of them.
+    """
+    found: dict[int, int] = {}
+    for line in read_or(machine, f"/proc/{pid}/numa_maps").splitlines():
+        size = _SIZE.search(line)
+        unit = int(size[1]) * 1024 if size else PAGE
+        for node, pages in _COUNT.findall(line):
+            found[int(node)] = found.get(int(node), 0) + int(pages) * unit
+    return dict(sorted(found.items()))

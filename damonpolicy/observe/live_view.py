@@ -1,0 +1,391 @@
+"""What a live view shows: lines of a kdamond and its schemes, rows of regions, a strip of heat.
+
+Pure: a scene of what was read, and a view of what a person chose, give texts and rows. What draws
+them is another's matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from damonpolicy.diagnostics import visible
+from damonpolicy.kernel.memory import Range
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
+from damonpolicy.observe.seen import in_ranges, known_target
+from damonpolicy.observe.temperature import access_percent, age_us, temperature
+from damonpolicy.plan.texts import goal_text
+from damonpolicy.units import (
+    U64_MAX,
+    UnitError,
+    approximate_bytes,
+    format_duration,
+    read_address,
+    read_bytes,
+    read_duration,
+    read_integer,
+    read_percent,
+)
+
+__all__ = (
+    "Condition",
+    "Row",
+    "Rows",
+    "Scene",
+    "Sort",
+    "View",
+    "heading",
+    "old",
+    "read_filter",
+    "rows",
+    "scheme_lines",
+    "strip",
+    "zoomed",
+)
+
+Sort = Literal["temperature", "size", "rate", "age", "address"]
+SORTS: tuple[Sort, ...] = ("temperature", "size", "rate", "age", "address")
+LEVELS = " .:-=+*#%@"
+"""Access rates from none to all, for the strip; where nothing was seen it is blank, too."""
+
+_CONDITION = re.compile(r"([a-z]+)(<=|>=|<|>|=)(.+)")
+_NEAREST = 1 << 12
+"""Zooming ends at a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What was read at one time: all kdamonds, and what one of them saw.
+
+    ``kdamonds`` are those of the document of ``status``; ``slot`` is the one that ``series`` are
+    of. ``why`` says why there are no newer ones.
+    """
+
+    kdamonds: Sequence[Mapping[str, Any]] = ()
+    slot: int | None = None
+    series: Sequence[Series] = field(default=(), repr=False)
+    why: str = ""
+
+    @property
+    def kdamond(self) -> Mapping[str, Any] | None:
+        """The kdamond that is looked at."""
+        return next((each for each in self.kdamonds if each["slot"] == self.slot), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A column, how it compares, and to what: bytes, percent, microseconds, or a name."""
+
+    column: str
+    operator: str
+    value: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a person chose; the usual order of addresses is ascending, of all else descending."""
+
+    sort: Sort = "temperature"
+    reverse: bool = False
+    conditions: tuple[Condition, ...] = ()
+    zoom: Range | None = None
+
+    def sorted_by(self, sort: Sort) -> View:
+        """Return the view in another order; the same again turns it round."""
+        return replace(self, sort=sort, reverse=self.sort == sort and not self.reverse)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A region as it is shown; ``percent`` is its access rate, ``age`` microseconds."""
+
+    start: int
+    end: int
+    percent: int
+    age: int
+    temperature: float
+    target: int
+    scheme: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Texts of the columns that `HEAD` names."""
+        return (
+            f"{self.start:#x}",
+            approximate_bytes(self.end - self.start),
+            f"{self.percent}%",
+            _short(self.age),
+            f"{self.temperature:,.0f}",
+            "-" if self.target == UNKNOWN else str(self.target),
+            visible(self.scheme, kept="") or "-",
+        )
+
+
+HEAD = ("address", "size", "rate", "age", "temperature", "target", "scheme")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The first rows, and how many regions and bytes there are with and without the filter."""
+
+    shown: tuple[Row, ...]
+    count: int
+    bytes: int
+    all_count: int
+    all_bytes: int
+
+    @property
+    def text(self) -> str:
+        """Say it in a line."""
+        first = f"first {len(self.shown):,} of " if len(self.shown) < self.count else ""
+        some = ""
+        if self.count < self.all_count:
+            some = f" (of {self.all_count:,}, {approximate_bytes(self.all_bytes)})"
+        plural = "" if self.count == 1 else "s"
+        return f"{first}{self.count:,} region{plural}, {approximate_bytes(self.bytes)}{some}"
+
+
+def _short(microseconds: int) -> str:
+    """Write a duration for people: no more than two units."""
+    for most, least in ((3_600_000_000, 60_000_000), (60_000_000, 1_000_000), (1_000_000, 1_000)):
+        if microseconds >= most:
+            return format_duration(microseconds // least * least)
+    return format_duration(microseconds)
+
+
+def read_filter(text: str) -> tuple[Condition, ...]:
+    """Read conditions such as ``size>=2MiB rate<5% age>2m temperature>0 target=1 scheme=cold``.
+
+    A word alone is a part of a scheme's name. Raises UnitError for what can't be understood.
+    """
+    return tuple(_condition(word) for word in text.split())
+
+
+def _condition(word: str) -> Condition:
+    found = _CONDITION.fullmatch(word)
+    if found is None:
+        return Condition("scheme", "in", word)
+    column, operator, text = found.groups()
+    if column == "scheme" and operator == "=":
+        return Condition(column, operator, text)
+    readers = {
+        "address": read_address,
+        "size": read_bytes,
+        "rate": lambda text: read_percent(text) * 100,
+        "age": read_duration,
+        "temperature": _number,
+        "target": read_integer,
+    }
+    if column not in readers:
+        hint = "columns are " + ", ".join(f"`{name}`" for name in HEAD)
+        raise UnitError("DP0113", f"`{word[:40]}` compares nothing that is shown", hint)
+    return Condition(column, operator, float(readers[column](text)))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace(",", ""))
+    except ValueError as error:
+        raise UnitError("DP0113", f"`{text[:40]}` is not a number", "write digits only") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What was seen last, one value a region."""
+
+    regions: Regions
+    percent: Array
+    age: Array
+    temperature: Array
+    scheme: Array
+
+    def value(self, name: str) -> Array:
+        columns = {
+            "address": self.regions.start,
+            "size": self.regions.size,
+            "rate": self.percent,
+            "age": self.age,
+            "temperature": self.temperature,
+            "target": self.regions.target,
+        }
+        return columns[name]
+
+
+def _columns(series: Sequence[Series]) -> _Columns:
+    parts: list[_Columns] = []
+    for each in series:
+        if not len(each):
+            continue
+        intervals, regions = each.intervals(-1), known_target(each).snapshot(-1)
+        percent = access_percent(regions.accesses, intervals.samples)
+        heat = temperature(
+            regions.size, percent, regions.age, intervals.aggregation, each.source.weights
+        )
+        names = np.full(len(regions), each.source.scheme, dtype=object)
+        age = age_us(regions.age, intervals.aggregation)
+        parts.append(_Columns(regions, percent, age, heat, names))
+    if not parts:
+        none = np.array([])
+        return _Columns(Regions.joined(()), none, none, none, none)
+    return _Columns(
+        Regions.joined([each.regions for each in parts]),
+        np.concatenate([each.percent for each in parts]),
+        np.concatenate([each.age for each in parts]),
+        np.concatenate([each.temperature for each in parts]),
+        np.concatenate([each.scheme for each in parts]),
+    )
+
+
+def _kept(columns: _Columns, view: View) -> Array:
+    """Return which regions fulfil every condition and reach into the range."""
+    regions = columns.regions
+    kept: Array = np.ones(len(regions), dtype=bool)
+    for each in view.conditions:
+        if each.operator == "in":
+            kept &= np.array([str(each.value) in name for name in columns.scheme], dtype=bool)
+        elif each.column == "scheme":
+            kept &= columns.scheme == each.value
+        else:
+            compare = {
+                "<": np.less,
+                "<=": np.less_equal,
+                ">": np.greater,
+                ">=": np.greater_equal,
+                "=": np.equal,
+            }[each.operator]
+            kept &= compare(columns.value(each.column), each.value)
+    if view.zoom is not None:
+        low, high = view.zoom
+        kept &= (regions.start < high) & (regions.end > low)
+    return kept
+
+
+def rows(series: Sequence[Series], view: View, most: int) -> Rows:
+    """Return regions of the last snapshots, sorted, filtered and zoomed; ``most`` of them."""
+    columns = _columns(series)
+    regions = columns.regions
+    kept = np.flatnonzero(_kept(columns, view))
+    order = np.argsort(columns.value(view.sort)[kept], kind="stable")
+    if (view.sort != "address") != view.reverse:
+        order = order[::-1]
+    shown = tuple(
+        Row(
+            int(regions.start[index]),
+            int(regions.end[index]),
+            int(columns.percent[index]),
+            int(columns.age[index]),
+            float(columns.temperature[index]),
+            int(regions.target[index]),
+            str(columns.scheme[index]),
+        )
+        for index in kept[order][:most]
+    )
+    held = int(regions.size[kept].sum())
+    return Rows(shown, len(kept), held, len(regions), regions.total)
+
+
+def span(series: Sequence[Series]) -> Range | None:
+    """Return the first address and the last of what was seen; None where nothing was."""
+    regions = _columns(series).regions
+    return (int(regions.start.min()), int(regions.end.max())) if len(regions) else None
+
+
+def zoomed(view: View, whole: Range | None, middle: int, factor: float) -> View:
+    """Return the view with a range ``factor`` times as long around an address.
+
+    It stays within the whole; once it is as long as that, there is no range any more.
+    """
+    if whole is None:
+        return view
+    low, high = view.zoom or whole
+    length = max(round((high - low) * factor), _NEAREST)
+    if length >= whole[1] - whole[0]:
+        return replace(view, zoom=None)
+    start = min(max(middle - length // 2, whole[0]), whole[1] - length)
+    return replace(view, zoom=(start, start + length))
+
+
+def strip(series: Sequence[Series], view: View, width: int) -> str:
+    """Draw access rates along the addresses, one character each for equally many bytes.
+
+    A character is the mean of the regions there, weighted by their bytes.
+    """
+    whole = view.zoom or span(series)
+    if whole is None or width < 1:
+        return ""
+    columns = _columns(series)
+    taken = _kept(columns, view)
+    regions, percent = columns.regions.take(taken), columns.percent[taken]
+    start, end = regions.start.astype(np.int64), regions.end.astype(np.int64)
+    edges = [whole[0] + (whole[1] - whole[0]) * number // width for number in range(width + 1)]
+    drawn = []
+    for low, high in pairwise(edges):
+        held = in_ranges(start, end, [(low, high)])
+        total = int(held.sum())
+        mean = float((held * percent).sum()) / total if total else 0.0
+        level = min(int(np.ceil(mean * (len(LEVELS) - 2) / 100)), len(LEVELS) - 2) + 1
+        drawn.append(LEVELS[level] if total else LEVELS[0])
+    return "".join(drawn)
+
+
+def old(scene: Scene, now: int) -> str:
+    """Say how old the numbers of regions are; ``now`` is in nanoseconds since the epoch."""
+    ends = [int(each.end[-1]) for each in scene.series if len(each)]
+    if not ends:
+        return "no regions"
+    seconds = max(now - min(ends), 0) / 1e9
+    if seconds < 0.5:
+        return "fresh"
+    return f"{seconds:.0f}s old" if seconds < 60 else f"{_short(int(seconds) * 1_000_000)} old"
+
+
+def heading(scene: Scene) -> str:
+    """Say which kdamond it is, and what it is about."""
+    each = scene.kdamond
+    if each is None:
+        return "no kdamond runs"
+    place = [one["slot"] for one in scene.kdamonds].index(scene.slot) + 1
+    parts = [f"{each['name'] or 'somebody else'}: {each['state']}"]
+    parts += ["paused"] if each["paused"] else []
+    parts += [f"slot {each['slot']}", each["ops"], f"accesses {each['accesses']}"]
+    targets = each["targets"]
+    if targets:
+        parts.append(", ".join(targets[:2]) + (f" +{len(targets) - 2}" if targets[2:] else ""))
+    return visible(f"[{place}/{len(scene.kdamonds)}] " + ", ".join(parts), kept="")
+
+
+def scheme_lines(scene: Scene) -> list[str]:
+    """Say of each scheme what it did so far, its quota, and its goals."""
+    lines = []
+    for scheme in scene.kdamond["schemes"] if scene.kdamond else ():
+        numbers = scheme["statistics"]
+        parts = [
+            f"{scheme['name']}: {scheme['action']}",
+            f"tried {approximate_bytes(numbers.get('sz_tried', 0))}",
+            f"applied {approximate_bytes(numbers.get('sz_applied', 0))}",
+        ]
+        if scheme["quota"]:
+            exceeded = numbers.get("qt_exceeds", 0)
+            parts.append(
+                f"quota {scheme['quota']}" + (f" (exceeded {exceeded} times)" if exceeded else "")
+            )
+        effective = scheme["effective_quota"]
+        if effective and effective < U64_MAX:
+            parts.append(f"in effect {approximate_bytes(effective)}")
+        lines.append(visible(", ".join(parts), kept=""))
+        lines += [visible(f"  {_goal(goal)}", kept="") for goal in scheme["goals"]]
+    return lines
+
+
+def _goal(goal: Mapping[str, Any]) -> str:
+    metric, target = goal["metric"], goal_text(goal["target"], goal["metric"])
+    where = "" if goal["node"] is None else f" of node {goal['node']}"
+    where += f" for {goal['cgroup']}" if goal["cgroup"] else ""
+    if goal["current"] is None:
+        return f"goal {metric}{where}: {target}"
+    return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}"

@@ -1,0 +1,244 @@
+"""Who is hot, who writes, who is idle: targets, kdamonds or cgroups in order.
+
+For schedulers: which virtual machine dirties the least memory (live migration), which cgroup has
+the most memory that nobody writes to (KSM). Bytes, temperature and idle bytes are those of the
+last snapshot; rates are the mean of all snapshots, weighted by their time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from damonpolicy.kernel.processes import Process
+from damonpolicy.observe.regions import UNKNOWN, Series, Source
+from damonpolicy.observe.seen import (
+    counted,
+    filter_words,
+    kind,
+    known_target,
+    of_target,
+    process_of,
+    rounds,
+    seen,
+)
+
+__all__ = ("By", "Holder", "Lookup", "Of", "Row", "ordered", "rank")
+
+By = Literal["temperature", "writes", "idle"]
+Of = Literal["targets", "kdamonds", "cgroups"]
+Lookup = Callable[[int], Process | None]
+"""Tells a process by its pid; None for what is gone, or was seen on another machine."""
+
+_BELOW = re.compile(r" and \d+ below it$")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whom memory belongs to; empty and None where that does not apply.
+
+    ``counts`` is which accesses were counted: rates of different kinds can't be compared.
+    ``unknown`` says why it is not known whose memory it is.
+    """
+
+    kdamond: str = ""
+    target: int | None = None
+    pid: int | None = None
+    comm: str = ""
+    cgroup: str = ""
+    what: str = ""
+    """What a target is, in the words of its source."""
+    counts: str = ""
+    unknown: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        if self.unknown:
+            return f"unknown ({self.unknown})"
+        if self.pid is not None:
+            return f"pid {self.pid}" + (f" ({self.comm})" if self.comm else "")
+        if self.cgroup:
+            return self.cgroup
+        if self.target is not None:
+            return self.what or f"target {self.target}"
+        return self.kdamond
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One holder's numbers: bytes, bytes a second, bytes, no unit (None: nothing was seen)."""
+
+    holder: Holder
+    bytes: int
+    rate: float
+    idle: int
+    temperature: float | None
+    snapshots: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A series of one holder; ``space`` is equal for those with the same addresses."""
+
+    series: Series
+    space: tuple[str, int]
+
+
+def rank(series: Sequence[Series], of: Of, idle_for: int, lookup: Lookup) -> list[Row]:
+    """Return a row for each holder, in no order; ``idle_for`` is in microseconds.
+
+    Bytes that several schemes saw count once. Where filters look at pages, what passed counts.
+    """
+    groups: dict[Holder, list[_Piece]] = {}
+    for each in series:
+        for holder, piece in _pieces(known_target(each), of, lookup):
+            groups.setdefault(holder, []).append(piece)
+    return [_row(holder, pieces, idle_for) for holder, pieces in groups.items()]
+
+
+def _row(holder: Holder, pieces: Sequence[_Piece], idle_for: int) -> Row:
+    spaces: dict[tuple[str, int], list[Series]] = {}
+    for piece in pieces:
+        spaces.setdefault(piece.space, []).append(piece.series)
+    total, idle, rate, heat, snapshots = 0, 0, 0.0, 0.0, 0
+    for held in spaces.values():
+        last = next(rounds(held), None)
+        if last is None:
+            continue
+        now = seen(last)
+        total += now.total
+        idle += now.idle_for(idle_for)
+        heat += (now.mean_temperature or 0.0) * now.total
+        rate += mean_rate(held)
+        snapshots = max(snapshots, min(len(each) for each in held if len(each)))
+    return Row(holder, total, rate, idle, heat / total if total else None, snapshots)
+
+
+def mean_rate(series: Sequence[Series]) -> float:
+    """Return the mean of all snapshots' rates in bytes a second, weighted by their aggregations.
+
+    The series are of one address space, and what several saw counts once.
+    """
+    held = [each for each in series if len(each)]
+    if len(held) == 1:
+        rows, time = held[0].regions, int(held[0].aggregation.sum())
+        moved = float((counted(held[0].source, rows).astype(np.float64) * rows.accesses).sum())
+        return moved * 1e6 / max(time, 1)
+    moved, spent = 0.0, 0
+    for parts in rounds(held):
+        time = max(part.intervals.aggregation for part in parts)
+        moved += seen(parts).bandwidth * time
+        spent += time
+    return moved / max(spent, 1)
+
+
+def _pieces(series: Series, of: Of, lookup: Lookup) -> Iterator[tuple[Holder, _Piece]]:
+    source = series.source
+    counts = kind(source.accesses)
+    if of == "kdamonds":
+        for target in _targets(series):
+            part = of_target(series, target)
+            yield Holder(source.kdamond, counts=counts), _Piece(part, _space(part.source))
+        return
+    if of == "cgroups" and any(what.split()[0] == "memcg" for _, what in _filters(source)):
+        holder = _by_filter(series, counts)
+        for target in _targets(series):
+            part = of_target(series, target)
+            yield holder, _Piece(part, _space(part.source))
+        return
+    for target in _targets(series):
+        part = of_target(series, target)
+        place = _Piece(part, _space(part.source))
+        yield _holder(part.source, of, counts, lookup), place
+
+
+def _filters(source: Source) -> list[tuple[str, str]]:
+    return filter_words(source.filters)
+
+
+def _targets(series: Series) -> list[int]:
+    """Return the targets that a series has regions of; -1 stays where several are possible."""
+    return [int(each) for each in np.unique(series.regions.target)] or [series.source.target]
+
+
+def _space(source: Source) -> tuple[str, int]:
+    """Return what addresses are relative to: physical memory, a process, or a target."""
+    if source.ops == "paddr":
+        return ("physical", 0)
+    process = process_of(source)
+    return ("pid", process[0]) if process else (source.kdamond, source.target)
+
+
+def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
+    unknown = Holder(counts=counts, kdamond=source.kdamond if of == "targets" else "")
+    if source.target == UNKNOWN:
+        return replace(unknown, unknown="the kernel does not tell of which target")
+    pid, name = process_of(source) or (None, "")
+    process = None if pid is None else lookup(pid)
+    if of == "cgroups":
+        if process is not None:
+            return Holder(cgroup=process.cgroup, counts=counts)
+        why = "not of processes, and no filter for a cgroup" if pid is None else "processes gone"
+        return replace(unknown, unknown=why)
+    words = source.targets[source.target] if source.target < len(source.targets) else ""
+    return Holder(
+        source.kdamond,
+        source.target,
+        pid,
+        process.comm if process else name,
+        process.cgroup if process else "",
+        words or ("physical memory" if source.ops == "paddr" else ""),
+        counts,
+    )
+
+
+def _by_filter(series: Series, counts: str) -> Holder:
+    """Return the cgroup that the filters of a scheme let through, if they let through no other."""
+    cgroup = only_cgroup(series.source)
+    if not cgroup:
+        return Holder(counts=counts, unknown="filters let other memory through, too")
+    if series.regions.passed is None:
+        return Holder(counts=counts, unknown="the kernel does not tell how much passed filters")
+    return Holder(cgroup=cgroup, counts=counts)
+
+
+def only_cgroup(source: Source) -> str:
+    """Return the only cgroup whose pages pass the filters; several with commas, or nothing.
+
+    The first filter that matches decides: so either others are rejected before anything is
+    allowed, or whatever is allowed is of a cgroup, and the rest is rejected.
+    """
+    allowed: list[str] = []
+    for verb, what in _filters(source):
+        name = _BELOW.sub("", what.removeprefix("memcg ")) if what.startswith("memcg ") else ""
+        if verb == "reject not" and name and not allowed:
+            return name
+        if verb.startswith("allow"):
+            allowed.append(name if verb == "allow" else "")
+    closed = source.filters.endswith("the rest is rejected")
+    return ", ".join(allowed) if closed and allowed and all(allowed) else ""
+
+
+def ordered(rows: Sequence[Row], by: By, *, reverse: bool = False) -> list[Row]:
+    """Sort rows: hottest first, least accessed first, or most idle bytes first.
+
+    Ties go by name. Rates of kdamonds that count writes only come before others, as those can't
+    be compared. What nobody knows the holder of comes last, in either direction.
+    """
+
+    def value(row: Row) -> float:
+        if by == "temperature":
+            return -(row.temperature or 0.0)
+        return row.rate if by == "writes" else -row.idle
+
+    found = sorted(rows, key=lambda row: (row.holder.name, row.holder.kdamond))
+    found.sort(key=value, reverse=reverse)
+    if by == "writes":
+        found.sort(key=lambda row: row.holder.counts != "writes")
+    found.sort(key=lambda row: (bool(row.holder.unknown), not row.bytes))
+    return found

@@ -1,0 +1,248 @@
+"""What several sources saw of one address space, so that each byte counts once.
+
+Schemes of one kdamond may select the same regions, and so may two kdamonds: who adds up what
+they saw counts memory twice. Here, what an earlier one has seen of a later one's region is cut
+off. Standard formulas of `temperature` give each region its numbers before that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from damonpolicy.kernel.memory import Range, united
+from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
+from damonpolicy.observe.temperature import access_percent, idle_us, temperature
+
+__all__ = (
+    "Part",
+    "Seen",
+    "counted",
+    "filter_words",
+    "filtered",
+    "in_ranges",
+    "kind",
+    "known_target",
+    "of_target",
+    "pids_of",
+    "process_of",
+    "rounds",
+    "seen",
+)
+
+_PID = re.compile(r"pid (\d+)(?: \((.*)\))?")
+_CORE = ("addr", "target", "probe_hits_wsum")
+"""Filters that work on whole regions: what is tried has passed them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One snapshot of one source."""
+
+    source: Source
+    intervals: Intervals
+    regions: Regions = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Columns of equal length, a row for each piece of memory that was seen; no two overlap.
+
+    ``start`` and ``end`` are addresses, ``bytes`` what counts of the piece (less than its length
+    where page filters let less pass), ``rate`` bytes a second (an estimate, see `bandwidth`),
+    ``percent`` the access rate, ``temperature`` that of the whole region, ``idle`` microseconds.
+    """
+
+    start: Array
+    end: Array
+    bytes: Array
+    rate: Array
+    percent: Array
+    temperature: Array
+    idle: Array
+
+    @property
+    def total(self) -> int:
+        """Bytes that count."""
+        return int(self.bytes.sum())
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second, estimated."""
+        return float(self.rate.sum())
+
+    @property
+    def mean_temperature(self) -> float | None:
+        """Mean temperature, weighted by bytes; None where no byte counts."""
+        total = self.total
+        return float((self.temperature * self.bytes).sum() / total) if total else None
+
+    def idle_for(self, microseconds: int) -> int:
+        """Bytes that nobody was seen to access for at least so long."""
+        return int(self.bytes[self.idle >= max(microseconds, 1)].sum())
+
+
+def kind(accesses: str) -> str:
+    """Return which accesses count: ``all``, ``reads``, ``writes``, or nothing if unknown."""
+    return re.split(" of |,", accesses, maxsplit=1)[0]
+
+
+def filtered(source: Source) -> bool:
+    """Tell whether filters look at each page, so that less than a region may pass."""
+    return any(what.split()[0] not in _CORE for _, what in filter_words(source.filters))
+
+
+def filter_words(filters: str) -> list[tuple[str, str]]:
+    """Split filters in words (`plan.texts.chain`) into verbs and what they are about."""
+    found = []
+    for word in filters.split("; "):
+        verb, _, what = word.partition(" ")
+        if verb in ("allow", "reject") and what:
+            negated = what.startswith("what is not ")
+            found.append((f"{verb} not" if negated else verb, what.removeprefix("what is not ")))
+    return found
+
+
+def counted(source: Source, regions: Regions) -> Array:
+    """Return the bytes of each region that count: those that passed page filters, if any."""
+    size: Array = regions.size.astype(np.int64)
+    if regions.passed is None or not filtered(source):
+        return size
+    passed: Array = np.minimum(regions.passed.astype(np.int64), size)
+    return passed
+
+
+def rounds(series: Sequence[Series]) -> Iterator[list[Part]]:
+    """Give snapshots that belong together, the last first: one of each series.
+
+    Each series was read at the same times, so they are counted from their ends; what one has
+    more than another is left out. Series without any snapshot do not matter.
+    """
+    held = [each for each in series if len(each)]
+    for back in range(-1, -1 - min((len(each) for each in held), default=0), -1):
+        yield [Part(each.source, each.intervals(back), each.snapshot(back)) for each in held]
+
+
+def seen(parts: Sequence[Part]) -> Seen:
+    """Return what parts of one address space saw, each byte once.
+
+    An earlier part wins, but those whose page filters let less pass come last: of bytes that
+    both saw, it is not known which ones passed, so the sum is a lower bound.
+    """
+    ordered = sorted(parts, key=lambda part: filtered(part.source))
+    columns = [_columns(part) for part in ordered]
+    if not columns:
+        columns = [_columns(Part(Source(""), Intervals(1, 1), Regions.of((), (), (), ())))]
+    whole = Seen(
+        *(np.concatenate([getattr(each, name) for each in columns]) for name in Seen.__slots__)
+    )
+    if len(columns) < 2:
+        return whole
+    rows, start, end = _once(whole.start, whole.end)
+    share = (end - start) / np.maximum(whole.end - whole.start, 1)[rows]
+    return Seen(
+        start,
+        end,
+        np.floor(whole.bytes[rows] * share).astype(np.int64),
+        whole.rate[rows] * share,
+        whole.percent[rows],
+        whole.temperature[rows],
+        whole.idle[rows],
+    )
+
+
+def _columns(part: Part) -> Seen:
+    regions, intervals = part.regions, part.intervals
+    percent = access_percent(regions.accesses, intervals.samples)
+    held = counted(part.source, regions)
+    moved = held.astype(np.float64) * regions.accesses
+    return Seen(
+        regions.start.astype(np.int64),
+        regions.end.astype(np.int64),
+        held,
+        moved * 1e6 / max(intervals.aggregation, 1),
+        percent,
+        temperature(regions.size, percent, regions.age, intervals.aggregation, part.source.weights),
+        idle_us(percent, regions.age, intervals.aggregation),
+    )
+
+
+def _once(start: Array, end: Array) -> tuple[Array, Array, Array]:
+    """Cut ranges so that no two overlap; the first of a byte wins.
+
+    Returns for each piece the row that it is of, its start and its end; neighbours of one row
+    are one piece.
+    """
+    edges = np.unique(np.concatenate((start, end)))
+    low, high = np.searchsorted(edges, start), np.searchsorted(edges, end)
+    count = high - low
+    rows = np.repeat(np.arange(len(start)), count)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    cells, first = np.unique(low[rows] + within, return_index=True)
+    rows = rows[first]
+    if not len(rows):
+        return rows, edges[:0], edges[:0]
+    joins = (np.diff(rows) != 0) | (np.diff(cells) != 1)
+    begins = np.concatenate(([True], joins))
+    ends = np.concatenate((joins, [True]))
+    return rows[begins], edges[cells[begins]], edges[cells[ends] + 1]
+
+
+def in_ranges(start: Array, end: Array, ranges: Iterable[Range]) -> Array:
+    """Return how many bytes of each piece lie within ranges."""
+    merged = united(ranges)
+    if not merged:
+        return np.zeros(len(start), dtype=np.int64)
+    lows = np.array([low for low, _ in merged], dtype=np.int64)
+    sizes = np.array([high - low for low, high in merged], dtype=np.int64)
+    below = np.concatenate(([0], np.cumsum(sizes)))
+
+    def before(address: Array) -> Array:
+        """Bytes of the ranges below an address."""
+        index = np.searchsorted(lows, address, side="right") - 1
+        known = np.maximum(index, 0)
+        inside = np.clip(address - lows[known], 0, sizes[known])
+        return np.where(index < 0, 0, below[known] + inside)
+
+    result: Array = before(end) - before(start)
+    return result
+
+
+def of_target(series: Series, target: int) -> Series:
+    """Return the rows of one target (-1: those of which it is not known)."""
+    return replace(
+        series.where(series.regions.target == target),
+        source=replace(series.source, target=target),
+    )
+
+
+def known_target(series: Series) -> Series:
+    """Return a series whose rows tell their target, if only one is possible.
+
+    The kernel's regions of a scheme tell none: it is known where a filter lets a single target
+    through, or where the kdamond has but one, as those of physical memory have.
+    """
+    source, rows = series.source, series.regions
+    only = source.target
+    if only == UNKNOWN and (len(source.targets) == 1 or source.ops == "paddr"):
+        only = 0
+    if only == UNKNOWN:
+        return series
+    told = np.where(rows.target == UNKNOWN, np.int32(only), rows.target)
+    return replace(series, regions=replace(rows, target=told))
+
+
+def process_of(source: Source) -> tuple[int, str] | None:
+    """Return the process that is the only target: its pid, and its name if that was told."""
+    if not 0 <= source.target < len(source.targets):
+        return None
+    found = _PID.match(source.targets[source.target])
+    return (int(found[1]), found[2] or "") if found else None
+
+
+def pids_of(source: Source) -> list[int]:
+    """Return the processes that are targets of a source's kdamond."""
+    return [int(found[1]) for found in map(_PID.match, source.targets) if found]

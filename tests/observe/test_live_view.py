@@ -1,0 +1,225 @@
+"""What the live view shows of a scene: order, filter, zoom, strip, and words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damonpolicy.observe import live_view
+from damonpolicy.observe.live_view import Scene, View, read_filter, rows, span, strip, zoomed
+from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.units import UnitError
+
+TENTH = Intervals(5_000, 100_000)
+PAGE = 4096
+SOURCE = Source("p/k", "cold", targets=("pid 1",))
+
+
+def series(*regions, end=2, **source):
+    columns = list(zip(*regions, strict=True)) or [(), (), (), ()]
+    taken = replace(SOURCE, **source)
+    return series_of(taken, [(1, end, TENTH, Regions.of(*columns))])
+
+
+HOT = (0, 2 * PAGE, 20, 3)
+WARM = (2 * PAGE, 6 * PAGE, 5, 1)
+COLD = (6 * PAGE, 7 * PAGE, 0, 9)
+ALL = [series(HOT, WARM, COLD)]
+
+
+def starts(view):
+    return [row.start // PAGE for row in rows(ALL, view, 9).shown]
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("temperature", [0, 2, 6]),
+        ("size", [2, 0, 6]),
+        ("rate", [0, 2, 6]),
+        ("age", [6, 0, 2]),
+        ("address", [0, 2, 6]),
+    ],
+)
+def test_orders(sort, expected):
+    assert starts(View(sort)) == expected
+    assert starts(View(sort, reverse=True)) == expected[::-1]
+
+
+def test_the_same_key_again_turns_the_order_round():
+    view = View().sorted_by("size")
+    assert (view.sort, view.reverse) == ("size", False)
+    assert view.sorted_by("size").reverse
+    assert not view.sorted_by("size").sorted_by("size").reverse
+    assert not view.sorted_by("size").sorted_by("age").reverse
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", [0, 2, 6]),
+        ("size>=8KiB", [0, 2]),
+        ("size<8KiB", [6]),
+        ("rate>0%", [0, 2]),
+        ("rate=25%", [2]),
+        ("age>200ms", [0, 6]),
+        ("temperature<=0", [6]),
+        ("temperature>-1 age<=100ms", [2]),
+        ("address>=0x2000 size>4KiB", [2]),
+        ("target=0", [0, 2, 6]),
+        ("target=1", []),
+        ("scheme=cold", [0, 2, 6]),
+        ("scheme=co", []),
+        ("col", [0, 2, 6]),
+        ("warm", []),
+    ],
+)
+def test_filters(text, expected):
+    assert starts(View("address", conditions=read_filter(text))) == expected
+
+
+@pytest.mark.parametrize("text", ["size>2", "colour=red", "age>1", "temperature>warm", "rate>x%"])
+def test_filters_that_say_nothing(text):
+    with pytest.raises(UnitError):
+        read_filter(text)
+
+
+def test_a_row_in_words():
+    row = rows(ALL, View(), 9).shown[0]
+    assert row.cells == ("0x0", "8KiB", "100%", "300ms", "30,010,000", "0", "cold")
+    unknown = rows([series(HOT, targets=(), scheme="")], View(), 9).shown[0]
+    assert unknown.cells[-2:] == ("-", "-")
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "expected"),
+    [
+        (0, "0"),
+        (1_500, "1ms500us"),
+        (1_500_700, "1s500ms"),
+        (125_300_000, "2m5s"),
+        (3_725_000_000, "1h2m"),
+    ],
+)
+def test_ages_are_short(microseconds, expected):
+    assert live_view._short(microseconds) == expected
+
+
+def test_schemes_are_shown_together():
+    found = rows([series(HOT), series(COLD, scheme="other"), series()], View("address"), 9)
+    assert [row.scheme for row in found.shown] == ["cold", "other"]
+    assert (found.count, found.bytes) == (2, 3 * PAGE)
+
+
+def test_what_there_is_and_what_is_shown():
+    assert rows(ALL, View(), 9).text == "3 regions, 28KiB"
+    assert rows(ALL, View(), 2).text == "first 2 of 3 regions, 28KiB"
+    some = View(conditions=read_filter("size<8KiB"))
+    assert rows(ALL, some, 9).text == "1 region, 4KiB (of 3, 28KiB)"
+    assert rows([], View(), 9).text == "0 regions, 0B"
+    assert rows([series_of(SOURCE, [])], View(), 9).text == "0 regions, 0B"
+
+
+def test_zoom_is_around_an_address_and_within_the_whole():
+    whole = (0, 64 * PAGE)
+    view = zoomed(View(), whole, 32 * PAGE, 0.25)
+    assert view.zoom == (24 * PAGE, 40 * PAGE)
+    assert zoomed(View(), whole, 63 * PAGE, 0.25).zoom == (48 * PAGE, 64 * PAGE)
+    assert zoomed(View(), whole, 0, 0.25).zoom == (0, 16 * PAGE)
+    assert zoomed(view, whole, 32 * PAGE, 4).zoom is None, "the whole is no range"
+    assert zoomed(View(), None, 0, 0.25) == View()
+    near = View(zoom=(0, PAGE))
+    assert zoomed(near, whole, 0, 0.25).zoom == (0, PAGE), "no nearer than a page"
+    assert starts(View("address", zoom=(PAGE, 3 * PAGE))) == [0, 2]
+
+
+def test_the_span_of_what_was_seen():
+    assert span(ALL) == (0, 7 * PAGE)
+    assert span([]) is None
+
+
+def test_the_strip_is_the_mean_of_the_bytes_there():
+    # 2 pages at 100 %, 4 at 25 %, 1 at 0 %
+    assert strip(ALL, View(), 7) == "@@----."
+    # 100 % twice; 25 % and 25 %; 25 % twice; the last half page alone
+    assert strip(ALL, View(zoom=(0, 8 * PAGE)), 4) == "@--."
+    gap = [series(HOT, (6 * PAGE, 8 * PAGE, 20, 0))]
+    assert strip(gap, View(), 4) == "@  @"
+    assert strip(gap, View(conditions=read_filter("address>0")), 4) == "   @"
+    assert strip([], View(), 9) == ""
+    assert strip(ALL, View(), 0) == ""
+
+
+def test_how_old_numbers_are():
+    second = 10**9
+
+    def text(now):
+        return live_view.old(Scene(series=[series(HOT, end=second)]), int(now * second))
+
+    assert [text(now) for now in (0, 1, 3.25, 126)] == ["fresh", "fresh", "2s old", "2m5s old"]
+    assert live_view.old(Scene(), 0) == "no regions"
+
+
+KDAMOND = {
+    "slot": 3, "name": "ksm/vms", "state": "on", "paused": False, "ops": "vaddr",
+    "accesses": "writes", "targets": ["pid 1", "pid 2", "pid 3"],
+    "schemes": [
+        {
+            "name": "cold", "action": "stat", "quota": "200MiB every 1s",
+            "effective_quota": 1 << 20,
+            "statistics": {"sz_tried": 4096, "sz_applied": 1024, "qt_exceeds": 7},
+            "goals": [
+                {
+                    "metric": "some_mem_psi_us", "target": 500, "current": 250, "node": None,
+                    "cgroup": None,
+                },
+                {
+                    "metric": "node_mem_used_bp", "target": 9000, "current": None, "node": 1,
+                    "cgroup": "/vms",
+                },
+            ],
+        },
+    ],
+}  # fmt: skip
+
+
+def test_the_kdamond_in_words():
+    scene = Scene([{**KDAMOND, "slot": 0}, KDAMOND], 3)
+    assert live_view.heading(scene) == (
+        "[2/2] ksm/vms: on, slot 3, vaddr, accesses writes, pid 1, pid 2 +1"
+    )
+    other = Scene([{**KDAMOND, "name": None, "paused": True, "targets": []}], 3)
+    assert live_view.heading(other) == (
+        "[1/1] somebody else: on, paused, slot 3, vaddr, accesses writes"
+    )
+    assert live_view.heading(Scene()) == "no kdamond runs"
+
+
+def test_schemes_quotas_and_goals_in_words():
+    assert live_view.scheme_lines(Scene([KDAMOND], 3)) == [
+        (
+            "cold: stat, tried 4KiB, applied 1KiB, quota 200MiB every 1s (exceeded 7 times),"
+            " in effect 1MiB"
+        ),
+        "  goal some_mem_psi_us: 250us of 500us",
+        "  goal node_mem_used_bp of node 1 for /vms: 90%",
+    ]
+    assert live_view.scheme_lines(Scene()) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 20), st.integers(0, 9)), max_size=20),
+    st.sampled_from(live_view.SORTS),
+    st.booleans(),
+)
+def test_every_region_is_shown_once_in_any_order(pieces, sort, reverse):
+    place, regions = 0, []
+    for size, accesses, age in pieces:
+        regions.append((place, place + size, accesses, age))
+        place += size
+    found = rows([series(*regions)], View(sort, reverse=reverse), 99)
+    assert sorted(row.start for row in found.shown) == [each[0] for each in regions]
+    assert found.bytes == found.all_bytes == place
