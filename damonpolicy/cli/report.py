@@ -18,6 +18,8 @@ REPORTS: Mapping[str, str] = {
     "histogram": "memory by temperature or idle time, and percentiles",
     "heatmap": "how hot memory was where and when: a picture",
     "wss": "the working set, over all snapshots",
+    "rank": "who is hot, who writes, whose memory is idle",
+    "numa": "which node's CPUs touch which node's memory",
 }
 """Every report and what it shows."""
 

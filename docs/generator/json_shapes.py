@@ -169,7 +169,7 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
                 ("status",), ("history",), ("confirm",), ("schema",), ("completion", "bash"),
             ):  # fmt: skip
                 _run(found, line)
-            _seen(found, policy["monitor"])
+            _seen(found)
             goals = Path("goals.yaml")
             goals.write_text(_GOALS)
             for line in (("run", str(goals)), ("status",), ("status", "--update")):
@@ -186,7 +186,7 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _seen(found: dict[str, list[dict[str, Any]]], policy: str) -> None:
+def _seen(found: dict[str, list[dict[str, Any]]]) -> None:
     """Look at what runs, in every report."""
     for line in (
         ("report", "snapshot"), ("report", "histogram"), ("report", "histogram", "--percentiles"),

@@ -15,6 +15,7 @@ import pydantic
 
 from damonpolicy.kernel.features import DEVELOPMENT, FEATURES, by_file, by_word
 from damonpolicy.kernel.modules import PARAMETERS, parameter_path
+from damonpolicy.kernel.tree import CORE
 from damonpolicy.model import (
     actions,
     dests,
@@ -302,7 +303,7 @@ def _filters() -> str:
     rows = []
     for word in words:
         feature = by_word(where, word)
-        layer = "core" if word in filters.CORE else "page"
+        layer = "core" if word in CORE else "page"
         since = feature.since if feature else "probes only"
         rows.append((code(word), layer, since))
     return "\n".join(

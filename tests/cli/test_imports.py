@@ -15,6 +15,7 @@ LIGHT = {"click"}
 MODEL = {"click", "pydantic", "pydantic_core", "annotated_types", "typing_extensions",
          "typing_inspection", "yaml", "_yaml"}  # fmt: skip
 TEMPLATES = {"jinja2", "markupsafe"}
+SEEN = LIGHT | {"numpy"}
 
 KSM = str(ROOT / "policies/ksm.yaml")
 ALLOWED = {
@@ -45,6 +46,14 @@ ALLOWED = {
     ("validate", KSM): MODEL | TEMPLATES,
     ("plan", KSM): MODEL | TEMPLATES,
     ("apply", KSM): MODEL | TEMPLATES,
+    ("report", "--help"): LIGHT,
+    ("report", "snapshot"): SEEN,
+    ("report", "histogram"): SEEN,
+    ("report", "wss"): SEEN,
+    ("report", "heatmap"): SEEN,
+    ("report", "rank"): SEEN,
+    ("report", "numa"): SEEN,
+    ("top", "--help"): SEEN,
     # structlog takes what it finds for colours and classes
     ("status", "-v"): LIGHT | {"structlog", "attr", "attrs", "rich", "pygments"},
 }
