@@ -143,6 +143,9 @@ def _served(service: dict[str, Any]) -> list[str]:
         lines += [f"    {line}".rstrip() for line in last["findings"].splitlines()]
     elif last is not None:
         lines.append(f"  last reload: {last['result']}")
+    for name in service.get("held", ()):  # a service of before says nothing of it
+        file = visible(name, kept="")
+        lines.append(f"  waits for {file}: somebody has it open for writing")
     if service["following"]:
         lines.append(f"  cannot follow: {service['following']}")
     lines += [f"  not fed: {goal}: {why}" for goal, why in sorted(service["feeds"].items())]

@@ -86,6 +86,7 @@ class RecordJob:
             "owner": self.reloader.owner,
             "reload": last,
             "reloads": dict(self.reloads),
+            "held": list(self.reloader.held),
             "following": self.follower.trouble,
             "feeds": dict(self.feed.troubles()),
             "loops": dict(self.tune.troubles()),

@@ -29,7 +29,10 @@ from damonpolicy.plan.loops import carried
 from damonpolicy.plan.policies import Overrides, load
 from damonpolicy.source.content import Content, gather, signature
 
-__all__ = ("Outcome", "Reloader")
+__all__ = ("HELD", "Outcome", "Reloader")
+
+HELD = "somebody has it open for writing"
+"""Why a file is not taken."""
 
 Kind = Literal["applied", "unchanged", "invalid", "failed", "gone"]
 
@@ -39,6 +42,8 @@ _TRY_AGAIN = 5.0
 """Seconds after which what failed is tried again: the machine may have changed."""
 _RESERVE = 2.0
 """How much longer than the last time it may take to make a change ready."""
+_HELD = 5.0
+"""Seconds after which it is told that somebody keeps a file open for writing."""
 _YOUNG = 0.1
 """Seconds that files have to be old, for what is made ready before their rest has ended."""
 
@@ -96,6 +101,17 @@ class Reloader:
         self._looked_at = 0.0
         self._early = 0.0
         self._there: frozenset[str] = frozenset()
+        self._held: tuple[str, ...] = ()
+        self._held_since = 0.0
+        self._held_told = False
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The files that everything waits for: somebody has had them open for writing for long.
+
+        One holds up all, as all files are validated together: without it they may be half.
+        """
+        return self._held if self._held_told else ()
 
     def again(self) -> None:
         """Take what is there once more, as if it had changed."""
@@ -124,6 +140,7 @@ class Reloader:
         settled = self._settling.settled(
             content.digest, now, held=bool(content.held), since=since, early=self._early
         )
+        self._note_held(content, now)
         failed = self.outcome is not None and not self.outcome.ok
         if not settled and not (
             failed and content.digest == self._settling.taken and now - self._tried_at >= _TRY_AGAIN
@@ -139,6 +156,18 @@ class Reloader:
             _tell(outcome, self.outcome)
         self.outcome = outcome
         return outcome
+
+    def _note_held(self, content: Content, now: float) -> None:
+        """Tell once for how long nothing is taken, and why."""
+        held = content.held if content.digest != self._settling.taken else ()
+        if held and not self._held:
+            self._held_since = now
+        self._held = held
+        if not held:
+            self._held_told = False
+        elif not self._held_told and now - self._held_since >= _HELD:
+            self._held_told = True
+            log.warning("reload waits", files=list(held), reason=HELD)
 
     def _read(self, now: float) -> Content:
         """Read all files, unless nothing about them has changed."""

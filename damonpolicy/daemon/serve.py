@@ -14,7 +14,7 @@ from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.notify import Notifier
 from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.record import RecordJob
-from damonpolicy.daemon.reload import Outcome, Reloader
+from damonpolicy.daemon.reload import HELD, Outcome, Reloader
 from damonpolicy.daemon.repair import Repairer
 from damonpolicy.daemon.service import AliveJob, ReloadJob, Service, leave
 from damonpolicy.daemon.tune import TuneJob
@@ -64,8 +64,9 @@ def serve(
     exporter = _exporter(metrics, record, tune.errors)
 
     def told(outcome: Outcome | None) -> None:
-        notifier.ready(_line(outcome))
+        notifier.ready(_line(outcome, reloader.held))
         record.count(outcome)
+        record.due = 0.0
         if outcome is not None and outcome.kind == "applied":
             observe.due = 0.0
         elif exporter:
@@ -96,7 +97,7 @@ def serve(
     with closing(wake), _signals(handlers):
         watch.start()
         try:
-            service.run(lambda: notifier.ready(_line(reloader.outcome)))
+            service.run(lambda: notifier.ready(_line(reloader.outcome, reloader.held)))
         finally:
             for end in (notifier.stopping, watch.stop, record.remove):
                 end()
@@ -118,8 +119,10 @@ def _exporter(
     return Exporter(address, lambda: figures(record, errors))
 
 
-def _line(outcome: Outcome | None) -> str:
+def _line(outcome: Outcome | None, held: Sequence[str]) -> str:
     """Return what `systemctl status` shows."""
+    if held:
+        return f"waits for {held[0]}: {HELD}"
     if outcome is None:
         return "waiting for policies"
     if outcome.ok:

@@ -46,7 +46,7 @@ class ReloadJob:
     reloader: Reloader
     rearm: Callable[[], None] = lambda: None
     told: Callable[[Outcome | None], None] = lambda _: None
-    """Called with each outcome, and once for each `again` at the least."""
+    """Called with each outcome, when files begin or cease to be held, and after each `again`."""
     poll: float = 2.0
     due: float = 0.0
     _hinted: bool = False
@@ -73,7 +73,8 @@ class ReloadJob:
         """Apply what has come to rest."""
         asked, self._hinted, self._asked = self._asked, False, False
         self.rearm()
-        if self.reloader.look() is not None or asked:
+        held = self.reloader.held
+        if self.reloader.look() is not None or asked or held != self.reloader.held:
             self.told(self.reloader.outcome)
         self._ran = self.reloader.machine.monotonic()
         soon = self.reloader.next_look(self._ran)

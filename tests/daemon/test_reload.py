@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from damonpolicy import log
+from damonpolicy.daemon.reload import HELD
 from damonpolicy.daemon.service import leave
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.sysfs import KDAMONDS
@@ -25,6 +27,15 @@ kdamonds:
         access_pattern: {{access_rate: {{max: 0%}}, age: {{min: 2m}}}}
         quota: {{size: {size}, every: 1s}}
 """
+
+
+@pytest.fixture
+def events():
+    """What is logged."""
+    told = []
+    log.set_sink(lambda level, event, values: told.append((level, event, values)))
+    yield told
+    log._sinks.clear()
 
 
 def test_what_is_there_at_the_start_is_applied(desk):
@@ -274,3 +285,40 @@ def test_at_the_end_everything_of_the_service_goes(desk):
     assert list(desk.world.managed.policies) == ["hand"]
     desk.world.remove("hand")
     assert desk.world.look() == before
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_file_that_is_held_open_is_told_of_and_never_taken(desk, events, begun):
+    desk.put("q.yaml", settings("q", pages=200).replace(f"  {RUN}: 1\n", ""))
+    if begun:
+        desk.rest()
+    before = desk.reloader.outcome
+    with (desk.directory / "p.yaml").open("w") as stream:
+        stream.write(f"version: 1\nname: p\nsettings:\n  {RUN}: 1\n")
+        stream.flush()
+        desk.put("q.yaml", settings("q", pages=300).replace(f"  {RUN}: 1\n", ""))
+        desk.rest()
+        assert desk.reloader.held == (), "for a moment that is nothing to tell of"
+        for _ in range(20):
+            desk.world.machine.sleep(1)
+            assert desk.reloader.look() is None
+        assert desk.reloader.held == (str(desk.directory / "p.yaml"),)
+        assert desk.reloader.outcome is before, "nor is the other file taken"
+        assert [each for each in events if each[1] == "reload waits"] == [
+            ("warning", "reload waits", {"files": [f"{desk.directory}/p.yaml"], "reason": HELD})
+        ]
+    assert desk.rest().kind == "applied"
+
+    assert desk.reloader.held == ()
+    assert (desk.read(RUN), desk.read(PAGES)) == ("1", "300")
+
+
+def test_a_file_that_is_held_open_and_not_changed_holds_up_nothing(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.rest()
+    with (desk.directory / "p.yaml").open("a"):
+        for _ in range(10):
+            desk.world.machine.sleep(1)
+            desk.reloader.look()
+
+        assert desk.reloader.held == ()
