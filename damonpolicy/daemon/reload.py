@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from damonpolicy import log
+from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.settling import Settling
+from damonpolicy.daemon.sources import Sources
 from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.daemon.tally import Tally
 from damonpolicy.diagnostics import Diagnostic
@@ -100,7 +102,7 @@ class Reloader:
         self._read_at = self._tried_at = -_READ_ANYWAY
         self._looked_at = 0.0
         self._early = 0.0
-        self._there: frozenset[str] = frozenset()
+        self._sources = Sources(Keeper(machine, places, self.owner), places)
         self._held: tuple[str, ...] = ()
         self._held_since = 0.0
         self._held_told = False
@@ -184,13 +186,15 @@ class Reloader:
         return self._content
 
     def _apply(self, content: Content) -> Outcome:
-        gone = sorted(self._there.intersection(content.missing))
-        if gone:
-            self._await_rest()
-            message = f"`{gone[0]}` is gone: what it held stays as it is"
-            return self._outcome("gone", content, message)
         try:
+            gone = self._sources.gone(content)
+            if gone:
+                self._await_rest()
+                message = f"`{gone[0]}` is gone: what it held stays as it is"
+                return self._outcome("gone", content, message)
+            self._sources.add(content)
             kind, generation, found = self._bring(content)
+            self._sources.keep(content)
         except _Moved:
             raise
         except DamonPolicyError as error:
@@ -201,7 +205,6 @@ class Reloader:
         if kind == "unchanged":
             self._await_rest()
         self.tally.applies += kind == "applied"
-        self._there = frozenset(self.paths) - frozenset(content.missing)
         return self._outcome(kind, content, "", found, generation)
 
     def _await_rest(self) -> None:
