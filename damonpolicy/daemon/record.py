@@ -47,12 +47,12 @@ class RecordJob:
         return None
 
     def count(self, outcome: Outcome | None) -> None:
-        """Take note of how a reload ended."""
+        """Take note of how a reload ended, and write soon: it may also wait for files."""
+        self.due = 0.0
         if outcome is not None and outcome is not self._counted:
             self._counted = outcome
             self.reloads[outcome.kind] = self.reloads.get(outcome.kind, 0) + 1
             self.good = outcome if outcome.ok else self.good
-            self.due = 0.0
 
     def run(self) -> None:
         """Write the record, if it is another one."""

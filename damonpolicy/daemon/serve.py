@@ -21,6 +21,7 @@ from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Wake
 from damonpolicy.daemon.watch import Watch
 from damonpolicy.engine.places import Places
+from damonpolicy.engine.waiting import meanwhile
 from damonpolicy.kernel.process_events import listen
 from damonpolicy.kernel.processes import Table
 from damonpolicy.kernel.sysfs import Machine
@@ -66,7 +67,6 @@ def serve(
     def told(outcome: Outcome | None) -> None:
         notifier.ready(_line(outcome, reloader.held))
         record.count(outcome)
-        record.due = 0.0
         if outcome is not None and outcome.kind == "applied":
             observe.due = 0.0
         elif exporter:
@@ -94,7 +94,7 @@ def serve(
     watch = Watch([*paths, *variables], hint)
     reload.rearm = watch.rearm
     handlers = {signal.SIGHUP: again, signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
-    with closing(wake), _signals(handlers):
+    with closing(wake), _signals(handlers), meanwhile(service.waiting):
         watch.start()
         try:
             service.run(lambda: notifier.ready(_line(reloader.outcome, reloader.held)))

@@ -85,7 +85,11 @@ class ReloadJob:
 
 @dataclass(slots=True)
 class AliveJob:
-    """Gives signs of life, as long as rounds come to their end."""
+    """Gives signs of life: rounds come to their end, or the kernel has time left to answer.
+
+    A kdamond that sleeps by its watermarks may answer a command after minutes. Whoever hangs
+    without a deadline gives none.
+    """
 
     machine: Machine
     notifier: Notifier
@@ -99,7 +103,15 @@ class AliveJob:
 
     def run(self) -> None:
         """Give one."""
-        self.notifier.alive()
+        self._give()
+
+    def waiting(self) -> None:
+        """Give one if it is due, and ask systemd to wait for a start or reload, too."""
+        if self.due <= self.machine.monotonic():
+            self._give(longer=2 * self.interval)
+
+    def _give(self, longer: float = 0.0) -> None:
+        self.notifier.alive(longer)
         self.due = self.machine.monotonic() + self.interval
 
 
@@ -116,6 +128,12 @@ class Service:
         """End `run` once the job under way is done."""
         self.stopping = True
         self.wake.now()
+
+    def waiting(self) -> None:
+        """Give signs of life while a job waits for the kernel; not to hold up a shutdown."""
+        for job in () if self.stopping else self.jobs:
+            if isinstance(job, AliveJob):
+                job.waiting()
 
     def step(self) -> float:
         """Run what is due; return for how many seconds there is nothing to do then."""

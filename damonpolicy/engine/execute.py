@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 
 from damonpolicy import log
+from damonpolicy.engine import waiting
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.modules import module_of, parameter_path
 from damonpolicy.kernel.operation import Operation, kdamond_path
@@ -138,7 +139,7 @@ def _within(machine: Machine, operation: Operation, seconds: float) -> None:
     outcome: list[OSError | None] = []
     thread = threading.Thread(target=_write_into, args=(machine, operation, outcome), daemon=True)
     thread.start()
-    thread.join(seconds)
+    waiting.join(thread, seconds)
     if not outcome:
         raise OSError(errno.ETIMEDOUT, f"no answer after {seconds:.0f} s")
     if outcome[0] is not None:
@@ -200,6 +201,7 @@ def _hand_over(machine: Machine, operation: Operation, seconds: float) -> None:
         if machine.monotonic() >= end:
             raise OperationFailed(operation, f"not taken after {seconds:.0f} s", errno.ETIMEDOUT)
         machine.sleep(_PAUSE)
+        waiting.tick()
     if _thread(machine, module) != before:
         raise OperationFailed(operation, "the kernel took it, but its kdamond has ended")
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from damonpolicy.engine import execute
+from damonpolicy.engine import execute, waiting
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from tests.world import World
@@ -126,6 +126,24 @@ def test_a_command_that_never_ends_is_given_up(world):
         perform(live, COMMIT, 0)
 
     live.stuck.set()
+
+
+def test_something_is_done_while_an_answer_is_waited_for(world, monkeypatch):
+    monkeypatch.setattr(waiting, "_SLICE", 0.001)
+    live, calls = Live(world.machine), []
+    live.stuck.clear()
+
+    def do():
+        calls.append(len(calls))
+        if len(calls) == 3:
+            live.stuck.set()
+
+    with waiting.meanwhile(do):
+        perform(live, COMMIT, 60)
+    since = len(calls)
+    perform(live, COMMIT, 60)
+
+    assert len(calls) == since >= 3
 
 
 def test_a_deadline_follows_the_longest_interval():
