@@ -106,6 +106,7 @@ class RecordJob:
                 "repairs": repairer.repairs,
                 "cannot_repair": repairer.trouble,
             },
+            "unasked": [each.name for each in kdamonds if not each.asked],
             "schemes": {
                 f"{kdamond.name}/{scheme.name}": scheme.to_json()
                 for kdamond in kdamonds

@@ -16,7 +16,7 @@ from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import Machine, read_or, read_value
 from damonpolicy.kernel.tree import Tree
 
-__all__ = ("OperationFailed", "alive", "deadline", "patience", "perform")
+__all__ = ("OperationFailed", "alive", "deadline", "naps", "patience", "perform")
 
 _PATIENCE = 2.0
 """Seconds to retry while the kernel's one lock is taken by someone else."""
@@ -63,6 +63,21 @@ def deadline(tree: Tree, slot: int) -> float:
         default=0,
     )
     return min(2 * longest / 1e6, 3600.0) + _MARGIN
+
+
+def naps(files: Tree) -> float:
+    """Return for how many seconds a kdamond may sleep by its watermarks, by its own files.
+
+    It does only while all schemes are inactive, looks at them again after the shortest of their
+    intervals, and answers nobody before (mm/damon/core.c: kdamond_wait_activation()).
+    """
+    base = "contexts/0/schemes"
+    marks = [
+        (files.get(f"{base}/{index}/watermarks/metric", "none"),
+         files.get(f"{base}/{index}/watermarks/interval_us", "0"))
+        for index in range(int(files.get(f"{base}/nr_schemes", "0")))
+    ]  # fmt: skip
+    return min((0 if metric == "none" else int(text) for metric, text in marks), default=0) / 1e6
 
 
 def patience(machine: Machine, operation: Operation, operations: Iterable[Operation]) -> float:
