@@ -9,7 +9,7 @@ from damonpolicy import log
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.meters import meter
 from damonpolicy.daemon.turns import pause, turns
-from damonpolicy.daemon.wake import Readable
+from damonpolicy.daemon.wake import Readable, beat
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import changing
@@ -72,7 +72,7 @@ class FeedJob:
                 log.warning("feed", kdamond=each.kdamond, goal=each.feed.goal, reason=trouble)
             each.trouble = trouble
         now = machine.monotonic()
-        self.due = min((each.due for each in self._fed.values()), default=now + _IDLE)
+        self.due = min((each.due for each in self._fed.values()), default=beat(now, _IDLE))
 
     def _feed(self, each: _Fed) -> str:
         """Feed one goal; returns what is wrong."""

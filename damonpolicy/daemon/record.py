@@ -11,7 +11,7 @@ from damonpolicy.daemon.follow import Follower
 from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.reload import Outcome, Reloader
 from damonpolicy.daemon.tune import TuneJob
-from damonpolicy.daemon.wake import Readable
+from damonpolicy.daemon.wake import Readable, beat
 from damonpolicy.diagnostics import render_text
 from damonpolicy.engine.places import write_json
 from damonpolicy.errors import DamonPolicyError
@@ -56,7 +56,7 @@ class RecordJob:
 
     def run(self) -> None:
         """Write the record, if it is another one."""
-        self.due = self.reloader.machine.monotonic() + self.poll
+        self.due = beat(self.reloader.machine.monotonic(), self.poll)
         data = self._data()
         if data == self._written:
             return

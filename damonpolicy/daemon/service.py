@@ -13,7 +13,7 @@ from typing import Protocol
 from damonpolicy import log
 from damonpolicy.daemon.notify import Notifier
 from damonpolicy.daemon.reload import Outcome, Reloader
-from damonpolicy.daemon.wake import Readable, Wake
+from damonpolicy.daemon.wake import Readable, Wake, beat
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.sysfs import Machine
@@ -78,7 +78,8 @@ class ReloadJob:
             self.told(self.reloader.outcome)
         self._ran = self.reloader.machine.monotonic()
         soon = self.reloader.next_look(self._ran)
-        self.due = min(self._ran + self.poll, soon if soon is not None else self._ran + self.poll)
+        next_poll = beat(self._ran, self.poll)
+        self.due = min(next_poll, soon if soon is not None else next_poll)
         if self._hinted:
             self.due = min(self.due, self._ran + _MOST_OFTEN)
 
