@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
@@ -22,6 +22,8 @@ from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.texts import setting_text
 from damonpolicy.units import approximate_bytes
+
+_ASLEEP = "the numbers are old: it may sleep long by its watermarks, and the service lets it"
 
 
 @click.command("status")
@@ -73,7 +75,8 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     }
     if update:
         measure(machine, data["kdamonds"])
-    fresh = update or (service is not None and service["running"])
+    served_now = service is not None and service["running"]
+    asleep = service.get("unasked", ()) if service and served_now and not update else ()
     names = {
         target: visible(read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm"), kept="")
         for slot in slots
@@ -81,7 +84,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         if target.startswith("pid ")
     }
     return Result(
-        _text(data, managed, store, names, settings, fresh=fresh),
+        _text(data, managed, store, names, settings, fresh=update or served_now, asleep=asleep),
         data,
         diagnostics=_findings(data, managed, store),
     )
@@ -95,8 +98,12 @@ def _text(
     settings: Sequence[status.SettingStatus],
     *,
     fresh: bool,
+    asleep: Collection[str],
 ) -> str:
-    """Write it; ``fresh``: somebody has just asked the kernel for its numbers."""
+    """Write it; ``fresh``: somebody has just asked the kernel for its numbers.
+
+    ``asleep`` are kdamonds that were not asked.
+    """
     if managed.policies:
         lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
     else:
@@ -105,7 +112,8 @@ def _text(
             hint = "`damonpolicy apply --boot` brings it back"
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
     for each in data["kdamonds"]:
-        lines += ["", *_kdamond(each, names, fresh=fresh)]
+        lines += ["", *_kdamond(each, names, fresh=fresh and each["name"] not in asleep)]
+        lines += [f"  {_ASLEEP}"] if each["name"] in asleep else []
     for name in data["waiting"]:
         lines += ["", f"kdamond {name}: waits for a process"]
     if data["settings"]:
@@ -143,6 +151,9 @@ def _served(service: dict[str, Any]) -> list[str]:
         lines += [f"    {line}".rstrip() for line in last["findings"].splitlines()]
     elif last is not None:
         lines.append(f"  last reload: {last['result']}")
+    for name in service.get("held", ()):  # a service of before says nothing of it
+        file = visible(name, kept="")
+        lines.append(f"  waits for {file}: somebody has it open for writing")
     if service["following"]:
         lines.append(f"  cannot follow: {service['following']}")
     lines += [f"  not fed: {goal}: {why}" for goal, why in sorted(service["feeds"].items())]

@@ -14,7 +14,7 @@ from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.meters import meter
 from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.daemon.turns import pause, turns
-from damonpolicy.daemon.wake import Readable
+from damonpolicy.daemon.wake import Readable, beat
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import changing
@@ -86,7 +86,7 @@ class FeedJob:
                 )
             each.trouble = trouble
         now = machine.monotonic()
-        self.due = min((each.due for each in self._fed.values()), default=now + _IDLE)
+        self.due = min((each.due for each in self._fed.values()), default=beat(now, _IDLE))
 
     def _ready(self, each: _Fed) -> float:
         """Return from when on a kdamond may be told: a goal on pressure needs rest from it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from damonpolicy import log
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.reload import Reloader
+from damonpolicy.daemon.wake import beat
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import DamonPolicyError
@@ -148,11 +149,13 @@ class FollowJob:
     due: float = 0.0
     _all_at: float = 0.0
     _busy: bool = False
+    _settled: tuple[int, Managed] | None = None
+    """The processes and policies by which there was nothing to do."""
 
     @property
     def readable(self) -> ProcessEvents | None:
         """What is worth waking up for: not while events are being gathered, or matter to nobody."""
-        return self.events if self.follower.watched and not self._busy else None
+        return self.events if self.events and not self._busy and self.follower.watched else None
 
     def run(self) -> None:
         """Follow what has changed since the last time."""
@@ -164,12 +167,23 @@ class FollowJob:
         else:
             self.follower.table.forget()
         everything = machine.monotonic() >= self._all_at
-        self.follower.look(everything=everything)
+        self._look(everything=everything)
         now = machine.monotonic()
         if everything:
             self._all_at = now + self.slow
         self._busy = watched and self.events is not None and changed != set()
         wait = self.slow if self.events and not cgroups else self.poll
-        self.due = now + (self.often if self._busy else wait)
+        self.due = now + self.often if self._busy else beat(now, wait)
         if self.follower.held is not None:
             self.due = min(self.due, self.follower.held)
+
+    def _look(self, *, everything: bool) -> None:
+        """Look, unless all is as it was when there was nothing to do."""
+        follower = self.follower
+        seen = (follower.table.version, follower.keeper.managed())
+        if not everything and self._settled is not None:
+            if seen[0] == self._settled[0] and seen[1] is self._settled[1]:
+                return
+        changed = follower.look(everything=everything)
+        quiet = not changed and follower.held is None and not follower.trouble
+        self._settled = seen if quiet else None

@@ -44,9 +44,10 @@ class Notifier:
         """Tell that the service ends."""
         self._send("STOPPING=1")
 
-    def alive(self) -> None:
-        """Give a sign of life."""
-        self._send("WATCHDOG=1")
+    def alive(self, longer: float = 0.0) -> None:
+        """Give a sign of life; ask for so many seconds more, where a start or reload takes long."""
+        more = [f"EXTEND_TIMEOUT_USEC={longer * 1e6:.0f}"] if longer else []
+        self._send("WATCHDOG=1", *more)
 
     def _send(self, *lines: str) -> None:
         if not self._address:

@@ -12,6 +12,7 @@ from damonpolicy import log
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.repair import Repairer, ended
 from damonpolicy.daemon.wake import Readable
+from damonpolicy.engine.execute import naps
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import Session, changing, refresh
 from damonpolicy.errors import Busy, DamonPolicyError, LockHeld
@@ -33,6 +34,8 @@ _SHARE = 20
 """At most one part in so many of the time is spent waiting for kdamonds to answer."""
 _HELD = 1.0
 """Seconds until it is tried again where somebody changes the machine right now."""
+_NAP = 10.0
+"""Who may sleep for more seconds by watermarks is not asked: all else would wait as long."""
 _TOLD = 10
 """At most so many drifted files are logged one by one."""
 
@@ -76,12 +79,16 @@ class SchemeSeen:
 
 @dataclass(frozen=True, slots=True)
 class KdamondSeen:
-    """A running kdamond of ours; ``cpu`` is what its thread has taken so far, in seconds."""
+    """A running kdamond of ours; ``cpu`` is what its thread has taken so far, in seconds.
+
+    ``asked``: numbers of its schemes are new, not those that somebody was told before.
+    """
 
     name: str
     targets: int
     cpu: float | None
     schemes: tuple[SchemeSeen, ...]
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ class Observer:
     def look(self, current: Current, managed: Managed) -> Observation:
         """Make one of what was read just now."""
         kdamonds = tuple(
-            self._kdamond(current.slot(slot), record)
+            self._kdamond(current.slot(slot), record, asked=not _naps(record))
             for slot, record in managed.slots.items()
             if slot in current.slots
             and current.running(slot)
@@ -148,24 +155,26 @@ class Observer:
         found = tuple(drift(current, managed, without=followed))
         return Observation(time.time(), managed.generation, found, kdamonds)
 
-    def _kdamond(self, tree: Tree, record: SlotRecord) -> KdamondSeen:
+    def _kdamond(self, tree: Tree, record: SlotRecord, *, asked: bool) -> KdamondSeen:
         count = int(tree.get("contexts/0/schemes/nr_schemes", "0"))
         return KdamondSeen(
             record.kdamond,
             int(tree.get("contexts/0/targets/nr_targets", "0")),
             cpu_seconds(self._machine, record.pid),
             tuple(
-                self._scheme(tree, record, f"contexts/0/schemes/{index}") for index in range(count)
+                self._scheme(tree, record, f"contexts/0/schemes/{index}", asked=asked)
+                for index in range(count)
             ),
+            asked,
         )
 
-    def _scheme(self, tree: Tree, record: SlotRecord, base: str) -> SchemeSeen:
+    def _scheme(self, tree: Tree, record: SlotRecord, base: str, *, asked: bool) -> SchemeSeen:
         name = record.names.get(base, base.rpartition("/")[2])
         key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
         memory = self._memories.get(key)
         if memory is None or memory.goals != wanted:
             memory = self._memories[key] = _Memory(self._machine, wanted)
-        if quota is not None:
+        if quota is not None and asked:
             memory.quotas.append(quota)
         seen = memory.measure(wanted)
         scores = [each.score for each in seen if each.score is not None]
@@ -257,10 +266,14 @@ class ObserveJob:
             log.info("drift has ended", files=len(before))
 
 
+def _naps(record: SlotRecord) -> bool:
+    return naps(record.files) > _NAP
+
+
 def _refreshed(session: Session) -> str:
     """Ask the kdamonds; return what is wrong: their last numbers are better than none."""
     try:
-        refresh(session)
+        refresh(session, without=[s for s, each in session.managed.slots.items() if _naps(each)])
     except Busy as error:
         return str(error)
     return ""

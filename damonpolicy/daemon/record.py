@@ -11,7 +11,7 @@ from damonpolicy.daemon.follow import Follower
 from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.reload import Outcome, Reloader
 from damonpolicy.daemon.tune import TuneJob
-from damonpolicy.daemon.wake import Readable
+from damonpolicy.daemon.wake import Readable, beat
 from damonpolicy.diagnostics import render_text
 from damonpolicy.engine.places import write_json
 from damonpolicy.errors import DamonPolicyError
@@ -47,16 +47,16 @@ class RecordJob:
         return None
 
     def count(self, outcome: Outcome | None) -> None:
-        """Take note of how a reload ended."""
+        """Take note of how a reload ended, and write soon: it may also wait for files."""
+        self.due = 0.0
         if outcome is not None and outcome is not self._counted:
             self._counted = outcome
             self.reloads[outcome.kind] = self.reloads.get(outcome.kind, 0) + 1
             self.good = outcome if outcome.ok else self.good
-            self.due = 0.0
 
     def run(self) -> None:
         """Write the record, if it is another one."""
-        self.due = self.reloader.machine.monotonic() + self.poll
+        self.due = beat(self.reloader.machine.monotonic(), self.poll)
         data = self._data()
         if data == self._written:
             return
@@ -86,6 +86,7 @@ class RecordJob:
             "owner": self.reloader.owner,
             "reload": last,
             "reloads": dict(self.reloads),
+            "held": list(self.reloader.held),
             "following": self.follower.trouble,
             "feeds": dict(self.feed.troubles()),
             "loops": dict(self.tune.troubles()),
@@ -105,6 +106,7 @@ class RecordJob:
                 "repairs": repairer.repairs,
                 "cannot_repair": repairer.trouble,
             },
+            "unasked": [each.name for each in kdamonds if not each.asked],
             "schemes": {
                 f"{kdamond.name}/{scheme.name}": scheme.to_json()
                 for kdamond in kdamonds

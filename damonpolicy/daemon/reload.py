@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from damonpolicy import log
+from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.settling import Settling
+from damonpolicy.daemon.sources import Sources
 from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.daemon.tally import Tally
 from damonpolicy.diagnostics import Diagnostic
@@ -29,7 +31,10 @@ from damonpolicy.plan.loops import carried
 from damonpolicy.plan.policies import Overrides, load
 from damonpolicy.source.content import Content, gather, signature
 
-__all__ = ("Outcome", "Reloader")
+__all__ = ("HELD", "Outcome", "Reloader")
+
+HELD = "somebody has it open for writing"
+"""Why a file is not taken."""
 
 Kind = Literal["applied", "unchanged", "invalid", "failed", "gone"]
 
@@ -39,6 +44,8 @@ _TRY_AGAIN = 5.0
 """Seconds after which what failed is tried again: the machine may have changed."""
 _RESERVE = 2.0
 """How much longer than the last time it may take to make a change ready."""
+_HELD = 5.0
+"""Seconds after which it is told that somebody keeps a file open for writing."""
 _YOUNG = 0.1
 """Seconds that files have to be old, for what is made ready before their rest has ended."""
 
@@ -95,7 +102,18 @@ class Reloader:
         self._read_at = self._tried_at = -_READ_ANYWAY
         self._looked_at = 0.0
         self._early = 0.0
-        self._there: frozenset[str] = frozenset()
+        self._sources = Sources(Keeper(machine, places, self.owner), places)
+        self._held: tuple[str, ...] = ()
+        self._held_since = 0.0
+        self._held_told = False
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The files that everything waits for: somebody has had them open for writing for long.
+
+        One holds up all, as all files are validated together: without it they may be half.
+        """
+        return self._held if self._held_told else ()
 
     def again(self) -> None:
         """Take what is there once more, as if it had changed."""
@@ -124,6 +142,7 @@ class Reloader:
         settled = self._settling.settled(
             content.digest, now, held=bool(content.held), since=since, early=self._early
         )
+        self._note_held(content, now)
         failed = self.outcome is not None and not self.outcome.ok
         if not settled and not (
             failed and content.digest == self._settling.taken and now - self._tried_at >= _TRY_AGAIN
@@ -140,6 +159,18 @@ class Reloader:
         self.outcome = outcome
         return outcome
 
+    def _note_held(self, content: Content, now: float) -> None:
+        """Tell once for how long nothing is taken, and why."""
+        held = content.held if content.digest != self._settling.taken else ()
+        if held and not self._held:
+            self._held_since = now
+        self._held = held
+        if not held:
+            self._held_told = False
+        elif not self._held_told and now - self._held_since >= _HELD:
+            self._held_told = True
+            log.warning("reload waits", files=list(held), reason=HELD)
+
     def _read(self, now: float) -> Content:
         """Read all files, unless nothing about them has changed."""
         seen = signature([*self.paths, *self.variables])
@@ -155,13 +186,15 @@ class Reloader:
         return self._content
 
     def _apply(self, content: Content) -> Outcome:
-        gone = sorted(self._there.intersection(content.missing))
-        if gone:
-            self._await_rest()
-            message = f"`{gone[0]}` is gone: what it held stays as it is"
-            return self._outcome("gone", content, message)
         try:
+            gone = self._sources.gone(content)
+            if gone:
+                self._await_rest()
+                message = f"`{gone[0]}` is gone: what it held stays as it is"
+                return self._outcome("gone", content, message)
+            self._sources.add(content)
             kind, generation, found = self._bring(content)
+            self._sources.keep(content)
         except _Moved:
             raise
         except DamonPolicyError as error:
@@ -172,7 +205,6 @@ class Reloader:
         if kind == "unchanged":
             self._await_rest()
         self.tally.applies += kind == "applied"
-        self._there = frozenset(self.paths) - frozenset(content.missing)
         return self._outcome(kind, content, "", found, generation)
 
     def _await_rest(self) -> None:

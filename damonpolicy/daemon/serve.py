@@ -14,13 +14,14 @@ from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.notify import Notifier
 from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.record import RecordJob
-from damonpolicy.daemon.reload import Outcome, Reloader
+from damonpolicy.daemon.reload import HELD, Outcome, Reloader
 from damonpolicy.daemon.repair import Repairer
 from damonpolicy.daemon.service import AliveJob, ReloadJob, Service, leave
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Wake
 from damonpolicy.daemon.watch import Watch
 from damonpolicy.engine.places import Places
+from damonpolicy.engine.waiting import meanwhile
 from damonpolicy.kernel.process_events import listen
 from damonpolicy.kernel.processes import Table
 from damonpolicy.kernel.sysfs import Machine
@@ -64,7 +65,7 @@ def serve(
     exporter = _exporter(metrics, record, tune.errors)
 
     def told(outcome: Outcome | None) -> None:
-        notifier.ready(_line(outcome))
+        notifier.ready(_line(outcome, reloader.held))
         record.count(outcome)
         if outcome is not None and outcome.kind == "applied":
             observe.due = 0.0
@@ -93,10 +94,10 @@ def serve(
     watch = Watch([*paths, *variables], hint)
     reload.rearm = watch.rearm
     handlers = {signal.SIGHUP: again, signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
-    with closing(wake), _signals(handlers):
+    with closing(wake), _signals(handlers), meanwhile(service.waiting):
         watch.start()
         try:
-            service.run(lambda: notifier.ready(_line(reloader.outcome)))
+            service.run(lambda: notifier.ready(_line(reloader.outcome, reloader.held)))
         finally:
             for end in (notifier.stopping, watch.stop, record.remove):
                 end()
@@ -118,8 +119,10 @@ def _exporter(
     return Exporter(address, lambda: figures(record, errors))
 
 
-def _line(outcome: Outcome | None) -> str:
+def _line(outcome: Outcome | None, held: Sequence[str]) -> str:
     """Return what `systemctl status` shows."""
+    if held:
+        return f"waits for {held[0]}: {HELD}"
     if outcome is None:
         return "waiting for policies"
     if outcome.ok:

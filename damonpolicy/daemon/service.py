@@ -13,7 +13,7 @@ from typing import Protocol
 from damonpolicy import log
 from damonpolicy.daemon.notify import Notifier
 from damonpolicy.daemon.reload import Outcome, Reloader
-from damonpolicy.daemon.wake import Readable, Wake
+from damonpolicy.daemon.wake import Readable, Wake, beat
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.sysfs import Machine
@@ -46,7 +46,7 @@ class ReloadJob:
     reloader: Reloader
     rearm: Callable[[], None] = lambda: None
     told: Callable[[Outcome | None], None] = lambda _: None
-    """Called with each outcome, and once for each `again` at the least."""
+    """Called with each outcome, when files begin or cease to be held, and after each `again`."""
     poll: float = 2.0
     due: float = 0.0
     _hinted: bool = False
@@ -73,18 +73,24 @@ class ReloadJob:
         """Apply what has come to rest."""
         asked, self._hinted, self._asked = self._asked, False, False
         self.rearm()
-        if self.reloader.look() is not None or asked:
+        held = self.reloader.held
+        if self.reloader.look() is not None or asked or held != self.reloader.held:
             self.told(self.reloader.outcome)
         self._ran = self.reloader.machine.monotonic()
         soon = self.reloader.next_look(self._ran)
-        self.due = min(self._ran + self.poll, soon if soon is not None else self._ran + self.poll)
+        next_poll = beat(self._ran, self.poll)
+        self.due = min(next_poll, soon if soon is not None else next_poll)
         if self._hinted:
             self.due = min(self.due, self._ran + _MOST_OFTEN)
 
 
 @dataclass(slots=True)
 class AliveJob:
-    """Gives signs of life, as long as rounds come to their end."""
+    """Gives signs of life: rounds come to their end, or the kernel has time left to answer.
+
+    A kdamond that sleeps by its watermarks may answer a command after minutes. Whoever hangs
+    without a deadline gives none.
+    """
 
     machine: Machine
     notifier: Notifier
@@ -98,7 +104,15 @@ class AliveJob:
 
     def run(self) -> None:
         """Give one."""
-        self.notifier.alive()
+        self._give()
+
+    def waiting(self) -> None:
+        """Give one if it is due, and ask systemd to wait for a start or reload, too."""
+        if self.due <= self.machine.monotonic():
+            self._give(longer=2 * self.interval)
+
+    def _give(self, longer: float = 0.0) -> None:
+        self.notifier.alive(longer)
         self.due = self.machine.monotonic() + self.interval
 
 
@@ -115,6 +129,12 @@ class Service:
         """End `run` once the job under way is done."""
         self.stopping = True
         self.wake.now()
+
+    def waiting(self) -> None:
+        """Give signs of life while a job waits for the kernel; not to hold up a shutdown."""
+        for job in () if self.stopping else self.jobs:
+            if isinstance(job, AliveJob):
+                job.waiting()
 
     def step(self) -> float:
         """Run what is due; return for how many seconds there is nothing to do then."""

@@ -10,7 +10,7 @@ from damonpolicy import log
 from damonpolicy.daemon.follow import Follower
 from damonpolicy.daemon.meters import meter
 from damonpolicy.daemon.turns import pause, turns
-from damonpolicy.daemon.wake import Readable
+from damonpolicy.daemon.wake import Readable, beat
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import DamonPolicyError
@@ -101,7 +101,7 @@ class TuneJob:
                 log.warning("tune", policy=each.policy, loop=each.loop.name, reason=trouble)
             each.trouble = trouble
         now = machine.monotonic()
-        self.due = min((each.due for each in self._running.values()), default=now + _IDLE)
+        self.due = min((each.due for each in self._running.values()), default=beat(now, _IDLE))
 
     def _renew(self) -> None:
         """Take the loops of what is managed now; those that stay keep what they know."""

@@ -9,7 +9,15 @@ import select
 from collections.abc import Iterable
 from typing import Protocol
 
-__all__ = ("Readable", "Wake")
+__all__ = ("Readable", "Wake", "beat")
+
+
+def beat(now: float, every: float) -> float:
+    """Return when a clock beats next that does each ``every`` seconds.
+
+    Jobs that look by the beat wake the process up together.
+    """
+    return (now // every + 1) * every
 
 
 class Readable(Protocol):

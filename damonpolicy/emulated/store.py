@@ -72,6 +72,7 @@ class Directory:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self._state_path = str(place / _STATE)  # looked at before each operation
         self._state_file: int | None = None
         self._log_file: int | None = None
         self._depth = 0
@@ -125,7 +126,7 @@ class Directory:
 
         The file that we know is kept open, so that its inode number cannot come again.
         """
-        path = self.place / _STATE
+        path = self._state_path
         try:
             now = os.stat(path)
             if self._state_file is not None:
@@ -164,7 +165,7 @@ class Directory:
         data = json.dumps(state, separators=(",", ":")).encode()
         while data:
             data = data[os.write(descriptor, data) :]
-        os.replace(temporary, self.place / _STATE)
+        os.replace(temporary, self._state_path)
         self._keep(descriptor)
         if line and self._log_file is not None:
             os.write(self._log_file, line)

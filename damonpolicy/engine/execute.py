@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 
 from damonpolicy import log
+from damonpolicy.engine import waiting
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.modules import module_of, parameter_path
 from damonpolicy.kernel.operation import Operation, kdamond_path
@@ -15,7 +16,7 @@ from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import Machine, read_or, read_value
 from damonpolicy.kernel.tree import Tree
 
-__all__ = ("OperationFailed", "alive", "deadline", "patience", "perform")
+__all__ = ("OperationFailed", "alive", "deadline", "naps", "patience", "perform")
 
 _PATIENCE = 2.0
 """Seconds to retry while the kernel's one lock is taken by someone else."""
@@ -62,6 +63,21 @@ def deadline(tree: Tree, slot: int) -> float:
         default=0,
     )
     return min(2 * longest / 1e6, 3600.0) + _MARGIN
+
+
+def naps(files: Tree) -> float:
+    """Return for how many seconds a kdamond may sleep by its watermarks, by its own files.
+
+    It does only while all schemes are inactive, looks at them again after the shortest of their
+    intervals, and answers nobody before (mm/damon/core.c: kdamond_wait_activation()).
+    """
+    base = "contexts/0/schemes"
+    marks = [
+        (files.get(f"{base}/{index}/watermarks/metric", "none"),
+         files.get(f"{base}/{index}/watermarks/interval_us", "0"))
+        for index in range(int(files.get(f"{base}/nr_schemes", "0")))
+    ]  # fmt: skip
+    return min((0 if metric == "none" else int(text) for metric, text in marks), default=0) / 1e6
 
 
 def patience(machine: Machine, operation: Operation, operations: Iterable[Operation]) -> float:
@@ -138,7 +154,7 @@ def _within(machine: Machine, operation: Operation, seconds: float) -> None:
     outcome: list[OSError | None] = []
     thread = threading.Thread(target=_write_into, args=(machine, operation, outcome), daemon=True)
     thread.start()
-    thread.join(seconds)
+    waiting.join(thread, seconds)
     if not outcome:
         raise OSError(errno.ETIMEDOUT, f"no answer after {seconds:.0f} s")
     if outcome[0] is not None:
@@ -200,6 +216,7 @@ def _hand_over(machine: Machine, operation: Operation, seconds: float) -> None:
         if machine.monotonic() >= end:
             raise OperationFailed(operation, f"not taken after {seconds:.0f} s", errno.ETIMEDOUT)
         machine.sleep(_PAUSE)
+        waiting.tick()
     if _thread(machine, module) != before:
         raise OperationFailed(operation, "the kernel took it, but its kdamond has ended")
 

@@ -41,6 +41,11 @@ class Places:
         return self.run / "service.json"
 
     @property
+    def sources(self) -> Path:
+        """Where the service's policies came from: outlives it, so that it misses what is gone."""
+        return self.run / "sources.json"
+
+    @property
     def service_lock(self) -> Path:
         """Held by the service for as long as it runs: there is one for a machine."""
         return self.run / "service.lock"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -112,15 +112,17 @@ class Session:
         )
 
 
-def refresh(session: Session) -> None:
+def refresh(session: Session, *, without: Collection[int] = ()) -> None:
     """Ask every running kdamond of ours for its statistics and the quotas in effect.
 
-    Raises Busy where one does not answer, after all others were asked.
+    Those in the slots ``without`` are let sleep. Raises Busy where one does not answer, after all others were asked.
     """
     silent = {
         slot: reason
         for slot, record in session.managed.slots.items()
-        if _runs(session.machine, slot, record) and (reason := _ask(session.machine, slot, record))
+        if slot not in without
+        and _runs(session.machine, slot, record)
+        and (reason := _ask(session.machine, slot, record))
     }
     for slot, reason in silent.items():
         raise Busy(f"the kdamond of slot {slot} does not answer: {reason}")

@@ -82,6 +82,8 @@ class Table:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self.version = 0
+        """Another one after each update that found anything else."""
         self._processes: dict[int, Process | None] = {}
         self._since: dict[int, float] = {}
         self._swept = -_SELDOM
@@ -108,6 +110,7 @@ class Table:
             self._look_at = now + max(_MOVES, _SHARE * (time.monotonic() - began))
         for pid in [*self._processes]:
             if pid not in here:
+                self.version += 1
                 del self._processes[pid], self._since[pid]
         for pid in stale:
             process = _read(self._machine, pid)
@@ -115,9 +118,11 @@ class Table:
             if process is None and changed is not None and not self._machine.exists(f"/proc/{pid}"):
                 self._processes.pop(pid, None)
                 self._since.pop(pid, None)
+                self.version += 1
                 continue
             if pid not in self._since or (process and known and known.start != process.start):
                 self._since[pid] = now
+            self.version += process != known
             self._processes[pid] = process
 
     def _moved(self, cgroups: Collection[str]) -> set[int]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.source.files import SourceFile, drop_ins, read_file
+from damonpolicy.source.files import SourceFile, drop_ins, policies_in, read_file
 
 __all__ = ("Content", "gather", "signature", "without_alarm")
 
@@ -31,7 +31,8 @@ class Content:
     """All policy files of some paths, files of variables, and a digest of names and texts.
 
     ``held`` are files that somebody has open for writing: their text may be half of it.
-    ``missing`` are paths that are not there. ``changed`` is when a file last did, or came or
+    ``missing`` are paths that are not there, ``there`` those that are and hold policies, be they
+    hidden by others. ``changed`` is when a file last did, or came or
     went, in seconds since the epoch. ``young``: that was so shortly before they were read that
     one more change might leave their times, and so `signature`, as they are.
     """
@@ -42,6 +43,7 @@ class Content:
     held: tuple[str, ...]
     missing: tuple[str, ...]
     digest: str
+    there: tuple[str, ...] = ()
     changed: float = 0.0
     young: bool = False
 
@@ -52,6 +54,7 @@ def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
     found: list[Diagnostic] = []
     held: list[str] = []
     began, changed = time.time(), 0.0
+    there = tuple(path for path in paths if _holds(path))
     names, missing = _names(paths)
     for name in (*paths, *names, *variables):  # a directory's tells of files that went away
         with contextlib.suppress(OSError):
@@ -73,7 +76,7 @@ def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
     own = tuple(each for each in files if each.name not in variables)
     others = tuple(each for each in files if each.name in variables)
     return Content(
-        own, others, tuple(found), tuple(held), tuple(missing), digest.hexdigest(), changed,
+        own, others, tuple(found), tuple(held), tuple(missing), digest.hexdigest(), there, changed,
         young=abs(began - changed) < _TICKS,
     )  # fmt: skip
 
@@ -98,6 +101,13 @@ def signature(paths: Sequence[str]) -> tuple[object, ...]:
             seen.append((name, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns,
                          status.st_ctime_ns))  # fmt: skip
     return tuple(seen)
+
+
+def _holds(path: str) -> bool:
+    try:
+        return bool(policies_in(path)) if os.path.isdir(path) else os.path.lexists(path)
+    except OSError:  # it went away
+        return False
 
 
 def _names(paths: Sequence[str]) -> tuple[list[str], list[str]]:

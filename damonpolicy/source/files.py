@@ -11,7 +11,7 @@ from pathlib import Path
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.source.yaml import MOST_BYTES
 
-__all__ = ("SourceFile", "drop_ins", "load", "read_file")
+__all__ = ("SourceFile", "drop_ins", "load", "policies_in", "read_file")
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -36,7 +36,7 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
     for path in paths:
         if path != "-" and os.path.isdir(path):
             directories.append(path)
-            if not _policies_in(path):
+            if not policies_in(path):
                 hint = "policies end in `.yaml`; tests, `*.test.yaml`, are left out"
                 message = f"the directory `{path}` holds no policy"
                 found.append(Diagnostic.error("DP0018", None, message, hint=hint))
@@ -60,7 +60,7 @@ def drop_ins(directories: Iterable[str]) -> list[str]:
 
     A link to /dev/null hides those before it, and holds no policy itself.
     """
-    found = {os.path.basename(each): each for path in directories for each in _policies_in(path)}
+    found = {os.path.basename(each): each for path in directories for each in policies_in(path)}
     return [found[base] for base in sorted(found) if os.path.realpath(found[base]) != os.devnull]
 
 
@@ -70,7 +70,8 @@ def read_file(name: str) -> tuple[SourceFile, Diagnostic | None]:
     return SourceFile("<stdin>" if name == "-" else name, text), diagnostic
 
 
-def _policies_in(directory: str) -> Sequence[str]:
+def policies_in(directory: str) -> Sequence[str]:
+    """Return the policies of one directory by name, links to /dev/null among them."""
     names = [
         name
         for name in os.listdir(directory)

@@ -40,6 +40,7 @@ _PROBLEMS = (
 )
 
 
+_TOO_DEEP = "the policy is nested too deeply"
 _UNCLOSED = ("unexpected end of stream", "expected ',' or")
 
 
@@ -170,7 +171,7 @@ class _Reader:
         self._common(event)
         if len(self.stack) >= _MOST_DEPTH:
             span = self.span(event.start_mark, event.end_mark)
-            raise _Refused(Diagnostic.error("DP0013", span, "the policy is nested too deeply"))
+            raise _Refused(Diagnostic.error("DP0013", span, _TOO_DEEP))
         mapping = isinstance(event, yaml.MappingStartEvent)
         parent = self.stack[-1] if self.stack else None
         if parent and parent.mapping and parent.key is None:
@@ -289,6 +290,8 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
     line = min(line, len(lines) - 1)
     span = Span(name, line + 1, column + 1, line + 1, column + 2)
     problem = error.problem or "the text is not YAML"
+    if "maximum nesting depth" in problem:  # libyaml since 0.2.6, before the events come to us
+        return Diagnostic.error("DP0013", span, _TOO_DEEP)
     source = lines[line]
     indent = source[: len(source) - len(source.lstrip())]
     if "\t" in indent or source[column : column + 1] == "\t":

@@ -163,6 +163,24 @@ def test_systemd_is_told(start, tmp_path, monkeypatch):
         until("STOPPING=1")
 
 
+def test_a_file_that_somebody_keeps_open_is_seen(start):
+    """Also where it keeps the first policies from being taken."""
+    running = start()
+    running.wait_for(lambda: running.events("reload"))
+    running.end()
+    held = running.policies / "p.yaml"
+    with held.open("w") as stream:
+        stream.write("version: 1\n")
+        stream.flush()
+        running = start()
+        running.wait_for(lambda: f"waits for {held}: somebody has it open" in running.status())
+        stream.write(settings(pages=300).partition("\n")[2])
+    running.wait_for(lambda: running.pages() == "300")
+    running.wait_for(lambda: "waits for" not in running.status())
+
+    assert running.end() == ExitCode.OK
+
+
 def test_killed_and_started_again_it_goes_on(start):
     running = start()
     (running.policies / "p.yaml").write_text(settings(pages=300))

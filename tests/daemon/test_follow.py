@@ -8,6 +8,7 @@ import random
 import pytest
 
 from damonpolicy.daemon.follow import Follower, FollowJob
+from damonpolicy.daemon.wake import beat
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.processes import Selector, Table
 from damonpolicy.kernel.sysfs import KDAMONDS
@@ -251,6 +252,43 @@ def test_what_could_not_be_followed_and_is_gone_is_no_trouble(desk):
     assert desk.follower.trouble == ""
 
 
+def test_nothing_is_looked_for_again_until_something_is_another(desk, monkeypatch):
+    """Where /proc has to be read each second, that is all that is done."""
+    machine = desk.world.machine
+    machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    job, looks = FollowJob(Follower(desk.reloader, desk.keeper, Table(machine))), []
+    real = Follower.look
+
+    def look(follower, *, everything):
+        looks.append(everything)
+        return real(follower, everything=everything)
+
+    monkeypatch.setattr(Follower, "look", look)
+
+    def seconds(number):
+        looks.clear()
+        for _ in range(number):
+            job.run()
+            machine.sleep(max(job.due - machine.monotonic(), 0))
+        return looks
+
+    seconds(8)
+    assert len(seconds(20)) == 4, "cgroups and memory, each five seconds"
+    assert all(looks)
+    new = machine.start_process("worker", areas=[AREA])
+    assert 5 > len(seconds(4)) > 1
+    assert new in watched(desk)
+    machine.exit_process(new)
+    seconds(4)
+    assert new not in watched(desk)
+    seconds(5)
+    desk.put("w.yaml", WATCH.replace("name: watch", "name: other"))
+    desk.rest()
+    assert False in seconds(4), "other policies, too"
+
+
 def test_policies_of_others_are_left_alone(desk):
     machine = desk.world.machine
     first = machine.start_process("worker", areas=[AREA])
@@ -408,4 +446,4 @@ def test_who_is_in_a_cgroup_is_looked_up_where_that_matters_only(desk):
     job.run()
 
     assert [path for path in reads if "cgroup" in path] == []
-    assert job.due - machine.monotonic() == pytest.approx(5, abs=0.01)
+    assert job.due == beat(machine.monotonic(), job.slow), "each second would be too often"

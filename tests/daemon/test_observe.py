@@ -173,6 +173,37 @@ def test_kdamonds_that_answer_slowly_are_asked_more_seldom(watched):
     assert watched.job.due >= machine.monotonic() + 80
 
 
+MARKS = "watermarks: {{metric: free_mem_rate, every: {every}, high: 60%, mid: 50%, low: 5%}}"
+SLEEPY = """
+version: 1
+name: r
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{{system_ram: true}}]
+    schemes:
+      - name: cold
+        action: pageout
+        access_pattern: {{access_rate: {{max: 0%}}}}
+        quota: {{size: 100MiB, every: 1s, goals: [{{metric: node_mem_used_bp, node: 0, target: 50%}}]}}
+        """ + MARKS  # fmt: skip
+
+
+@pytest.mark.parametrize(("every", "asked"), [("10s", True), ("5m", False)])
+def test_one_that_may_sleep_for_long_is_not_asked(desk, every, asked):
+    desk.job = ObserveJob(desk.keeper, desk.world.places, Repairer(desk.reloader))
+    desk.put("r.yaml", SLEEPY.format(every=every))
+    desk.put("s.yaml", POLICY.replace("name: r", "name: s"))
+    assert desk.rest().kind == "applied", desk.reloader.outcome
+    slot, since = desk.world.managed.slot_of("r/k"), len(desk.world.machine.log)
+    seen = look(desk)
+
+    assert {each.name: each.asked for each in seen.kdamonds} == {"r/k": asked, "s/k": True}
+    written = {each.path for each in desk.world.machine.log[since:]}
+    assert (f"{KDAMONDS}/{slot}/state" in written) == asked
+    assert written
+
+
 def test_one_that_does_not_answer_is_told_of_and_the_rest_is_seen(watched):
     watched.put("s.yaml", POLICY.replace("name: r", "name: s"))
     watched.rest()

@@ -7,10 +7,12 @@ import shutil
 
 import pytest
 
+from damonpolicy import log
+from damonpolicy.daemon.reload import HELD
 from damonpolicy.daemon.service import leave
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.sysfs import KDAMONDS
-from tests.daemon.conftest import PAGES, RUN, settings
+from tests.daemon.conftest import DEBOUNCE, PAGES, RUN, settings
 
 RECLAIM = """
 version: 1
@@ -25,6 +27,15 @@ kdamonds:
         access_pattern: {{access_rate: {{max: 0%}}, age: {{min: 2m}}}}
         quota: {{size: {size}, every: 1s}}
 """
+
+
+@pytest.fixture
+def events():
+    """What is logged."""
+    told = []
+    log.set_sink(lambda level, event, values: told.append((level, event, values)))
+    yield told
+    log._sinks.clear()
 
 
 def test_what_is_there_at_the_start_is_applied(desk):
@@ -322,3 +333,104 @@ def test_a_reload_keeps_results_ages_and_tuned_intervals(desk):
     assert after[1] >= age > 1_000
     assert after[2] == tuned
     assert "off" not in {each.text for each in machine.log[since:]}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_file_that_is_held_open_is_told_of_and_never_taken(desk, events, begun):
+    desk.put("q.yaml", settings("q", pages=200).replace(f"  {RUN}: 1\n", ""))
+    if begun:
+        desk.rest()
+    before = desk.reloader.outcome
+    with (desk.directory / "p.yaml").open("w") as stream:
+        stream.write(f"version: 1\nname: p\nsettings:\n  {RUN}: 1\n")
+        stream.flush()
+        desk.put("q.yaml", settings("q", pages=300).replace(f"  {RUN}: 1\n", ""))
+        desk.rest()
+        assert desk.reloader.held == (), "for a moment that is nothing to tell of"
+        for _ in range(20):
+            desk.world.machine.sleep(1)
+            assert desk.reloader.look() is None
+        assert desk.reloader.held == (str(desk.directory / "p.yaml"),)
+        assert desk.reloader.outcome is before, "nor is the other file taken"
+        assert [each for each in events if each[1] == "reload waits"] == [
+            ("warning", "reload waits", {"files": [f"{desk.directory}/p.yaml"], "reason": HELD})
+        ]
+    assert desk.rest().kind == "applied"
+
+    assert desk.reloader.held == ()
+    assert (desk.read(RUN), desk.read(PAGES)) == ("1", "300")
+
+
+def test_a_file_that_is_held_open_and_not_changed_holds_up_nothing(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.rest()
+    with (desk.directory / "p.yaml").open("a"):
+        for _ in range(10):
+            desk.world.machine.sleep(1)
+            desk.reloader.look()
+
+        assert desk.reloader.held == ()
+
+
+def restarted(desk, *paths):
+    """A service of the same machine that begins; of the same paths, if none are given."""
+    paths = [str(each) for each in paths] or list(desk.reloader.paths)
+    return type(desk.reloader)(desk.world.machine, desk.world.places, paths, debounce=DEBOUNCE)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_is_gone_is_missed_by_the_next_service_too(desk, tmp_path, named):
+    desk.put("p.yaml", settings(pages=200))
+    path, aside = desk.directory / "p.yaml" if named else desk.directory, tmp_path / "aside"
+    assert restarted(desk, path).look().kind == "applied"
+    path.rename(aside)
+    again = restarted(desk, path)
+    outcome = again.look()
+
+    assert (outcome.kind, outcome.generation) == ("gone", 0)
+    assert f"`{path}` is gone" in outcome.message
+    assert desk.read(PAGES) == "200"
+    aside.rename(path)
+    desk.world.machine.sleep(DEBOUNCE)
+    again.look()
+    desk.world.machine.sleep(DEBOUNCE)
+    assert again.look().kind == "unchanged"
+
+
+def test_an_empty_directory_in_place_of_one_that_was_gone_ends_its_policies(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.rest()
+    shutil.rmtree(desk.directory)
+    desk.reloader = restarted(desk)
+    assert desk.rest().kind == "gone"
+    desk.directory.mkdir()
+
+    assert desk.rest().kind == "applied"
+    assert not desk.world.managed.policies
+    desk.directory.rmdir()
+    assert desk.rest().kind == "unchanged", "it held nothing"
+
+
+def test_what_hides_others_is_missed(desk, tmp_path):
+    """A directory of links to /dev/null holds no policy, but keeps those of another one away."""
+    desk.put("p.yaml", settings(pages=200))
+    hiding = tmp_path / "hiding"
+    hiding.mkdir()
+    (hiding / "p.yaml").symlink_to("/dev/null")
+    assert restarted(desk, desk.directory, hiding).look().kind == "unchanged"
+    desk.put("q.yaml", settings("q", pages=300))
+    assert restarted(desk, desk.directory, hiding).look().kind == "applied"
+    shutil.rmtree(hiding)
+
+    assert restarted(desk, desk.directory, hiding).look().kind == "gone"
+    assert list(desk.world.managed.policies) == ["q"]
+
+
+def test_a_service_that_begins_with_no_policies_misses_nothing(desk):
+    desk.put("p.yaml", settings(pages=200))
+    desk.rest()
+    with changing(desk.world.machine, desk.world.places) as session:
+        session.stop_all()
+    shutil.rmtree(desk.directory)
+
+    assert restarted(desk).look().kind == "unchanged"

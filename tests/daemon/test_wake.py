@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from damonpolicy.daemon.wake import Wake
+from damonpolicy.daemon.wake import Wake, beat
 
 
 @pytest.fixture
@@ -74,3 +74,10 @@ def test_descriptors_may_be_many():
         for each in many:
             os.close(each)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_beat_is_shared_by_who_looks_as_often_or_some_times_more_seldom():
+    assert beat(100.3, 2.0) == 102
+    assert beat(102.0, 2.0) == 104, "never now"
+    assert {beat(now, 5.0) for now in (100.0, 101.7, 104.9)} == {105}
+    assert {beat(now, 1.0) for now in (104.0, 104.9)} == {105}

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from damonpolicy.engine import execute
-from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
+from damonpolicy.engine import execute, waiting
+from damonpolicy.engine.execute import OperationFailed, alive, deadline, naps, perform
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from tests.world import World
 
@@ -128,6 +128,24 @@ def test_a_command_that_never_ends_is_given_up(world):
     live.stuck.set()
 
 
+def test_something_is_done_while_an_answer_is_waited_for(world, monkeypatch):
+    monkeypatch.setattr(waiting, "_SLICE", 0.001)
+    live, calls = Live(world.machine), []
+    live.stuck.clear()
+
+    def do():
+        calls.append(len(calls))
+        if len(calls) == 3:
+            live.stuck.set()
+
+    with waiting.meanwhile(do):
+        perform(live, COMMIT, 60)
+    since = len(calls)
+    perform(live, COMMIT, 60)
+
+    assert len(calls) == since >= 3
+
+
 def test_a_deadline_follows_the_longest_interval():
     tree = {
         "0/contexts/0/monitoring_attrs/intervals/sample_us": "5000",
@@ -139,6 +157,25 @@ def test_a_deadline_follows_the_longest_interval():
     assert deadline(tree, 0) == 2 * 20 + 30
     assert deadline(tree, 1) == 3600 + 30
     assert deadline(tree, 2) == 30
+
+
+@pytest.mark.parametrize(
+    ("marks", "seconds"),
+    [
+        ([], 0),
+        ([("free_mem_rate", 300)], 300),
+        ([("free_mem_rate", 300), ("free_mem_rate", 20)], 20),
+        ([("free_mem_rate", 300), ("none", 300)], 0),
+    ],
+)
+def test_a_kdamond_sleeps_while_no_scheme_is_active(marks, seconds):
+    files = {"contexts/0/schemes/nr_schemes": str(len(marks))}
+    for index, (metric, every) in enumerate(marks):
+        files[f"contexts/0/schemes/{index}/watermarks/metric"] = metric
+        files[f"contexts/0/schemes/{index}/watermarks/interval_us"] = str(every * 10**6)
+
+    assert naps(files) == seconds
+    assert naps({}) == 0
 
 
 def test_only_a_living_kdamond_answers(world):

@@ -370,6 +370,17 @@ def test_what_the_service_saw_is_shown(tuned):
     assert line.endswith("B"), "and no trend of what the service does not know"
 
 
+def test_numbers_that_nobody_asked_for_are_old(tuned):
+    recorded(tuned, unasked=["tuned/k"])
+    lines = tuned.done("status").out.splitlines()
+    assert any("the numbers are old: it may sleep long" in each for each in lines)
+    assert not any("quota in effect" in each for each in lines)
+
+    lines = tuned.done("status", "--update").out.splitlines()
+    assert not any("the numbers are old" in each for each in lines)
+    assert any("quota in effect" in each for each in lines)
+
+
 def test_what_a_service_saw_that_has_ended_is_old(tuned):
     recorded(tuned, pid=2**22 + 1)
 

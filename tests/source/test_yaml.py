@@ -42,7 +42,9 @@ def test_traps(text, expected):
 
 
 def test_depth_is_bounded_without_recursion():
-    assert codes("[" * 100_000) == [("DP0013", 1, 41)]
+    assert codes("[" * 900) == [("DP0013", 1, 41)]
+    ((code, line, _),) = codes("[" * 100_000)  # libyaml may refuse it first, elsewhere
+    assert (code, line) == ("DP0013", 1)
 
 
 def test_scalars_stay_text():
