@@ -124,22 +124,23 @@ def _compact(found: dict[str, Any]) -> Any:
     """Make a region small as soon as it is read."""
     if "nr_accesses" not in found or "start" not in found:
         return found
-    accesses, age = found["nr_accesses"], found.get("age") or {}
-    hits = found.get("probe_hits") or ()
+    get, age = found["nr_accesses"].get, found.get("age") or {}
+    samples, percent = get("samples"), get("percent")
+    usec, count, passed = age.get("usec"), age.get("aggr_intervals"), found.get("sz_filter_passed")
     return _Region(
         number(found["start"], BYTES),
         number(found["end"], BYTES),
-        _maybe(accesses.get("samples"), least=-1),
-        _maybe(accesses.get("percent")),
-        _maybe(age.get("usec"), MICRO, least=-(1 << 63)),
-        _maybe(age.get("aggr_intervals"), least=-1),
-        _maybe(found.get("sz_filter_passed"), BYTES),
-        tuple(number(each) for each in hits),
+        None if samples is None else number(samples, least=-1),
+        None if percent is None else number(percent),
+        None if usec is None else number(usec, MICRO, least=-(1 << 63)),
+        None if count is None else number(count, least=-1),
+        None if passed is None else number(passed, BYTES),
+        tuple([number(each) for each in found.get("probe_hits") or ()]),
     )
 
 
-def _maybe(value: Any, *units: Any, least: int = 0) -> int | None:
-    return None if value is None else number(value, *units, least=least)
+def _maybe(value: Any, *units: Any) -> int | None:
+    return None if value is None else number(value, *units)
 
 
 def _record(found: dict[str, Any], index: int) -> tuple[int, Series]:
