@@ -19,14 +19,14 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from damonpolicy.errors import PolicyInvalid, UsageError
 from damonpolicy.observe import damo_text
+from damonpolicy.observe.damo_regions import Rows, compact, most_samples, regions_of
 from damonpolicy.observe.damo_values import (
-    BYTES,
     MICRO,
     NANO,
     Malformed,
@@ -51,19 +51,6 @@ _CHUNK = 1 << 20
 _LEAST_NANOSECONDS = 100_000
 
 
-class _Region(NamedTuple):
-    """A region as it is read, small: a file has millions."""
-
-    start: int
-    end: int
-    samples: int | None
-    percent: int | None
-    microseconds: int | None
-    age: int | None
-    passed: int | None
-    hits: tuple[int, ...]
-
-
 def read(path: str) -> list[Series]:
     """Read a record of any form.
 
@@ -73,7 +60,7 @@ def read(path: str) -> list[Series]:
         data = _content(path)
         if data.lstrip()[:1] not in (b"[", b"{"):
             return damo_text.read(data.decode("utf-8", "replace"))
-        found = json.loads(data, object_hook=_compact, parse_constant=_constant)
+        found = json.loads(data, object_hook=compact, parse_constant=_constant)
         del data
         return _joined([_record(each, index) for index, each in enumerate(_list(found))])
     except RecursionError:
@@ -120,26 +107,8 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
-def _compact(found: dict[str, Any]) -> Any:
-    """Make a region small as soon as it is read."""
-    if "nr_accesses" not in found or "start" not in found:
-        return found
-    accesses, age = found["nr_accesses"], found.get("age") or {}
-    hits = found.get("probe_hits") or ()
-    return _Region(
-        number(found["start"], BYTES),
-        number(found["end"], BYTES),
-        _maybe(accesses.get("samples"), least=-1),
-        _maybe(accesses.get("percent")),
-        _maybe(age.get("usec"), MICRO, least=-(1 << 63)),
-        _maybe(age.get("aggr_intervals"), least=-1),
-        _maybe(found.get("sz_filter_passed"), BYTES),
-        tuple(number(each) for each in hits),
-    )
-
-
-def _maybe(value: Any, *units: Any, least: int = 0) -> int | None:
-    return None if value is None else number(value, *units, least=least)
+def _maybe(value: Any, *units: Any) -> int | None:
+    return None if value is None else number(value, *units)
 
 
 def _record(found: dict[str, Any], index: int) -> tuple[int, Series]:
@@ -168,13 +137,7 @@ def _plain(found: dict[str, Any]) -> Series:
     begin = np.array([number(each["start_time"], NANO) for each in snapshots], np.int64)
     end = np.array([number(each["end_time"], NANO) for each in snapshots], np.int64)
     sample, aggregation = _intervals(found, snapshots)
-    rows: list[_Region] = []
-    counts = []
-    for each in snapshots:
-        if not all(isinstance(region, _Region) for region in each["regions"]):
-            raise Malformed("a region without `start` or `nr_accesses`")
-        counts.append(len(each["regions"]))
-        rows += each["regions"]
+    rows: list[Rows] = [each["regions"] for each in snapshots]
     scheme = found.get("scheme_idx")
     # damo writes 0 where nothing is told
     kept = scheme is not None or bool(found.get("scheme_filters")) or _OURS in found
@@ -192,10 +155,10 @@ def _plain(found: dict[str, Any]) -> Series:
         targets=() if known or target is None else (f"id {number(target)}",),
         origin="damo",
     )
-    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    offsets = np.concatenate(([0], np.cumsum([len(each) for each in rows]))).astype(np.int64)
     series = Series(source, begin, end, sample, aggregation, offsets, Regions.of((), (), (), ()))
-    series = damo_text.guessed(series, max((each.samples or 0 for each in rows), default=0))
-    return replace(series, regions=_regions(rows, series, source.target, kept=kept))
+    series = damo_text.guessed(series, most_samples(rows))
+    return replace(series, regions=regions_of(rows, series, source.target, kept=kept))
 
 
 def _intervals(found: dict[str, Any], snapshots: list[Any]) -> tuple[Array, Array]:
@@ -223,38 +186,6 @@ def _tuned(value: Any) -> int:
     found = _maybe(value, MICRO) or 0
     plain = not isinstance(value, str) or value.isdecimal()
     return found // 1000 if plain and found >= _LEAST_NANOSECONDS else found
-
-
-def _regions(rows: list[_Region], series: Series, target: int, *, kept: bool) -> Regions:
-    """Make columns; accesses in percent and ages in time are turned into counts."""
-    number_of = np.repeat(np.arange(len(series)), np.diff(series.offsets)).tolist()
-
-    def accesses(each: _Region, snapshot: int) -> int:
-        if each.samples is not None:
-            return max(each.samples, 0)
-        if each.percent is None:
-            raise Malformed("a region without accesses")
-        return each.percent * series.intervals(snapshot).samples // 100
-
-    def age(each: _Region, snapshot: int) -> int:
-        if each.age is not None or each.microseconds is None:
-            return max(each.age or 0, 0)
-        return max(each.microseconds, 0) // max(int(series.aggregation[snapshot]), 1)
-
-    pairs = list(zip(rows, number_of, strict=True))
-    passed = [each.passed for each in rows if each.passed is not None]
-    told = len(passed) == len(rows) and (kept or any(passed))
-    probes = len(rows[0].hits) if rows else 0
-    alike = probes and all(len(each.hits) == probes for each in rows)
-    return Regions.of(
-        [each.start for each in rows],
-        [each.end for each in rows],
-        [accesses(*pair) for pair in pairs],
-        [age(*pair) for pair in pairs],
-        np.full(len(rows), target, np.int32),
-        passed if told else None,
-        [each.hits for each in rows] if alike else None,
-    )
 
 
 def _joined(found: list[tuple[int, Series]]) -> list[Series]:

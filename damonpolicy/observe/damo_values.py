@@ -38,6 +38,11 @@ class Malformed(ValueError):
 
 def number(value: Any, units: Kind = PLAIN, *, least: int = 0) -> int:
     """Read a number of 64 bits; fractions of the smallest unit are rounded."""
+    # nearly all are one of these two, and a file has millions
+    if type(value) is int and 0 <= value <= _LARGEST:
+        return value
+    if type(value) is str and len(value) < 20 and value.isdecimal() and value.isascii():
+        return int(value)
     if isinstance(value, str):
         text = value.replace(",", "").strip()
         if text.isascii() and text.isdecimal() and len(text) <= 20:

@@ -118,6 +118,21 @@ def test_what_passed_is_told_where_there_is_a_scheme(tmp_path):
     assert with_one[0].regions.passed.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("hits", ["[1]", "[]", "null"])
+def test_hits_that_are_not_alike_are_left_out(tmp_path, hits):
+    (series,) = damo.read(write(tmp_path, OF_TODAY.replace("[1, 2]", hits)))
+
+    assert series.regions.hits is None
+
+
+def test_what_damo_calls_a_count_of_nothing_is_0(tmp_path):
+    text = OF_OLD.replace('{"samples": 7}', '{"samples": -1}').replace(": 1}", ": -1}")
+    (series,) = damo.read(write(tmp_path, text))
+
+    assert series.regions.accesses.tolist() == [0, 8]
+    assert series.regions.age.tolist() == [0, 0]
+
+
 def test_damons_own_module(tmp_path):
     text = OF_TODAY.replace('"unknown"', '"damon_stat"')
 
@@ -187,8 +202,10 @@ BAD = {
     "true": (OF_OLD.replace("1000000000", "true"), "is not a number"),
     "late": (OF_OLD.replace("1000000000", str(1 << 63)), "record 0: "),
     "hot": (OF_OLD.replace('{"samples": 7}', '{"samples": 9999999999}'), "record 0: "),
-    "a region is no region": (OF_OLD.replace('"start": 0, ', ""), "a region without `start`"),
+    "a region is no region": (OF_OLD.replace('"start": 0, ', ""), "'start' is missing"),
     "no accesses": (OF_OLD.replace('"samples": 7', '"percent": null'), "without accesses"),
+    "no list": ('[{"snapshots":[{"regions": 3}]}]', "`regions` is no list"),
+    "hot probes": (OF_TODAY.replace("[1, 2]", "[1, 4294967296]"), "more than 32 bits"),
     "filters": (OF_TODAY.replace('"matching": "yes"', '"matching": 3'), "neither true nor false"),
     "ours": (OF_OLD.replace('"target_id"', '"damonpolicy": 3, "target_id"'), "record 0: "),
     "intervals": (
