@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
+from damonpolicy import log
 from damonpolicy.cli.goals import known
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
@@ -44,7 +46,9 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
     Keys are shown at the bottom; nothing is changed. `damonpolicy status` and
     `damonpolicy report snapshot` print the same once.
     """
-    if invocation.form != "text" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if invocation.form != "text" or not all(
+        stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
+    ):
         hint = "`damonpolicy status` and `damonpolicy report snapshot` print the same"
         raise UsageError("`top` needs a terminal", hint=hint)
     if interval < _LEAST:
@@ -58,8 +62,14 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
         raise UsageError("`top` needs textual", hint=hint) from error
     reader = Reader(invocation.machine(), invocation.places())
     reader.named = reader.find(kdamond) if kdamond else None
+    log.set_sink(_unheard)  # progress and logs would be drawn over the screen
     Top(reader.look, interval / 1e6, reader.named).run()
     return Result(raw=True)
+
+
+def _unheard(level: log.Level, event: str, values: dict[str, Any]) -> None:
+    """Drop what is logged."""
+    del level, event, values
 
 
 class Reader:

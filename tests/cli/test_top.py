@@ -317,7 +317,7 @@ def run(*arguments, form="text"):
 def terminal(monkeypatch, tmp_path):
     """A person looks; what the command would show is kept."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    for stream in (sys.stdin, sys.stdout):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
     started = []
     monkeypatch.setattr(App, "run", lambda self: started.append(self))  # noqa: PLW0108 — a method
