@@ -192,7 +192,7 @@ def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
         pid,
         process.comm if process else name,
         process.cgroup if process else "",
-        words or ("physical memory" if source.ops == "paddr" else ""),
+        "physical memory" if source.ops == "paddr" else words,
         counts,
     )
 
