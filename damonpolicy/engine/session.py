@@ -112,15 +112,17 @@ class Session:
         )
 
 
-def refresh(session: Session) -> None:
-    """Ask every running kdamond of ours for its statistics and the quotas in effect.
+def refresh(session: Session, only: int | None = None) -> None:
+    """Ask every running kdamond of ours, or one, for its statistics and the quotas in effect.
 
     Raises Busy where one does not answer, after all others were asked.
     """
     silent = {
         slot: reason
         for slot, record in session.managed.slots.items()
-        if _runs(session.machine, slot, record) and (reason := _ask(session.machine, slot, record))
+        if only in (None, slot)
+        and _runs(session.machine, slot, record)
+        and (reason := _ask(session.machine, slot, record))
     }
     for slot, reason in silent.items():
         raise Busy(f"the kdamond of slot {slot} does not answer: {reason}")
