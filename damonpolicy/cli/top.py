@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from damonpolicy.cli.goals import known
+from damonpolicy import log
+from damonpolicy.cli.goals import known, measure
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import duration
 from damonpolicy.cli.service import served
 from damonpolicy.engine.places import Places
-from damonpolicy.engine.session import changing
+from damonpolicy.engine.session import changing, refresh
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.host import look
@@ -21,7 +23,8 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe import live, status
 from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.regions import Series
-from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.current import Current, retrieve
+from damonpolicy.plan.managed import Managed
 
 __all__ = ("Reader", "command")
 
@@ -44,7 +47,9 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
     Keys are shown at the bottom; nothing is changed. `damonpolicy status` and
     `damonpolicy report snapshot` print the same once.
     """
-    if invocation.form != "text" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if invocation.form != "text" or not all(
+        stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
+    ):
         hint = "`damonpolicy status` and `damonpolicy report snapshot` print the same"
         raise UsageError("`top` needs a terminal", hint=hint)
     if interval < _LEAST:
@@ -58,8 +63,14 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
         raise UsageError("`top` needs textual", hint=hint) from error
     reader = Reader(invocation.machine(), invocation.places())
     reader.named = reader.find(kdamond) if kdamond else None
+    log.set_sink(_unheard)  # progress and logs would be drawn over the screen
     Top(reader.look, interval / 1e6, reader.named).run()
     return Result(raw=True)
+
+
+def _unheard(level: log.Level, event: str, values: dict[str, Any]) -> None:
+    """Drop what is logged."""
+    del level, event, values
 
 
 class Reader:
@@ -78,30 +89,39 @@ class Reader:
 
     def look(self, slot: int | None, *, willing: bool = False) -> Scene:
         """Read all kdamonds, and what the one in a slot saw; the first that runs for None."""
-        managed = Store(self._places).managed(look(self._machine).boot_id)
-        current = retrieve(self._machine, managed.settings)
-        there = {each.slot: each for each in live.running(current, managed)}
+        current, managed = self._read()
+        there = live.running(current, managed)
+        kdamond = next((each for each in there if each.slot == slot), there[0] if there else None)
+        if kdamond is None:
+            return Scene()
+        why = self._why_not(kdamond, willing=willing)
+        key = (kdamond.slot, kdamond.pid)
+        if not self._machine.writable:
+            self._told[key] = live.read(self._machine, kdamond)
+        elif self._may_be_asked(kdamond) and (not why or _quick(kdamond) or willing):
+            with changing(self._machine, self._places, settle=True) as session:
+                if not why:
+                    self._told[key] = self._ask(kdamond)
+                refresh(session, kdamond.slot)
+            current, managed = self._read()
         service = served(self._machine, self._places)
+        running = {each.slot for each in there}
         found = [
             known(each.to_json(), service)
             for each in status.kdamonds(current, managed)
-            if each.slot in there
+            if each.slot in running
         ]
-        if slot not in there:
-            slot = next(iter(there), None)
-        if slot is None:
-            return Scene()
-        kdamond = there[slot]
-        why = self._why_not(kdamond, willing=willing)
-        key = (slot, kdamond.pid)
-        if not why:
-            self._told[key] = self._ask(kdamond)
-        return Scene(found, slot, self._told.get(key, ()), why)
+        if self._machine.writable:
+            measure(self._machine, [each for each in found if each["slot"] == kdamond.slot])
+        return Scene(found, kdamond.slot, self._told.get(key, ()), why)
+
+    def _read(self) -> tuple[Current, Managed]:
+        managed = Store(self._places).managed(look(self._machine).boot_id)
+        return retrieve(self._machine, managed.settings), managed
 
     def find(self, name: str) -> int:
         """Return the slot of a kdamond by its full name; raises UsageError without one."""
-        managed = Store(self._places).managed(look(self._machine).boot_id)
-        there = live.running(retrieve(self._machine), managed)
+        there = live.running(*self._read())
         for each in there:
             if name in (each.name, f"slot {each.slot}"):
                 return each.slot
@@ -109,11 +129,15 @@ class Reader:
         hint = f"these run: {running}" if running else "`damonpolicy apply` starts some"
         raise UsageError(f"no kdamond `{name[:60]}` runs", hint=hint)
 
+    def _may_be_asked(self, kdamond: live.Kdamond) -> bool:
+        """Tell whether a command may be written to it: another's has to be named."""
+        return kdamond.ours or kdamond.slot == self.named
+
     def _why_not(self, kdamond: live.Kdamond, *, willing: bool) -> str:
         """Say why its schemes are not asked for regions; empty if they are."""
         if not self._machine.writable:
             return ""
-        if not kdamond.ours and kdamond.slot != self.named:
+        if not self._may_be_asked(kdamond):
             return f"someone else's: `--kdamond '{kdamond.name}'` would ask it for regions"
         why = live.obstacle(kdamond)
         seconds = live.held_for(kdamond)
@@ -122,13 +146,14 @@ class Reader:
         return why
 
     def _ask(self, kdamond: live.Kdamond) -> Sequence[Series]:
-        machine = self._machine
-        if not machine.writable:
-            return live.read(machine, kdamond)
-        with changing(machine, self._places, settle=True):
-            before = live.told(machine, kdamond)
-            live.ask(machine, kdamond)
-            found = live.read(machine, kdamond)
-            if not before:
-                live.clear(machine, kdamond)
+        before = live.told(self._machine, kdamond)
+        live.ask(self._machine, kdamond)
+        found = live.read(self._machine, kdamond)
+        if not before:
+            live.clear(self._machine, kdamond)
         return found
+
+
+def _quick(kdamond: live.Kdamond) -> bool:
+    """Tell whether it gives its statistics in a moment: it answers once a sampling interval."""
+    return kdamond.intervals.sample / 1e6 <= _MOMENT

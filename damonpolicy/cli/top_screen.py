@@ -27,18 +27,20 @@ _MOST = 300
 """Rows of regions; who wants others sorts, filters or zooms."""
 
 _HELP = """\
-t s r a d   sort by temperature, size, access rate, age, address; the same key turns it round
-/           filter: size>=2MiB rate<5% age>2m temperature>0 target=1 scheme=cold
-esc         no filter
-+ -         zoom into the addresses around the selected region, and out
-0           all addresses
-tab         next kdamond (shift+tab: the one before)
-p           pause, and go on
-l           look now, even if asking holds DAMON's lock for long
-q           quit
+t s r a d  sort by temperature, size, access rate, age, address;
+           the same key again turns it round
+/          filter: size>=2MiB rate<5% age>2m temperature>0 scheme=cold
+esc        no filter
++ -        zoom into the addresses around the selected region, and out
+0          all addresses
+tab        next kdamond (shift+tab: the one before)
+p          pause, and go on
+l          look now, even if asking holds DAMON's lock for long
+q          quit
 
-The strip shows access rates along the addresses: blank where nothing was seen, `.` not accessed,
-`@` accessed in every sample. Temperature is weighted as the policy says.
+The strip shows access rates along the addresses: blank is unknown,
+`.` is not accessed, `@` accessed in every sample. Temperature is
+weighted as the policy says, red from 50 %, blue where idle.
 """
 
 
@@ -70,18 +72,20 @@ class Top(App[None]):
     CSS = """
     #heading { height: auto; max-height: 2; text-style: bold; }
     #schemes { height: auto; max-height: 30%; overflow-y: auto; }
-    #state { height: 1; color: $text-muted; }
+    #state { height: auto; max-height: 2; color: $text-muted; }
     #why { height: 1; display: none; color: $warning; }
     #strip { height: 1; }
     #regions { height: 1fr; }
     #filter { display: none; border: none; height: 1; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "sort('temperature')", "temp"),
-        Binding("s", "sort('size')", "size"),
-        Binding("r", "sort('rate')", "rate"),
-        Binding("a", "sort('age')", "age"),
-        Binding("d", "sort('address')", "addr"),
+        Binding("q", "quit", "quit"),
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("t", "sort('temperature')", "sort", key_display="tsrad"),
+        Binding("s", "sort('size')", "size", show=False),
+        Binding("r", "sort('rate')", "rate", show=False),
+        Binding("a", "sort('age')", "age", show=False),
+        Binding("d", "sort('address')", "address", show=False),
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("plus,equals_sign", "zoom(0.25)", "zoom", key_display="+-0"),
         Binding("minus", "zoom(4)", "out", show=False),
@@ -91,8 +95,6 @@ class Top(App[None]):
         Binding("p", "pause", "pause"),
         Binding("l", "look", "look", show=False),
         Binding("escape", "clear", "clear", show=False),
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("q", "quit", "quit"),
     ]
     ENABLE_COMMAND_PALETTE = False
 
@@ -196,9 +198,13 @@ class Top(App[None]):
         table = self._table
         row = table.cursor_row
         table.clear(columns=True)
-        for name in HEAD:
-            mark = " " + ("▲" if self._ascending else "▼") if name == self.view.sort else ""
-            table.add_column(Text(name + mark, justify="right"), key=name)
+        arrow = "▲" if self._ascending else "▼"
+        heads = [f"{name} {arrow}" if name == self.view.sort else name for name in HEAD]
+        cells = [heads, *(each.cells for each in self.rows.shown)]
+        for column, (name, head) in enumerate(zip(HEAD, heads, strict=True)):
+            # a width of its own lets a table be drawn once: it need not be measured first
+            width = max(len(row[column]) for row in cells)
+            table.add_column(Text(head, justify="right"), key=name, width=width)
         for each in self.rows.shown:
             style = "red" if each.percent >= 50 else "yellow" if each.percent else "blue"
             table.add_row(

@@ -112,15 +112,17 @@ class Session:
         )
 
 
-def refresh(session: Session, *, without: Collection[int] = ()) -> None:
+def refresh(session: Session, *, only: int | None = None, without: Collection[int] = ()) -> None:
     """Ask every running kdamond of ours for its statistics and the quotas in effect.
 
-    Those in the slots ``without`` are let sleep. Raises Busy where one does not answer, after all others were asked.
+    Or ``only`` that of one slot; those in the slots ``without`` are let sleep. Raises Busy where
+    one does not answer, after all others were asked.
     """
     silent = {
         slot: reason
         for slot, record in session.managed.slots.items()
-        if slot not in without
+        if only in (None, slot)
+        and slot not in without
         and _runs(session.machine, slot, record)
         and (reason := _ask(session.machine, slot, record))
     }

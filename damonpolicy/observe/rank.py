@@ -7,7 +7,6 @@ last snapshot; rates are the mean of all snapshots, weighted by their time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,6 +21,7 @@ from damonpolicy.observe.seen import (
     kind,
     known_target,
     of_target,
+    only_cgroup,
     process_of,
     rounds,
     seen,
@@ -33,8 +33,6 @@ By = Literal["temperature", "writes", "idle"]
 Of = Literal["targets", "kdamonds", "cgroups"]
 Lookup = Callable[[int], Process | None]
 """Tells a process by its pid; None for what is gone, or was seen on another machine."""
-
-_BELOW = re.compile(r" and \d+ below it$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +190,7 @@ def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
         pid,
         process.comm if process else name,
         process.cgroup if process else "",
-        words or ("physical memory" if source.ops == "paddr" else ""),
+        "physical memory" if source.ops == "paddr" else words,
         counts,
     )
 
@@ -205,23 +203,6 @@ def _by_filter(series: Series, counts: str) -> Holder:
     if series.regions.passed is None:
         return Holder(counts=counts, unknown="the kernel does not tell how much passed filters")
     return Holder(cgroup=cgroup, counts=counts)
-
-
-def only_cgroup(source: Source) -> str:
-    """Return the only cgroup whose pages pass the filters; several with commas, or nothing.
-
-    The first filter that matches decides: so either others are rejected before anything is
-    allowed, or whatever is allowed is of a cgroup, and the rest is rejected.
-    """
-    allowed: list[str] = []
-    for verb, what in _filters(source):
-        name = _BELOW.sub("", what.removeprefix("memcg ")) if what.startswith("memcg ") else ""
-        if verb == "reject not" and name and not allowed:
-            return name
-        if verb.startswith("allow"):
-            allowed.append(name if verb == "allow" else "")
-    closed = source.filters.endswith("the rest is rejected")
-    return ", ".join(allowed) if closed and allowed and all(allowed) else ""
 
 
 def ordered(rows: Sequence[Row], by: By, *, reverse: bool = False) -> list[Row]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 import numpy as np
 
@@ -27,6 +28,7 @@ __all__ = (
     "kind",
     "known_target",
     "of_target",
+    "only_cgroup",
     "pids_of",
     "process_of",
     "rounds",
@@ -34,6 +36,7 @@ __all__ = (
 )
 
 _PID = re.compile(r"pid (\d+)(?: \((.*)\))?")
+_BELOW = re.compile(r" and \d+ below it$")
 _CORE = ("addr", "target", "probe_hits_wsum")
 """Filters that work on whole regions: what is tried has passed them."""
 
@@ -49,8 +52,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Columns of equal length, a row for each piece of memory that was seen; no two overlap.
+    """Columns of equal length, a row for each piece of memory that was seen.
 
+    No byte counts in two, though pieces may overlap: pages of two cgroups lie between each other.
     ``start`` and ``end`` are addresses, ``bytes`` what counts of the piece (less than its length
     where page filters let less pass), ``rate`` bytes a second (an estimate, see `bandwidth`),
     ``percent`` the access rate, ``temperature`` that of the whole region, ``idle`` microseconds.
@@ -106,6 +110,23 @@ def filter_words(filters: str) -> list[tuple[str, str]]:
     return found
 
 
+def only_cgroup(source: Source) -> str:
+    """Return the only cgroup whose pages pass the filters; several with commas, or nothing.
+
+    The first filter that matches decides: so either others are rejected before anything is
+    allowed, or whatever is allowed is of a cgroup, and the rest is rejected.
+    """
+    allowed: list[str] = []
+    for verb, what in filter_words(source.filters):
+        name = _BELOW.sub("", what.removeprefix("memcg ")) if what.startswith("memcg ") else ""
+        if verb == "reject not" and name and not allowed:
+            return name
+        if verb.startswith("allow"):
+            allowed.append(name if verb == "allow" else "")
+    closed = source.filters.endswith("the rest is rejected")
+    return ", ".join(allowed) if closed and allowed and all(allowed) else ""
+
+
 def counted(source: Source, regions: Regions) -> Array:
     """Return the bytes of each region that count: those that passed page filters, if any."""
     size: Array = regions.size.astype(np.int64)
@@ -129,11 +150,35 @@ def rounds(series: Sequence[Series]) -> Iterator[list[Part]]:
 def seen(parts: Sequence[Part]) -> Seen:
     """Return what parts of one address space saw, each byte once.
 
-    An earlier part wins, but those whose page filters let less pass come last: of bytes that
-    both saw, it is not known which ones passed, so the sum is a lower bound.
+    An earlier part wins, but those whose page filters let less pass come after all others. Pages
+    of different cgroups are not the same. Of other filters it is not known which pages passed
+    both, so that what an earlier one saw is left out: the sum is a lower bound.
     """
-    ordered = sorted(parts, key=lambda part: filtered(part.source))
-    columns = [_columns(part) for part in ordered]
+    plain = [part for part in parts if not filtered(part.source)]
+    found = [_seen(plain, ())]
+    found += [_seen(plain, layer) for layer in _layers(parts)]
+    return Seen(
+        *(np.concatenate([getattr(each, name) for each in found]) for name in Seen.__slots__)
+    )
+
+
+def _layers(parts: Sequence[Part]) -> list[list[Part]]:
+    """Put filtered parts together, but those of each cgroup apart if no cgroup is in another."""
+    some = [part for part in parts if filtered(part.source)]
+    layers: dict[str, list[Part]] = {}
+    for part in some:
+        layers.setdefault(only_cgroup(part.source), []).append(part)
+    names = [name for joined in layers for name in joined.split(", ")]
+    apart = all(
+        one and not f"{one}/".startswith(f"{other.rstrip('/')}/")
+        for one, other in permutations(names, 2)
+    )
+    return list(layers.values()) if apart else [some]
+
+
+def _seen(plain: Sequence[Part], layer: Sequence[Part]) -> Seen:
+    """Return what a layer saw beside what has been seen whole; that itself without a layer."""
+    columns = [_columns(part) for part in (*plain, *layer)]
     if not columns:
         columns = [_columns(Part(Source(""), Intervals(1, 1), Regions.of((), (), (), ())))]
     whole = Seen(
@@ -142,6 +187,9 @@ def seen(parts: Sequence[Part]) -> Seen:
     if len(columns) < 2:
         return whole
     rows, start, end = _once(whole.start, whole.end)
+    if layer:
+        new = rows >= sum(len(part.regions) for part in plain)
+        rows, start, end = rows[new], start[new], end[new]
     share = (end - start) / np.maximum(whole.end - whole.start, 1)[rows]
     return Seen(
         start,

@@ -317,7 +317,7 @@ def run(*arguments, form="text"):
 def terminal(monkeypatch, tmp_path):
     """A person looks; what the command would show is kept."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    for stream in (sys.stdin, sys.stdout):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
     started = []
     monkeypatch.setattr(App, "run", lambda self: started.append(self))  # noqa: PLW0108 — a method
@@ -384,6 +384,7 @@ def test_regions_of_a_kdamond_of_ours_are_asked_for(site, reader):
     scene = reader.look(None)
     assert scene.kdamond["name"] == "look/vms"
     assert scene.kdamond["schemes"][0]["goals"] == []
+    assert scene.kdamond["schemes"][0]["statistics"]["sz_tried"] > 0, "statistics are fresh, too"
     assert (len(scene.series[0].regions) > 2, scene.why) == (True, "")
     assert reader.look(99).slot == scene.slot, "one that has ended gives way to the first"
     (found,) = live.running(retrieve(site.machine), site.world.managed)
@@ -414,6 +415,41 @@ def test_the_lock_is_held_for_long_only_for_who_asks(site):
     asked = reader.look(None, willing=True)
     assert (len(asked.series), asked.why) == (1, "")
     assert reader.look(None).series == asked.series, "it stays, and grows old"
+
+
+def test_a_copy_of_a_machine_is_read_as_it_is(site, reader):
+    (found,) = live.running(retrieve(site.machine), site.world.managed)
+    live.ask(site.machine, found)
+
+    class Copy:
+        writable = False
+
+        def __getattr__(self, name):
+            return getattr(site.machine, name)
+
+    scene = top.Reader(Copy(), site.places).look(None)
+    assert len(scene.series[0].regions) > 2
+    assert live.told(site.machine, found)
+
+
+def test_goals_are_measured(site):
+    text = LOOK.replace(
+        "APPLY",
+        "quota: {size: 1MiB, every: 1s, goals: [{metric: node_mem_used_bp, target: 50%, node: 0}]}",
+    )
+    site.done("apply", site.policy("look", text))
+    scene = top.Reader(site.machine, site.places).look(None)
+    (goal,) = scene.kdamond["schemes"][0]["goals"]
+    assert goal["current"] is not None
+
+
+def test_nothing_runs(site):
+    site.world.write("/sys/module/damon_stat/parameters/enabled", "N")
+    reader = top.Reader(site.machine, site.places)
+    assert reader.look(None).kdamond is None
+    with pytest.raises(UsageError) as raised:
+        reader.find("x")
+    assert raised.value.hint == "`damonpolicy apply` starts some"
 
 
 def test_others_are_asked_only_by_name(site):

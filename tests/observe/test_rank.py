@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damonpolicy.kernel.processes import Process
-from damonpolicy.observe.rank import Holder, Row, mean_rate, only_cgroup, ordered, rank
+from damonpolicy.observe.rank import Holder, Row, mean_rate, ordered, rank
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
 
 TENTH = Intervals(5_000, 100_000)
@@ -133,6 +133,21 @@ def test_pages_that_passed_a_filter_for_a_cgroup_are_the_cgroups():
     assert (row.bytes, row.idle, row.rate) == (500, 300, 10_000.0)
 
 
+def test_cgroups_that_share_regions_are_told_apart():
+    def source(vm):
+        return Source("k", vm, ops="paddr", filters=f"allow memcg /{vm}; the rest is rejected")
+
+    both = [
+        snapshot(source("a"), (0, 1000, 0, 9, -1), passed=[300]),
+        snapshot(source("b"), (0, 1000, 0, 9, -1), passed=[500]),
+    ]
+    assert {name: row.bytes for name, row in ranked(*both, of="cgroups").items()} == {
+        "/a": 300,
+        "/b": 500,
+    }
+    assert ranked(*both)["physical memory"].bytes == 800
+
+
 def test_it_is_not_made_up_how_much_passed():
     source = Source("k", ops="paddr", filters="allow memcg /a; the rest is rejected")
     rows = ranked(snapshot(source, (0, 1000, 0, 9, -1)), of="cgroups")
@@ -150,24 +165,6 @@ def test_physical_memory_is_of_no_cgroup_that_is_known():
 def test_physical_memory_is_a_target():
     rows = ranked(snapshot(Source("k", ops="paddr"), (0, 1000, 0, 9, -1)))
     assert list(rows) == ["physical memory"]
-
-
-@pytest.mark.parametrize(
-    ("filters", "expected"),
-    [
-        ("allow memcg /a; the rest is rejected", "/a"),
-        ("allow memcg /a; allow memcg /b and 1 below it; the rest is rejected", "/a, /b"),
-        ("reject what is not memcg /a; the rest is taken", "/a"),
-        ("reject what is not memcg /a; allow anon; the rest is rejected", "/a"),
-        ("allow anon; reject what is not memcg /a; the rest is taken", ""),
-        ("allow anon; allow memcg /a; the rest is rejected", ""),
-        ("allow what is not memcg /a; the rest is rejected", ""),
-        ("reject memcg /a; the rest is taken", ""),
-        ("", ""),
-    ],
-)
-def test_the_only_cgroup_that_filters_let_through(filters, expected):
-    assert only_cgroup(Source("k", filters=filters)) == expected
 
 
 def test_filters_that_let_other_memory_through_name_no_cgroup():

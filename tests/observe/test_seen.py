@@ -15,6 +15,7 @@ from damonpolicy.observe.seen import (
     in_ranges,
     kind,
     known_target,
+    only_cgroup,
     rounds,
     seen,
 )
@@ -87,6 +88,56 @@ def test_a_part_of_what_passed_counts_by_its_length():
     now = seen([some, whole])
     assert now.bytes.tolist() == [500, 200], "what all of passes comes first"
     assert now.rate.tolist() == [0, 20_000]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ("allow memcg /a; the rest is rejected", "/a"),
+        ("allow memcg /a; allow memcg /b and 1 below it; the rest is rejected", "/a, /b"),
+        ("reject what is not memcg /a; the rest is taken", "/a"),
+        ("reject what is not memcg /a; allow anon; the rest is rejected", "/a"),
+        ("allow anon; reject what is not memcg /a; the rest is taken", ""),
+        ("allow anon; allow memcg /a; the rest is rejected", ""),
+        ("allow what is not memcg /a; the rest is rejected", ""),
+        ("reject memcg /a; the rest is taken", ""),
+        ("", ""),
+    ],
+)
+def test_the_only_cgroup_that_filters_let_through(filters, expected):
+    assert only_cgroup(Source("k", filters=filters)) == expected
+
+
+def of_cgroup(path, passed):
+    words = f"allow memcg {path}; the rest is rejected"
+    return part((0, 1000, 10, 0), passed=[passed], filters=words)
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (("/a", "/b"), 700),
+        (("/a", "/ab"), 700),
+        (("/a", "/a"), 400),
+        (("/a/b", "/a"), 400),
+        (("/a and 1 below it", "/a/b"), 400),
+        (("/", "/a"), 400),
+    ],
+)
+def test_pages_of_different_cgroups_are_different(paths, expected):
+    assert seen([of_cgroup(path, size) for path, size in zip(paths, (400, 300), strict=True)]
+                ).total == expected  # fmt: skip
+
+
+def test_a_filter_that_names_no_cgroup_may_let_the_same_pages_through():
+    other = part((0, 1000, 10, 0), passed=[600], filters="allow anon; the rest is rejected")
+    assert seen([of_cgroup("/a", 400), of_cgroup("/b", 300), other]).total == 400
+
+
+def test_what_is_seen_whole_is_seen_once_beside_cgroups():
+    whole = part((0, 500, 0, 0))
+    now = seen([of_cgroup("/a", 400), whole, of_cgroup("/b", 300)])
+    assert sorted(now.bytes.tolist()) == [150, 200, 500]
 
 
 def test_more_can_not_pass_than_there_is():

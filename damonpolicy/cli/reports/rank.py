@@ -143,7 +143,8 @@ def _json(number: int, row: Row) -> dict[str, Any]:
 def _text(data: dict[str, Any], rows: Sequence[Row]) -> str:
     if not rows:
         return "no regions were seen\n"
-    head = [data["of"].removesuffix("s"), "kdamond", "bytes", "rate", "of"]
+    targets = data["of"] == "targets"
+    head = [data["of"].removesuffix("s"), *["kdamond"] * targets, "bytes", "rate", "of"]
     idle = f"idle {format_duration(data['idle_for_us'])}"
     lines = [f"by {data['by']}, {data['order']}", ""]
     lines += table(
@@ -151,7 +152,7 @@ def _text(data: dict[str, Any], rows: Sequence[Row]) -> str:
         [
             [
                 row.holder.name,
-                row.holder.kdamond or "-",
+                *[row.holder.kdamond] * targets,
                 approximate_bytes(row.bytes),
                 rate_text(row.rate),
                 row.holder.counts or "accesses",
@@ -160,7 +161,7 @@ def _text(data: dict[str, Any], rows: Sequence[Row]) -> str:
             ]
             for row in rows
         ],
-        left=2,
+        left=1 + targets,
     )
     if data["left_out"]:
         lines.append(f"and {data['left_out']} more")
