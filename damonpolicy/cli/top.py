@@ -102,7 +102,7 @@ class Reader:
             with changing(self._machine, self._places, settle=True) as session:
                 if not why:
                     self._told[key] = self._ask(kdamond)
-                refresh(session, kdamond.slot)
+                refresh(session, only=kdamond.slot)
             current, managed = self._read()
         service = served(self._machine, self._places)
         running = {each.slot for each in there}

@@ -11,8 +11,10 @@ import pytest
 
 from damonpolicy.cli.main import COMMANDS
 from damonpolicy.errors import ExitCode
+from damonpolicy.observe import records
 from tests.conftest import ROOT, python, run_cli
 from tests.engine.site import Site, shipped
+from tests.observe.seen import series
 
 KEYS = ["schema", "ok", "exit_code", "changed", "kernel", "diagnostics", "data"]
 KSM = shipped("ksm")
@@ -31,6 +33,9 @@ SUCCEEDS = {
     "diff": ("diff",),
     "remove": ("remove", "monitor"),
     "stop": ("stop", "--all"),
+    "record": ("record", "--count", "2", "--out", "{place}/new.parquet"),
+    "report": ("report", "wss"),
+    "convert": ("convert", "{place}/seen.json", "{place}/new.json"),
     "import": ("import",),
     "features": ("features",),
     "doctor": ("doctor",),
@@ -40,7 +45,9 @@ SUCCEEDS = {
 CHANGES = {"apply", "confirm", "rollback", "remove", "stop"}
 RAW = {"init", "schema", "completion", "import"}
 """Whose output is a file of its own."""
-NOWHERE = {"init", "schema", "completion", "validate"}
+SCHEMAS = {"report": "report-wss"}
+"""Each report has a document of its own."""
+NOWHERE = {"convert", "init", "schema", "completion", "validate"}
 """Which look at no machine."""
 
 FAILS = {
@@ -57,6 +64,10 @@ FAILS = {
     "diff": (("diff", "-x"), ExitCode.USAGE),
     "remove": (("remove", "nosuch"), ExitCode.USAGE),
     "stop": (("stop",), ExitCode.USAGE),
+    "record": (("record", "--count", "0"), ExitCode.USAGE),
+    "report": (("report", "wss", "--size", "x"), ExitCode.USAGE),
+    "top": (("top",), ExitCode.USAGE),
+    "convert": (("convert", "/nowhere", "x.json"), ExitCode.FAILED),
     "import": (("import", "99"), ExitCode.USAGE),
     "features": (("features", "nosuch"), ExitCode.USAGE),
     "doctor": (("doctor", "extra"), ExitCode.USAGE),
@@ -78,19 +89,28 @@ def ready(site, monkeypatch):
 
 
 def test_every_command_is_tried():
-    assert list(SUCCEEDS) == list(FAILS) == list(COMMANDS)
+    assert list(FAILS) == list(COMMANDS)
+    assert list(SUCCEEDS) == [each for each in COMMANDS if each != "top"], "which needs a terminal"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def words_of(ready, command):
+    """The words of a command that succeeds; what it reads and writes has a place of its own."""
+    place = str(ready.directory)
+    if command == "convert":
+        records.write(f"{place}/seen.json", [series([(0, 1, 1, 1)])], "damo-json")
+    return [word.replace("{place}", place) for word in SUCCEEDS[command]]
+
+
+@pytest.mark.parametrize("command", SUCCEEDS)
 def test_one_document_where_it_succeeds(ready, command):
     if command == "confirm":
         ready.done("apply", KSM, "--confirm-within", "1h")
     before = ready.world.look()
-    outcome = ready.run(*SUCCEEDS[command], "--format", "json")
+    outcome = ready.run(*words_of(ready, command), "--format", "json")
     document = outcome.json
 
     assert list(document) == KEYS
-    assert document["schema"] == f"damonpolicy.{command}/1"
+    assert document["schema"] == f"damonpolicy.{SCHEMAS.get(command, command)}/1"
     assert outcome.code == document["exit_code"]
     assert outcome.code == (ExitCode.CHANGES if command == "plan" else 0)
     assert document["ok"] is True
@@ -113,7 +133,7 @@ def test_one_document_where_it_fails(ready, command):
     document = outcome.json
 
     assert list(document) == KEYS
-    assert document["schema"] == f"damonpolicy.{command}/1"
+    assert document["schema"] == f"damonpolicy.{SCHEMAS.get(command, command)}/1"
     assert outcome.code == document["exit_code"] == code
     assert document["ok"] is document["changed"] is False
     assert outcome.err == ""
@@ -124,14 +144,14 @@ def test_one_document_where_it_fails(ready, command):
     assert document["diagnostics"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SUCCEEDS)
 def test_the_first_line_says_that_nothing_is_real(ready, command):
     if command == "confirm":
         ready.done("apply", KSM, "--confirm-within", "1h")
-    lines = ready.run(*SUCCEEDS[command]).out.splitlines()
+    lines = ready.run(*words_of(ready, command)).out.splitlines()
     said = lines[0].startswith("emulated kernel 7.3") and "nothing real is touched" in lines[0]
 
-    assert said is (command not in RAW and command != "validate")
+    assert said is (command not in RAW and command not in ("validate", "convert"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -249,3 +249,15 @@ def test_regions_of_a_copied_machine(looked, tmp_path):
     outcome = looked.run("report", "snapshot", "--root", str(tmp_path))
 
     assert outcome.code != 0
+
+
+def test_a_kdamond_that_tells_nothing_is_named_beside_the_others(looked):
+    second = LOOK[LOOK.index("  - name: vms") : LOOK.index("modules")].replace(
+        "name: vms", "name: paused\n    paused: true"
+    )
+    looked.done("apply", looked.policy("look", LOOK.replace("modules", f"{second}modules")))
+
+    outcome = looked.done("report", "wss", "--source", "trace")
+
+    assert "look/vms: 288MiB working set" in outcome.out
+    assert "warning[DP0631]: look/paused told nothing while it was traced" in outcome.err

@@ -1,9 +1,11 @@
-"""The service on a real kernel, briefly: `python -m tests.kernel.service` shows the same at length."""
+"""The service on a real kernel, briefly: what it does, not how soon.
+
+`python -m tests.kernel.service` does the same at length, and measures.
+"""
 
 from __future__ import annotations
 
 import random
-import statistics
 from pathlib import Path
 
 from .editing import edited
@@ -14,12 +16,13 @@ from .pressure import commit, goal, let_pass, stalled, stalling
 from .served import SECONDS, content, serving
 
 
-def test_an_edit_is_committed_as_soon_as_it_has_rested(tmp_path: Path) -> None:
-    """With the same kdamond, and within three bare commits and a sampling interval."""
+def test_each_edit_is_committed_once_it_has_rested(tmp_path: Path) -> None:
+    """With the same kdamond, and never before: how soon is measured by the long form alone."""
     with serving(tmp_path) as service:
-        found = edited(service, 5)
+        found = edited(service, 3)
 
-    assert statistics.median(found.lags) < found.bound, found
+    assert len(found.lags) == 3
+    assert min(found.lags) > 0, found
 
 
 def test_processes_are_followed_and_none_is_taken_for_another(tmp_path: Path) -> None:
@@ -36,7 +39,7 @@ def test_processes_are_followed_and_none_is_taken_for_another(tmp_path: Path) ->
     assert crowd.reused
     assert crowd.wrong == []
     assert crowd.began == {}, "all were joined"
-    assert statistics.median(crowd.waits) < 2, crowd.waits
+    assert crowd.waits
 
 
 def test_a_killed_service_leaves_a_policy_and_comes_back(tmp_path: Path) -> None:
