@@ -72,7 +72,7 @@ def _reason(paths: Sequence[str], options: dict[str, Any]) -> str:
     words = ["apply", *paths]
     words += [word for each in options["variables"] for word in ("--vars-file", each)]
     words += [word for each in options["settings"] for word in ("--set", each)]
-    words += [f"--{name}" for name in ("prune", "takeover", "unfed") if options[name]]
+    words += [f"--{name}" for name in ("prune", "takeover", "unfed", "monitor") if options[name]]
     return " ".join(words)
 
 
@@ -93,7 +93,10 @@ def _policies(
             return Result(text="nothing was confirmed before this boot\n", data=None)
         reason = f"boot of generation {session.store.confirmed()}"
     else:
-        given = read(invocation, paths, options["settings"], options["variables"], machine)
+        given = read(
+            invocation, paths, options["settings"], options["variables"], machine,
+            monitor=options["monitor"],
+        )  # fmt: skip
         sources = [Source(given)]
         reason = _reason(paths, options)
     while True:
@@ -128,7 +131,8 @@ def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
     sources = []
     for policy in session.store.generation(number).policies.values():
         file = SourceFile(f"generation {number}: {policy.name}", policy.source)
-        loaded = load([file], Overrides(policy.variables), machine=invocation.machine())
+        overrides = Overrides(policy.variables, monitor=policy.monitored)
+        loaded = load([file], overrides, machine=invocation.machine())
         invocation.texts.update(loaded.texts)
         sources.append(Source(loaded, policy.owner))
     return sources

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,11 @@ __all__ = ("policy_options", "read")
 
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that change what a policy says."""
+    function = click.option(
+        "--monitor",
+        is_flag=True,
+        help="add a scheme that only looks, for reports, to kdamonds that have none",
+    )(function)
     function = click.option(
         "--set", "settings", multiple=True, metavar="NAME=VALUE", help="override a variable"
     )(function)
@@ -36,6 +42,8 @@ def read(
     settings: Sequence[str],
     variables: Sequence[str],
     machine: Machine | None,
+    *,
+    monitor: bool = False,
 ) -> Loaded:
     """Read policies; their errors are in the result."""
     from damonpolicy.plan.policies import Overrides, load
@@ -44,6 +52,7 @@ def read(
     files, found = load_files(paths)
     variable_files, missing = load_files(variables)
     overrides, wrong = Overrides.read(variable_files, settings)
+    overrides = replace(overrides, monitor=monitor)
     loaded = load(files, overrides, machine=machine, found=[*found, *missing, *wrong])
     invocation.texts.update(loaded.texts)
     invocation.texts.update({file.name: file.text for file in variable_files})

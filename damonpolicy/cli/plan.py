@@ -40,6 +40,7 @@ def command(
     settings: Sequence[str],
     variables: Sequence[str],
     *,
+    monitor: bool,
     out: str | None,
     prune: bool,
     takeover: bool,
@@ -52,7 +53,7 @@ def command(
     from damonpolicy.plan.loading import Source, compile_on, wanted
 
     machine = invocation.machine()
-    loaded = read(invocation, paths, settings, variables, machine)
+    loaded = read(invocation, paths, settings, variables, machine, monitor=monitor)
     capabilities = detect(machine, retrieve(machine).tree)
     compiled = compile_on([Source(loaded)], machine, capabilities, unfed=unfed)
     store = Store(invocation.places())

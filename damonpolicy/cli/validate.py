@@ -27,6 +27,7 @@ def command(
     settings: Sequence[str],
     variables: Sequence[str],
     *,
+    monitor: bool,
     strict: bool,
 ) -> Result:
     """Check policies: everything that can be known without touching the machine.
@@ -34,7 +35,7 @@ def command(
     With `--kernel emulated:VERSION` (or $DAMONPOLICY_KERNEL) also whether that kernel can do it;
     with `--kernel live`, whether this one can.
     """
-    loaded = read(invocation, paths, settings, variables, None)
+    loaded = read(invocation, paths, settings, variables, None, monitor=monitor)
     found = [*loaded.found, *_for_kernel(invocation, loaded)]
     if strict:
         found = [

@@ -26,6 +26,7 @@ from damonpolicy.plan.texts import target as target_text
 
 __all__ = (
     "Kdamond",
+    "Tuning",
     "ask",
     "clear",
     "held_for",
@@ -34,6 +35,7 @@ __all__ = (
     "running",
     "targets",
     "told",
+    "tuning",
 )
 
 _CONTEXT = "contexts/0"
@@ -87,6 +89,32 @@ class Kdamond:
     def tuned(self) -> bool:
         """Whether its intervals are being tuned (mm/damon/core.c: kdamond_tune_intervals())."""
         return self.tree.get(f"{_INTERVALS}/intervals_goal/aggrs", "0") != "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What intervals are tuned toward: ``wanted`` basis points of accesses, by bounds in µs."""
+
+    wanted: int
+    aggregations: int
+    least: int
+    most: int
+
+    def to_json(self, observed: int) -> dict[str, int]:
+        """Plain data; ``observed`` is in basis points."""
+        return {
+            "wanted_bp": self.wanted, "observed_bp": observed, "aggregations": self.aggregations,
+            "min_sample_us": self.least, "max_sample_us": self.most,
+        }  # fmt: skip
+
+
+def tuning(kdamond: Kdamond) -> Tuning | None:
+    """Return how a kdamond's intervals are tuned, None where they are not."""
+    if not kdamond.tuned:
+        return None
+    goal = f"{_INTERVALS}/intervals_goal"
+    names = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
+    return Tuning(*(int(kdamond.tree.get(f"{goal}/{name}", "0")) for name in names))
 
 
 def running(current: Current, managed: Managed) -> list[Kdamond]:
@@ -160,11 +188,13 @@ def _starved(kdamond: Kdamond) -> bool:
 
 
 def ask(machine: Machine, kdamond: Kdamond) -> None:
-    """Let the kernel write down which regions its schemes try; it waits for their turns.
+    """Let the kernel write down which regions its schemes try, and their statistics.
+
+    It waits for the schemes' turns.
 
     Raises Busy where the kdamond does not answer.
     """
-    commands = ["update_schemes_tried_regions"]
+    commands = ["update_schemes_stats", "update_schemes_tried_regions"]
     if kdamond.tuned:
         commands.insert(0, "update_tuned_intervals")
     tree = {f"{kdamond.slot}/{path}": text for path, text in kdamond.tree.items()}

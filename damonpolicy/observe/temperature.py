@@ -17,6 +17,7 @@ __all__ = (
     "age_us",
     "bandwidth",
     "idle_us",
+    "observed_bp",
     "samples_of_rows",
     "spread",
     "temperature",
@@ -102,6 +103,16 @@ def spread(sizes: Array, percents: tuple[int, ...]) -> list[int]:
         return []
     ordered = np.sort(sizes)
     return [int(ordered[min(len(ordered) * each // 100, len(ordered) - 1)]) for each in percents]
+
+
+def observed_bp(regions: Regions, samples: int) -> int:
+    """Return how many of all accesses that could have been seen were, in basis points.
+
+    By bytes, as the kernel tunes intervals (mm/damon/core.c: damon_get_intervals_score()).
+    """
+    most = float(regions.total) * samples
+    seen = float((regions.size.astype(np.float64) * regions.accesses).sum())
+    return round(seen * 10_000 / most) if most else 0
 
 
 def bandwidth(regions: Regions, aggregation: int) -> float:

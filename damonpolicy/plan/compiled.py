@@ -219,7 +219,7 @@ class CompiledPolicy:
 
     ``source`` and ``variables`` are its text and its overrides, for compiling it anew on
     another kernel; ``settings`` maps absolute paths to contents; ``repairs``: the service brings
-    back what someone else has changed.
+    back what someone else has changed; ``monitored``: kdamonds were given schemes that only look.
     """
 
     name: str
@@ -230,6 +230,7 @@ class CompiledPolicy:
     variables: Mapping[str, str] = field(default_factory=dict)
     loops: tuple[Loop, ...] = ()
     repairs: bool = False
+    monitored: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -242,6 +243,7 @@ class CompiledPolicy:
             "variables": dict(self.variables),
             "loops": [each.to_json() for each in self.loops],
             "repairs": self.repairs,
+            "monitored": self.monitored,
         }
 
     @classmethod
@@ -255,5 +257,6 @@ class CompiledPolicy:
             data["source"],
             data["variables"],
             tuple(Loop.from_json(each) for each in data["loops"]),
-            data.get("repairs", False),  # generations of before know nothing of it
+            data.get("repairs", False),  # generations of before know nothing of these two
+            data.get("monitored", False),
         )

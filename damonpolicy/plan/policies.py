@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.kernel import nodes as machine_nodes
@@ -11,6 +11,7 @@ from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.expand import expand
 from damonpolicy.model.expand import variables as read_variables
+from damonpolicy.model.monitor import monitored
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read, read_policy
 from damonpolicy.model.rules import machine as machine_rules
@@ -37,6 +38,8 @@ class Overrides:
     values: Mapping[str, str] = field(default_factory=dict)
     demanded: frozenset[str] = frozenset()
     """Names given on the command line: one that no policy declares is a mistake."""
+    monitor: bool = False
+    """Whether each kdamond gets a scheme that only looks, where it has none."""
 
     @classmethod
     def read(
@@ -105,6 +108,8 @@ def load(
         problems += [*wrong, *expanded.found, *errors]
         if read is None:
             continue
+        if overrides.monitor:
+            read = replace(read, policy=monitored(read.policy))
         reads.append((read, file.text))
         if not expanded.lost and not syntax:
             problems += policy_rules.check(read.policy, read.cursor, anywhere=machine is None)
@@ -179,6 +184,7 @@ def compile_policies(
             variables=dict(loaded.overrides.values),
             loops=(*loops, *(compile_loops(policy, kdamonds) if served else ())),
             repairs=policy.on_drift == "repair",
+            monitored=loaded.overrides.monitor,
         )
     return policies, found
 

@@ -42,8 +42,8 @@ def test_a_snapshot_of_what_runs(looked):
     assert lines[1].startswith("look/vms, scheme all at 20")
     assert lines[1].endswith("13 regions, 1GiB")
     assert lines[3].split() == ["from", "size", "accessed", "age", "temperature", "target"]
-    assert len(lines) == 1 + 3 + 13 + 1
-    assert "working set, about" in lines[-1]
+    assert len(lines) == 1 + 3 + 13 + 2
+    assert "working set, about" in lines[-2]
 
 
 def configured(tree):
@@ -261,3 +261,17 @@ def test_a_kdamond_that_tells_nothing_is_named_beside_the_others(looked):
 
     assert "look/vms: 288MiB working set" in outcome.out
     assert "warning[DP0631]: look/paused told nothing while it was traced" in outcome.err
+
+
+def test_what_schemes_did_and_how_intervals_are_tuned(looked):
+    tuned = "    intervals: {auto_tune: {observe: 4%, aggregations: 3, min_sample: 5ms, max_sample: 10s}}\n"
+    looked.done("apply", looked.policy("look", LOOK.replace("    schemes:", f"{tuned}    schemes:")))
+
+    text = looked.done("report", "snapshot", "--scheme", "all", "--total").out
+    (found,) = looked.json("report", "snapshot", "--scheme", "all")["data"]["snapshots"]
+
+    assert "  so far tried 1GiB in " in text
+    assert "  intervals are tuned toward 4% of all accesses that could be seen, here are " in text
+    assert found["tuning"]["wanted_bp"] == 400
+    assert found["statistics"]["sz_tried"] >= 1 << 30
+    assert "so far" not in looked.done("report", "snapshot", "--source", "trace").out

@@ -227,3 +227,24 @@ class TestBoot:
     @pytest.mark.parametrize("more", [("x.yaml",), ("--plan", "x.json")])
     def test_it_takes_nothing_else(self, site, more):
         assert site.run("apply", "--boot", *more).code == ExitCode.USAGE
+
+
+MONITORED = """
+version: 1
+name: p
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+settings: {/sys/module/damon_stat/parameters/enabled: N}
+"""
+
+
+def test_a_scheme_that_was_asked_for_survives_a_boot(site):
+    """The generation is compiled anew by another kernel, and nobody says it again."""
+    site.done("apply", site.policy("p", MONITORED), "--monitor")
+    site.machine.reboot()
+    site.done("apply", "--boot")
+
+    (kdamond,) = site.json("status")["data"]["kdamonds"]
+    assert [each["name"] for each in kdamond["schemes"]] == ["monitor"]

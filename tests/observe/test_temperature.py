@@ -72,3 +72,10 @@ def test_working_sets_are_never_more_than_all(made):
         assert last is None or (found <= last).all()
         last = found
     assert all(size <= each.total for size, each in zip(sizes, made, strict=True))
+
+
+def test_what_was_seen_of_what_could_be_seen():
+    made = series([(0, 3, 20, 0), (3, 1, 0, 0), (4, 4, 5, 0)])
+
+    assert heat.observed_bp(made.snapshot(0), 20) == 5_000
+    assert heat.observed_bp(series([]).snapshot(0), 20) == 0

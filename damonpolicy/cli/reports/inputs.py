@@ -41,6 +41,8 @@ class Inputs:
     ranges: dict[str, str | None] = field(default_factory=dict)
     weights: tuple[int, int, int] | None = None
     found: list[Diagnostic] = field(default_factory=list)
+    asked: dict[str, Kdamond] = field(default_factory=dict)
+    """The kdamonds that run and were looked at, by name."""
 
     def load(self, invocation: Invocation) -> list[Series]:
         """Return all series that are asked for, with the regions that are.
@@ -115,6 +117,7 @@ class Inputs:
         ]
         if not chosen:
             raise self._nothing(there)
+        self.asked = {each.name: each for each in chosen}
         regions = [each for each in chosen if self._tells_regions(each, writable=machine.writable)]
         traced = [each for each in chosen if each not in regions]
         found = [*self._asked(invocation, regions), *self._traced(invocation, traced)]

@@ -70,14 +70,17 @@ def command(
         for each in grouped(given.load(invocation), by)
         for index in numbers(each, number)
     ]
-    data = {"snapshots": [each.to_json() for each in views]}
+    more = [_told(invocation, given, each) for each in views]
+    data = {
+        "snapshots": [{**each.to_json(), **told} for each, told in zip(views, more, strict=True)]
+    }
     if line is not None or as_csv:
         text = _lines(views, line, limit) if line is not None else _csv(views, limit)
         return Result(text, data, diagnostics=given.found, raw=True)
     show = _boxes if boxes else _table
     parts = [
-        "\n".join([_head(each), *([] if total else show(each, limit)), *_foot(each)])
-        for each in views
+        "\n".join([_head(each), *([] if total else show(each, limit)), *_foot(each, told)])
+        for each, told in zip(views, more, strict=True)
     ]
     text = "\n\n".join(parts) or "no snapshot"
     return Result(text + "\n", data, diagnostics=given.found)
@@ -116,7 +119,34 @@ def _head(each: View) -> str:
     return "\n".join(lines)
 
 
-def _foot(each: View) -> list[str]:
+def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
+    """Return what is known besides of what runs: the scheme's statistics, how intervals are tuned."""
+    kdamond = given.asked.get(each.source.kdamond)
+    if kdamond is None:
+        return {"statistics": None, "tuning": None}
+    from damonpolicy.kernel.operation import kdamond_path
+    from damonpolicy.kernel.sysfs import entries, read_or
+    from damonpolicy.observe.live import tuning
+    from damonpolicy.observe.temperature import observed_bp
+
+    machine, toward, numbers_ = invocation.machine(), tuning(kdamond), None
+    if each.source.scheme:
+        base = f"contexts/0/schemes/{each.source.scheme_index}/stats"
+        directory = kdamond_path(kdamond.slot, base)
+        numbers_ = {
+            name: int(read_or(machine, f"{directory}/{name}", "0"))
+            for name in entries(machine, directory)
+            if name != "max_nr_snapshots"
+        }
+    return {
+        "statistics": numbers_,
+        "tuning": None
+        if toward is None
+        else toward.to_json(observed_bp(each.regions, each.intervals.samples)),
+    }
+
+
+def _foot(each: View, told: dict[str, Any]) -> list[str]:
     totals = each.totals()
     working = f"{approximate_bytes(totals['working_set_bytes'])} working set"
     moved = f"about {approximate_bytes(totals['bandwidth_bytes_per_second'])} a second"
@@ -124,7 +154,29 @@ def _foot(each: View) -> list[str]:
     if each.passed is not None:
         share = 100 * each.passed / max(each.regions.total, 1)
         lines.append(f"  {approximate_bytes(each.passed)} ({share:.0f}%) passed the filters")
+    if told["statistics"]:
+        lines.append(f"  so far {_did(told['statistics'])}")
+    if told["tuning"]:
+        toward = told["tuning"]
+        bounds = " to ".join(
+            approximate_duration(toward[name]) for name in ("min_sample_us", "max_sample_us")
+        )
+        lines.append(
+            f"  intervals are tuned toward {toward['wanted_bp'] / 100:g}% of all accesses that could"
+            f" be seen, here are {toward['observed_bp'] / 100:g}%; sampling within {bounds}"
+        )
     return lines
+
+
+def _did(found: dict[str, int]) -> str:
+    """Say what a scheme did since it began."""
+    tried, applied = (
+        approximate_bytes(found.get(f"sz_{name}", 0)) for name in ("tried", "applied")
+    )
+    return (
+        f"tried {tried} in {found.get('nr_tried', 0):,} regions, applied to {applied},"
+        f" quota exceeded {found.get('qt_exceeds', 0):,} times"
+    )
 
 
 def words(row: dict[str, Any]) -> dict[str, Any]:

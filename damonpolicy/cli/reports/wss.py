@@ -22,12 +22,13 @@ _PERCENTILES = (0, 25, 50, 75, 100)
 def command(invocation: Invocation, given: Inputs, *, least: int, skip: int) -> Result:
     """Show how much memory is in use: the bytes of regions that were seen accessed.
 
-    Of a record, for how large a share of its snapshots the working set is no larger than that.
+    Of each kdamond the scheme counts that tried most. Of a record, for how large a share of its snapshots the working set is no larger than that.
     """
+    from damonpolicy.observe.snapshot import grouped
     from damonpolicy.observe.temperature import spread, working_sets
 
     parts, data = [], []
-    for series in given.load(invocation):
+    for series in grouped(given.load(invocation), "scheme" if given.scheme else "kdamond"):
         sizes = working_sets(series, least)[skip:]
         found = spread(sizes, _PERCENTILES)
         mean = int(sizes.mean()) if len(sizes) else None
