@@ -278,6 +278,8 @@ def passed(world: World, running: dict[str, Any], scheme: Directory, region: Reg
     if region.area is None or (action == "stat" and not filters):
         return 0
     core = _filters(scheme, core=True)
+    if profile.quirk("filters.not") and any(each["matching"] == "N" for each in core):
+        return 0
     if _verdict((_core_match(region, each) for each in core), core, default=False):
         return region.size  # allowed for good (damos->core_filters_allowed)
     if action == "pageout" and not any(each["type"] == "young" for each in filters):

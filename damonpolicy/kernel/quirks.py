@@ -38,6 +38,11 @@ QUIRKS: tuple[Quirk, ...] = (
         "asking for tried regions while all schemes are inactive, and no interval of their"
         " watermarks lets the kdamond wait, never ends",
     ),
+    Quirk(
+        "filters.not", "", "6.14",
+        "pages of physical memory are asked core filters too, which match none: a negated one"
+        " rejects all",
+    ),
     Quirk("bool.able", "6.15", "", "booleans may be written as enable and disable"),
     Quirk("idle.busy", "6.16", "6.17", "the second command to a stopped kdamond is EBUSY"),
     Quirk("idle.bug", "6.17", "6.18", "the second command to a stopped kdamond is a BUG"),

@@ -241,6 +241,8 @@ class Compiler(Quotas):
 
     def _filters(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         lines = plan_filters.lines(scheme.filters, self.capabilities, self.machine)
+        if kdamond.ops == "paddr":
+            lines = plan_filters.asked_of_pages(lines, self.capabilities)
         pages = [line for line in lines if line.files["type"] not in CORE]
         need = traits(kdamond.ops, scheme.action).filters_need
         if pages and need and not self.capabilities.has(need):

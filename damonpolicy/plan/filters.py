@@ -10,8 +10,9 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.plan.compiled import FilterLine
+from damonpolicy.units import U64_MAX
 
-__all__ = ("YOUNG", "lines", "probe_lines", "spare_young", "split")
+__all__ = ("YOUNG", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
 
 _UNUSED = {
     "memcg_path": "",
@@ -42,6 +43,29 @@ def lines(
     single = not last.subtree or machine is None or _single(last, machine)
     if last.files["allow"] == "Y" and single:
         result[-1] = _refused(last)
+    return result
+
+
+def asked_of_pages(filters: Sequence[FilterLine], capabilities: Capabilities) -> list[FilterLine]:
+    """Say `reject not` of addresses by what lies before and behind them, where `not` rejects all.
+
+    Kernels that only reject ask all filters of single pages of physical memory, core filters too:
+    these match no page there, so that a negated one rejects every page (mm/damon/paddr.c:
+    __damos_pa_filter_out(); seen on 6.12). Physical memory is one target: it is always matched.
+    """
+    if capabilities.has("filter.allow"):
+        return list(filters)
+    result = []
+    for line in filters:
+        kind, negated = line.files["type"], line.files["matching"] == "N"
+        if kind not in CORE or not negated:
+            result.append(line)
+        elif kind == "addr":
+            start, end = (int(line.files[f"addr_{name}"]) for name in ("start", "end"))
+            for low, high in ((0, start), (end, U64_MAX)):
+                if low < high:
+                    ends = {"addr_start": str(low), "addr_end": str(high), "matching": "Y"}
+                    result.append(FilterLine({**line.files, **ends}))
     return result
 
 

@@ -266,7 +266,9 @@ def test_a_kdamond_that_tells_nothing_is_named_beside_the_others(looked):
 
 def test_what_schemes_did_and_how_intervals_are_tuned(looked):
     tuned = "    intervals: {auto_tune: {observe: 4%, aggregations: 3, min_sample: 5ms, max_sample: 10s}}\n"
-    looked.done("apply", looked.policy("look", LOOK.replace("    schemes:", f"{tuned}    schemes:")))
+    looked.done(
+        "apply", looked.policy("look", LOOK.replace("    schemes:", f"{tuned}    schemes:"))
+    )
 
     text = looked.done("report", "snapshot", "--scheme", "all", "--total").out
     (found,) = looked.json("report", "snapshot", "--scheme", "all")["data"]["snapshots"]

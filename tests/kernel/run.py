@@ -49,7 +49,7 @@ _ROOT = Path(__file__).parents[2]
 _INSIDE = Path(__file__).with_name("inside")
 _MEMORY_MIB = 2048
 _MODULES = ("zram", "null_blk")
-_TIMEOUT = 900
+_TIMEOUT = 1800
 _REPORT, _PEER, _RECORDS = "report.jsonl", "peer", "records"
 
 PARTS = ("watching", "acting")

@@ -219,3 +219,34 @@ def test_the_only_allow_of_addresses_becomes_what_is_refused():
 
 def said_briefly(line):
     return " ".join(line.files[name] for name in ("allow", "type", "matching"))
+
+
+def line_of(kind, matching="N", **files):
+    return FilterLine({"type": kind, "matching": matching, "allow": "N", **files})
+
+
+def test_what_is_not_at_some_addresses_is_before_and_behind_them():
+    made = filters.asked_of_pages(
+        [
+            line_of("addr", addr_start="4096", addr_end="8192"),
+            line_of("target", damon_target_idx="0"),
+            line_of("memcg"),
+            line_of("addr", "Y", addr_start="1", addr_end="2"),
+        ],
+        OLD,
+    )
+
+    spans = [
+        (each.files["addr_start"], each.files["addr_end"])
+        for each in made
+        if "addr_start" in each.files
+    ]
+    assert spans == [("0", "4096"), ("8192", str((1 << 64) - 1)), ("1", "2")]
+    assert [each.files["matching"] for each in made] == ["Y", "Y", "N", "Y"]
+    assert [each.files["type"] for each in made] == ["addr", "addr", "memcg", "addr"]
+
+
+def test_newer_kernels_take_what_is_not_as_it_is():
+    line = line_of("addr", addr_start="4096", addr_end="8192")
+
+    assert filters.asked_of_pages([line], NEW) == [line]

@@ -270,6 +270,8 @@ class Writer:
             here = f"{base}/{index}"
             self.put(f"{here}/type", kind)
             self.verdict(here)
+            if kind in CORE and self.ops == "paddr" and not self.profile.has("filter.allow"):
+                self.put(f"{here}/matching", "Y")  # negated, it would reject every page
             if kind == "memcg":
                 self.put(f"{here}/memcg_path", self.pick(self.cgroups))
             elif kind == "addr":

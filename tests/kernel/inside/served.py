@@ -24,7 +24,7 @@ from .policy import KDAMONDS, look, wait_for, write
 
 __all__ = ("SECONDS", "Service", "Writes", "command", "content", "serving")
 
-SECONDS = 60
+SECONDS = 120
 """The longest that anything may take under emulation."""
 
 _IN_MODIFY, _IN_CLOSE_WRITE = 0x2, 0x8
