@@ -144,11 +144,9 @@ def _traced(machine: Machine, source: str) -> bool:
     """Tell whether to trace: where it is not asked for, it has to be possible."""
     if source != "auto":
         return source == "trace"
-    if machine.name == "live":
-        from damonpolicy.kernel.tracing import available
+    from damonpolicy.observe.traced import possible
 
-        return available()
-    return machine.writable
+    return possible(machine)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ __all__ = (
     "clear",
     "held_for",
     "obstacle",
+    "partial",
     "read",
     "running",
     "targets",
@@ -155,6 +156,26 @@ def held_for(kdamond: Kdamond) -> float:
         for base in kdamond.schemes
     )
     return (max(turns, default=0) + kdamond.intervals.sample) / 1e6
+
+
+def partial(kdamond: Kdamond) -> bool:
+    """Tell whether regions may be missing: each of its schemes selects some by their pattern."""
+    return not any(_takes_all(kdamond, base) for base in kdamond.schemes)
+
+
+def _takes_all(kdamond: Kdamond, base: str) -> bool:
+    """Tell whether a pattern leaves out no size, rate or age that a region has."""
+    pattern = f"{base}/access_pattern"
+    most = (
+        ("sz", 1, 1 << 63),
+        ("nr_accesses", 0, kdamond.intervals.samples),
+        ("age", 0, 1 << 31),
+    )
+    return all(
+        int(kdamond.tree.get(f"{pattern}/{name}/min", "0")) <= lowest
+        and int(kdamond.tree.get(f"{pattern}/{name}/max", "0")) >= highest
+        for name, lowest, highest in most
+    )
 
 
 def obstacle(kdamond: Kdamond) -> str:

@@ -64,7 +64,7 @@ def arrow() -> Any:
         import pyarrow as pa  # type: ignore[import-untyped]  # it has no stubs
         import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError as error:
-        hint = "`pip install 'damonpolicy[records]'`"
+        hint = "`pip install 'damonpolicy[records]'`; a FILE.data or FILE.json needs none"
         raise UsageError("records as Parquet need pyarrow", hint=hint) from error
     return pa
 

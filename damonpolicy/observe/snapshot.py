@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -71,8 +72,8 @@ class View:
                 else dict(zip(self.source.probes, map(int, regions.hits[index]), strict=False)),
             }
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data: times in nanoseconds since the epoch."""
+    def to_json(self, limit: int | None = None) -> dict[str, Any]:
+        """Plain data: times in nanoseconds since the epoch; the first ``limit`` regions."""
         source = self.source
         return {
             "kdamond": source.kdamond,
@@ -87,7 +88,7 @@ class View:
             "aggregation_us": self.intervals.aggregation,
             "intervals_tuned": source.tuned,
             **self.totals(),
-            "regions": list(self.rows()),
+            "regions": list(islice(self.rows(), limit)),
         }
 
 

@@ -21,6 +21,7 @@ __all__ = (
     "samples_of_rows",
     "spread",
     "temperature",
+    "trend",
     "working_set",
     "working_sets",
 )
@@ -113,6 +114,12 @@ def observed_bp(regions: Regions, samples: int) -> int:
     most = float(regions.total) * samples
     seen = float((regions.size.astype(np.float64) * regions.accesses).sum())
     return round(seen * 10_000 / most) if most else 0
+
+
+def trend(sizes: Array) -> tuple[int, int] | None:
+    """Return the means of the first and of the last quarter of sizes, None of fewer than four."""
+    quarter = len(sizes) // 4
+    return (int(sizes[:quarter].mean()), int(sizes[-quarter:].mean())) if quarter else None
 
 
 def bandwidth(regions: Regions, aggregation: int) -> float:

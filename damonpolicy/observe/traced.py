@@ -173,6 +173,15 @@ def _open(machine: Machine, regions: int) -> Events:
     raise UsageError("a copy of a machine's files has no trace events")
 
 
+def possible(machine: Machine) -> bool:
+    """Tell whether trace events can be watched here."""
+    if machine.name == "live":
+        from damonpolicy.kernel.tracing import available
+
+        return available()
+    return machine.writable
+
+
 def look(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Series]:
     """Return one snapshot of each kdamond, of its next aggregation; silent ones have none.
 

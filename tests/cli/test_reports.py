@@ -42,7 +42,7 @@ def test_a_snapshot_of_what_runs(looked):
     assert lines[0].startswith("emulated kernel 7.3")
     assert lines[1].startswith("look/vms, scheme all at 20")
     assert lines[1].endswith("13 regions, 1GiB")
-    assert lines[3].split() == ["from", "size", "accessed", "age", "temperature", "target"]
+    assert lines[3].split() == ["from", "size", "accessed", "age", "temperature"]
     assert len(lines) == 1 + 3 + 13 + 2
     assert "working set, about" in lines[-2]
 
@@ -180,8 +180,11 @@ def test_another_s_kdamond_is_looked_at_only_when_named(site):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("snapshot",), "no kdamond runs, so there is nothing to see"),
-        (("snapshot", "--kdamond", "x"), "no kdamond runs"),
+        (("snapshot",), "only damon_stat of the kernel runs, which tells nobody its regions"),
+        (
+            ("snapshot", "--kdamond", "x"),
+            "hint: `damonpolicy init monitor` writes a policy that looks",
+        ),
     ],
 )
 def test_nothing_runs(site, arguments, said):
@@ -278,3 +281,85 @@ def test_what_schemes_did_and_how_intervals_are_tuned(looked):
     assert found["tuning"]["wanted_bp"] == 400
     assert found["statistics"]["sz_tried"] >= 1 << 30
     assert "so far" not in looked.done("report", "snapshot", "--source", "trace").out
+
+
+@pytest.fixture
+def cold(site):
+    """A site on which only cold memory is selected, as by policies that act on it."""
+    text = LOOK.replace("      - name: all\n        action: stat\n", "")
+    site.done("apply", site.policy("look", text))
+    return site
+
+
+def test_what_no_scheme_selects_is_told_to_be_missing(cold):
+    missing = "of look/vms only the regions that its schemes select are seen"
+
+    assert missing in cold.done("report", "snapshot").err
+    assert missing in cold.done("report", "rank").err
+    assert missing not in cold.done("report", "snapshot", "--scheme", "cold").err
+    assert missing not in cold.done("report", "snapshot", "--source", "trace").err
+
+
+def test_a_working_set_is_that_of_all_regions(cold):
+    whole = cold.done("report", "wss")
+
+    assert "look/vms: 288MiB working set" in whole.out
+    assert "DP0632" not in whole.err
+    assert "0B working set" in cold.done("report", "wss", "--scheme", "cold").out
+    assert "DP0632" in cold.done("report", "wss", "--source", "regions").err
+
+
+def test_a_table_without_regions_has_no_columns(looked):
+    lines = looked.done("report", "snapshot", "--scheme", "all", "--age", "1h-").out.splitlines()
+
+    assert "0 regions" in lines[1]
+    assert not any("temperature" in line or "working set" in line for line in lines)
+
+
+def test_no_region_for_a_heatmap_is_explained(cold):
+    outcome = cold.run("report", "heatmap", "--age", "1h-")
+
+    assert outcome.code == 1
+    assert "hint: no scheme selects any now: `--source trace` sees all regions" in outcome.err
+
+
+def test_without_targets_it_is_said_who_knows_them(looked):
+    assert "DP0633" in looked.done("report", "snapshot", "--by", "target").err
+    assert "DP0633" not in looked.done(
+        "report", "snapshot", "--by", "target", "--source", "trace"
+    ).err  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "count"), [(("--limit", "2"), 2), (("--total",), 0)])
+def test_documents_hold_no_more_regions_than_asked(looked, options, count):
+    found = looked.json("report", "snapshot", "--scheme", "all", *options)["data"]["snapshots"]
+
+    assert [len(each["regions"]) for each in found] == [count]
+    assert found[0]["total_bytes"] == 1 << 30
+
+
+def test_bins_of_times_may_be_written_as_other_ranges(looked):
+    one, other = (
+        looked.json("report", "histogram", "--by", "idle", "--bins", text)["data"]["histograms"][0]
+        for text in ("0s-1m,1m-1h", "0s..1m,1m..1h")
+    )
+
+    assert [each["high"] for each in one["bins"]] == [each["high"] for each in other["bins"]]
+
+
+def test_a_record_tells_whether_the_working_set_grows(looked, tmp_path):
+    path = str(tmp_path / "seen.json")
+    looked.done("record", "--count", "4", "--interval", "100ms", "--out", path)
+
+    assert "first quarter of the time 288MiB, last quarter 288MiB" in looked.done(
+        "report", "wss", path
+    ).out  # fmt: skip
+    assert "4 snapshots together" in looked.done(
+        "report", "histogram", "--snapshot", "all", path
+    ).out  # fmt: skip
+
+
+def test_nothing_at_all_runs(site):
+    site.machine.write("/sys/module/damon_stat/parameters/enabled", "N")
+
+    assert "no kdamond runs, so there is nothing to see" in site.run("report", "wss").err

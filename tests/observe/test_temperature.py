@@ -79,3 +79,8 @@ def test_what_was_seen_of_what_could_be_seen():
 
     assert heat.observed_bp(made.snapshot(0), 20) == 5_000
     assert heat.observed_bp(series([]).snapshot(0), 20) == 0
+
+
+def test_the_trend_is_the_means_of_the_first_and_last_quarter():
+    assert heat.trend(np.array([1, 3, 9, 9, 9, 9, 5, 9])) == (2, 7)
+    assert heat.trend(np.array([1, 2, 3])) is None

@@ -113,7 +113,11 @@ def command(
     found = [part for each in given.load(invocation) for part in by_target(each)]
     found = [each for each in found if len(each.regions)]
     if not found:
-        hint = "leave out what selects regions, or record for longer"
+        hint = (
+            "leave out what selects regions, or record for longer"
+            if given.files
+            else "no scheme selects any now: `--source trace` sees all regions"
+        )
         raise DamonPolicyError("there is no region to show", hint=hint)
     if guided:
         result = _guide(found)

@@ -70,9 +70,9 @@ def command(
             "bins": [each.to_json() for each in found],
             "percentiles": [{"percent": each, "value": value} for each, value in shares],
         })  # fmt: skip
-        lines = [
-            f"{visible(series.source.name, kept='')}: {approximate_bytes(int(size.sum()))} by {_TITLES[what]}"
-        ]
+        total = approximate_bytes(int(size.sum()))
+        several = f" of {len(chosen)} snapshots together" if len(chosen) > 1 else ""
+        lines = [f"{visible(series.source.name, kept='')}: {total}{several} by {_TITLES[what]}"]
         if percents is None:
             lines += _bars(found, what)
         else:
@@ -114,7 +114,9 @@ def _bars(found: list[Bin], what: str) -> list[str]:
         passed = ""
         if each.passed is not None:
             passed = f"{approximate_bytes(each.passed)} passed"
-        rows.append((f"{_text(each.low, what)} .. {_text(each.high, what)}",
+        low, high = _text(each.low, what), _text(each.high, what)
+        one = each.high - each.low == 1  # it holds a single value
+        rows.append((low if one else f"{low} .. {high}",
                      approximate_bytes(each.size), bar, passed))  # fmt: skip
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     return [
@@ -141,7 +143,9 @@ def _percents(text: str) -> list[float]:
 def _ranges(text: str, what: str) -> list[tuple[int, int]]:
     found = []
     for part in text.split(","):
-        low, separator, high = part.partition("..")
+        # no time is negative, so that `-` may stand between two, as in all ranges
+        separator = "-" if what == "idle" and ".." not in part else ".."
+        low, separator, high = part.partition(separator)
         try:
             read = read_duration if what == "idle" else int
             bounds = (read(low), read(high))

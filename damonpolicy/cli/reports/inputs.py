@@ -15,6 +15,7 @@ from damonpolicy.errors import KernelLacks, UsageError
 from damonpolicy.units import UnitError, read_address, read_bytes, read_duration, read_percent
 
 if TYPE_CHECKING:
+    from damonpolicy.kernel.sysfs import Machine
     from damonpolicy.observe.live import Kdamond
     from damonpolicy.observe.regions import Series
     from damonpolicy.observe.select import Bounds
@@ -43,6 +44,8 @@ class Inputs:
     found: list[Diagnostic] = field(default_factory=list)
     asked: dict[str, Kdamond] = field(default_factory=dict)
     """The kdamonds that run and were looked at, by name."""
+    whole: bool = False
+    """Whether a part of the regions is of no use, so that trace events are better where there are any."""
 
     def load(self, invocation: Invocation) -> list[Series]:
         """Return all series that are asked for, with the regions that are.
@@ -102,7 +105,7 @@ class Inputs:
 
     def _live(self, invocation: Invocation) -> list[Series]:
         from damonpolicy.engine.store import Store
-        from damonpolicy.kernel.host import look
+        from damonpolicy.kernel.host import busy_modules, look
         from damonpolicy.observe import live
         from damonpolicy.plan.current import retrieve
 
@@ -116,9 +119,9 @@ class Inputs:
             if (each.name == self.kdamond if self.kdamond is not None else each.ours)
         ]
         if not chosen:
-            raise self._nothing(there)
+            raise self._nothing(there, busy_modules(machine))
         self.asked = {each.name: each for each in chosen}
-        regions = [each for each in chosen if self._tells_regions(each, writable=machine.writable)]
+        regions = [each for each in chosen if self._tells_regions(machine, each)]
         traced = [each for each in chosen if each not in regions]
         found = [*self._asked(invocation, regions), *self._traced(invocation, traced)]
         if not found:
@@ -126,7 +129,7 @@ class Inputs:
             raise KernelLacks(message, hint="a scheme with `action: stat` tells: add one")
         return found
 
-    def _nothing(self, there: Sequence[Kdamond]) -> Exception:
+    def _nothing(self, there: Sequence[Kdamond], modules: Sequence[str]) -> Exception:
         names = [each.name for each in there]
         if self.kdamond is not None and there:
             hint = did_you_mean(self.kdamond, names) or "there is " + ", ".join(
@@ -136,15 +139,20 @@ class Inputs:
         if there:
             hint = f"`--kdamond '{names[0]}'` looks at what someone else runs"
             return KernelLacks("no kdamond of ours runs", hint=hint)
+        if modules:
+            message = f"only {modules[0]} of the kernel runs, which tells nobody its regions"
+            hint = "`damonpolicy init monitor` writes a policy that looks, and that takes its place"
+            return KernelLacks(message, hint=hint)
         hint = "`damonpolicy apply` starts a policy, and a record can be named instead"
         return KernelLacks("no kdamond runs, so there is nothing to see", hint=hint)
 
-    def _tells_regions(self, kdamond: Kdamond, *, writable: bool) -> bool:
+    def _tells_regions(self, machine: Machine, kdamond: Kdamond) -> bool:
         """Decide for a kdamond whether its schemes are asked, and say what that costs."""
         from damonpolicy.observe import live
 
         if self.source == "trace":
             return False
+        writable = machine.writable
         why = live.obstacle(kdamond) if writable else ""
         if why and self.source == "auto":
             return False
@@ -153,6 +161,12 @@ class Inputs:
                 f"{kdamond.name} cannot be asked for its regions: {why}",
                 hint="`--source trace` needs no answer",
             )
+        missing = self.scheme is None and writable and live.partial(kdamond)
+        if missing and self.whole and self.source == "auto":
+            from damonpolicy.observe.traced import possible
+
+            if possible(machine):
+                return False
         seconds = live.held_for(kdamond)
         if seconds > LONG and writable:
             message = (
@@ -161,6 +175,10 @@ class Inputs:
             )
             hint = "`--source trace` holds no lock"
             self.found.append(Diagnostic.note("DP0630", None, message, hint=hint))
+        if missing:
+            message = f"of {kdamond.name} only the regions that its schemes select are seen"
+            hint = "`--source trace` sees all, and so does the scheme that `apply --monitor` adds"
+            self.found.append(Diagnostic.note("DP0632", None, message, hint=hint))
         return True
 
     def _asked(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:

@@ -93,7 +93,9 @@ def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -
     if processes:
         lines += [*_processes_text(processes, sorted(ram)), ""]
     lines += [f"note: {note}" for note in notes] or (
-        [] if lines else ["no regions of physical memory were seen"]
+        []
+        if lines
+        else ["no regions of physical memory were seen: a kdamond with `ops: paddr` would tell"]
     )
     return Result(text="\n".join(lines).rstrip("\n") + "\n", data=data, diagnostics=given.found)
 

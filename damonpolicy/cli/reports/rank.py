@@ -144,7 +144,7 @@ def _text(data: dict[str, Any], rows: Sequence[Row]) -> str:
     if not rows:
         return "no regions were seen\n"
     targets = data["of"] == "targets"
-    head = [data["of"].removesuffix("s"), *["kdamond"] * targets, "bytes", "rate", "of"]
+    head = [data["of"].removesuffix("s"), *["kdamond"] * targets, "bytes", "rate", "accesses"]
     idle = f"idle {format_duration(data['idle_for_us'])}"
     lines = [f"by {data['by']}, {data['order']}", ""]
     lines += table(

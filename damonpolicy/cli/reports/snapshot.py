@@ -12,7 +12,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
-from damonpolicy.diagnostics import visible
+from damonpolicy.diagnostics import Diagnostic, visible
 from damonpolicy.errors import UsageError
 from damonpolicy.units import approximate_bytes, approximate_duration
 
@@ -65,14 +65,22 @@ def command(
     """
     from damonpolicy.observe.snapshot import grouped, view
 
+    series = given.load(invocation)
+    if by == "target" and any((each.regions.target < 0).any() for each in series):
+        message = "of some regions the kernel does not tell of which target they are"
+        hint = "`--source trace` tells"
+        given.found.append(Diagnostic.note("DP0633", None, message, hint=hint))
     views = [
         view(each, index, weights=given.weights, order=sort, descending=descending, merge=merge)
-        for each in grouped(given.load(invocation), by)
+        for each in grouped(series, by)
         for index in numbers(each, number)
     ]
     more = [_told(invocation, given, each) for each in views]
     data = {
-        "snapshots": [{**each.to_json(), **told} for each, told in zip(views, more, strict=True)]
+        "snapshots": [
+            {**each.to_json(0 if total else limit), **told}
+            for each, told in zip(views, more, strict=True)
+        ]
     }
     if line is not None or as_csv:
         text = _lines(views, line, limit) if line is not None else _csv(views, limit)
@@ -104,7 +112,7 @@ def numbers(series: Series, text: str) -> list[int]:
 
 def _head(each: View) -> str:
     name = visible(each.source.name, kept="")
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.end / 1e9))
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(each.end / 1e9))
     regions = f"{len(each)} region{'' if len(each) == 1 else 's'}"
     sampled = approximate_duration(each.intervals.sample)
     summed = approximate_duration(each.intervals.aggregation)
@@ -150,8 +158,8 @@ def _foot(each: View, told: dict[str, Any]) -> list[str]:
     totals = each.totals()
     working = f"{approximate_bytes(totals['working_set_bytes'])} working set"
     moved = f"about {approximate_bytes(totals['bandwidth_bytes_per_second'])} a second"
-    lines = [f"  {working}, {moved}"]
-    if each.passed is not None:
+    lines = [f"  {working}, {moved}"] if len(each) else []
+    if each.passed is not None and len(each):
         share = 100 * each.passed / max(each.regions.total, 1)
         lines.append(f"  {approximate_bytes(each.passed)} ({share:.0f}%) passed the filters")
     if told["statistics"]:
@@ -200,7 +208,7 @@ def words(row: dict[str, Any]) -> dict[str, Any]:
 
 def _table(each: View, limit: int | None) -> list[str]:
     names = ["start", "size", "access_rate", "age", "temperature"]
-    names += ["target"] if each.source.target == -1 and len(each.source.targets) > 1 else []
+    names += ["target"] if each.source.target == -1 and (each.regions.target >= 0).any() else []
     names += ["passed"] if each.passed is not None else []
     names += ["probe_hits"] if each.regions.hits is not None else []
     titles = {
@@ -209,6 +217,8 @@ def _table(each: View, limit: int | None) -> list[str]:
         "passed": "passed",
         "probe_hits": "probes",
     }
+    if not len(each):
+        return []
     rows = [[titles.get(name, name) for name in names]]
     shown = each.rows()
     for index, row in enumerate(shown):

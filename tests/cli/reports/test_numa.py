@@ -129,7 +129,10 @@ def test_of_processes_the_kernel_tells_where_pages_lie(monkeypatch, tmp_path):
 
 def test_nothing_was_seen(monkeypatch, machine):
     result = report(monkeypatch, "numa", [], machine=machine)
-    assert result.text == "no regions of physical memory were seen\n"
+    assert (
+        result.text
+        == "no regions of physical memory were seen: a kdamond with `ops: paddr` would tell\n"
+    )
 
 
 def test_cpus_that_accessed_nothing(monkeypatch, machine):

@@ -26,7 +26,7 @@ def test_text_has_the_one_to_choose_first(monkeypatch):
     lines = result.text.splitlines()
     assert lines[0] == "by writes, least first"
     assert lines[2].split() == [
-        "target", "kdamond", "bytes", "rate", "of", "idle", "2m", "temperature",
+        "target", "kdamond", "bytes", "rate", "accesses", "idle", "2m", "temperature",
     ]  # fmt: skip
     assert lines[3].split() == [
         "pid", "22", "ksm/vms", "10MiB", "0B/s", "writes", "10MiB", "-15,000,000,000",
