@@ -42,8 +42,10 @@ def command(
     series = records.convert(files, out, form)
     snapshots = sum(len(each) for each in series)
     regions = sum(len(each.regions) for each in series)
+    counts = ((snapshots, "snapshot"), (regions, "region"), (len(series), "source"))
+    counted = [f"{number:,} {word}{'s' * (number != 1)}" for number, word in counts]
     return Result(
-        text=f"{snapshots:,} snapshots and {regions:,} regions of {len(series)} sources → {out}\n",
+        text="{} and {} of {} → {}\n".format(*counted, out),
         data={
             "file": out,
             "form": form,

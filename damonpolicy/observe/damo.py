@@ -69,7 +69,10 @@ def read(path: str) -> list[Series]:
         reason = f"{error} is missing"
     except (ValueError, TypeError, AttributeError, OverflowError, zlib.error) as error:
         reason = str(error)[:200]
-    hint = "`damo report access --input_file FILE` tells whether damo can read it"
+    hint = (
+        "`damonpolicy record` makes records;"
+        " `damo report access --input_file FILE` tells whether damo can read this one"
+    )
     raise PolicyInvalid(f"`{path}` cannot be read as a record of damo: {reason}", hint=hint)
 
 

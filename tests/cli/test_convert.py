@@ -17,7 +17,7 @@ def test_forms_there_and_back(cli):
     records.write("a.parquet", [series()], "parquet")
     done = cli("convert", "a.parquet", "b.data")
 
-    assert (done.code, done.out) == (0, "1 snapshots and 1 regions of 1 sources → b.data\n")
+    assert (done.code, done.out) == (0, "1 snapshot and 1 region of 1 source → b.data\n")
 
     assert cli("convert", "b.data", "c", "--form", "damo-json").code == 0
     found = cli("convert", "c", "d.parquet", "--format", "json").json["data"]
