@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from damonpolicy import log
 from damonpolicy.daemon.feed import FeedJob
 from damonpolicy.daemon.figures import figures
 from damonpolicy.daemon.follow import Follower, FollowJob
@@ -95,7 +94,6 @@ def serve(
     watch = Watch([*paths, *variables], hint)
     reload.rearm = watch.rearm
     handlers = {signal.SIGHUP: again, signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
-    log.info("follows", paths=list(paths))
     with closing(wake), _signals(handlers), meanwhile(service.waiting):
         watch.start()
         try:
@@ -107,10 +105,7 @@ def serve(
                 exporter.stop()
             if events is not None:
                 events.close()
-        if remove:
-            return leave(reloader)
-        log.info("ended", policies="stay")
-        return False
+        return leave(reloader) if remove else False
 
 
 def _exporter(

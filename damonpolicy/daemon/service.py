@@ -157,6 +157,7 @@ class Service:
                 if each in found:
                     job.due = 0.0
             left = self.step()
+        log.info("ends")
 
 
 def leave(reloader: Reloader) -> bool:
