@@ -11,7 +11,7 @@ import click
 
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.loading import policy_options, read
+from damonpolicy.cli.loading import monitor_option, policy_options, read
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import beside
 from damonpolicy.diagnostics import Diagnostic
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @policy_options
+@monitor_option
 @common
 @pass_invocation
 def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> Result:

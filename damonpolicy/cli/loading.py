@@ -13,16 +13,11 @@ if TYPE_CHECKING:
     from damonpolicy.kernel.sysfs import Machine
     from damonpolicy.plan.policies import Loaded
 
-__all__ = ("policy_options", "read")
+__all__ = ("monitor_option", "policy_options", "read")
 
 
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that change what a policy says."""
-    function = click.option(
-        "--monitor",
-        is_flag=True,
-        help="add a scheme that only looks, for reports, to kdamonds that have none",
-    )(function)
     function = click.option(
         "--set", "settings", multiple=True, metavar="NAME=VALUE", help="override a variable"
     )(function)
@@ -33,6 +28,15 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(),
         metavar="FILE",
         help="override variables",
+    )(function)
+
+
+def monitor_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--monitor``; the service has none, its files say all that they want."""
+    return click.option(
+        "--monitor",
+        is_flag=True,
+        help="add a scheme that only looks, for reports, to kdamonds that have none",
     )(function)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.loading import policy_options, read
+from damonpolicy.cli.loading import monitor_option, policy_options, read
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine import journal
@@ -32,6 +32,7 @@ from damonpolicy.plan.managed import Managed
 @click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
 @click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
 @policy_options
+@monitor_option
 @common
 @pass_invocation
 def command(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.loading import policy_options, read
+from damonpolicy.cli.loading import monitor_option, policy_options, read
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.errors import ExitCode
@@ -19,6 +19,7 @@ from damonpolicy.errors import ExitCode
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
 @policy_options
+@monitor_option
 @functools.partial(common, findings=True)
 @pass_invocation
 def command(
