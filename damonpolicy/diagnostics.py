@@ -15,6 +15,7 @@ __all__ = (
     "Diagnostic",
     "Severity",
     "Span",
+    "cell",
     "did_you_mean",
     "render_github",
     "render_sarif",
@@ -96,6 +97,12 @@ def visible(text: str, kept: str = "\n") -> str:
         each if each.isprintable() or each in kept else each.encode("unicode_escape").decode()
         for each in text
     )
+
+
+def cell(text: str) -> str:
+    """Write a name for a table of a spreadsheet, which would take some for formulas."""
+    shown = visible(text, kept="")
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 def render_text(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> str:

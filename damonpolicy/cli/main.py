@@ -123,6 +123,9 @@ def damonpolicy() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; exits with a code of `errors.ExitCode`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called: else the next file gets its number
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     invocation = Invocation()
     words = sys.argv[1:] if arguments is None else arguments
     result = Result(raw=True)
@@ -133,8 +136,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader has gone, which is its right: what was done stays done
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
+    except OSError as error:
+        _close_output()
+        sys.stderr.write(f"error: the output cannot be written: {(error.strerror or '').lower()}\n")
+        sys.exit(int(result.exit_code) or int(ExitCode.FAILED))
     sys.exit(int(result.exit_code))
+
+
+def _close_output() -> None:
+    """Let what is still to be written go nowhere, so that leaving is no second error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _kernel(invocation: Invocation, result: Result) -> dict[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from damonpolicy.errors import DamonPolicyError, ExitCode
 
 __all__ = ("Result", "emit", "failure")
 
+_BEYOND = re.compile(r"[^\n -~]")
 _COLOURS = {"+": "32", "-": "31", "~": "33"}
 
 
@@ -60,7 +62,7 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
             "diagnostics": [diagnostic_json(each) for each in in_order(result.diagnostics)],
             "data": result.data,
         }
-        _write(sys.stdout, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        _write(sys.stdout, _plain(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
         return
     if form in ("github", "sarif"):
         render = render_github if form == "github" else render_sarif
@@ -75,6 +77,15 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
     if result.diagnostics:
         sys.stdout.flush()
         _write(sys.stderr, visible(render_text(result.diagnostics, result.texts)))
+
+
+def _plain(document: str) -> str:
+    """Escape what a terminal would obey or hide, as JSON escapes it, also beyond ASCII."""
+    if document.replace("\n", "").isprintable():
+        return document
+    return _BEYOND.sub(
+        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], document
+    )
 
 
 def _coloured(text: str, stream: Any) -> str:

@@ -92,6 +92,7 @@ def command(
     size = _size(max_size)
     if not force:
         Rotation(out, keep).refuse_to_overwrite()
+    Rotation(out, keep).try_out()
     machine = invocation.machine()
     form = wanted or form_of(out)
     sink = sink_of(out, form, limit_bytes=size, keep=keep)

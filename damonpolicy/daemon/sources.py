@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.engine.places import Places, read_json, write_json
+from damonpolicy.engine.places import Places, damaged, read_json, write_json
 from damonpolicy.source.content import Content
 
 __all__ = ("Sources",)
@@ -36,12 +36,18 @@ class Sources:
 
     def _read(self) -> frozenset[str]:
         if self._known is None:
-            found = read_json(self._places.sources)
-            ours = found is not None and found["owner"] == self._keeper.owner
             policies = self._keeper.managed().policies.values()
             there = any(each.owner == self._keeper.owner for each in policies)
-            self._known = frozenset(found["paths"] if found and ours and there else ())
+            self._known = self._kept() if there else frozenset()
         return self._known
+
+    def _kept(self) -> frozenset[str]:
+        found = read_json(self._places.sources) or {"owner": "", "paths": []}
+        try:
+            ours = found["owner"] == self._keeper.owner
+            return frozenset(map(str, found["paths"] if ours else ()))
+        except (KeyError, TypeError) as error:
+            raise damaged(self._places.sources, error) from error
 
     def _write(self, known: frozenset[str]) -> None:
         if known != self._known:

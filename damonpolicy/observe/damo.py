@@ -37,6 +37,7 @@ from damonpolicy.observe.damo_values import (
 from damonpolicy.observe.parquet import source_of
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
 from damonpolicy.observe.whole import whole_file
+from damonpolicy.recursion import deep
 
 __all__ = ("FORMS", "read", "write")
 
@@ -60,7 +61,8 @@ def read(path: str) -> list[Series]:
         data = _content(path)
         if data.lstrip()[:1] not in (b"[", b"{"):
             return damo_text.read(data.decode("utf-8", "replace"))
-        found = json.loads(data, object_hook=compact, parse_constant=_constant)
+        with deep():
+            found = json.loads(data, object_hook=compact, parse_constant=_constant)
         del data
         return _joined([_record(each, index) for index, each in enumerate(_list(found))])
     except RecursionError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from damonpolicy.plan.damo_values import BYTES, MICRO, Kind, times
 from damonpolicy.plan.texts import chain
-from damonpolicy.units import read_bytes
+from damonpolicy.units import UnitError, read_bytes
 
 __all__ = (
     "BYTES",
@@ -112,6 +112,13 @@ _WORD = re.compile(
 
 def filters_of_words(words: str) -> list[dict[str, Any]]:
     """Return filters that are said in words as damo writes them, none where some are not plain."""
+    try:
+        return _filters(words)
+    except (ValueError, UnitError):  # a record may say anything
+        return []
+
+
+def _filters(words: str) -> list[dict[str, Any]]:
     filters = []
     for word in words.split("; ")[:-1]:
         found = _WORD.fullmatch(word)

@@ -16,9 +16,11 @@ import numpy as np
 
 from damonpolicy.observe.painting import Rectangles, covered, painted
 from damonpolicy.observe.regions import UNKNOWN, Array, Series
+from damonpolicy.observe.select import part_of
 from damonpolicy.observe.temperature import access_percent as percent_of
 from damonpolicy.observe.temperature import (
     accesses_per_second,
+    age_us,
     samples_of_rows,
     temperature,
 )
@@ -37,6 +39,10 @@ __all__ = (
     "with_past",
     "within",
 )
+
+
+_LONGEST = 1 << 62
+"""Nanoseconds: with times of records, which are no larger, that stays within 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ def with_past(series: Series) -> tuple[int, int]:
     if len(series):
         ages = series.snapshot(0).age
         oldest = int(ages.max(initial=0))
-        begin -= oldest * int(series.aggregation[0]) * 1000
+        begin -= min(oldest * int(series.aggregation[0]) * 1000, _LONGEST)
     return begin, end
 
 
@@ -199,7 +205,7 @@ def within(series: Series, area: Area) -> Series:
     if passed is not None:
         whole = np.maximum(regions.size, 1).astype(np.float64)
         share = np.where(inside, end - np.minimum(start, end), 0) / whole
-        passed = (passed * share).astype(np.uint64)
+        passed = part_of(passed, share)
     cut = replace(regions, start=start, end=end, passed=passed)
     return replace(series, regions=cut).where(inside)
 
@@ -273,7 +279,9 @@ def _positions(values: Array, first: int, last: int, pixels: int) -> Array:
 def _rectangles(series: Series, window: Window, shape: tuple[int, int]) -> Rectangles:
     """Return where each row is on the picture; those outside have no size."""
     of_row = series.of_row
-    age = series.regions.age.astype(np.int64) * series.aggregation[of_row] * 1000
+    age = (
+        np.minimum(age_us(series.regions.age, series.aggregation[of_row]), _LONGEST // 1000) * 1000
+    )
     painted_until = np.concatenate(([np.iinfo(np.int64).min], series.end[:-1]))
     painted_until = np.maximum.accumulate(painted_until)
     begin = np.maximum(series.begin[of_row] - age, painted_until[of_row])

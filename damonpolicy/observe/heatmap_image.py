@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from damonpolicy.diagnostics import visible
 from damonpolicy.errors import UsageError
 from damonpolicy.observe.heatmap import Heatmap
 from damonpolicy.observe.heatmap_axes import (
@@ -17,6 +19,7 @@ from damonpolicy.observe.heatmap_axes import (
     title,
 )
 from damonpolicy.observe.heatmap_colours import OF_SCREENS
+from damonpolicy.observe.whole import PUBLIC, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,8 +57,11 @@ def save(
     dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     form = path.rsplit(".", 1)[-1].lower()
     # so that the same record makes the same file; and figures without pyplot need no display
-    with library.rc_context({"svg.hashsalt": "damonpolicy"}):
-        figure.savefig(path, format=form, dpi=150, metadata=dated[form])
+    with library.rc_context({"svg.hashsalt": "damonpolicy"}), warnings.catch_warnings():
+        # names may have letters that the font lacks: boxes stand for them
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        with whole_file(path, PUBLIC) as file:
+            figure.savefig(file, format=form, dpi=150, metadata=dated[form])
 
 
 def _draw(
@@ -83,7 +89,9 @@ def _draw(
         vmax=high if high > low else low + 1,
     )
     bar = figure.colorbar(picture, ax=axes, pad=0.02)
-    bar.set_label(f"{heatmap.shows} ({heatmap.unit})" if heatmap.unit else heatmap.shows)
+    shows = visible(heatmap.shows, kept="")
+    # a name is not a formula, whatever it holds
+    bar.set_label(f"{shows} ({heatmap.unit})" if heatmap.unit else shows, parse_math=False)
     window = heatmap.window
     times = time_marks(heatmap, 8, absolute=absolute)
     places = [
@@ -97,7 +105,6 @@ def _draw(
     axes.set_yticks(places, [each.text for each in bytes_])
     axes.set_xlabel(time_title(heatmap, absolute=absolute))
     axes.set_ylabel(address_title(heatmap, absolute=absolute))
-    # a name is not a formula, whatever it holds
-    axes.set_title(title(heatmap), fontsize="medium", parse_math=False)
+    axes.set_title(visible(title(heatmap), kept=""), fontsize="medium", parse_math=False)
     if np.isnan(heatmap.values).all():
         axes.text(0.5, 0.5, "nothing is known", ha="center", transform=axes.transAxes)

@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from damonpolicy.diagnostics import cell
 from damonpolicy.observe.heatmap import Heatmap, areas, hottest, recorded, with_past
 from damonpolicy.observe.regions import Series
 
 __all__ = ("guide", "head", "to_csv", "to_json")
+
+_NAME = 200
+"""Characters of a name, which stands on each line."""
 
 
 def head(heatmap: Heatmap) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def to_csv(heatmaps: Sequence[Heatmap]) -> str:
     """Write a line for each pixel that is known, with its edges in ns and bytes."""
     lines = [f"map,begin_ns,end_ns,start,end,{heatmaps[0].unit or heatmaps[0].shows}"]
     for heatmap in heatmaps:
-        name = _quoted(heatmap.name)
+        name = _quoted(cell(heatmap.name[:_NAME]))
         times = [f"{name},{first},{last}," for first, last in pairwise(heatmap.times)]
         addresses = [f"{first},{last}," for first, last in pairwise(heatmap.addresses)]
         for time, row in zip(times, heatmap.values.tolist(), strict=True):

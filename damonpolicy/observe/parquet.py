@@ -27,6 +27,7 @@ null. All else that is known of the sources is JSON in the metadata ``damonpolic
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from types import TracebackType
@@ -54,6 +55,11 @@ _VERSION = b"damonpolicy.records"
 _MOST_ROWS = 1 << 30
 """More cannot be held in memory: 60 bytes each."""
 
+_FEW_ROWS, _ROWS_A_BYTE = 1 << 24, 256
+"""What has more rows, and more of them a byte of its file, no machine has recorded."""
+
+_MOST_PROBES = 16
+_U32 = (1 << 32) - 1
 _GROUP_ROWS = 1 << 17
 _GROUP_SNAPSHOTS = 1 << 12
 
@@ -103,19 +109,47 @@ def _metadata(sources: list[Source]) -> dict[bytes, bytes]:
 def source_of(values: Any) -> Source:
     """Make a source of JSON; what a newer version has more is left out.
 
-    Raises TypeError or ValueError where a value is not of its type.
+    Raises TypeError or ValueError where a value is not of its type, or no number of the kernel's.
     """
     known = {each.name: values[each.name] for each in fields(Source) if each.name in dict(values)}
     like = asdict(Source(""))
     for name, value in known.items():
         if name == "weights":
-            size, rate, age = (int(each) for each in value)
+            size, rate, age = (_whole(name, each, 0, _U32) for each in value)
             known[name] = (size, rate, age)
         elif isinstance(like[name], tuple):
-            known[name] = tuple(str(each) for each in value)
+            known[name] = tuple(_word(str(each)) for each in value)
         elif type(value) is not type(like[name]):
             raise TypeError(f"`{name}` of a source is a {type(value).__name__}")
+        elif isinstance(value, str):
+            known[name] = _word(value)
+        elif type(value) is int:
+            known[name] = _whole(name, value, UNKNOWN if name == "target" else 0, _U32 >> 1)
     return Source(**known)
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"`{name}` of a source is `{str(value)[:40]}`")
+    return value
+
+
+def _word(text: str) -> str:
+    """Return a text that every file can hold: JSON may have halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _refuse_bombs(content: Any, size: int) -> None:
+    """Refuse what was made to fill memory: a few bytes can stand for any number of equal rows."""
+    groups = [content.row_group(index) for index in range(content.num_row_groups)]
+    held = [
+        group.column(index).num_values for group in groups for index in range(group.num_columns)
+    ]
+    most = min(max(size * _ROWS_A_BYTE, _FEW_ROWS), _MOST_ROWS)
+    if content.num_rows > most:
+        raise ValueError(f"{content.num_rows} rows are too many")
+    if max(held, default=0) > most * _MOST_PROBES:
+        raise ValueError(f"{max(held)} hits are too many")
 
 
 def _table(series: Series, number: int, first: int = 0) -> Any:
@@ -303,8 +337,7 @@ def read(path: str) -> list[Series]:
                 raise ValueError("it was not written by damonpolicy")
             if found.get(_VERSION) != b"1":
                 raise ValueError("it was written by a newer damonpolicy")
-            if file.metadata.num_rows > _MOST_ROWS:
-                raise ValueError(f"{file.metadata.num_rows} rows are too many")
+            _refuse_bombs(file.metadata, os.path.getsize(path))
             sources = [source_of(each) for each in json.loads(found[_SOURCES])]
             names = [each.name for each in schema() if each.name not in ("kdamond", "scheme")]
             table = file.read(columns=names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -21,6 +23,12 @@ FORMS = {
 }
 """Names of forms, and what damo calls them."""
 
+_LATEST = 1 << 62
+"""Nanoseconds since the epoch: 2116."""
+
+_LONGEST = 1 << 50
+"""Microseconds: 35 years."""
+
 _SUFFIXES = {".parquet": "parquet", ".json": "damo-json", ".txt": "perf-script"}
 _OTHERS = {
     b"PERFILE2": "`perf script -i FILE > TEXT` makes text of it",
@@ -35,16 +43,37 @@ def load(path: str) -> list[Series]:
 
     Raises PolicyInvalid where it is none of them, OSError where the file cannot be read.
     """
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # what `open` says of those is plain
+        hint = "a record is read more than once: write it to a file first"
+        raise PolicyInvalid(f"`{path}` is a pipe or a device", hint=hint)
     with open(path, "rb") as file:
         first = file.read(10)
     if first.startswith(parquet.MAGIC):
-        return parquet.read(path)
+        return [_checked(each, path) for each in parquet.read(path)]
     for magic, hint in _OTHERS.items():
         if first.startswith(magic):
             raise PolicyInvalid(f"`{path}` is a file of another program", hint=hint)
     if not first:
         raise PolicyInvalid(f"`{path}` is empty")
-    return damo.read(path)
+    return [_checked(each, path) for each in damo.read(path)]
+
+
+def _checked(series: Series, path: str) -> Series:
+    """Refuse numbers that no kernel tells, and that would not fit where they are multiplied."""
+    regions = series.regions
+    wrong = {
+        "a time": [series.begin, series.end],
+        "an interval": [series.sample, series.aggregation],
+        "a target": [regions.target + 1],
+    }
+    for what, columns in wrong.items():
+        most = _LONGEST if what == "an interval" else _LATEST
+        if any(((each < 0) | (each > most)).any() for each in columns):
+            raise PolicyInvalid(f"`{path}` cannot be read as a record: {what} is out of range")
+    if (regions.start > regions.end).any():
+        raise PolicyInvalid(f"`{path}` cannot be read as a record: a region ends before it begins")
+    return series
 
 
 def form_of(path: str) -> str:

@@ -162,7 +162,7 @@ class Source:
         if self.scheme:
             parts.append(f"scheme {self.scheme}")
         if self.target != UNKNOWN:
-            known = self.targets[self.target] if self.target < len(self.targets) else ""
+            known = self.targets[self.target] if 0 <= self.target < len(self.targets) else ""
             parts.append(f"target {self.target}" + (f" ({known})" if known else ""))
         return ", ".join(parts)
 

@@ -18,7 +18,7 @@ from damonpolicy.observe.temperature import (
 )
 from damonpolicy.units import UnitError
 
-__all__ = ("Bounds", "Columns", "Wanted", "columns", "read_range", "selected")
+__all__ = ("Bounds", "Columns", "Wanted", "columns", "part_of", "read_range", "selected")
 
 Bounds: TypeAlias = tuple[float, float]
 """The least and the most, both included."""
@@ -101,9 +101,15 @@ def _cut(series: Series, bounds: Bounds) -> Series:
     passed = regions.passed
     if passed is not None:
         share = (end - start) / np.maximum(regions.size, 1)
-        passed = (passed * share).astype(np.uint64)
+        passed = part_of(passed, share)
     cut: Regions = replace(regions, start=start, end=end, passed=passed)
     return replace(series, regions=cut)
+
+
+def part_of(passed: Array, share: Array) -> Array:
+    """Return a share, from 0 to 1, of bytes; more than 2^63 count as so many."""
+    found: Array = (np.minimum(passed, np.uint64(1 << 63)) * share).astype(np.uint64)
+    return found
 
 
 def read_range(text: str, read: Callable[[str], Any], most: float = float("inf")) -> Bounds:

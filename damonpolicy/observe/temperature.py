@@ -27,6 +27,7 @@ __all__ = (
 )
 
 Weights = tuple[int, int, int]
+_LONGEST = 1 << 62
 DEFAULT_WEIGHTS: Weights = (0, 100, 100)
 """Size, access rate, age."""
 
@@ -57,8 +58,9 @@ def accesses_per_second(accesses: Array, aggregation: Array | int) -> Array:
 
 
 def age_us(age: Array, aggregation: Array | int) -> Array:
-    """Return ages of aggregations in microseconds."""
-    return age.astype(np.int64) * aggregation
+    """Return ages of aggregations in microseconds, at most 2^62."""
+    aggregations: Array = np.minimum(age.astype(np.int64), _LONGEST // np.maximum(aggregation, 1))
+    return aggregations * aggregation
 
 
 def idle_us(percent: Array, age: Array, aggregation: Array | int) -> Array:
@@ -93,8 +95,8 @@ def working_set(regions: Regions, least: int = 1) -> int:
 def working_sets(series: Series, least: int = 1) -> Array:
     """Return the working set in bytes of each snapshot."""
     rows = series.regions.accesses >= least
-    sizes = np.zeros(len(series), dtype=np.int64)
-    np.add.at(sizes, series.of_row[rows], series.regions.size[rows].astype(np.int64))
+    sizes = np.zeros(len(series), dtype=np.uint64)
+    np.add.at(sizes, series.of_row[rows], series.regions.size[rows])
     return sizes
 
 

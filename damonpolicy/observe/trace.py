@@ -29,7 +29,7 @@ _LINE = re.compile(
     r"(?:ctx_idx=\d+ scheme_idx=(?P<scheme>\d{1,9}) target_idx=|target_id=)(?P<target>\d{1,20}|None)"
     r" nr_regions=(?P<count>\d{1,10}) (?P<start>\d{1,20})-(?P<end>\d{1,20}):"
     r" (?P<accesses>-1|\d{1,10})(?: (?P<age>-1|\d{1,10}|None))?"
-    r"(?: probe_hits=(?P<hits>[0-9a-f ]+))?"
+    r"(?: probe_hits=(?P<hits> ?[0-9a-f]+(?: [0-9a-f]+)*))?"
     r"|damon_monitor_intervals_tune:[ \t]+sample_us=(?P<sample>\d{1,18}))[ \t\r]*$"
     r"|^CPU:\d+ \[LOST (?P<lost>\d{1,18}) EVENTS\][ \t\r]*$",
     re.MULTILINE | re.ASCII,

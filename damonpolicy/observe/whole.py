@@ -5,31 +5,43 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from typing import IO
 
 from damonpolicy.errors import UsageError
 
-__all__ = ("Rotation", "WholeFile", "whole_file")
+__all__ = ("PUBLIC", "Rotation", "WholeFile", "whole_file")
 
 _PRIVATE = 0o600
 """Records tell about the memory of processes."""
+
+PUBLIC = 0o666
+"""What was made to be shown, as the umask allows."""
 
 
 class WholeFile:
     """A file in the making, with a name beside the one that it gets: ``.NAME.PID.part``.
 
     Its name begins with a dot, so that ``*`` of a shell does not find it. Who is killed leaves it.
+    Raises UsageError where the name is of something else, as a device: it would be replaced.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, mode: int = _PRIVATE) -> None:
         directory, name = os.path.split(os.path.abspath(path))
+        if _other(path):
+            hint = "name a file, or one that is not there yet"
+            raise UsageError(f"`{path}` is no file that can be replaced", hint=hint)
         self.path = path
         self.part = os.path.join(directory, f".{name}.{os.getpid()}.part")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.part)  # of a process that had our number
-        self.file: IO[bytes] = os.fdopen(os.open(self.part, flags, _PRIVATE), "wb")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.part)  # of a process that had our number
+            self.file: IO[bytes] = os.fdopen(os.open(self.part, flags, mode), "wb")
+        except OSError as error:
+            error.filename = path  # nobody knows the other name
+            raise
 
     def finish(self) -> None:
         """Give it its name, whatever was there under it."""
@@ -45,10 +57,21 @@ class WholeFile:
             os.unlink(self.part)
 
 
+def _other(path: str) -> bool:
+    """Tell whether a name is none of a file: of a directory, a device, or of nothing."""
+    if os.path.basename(path) in ("", ".", ".."):
+        return True
+    try:
+        kind = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISLNK(kind))
+
+
 @contextlib.contextmanager
-def whole_file(path: str) -> Iterator[IO[bytes]]:
-    """Write a file of mode 0600 that appears, or replaces another, once all went well."""
-    made = WholeFile(path)
+def whole_file(path: str, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
+    """Write a file, of mode 0600 unless given, that appears or replaces another once all is well."""
+    made = WholeFile(path, mode)
     try:
         yield made.file
         made.finish()
@@ -81,6 +104,10 @@ class Rotation:
             hint = "name another file, or overwrite it with `--force`"
             raise UsageError(f"`{there[0]}` is there already", hint=hint)
 
+    def try_out(self) -> None:
+        """Raise what `WholeFile` would, before hours were recorded for nothing."""
+        WholeFile(self.path).discard()
+
     def finish(self, made: WholeFile) -> None:
         """Give a file the newest name, and the others the next one."""
         self._move()
@@ -98,7 +125,7 @@ class Rotation:
             for old in self._numbered():
                 os.unlink(old)
         else:
-            for number in range(self.keep - 1, 0, -1):
+            for number in range(min(self.keep - 1, self.finished), 0, -1):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(self.name(number - 1), self.name(number))
 
@@ -115,4 +142,5 @@ class Rotation:
             names = os.listdir(directory or ".")
         except FileNotFoundError:
             return []
-        return sorted(os.path.join(directory, each) for each in names if mine.fullmatch(each))
+        found = (os.path.join(directory, each) for each in names if mine.fullmatch(each))
+        return sorted(each for each in found if not _other(each))

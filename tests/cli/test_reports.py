@@ -208,7 +208,7 @@ def test_nothing_runs(site, arguments, said):
         (("snapshot", "--snapshot", "x"), "`x` is not a number"),
         (("snapshot", "--line", "{{ sise }}"), "--line: `sise` is not defined\n  hint: did you mean `size`?"),
         (("snapshot", "--line", "{{"), "--line: the template is wrong"),
-        (("histogram", "--bins", "1..x"), "--bins: `1..x`: a bound is no number"),
+        (("histogram", "--bins", "1..x"), "--bins: `1..x`: `x` is not a temperature"),
         (("histogram", "--bins", "5..1"), "--bins: `5..1` goes backwards"),
         (("histogram", "--by", "idle", "--bins", "1..2"), "`1` has no unit"),
         (("histogram", "--percentiles", "a"), "`a` is not a list of numbers"),

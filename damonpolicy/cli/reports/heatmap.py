@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 
 _MOST_MAPS = 20
 _MOST_PIXELS = 10_000
+_MOST_TOGETHER = 16_000_000
+_MOST_CELLS = 2000
+"""Of a terminal: the environment may say anything."""
+
+_FURTHEST = 1 << 62
+"""Nanoseconds, to either side of the epoch."""
+
 _FORMS = ("png", "svg", "pdf", "html", "csv")
 _FOR_FILES = (500, 500)
 _FOR_TOOLS = (80, 40)
@@ -111,7 +119,7 @@ def command(
     asked = _Asked(given, ranges or ("hottest",), times, kind, probe, order, reverse=hottest_first)
     size = _resolution(resolution) or _room(invocation, form, absolute=absolute)
     found = [part for each in given.load(invocation) for part in by_target(each)]
-    found = [each for each in found if len(each.regions)]
+    found = [each for each in found if (each.regions.end > each.regions.start).any()]
     if not found:
         hint = (
             "leave out what selects regions, or record for longer"
@@ -122,10 +130,11 @@ def command(
     if guided:
         result = _guide(found)
     else:
-        heatmaps = [each for series in found for each in asked.maps(series, size)]
+        made = (each for series in found for each in asked.maps(series, size))
+        heatmaps = list(islice(made, _MOST_MAPS + 1))
         if len(heatmaps) > _MOST_MAPS:
             hint = "`--guide` lists the areas: name some with `--range START-END`"
-            raise UsageError(f"these are {len(heatmaps)} maps, {_MOST_MAPS} at most", hint=hint)
+            raise UsageError(f"that makes too many maps, {_MOST_MAPS} at most", hint=hint)
         if out is not None:
             _write(heatmaps, out, form, colours, absolute=absolute)
             result = _written(heatmaps, out)
@@ -175,13 +184,12 @@ class _Asked:
         if order == "temperature":
             self.sorted = "hottest first" if reverse else "hottest last"
 
-    def maps(self, series: Series, size: tuple[int, int]) -> list[Heatmap]:
-        """Return one map for each area."""
+    def maps(self, series: Series, size: tuple[int, int]) -> Iterator[Heatmap]:
+        """Make one map for each area."""
         from damonpolicy.observe import heatmap as maps
 
         begin, end = self._time(series)
         value = self._value(series)
-        made = []
         for area in self._areas(series):
             part, start, stop = series, area.start, area.end
             if self.sorted:
@@ -193,11 +201,11 @@ class _Asked:
                 start, stop = 0, int(part.regions.end.max(initial=1))
             window = maps.Window(begin, end, start, stop)
             try:
-                made.append(maps.heatmap(part, window, size, value, sorted_as=self.sorted))
+                made = maps.heatmap(part, window, size, value, sorted_as=self.sorted)
             except ValueError as error:
                 hint = "only schemes with page filters tell it, in tried regions"
                 raise UsageError(str(error), hint=hint) from error
-        return made
+            yield made
 
     def _areas(self, series: Series) -> list[Area]:
         from damonpolicy.observe.heatmap import Area, areas, hottest
@@ -222,8 +230,8 @@ class _Asked:
             return with_past(series) if self.times == "all" or len(series) == 1 else (begin, end)
         first, last = self.span
         origin = begin
-        begin = begin if first is None else origin + first
-        end = end if last is None else origin + last
+        begin = begin if first is None else max(origin + first, -_FURTHEST)
+        end = end if last is None else min(origin + last, _FURTHEST)
         if begin >= end:
             text = format_duration((recorded(series)[1] - origin) // 1000)
             raise UsageError(f"`--time {self.times}` has no length", hint=f"{text} were recorded")
@@ -287,6 +295,9 @@ def _resolution(text: str | None) -> tuple[int, int] | None:
     times, addresses = int(matched[1]), int(matched[2])
     if not (1 <= times <= _MOST_PIXELS and 1 <= addresses <= _MOST_PIXELS):
         raise UsageError(f"`--resolution` is from 1x1 to {_MOST_PIXELS}x{_MOST_PIXELS}")
+    if times * addresses > _MOST_TOGETHER:
+        message = f"`--resolution {text}` is more than {_MOST_TOGETHER:,} pixels"
+        raise UsageError(message, hint="write for example `2000x2000`")
     return times, addresses
 
 
@@ -299,7 +310,8 @@ def _room(invocation: Invocation, form: str, *, absolute: bool) -> tuple[int, in
     from damonpolicy.observe.heatmap_terminal import room
 
     window = shutil.get_terminal_size()
-    return room(window.columns, window.lines, absolute=absolute)
+    columns, lines = (min(each, _MOST_CELLS) for each in window)
+    return room(columns, lines, absolute=absolute)
 
 
 def _form(out: str | None) -> str:
@@ -319,18 +331,25 @@ def _write(
         if form == "html":
             from damonpolicy.observe.heatmap_html import page
 
-            Path(out).write_text(page(heatmaps, colours=colours, absolute=absolute), "utf-8")
+            _save(out, page(heatmaps, colours=colours, absolute=absolute))
         elif form == "csv":
             from damonpolicy.observe.heatmap_tables import to_csv
 
-            Path(out).write_text(to_csv(heatmaps), "utf-8")
+            _save(out, to_csv(heatmaps))
         else:
             from damonpolicy.observe.heatmap_image import save
 
             save(heatmaps, out, colours=colours, absolute=absolute)
     except OSError as error:
-        message = f"`{visible(out)}` cannot be written: {error.strerror}"
+        message = f"`{visible(out)}` cannot be written: {(error.strerror or '').lower()}"
         raise DamonPolicyError(message) from error
+
+
+def _save(out: str, text: str) -> None:
+    from damonpolicy.observe.whole import PUBLIC, whole_file
+
+    with whole_file(out, PUBLIC) as file:
+        file.write(text.encode("utf-8", "replace"))
 
 
 def _written(heatmaps: Sequence[Heatmap], out: str) -> Result:

@@ -8,7 +8,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.cli.reports.inputs import Inputs, inputs
+from damonpolicy.cli.reports.inputs import Inputs, inputs, read_temperature
 from damonpolicy.cli.reports.snapshot import numbers
 from damonpolicy.diagnostics import visible
 from damonpolicy.errors import UsageError
@@ -133,7 +133,7 @@ def _percents(text: str) -> list[float]:
     try:
         found = [float(each) for each in text.split(",")]
     except ValueError as error:
-        message = f"--percentiles: `{text}` is not a list of numbers"
+        message = f"--percentiles: `{text[:80]}` is not a list of numbers"
         raise UsageError(message, hint="write for example `25,50,75`") from error
     if not all(0 <= each <= 100 for each in found):
         raise UsageError("--percentiles: they are from 0 to 100", hint="write `25,50,75`")
@@ -147,15 +147,15 @@ def _ranges(text: str, what: str) -> list[tuple[int, int]]:
         separator = "-" if what == "idle" and ".." not in part else ".."
         low, separator, high = part.partition(separator)
         try:
-            read = read_duration if what == "idle" else int
+            read = read_duration if what == "idle" else read_temperature
             bounds = (read(low), read(high))
-        except (UnitError, ValueError) as error:
-            separator = ""
-            reason = error.message if isinstance(error, UnitError) else "a bound is no number"
-            message = f"--bins: `{part}`: {reason}"
+        except UnitError as error:
+            message = f"--bins: `{part[:80]}`: {error.message}"
             hint = "write `0s..1m,1m..1h`" if what == "idle" else "write `-1000..0,0..1000`"
             raise UsageError(message, hint=hint) from error
         if not separator or bounds[0] >= bounds[1]:
-            raise UsageError(f"--bins: `{part}` goes backwards", hint="the lower bound is first")
+            raise UsageError(
+                f"--bins: `{part[:80]}` goes backwards", hint="the lower bound is first"
+            )
         found.append(bounds)
     return found

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from damonpolicy.observe.regions import Series
     from damonpolicy.observe.select import Bounds
 
-__all__ = ("Inputs", "inputs")
+__all__ = ("Inputs", "inputs", "read_temperature")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_DIGITS = 40
 LONG = 1.0
 """Seconds from which on it is worth a word that DAMON's lock is held."""
 
@@ -59,7 +60,7 @@ class Inputs:
             access_rate=self._bounds("access_rate", lambda text: read_percent(text) * 100),
             age=self._bounds("age", read_duration),
             address=self._bounds("address", read_address),
-            temperature=self._bounds("temperature", _temperature),
+            temperature=self._bounds("temperature", read_temperature),
         )
         series = self._records() if self.files else self._live(invocation)
         return [selected(each, wanted, self.weights) for each in self._named(series)]
@@ -265,15 +266,18 @@ def inputs(function: Function) -> Function:
 
 def _weights(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
-    if len(parts) != 3 or not all(each.strip().isdecimal() for each in parts):
-        message = f"--temperature-weights: `{text}` is not three whole numbers"
+    if len(parts) != 3 or not all(each.strip().isdecimal() and len(each) < 10 for each in parts):
+        message = f"--temperature-weights: `{text[:60]}` is not three whole numbers of 9 digits"
         raise UsageError(message, hint="write for example `0,100,100`: size, access rate, age")
     size, rate, age = (int(each) for each in parts)
     return size, rate, age
 
 
-def _temperature(text: str) -> int:
+def read_temperature(text: str) -> int:
+    """Read a temperature, negative or not; it is a sum of three products of 64 bits at most."""
     digits = text.replace(",", "")
-    if not digits.removeprefix("-").isdecimal():
-        raise UnitError("DP0113", f"`{text}` is not a temperature", "write for example `-1000..0`")
+    if not digits.removeprefix("-").isdecimal() or len(digits) > _DIGITS:
+        raise UnitError(
+            "DP0113", f"`{text[:40]}` is not a temperature", "write for example `-1000..0`"
+        )
     return int(digits)

@@ -12,7 +12,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
-from damonpolicy.diagnostics import Diagnostic, visible
+from damonpolicy.diagnostics import Diagnostic, cell, visible
 from damonpolicy.errors import UsageError
 from damonpolicy.units import approximate_bytes, approximate_duration
 
@@ -286,6 +286,6 @@ def _csv(views: list[View], limit: int | None) -> str:
         for index, row in enumerate(each.rows()):
             if limit is None or index < limit:
                 source = each.source
-                writer.writerow((source.kdamond, source.scheme, each.begin, each.end,
+                writer.writerow((cell(source.kdamond), cell(source.scheme), each.begin, each.end,
                                  *(row[name] for name in names)))  # fmt: skip
     return out.getvalue()

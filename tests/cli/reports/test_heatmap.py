@@ -209,6 +209,7 @@ def test_too_many_areas_are_not_drawn_but_counted(report):
         (["--time", "2s-1s"], "`--time 2s-1s` has no length"),
         (["--resolution", "500"], "`500` is not a resolution"),
         (["--resolution", "0x5"], "`--resolution` is from 1x1 to 10000x10000"),
+        (["--resolution", "9999x9999"], "`--resolution 9999x9999` is more than 16,000,000 pixels"),
         (["--value", "passed"], "these snapshots do not tell which bytes passed"),
         (["--probe", "write"], "vm/writes, scheme stat has no probe `write`"),
         (["--hottest-first"], "`--hottest-first` is about `--sort temperature`: give both"),
