@@ -167,7 +167,7 @@ def test_files_are_written(report, tmp_path, name):
 
 
 def test_a_file_that_cannot_be_written_is_named(report, tmp_path):
-    with pytest.raises(DamonPolicyError, match="cannot be written: No such file"):
+    with pytest.raises(DamonPolicyError, match="cannot be written: no such file"):
         report("--out", str(tmp_path / "nowhere" / "map.csv"))
 
 
