@@ -60,7 +60,8 @@ class Report:
 
     def lost(self, span: Span, message: str) -> None:
         """Take note of what becomes nothing."""
-        self.found.append(Diagnostic.warning("DP0620", span, message))
+        hint = "the kernel counts whole ones: write more, or 0"
+        self.found.append(Diagnostic.warning("DP0620", span, message, hint=hint))
 
     def unknown(self) -> None:
         """Take note of every key that nobody has asked for."""

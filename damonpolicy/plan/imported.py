@@ -19,7 +19,7 @@ from damonpolicy.kernel.tree import Tree, configuration, default, startable
 from damonpolicy.plan.bind import bind
 from damonpolicy.plan.decompile import kdamond
 from damonpolicy.plan.decompiled import Decompiled
-from damonpolicy.plan.policies import Loaded, Overrides, compile_policies, load
+from damonpolicy.plan.policies import Loaded, Overrides, Spans, compile_policies, load, place
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.write import to_yaml
 
@@ -120,7 +120,8 @@ def _again(
     loaded: Loaded, capabilities: Capabilities, machine: Machine | None
 ) -> tuple[list[dict[str, str]], list[Diagnostic]]:
     """Compile the policy, and look up its targets and cgroups where there is a machine."""
-    policies, found = compile_policies(loaded, capabilities, machine, unfed=True)
+    spans: Spans = {}
+    policies, found = compile_policies(loaded, capabilities, machine, unfed=True, spans=spans)
     result = []
     for compiled in (each for policy_ in policies.values() for each in policy_.kdamonds):
         files = dict(compiled.files)
@@ -132,7 +133,8 @@ def _again(
             try:
                 bound = bind(compiled, machine)
             except DamonPolicyError as error:
-                found.append(Diagnostic.error(error.code, None, error.message, hint=error.hint))
+                span = place(error, spans)
+                found.append(Diagnostic.error(error.code, span, error.message, hint=error.hint))
             else:
                 files = bound.files if bound else files
         result.append(files)
