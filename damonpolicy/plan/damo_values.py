@@ -53,6 +53,8 @@ class Report:
     def __init__(self) -> None:
         self.found: list[Diagnostic] = []
         self.places: list[Place] = []
+        self.here: Span | None = None
+        """Where what was read last stands, or what would contain it."""
 
     def wrong(self, span: Span, message: str, hint: str = "") -> None:
         """Take note of a mistake."""
@@ -86,7 +88,9 @@ class Place:
 
     def _get(self, key: str) -> Node | None:
         self.asked.add(key)
-        return self.node.get(key)
+        node = self.node.get(key)
+        self.report.here = (node or self.node).span
+        return node
 
     def has(self, key: str) -> bool:
         """Tell whether there is a value."""
