@@ -82,9 +82,6 @@ def _place(path: Path, sources: Sequence[Source]) -> Span | None:
     source, rest = sources[path[1]], path[2:]
     numbers = [each for each in rest if isinstance(each, int)]
     words = [each for each in rest if isinstance(each, str)]
-    if words[:1] == ["targets"]:
-        # entries of a policy are not the kernel's targets where several became one
-        numbers = numbers[:1] if len(numbers) < 2 else numbers
     scope = _SCOPES.get(words[0], "") if words and numbers else ""
     below = ".".join(words[1:] if words and words[0] == "schemes" else words)
     if "filters" in words and len(numbers) > 1:

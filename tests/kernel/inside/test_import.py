@@ -52,8 +52,7 @@ DAMO = {
     "destinations": ("--target_pid", "PID", "--damos_action", "migrate_hot", "0", "3", "1", "1",
         "--damos_quotas", "0ms", "64MiB", "1s", "0", "1", "1"),
     "probes": ("--ops", "paddr", "--probe_filter", "allow", "anon"),
-    "weights": ("--ops", "paddr", "--probe_filter", "allow", "anon", "--probe_weight", "3",
-        "--damos_action", "stat", "--damos_filter", "allow", "probe_hits_wsum", "1", "100"),
+    "weights": ("--ops", "paddr", "--probe_filter", "allow", "anon", "--probe_weight", "3"),
 }  # fmt: skip
 NEEDS = {
     "tuned-intervals": "intervals.auto_tune",
