@@ -92,6 +92,8 @@ class DamonPolicyError(Exception):
         self.hint = hint
         self.code = code or type(self).code
         self.diagnostics = tuple(diagnostics)
+        self.about: tuple[tuple[str, str], ...] = ()
+        """Names of policies or kdamonds with the parts of them that this is about, best first."""
 
 
 class UsageError(DamonPolicyError):

@@ -84,7 +84,7 @@ def _policies(
     options: dict[str, Any],
     within: float | None,
 ) -> Result:
-    from damonpolicy.plan.loading import Source, compile_on, wanted
+    from damonpolicy.plan.loading import Source, compile_on, located, wanted
 
     machine = invocation.machine()
     capabilities = detect(machine, retrieve(machine).tree)
@@ -107,9 +107,10 @@ def _policies(
         # pruning by hand leaves the service's policies
         without = "hand" if options["prune"] else ""
         policies = wanted(session.managed, compiled.policies, without=without)
-        current, plan = prepare(
-            machine, session.managed, policies, compiled.policies, takeover=options["takeover"]
-        )
+        with located(compiled.spans):
+            current, plan = prepare(
+                machine, session.managed, policies, compiled.policies, takeover=options["takeover"]
+            )
         try:
             return _execute(
                 invocation, session, current, plan, compiled.found, capabilities, reason, within

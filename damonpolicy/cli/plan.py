@@ -51,7 +51,7 @@ def command(
 
     Exits with 0 where nothing would change, with 2 where something would.
     """
-    from damonpolicy.plan.loading import Source, compile_on, wanted
+    from damonpolicy.plan.loading import Source, compile_on, located, wanted
 
     machine = invocation.machine()
     loaded = read(invocation, paths, settings, variables, machine, monitor=monitor)
@@ -60,7 +60,8 @@ def command(
     store = Store(invocation.places())
     managed = store.managed(look(machine).boot_id)
     policies = wanted(managed, compiled.policies, without="hand" if prune else "")
-    _, plan = prepare(machine, managed, policies, compiled.policies, takeover=takeover)
+    with located(compiled.spans):
+        _, plan = prepare(machine, managed, policies, compiled.policies, takeover=takeover)
     if out is not None:
         _save(Path(out), saved.to_json(plan, capabilities.digest))
     changes = plan.changes(managed)

@@ -26,7 +26,7 @@ from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.loading import Compiled, Source, compile_on, wanted
+from damonpolicy.plan.loading import Compiled, Source, compile_on, located, wanted
 from damonpolicy.plan.loops import carried
 from damonpolicy.plan.policies import Overrides, load
 from damonpolicy.source.content import Content, gather, signature
@@ -265,9 +265,10 @@ class Reloader:
             name: carried(before.get(name), each) for name, each in compiled.policies.items()
         }
         policies = wanted(session.managed, compiled_now, without=self.owner)
-        current, plan = prepare(
-            self.machine, session.managed, policies, compiled.policies, waits=True
-        )
+        with located(compiled.spans):
+            current, plan = prepare(
+                self.machine, session.managed, policies, compiled.policies, waits=True
+            )
         reason = f"reload of {', '.join(self.paths)}"
         changed = session.carry_out(
             current, plan, reason, capabilities=self.capabilities, interruptible=False,

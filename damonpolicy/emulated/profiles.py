@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
 from damonpolicy.kernel.quirks import QUIRKS
 
-__all__ = ("PROFILES", "Profile", "find", "profile", "versions")
+__all__ = ("PROFILES", "Known", "Profile", "find", "profile", "versions")
+
+Known: TypeAlias = Literal["compared", "listed", "derived"]
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One kernel; ``observed`` tells whether a real one was compared with it, or it is derived."""
+    """One kernel, and how well it is known.
+
+    ``compared`` with a real one, operation by operation; only ``listed``: the files of a real one
+    are known, and how it behaves is derived; or all ``derived`` from the tables.
+    """
 
     version: str
     release: str
-    observed: bool
+    known: Known
     features: frozenset[str]
     quirks: frozenset[str]
 
@@ -42,7 +49,7 @@ def profile(
     version: str,
     release: str,
     *,
-    observed: bool = False,
+    known: Known = "derived",
     fixed: tuple[str, ...] = (),
     base: str = "",
     more: tuple[str, ...] = (),
@@ -63,7 +70,7 @@ def profile(
     return Profile(
         version,
         release,
-        observed,
+        known,
         frozenset(each.name for each in FEATURES if there(each.name, each.since)),
         frozenset(
             each.name
@@ -80,19 +87,19 @@ PROFILES = {
         profile("6.1", "6.1.0-derived"),
         profile("6.6", "6.6.0-derived"),
         profile("6.8", "6.8.0-derived"),
-        profile("6.12", "6.12.107+deb13-cloud-amd64", observed=True, fixed=("regions.raw",)),
+        profile("6.12", "6.12.107+deb13-cloud-amd64", known="compared", fixed=("regions.raw",)),
         profile("6.14", "6.14.0-derived"),
         profile("6.15", "6.15.0-derived"),
-        profile("6.16", "6.16.12+deb13-cloud-amd64", observed=True),
-        profile("6.17", "6.17.13+deb13-cloud-amd64", observed=True),
-        profile("6.18", "6.18.15+deb13-cloud-amd64", observed=True),
-        profile("6.19", "6.19.14+deb13-cloud-amd64", observed=True, fixed=("contexts.oops",)),
-        profile("7.0", "7.0.13+deb13-cloud-amd64", observed=True),
-        profile("7.1", "7.1.13+deb13-cloud-amd64", observed=True),
-        profile("7.2", "7.2.13+deb13-cloud-amd64", observed=True),
-        profile("7.3", "7.3.4+deb13-cloud-amd64", observed=True),
+        profile("6.16", "6.16.12+deb13-cloud-amd64", known="compared"),
+        profile("6.17", "6.17.13+deb13-cloud-amd64", known="compared"),
+        profile("6.18", "6.18.15+deb13-cloud-amd64", known="compared"),
+        profile("6.19", "6.19.14+deb13-cloud-amd64", known="compared", fixed=("contexts.oops",)),
+        profile("7.0", "7.0.13+deb13-cloud-amd64", known="compared"),
+        profile("7.1", "7.1.13+deb13-cloud-amd64", known="compared"),
+        profile("7.2", "7.2.13+deb13-cloud-amd64", known="compared"),
+        profile("7.3", "7.3.4+deb13-cloud-amd64", known="compared"),
         profile(
-            "damon-next", "7.3.4-damon-next", observed=True, base="7.3",
+            "damon-next", "7.3.4-damon-next", known="listed", base="7.3",
             more=(
                 "probe.preps", "probe.pgidle_unset", "sample", "sample.write", "sample.cpus",
                 "sample.threads", "sample.type",

@@ -70,11 +70,11 @@ def _zones(machine: Machine, node: int) -> list[Range]:
     return spans
 
 
-def united(ranges: Iterable[Range]) -> list[Range]:
-    """Sort ranges and unite those that touch."""
+def united(ranges: Iterable[Range], *, apart: bool = False) -> list[Range]:
+    """Sort ranges and unite those that overlap, and those that touch unless kept ``apart``."""
     result: list[Range] = []
     for start, end in sorted(ranges):
-        if result and start <= result[-1][1]:
+        if result and (start < result[-1][1] or (start == result[-1][1] and not apart)):
             result[-1] = (result[-1][0], max(end, result[-1][1]))
         else:
             result.append((start, end))

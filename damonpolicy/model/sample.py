@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Tag
 
 from damonpolicy.model.scalars import Cpus, Flag, Model, Node, Pid, shape
+from damonpolicy.units import format_cpulist
 
 __all__ = ("Accesses", "NodeCpus")
 
@@ -42,6 +43,22 @@ class Accesses(Model):
     def everything(self) -> bool:
         """Whether this asks for what every kernel does anyway."""
         return self.alike and self.primitive != "page_fault"
+
+    @property
+    def described(self) -> str:
+        """All that it narrows down, in words."""
+        if self.alike:
+            return "by page faults"
+        parts = []
+        if isinstance(self.cpus, NodeCpus):
+            parts.append(f"the CPUs of node {self.cpus.numa_node}")
+        elif self.cpus is not None:
+            parts.append(f"CPU{'s' if len(self.cpus) > 1 else ''} {format_cpulist(self.cpus)}")
+        if self.threads is not None:
+            numbers = ", ".join(map(str, self.threads))
+            parts.append(f"thread{'s' if len(self.threads) > 1 else ''} {numbers}")
+        kind = "" if self.kind == "any" else f"{self.kind} "
+        return f"only {kind}accesses" + (f" of {' and of '.join(parts)}" if parts else "")
 
     @property
     def alike(self) -> bool:

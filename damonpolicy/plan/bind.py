@@ -56,7 +56,7 @@ def bind(
     keep their order, because the kernel matches targets by index. ``find`` looks processes up;
     with ``waits`` every kdamond shall wait, as somebody will look again.
 
-    Raises Absent where there is nothing to monitor.
+    Raises Absent where there is nothing to monitor; its ``about`` tells which part names it.
     """
     files = dict(kdamond.files)
     members: tuple[Member, ...] = ()
@@ -76,10 +76,19 @@ def bind(
             base = f"contexts/0/targets/{index}"
             files[f"{base}/pid_target"] = str(member[0])
             files |= {f"{base}/{name}": value for name, value in kdamond.target_files.items()}
-            _regions(f"{base}/regions", _aligned(found[member], memory.PAGE), files)
+            aligned = _aligned(found[member], memory.PAGE, apart=True)
+            _regions(f"{base}/regions", aligned, files)
     for directory, lines in kdamond.filters.items():
-        _filters(directory, lines, machine, files)
+        try:
+            _filters(directory, lines, machine, files)
+        except (Absent, KernelLacks) as error:
+            raise _about(error, kdamond, directory) from None
     return Bound(kdamond, files, members)
+
+
+def _about(error: DamonPolicyError, kdamond: CompiledKdamond, part: str) -> DamonPolicyError:
+    error.about = ((kdamond.full_name, part),)
+    return error
 
 
 def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str]) -> None:
@@ -93,23 +102,28 @@ def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str])
             ranges += target.regions
     if not ranges:
         message = f"`{kdamond.full_name}` would monitor no memory at all"
-        raise Absent(message, hint="see /proc/iomem for System RAM")
+        raise _about(Absent(message, hint="see /proc/iomem for System RAM"), kdamond, "targets/0")
     unit = int(files.get("contexts/0/addr_unit", "1"))
     base = "contexts/0/targets"
     files[f"{base}/nr_targets"] = "1"
     files[f"{base}/0/pid_target"] = "0"
     files |= {f"{base}/0/{name}": value for name, value in kdamond.target_files.items()}
-    _regions(f"{base}/0/regions", _aligned(ranges, max(unit, memory.PAGE), unit), files)
+    # regions that somebody has named stay as they are; those of RAM and nodes are one where they touch
+    apart = all(target.regions for target in kdamond.targets)
+    aligned = _aligned(ranges, max(unit, memory.PAGE), unit, apart=apart)
+    _regions(f"{base}/0/regions", aligned, files)
 
 
-def _aligned(ranges: Sequence[memory.Range], grain: int, unit: int = 1) -> tuple[memory.Range, ...]:
+def _aligned(
+    ranges: Sequence[memory.Range], grain: int, unit: int = 1, *, apart: bool
+) -> tuple[memory.Range, ...]:
     """Return the ranges in units, widened to whole grains as the kernel would do it.
 
     It refuses regions that share a page, and 6.18 divides by the size of an empty one
-    (mm/damon/core.c: damon_set_regions()).
+    (mm/damon/core.c: damon_set_regions()); those that only touch it takes, and ``apart`` keeps them.
     """
     whole = [(start // grain * grain, -(-end // grain) * grain) for start, end in ranges]
-    return tuple((start // unit, end // unit) for start, end in memory.united(whole))
+    return tuple((start // unit, end // unit) for start, end in memory.united(whole, apart=apart))
 
 
 def _regions(base: str, ranges: Sequence[memory.Range], files: dict[str, str]) -> None:
@@ -138,7 +152,7 @@ def _processes(
     return found
 
 
-def _no_process(kdamond: CompiledKdamond, machine: Machine) -> Absent:
+def _no_process(kdamond: CompiledKdamond, machine: Machine) -> DamonPolicyError:
     selectors = " or ".join(f"`{each.selector}`" for each in kdamond.targets if each.selector)
     wanted = [each.selector.name for each in kdamond.targets if each.selector]
     names = processes.known_names(machine)
@@ -151,7 +165,9 @@ def _no_process(kdamond: CompiledKdamond, machine: Machine) -> Absent:
     else:
         meant = (did_you_mean(name, names) for name in wanted if name)
         hint = next((each for each in meant if each.startswith("did you mean")), hint)
-    return Absent(f"no process matches {selectors} of `{kdamond.full_name}`", hint=hint)
+    message = f"no process matches {selectors} of `{kdamond.full_name}`"
+    first = next(index for index, each in enumerate(kdamond.targets) if each.selector)
+    return _about(Absent(message, hint=hint), kdamond, f"targets/{first}")
 
 
 def _filters(

@@ -114,8 +114,7 @@ class Compiler(Quotas):
                 self.refuse(at("kind"), "sample", message)
                 return
             if accesses.optional and not self.has_all(needed):
-                kind = "some" if accesses.kind == "any" else accesses.kind
-                message = f"counting only {kind} accesses is left out: all accesses count"
+                message = f"counting {accesses.described} is left out: all accesses count"
                 self.left_out(at, message, self.lacking(needed))
                 return
             found = sample_files(accesses, self.machine)

@@ -7,8 +7,13 @@ damo wrote them.
 
 from __future__ import annotations
 
+from typing import get_args
+
 from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import ACTIONS
+from damonpolicy.model.probes import PROBED
+from damonpolicy.model.quotas import Metric, TunerName
 from damonpolicy.plan.damo_values import (
     BYTES,
     COUNT,
@@ -27,7 +32,12 @@ from damonpolicy.units import U32_MAX, U64_MAX
 __all__ = ("sources",)
 
 _CONTEXT = "contexts/0"
-_CORE = ("addr", "target", "probe_hits_wsum")
+_LAYERS = {
+    "core_filters": CORE,
+    "ops_filters": ("anon", "active", "memcg", "young", "hugepage_size", "unmapped"),
+}
+"""Which types of filters each directory takes."""
+_SAMPLED = ("cpumask", "threads", "write")
 _PERMIL, _BASIS_POINTS = SHARE(1000), SHARE(10_000)
 _GOAL = {**MICRO, **_BASIS_POINTS}
 """A goal's value is a number, a time or a share, as its metric is."""
@@ -45,19 +55,24 @@ def sources(top: Node | None, name: str) -> tuple[list[Source], list[Diagnostic]
         message = f"`{name}` is no configuration of damo: it has no list of `kdamonds`"
         span = top.span if top else Span(name, 1, 1, 1, 2)
         return [], [Diagnostic.error("DP0621", span, message, hint=hint)]
-    result = [
-        Source(f"kdamond {index} of {name}", f"kdamond-{index}", _Tree(each, report).files)
-        for index, each in enumerate(listed.items)
-    ]
+    if not listed.items:
+        report.wrong(listed.span, "this configuration has no kdamond")
+    result = []
+    for index, each in enumerate(listed.items):
+        made = _Tree(each, report)
+        where = f"kdamond {index} of {name}"
+        result.append(Source(where, f"kdamond-{index}", made.files, spans=made.spans))
     report.unknown()
     return result, report.found
 
 
 class _Tree:
-    """Builds the files of one kdamond's directory."""
+    """Builds the files of one kdamond's directory, and keeps where each was said."""
 
     def __init__(self, kdamond: Node, report: Report) -> None:
         self.files: dict[str, str] = {}
+        self.report = report
+        self.spans: dict[str, Span] = {"": kdamond.span}
         place = Place(kdamond, kdamond.span, report)
         self.put("refresh_ms", place.amount("refresh_ms", 0, MILLI))
         place.ignore("state", "pid")
@@ -76,8 +91,10 @@ class _Tree:
             self._context(each)
 
     def put(self, path: str, value: str) -> None:
-        """Set a file."""
+        """Set a file to what was just read."""
         self.files[path] = value
+        if self.report.here is not None:
+            self.spans[path] = self.report.here
 
     def _context(self, at: Place) -> None:
         attributes = f"{_CONTEXT}/monitoring_attrs"
@@ -87,15 +104,18 @@ class _Tree:
         intervals = at("intervals")
         goal = intervals("intervals_goal")
         here = f"{attributes}/intervals"
+        self.spans[here] = intervals.node.span
         self.put(f"{here}/sample_us", intervals.amount("sample_us", 5000, MICRO))
         self.put(f"{here}/aggr_us", intervals.amount("aggr_us", 100_000, MICRO))
         self.put(f"{here}/update_us", intervals.amount("ops_update_us", 1_000_000, MICRO))
         here += "/intervals_goal"
+        self.spans[here] = goal.node.span
         self.put(f"{here}/access_bp", goal.amount("access_bp", 0, _BASIS_POINTS))
         self.put(f"{here}/aggrs", goal.amount("aggrs", 0, COUNT))
         self.put(f"{here}/min_sample_us", goal.amount("min_sample_us", 0, MICRO))
         self.put(f"{here}/max_sample_us", goal.amount("max_sample_us", 0, MICRO))
         regions = at("nr_regions")
+        self.spans[f"{attributes}/nr_regions"] = regions.node.span
         for bound, usual in (("min", 10), ("max", 1000)):
             self.put(f"{attributes}/nr_regions/{bound}", regions.amount(bound, usual, COUNT))
         self._sample(at("sample_control"), f"{attributes}/sample")
@@ -114,7 +134,8 @@ class _Tree:
         self.put(f"{base}/filters/nr_filters", str(len(filters)))
         for index, each in enumerate(filters):
             here = f"{base}/filters/{index}"
-            self.put(f"{here}/type", each.text("filter_type", "cpumask"))
+            self.spans[here] = each.node.span
+            self.put(f"{here}/type", each.word("filter_type", "cpumask", _SAMPLED))
             self.put(f"{here}/matching", each.truth("matching"))
             self.put(f"{here}/allow", each.truth("allow"))
             self.put(f"{here}/cpumask", each.text("cpumask"))
@@ -126,15 +147,18 @@ class _Tree:
         self.put(f"{base}/nr_probes", str(len(probes)))
         for index, probe in enumerate(probes):
             here = f"{base}/{index}"
+            self.spans[here] = probe.node.span
             self.put(f"{here}/weight", probe.amount("weight", 0, COUNT))
             preps, filters = list(probe.each("preps")), list(probe.each("filters"))
             self.put(f"{here}/preps/nr_preps", str(len(preps)))
             for number, prep in enumerate(preps):
-                self.put(f"{here}/preps/{number}/prep_action", prep.text("prep_action"))
+                action = prep.word("prep_action", "set_pgidle", ("set_pgidle",))
+                self.put(f"{here}/preps/{number}/prep_action", action)
             self.put(f"{here}/filters/nr_filters", str(len(filters)))
             for number, each in enumerate(filters):
                 place = f"{here}/filters/{number}"
-                self.put(f"{place}/type", each.text("filter_type", "anon"))
+                self.spans[place] = each.node.span
+                self.put(f"{place}/type", each.word("filter_type", "anon", PROBED))
                 self.put(f"{place}/matching", each.truth("matching"))
                 self.put(f"{place}/allow", each.truth("allow"))
                 self.put(f"{place}/path", each.text("path"))
@@ -146,21 +170,25 @@ class _Tree:
         self.put(f"{base}/nr_targets", str(len(targets)))
         for index, target in enumerate(targets):
             here = f"{base}/{index}"
+            self.spans[here] = target.node.span
             self.put(f"{here}/pid_target", target.amount("pid", 0, COUNT))
             self.put(f"{here}/obsolete_target", target.truth("obsolete"))
             regions = list(target.each("regions"))
             self.put(f"{here}/regions/nr_regions", str(len(regions)))
             for number, region in enumerate(regions):
+                self.spans[f"{here}/regions/{number}"] = region.node.span
                 for bound in ("start", "end"):
                     self.put(f"{here}/regions/{number}/{bound}", region.amount(bound, 0, BYTES))
 
     def _scheme(self, at: Place, base: str) -> None:
+        self.spans[base] = at.node.span
         self.put(f"{base}/action", at.word("action", "stat", ACTIONS["paddr"]))
         nowhere = at.text("target_nid", "-1") == "-1"
         self.put(f"{base}/target_nid", "-1" if nowhere else at.amount("target_nid", -1, COUNT))
         dests = list(at.each("dests"))
         self.put(f"{base}/dests/nr_dests", str(len(dests)))
         for index, each in enumerate(dests):
+            self.spans[f"{base}/dests/{index}"] = each.node.span
             for name in ("id", "weight"):
                 self.put(f"{base}/dests/{index}/{name}", each.amount(name, 0, COUNT))
         self._pattern(at("access_pattern"), f"{base}/access_pattern")
@@ -168,7 +196,10 @@ class _Tree:
         self.put(f"{base}/apply_interval_us", every)
         self._quota(at("quotas"), f"{base}/quotas")
         marks = at("watermarks")
-        self.put(f"{base}/watermarks/metric", marks.text("metric", "none"))
+        self.spans[f"{base}/watermarks"] = marks.node.span
+        self.put(
+            f"{base}/watermarks/metric", marks.word("metric", "none", ("none", "free_mem_rate"))
+        )
         self.put(f"{base}/watermarks/interval_us", marks.amount("interval_us", 0, MICRO))
         for name in ("high", "mid", "low"):
             value = marks.amount(f"{name}_permil", 0, _PERMIL)
@@ -187,6 +218,7 @@ class _Tree:
             ("sz_bytes", "sz", BYTES), ("nr_accesses", "nr_accesses", rates), ("age", "age", ages),
         ):  # fmt: skip
             bounds = at(name)
+            self.spans[f"{base}/{file}"] = bounds.node.span
             for bound, usual in (("min", 0), ("max", U64_MAX)):
                 # damo's "max" is the largest number, called a percentage
                 largest = bounds.text(bound).replace(",", "").startswith(str(U64_MAX))
@@ -196,12 +228,13 @@ class _Tree:
                 self.put(f"{base}/{file}/{bound}", value)
 
     def _quota(self, at: Place, base: str) -> None:
+        self.spans[base] = at.node.span
         self.put(f"{base}/ms", at.amount("time_ms", 0, MILLI))
         self.put(f"{base}/bytes", at.amount("sz_bytes", 0, BYTES))
         self.put(f"{base}/reset_interval_ms", at.amount("reset_interval_ms", 0, MILLI))
         for name in ("num", "denom"):
             self.put(f"{base}/fail_charge_{name}", at.amount(f"fail_charge_{name}", 0, COUNT))
-        self.put(f"{base}/goal_tuner", at.text("goal_tuner", "consist"))
+        self.put(f"{base}/goal_tuner", at.word("goal_tuner", "consist", get_args(TunerName)))
         at.ignore("effective_sz_bytes")
         weights = at("weights")
         for name in ("sz", "nr_accesses", "age"):
@@ -211,7 +244,9 @@ class _Tree:
         self.put(f"{base}/goals/nr_goals", str(len(goals)))
         for index, goal in enumerate(goals):
             here = f"{base}/goals/{index}"
-            self.put(f"{here}/target_metric", goal.text("metric", "user_input"))
+            self.spans[here] = goal.node.span
+            metric = goal.word("metric", "user_input", get_args(Metric))
+            self.put(f"{here}/target_metric", metric)
             for name in ("target_value", "current_value"):
                 # once all goals were shares
                 old = not goal.has(name) and goal.has(f"{name}_bp")
@@ -224,16 +259,17 @@ class _Tree:
     def _filters(self, at: Place, base: str) -> None:
         layers = {name: list(at.each(name)) for name in ("core_filters", "ops_filters")}
         for each in at.each("filters"):
-            core = each.text("filter_type") in _CORE
+            core = each.text("filter_type") in CORE
             layers["core_filters" if core else "ops_filters"].append(each)
         for layer, filters in layers.items():
             self.put(f"{base}/{layer}/nr_filters", str(len(filters)))
             for index, each in enumerate(filters):
-                self._filter(each, f"{base}/{layer}/{index}")
+                here = f"{base}/{layer}/{index}"
+                self.spans[here] = each.node.span
+                self._filter(each, here, each.word("filter_type", "anon", _LAYERS[layer]))
         self.put(f"{base}/filters/nr_filters", "0")
 
-    def _filter(self, at: Place, here: str) -> None:
-        kind = at.text("filter_type", "anon")
+    def _filter(self, at: Place, here: str, kind: str) -> None:
         self.put(f"{here}/type", kind)
         self.put(f"{here}/matching", at.truth("matching", usual=True))
         # the older form calls it `filter_pass`, and has none where filters only reject
@@ -243,11 +279,10 @@ class _Tree:
         for bound in ("start", "end"):
             self.put(f"{here}/addr_{bound}", addresses.amount(bound, 0, BYTES))
         self.put(f"{here}/damon_target_idx", at.amount("damon_target_idx", 0, COUNT))
-        sizes = self._range(at, "hugepage_size", BYTES)
-        hits = self._range(at, "probe_hits_wsum_range", COUNT)
-        for name, value in zip(
-            ("min", "max"), sizes if kind == "hugepage_size" else hits, strict=True
-        ):
+        ranges = [("probe_hits_wsum_range", COUNT), ("hugepage_size", BYTES)]
+        for key, unit in ranges if kind == "hugepage_size" else reversed(ranges):
+            bounds = self._range(at, key, unit)  # the last is its own
+        for name, value in zip(("min", "max"), bounds, strict=True):
             self.put(f"{here}/{name}", value)
 
     def _range(self, at: Place, key: str, kind: Kind) -> tuple[str, str]:

@@ -53,6 +53,8 @@ class Report:
     def __init__(self) -> None:
         self.found: list[Diagnostic] = []
         self.places: list[Place] = []
+        self.here: Span | None = None
+        """Where what was read last stands, or what would contain it."""
 
     def wrong(self, span: Span, message: str, hint: str = "") -> None:
         """Take note of a mistake."""
@@ -60,7 +62,8 @@ class Report:
 
     def lost(self, span: Span, message: str) -> None:
         """Take note of what becomes nothing."""
-        self.found.append(Diagnostic.warning("DP0620", span, message))
+        hint = "the kernel counts whole ones: write more, or 0"
+        self.found.append(Diagnostic.warning("DP0620", span, message, hint=hint))
 
     def unknown(self) -> None:
         """Take note of every key that nobody has asked for."""
@@ -85,7 +88,9 @@ class Place:
 
     def _get(self, key: str) -> Node | None:
         self.asked.add(key)
-        return self.node.get(key)
+        node = self.node.get(key)
+        self.report.here = (node or self.node).span
+        return node
 
     def has(self, key: str) -> bool:
         """Tell whether there is a value."""

@@ -29,6 +29,9 @@ __all__ = ("kdamond",)
 _CONTEXT = "contexts/0"
 _ATTRIBUTES = f"{_CONTEXT}/monitoring_attrs"
 _SAMPLE, _AGGREGATION, _UPDATE = 5_000, 100_000, 60_000_000
+_ORDER = ("cpumask", "threads", "write")
+_SAMPLED = {"cpumask": "cpumask", "threads": "tid_arr"}
+"""The file that says what a sample filter is, by its type."""
 
 
 def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | None) -> Decompiled:
@@ -74,17 +77,26 @@ def _rename(listed: list[dict[str, Any]]) -> None:
 def _targets(found: Decompiled) -> list[dict[str, Any]]:
     base = f"{_CONTEXT}/targets"
     result = []
+    pids: set[int] = set()
     for index in range(found.number(f"{base}/nr_targets")):
         here = f"{base}/{index}"
         if found.text(f"{here}/obsolete_target") == "Y":
-            found.remark(here, "a target that leaves is not part of a policy")
+            found.remark(base, "a target that leaves is not part of a policy: later ones move up")
             continue
         if found.data["ops"] == "paddr":
             if found.number(f"{here}/pid_target"):
                 found.remark(f"{here}/pid_target", "the kernel ignores it on `paddr`")
+            if index:
+                found.remark(base, "the kernel takes one target of `paddr`: they are united")
             result += _physical(found, f"{here}/regions")
             continue
-        target: dict[str, Any] = {"process": {"pid": found.number(f"{here}/pid_target")}}
+        pid = found.number(f"{here}/pid_target")
+        if pid in pids:
+            found.remark(base, "a policy monitors each process once: later targets move up")
+        elif found.machine is not None and not found.machine.exists(f"/proc/{pid}"):
+            found.remark(base, "a process that is gone is not monitored: later targets move up")
+        pids.add(pid)
+        target: dict[str, Any] = {"process": {"pid": pid}}
         regions = _regions(found, f"{here}/regions")
         if regions and found.data["ops"] == "fvaddr":
             target["regions"] = regions
@@ -102,10 +114,14 @@ def _ranges(found: Decompiled, base: str) -> list[memory.Range]:
     unit = 1
     if found.data["ops"] == "paddr":
         unit = int(found.text(f"{_CONTEXT}/addr_unit", "1"))
-    return [
+    ranges = [
         (found.number(f"{base}/{index}/start") * unit, found.number(f"{base}/{index}/end") * unit)
         for index in range(found.number(f"{base}/nr_regions"))
     ]
+    if any(bound % max(memory.PAGE, unit) for each in ranges for bound in each):
+        why = "the kernel widens them to whole pages; those that share one are united"
+        found.remark(base, why)
+    return ranges
 
 
 def _physical(found: Decompiled, base: str) -> list[dict[str, Any]]:
@@ -158,7 +174,7 @@ def _probes(found: Decompiled) -> None:
     for index in range(found.number(f"{base}/nr_probes")):
         here = f"{base}/{index}"
         probe: dict[str, Any] = {"name": found.names.get(here, f"probe-{index}")}
-        listed = filters.listed(found, f"{here}/filters", probe=True)
+        listed = filters.listed(found, filters.places(found, f"{here}/filters"), probe=True)
         if listed:
             probe["filters"] = listed
         preps = found.number(f"{here}/preps/nr_preps")
@@ -239,4 +255,15 @@ def _conditions(found: Decompiled, base: str, count: int) -> tuple[str, str, str
             cpus = row["cpumask"]
         else:
             threads = row["tid_arr"]
+    types = [row["type"] for row in rejects]
+    given = all(row[_SAMPLED[row["type"]]] for row in rejects if row["type"] in _SAMPLED)
+    if not given or len(set(types)) < len(types):
+        return None
+    if types != [each for each in _ORDER if each in types]:
+        found.remark(base, "a policy writes CPUs first, then threads, then the kind")
+    for index, row in enumerate(rows):
+        for name in ("cpumask", "tid_arr"):
+            if row[name] and name != _SAMPLED.get(row["type"]):
+                why = f"the kernel ignores it for the type `{row['type']}`"
+                found.remark(f"{base}/{index}/{name}", why)
     return kind, cpus, threads

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from damonpolicy.kernel.cgroups import subtree
+from damonpolicy.kernel.tree import CORE
 from damonpolicy.plan.decompiled import Decompiled
 from damonpolicy.units import format_bytes
 
-__all__ = ("listed",)
+__all__ = ("listed", "of_scheme", "places")
 
 _OWN = {
     "memcg": ("memcg_path", "path"),
@@ -20,41 +22,93 @@ _OWN = {
 """The files that say what a filter is, by its type."""
 
 
-def listed(found: Decompiled, *directories: str, probe: bool = False) -> list[dict[str, Any]]:
-    """Return the filters of directories as one list.
+def places(found: Decompiled, *directories: str) -> list[str]:
+    """Return the directories of the single filters."""
+    return [
+        f"{directory}/{index}"
+        for directory in directories
+        for index in range(found.number(f"{directory}/nr_filters"))
+    ]
+
+
+def of_scheme(found: Decompiled, base: str) -> tuple[list[dict[str, Any]], bool]:
+    """Return a scheme's filters in a policy's order, and whether all stand in ``filters/``.
+
+    The kernel takes core filters, page-level ones, then ``filters/``, and asks those of its core
+    first, wherever they stand. Where that moves a filter to another directory, a remark says why.
+    """
+    own, layers = f"{base}/filters", (f"{base}/core_filters", f"{base}/ops_filters")
+    here, split = places(found, own), {layer: places(found, layer) for layer in layers}
+    layered = f"{layers[0]}/nr_filters" in found.tree
+    everything = [*(place for each in split.values() for place in each), *here]
+    together = layered and bool(here) and everything == here
+    if layered and here and not together:
+        why = (
+            "a policy's filters stand in `filters`, or in `core_filters` and `ops_filters`;"
+            " what they decide stays the same"
+        )
+        for each in (own, *layers):
+            found.remark(each, why)
+    for layer, core in zip(layers, (True, False), strict=True):
+        if any(_is_core(found, place) != core for place in split[layer]):
+            why = "`core_filters` is for `addr`, `target` and `probe_hits_wsum`, `ops_filters` for the rest"
+            for each in layers:
+                found.remark(each, why)
+    if not _takes_order(found, everything):
+        found.remark(
+            own, "the kernel asks filters of its core first, and a policy lists them first"
+        )
+        everything.sort(key=lambda place: not _is_core(found, place))
+    return listed(found, everything), together
+
+
+def _is_core(found: Decompiled, place: str) -> bool:
+    return found.text(f"{place}/type") in CORE
+
+
+def _takes_order(found: Decompiled, listed_: Sequence[str]) -> bool:
+    """Tell whether a policy takes filters in this order (the rule DP0214)."""
+    core = [_is_core(found, place) for place in listed_]
+    last = max((index for index, each in enumerate(core) if each), default=-1)
+    allowing = any(found.text(f"{place}/allow") == "Y" for place in listed_[: last + 1])
+    return all(core[: last + 1]) or not allowing
+
+
+def listed(
+    found: Decompiled, filters: Sequence[str], *, probe: bool = False
+) -> list[dict[str, Any]]:
+    """Return the filters of some directories as one list.
 
     Where one filter for each cgroup of a subtree stands, the path alone says so.
     """
     result: list[dict[str, Any]] = []
-    for directory in directories:
-        count = found.number(f"{directory}/nr_filters")
-        index = 0
-        while index < count:
-            here = f"{directory}/{index}"
-            taken = _subtree(found, directory, index, count, probe=probe)
-            path = found.text(f"{here}/{'path' if probe else 'memcg_path'}")
-            result.append(_filter(found, here, path, whole=taken > 1))
-            index += max(taken, 1)
+    index = 0
+    while index < len(filters):
+        here = filters[index]
+        taken = _subtree(found, filters[index:], probe=probe)
+        path = found.text(f"{here}/{'path' if probe else 'memcg_path'}")
+        result.append(_filter(found, here, path, whole=taken > 1))
+        index += max(taken, 1)
     return result
 
 
-def _subtree(found: Decompiled, directory: str, index: int, count: int, *, probe: bool) -> int:
-    """Return how many filters from one on are a whole subtree in our order; else 0."""
-    if found.machine is None or found.text(f"{directory}/{index}/type") != "memcg":
+def _subtree(found: Decompiled, filters: Sequence[str], *, probe: bool) -> int:
+    """Return how many filters from the first on are a whole subtree in our order; else 0."""
+    if found.machine is None or found.text(f"{filters[0]}/type") != "memcg":
         return 0
     name = "path" if probe else "memcg_path"
 
-    def key(number: int) -> tuple[str, ...]:
+    def key(place: str) -> tuple[str, ...]:
         files = ("type", "matching", "allow")
-        return tuple(found.text(f"{directory}/{number}/{each}") for each in files)
+        return tuple(found.text(f"{place}/{each}") for each in files)
 
-    if key(index)[1] != "Y":
+    if key(filters[0])[1] != "Y":
         return 0
-    wanted = subtree(found.machine, found.text(f"{directory}/{index}/{name}"))
+    wanted = subtree(found.machine, found.text(f"{filters[0]}/{name}"))
     there = [
-        found.text(f"{directory}/{number}/{name}")
-        for number in range(index, min(index + len(wanted), count))
-        if key(number) == key(index)
+        found.text(f"{place}/{name}")
+        for place in filters[: len(wanted)]
+        if key(place) == key(filters[0])
     ]
     return len(wanted) if wanted == there else 0
 
@@ -64,6 +118,9 @@ def _filter(found: Decompiled, here: str, path: str, *, whole: bool) -> dict[str
     what: Any = kind
     if kind == "memcg":
         what = {"memcg": path if whole else {"path": path, "subtree": False}}
+        for name in ("memcg_path", "path"):
+            if path != f"/{path.strip('/')}":
+                found.remark(f"{here}/{name}", "the kernel's paths of cgroups do not end in `/`")
     elif kind == "addr":
         start, end = (found.number(f"{here}/addr_{name}") for name in ("start", "end"))
         what = {"addr": {"start": f"{start:#x}", "end": f"{end:#x}"}}

@@ -182,13 +182,9 @@ def _goal(found: Decompiled, base: str) -> dict[str, Any]:
 
 
 def _filters(found: Decompiled, base: str, action: str, result: dict[str, Any]) -> None:
-    layers = [f"{base}/{name}" for name in ("core_filters", "ops_filters")]
-    own = f"{base}/filters"
-    there = f"{layers[0]}/nr_filters" in found.tree
-    used = any(found.number(f"{layer}/nr_filters") for layer in layers)
-    if there and found.number(f"{own}/nr_filters") and not used:
+    listed, together = filters.of_scheme(found, base)
+    if together:
         result["filters_in"] = "filters"
-    listed = filters.listed(found, layers[0], own, layers[1])
     if listed:
         result["filters"] = listed
     if action == "pageout" and found.data["ops"] == "paddr":

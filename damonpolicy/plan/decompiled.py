@@ -9,7 +9,10 @@ from typing import Any
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import Tree
 
-__all__ = ("Decompiled",)
+__all__ = ("UNSAID", "Decompiled")
+
+UNSAID = "a policy has no words for it, or writes it another way"
+"""The reason where no remark tells a better one."""
 
 
 @dataclass(slots=True)
@@ -36,10 +39,13 @@ class Decompiled:
         self.remarks.setdefault(path, why)
 
     def why(self, path: str) -> str:
-        """Return the remark about a file: its own, or of the nearest directory above it."""
+        """Return the remark about a file: its own, or of the nearest directory above it.
+
+        It is never empty: who is told that something changes, is told why.
+        """
         here = path
         while here:
             if here in self.remarks:
                 return self.remarks[here]
             here = here.rpartition("/")[0]
-        return ""
+        return UNSAID

@@ -138,15 +138,16 @@ def split(
     """Return the kernel's filter directories; ``together`` takes the one that all kernels have.
 
     From 6.15 core and page-level filters have directories of their own and ``filters/``
-    stays empty (commit "mm/damon/sysfs-schemes: implement core_filters and ops_filters").
+    stays empty (commit "mm/damon/sysfs-schemes: implement core_filters and ops_filters"). Within
+    one directory the order is the policy's: the kernel tells them apart by their types.
     """
     core = tuple(line for line in filters if line.files["type"] in CORE)
     pages = tuple(line for line in filters if line.files["type"] not in CORE)
     if together and capabilities.has("filters.layers"):
-        return {"filters": core + pages, "core_filters": (), "ops_filters": ()}
+        return {"filters": tuple(filters), "core_filters": (), "ops_filters": ()}
     if capabilities.has("filters.layers"):
         return {"filters": (), "core_filters": core, "ops_filters": pages}
-    return {"filters": core + pages}
+    return {"filters": tuple(filters)}
 
 
 def probe_lines(filters: Sequence[Filter]) -> tuple[FilterLine, ...]:

@@ -7,10 +7,10 @@ told, with the reason where there is one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.modules import parameter_path
@@ -19,23 +19,14 @@ from damonpolicy.kernel.tree import Tree, configuration, default, startable
 from damonpolicy.plan.bind import bind
 from damonpolicy.plan.decompile import kdamond
 from damonpolicy.plan.decompiled import Decompiled
-from damonpolicy.plan.policies import Loaded, Overrides, compile_policies, load
+from damonpolicy.plan.imported_places import Source, relocated
+from damonpolicy.plan.policies import Loaded, Overrides, Spans, compile_policies, load, place
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.write import to_yaml
 
 __all__ = ("Imported", "Source", "policy")
 
 _CONTEXT = "contexts/0"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One kdamond to import: where it is from, its name, and the names of its parts."""
-
-    where: str
-    name: str
-    tree: Tree
-    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +62,18 @@ def policy(
     loaded = load([file], Overrides(), machine=machine)
     found = [each for each in loaded.found if each.severity == "error"]
     if found:
-        return Imported(text, tuple(found), ())
+        return Imported(text, relocated(found, file, sources), ())
     again, more = _again(loaded, capabilities, machine)
     found = [each for each in more if each.severity == "error"]
     if found:
-        return Imported(text, tuple(found), ())
+        return Imported(text, relocated(found, file, sources), ())
     absent = [each for each in more if each.code == "DP0305"]
     differences: list[dict[str, str]] = []
     for source, decompiled, files in zip(sources, made, again, strict=False):
-        differences += _compare(source, decompiled, files, whole=machine is not None)
-    found = absent + [_warning(each) for each in differences]
+        these = _compare(source, decompiled, files, whole=machine is not None)
+        absent += [_warning(each, source.place(each["file"])) for each in these]
+        differences += these
+    found = absent
     return Imported(text, tuple(found), tuple(differences))
 
 
@@ -120,7 +113,8 @@ def _again(
     loaded: Loaded, capabilities: Capabilities, machine: Machine | None
 ) -> tuple[list[dict[str, str]], list[Diagnostic]]:
     """Compile the policy, and look up its targets and cgroups where there is a machine."""
-    policies, found = compile_policies(loaded, capabilities, machine, unfed=True)
+    spans: Spans = {}
+    policies, found = compile_policies(loaded, capabilities, machine, unfed=True, spans=spans)
     result = []
     for compiled in (each for policy_ in policies.values() for each in policy_.kdamonds):
         files = dict(compiled.files)
@@ -132,7 +126,8 @@ def _again(
             try:
                 bound = bind(compiled, machine)
             except DamonPolicyError as error:
-                found.append(Diagnostic.error(error.code, None, error.message, hint=error.hint))
+                span = place(error, spans)
+                found.append(Diagnostic.error(error.code, span, error.message, hint=error.hint))
             else:
                 files = bound.files if bound else files
         result.append(files)
@@ -165,10 +160,10 @@ def _compare(
     return [each for each in result if each["is"] != each["becomes"]]
 
 
-def _warning(difference: Mapping[str, str]) -> Diagnostic:
+def _warning(difference: Mapping[str, str], span: Span | None) -> Diagnostic:
     where, path = difference["kdamond"], difference["file"]
     message = (
         f"`{path}` of {where} is `{difference['is']}`, and the policy makes it"
         f" `{difference['becomes']}`"
     )
-    return Diagnostic.warning("DP0620", None, message, hint=difference["why"])
+    return Diagnostic.warning("DP0620", span, message, hint=difference["why"])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.errors import KernelLacks, PolicyInvalid
+from damonpolicy.errors import DamonPolicyError, KernelLacks, PolicyInvalid
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.policies import Loaded, compile_policies
+from damonpolicy.plan.policies import Loaded, Spans, compile_policies, place
 
-__all__ = ("Compiled", "Source", "compile_on", "refuse", "wanted")
+__all__ = ("Compiled", "Source", "compile_on", "located", "refuse", "wanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,20 @@ class Compiled:
 
     policies: dict[str, CompiledPolicy]
     found: list[Diagnostic]
+    spans: Spans
+
+
+@contextmanager
+def located(spans: Spans) -> Iterator[None]:
+    """Give an error of planning its place: what is compiled knows none, its source does."""
+    try:
+        yield
+    except DamonPolicyError as error:
+        span = place(error, spans)
+        if span is not None:
+            told = Diagnostic.error(error.code, span, error.message, hint=error.hint)
+            error.diagnostics, error.message = (told,), ""
+        raise
 
 
 def refuse(found: Sequence[Diagnostic]) -> None:
@@ -57,14 +72,16 @@ def compile_on(
     everything = [each for source in sources for each in source.loaded.found]
     refuse(everything)
     policies: dict[str, CompiledPolicy] = {}
+    spans: Spans = {}
     for source in sources:
         compiled, found = compile_policies(
-            source.loaded, capabilities, machine, owner=source.owner, unfed=unfed, served=served
-        )
+            source.loaded, capabilities, machine,
+            owner=source.owner, unfed=unfed, served=served, spans=spans,
+        )  # fmt: skip
         policies |= compiled
         everything += found
     refuse(everything)
-    return Compiled(policies, everything)
+    return Compiled(policies, everything, spans)
 
 
 def wanted(

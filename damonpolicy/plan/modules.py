@@ -209,7 +209,12 @@ def refuse_others(
         if beside:
             message = f"the module `{name}` of `{user}` cannot run beside {beside[0]}"
             hint = "`damonpolicy remove NAME` ends one that runs, `--prune` all that are not given"
-            raise PolicyInvalid(message, hint=hint, code="DP0253")
+            wrong = PolicyInvalid(message, hint=hint, code="DP0253")
+            wrong.about = (
+                (user, "modules"), *((other, "kdamonds") for other in others),
+                *((ours[other], "modules") for other in ours),
+            )  # fmt: skip
+            raise wrong
         if not _on(switches[name].before) and foreign:
             slot = foreign[0]
             message = (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
-from damonpolicy.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.sysfs import Machine
@@ -28,7 +30,19 @@ from damonpolicy.source.nodes import Mapping as MappingNode
 from damonpolicy.source.nodes import Scalar, plain
 from damonpolicy.source.yaml import parse
 
-__all__ = ("Loaded", "Overrides", "compile_policies", "load")
+__all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place")
+
+Spans: TypeAlias = dict[tuple[str, str], Span]
+"""Places in policies, by what errors are about.
+
+A kdamond's full name and ``targets/N`` or a directory of filters; a policy's name and the path
+of a setting, ``modules`` or ``kdamonds``.
+"""
+
+
+def place(error: DamonPolicyError, spans: Spans) -> Span | None:
+    """Return where what an error is about stands."""
+    return next((spans[each] for each in error.about if each in spans), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +149,13 @@ def compile_policies(
     owner: str = "hand",
     unfed: bool = False,
     served: bool = False,
+    spans: Spans | None = None,
 ) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
     """Compile for one kernel, and check by the rules that look at the machine.
 
     Without ``machine`` (a kernel one is not on) nothing is looked up on it. ``unfed`` lets
     goals stand that nobody feeds; ``served``: a service feeds those that say where from.
+    ``spans`` takes the places of what is looked up later.
     """
     found: list[Diagnostic] = []
     policies: dict[str, CompiledPolicy] = {}
@@ -157,21 +173,27 @@ def compile_policies(
         }
         parameters, lacking = compile_modules(policy, at, capabilities, machine)
         settings = {**parameters, **settings}
+        if spans is not None:
+            named = [(path, at("settings", path)) for path in policy.settings]
+            named += [(part, at(part)) for part in ("modules", "kdamonds")]
+            spans |= {(policy.name, part): each.key for part, each in named}
         found += lacking
         for index, kdamond in enumerate(policy.kdamonds):
-            place = at("kdamonds", index)
+            here = at("kdamonds", index)
             if not chosen(kdamond, capabilities):
                 message = f"the alternative `{kdamond.name}` is not for this kernel"
-                found.append(Diagnostic.note("DP0602", place("when").key, message))
+                found.append(Diagnostic.note("DP0602", here("when").key, message))
                 continue
             if machine is not None:
-                found += machine_rules.check_kdamond(kdamond, place, machine)
+                found += machine_rules.check_kdamond(kdamond, here, machine)
             compiler = Compiler(policy.name, capabilities, machine, served=served)
-            kdamonds.append(compiler.kdamond(kdamond, place))
+            kdamonds.append(compiler.kdamond(kdamond, here))
+            if spans is not None:
+                spans |= _spans(kdamonds[-1], compiler, here)
             found += compiler.found
             loops += compiler.loops
             if compiler.uses_faults:
-                found += _without_balancing(policy, place("accesses"), at)
+                found += _without_balancing(policy, here("accesses"), at)
                 settings.setdefault(NUMA_BALANCING, "0")
         found += uncounted(policy, at, capabilities)
         found += _service_needed(policy, at, unfed=unfed, served=served)
@@ -187,6 +209,17 @@ def compile_policies(
             monitored=loaded.overrides.monitor,
         )
     return policies, found
+
+
+def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
+    """Return where a kdamond names what binding looks up: its targets, and its filters' cgroups."""
+    name = kdamond.full_name
+    result = {(name, directory): compiler.origins[directory].key for directory in kdamond.filters}
+    for index, target in enumerate(kdamond.targets):
+        each = at("targets", index)
+        span = each("process").key if target.selector else each.value
+        result[name, f"targets/{index}"] = span
+    return result
 
 
 def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Diagnostic]:
@@ -221,13 +254,11 @@ def _service_needed(policy: Policy, at: Cursor, *, unfed: bool, served: bool) ->
         found.append(Diagnostic.note("DP0606", at("on_drift").value, message))
     for index, kdamond in enumerate(policy.kdamonds):
         for number, scheme in enumerate(kdamond.schemes):
-            place = at("kdamonds", index, "schemes", number)
+            here = at("kdamonds", index, "schemes", number)
             if scheme.retune_age and not served:
                 message = "`retune_age` needs the service: nobody else rewrites ages"
                 hint = "`damonpolicy run` does it; else write the age as `20 aggregations`"
-                found.append(
-                    Diagnostic.error("DP0252", place("retune_age").key, message, hint=hint)
-                )
+                found.append(Diagnostic.error("DP0252", here("retune_age").key, message, hint=hint))
             for order, goal in enumerate(scheme.limits.goals):
                 fed = unfed or (served and goal.from_ is not None)
                 if goal.metric == "user_input" and not fed:
@@ -237,6 +268,6 @@ def _service_needed(policy: Policy, at: Cursor, *, unfed: bool, served: bool) ->
                         hint = f"`damonpolicy run` feeds it; {hint}"
                     elif served:
                         hint = "say where it comes `from`"
-                    span = place("quota", "goals", order, "metric").value
+                    span = here("quota", "goals", order, "metric").value
                     found.append(Diagnostic.error("DP0230", span, message, hint=hint))
     return found

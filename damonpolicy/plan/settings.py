@@ -57,11 +57,13 @@ def plan(
         for path, value in policy.settings.items():
             if path in values and normalise(values[path]) != normalise(value):
                 first = users[path][0]
-                raise PolicyInvalid(
+                wrong = PolicyInvalid(
                     f"the policies `{first}` and `{policy.name}` set `{path}` to different values",
                     hint=f"`damonpolicy remove {first}` frees it",
                     code="DP0244",
                 )
+                wrong.about = ((policy.name, path), (first, path))
+                raise wrong
             values.setdefault(path, value)
             users.setdefault(path, []).append(policy.name)
     plans = []

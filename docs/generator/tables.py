@@ -73,8 +73,11 @@ def features(docs: Path) -> str:
         (each.what, *("yes" if kernel.quirk(each.name) else "" for kernel in kernels))
         for each in QUIRKS
     ]
-    observed = ", ".join(f"{each.version} ({each.release})" for each in kernels if each.observed)
-    derived = ", ".join(each.version for each in kernels if not each.observed)
+    observed = ", ".join(
+        f"{each.version} ({each.release})" for each in kernels if each.known == "compared"
+    )
+    listed = ", ".join(each.version for each in kernels if each.known == "listed")
+    derived = ", ".join(each.version for each in kernels if each.known == "derived")
     return "\n".join(
         (
             "# Features by kernel\n",
@@ -87,8 +90,9 @@ def features(docs: Path) -> str:
             ),
             (
                 "The columns are the kernels that can be emulated. Compared with real ones:"
-                f" {observed}. Derived from the tables alone: {derived}; what they say of a kernel"
-                " decides nothing on a real one.\n"
+                f" {observed}. Of {listed} only the files of a real one were listed; how it behaves"
+                f" is derived. Derived from the tables alone: {derived}. What a derived one says of a"
+                " kernel decides nothing on a real one.\n"
             ),
             table(("feature", "what", "since", *versions, "commit"), rows),
             "## Shipped policies\n",

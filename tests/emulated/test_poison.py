@@ -24,7 +24,7 @@ def other(monkeypatch, making):
     """A function that makes a kernel which is not among the known ones."""
 
     def made(version):
-        derived = profile(version, f"{version}.0", observed=False)
+        derived = profile(version, f"{version}.0")
         monkeypatch.setitem(PROFILES, version, derived)
         return making(version)
 

@@ -17,7 +17,7 @@ def test_versions_are_in_order():
 
     assert released == sorted(released, key=lambda each: [int(part) for part in each.split(".")])
     assert released[0] == "5.18"
-    assert {version for version in released if PROFILES[version].observed} == {
+    assert {version for version in released if PROFILES[version].known == "compared"} == {
         path.stem.removeprefix("behaviour-").rpartition(".")[0]
         for path in OBSERVED.glob("behaviour-*.txt")
     }
@@ -25,7 +25,16 @@ def test_versions_are_in_order():
 
 def test_derived_kernels_say_so_themselves():
     for each in PROFILES.values():
-        assert each.release.endswith("-derived") is not each.observed
+        assert each.release.endswith("-derived") is (each.known == "derived")
+
+
+def test_what_was_listed_alone_was_not_compared():
+    def kernels(kind):
+        return {path.stem.removeprefix(kind) for path in OBSERVED.glob(f"{kind}*.txt")}
+
+    assert {each.version for each in PROFILES.values() if each.known == "listed"} == (
+        kernels("tree-") - kernels("behaviour-")
+    )
 
 
 def test_unknown_version_names_the_nearest():
@@ -54,7 +63,7 @@ def test_quirks_have_beginnings_and_ends():
     "version", ["5.18", "5.19", "6.1", "6.3", "6.6", "6.11", "6.14", "6.16", "6.17", "7.0", "7.2"]
 )
 def test_another_kernel_is_one_line(version):
-    made = profile(version, f"{version}.0", observed=False)
+    made = profile(version, f"{version}.0")
 
     assert made.features < {each.name for each in FEATURES}
     assert "operations" in layout(made).templates["*/contexts/*"]
@@ -81,7 +90,7 @@ def test_a_development_tree_stands_on_a_version():
 
 
 def test_the_first_kernels_have_few_words():
-    old = layout(profile("5.18", "5.18.0", observed=False))
+    old = layout(profile("5.18", "5.18.0"))
 
     assert old.commands == ("on", "off", "update_schemes_stats")
     assert old.files["*/contexts/*/operations"].words == ("vaddr", "paddr")

@@ -160,7 +160,7 @@ def test_a_module_in_the_way_is_named(site):
 
 
 def test_a_value_that_the_kernel_does_not_take_is_rolled_back(site):
-    text = f"version: 1\nname: a\nsettings: {{{SWAPPINESS}: 50, {KSM_RUN}: 9}}\n"
+    text = f"version: 1\nname: a\nsettings: {{{SWAPPINESS}: 50, /sys/kernel/mm/ksm/max_page_sharing: 1}}\n"
     outcome = site.run("apply", site.policy("a", text))
 
     assert outcome.code == ExitCode.ROLLED_BACK

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.emulated.settings import SETTINGS
 from damonpolicy.kernel.settings import (
     ALLOWED,
     EXTENSION,
+    LIMITS,
     allowed,
+    beyond,
     malformed,
     normalise,
     refusal,
@@ -143,3 +148,36 @@ def test_what_a_kernel_reads_back_compares_equal(path, value):
     machine.write(path, value)
 
     assert normalise(machine.read(path)) == normalise(value)
+
+
+def test_limits_are_those_that_were_read_from_kernels():
+    """The emulated machine's, which real kernels were compared with, but for those that differ."""
+    known = {each.path: (each.least, each.most) for each in SETTINGS}
+
+    assert {path: known[path] for path in LIMITS} == LIMITS
+
+
+def test_words_are_those_that_were_read_from_kernels():
+    for each in SETTINGS:
+        if each.kind == "chosen" and "transparent_hugepage" in each.path:
+            assert not [word for word in each.words if beyond(each.path, word)]
+            listed = re.findall("`(.+?)`", beyond(each.path, "sometimes"))
+            assert sorted(listed) == sorted(each.words), each.path
+
+
+@pytest.mark.parametrize("path", LIMITS)
+def test_the_emulated_kernel_refuses_what_is_beyond_them(path):
+    machine = EmulatedMachine.create("7.3")
+    least, most = LIMITS[path]
+    machine.write(path, str(most))
+
+    assert (beyond(path, str(least)), beyond(path, str(most))) == ("", "")
+    for value in (least - 1, most + 1):
+        assert beyond(path, str(value)) == f"it takes {least} to {most}"
+        with pytest.raises(OSError, match=r"Invalid argument|out of range"):
+            machine.write(path, str(value))
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "٣", "", "ten", "1.5", "+1"])
+def test_what_is_no_number_is_beyond_every_limit(value):
+    assert beyond("/proc/sys/vm/swappiness", value) == "it takes 0 to 200"

@@ -54,7 +54,8 @@ LOW = [(0x1000, 0xA0000), (0x100000, GIB)]
         ([TargetLine(system_ram=True)], [*LOW, (4 * GIB, 5 * GIB)]),
         ([TargetLine(node=0)], LOW),
         ([TargetLine(node=1), TargetLine(node=0)], [*LOW, (4 * GIB, 5 * GIB)]),
-        ([TargetLine(regions=((8192, 12288), (0, 8192)))], [(0, 12288)]),
+        ([TargetLine(regions=((8192, 12288), (0, 8192)))], [(0, 8192), (8192, 12288)]),
+        ([TargetLine(regions=((0, 5000), (5000, 9000)))], [(0, 12288)]),
         ([TargetLine(node=1), TargetLine(regions=((5 * GIB - 1, 6 * GIB),))], [(4 * GIB, 6 * GIB)]),
     ],
 )
@@ -167,8 +168,9 @@ def test_a_cgroup_that_is_gone(machine):
     machine.exit_process(530)
     machine.remove_cgroup("/system.slice/nginx.service")
 
-    with pytest.raises(Absent, match=r"nginx\.service` is gone"):
+    with pytest.raises(Absent, match=r"nginx\.service` is gone") as caught:
         bind(kdamond(TargetLine(node=0), filters=(memcg("/system.slice/nginx.service"),)), machine)
+    assert caught.value.about == (("p/k", FILTERS),)
 
 
 def test_a_subtree_that_kernels_cannot_negate(machine):

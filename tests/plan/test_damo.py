@@ -257,8 +257,9 @@ def test_a_spoilt_file_is_refused_or_read(junk):
         if any(each.severity == "error" for each in found):
             continue
         became = policy(made, "p", EVERYTHING, None)
-        refused = any(each.severity == "error" for each in became.found)
+        refused = [each for each in became.found if each.severity == "error"]
         assert refused or became.text.startswith("version: 1\n"), path
+        assert {each.span.file for each in refused} <= {"f.yaml"}, (path, refused)
 
 
 @pytest.mark.parametrize(
@@ -280,3 +281,90 @@ def test_what_damo_says_of_a_running_kdamond_is_passed_over():
     ]
 
     assert read(json.dumps(data))[1] == []
+
+
+WHOLE = """\
+kdamonds:
+- contexts:
+  - ops: paddr
+    targets:
+    - regions:
+      - {start: 4096, end: 8192}
+    nr_regions:
+      min: '1'
+      max: '1000'
+    intervals:
+      sample_us: 200 ms
+      aggr_us: 100 ms
+    schemes:
+    - action: willneed
+      access_pattern:
+        sz_bytes:
+          min: 2 M
+          max: 1 M
+      quotas:
+        reset_interval_ms: 1 s
+        goals:
+        - metric: node_mem_used_bp
+          target_value: 0
+      watermarks:
+        metric: free_mem_rate
+        interval_us: 5 s
+        high_permil: 10 %
+        mid_permil: 40 %
+        low_permil: 20 %
+      core_filters:
+      - filter_type: target
+        damon_target_idx: 7
+        allow: true
+      ops_filters:
+      - filter_type: hugepage_size
+        hugepage_size: {min: 2 M, max: 1 M}
+"""
+
+
+def test_mistakes_of_the_policy_are_told_in_damos_file():
+    made, found = read(WHOLE)
+    assert not found
+    became = policy(made, "p", EVERYTHING, None)
+    lines = {(each.code, each.span.line) for each in became.found}
+
+    assert {each.span.file for each in became.found} == {"f.yaml"}
+    assert lines >= {
+        ("DP0202", 8), ("DP0203", 11), ("DP0212", 14), ("DP0201", 17), ("DP0211", 23),
+        ("DP0206", 28), ("DP0235", 32), ("DP0201", 36),
+    }  # fmt: skip
+    assert "region_count: {min: 1, max: 1000}" in became.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("metric: node_mem_used_bp", "metric: node_mem_usd_bp", 22),
+        ("metric: free_mem_rate", "metric: free_mem", 25),
+        ("filter_type: target", "filter_type: young", 31),
+        ("filter_type: hugepage_size", "filter_type: pgidle_set", 35),
+        ("reset_interval_ms: 1 s", "goal_tuner: constant", 20),
+        ("action: willneed", "action: wilneed", 14),
+        ("ops: paddr", "ops: padr", 3),
+        ("nr_regions:", "probes: [{preps: [{prep_action: set_idle}]}]\n    nr_regions:", 7),
+        ("nr_regions:", "probes: [{filters: [{filter_type: young}]}]\n    nr_regions:", 7),
+        ("nr_regions:", "sample_control: {sample_filters: [{filter_type: tid}]}\n    nr_regions:", 7),
+    ],
+)  # fmt: skip
+def test_words_are_checked_where_they_stand(old, new, line):
+    _, found = read(WHOLE.replace(old, new))
+
+    assert [(each.code, each.span.line) for each in found] == [("DP0621", line)]
+    assert "no kernel knows `" in found[0].message
+    assert found[0].hint
+
+
+def test_a_difference_is_told_in_damos_file():
+    text = WHOLE[: WHOLE.index("    nr_regions")].replace("- regions", "- pid: 5\n      regions")
+    made, _ = read(
+        text + "    schemes:\n    - action: stat\n      quotas: {sz_bytes: 0, fail_charge_num: 3}\n"
+    )
+    became = policy(made, "p", EVERYTHING, None)
+
+    assert [(each.code, each.span.line) for each in became.found] == [("DP0620", 10)]

@@ -106,7 +106,7 @@ def test_layers():
     assert {
         name: [said(each) for each in found] for name, found in filters.split(made, OLD).items()
     } == {
-        "filters": ["reject addr", "allow target", "reject hugepage_size"],
+        "filters": ["reject addr", "reject hugepage_size", "allow target"],
     }
     addr, huge, target = made
     assert (addr.files["addr_start"], addr.files["addr_end"]) == ("4096", "8192")

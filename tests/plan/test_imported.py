@@ -10,6 +10,7 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import slot_tree, snapshot
+from damonpolicy.plan.decompiled import UNSAID
 from damonpolicy.plan.imported import Source, policy
 from tests.world import APPLIES, ROOT, World
 
@@ -145,7 +146,8 @@ def test_actions_that_stand_twice_are_numbered():
         ),
         (
             "7.3", "paddr", [(f"{T}/0/regions/0/end", 1 << 20 | 5)],
-            {"targets/0/regions/0/end": (str(1 << 20 | 5), str((1 << 20) + 4096), "")},
+            {"targets/0/regions/0/end": (str(1 << 20 | 5), str((1 << 20) + 4096),
+             "the kernel widens them to whole pages; those that share one are united")},
         ),
         (
             "7.3", "paddr", [(f"{S}/ops_filters/nr_filters", 1), (f"{S}/ops_filters/0/max", 9)],
@@ -198,11 +200,87 @@ def test_what_no_policy_may_say_is_an_error_at_its_line(writes, code):
     assert all(each.span for each in found if each.severity == "error")
 
 
+def regions(*ranges, base=f"{T}/0/regions"):
+    """Writes of regions."""
+    return [
+        (f"{base}/nr_regions", len(ranges)),
+        *((f"{base}/{index}/{name}", value) for index, each in enumerate(ranges)
+          for name, value in zip(("start", "end"), each, strict=True)),
+    ]  # fmt: skip
+
+
+def filters(directory, *rows):
+    """Writes of filters: type, matching, allow."""
+    return [
+        (f"{S}/{directory}/nr_filters", len(rows)),
+        *((f"{S}/{directory}/{index}/{name}", value) for index, row in enumerate(rows)
+          for name, value in zip(("type", "matching", "allow"), row, strict=True)
+          if value is not None),
+    ]  # fmt: skip
+
+
+MIB = 1 << 20
+TWICE = [(f"{T}/nr_targets", 2), (f"{T}/0/pid_target", 530), (f"{T}/1/pid_target", 530)]
+
+
+@pytest.mark.parametrize(
+    ("ops", "writes"),
+    [
+        ("paddr", regions((MIB, 2 * MIB), (2 * MIB, 3 * MIB))),
+        ("fvaddr", regions((0, MIB), (MIB, 2 * MIB), (4 * MIB, 5 * MIB))),
+        ("paddr", filters("filters", ("anon", "Y", "N"), ("target", "Y", "N"))),
+        ("paddr", filters("filters", ("target", "Y", "Y"), ("anon", "N", "N"))),
+    ],
+    ids=("adjacent", "adjacent-of-a-process", "core-filter-last", "together"),
+)  # fmt: skip
+def test_what_comes_back_byte_by_byte(ops, writes):
+    assert differences(machine("7.3", *writes, ops=ops)) == {}
+
+
+@pytest.mark.parametrize(
+    ("ops", "writes", "first", "why"),
+    [
+        ("paddr", regions((MIB + 5, 2 * MIB)), "targets/0/regions/0/start", "whole pages"),
+        ("paddr", regions((MIB, 2 * MIB + 5), (2 * MIB + 5, 3 * MIB)),
+         "targets/0/regions/0/end", "those that share one are united"),
+        ("vaddr", TWICE, "targets/1/pid_target", "monitors each process once"),
+        ("paddr", [*filters("filters", ("young", "Y", "N")), *filters("core_filters", ("addr", "Y", "N")),
+                   (f"{S}/core_filters/0/addr_end", MIB)],
+         "schemes/0/filters/0/matching", "what they decide stays the same"),
+        ("paddr", filters("core_filters", (None, "Y", "N")), "schemes/0/core_filters/0/matching",
+         "`core_filters` is for `addr`"),
+        ("paddr", filters("filters", ("anon", "Y", "Y"), ("target", "Y", "N")),
+         "schemes/0/filters/0/allow", "core first"),
+    ],
+    ids=("unaligned", "one-page", "twice", "both-kinds-of-filters", "default-anon", "core-after-allow"),
+)  # fmt: skip
+def test_what_comes_back_otherwise_has_a_reason(ops, writes, first, why):
+    found = differences(machine("7.3", *writes, ops=ops))
+
+    assert first in found
+    assert why in found[first][2]
+    assert {each[2] for each in found.values()} & {"", UNSAID} == set()
+
+
+def test_filters_of_both_kinds_decide_in_the_kernels_order():
+    """What stands in `filters/` comes after the layers, but for what the core decides."""
+    writes = [
+        *filters("filters", ("target", "Y", "N"), ("young", "Y", "N")),
+        *filters("ops_filters", ("anon", "Y", "Y")),
+    ]
+    text = imported(machine("7.3", *writes)).text
+
+    assert [line.strip() for line in text.splitlines() if "reject" in line or "allow" in line] == [
+        "- reject: {target: 0}", "- {allow: anon}", "- {reject: young}",
+    ]  # fmt: skip
+
+
 def test_a_process_that_is_gone_is_an_error():
     made = machine(ops="vaddr")
     made.exit_process(530)
 
-    assert [each.code for each in imported(made).found] == ["DP0305"]
+    (found,) = imported(made).found
+    assert (found.code, str(found.span)) == ("DP0305", "p.yaml:7:5")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Random configurations of kdamonds, valid ones, in every way that a kernel takes them."""
+"""Random configurations of kdamonds: those that a policy can say, and wild ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import CORE, pattern
 from damonpolicy.model.actions import MOVING, traits
 
-__all__ = ("Writer",)
+__all__ = ("Wild", "Writer")
 
 MIB = 1 << 20
 PIDS = (530, 811, 815)
@@ -157,7 +157,7 @@ class Writer:
                 self.put(f"{here}/start", start)
                 end = start + self.pick((4096, 8 * MIB, 64 * MIB))
                 self.put(f"{here}/end", end)
-                start = end + 4096 * self.any.randint(1, 100)
+                start = end + 4096 * self.pick((0, 1, self.any.randint(1, 100)))
 
     def scheme(self, base):
         known = self.words(f"{base}/action")
@@ -293,3 +293,68 @@ class Writer:
         low = self.pick((0, 4096, 2 * MIB))
         self.put(f"{base}/min", low)
         self.put(f"{base}/max", low + self.pick((0, 1, 30 * MIB)))
+
+
+class Wild(Writer):
+    """Writes what kernels let anyone stage, whether or not a policy has words for it."""
+
+    def kdamond(self):
+        self.any.seed(f"wild {self.any.random()}")
+        super().kdamond()
+        if self.ops == "paddr" and self.often(0.2):
+            self.put("contexts/0/addr_unit", self.pick((2, 4096, 1 << 21, 3)))
+
+    def targets(self, base):
+        super().targets(base)
+        full = f"{KDAMONDS}/{self.slot}/{base}/nr_targets"
+        count = int(self.machine.read(full))
+        if self.often(0.1):
+            count = max(count, 2)
+            self.put(f"{base}/nr_targets", count)
+        for index in range(count):
+            here = f"{base}/{index}"
+            if self.often(0.2):
+                self.put(f"{here}/pid_target", self.pick((*self.pids, self.pids[0], 4_000_000)))
+            if self.often(0.2):
+                self.put(f"{here}/obsolete_target", "Y")
+            if self.often(0.3):
+                self.regions(f"{here}/regions")
+
+    def regions(self, base):
+        """Regions that touch, share a page, overlap, or stand in no order, of whole pages or not."""
+        count, start = self.any.randint(1, 4), MIB
+        self.put(f"{base}/nr_regions", count)
+        for index in range(count):
+            end = start + self.pick((4096, 4096, 5000, 0, 8 * MIB))
+            self.put(f"{base}/{index}/start", start)
+            self.put(f"{base}/{index}/end", end)
+            start = end + self.pick((0, 0, 0, 1, 4096, -4096))
+
+    def filters(self, base, able):
+        if not self.has(f"{base}/filters/nr_filters") or self.often(0.3):
+            return
+        for directory in ("filters", "core_filters", "ops_filters"):
+            first = f"{base}/{directory}"
+            if not self.has(f"{first}/nr_filters") or self.often(0.4):
+                continue
+            kinds = self.kinds(self.words(f"{first}/0/type"), 3)
+            self.write_filters(first, kinds)
+            if kinds and self.often(0.2):  # left as the kernel makes it: for anonymous pages
+                self.put(f"{first}/nr_filters", len(kinds))
+
+    def accesses(self, base):
+        super().accesses(base)
+        sample = f"{base}/monitoring_attrs/sample"
+        if not self.has(f"{sample}/primitives/page_fault") or self.often(0.6):
+            return
+        self.put(f"{sample}/primitives/page_table", self.pick("NNY"))
+        self.put(f"{sample}/primitives/page_fault", self.pick("YYN"))
+        count = self.any.randint(1, 3)
+        self.put(f"{sample}/filters/nr_filters", count)
+        for index in range(count):
+            here = f"{sample}/filters/{index}"
+            self.put(f"{here}/cpumask", self.pick(("0", "1-2")))
+            if self.often():
+                self.put(f"{here}/tid_arr", self.pids[0])
+            self.put(f"{here}/type", self.pick(("cpumask", "threads", "write")))
+            self.verdict(here)

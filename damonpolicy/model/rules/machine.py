@@ -38,6 +38,7 @@ def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Di
                         "DP0306", place("regions", number).value, message, hint=hint
                     )
     yield from _absent(kdamond, at("targets"), machine)
+    yield from _numbers(kdamond, at("schemes"), machine)
     yield from _accesses(kdamond, at("accesses"), machine)
     for index, probe in enumerate(kdamond.probes):
         for number, each in enumerate(probe.filters):
@@ -60,6 +61,32 @@ def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
         message = f"no process matches `{each}` now: it is not monitored"
         hint = "others of this kdamond are"
         yield Diagnostic.warning("DP0305", at(index).value, message, hint=hint)
+
+
+def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Filters on targets that no process of now is: they match nothing, and nobody would notice."""
+    selectors = [each.process for each in kdamond.targets if each.process is not None]
+    if kdamond.ops == "paddr" or not any(
+        each.inner.target is not None
+        for scheme in kdamond.schemes for each in scheme.filters if isinstance(each.inner, Match)
+    ):  # fmt: skip
+        return
+    found = {
+        (process.pid, process.start)
+        for each in selectors
+        for process in find(machine, Selector(**each.model_dump(exclude_none=True)))
+    }
+    for index, scheme in enumerate(kdamond.schemes):
+        for number, each in enumerate(scheme.filters):
+            wanted = each.inner.target if isinstance(each.inner, Match) else None
+            if wanted is not None and found and wanted >= len(found):
+                place = at(index, "filters", number)
+                inside = place(each.verb, "not") if each.negated else place(each.verb)
+                several = "es match" if len(found) > 1 else " matches"
+                message = f"there is no target {wanted} now: {len(found)} process{several}"
+                hint = "targets are numbered from 0, in the order of `targets`"
+                span = inside("target").value
+                yield Diagnostic.warning("DP0235", span, message, hint=hint)
 
 
 def _scheme(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:

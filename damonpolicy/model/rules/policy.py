@@ -9,7 +9,16 @@ from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
-from damonpolicy.model.rules import filters, kdamond, modules, quotas, schemes, settings, tuning
+from damonpolicy.model.rules import (
+    filters,
+    kdamond,
+    modules,
+    quotas,
+    schemes,
+    settings,
+    tuning,
+    twice,
+)
 from damonpolicy.model.schemes import When
 
 __all__ = ("check", "check_together")
@@ -118,3 +127,4 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                 yield Diagnostic.error("DP0244", here, message, hint=hint)
             settings.setdefault(path, (value, here))
     yield from modules.check_together(reads)
+    yield from twice.check(reads)

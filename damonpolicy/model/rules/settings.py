@@ -10,6 +10,7 @@ from damonpolicy.kernel.settings import (
     COUPLED,
     PAGES,
     TICKS,
+    beyond,
     malformed,
     normalise,
     paced,
@@ -52,6 +53,9 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
             message = f"the kernel rounds `{value}` to its timer's ticks"
             hint = f"write a multiple of {_TICK}"
             yield Diagnostic.error("DP0247", at(path).value, message, hint=hint)
+        if wrong := beyond(path, value):
+            message = f"`{path}` cannot be `{value[:40]}`"
+            yield Diagnostic.error("DP0313", at(path).value, message, hint=wrong)
 
 
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
@@ -65,7 +69,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             yield Diagnostic.error("DP0242", place.key, message, hint=hint)
         elif machine.exists(path):
             wrong = unreadable(read_or(machine, path), value)
-            if wrong:
+            if wrong and not beyond(path, value):  # which was told before
                 message = f"`{path}` cannot be `{value[:40]}`"
                 yield Diagnostic.error("DP0313", place.value, message, hint=wrong)
             yield from _put_back(policy, path, place, machine)

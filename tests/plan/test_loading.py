@@ -1,0 +1,50 @@
+"""What is found only while planning has the place of the policy that it is about."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.capabilities import detect
+from damonpolicy.plan.bind import Absent, bind
+from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.loading import Source, compile_on, located
+from damonpolicy.plan.policies import Overrides, load
+from damonpolicy.source.files import SourceFile
+
+TEXT = """\
+version: 1
+name: p
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+    schemes:
+      - name: s
+        action: stat
+        filters:
+          - allow: {memcg: /system.slice/nginx.service}
+"""
+
+
+def test_a_cgroup_that_goes_between_the_rules_and_binding():
+    machine = EmulatedMachine.create("7.3")
+    loaded = load([SourceFile("p.yaml", TEXT)], Overrides(), machine=machine)
+    compiled = compile_on([Source(loaded)], machine, detect(machine, retrieve(machine).tree))
+    machine.exit_process(530)
+    machine.remove_cgroup("/system.slice/nginx.service")
+
+    with pytest.raises(Absent) as caught, located(compiled.spans):
+        bind(compiled.policies["p"].kdamonds[0], machine)
+
+    (told,) = caught.value.diagnostics
+    assert (str(told.span), caught.value.message) == ("p.yaml:10:9", "")
+    assert "nginx.service` is gone" in told.message
+
+
+def test_what_is_about_no_part_stays_as_it_is():
+    with pytest.raises(DamonPolicyError) as caught, located({}):
+        raise DamonPolicyError("the machine is on fire")
+
+    assert (caught.value.message, caught.value.diagnostics) == ("the machine is on fire", ())
