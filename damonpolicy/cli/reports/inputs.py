@@ -170,11 +170,7 @@ class Inputs:
                 found += live.read(machine, each)
                 continue
             with changing(machine, invocation.places(), wait=True, settle=True):
-                before = live.told(machine, each)
-                live.ask(machine, each)
-                found += live.read(machine, each)
-                if not before:
-                    live.clear(machine, each)
+                found += live.look(machine, each)
         return found
 
     def _traced(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:
