@@ -237,8 +237,8 @@ def _work(order: _Order) -> None:
     scratch = _place(scratch_at, _SCRATCH, plain)
     if order.node >= 0:
         _bind(order.node)
-    hot = _place(hot_at, lengths[0], order) if lengths[0] else memoryview(b"")
-    warm = _place(warm_at, lengths[1], order) if lengths[1] else memoryview(b"")
+    hot = _place(hot_at, lengths[0], order) if lengths[0] else memoryview(bytearray())
+    warm = _place(warm_at, lengths[1], order) if lengths[1] else memoryview(bytearray())
     if lengths[2]:
         _place(cold_at, lengths[2], order)
     if order.node >= 0:
