@@ -21,6 +21,7 @@ __all__ = (
     "AREA",
     "SOURCES",
     "Pattern",
+    "Undisturbed",
     "applied",
     "damo",
     "histograms",
@@ -28,7 +29,6 @@ __all__ = (
     "report",
     "said_by_damo",
     "total",
-    "undisturbed",
     "within",
 )
 
@@ -111,13 +111,22 @@ def _standing() -> dict[str, str]:
     return found | {str(path): "tried" for path in tried}
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Demand that the tree, states, pids and `tried_regions` are as before, and no trace is left."""
-    before = _standing()
-    yield
-    assert _standing() == before
-    assert list(Path(TRACEFS, "instances").iterdir()) == []
+class Undisturbed:
+    """Demands that trees, states, pids and `tried_regions` stay as they are, and no trace is left."""
+
+    def __init__(self) -> None:
+        self._before = _standing()
+
+    def check(self) -> None:
+        """Look again."""
+        assert _standing() == self._before
+        assert list(Path(TRACEFS, "instances").iterdir()) == []
+
+    def report(self, *arguments: object) -> Any:
+        """Run a command, look again, and return its data."""
+        data = report(*arguments)
+        self.check()
+        return data
 
 
 _PARTS = (

@@ -18,6 +18,7 @@ from .cgroups import cgroup
 from .looking import (
     SOURCES,
     Pattern,
+    Undisturbed,
     applied,
     damo,
     histograms,
@@ -25,7 +26,6 @@ from .looking import (
     report,
     said_by_damo,
     total,
-    undisturbed,
     within,
 )
 from .memory import pages
@@ -33,7 +33,7 @@ from .policy import MIB, has, look, run
 from .workload import Range, Workload
 
 RATE_DECIDES = "0,1000000,1"
-"""Weights of temperature: by default age decides, and how often is touched says little of that."""
+"""Weights of temperature: by default age decides, which tells little of what is touched how often."""
 BLOCK = MIB // 2
 DEADLINE = 120
 
@@ -185,47 +185,41 @@ def test_reports_of_what_runs(tmp_path: Path) -> None:
         ),
     ):
         whole = hot.cold[1] - hot.hot[0]
+        still = Undisturbed()
         for source in SOURCES:
             words = ("--kdamond", "seen/fixed", "--source", source)
-            with undisturbed():
-                (view,) = report("report", "snapshot", *words)["snapshots"]
+            (view,) = still.report("report", "snapshot", *words)["snapshots"]
             assert view["total_bytes"] == sum(row["size_bytes"] for row in view["regions"]) == whole
             assert view["targets"][0].startswith(f"pid {hot.pid}")
             assert (view["regions"][0]["start"], view["regions"][-1]["end"]) == (
                 hot.hot[0], hot.cold[1],
             )  # fmt: skip
-            with undisturbed():
-                (found,) = report("report", "histogram", *words, "--by", "idle")["histograms"]
+            (found,) = still.report("report", "histogram", *words, "--by", "idle")["histograms"]
             assert sum(each["bytes"] for each in found["bins"]) == found["total_bytes"] == whole
-            with undisturbed():
-                (found,) = report("report", "wss", *words)["working_sets"]
+            (found,) = still.report("report", "wss", *words)["working_sets"]
             assert 0 <= found["mean_bytes"] <= whole
 
-        with undisturbed():
-            text = run("report", "heatmap", "--kdamond", "seen/fixed")
+        text = run("report", "heatmap", "--kdamond", "seen/fixed")
+        still.check()
         assert text.code == 0
         assert "seen/fixed" in text.out
         for name, begins in (("map.png", b"\x89PNG\r\n"), ("map.html", b"<!")):
-            with undisturbed():
-                report("report", "heatmap", "--kdamond", "seen/fixed", "--out", tmp_path / name)
+            still.report("report", "heatmap", "--kdamond", "seen/fixed", "--out", tmp_path / name)
             assert (tmp_path / name).read_bytes().lstrip().lower().startswith(begins.lower())
-        with undisturbed():
-            maps = report("report", "heatmap", "--kdamond", "seen/fixed", "--range", "all")["maps"]
+        words = ("--kdamond", "seen/fixed", "--range", "all")
+        maps = still.report("report", "heatmap", *words)["maps"]
         assert sum(each["addresses"]["end"] - each["addresses"]["start"] for each in maps) == whole
 
         path = str(tmp_path / "two.parquet")
-        with undisturbed():
-            assert (
-                report("record", "-o", path, "--kdamond", "seen/two", "--count", 4)["snapshots"]
-                == 4
-            )
-        ranks = report("report", "rank", path)["ranks"]
-        assert [each["target"] for each in ranks] == [0, 1]
-        with undisturbed():
-            ranks = report("report", "rank", "--source", "trace", "--kdamond", "seen/two")["ranks"]
+        words = ("-o", path, "--kdamond", "seen/two", "--count", 4)
+        assert still.report("record", *words)["snapshots"] == 4
+        for words in (("--by", "writes", "--reverse"), ("--temperature-weights", "0,100,0")):
+            ranks = report("report", "rank", path, *words)["ranks"]
+            assert [each["target"] for each in ranks] == [0, 1]
+        words = ("--source", "trace", "--kdamond", "seen/two", *words)
+        ranks = still.report("report", "rank", *words)["ranks"]
         assert [each["pid"] for each in ranks] == [hot.pid, cold.pid]
-        with undisturbed():
-            processes = report("report", "numa", "--kdamond", "seen/two")["processes"]
+        processes = still.report("report", "numa", "--kdamond", "seen/two")["processes"]
         held = {
             each["pid"]: {place["node"]: place["bytes"] for place in each["nodes"]}
             for each in processes
@@ -233,8 +227,8 @@ def test_reports_of_what_runs(tmp_path: Path) -> None:
         assert held.keys() == {hot.pid, cold.pid}
         assert held[hot.pid][1] >= pages(hot.pid, hot.hot).nodes[1] + 16 * MIB
 
-        with undisturbed():
-            watch_top()
+        watch_top()
+        still.check()
 
 
 def watch_top() -> None:
@@ -301,8 +295,8 @@ def test_pages_and_nodes(tmp_path: Path) -> None:
         applied(tmp_path, PHYSICAL if tells else WITHOUT_FILTERS),
     ):
         words = ("--kdamond", "seen/ram", "--source", "regions")
-        with undisturbed():
-            views = report("report", "snapshot", *words)["snapshots"]
+        still = Undisturbed()
+        views = still.report("report", "snapshot", *words)["snapshots"]
         of_scheme = {each["scheme"]: each for each in views}
         text = (group / "memory.stat").read_text(encoding="ascii")
         anon = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("anon "))
@@ -310,12 +304,10 @@ def test_pages_and_nodes(tmp_path: Path) -> None:
         assert of_scheme["all"]["passed_bytes"] is None
         if tells:
             assert within(of_scheme["anon"]["passed_bytes"], anon), (of_scheme["anon"], anon)
-            with undisturbed():
-                (found,) = report("report", "histogram", *words, "--scheme", "anon")["histograms"]
+            (found,) = still.report("report", "histogram", *words, "--scheme", "anon")["histograms"]
             assert within(sum(each["passed_bytes"] for each in found["bins"]), anon)
 
-        with undisturbed():
-            (placed,) = report("report", "numa", *words, "--scheme", "all")["placements"]
+        (placed,) = still.report("report", "numa", *words, "--scheme", "all")["placements"]
         nodes = {each["node"]: each for each in placed["nodes"]}
         # what belongs to no page of a node's RAM is of none: a KiB before the first MiB
         seen = nodes[0]["seen_bytes"] + nodes[1]["seen_bytes"]
