@@ -145,6 +145,8 @@ def test_damo_reads_our_record(known: Pattern, tmp_path: Path) -> None:
 
 def test_we_read_damos_record(tmp_path: Path) -> None:
     """Of what damo recorded by itself we print the same as it does."""
+    if not has("scheme.filter_passed"):
+        pytest.skip("damo cannot write its record on a kernel that tells nothing of passed filters")
     path = str(tmp_path / "record.damo")
     with Workload.start(16, 16) as load:
         damo("record", "--snapshot", "500ms", "2", "--do_record", "access", "--out", path, load.pid)

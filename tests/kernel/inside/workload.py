@@ -37,6 +37,8 @@ _HUGE = 2 << 20
 _START_SECONDS = 120
 _SCRATCH = 64 * _PAGE
 """More pages than the kernel flushes one by one (x86: tlb_single_page_flush_ceiling, 33)."""
+_SELDOM = 8
+"""Passes over hot memory for one over warm memory, at least: a slow guest keeps the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Workload:
 
         Hot and cold memory are mappings of their own, aligned to huge pages. ``write``
         says how the hot one is accessed. Between both lies the warm one, if any, that is
-        touched each ``warm_every`` seconds. Not ``anon`` is shared memory, of a memfd.
+        touched each ``warm_every`` seconds, and once in eight passes at most. Not ``anon`` is shared memory, of a memfd.
         ``node`` is where pages are put first; later they are not bound to it. With
         ``mergeable`` all pages are equal and offered to KSM, else no two are.
         """
@@ -253,11 +255,12 @@ def _work(order: _Order) -> None:
 
     pages, few = hot[::_PAGE], scratch[::_PAGE]
     ones, few_ones = bytes([1]) * len(pages), bytes([1]) * len(few)
-    warm_pages, due = warm[::_PAGE], time.monotonic()
+    warm_pages, due, since = warm[::_PAGE], time.monotonic(), _SELDOM
     while True:
-        if warm_pages and time.monotonic() >= due:
+        since += 1
+        if warm_pages and since >= _SELDOM and time.monotonic() >= due:
             warm_pages.tobytes()
-            due = time.monotonic() + order.warm_every
+            due, since = time.monotonic() + order.warm_every, 0
         if order.write:
             pages[:] = ones
         else:
