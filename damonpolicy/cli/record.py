@@ -19,6 +19,7 @@ from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_duration
 
 if TYPE_CHECKING:
+    from damonpolicy.engine.places import Places
     from damonpolicy.engine.store import Store
     from damonpolicy.kernel.sysfs import Machine
     from damonpolicy.observe.live import Kdamond
@@ -105,7 +106,7 @@ def command(
         if _traced(machine, source):
             notes += _trace(machine, store, kdamond, tally, until)
         else:
-            _look(machine, store, kdamond, every, tally, until)
+            _look(machine, invocation.places(), kdamond, every, tally, until)
     lasted = machine.monotonic() - begun
     if invocation.form == "text":
         sys.stderr.write(_summary(sink, lasted, notes))
@@ -256,7 +257,7 @@ def _trace(machine: Machine, store: Store, wanted: str, tally: Tally, until: _Un
 
 
 def _look(
-    machine: Machine, store: Store, wanted: str, every: float, tally: Tally, until: _Until
+    machine: Machine, places: Places, wanted: str, every: float, tally: Tally, until: _Until
 ) -> None:
     """Record the regions that schemes tried, at an interval."""
     due = machine.monotonic()
@@ -265,7 +266,7 @@ def _look(
         if now < due:
             machine.sleep(min(due - now, left))
             continue
-        found = _tried(machine, store, wanted)
+        found = _tried(machine, places, wanted)
         _add(tally, found)
         if tally.enough([each[0] for each in found]):
             until.progress.clear()
@@ -278,13 +279,16 @@ def _add(tally: Tally, found: Iterable[Snapshot]) -> None:
         tally.add(*each)
 
 
-def _tried(machine: Machine, store: Store, wanted: str) -> list[Snapshot]:
+def _tried(machine: Machine, places: Places, wanted: str) -> list[Snapshot]:
     """Look once at the regions that schemes tried.
 
     Raises a DamonPolicyError where there is nothing to look at, or nobody may ask for it.
     """
+    from damonpolicy.engine.session import changing
+    from damonpolicy.engine.store import Store
     from damonpolicy.observe import live
 
+    store = Store(places)
     kdamonds = _kdamonds(machine, store, wanted)
     if not kdamonds:
         raise _nothing(machine, store, wanted)
@@ -298,11 +302,11 @@ def _tried(machine: Machine, store: Store, wanted: str) -> list[Snapshot]:
     found = []
     for each in kdamonds:
         if not reasons[each.name]:
-            live.ask(machine, each)
-            for series in live.read(machine, each):
+            with changing(machine, places, wait=True, settle=True):
+                seen = live.look(machine, each)
+            for series in seen:
                 begin, end = int(series.begin[0]), int(series.end[0])
                 found.append((series.source, begin, end, series.intervals(0), series.regions))
-            live.clear(machine, each)
     return found
 
 

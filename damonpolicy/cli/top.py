@@ -101,7 +101,7 @@ class Reader:
         elif self._may_be_asked(kdamond) and (not why or _quick(kdamond) or willing):
             with changing(self._machine, self._places, settle=True) as session:
                 if not why:
-                    self._told[key] = self._ask(kdamond)
+                    self._told[key] = live.look(self._machine, kdamond)
                 refresh(session, only=kdamond.slot)
             current, managed = self._read()
         service = served(self._machine, self._places)
@@ -144,14 +144,6 @@ class Reader:
         if not why and seconds > _MOMENT and not willing:
             why = f"asking would hold DAMON's lock for up to {seconds:.1f}s: key l asks once"
         return why
-
-    def _ask(self, kdamond: live.Kdamond) -> Sequence[Series]:
-        before = live.told(self._machine, kdamond)
-        live.ask(self._machine, kdamond)
-        found = live.read(self._machine, kdamond)
-        if not before:
-            live.clear(self._machine, kdamond)
-        return found
 
 
 def _quick(kdamond: live.Kdamond) -> bool:

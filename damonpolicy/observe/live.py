@@ -30,6 +30,7 @@ __all__ = (
     "ask",
     "clear",
     "held_for",
+    "look",
     "obstacle",
     "partial",
     "read",
@@ -249,6 +250,21 @@ def read(machine: Machine, kdamond: Kdamond, schemes: Sequence[str] | None = Non
         _scheme(machine, kdamond, base, _aim(machine, kdamond, base))
         for base in (kdamond.schemes if schemes is None else schemes)
     ]
+
+
+def look(machine: Machine, kdamond: Kdamond) -> list[Series]:
+    """Ask for regions, read them, and leave `tried_regions/` as they were: one snapshot a scheme.
+
+    The caller holds the machine (`engine.session.changing`): in the midst of somebody's change
+    the command would find files half written. Raises Busy where the kdamond does not answer.
+    """
+    before = told(machine, kdamond)
+    try:
+        ask(machine, kdamond)
+        return read(machine, kdamond)
+    finally:
+        if not before:
+            clear(machine, kdamond)
 
 
 def told(machine: Machine, kdamond: Kdamond) -> bool:

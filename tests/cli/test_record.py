@@ -12,8 +12,9 @@ import time
 import pytest
 
 from damonpolicy.cli import record
-from damonpolicy.errors import ExitCode
-from damonpolicy.observe import records
+from damonpolicy.engine.session import changing
+from damonpolicy.errors import ExitCode, LockHeld
+from damonpolicy.observe import live, records
 
 LOOK = """\
 version: 1
@@ -66,6 +67,21 @@ def test_regions_that_schemes_tried(looked):
         "look/ram", "all", "regions",
     )  # fmt: skip
     assert len(series) == 2
+
+
+def test_nobody_changes_anything_while_schemes_are_asked(looked, monkeypatch):
+    ask, asked = live.ask, []
+
+    def held(machine, kdamond):
+        with pytest.raises(LockHeld), changing(machine, looked.places):
+            pass
+        asked.append(kdamond.name)
+        ask(machine, kdamond)
+
+    monkeypatch.setattr(live, "ask", held)
+    looked.done("record", "--source", "regions", "--count", "1")
+
+    assert asked == ["look/ram"]
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,15 @@ def test_nothing_runs(site, arguments, said):
     assert said in outcome.err
 
 
+def test_each_report_takes_the_weights_that_are_given(looked):
+    def hottest(*arguments):
+        words = ("report", "rank", "--source", "trace", *arguments, "--format", "json")
+        return [each["temperature"] for each in looked.done(*words).json["data"]["ranks"]]
+
+    assert all(0 <= each <= 100 for each in hottest("--temperature-weights", "0,1,0"))
+    assert not all(0 <= each <= 100 for each in hottest())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -81,6 +81,31 @@ def test_nothing_is_left_of_what_was_asked_for(world):
     assert not live.told(world.machine, found)
 
 
+def test_a_look_leaves_regions_as_they_were(world):
+    found = kdamond(world)
+
+    assert live.look(world.machine, found)[0].regions.total > 0
+    assert not live.told(world.machine, found)
+
+    live.ask(world.machine, found)
+    live.look(world.machine, found)
+
+    assert live.told(world.machine, found), "somebody had asked for them"
+
+
+def test_a_look_that_is_interrupted_leaves_no_regions(world, monkeypatch):
+    found = kdamond(world)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        live.look(world.machine, found)
+
+    assert not live.told(world.machine, found)
+
+
 def test_the_lock_is_held_until_the_last_scheme_has_its_turn(world):
     world.apply(
         "look",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -63,7 +63,13 @@ class Inputs:
             temperature=self._bounds("temperature", read_temperature),
         )
         series = self._records() if self.files else self._live(invocation)
-        return [selected(each, wanted, self.weights) for each in self._named(series)]
+        return [selected(self._weighed(each), wanted) for each in self._named(series)]
+
+    def _weighed(self, series: Series) -> Series:
+        """Return a series with the weights of the option, so that no report forgets them."""
+        if self.weights is None:
+            return series
+        return replace(series, source=replace(series.source, weights=self.weights))
 
     def weights_of(self, series: Series) -> tuple[int, int, int]:
         """Return the weights of temperature: those of the option, else of the policy."""
@@ -192,11 +198,7 @@ class Inputs:
                 found += live.read(machine, each)
                 continue
             with changing(machine, invocation.places(), wait=True, settle=True):
-                before = live.told(machine, each)
-                live.ask(machine, each)
-                found += live.read(machine, each)
-                if not before:
-                    live.clear(machine, each)
+                found += live.look(machine, each)
         return found
 
     def _traced(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:

@@ -37,6 +37,8 @@ _HUGE = 2 << 20
 _START_SECONDS = 120
 _SCRATCH = 64 * _PAGE
 """More pages than the kernel flushes one by one (x86: tlb_single_page_flush_ceiling, 33)."""
+_SELDOM = 8
+"""Passes over hot memory for one over warm memory, at least: a slow guest keeps the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,20 @@ class _Order:
     mergeable: bool
     pause: float
     flush: bool
+    warm_mib: int
+    warm_every: float
 
 
 class Workload:
     """A running workload; `stop` it, or use it as a context."""
 
-    def __init__(self, process: subprocess.Popen[bytes], hot: Range, cold: Range) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], hot: Range, cold: Range, warm: Range
+    ) -> None:
         self._process = process
         self.hot = hot
         self.cold = cold
+        self.warm = warm
 
     @property
     def pid(self) -> int:
@@ -85,11 +92,14 @@ class Workload:
         mergeable: bool = False,
         pause: float = 0.004,
         flush: bool = True,
+        warm_mib: int = 0,
+        warm_every: float = 0.0,
     ) -> Self:
         """Start it, and return when all of its memory has been touched.
 
         Hot and cold memory are mappings of their own, aligned to huge pages. ``write``
-        says how the hot one is accessed. Not ``anon`` is shared memory, of a memfd.
+        says how the hot one is accessed. Between both lies the warm one, if any, that is
+        touched each ``warm_every`` seconds, and once in eight passes at most. Not ``anon`` is shared memory, of a memfd.
         ``node`` is where pages are put first; later they are not bound to it. With
         ``mergeable`` all pages are equal and offered to KSM, else no two are.
         """
@@ -104,6 +114,8 @@ class Workload:
             mergeable=mergeable,
             pause=pause,
             flush=flush,
+            warm_mib=warm_mib,
+            warm_every=warm_every,
         )
         # Without site and environment: it starts faster, and nothing else is in its memory.
         process = subprocess.Popen(
@@ -119,7 +131,7 @@ class Workload:
             process.kill()
             raise RuntimeError(f"the workload did not start, status {process.wait()}")
         places = json.loads(line)
-        return cls(process, tuple(places["hot"]), tuple(places["cold"]))
+        return cls(process, *(tuple(places[name]) for name in ("hot", "cold", "warm")))
 
     def pause(self) -> None:
         """Stop touching memory, without ending."""
@@ -221,24 +233,34 @@ def _work(order: _Order) -> None:
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
     if order.cgroup:
         Path(order.cgroup, "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
-    lengths = [order.hot_mib << 20, order.cold_mib << 20, _SCRATCH]
-    hot_at, cold_at, scratch_at = _reserve(lengths)
+    lengths = [order.hot_mib << 20, order.warm_mib << 20, order.cold_mib << 20, _SCRATCH]
+    hot_at, warm_at, cold_at, scratch_at = _reserve(lengths)
     plain = _Order(**{**asdict(order), "anon": True, "huge": False, "mergeable": False})
     scratch = _place(scratch_at, _SCRATCH, plain)
     if order.node >= 0:
         _bind(order.node)
-    hot = _place(hot_at, lengths[0], order) if lengths[0] else memoryview(b"")
-    if lengths[1]:
-        _place(cold_at, lengths[1], order)
+    hot = _place(hot_at, lengths[0], order) if lengths[0] else memoryview(bytearray())
+    warm = _place(warm_at, lengths[1], order) if lengths[1] else memoryview(bytearray())
+    if lengths[2]:
+        _place(cold_at, lengths[2], order)
     if order.node >= 0:
         _bind(-1)
-    said = {"hot": (hot_at, hot_at + lengths[0]), "cold": (cold_at, cold_at + lengths[1])}
+    said = {
+        "hot": (hot_at, hot_at + lengths[0]),
+        "warm": (warm_at, warm_at + lengths[1]),
+        "cold": (cold_at, cold_at + lengths[2]),
+    }
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
 
     pages, few = hot[::_PAGE], scratch[::_PAGE]
     ones, few_ones = bytes([1]) * len(pages), bytes([1]) * len(few)
+    warm_pages, due, since = warm[::_PAGE], time.monotonic(), _SELDOM
     while True:
+        since += 1
+        if warm_pages and since >= _SELDOM and time.monotonic() >= due:
+            warm_pages.tobytes()
+            due, since = time.monotonic() + order.warm_every, 0
         if order.write:
             pages[:] = ones
         else:
