@@ -15,7 +15,7 @@ from damonpolicy.kernel.memory import system_ram
 from damonpolicy.kernel.sysfs import LiveMachine
 from tests.kernel.inside.marker import in_guest
 
-ROUNDS = 5
+ROUNDS = 3
 LEAST, MOST = 1_000, 1_500
 BASE = Path("/sys/kernel/mm/damon/admin/kdamonds")
 POLICY = """
