@@ -32,6 +32,7 @@ SCHEME = CONTEXT / "schemes/0"
 STATISTICS = ("sz_tried", "sz_applied", "sz_ops_filter_passed")
 MIB = 1 << 20
 SIZE = 16
+ENOUGH = SIZE * MIB // 4
 MOST = (1 << 32) - 1
 ME, OTHER = "/matrix.slice/load", "/matrix.slice/other"
 HUGE = ("hugepage", "collapse")
@@ -126,6 +127,17 @@ def numbers(rounds: int = 1, patience: float = 30) -> Numbers:
     return Numbers(values["sz_tried"], values["sz_applied"], values["sz_ops_filter_passed"])
 
 
+def reached(least: int) -> Numbers:
+    """Let the scheme be applied until it did more than so many bytes, or for a while.
+
+    Pages that were touched lately are spared at first, and how late that was is the guest's clock.
+    """
+    deadline = time.monotonic() + 60
+    while (found := numbers()).applied <= least and time.monotonic() < deadline:
+        pass
+    return found
+
+
 def put_filters(filters: list[Filter], directory: str = "") -> None:
     """Write filters to the directory that takes their type."""
     layers = (SCHEME / "ops_filters").exists()
@@ -214,13 +226,13 @@ def test_actions_work_or_do_nothing(
             return
         choose(action)
         start()
-        found = numbers()
+        found = reached(ENOUGH) if works and action != "stat" else numbers()
 
     assert found.tried > SIZE * MIB // 2, found
     if action == "stat":
         assert found.applied == 0 or works
     elif works:
-        assert found.applied > SIZE * MIB // 4, found
+        assert found.applied > ENOUGH, found
     else:
         assert found.applied == 0, found
 
@@ -245,14 +257,14 @@ def test_page_filters_are_honoured_or_ignored(
         choose(action)
         put_filters([("memcg", "N", "N", OTHER)])
         start()
-        found = numbers()
+        found = numbers() if honoured or action == "stat" else reached(ENOUGH)
 
     if action == "stat":
         assert not honoured or found.passed == 0, found
     elif honoured:
         assert found.applied == 0, found
     else:
-        assert found.applied > SIZE * MIB // 4, found
+        assert found.applied > ENOUGH, found
 
 
 @pytest.mark.parametrize("ops", ["vaddr", "paddr"])
