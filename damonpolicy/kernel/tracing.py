@@ -13,7 +13,6 @@ import re
 import select
 import time
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Self
 
 from damonpolicy.errors import KernelLacks
@@ -164,10 +163,5 @@ class Tracing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

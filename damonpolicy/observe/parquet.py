@@ -30,7 +30,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from types import TracebackType
 from typing import IO, Any, Self
 
 import numpy as np
@@ -258,12 +257,7 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.finish()
 
     @property
