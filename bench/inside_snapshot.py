@@ -75,13 +75,13 @@ def main() -> None:
     policy.write_text(POLICY.format(start=start, end=end, least=LEAST, most=MOST).lstrip(), "utf-8")
     found = {}
     run(ours("apply", str(policy)))
-    time.sleep(2)
+    time.sleep(2)  # some aggregations, in which its regions are split up
     found["damonpolicy"] = measure(ours("report", "snapshot"), r"^\s+0x[0-9a-f]+ ")
     run(ours("stop", "--all"))
     (BASE / "nr_kdamonds").write_text("0", encoding="ascii")
     run(damo("start", "--ops", "paddr", "--regions", f"{start}-{end}",
              "--monitoring_nr_regions_range", str(LEAST), str(MOST)))  # fmt: skip
-    time.sleep(2)
+    time.sleep(2)  # as long for the other
     found["damo"] = measure(damo("report", "access", "--dont_merge_regions"), r"^\s*\d+\s+addr ")
     run(damo("stop"))
     result = {"rounds": ROUNDS, "least": LEAST, "found": found}
