@@ -188,8 +188,12 @@ class Guest:
     ) -> list[str]:
         # quiet keeps the slow serial port short; a damaged kernel is not to be trusted, so
         # an oops ends it; -no-reboot turns the reboot after a panic into QEMU's end.
+        # norecord-cmd: else each trace event that is switched on patches the scheduler's code
+        # while it runs, and the emulator may meet the breakpoint of a patch that is over
+        # (seen once in hundreds: an oops in try_to_wake_up).
         append = (
             "console=ttyS0 quiet panic=-1 oops=panic mitigations=off no_timer_check nokaslr "
+            "trace_options=norecord-cmd "
             f"root=hostroot rootfstype=virtiofs ro init={init} damonpolicy.guest={token} "
             f"{self.append}"
         )
