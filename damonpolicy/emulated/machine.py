@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import threading
 import time
@@ -14,6 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from damonpolicy.emulated import identity as identities
 from damonpolicy.emulated import spec as specs
 from damonpolicy.emulated import values
 from damonpolicy.emulated.cgroups import Cgroups
@@ -22,7 +21,7 @@ from damonpolicy.emulated.files import Content, Filesystem
 from damonpolicy.emulated.hardware import Hardware
 from damonpolicy.emulated.kdamond import WRECKED, Kdamonds
 from damonpolicy.emulated.modules import Modules
-from damonpolicy.emulated.monitor import Region, regions
+from damonpolicy.emulated.monitor import Region, hits, numbered, regions
 from damonpolicy.emulated.processes import Processes
 from damonpolicy.emulated.profiles import Profile, find, versions
 from damonpolicy.emulated.quotas import watches
@@ -40,7 +39,6 @@ __all__ = ("EmulatedMachine", "Write", "open_emulated", "versions")
 Hook = Callable[[int, str, str], None]
 """Called with the running number of a write (from 1), its path and its text."""
 
-_FORMAT = 2
 _BOOT = 1000.0
 """Seconds that the clock of a machine in memory shows when it boots."""
 
@@ -108,14 +106,9 @@ class EmulatedMachine:
         kept = Directory(store)
         with kept.locked():
             state = kept.reload()
-            text = json.dumps(spec, sort_keys=True, default=str)
-            identity = {
-                "format": _FORMAT,
-                "version": version,
-                "machine": hashlib.sha256(text.encode()).hexdigest(),
-            }
+            identity = identities.of(version, spec)
             if state is not None:
-                _check(identity, state, store)
+                identities.check(identity, state, store)
             machine = cls(profile, description, state or {}, kept)
             if state is None:
                 machine._boot(os.urandom(16).hex())
@@ -380,14 +373,22 @@ class EmulatedMachine:
             found = self._kdamonds.running(str(slot))
             return copy(found["tree"]) if found else None
 
-    def aggregated(self, slot: int) -> tuple[int, int, list[Region]] | None:
-        """Return a kdamond's pid, its aggregation interval in µs and its regions, None if idle."""
+    def aggregated(self, slot: int) -> tuple[int, int, list[tuple[Region, list[int]]]] | None:
+        """Return a kdamond's pid, its aggregation interval in µs and its regions, None if idle.
+
+        With each region come the hits of the probes.
+        """
         with self._mutex:
             self._refresh()
             found = self._kdamonds.running(str(slot))
             if found is None or not watches(self._world, found):
                 return None
-            return int(found["pid"]), int(found["aggr"]), regions(self._world, found)
+            probes = numbered(found["tree"]["monitoring_attrs"].get("probes", {}))
+            seen = [
+                (region, [hits(self._world, found, probe, region) for probe in probes])
+                for region in regions(self._world, found)
+            ]
+            return int(found["pid"]), int(found["aggr"]), seen
 
     def snapshot_all(self) -> dict[str, str]:
         """Return the contents of all files of DAMON, settings and modules that can be written."""
@@ -407,21 +408,3 @@ class EmulatedMachine:
         else:
             for name in sorted(self._files.names(path) or ()):
                 self._collect(f"{path}/{name}", found)
-
-
-def _check(identity: Mapping[str, Any], state: State, store: Path) -> None:
-    """Refuse a stored machine that is another one."""
-    kept: Mapping[str, Any] = state.get("identity") or {"format": 0}
-    hint = f"remove `{store}`, or choose another with --state-dir"
-    if kept["format"] != identity["format"]:
-        raise UsageError(f"`{store}` holds an emulated machine of another damonpolicy", hint=hint)
-    if kept["version"] != identity["version"]:
-        raise UsageError(
-            f"`{store}` holds an emulated machine of version {kept['version']},"
-            f" not {identity['version']}",
-            hint=hint,
-        )
-    if kept["machine"] != identity["machine"]:
-        raise UsageError(
-            f"`{store}` holds an emulated machine made with another machine file", hint=hint
-        )

@@ -22,12 +22,14 @@ __all__ = ("AGGREGATED", "TRACEFS", "Tracing", "available", "remove_leftovers")
 
 TRACEFS = "/sys/kernel/tracing"
 AGGREGATED = "damon_aggregated"
+_WITH_HITS = "damon_region_aggregated"
+"""Tells the same, and hits of probes, from 7.2 on (include/trace/events/damon.h)."""
 _TUNE = "damon_monitor_intervals_tune"
 """Tells of tuned intervals, from 6.17 on."""
 
 _OURS = re.compile(r"damonpolicy-(\d+)")
 _EVENT_BYTES = 64
-"""An event of 48 bytes with its header in the ring buffer, rounded up."""
+"""An event of 48 to 52 bytes with its header in the ring buffer, rounded up."""
 
 _LEAST_KIB = 256
 _CHUNK = 1 << 16
@@ -132,9 +134,11 @@ class Tracing:
         # ftrace_event_set_open()); without a pid likewise, so events come after the first
         told = " ".join(str(each) for each in sorted(new))
         _put(f"{self.instance}/set_event_pid", told + "\n", os.O_APPEND)
-        for event in (AGGREGATED, _TUNE) if not self._pids else ():
+        events = f"{self.instance}/events/damon"
+        richest = _WITH_HITS if os.path.isdir(f"{events}/{_WITH_HITS}") else AGGREGATED
+        for event in (richest, _TUNE) if not self._pids else ():
             with contextlib.suppress(FileNotFoundError):
-                _put(f"{self.instance}/events/damon/{event}/enable", "1")
+                _put(f"{events}/{event}/enable", "1")
         self._pids |= new
 
     def fileno(self) -> int:

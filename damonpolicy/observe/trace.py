@@ -5,8 +5,9 @@ order of address (mm/damon/core.c: kdamond_reset_aggregated())::
 
     kdamond.0-4452 [001] ..... 82877.315633: damon_aggregated: target_id=0 nr_regions=17 4096-8192: 0 3
 
-The last numbers are accesses and age; the oldest kernels print no age. Where there are probes,
-``damon_region_aggregated`` adds ``probe_hits=13 00``, a hexadecimal byte each. Lines of
+The last numbers are accesses and age; the oldest kernels print no age. ``damon_region_aggregated``
+says the same, and ``probe_hits=13 00``, a hexadecimal byte for each probe; where both events were
+traced, its line comes after the other. Lines of
 ``damos_before_apply`` tell in the same way what a scheme was applied to.
 """
 
@@ -25,11 +26,11 @@ __all__ = ("NO_TARGET", "Assembler", "Burst", "Events", "Runs", "parse")
 _LINE = re.compile(
     r"^[ \t]*\S+?(?:-|[ \t]+)(?P<pid>\d{1,10}|x+)[ \t]+(?:(?:\[\d+\]|x+)[ \t]+)?(?:\S{3,9}[ \t]+)?"
     r"(?P<seconds>\d{1,10})\.(?P<fraction>\d{1,9}):[ \t]+(?:damon:)?(?:"
-    r"(?:damon_aggregated|damon_region_aggregated|damos_before_apply):[ \t]+"
+    r"(?:damon_aggregated|damon_(?P<again>region)_aggregated|damos_before_apply):[ \t]+"
     r"(?:ctx_idx=\d+ scheme_idx=(?P<scheme>\d{1,9}) target_idx=|target_id=)(?P<target>\d{1,20}|None)"
     r" nr_regions=(?P<count>\d{1,10}) (?P<start>\d{1,20})-(?P<end>\d{1,20}):"
     r" (?P<accesses>-1|\d{1,10})(?: (?P<age>-1|\d{1,10}|None))?"
-    r"(?: probe_hits=(?P<hits> ?[0-9a-f]+(?: [0-9a-f]+)*))?"
+    r"(?: probe_hits=(?P<hits> ?[0-9a-f]+(?: [0-9a-f]+)*)?)?"
     r"|damon_monitor_intervals_tune:[ \t]+sample_us=(?P<sample>\d{1,18}))[ \t\r]*$"
     r"|^CPU:\d+ \[LOST (?P<lost>\d{1,18}) EVENTS\][ \t\r]*$",
     re.MULTILINE | re.ASCII,
@@ -39,7 +40,11 @@ NO_TARGET = (1 << 64) - 1
 """The target that damo calls `None` where it does not know it."""
 
 _U32 = (1 << 32) - 1
-_SAMPLE, _LOST = (_LINE.groupindex[name] - 1 for name in ("sample", "lost"))
+_SAMPLE, _LOST, _AGAIN = (_LINE.groupindex[name] - 1 for name in ("sample", "lost", "again"))
+_SAME = tuple(
+    _LINE.groupindex[name] - 1
+    for name in ("pid", "scheme", "target", "count", "start", "end", "accesses", "age")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +99,17 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
     and is brought up to date. Raises ValueError or OverflowError for a number that is
     larger than the kernel's.
     """
-    rows, gaps, samples = [], [], []
+    rows: list[tuple[str, ...]] = []
+    gaps: list[int] = []
+    samples: list[int] = []
     tuned = {} if tuned is None else tuned
     for each in _LINE.findall(text):
         if each[_LOST]:
             gap += int(each[_LOST])
         elif each[_SAMPLE]:
             tuned[each[0]] = int(each[_SAMPLE])
+        elif each[_AGAIN] and rows and _told_again(each, rows[-1]):
+            rows[-1] = each
         else:
             rows.append(each)
             gaps.append(gap)
@@ -134,6 +143,11 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
         np.array(gaps, np.int64),
         np.array(samples, np.int64),
     )
+
+
+def _told_again(line: tuple[str, ...], before: tuple[str, ...]) -> bool:
+    """Tell whether both events tell of one region at one time."""
+    return not before[_AGAIN] and all(line[each] == before[each] for each in _SAME)
 
 
 @dataclass(frozen=True, slots=True)

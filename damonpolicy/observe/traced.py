@@ -66,6 +66,7 @@ def watched(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Watched]:
                 each.name,
                 slot=each.slot,
                 ops=each.tree.get("contexts/0/operations", ""),
+                probes=each.probes,
                 targets=targets(machine, each),
                 accesses=accesses(each.tree),
                 weights=each.weights,

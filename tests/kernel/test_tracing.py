@@ -14,8 +14,10 @@ from damonpolicy.kernel import tracing
 from damonpolicy.kernel.tracing import AGGREGATED, Tracing, available, remove_leftovers
 
 TUNE = "damon_monitor_intervals_tune"
+WITH_HITS = "damon_region_aggregated"
 FILES = ("trace_clock", "buffer_size_kb", "buffer_percent", "set_event_pid", "events/damon/enable",
-         f"events/damon/{AGGREGATED}/enable", f"events/damon/{TUNE}/enable")  # fmt: skip
+         *(f"events/damon/{event}/enable" for event in (AGGREGATED, WITH_HITS, TUNE)))  # fmt: skip
+OLD = ("buffer_percent", *(f"events/damon/{event}/enable" for event in (WITH_HITS, TUNE)))
 MKDIR, RMDIR = os.mkdir, os.rmdir
 MINE = f"damonpolicy-{os.getpid()}"
 
@@ -89,12 +91,13 @@ def test_only_these_kdamonds_are_traced(tracefs):
     with Tracing(root=str(tracefs.root)) as traced:
         traced.follow([])
 
-        assert tracefs.read(f"events/damon/{AGGREGATED}/enable") == ""
+        assert tracefs.read(f"events/damon/{WITH_HITS}/enable") == ""
 
         traced.follow([7, 5])
 
         assert tracefs.read("set_event_pid") == "5 7\n"
-        assert tracefs.read(f"events/damon/{AGGREGATED}/enable") == "1"
+        assert tracefs.read(f"events/damon/{WITH_HITS}/enable") == "1"
+        assert tracefs.read(f"events/damon/{AGGREGATED}/enable") == ""
         assert tracefs.read(f"events/damon/{TUNE}/enable") == "1"
 
         traced.follow([9, 7])
@@ -103,7 +106,7 @@ def test_only_these_kdamonds_are_traced(tracefs):
 
 
 def test_an_old_kernel_has_fewer_files(tracefs):
-    tracefs.without = ("buffer_percent", f"events/damon/{TUNE}/enable")
+    tracefs.without = OLD
     with Tracing(root=str(tracefs.root)) as traced:
         traced.follow([5])
 

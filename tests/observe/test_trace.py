@@ -70,6 +70,30 @@ def test_no_age_hits_and_tuned_intervals():
     assert parse(text.splitlines()[2]).regions().hits.tolist() == [[19, 0]]
 
 
+@pytest.mark.parametrize(
+    ("hits", "found"), [(" probe_hits=13 00", [[19, 0]] * 2), (" probe_hits=", None)]
+)
+def test_a_region_that_both_events_tell_of_is_one(hits, found):
+    """As `damon:*` is traced on 7.2 and later."""
+    lines = burst(1).splitlines(keepends=True)
+    again = [
+        each.replace("damon_aggregated", "damon_region_aggregated").replace("\n", f"{hits}\n")
+        for each in lines
+    ]
+    events = parse("".join(one + other for one, other in zip(lines, again, strict=True)))
+
+    assert events.start.tolist() == parse("".join(lines)).start.tolist()
+    told = events.regions().hits
+    assert (told if told is None else told.tolist()) == found
+
+
+def test_one_region_that_stays_as_it_is_is_seen_each_time():
+    again = burst(1, (1,)).replace("damon_aggregated", "damon_region_aggregated")
+
+    assert len(parse(again + again)) == 2
+    assert len(parse(burst(1, (1,)) * 2)) == 2
+
+
 def test_intervals_are_tuned_kdamond_by_kdamond():
     tune = line(0, time=1).partition("damon_aggregated")[0]
     assembler = Assembler()

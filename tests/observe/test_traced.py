@@ -84,6 +84,29 @@ def test_snapshots_of_an_emulated_machine(kernel):
     assert all(len(each[4]) for each in found)
 
 
+def test_hits_of_probes_are_told():
+    kernel = Kernel(EmulatedMachine.create("7.3"))
+    kernel.writes(("nr_kdamonds", 1))
+    kernel.context("paddr")
+    kernel.writes(
+        ("0/contexts/0/targets/0/regions/nr_regions", 1),
+        ("0/contexts/0/targets/0/regions/0/start", 1 << 32),
+        ("0/contexts/0/targets/0/regions/0/end", 3 << 32),
+        ("0/contexts/0/monitoring_attrs/probes/nr_probes", 2),
+        ("0/contexts/0/monitoring_attrs/probes/0/filters/nr_filters", 1),
+        ("0/contexts/0/monitoring_attrs/probes/0/filters/0/type", "anon"),
+        ("0/contexts/0/monitoring_attrs/probes/0/filters/0/matching", "Y"),
+        ("0/contexts/0/monitoring_attrs/probes/0/filters/0/allow", "Y"),
+    )
+    kernel.command("on")
+    (series,) = traced.look(kernel.machine, live.running(retrieve(kernel.machine), Managed("")))
+
+    assert series.source.probes == ("0", "1")
+    assert series.regions.hits.shape == (len(series.regions), 2)
+    assert 0 < series.regions.hits[:, 0].max() <= 20
+    assert set(series.regions.hits[:, 1].tolist()) == {0, 20}  # nothing where no memory is
+
+
 def test_kdamonds_that_begin_and_end(kernel):
     with Traced(kernel.machine, of(kernel)) as source:
         assert not source.changed()

@@ -283,22 +283,30 @@ kdamonds:
     targets: [{system_ram: true}]
     intervals: {sample: 50ms, aggregation: 1s}
     region_count: {min: 100, max: 500}
+    probes: [{name: anonymous, filters: [{allow: anon}]}]
     schemes:
       - name: anon
         action: stat
         filters: [{reject: {not: anon}}, {allow: {memcg: /seen.slice}}]
       - {name: all, action: stat}
 """
-WITHOUT_FILTERS = "\n".join(line for line in PHYSICAL.splitlines() if "filters:" not in line)
+
+
+def without(text: str, *keys: str) -> str:
+    """Return a policy without the lines that this kernel lacks the files for."""
+    return "\n".join(
+        line for line in text.splitlines() if line.strip().partition(":")[0] not in keys
+    )
 
 
 def test_pages_and_nodes(tmp_path: Path) -> None:
     """Bytes that pass are those of the cgroup, and each node's memory is seen as its own."""
-    tells = has("scheme.filter_passed")
+    tells, probes = has("scheme.filter_passed"), has("probes")
+    lacks = [key for key, there in (("filters", tells), ("probes", probes)) if not there]
     with (
         cgroup("seen.slice") as group,
         Workload.start(16, 48, cgroup=group, node=1),
-        applied(tmp_path, PHYSICAL if tells else WITHOUT_FILTERS),
+        applied(tmp_path, without(PHYSICAL, *lacks)),
     ):
         words = ("--kdamond", "seen/ram", "--source", "regions")
         still = Undisturbed()
@@ -312,6 +320,11 @@ def test_pages_and_nodes(tmp_path: Path) -> None:
             assert within(of_scheme["anon"]["passed_bytes"], anon), (of_scheme["anon"], anon)
             (found,) = still.report("report", "histogram", *words, "--scheme", "anon")["histograms"]
             assert within(sum(each["passed_bytes"] for each in found["bins"]), anon)
+
+        for source in SOURCES if probes else ():
+            views = still.report("report", "snapshot", *words[:2], "--source", source)["snapshots"]
+            hits = [row["probe_hits"]["anonymous"] for each in views for row in each["regions"]]
+            assert 0 < max(hits) <= 20, hits
 
         (placed,) = still.report("report", "numa", *words, "--scheme", "all")["placements"]
         nodes = {each["node"]: each for each in placed["nodes"]}

@@ -1,0 +1,40 @@
+"""What a machine that is kept in a directory is, so that another is not taken for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from damonpolicy.errors import UsageError
+
+__all__ = ("check", "of")
+
+_FORMAT = 2
+
+
+def of(version: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a machine of a kernel version and a description."""
+    text = json.dumps(spec, sort_keys=True, default=str)
+    machine = hashlib.sha256(text.encode()).hexdigest()
+    return {"format": _FORMAT, "version": version, "machine": machine}
+
+
+def check(identity: Mapping[str, Any], state: Mapping[str, Any], store: Path) -> None:
+    """Refuse a stored machine that is another one."""
+    kept: Mapping[str, Any] = state.get("identity") or {"format": 0}
+    hint = f"remove `{store}`, or choose another with --state-dir"
+    if kept["format"] != identity["format"]:
+        raise UsageError(f"`{store}` holds an emulated machine of another damonpolicy", hint=hint)
+    if kept["version"] != identity["version"]:
+        raise UsageError(
+            f"`{store}` holds an emulated machine of version {kept['version']},"
+            f" not {identity['version']}",
+            hint=hint,
+        )
+    if kept["machine"] != identity["machine"]:
+        raise UsageError(
+            f"`{store}` holds an emulated machine made with another machine file", hint=hint
+        )
