@@ -40,7 +40,7 @@ class EmulatedTracing:
                 pid, interval, regions = found
                 due = self._due.setdefault(pid, now + interval / 1e6)
                 if now >= due:
-                    text += _lines(pid, now, regions, hits=machine.profile.has("probes"))
+                    text += _lines(pid, now, regions)
                     due = self._due[pid] = max(due, now - interval / 1e6) + interval / 1e6
                 next_due = min(next_due, due)
             if text or now >= end:
@@ -57,15 +57,16 @@ class EmulatedTracing:
         self.close()
 
 
-def _lines(pid: int, now: float, seen: list[tuple[Region, list[int]]], *, hits: bool) -> str:
+def _lines(pid: int, now: float, seen: list[tuple[Region, list[int]]]) -> str:
     """Return lines as the kernel prints them (include/trace/events/damon.h)."""
-    event = "damon_region_aggregated" if hits else "damon_aggregated"
-    text = ""
+    head, text = f"kdamond.0-{pid} [000] ..... {now:.6f}: ", ""
     for target, own in groupby(seen, key=lambda each: each[0].target):
         rows = list(own)
-        head = f"kdamond.0-{pid} [000] ..... {now:.6f}: {event}: target_id={target}"
-        for row, counts in rows:
-            text += f"{head} nr_regions={len(rows)} {row.start}-{row.end}: {row.accesses} {row.age}"
-            text += " probe_hits=" + " ".join(f"{each:02x}" for each in counts) if hits else ""
-            text += "\n"
+        for row, hits in rows:
+            said = f"target_id={target} nr_regions={len(rows)} {row.start}-{row.end}:"
+            said += f" {row.accesses} {row.age}"
+            text += f"{head}damon_aggregated: {said}\n"
+            if hits:
+                counts = " ".join(f"{each:02x}" for each in hits)
+                text += f"{head}damon_region_aggregated: {said} probe_hits={counts}\n"
     return text

@@ -23,7 +23,7 @@ __all__ = ("AGGREGATED", "TRACEFS", "Tracing", "available", "remove_leftovers")
 TRACEFS = "/sys/kernel/tracing"
 AGGREGATED = "damon_aggregated"
 _WITH_HITS = "damon_region_aggregated"
-"""Tells the same, and hits of probes, from 7.2 on (include/trace/events/damon.h)."""
+"""Tells the same again and hits of probes, of kdamonds that have some; from 7.2 on."""
 _TUNE = "damon_monitor_intervals_tune"
 """Tells of tuned intervals, from 6.17 on."""
 
@@ -84,7 +84,7 @@ def _put(path: str, text: str, how: int = os.O_TRUNC) -> None:
 class Tracing:
     """A running trace of kdamonds; a context that removes its instance when it is left.
 
-    ``regions`` is how many one aggregation has at most: the buffer of each CPU holds two of them.
+    ``regions`` is of how many one aggregation tells at most: the buffer of each CPU holds two.
     Times of events are nanoseconds of CLOCK_BOOTTIME; ``epoch`` added to them makes them those
     of the wall clock, as it was at the start. Raises KernelLacks where tracefs or the event is
     missing, OSError where it may not be used.
@@ -134,11 +134,9 @@ class Tracing:
         # ftrace_event_set_open()); without a pid likewise, so events come after the first
         told = " ".join(str(each) for each in sorted(new))
         _put(f"{self.instance}/set_event_pid", told + "\n", os.O_APPEND)
-        events = f"{self.instance}/events/damon"
-        richest = _WITH_HITS if os.path.isdir(f"{events}/{_WITH_HITS}") else AGGREGATED
-        for event in (richest, _TUNE) if not self._pids else ():
+        for event in (AGGREGATED, _WITH_HITS, _TUNE) if not self._pids else ():
             with contextlib.suppress(FileNotFoundError):
-                _put(f"{events}/{event}/enable", "1")
+                _put(f"{self.instance}/events/damon/{event}/enable", "1")
         self._pids |= new
 
     def fileno(self) -> int:

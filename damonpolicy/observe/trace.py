@@ -5,9 +5,9 @@ order of address (mm/damon/core.c: kdamond_reset_aggregated())::
 
     kdamond.0-4452 [001] ..... 82877.315633: damon_aggregated: target_id=0 nr_regions=17 4096-8192: 0 3
 
-The last numbers are accesses and age; the oldest kernels print no age. ``damon_region_aggregated``
-says the same, and ``probe_hits=13 00``, a hexadecimal byte for each probe; where both events were
-traced, its line comes after the other. Lines of
+The last numbers are accesses and age; the oldest kernels print no age. Where there are probes,
+``damon_region_aggregated`` says the same and ``probe_hits=13 00``, a hexadecimal byte each; if both
+events are traced, its line comes after the other. Lines of
 ``damos_before_apply`` tell in the same way what a scheme was applied to.
 """
 
@@ -210,11 +210,14 @@ class Assembler:
     """Puts text together to bursts as it comes.
 
     A burst may go on in what is not read yet. So it is given out when the next one has begun, or
-    when it ends with the last of the kdamond's targets, which ``targets`` tells by pid.
+    when it ends with the last of the kdamond's targets, which ``targets`` tells by pid. Of
+    the pids of ``probing`` only the lines that tell hits are taken: they come, but may be in
+    another text than the same without.
     """
 
     def __init__(self) -> None:
         self.targets: dict[int, int] = {}
+        self.probing: set[int] = set()
         self.lost = 0
         """Events that the kernel had no place for."""
         self.broken = 0
@@ -236,7 +239,8 @@ class Assembler:
     def _assemble(self, text: str, *, final: bool) -> list[Burst]:
         before = self._events
         events = parse(text, self.lost, self._tuned)
-        events = events.take(events.scheme == UNKNOWN)
+        bare = np.isin(events.pid, list(self.probing)) & (events.hits == "")
+        events = events.take((events.scheme == UNKNOWN) & ~bare)
         self.lost += sum(int(each) for each in re.findall(r"\[LOST (\d{1,18}) EVENTS\]", text))
         runs = Runs.of(events.after(before))
         pid, target = runs.column("pid"), runs.column("target")

@@ -96,7 +96,8 @@ class Traced:
 
     def __post_init__(self) -> None:
         """Begin. Raises KernelLacks or UsageError where there is nothing to trace."""
-        self.events = _open(self.machine, sum(each.regions for each in self.kdamonds))
+        told = (each.regions * (2 if each.source.probes else 1) for each in self.kdamonds)
+        self.events = _open(self.machine, sum(told))
         self.follow(self.kdamonds)
 
     def follow(self, found: list[Watched]) -> None:
@@ -104,6 +105,7 @@ class Traced:
         self.kdamonds = found
         self._by_pid |= {each.pid: each for each in found}
         self.assembler.targets = {each.pid: each.targets for each in found}
+        self.assembler.probing = {each.pid for each in found if each.source.probes}
         self.events.follow(each.pid for each in found)
 
     def changed(self) -> bool:

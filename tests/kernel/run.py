@@ -2,7 +2,8 @@
 
     python -m tests.kernel.run [--all] [--jobs N] [SERIES...] [-- PYTEST-ARGUMENT...]
 
-prints one line for each kernel, then its failures. Without SERIES: those named by
+prints one line for each kernel, then its failures. What does not hang on the kernel (marked
+``once``) runs on the newest of them only. Without SERIES: those named by
 ``$DAMONPOLICY_REQUIRE_KERNELS``, else those that kernels.py calls required; with ``--all`` every
 series that damonpolicy supports. ``--jobs 2`` runs two guests beside each other. Where no kernel
 can be had, that is said in one line and is no failure, unless the variable names it.
@@ -11,6 +12,7 @@ can be had, that is said in one line and is no failure, unless the variable name
 from __future__ import annotations
 
 import argparse
+import compileall
 import functools
 import json
 import os
@@ -37,6 +39,7 @@ __all__ = (
     "Outcome",
     "kernel",
     "main",
+    "newest",
     "required",
     "run_series",
     "unavailable",
@@ -131,13 +134,24 @@ def kernel(series: str) -> Path:
     return fetch.get_kernels([series])[series]
 
 
-def run_series(series: str, arguments: Sequence[str] = (), part: str = "") -> Outcome:
-    """Boot the newest kernel of a series and run the tests in it, or one of `PARTS` of them."""
+def newest(series: Sequence[str]) -> str:
+    """Return the newest of some series."""
+    return max(series, key=kernels.KNOWN.index)
+
+
+def run_series(
+    series: str, arguments: Sequence[str] = (), part: str = "", *, others: str = ""
+) -> Outcome:
+    """Boot the newest kernel of a series and run the tests in it, or one of `PARTS` of them.
+
+    ``others`` is the series that runs what need not run on each, if that is another one.
+    """
     directory = kernel(series)
     share = Path(tempfile.mkdtemp(prefix="damonpolicy-share-"))
     outcome = Outcome(series, part, release=directory.name)
     try:
-        result = _boot(directory, share, [*_files(part), *arguments])
+        spared = ["-m", "not long and not once"] if others not in ("", series) else []
+        result = _boot(directory, share, [*_files(part), *spared, *arguments])
         outcome.release = result.release
         _read_report(share / _REPORT, outcome)
         if result.returncode and not outcome.failures:
@@ -163,6 +177,9 @@ def _files(part: str) -> list[str]:
 def _boot(directory: Path, share: Path, arguments: Sequence[str]) -> Result:
     # a cache below /tmp is not seen inside, where that is another one
     shutil.copytree(fetch.get_peer(), share / _PEER)
+    # A guest writes no bytecode, and each process of it would spend seconds with compiling.
+    for each in (_ROOT / "damonpolicy", _ROOT / "tests", share / _PEER):
+        compileall.compile_dir(each, quiet=2)
     series = kernels.series_of(directory.name)
     if series in versions():
         # played here, where it takes a tenth of the time
@@ -223,10 +240,10 @@ def _read_report(path: Path, outcome: Outcome) -> str:
     return running
 
 
-def _told(series: str, arguments: Sequence[str]) -> tuple[str, bool]:
+def _told(series: str, arguments: Sequence[str], others: str) -> tuple[str, bool]:
     """Run one series; return what is to be said of it, and whether that is a failure."""
     try:
-        outcome = run_series(series, arguments)
+        outcome = run_series(series, arguments, others=others)
     except Unavailable as error:
         return verdict(str(error), [series])
     return outcome.text, not outcome.ok
@@ -257,7 +274,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line)
         return int(fatal or failed)
     with ThreadPoolExecutor(max(chosen.jobs, 1)) as pool:
-        for text, fatal in pool.map(lambda each: _told(each, given[split + 1 :]), series):
+        told = functools.partial(_told, arguments=given[split + 1 :], others=newest(series))
+        for text, fatal in pool.map(told, series):
             print(text, flush=True)
             failed |= fatal
     return int(failed)

@@ -91,13 +91,13 @@ def test_only_these_kdamonds_are_traced(tracefs):
     with Tracing(root=str(tracefs.root)) as traced:
         traced.follow([])
 
-        assert tracefs.read(f"events/damon/{WITH_HITS}/enable") == ""
+        assert tracefs.read(f"events/damon/{AGGREGATED}/enable") == ""
 
         traced.follow([7, 5])
 
         assert tracefs.read("set_event_pid") == "5 7\n"
+        assert tracefs.read(f"events/damon/{AGGREGATED}/enable") == "1"
         assert tracefs.read(f"events/damon/{WITH_HITS}/enable") == "1"
-        assert tracefs.read(f"events/damon/{AGGREGATED}/enable") == ""
         assert tracefs.read(f"events/damon/{TUNE}/enable") == "1"
 
         traced.follow([9, 7])

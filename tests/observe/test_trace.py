@@ -70,21 +70,36 @@ def test_no_age_hits_and_tuned_intervals():
     assert parse(text.splitlines()[2]).regions().hits.tolist() == [[19, 0]]
 
 
+def told_twice(time, hits=" probe_hits=13 00"):
+    """Return a burst as `damon:*` tells it on 7.2 and later."""
+    return "".join(
+        each + each.replace("damon_agg", "damon_region_agg").replace("\n", f"{hits}\n")
+        for each in burst(time).splitlines(keepends=True)
+    )
+
+
 @pytest.mark.parametrize(
     ("hits", "found"), [(" probe_hits=13 00", [[19, 0]] * 2), (" probe_hits=", None)]
 )
 def test_a_region_that_both_events_tell_of_is_one(hits, found):
-    """As `damon:*` is traced on 7.2 and later."""
-    lines = burst(1).splitlines(keepends=True)
-    again = [
-        each.replace("damon_aggregated", "damon_region_aggregated").replace("\n", f"{hits}\n")
-        for each in lines
-    ]
-    events = parse("".join(one + other for one, other in zip(lines, again, strict=True)))
+    events = parse(told_twice(1, hits))
 
-    assert events.start.tolist() == parse("".join(lines)).start.tolist()
+    assert events.start.tolist() == parse(burst(1)).start.tolist()
     told = events.regions().hits
     assert (told if told is None else told.tolist()) == found
+
+
+def test_both_events_may_come_in_texts_of_their_own():
+    text = told_twice(1) + told_twice(2)
+    for cut in range(len(text)):
+        assembler = Assembler()
+        assembler.targets, assembler.probing = {40: 1}, {40}
+
+        found = [*assembler.feed(text[:cut]), *assembler.feed(text[cut:])]
+
+        assert seen(found) == [(40, 1_000_000, [0, 0]), (40, 2_000_000, [0, 0])]
+        assert [each.regions.hits.tolist() for each in found] == [[[19, 0]] * 2] * 2
+        assert assembler.broken == 0
 
 
 def test_one_region_that_stays_as_it_is_is_seen_each_time():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .marker import in_guest
+from .policy import look, wait_for
 from .served import Service, serving
 
 collect_ignore_glob = [] if in_guest() else ["test_*.py"]
@@ -71,12 +72,26 @@ def _kernel_unharmed() -> Iterator[None]:
         os.close(log)
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """A service that soon takes what it finds, and says what it does on a port of its own."""
+@pytest.fixture(scope="module")
+def _service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     options = ("--debounce", "200ms", "--metrics", "127.0.0.1:0")
-    with serving(tmp_path, *options, module=f"{__package__}.hurried") as made:
+    directory = tmp_path_factory.mktemp("service")
+    with serving(directory, *options, module=f"{__package__}.hurried") as made:
         yield made
+
+
+@pytest.fixture
+def service(_service: Service) -> Iterator[Service]:
+    """A service that soon takes what it finds, and says what it does on a port of its own.
+
+    Its start takes longer than what is tried, so it is one for a file of tests: each finds it
+    without a policy.
+    """
+    before = look()
+    yield _service
+    for each in _service.policies.iterdir():
+        each.unlink()
+    assert wait_for(lambda: look() == before), _service.log.read_text("utf-8")
 
 
 def _tainted() -> int:

@@ -131,6 +131,7 @@ def test_a_known_pattern_is_found_each_time(number: int, tmp_path: Path) -> None
         check(known, known.files[source])
 
 
+@pytest.mark.once
 def test_damo_reads_our_record(known: Pattern, tmp_path: Path) -> None:
     """It prints the same totals, histograms and percentiles of what we converted for it."""
     for source in SOURCES:
@@ -201,13 +202,6 @@ def test_reports_of_what_runs(tmp_path: Path) -> None:
             (found,) = still.report("report", "wss", *words)["working_sets"]
             assert 0 <= found["mean_bytes"] <= whole
 
-        text = run("report", "heatmap", "--kdamond", "seen/fixed")
-        still.check()
-        assert text.code == 0
-        assert "seen/fixed" in text.out
-        for name, begins in (("map.png", b"\x89PNG\r\n"), ("map.html", b"<!")):
-            still.report("report", "heatmap", "--kdamond", "seen/fixed", "--out", tmp_path / name)
-            assert (tmp_path / name).read_bytes().lstrip().lower().startswith(begins.lower())
         words = ("--kdamond", "seen/fixed", "--range", "all")
         maps = still.report("report", "heatmap", *words)["maps"]
         assert sum(each["addresses"]["end"] - each["addresses"]["start"] for each in maps) == whole
@@ -233,6 +227,25 @@ def test_reports_of_what_runs(tmp_path: Path) -> None:
         for load in (hot, cold):
             assert within(sum(held[load.pid].values()), sum(pages(load.pid).nodes.values()))
 
+
+@pytest.mark.once
+def test_pictures_of_what_runs(tmp_path: Path) -> None:
+    """Each is made, the live screen too, and nothing is other than before."""
+    with (
+        Workload.start(16, 16) as hot,
+        Workload.start(0, 16) as cold,
+        applied(
+            tmp_path, TWO.format(hot=hot.pid, cold=cold.pid, start=hot.hot[0], end=hot.cold[1])
+        ),
+    ):
+        still = Undisturbed()
+        text = run("report", "heatmap", "--kdamond", "seen/fixed")
+        still.check()
+        assert text.code == 0
+        assert "seen/fixed" in text.out
+        for name, begins in (("map.png", b"\x89PNG\r\n"), ("map.html", b"<!")):
+            still.report("report", "heatmap", "--kdamond", "seen/fixed", "--out", tmp_path / name)
+            assert (tmp_path / name).read_bytes().lstrip().lower().startswith(begins.lower())
         watch_top()
         still.check()
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from .editing import DEBOUNCE, edited
 from .following import Crowd, followed
 from .killing import killed
@@ -16,6 +18,7 @@ from .pressure import commit, goal, let_pass, stalled, stalling
 from .served import SECONDS, content, serving
 
 
+@pytest.mark.once
 def test_each_edit_is_committed_once_it_has_rested(tmp_path: Path) -> None:
     """With the same kdamond, and not at once: how soon is measured by the long form alone."""
     with serving(tmp_path) as service:
@@ -42,6 +45,7 @@ def test_processes_are_followed_and_none_is_taken_for_another(tmp_path: Path) ->
     assert crowd.waits
 
 
+@pytest.mark.once
 def test_a_killed_service_leaves_a_policy_and_comes_back(tmp_path: Path) -> None:
     """Of before or after, with the kdamond that runs."""
     killed(tmp_path, 3, random.Random(5))

@@ -161,7 +161,9 @@ def test_who_is_killed_leaves_an_instance_that_the_next_removes() -> None:
     assert available()
 
 
-@pytest.mark.parametrize("number", [15, 2, 1])
+@pytest.mark.parametrize(
+    "number", [15, pytest.param(2, marks=pytest.mark.once), pytest.param(1, marks=pytest.mark.once)]
+)
 def test_record_ends_with_a_whole_file_and_without_an_instance(tmp_path: Path, number: int) -> None:
     """The command, until a signal."""
     out = tmp_path / "out.parquet"
