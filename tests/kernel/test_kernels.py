@@ -16,7 +16,7 @@ from .errors import Unavailable
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("part", run.PARTS)
-@pytest.mark.parametrize("series", reversed(run.wanted()))
+@pytest.mark.parametrize("series", run.wanted()[::-1])
 def test_kernel(series: str, part: str, record_property: Callable[[str, object], None]) -> None:
     """All tests pass on the newest kernel of the series."""
     try:
