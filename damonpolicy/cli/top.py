@@ -17,10 +17,10 @@ from damonpolicy.cli.service import served
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import changing, refresh
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import UsageError
+from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.observe import live, status
+from damonpolicy.observe import live, status, traced
 from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.regions import Series
 from damonpolicy.plan.current import Current, retrieve
@@ -32,6 +32,8 @@ _LEAST = 100_000
 """Microseconds; looking more often would keep DAMON's lock busy."""
 _MOMENT = 1.0
 """Seconds for which others can do without DAMON's files, again and again."""
+_SHORT = 2.0
+"""Seconds of an aggregation whose end is waited for."""
 
 
 @click.command("top")
@@ -78,7 +80,8 @@ class Reader:
 
     Schemes are asked for their regions as reports ask them: only our own, or the one of slot
     ``named``, only where they answer, and unless ``willing`` only where DAMON's lock is held
-    for no longer than a moment. What was told before is shown until then, and how old it is.
+    for no longer than a moment. Else the trace events of an aggregation are watched, if one is
+    short. What was told before is shown until then, and how old it is.
     """
 
     def __init__(self, machine: Machine, places: Places) -> None:
@@ -104,6 +107,8 @@ class Reader:
                     self._told[key] = live.look(self._machine, kdamond)
                 refresh(session, only=kdamond.slot)
             current, managed = self._read()
+        if why and self._watch(kdamond):
+            why = f"seen by trace events: {why}"
         service = served(self._machine, self._places)
         running = {each.slot for each in there}
         found = [
@@ -114,6 +119,18 @@ class Reader:
         if self._machine.writable:
             measure(self._machine, [each for each in found if each["slot"] == kdamond.slot])
         return Scene(found, kdamond.slot, self._told.get(key, ()), why)
+
+    def _watch(self, kdamond: live.Kdamond) -> bool:
+        """Take what a kdamond sees from its trace events; tell whether there were some."""
+        if kdamond.intervals.aggregation / 1e6 > _SHORT or not traced.possible(self._machine):
+            return False
+        try:
+            found = traced.look(self._machine, [kdamond])
+        except (DamonPolicyError, OSError):  # top looks on, and says why there is nothing newer
+            return False
+        if found:
+            self._told[kdamond.slot, kdamond.pid] = found
+        return bool(found)
 
     def _read(self) -> tuple[Current, Managed]:
         managed = Store(self._places).managed(look(self._machine).boot_id)
