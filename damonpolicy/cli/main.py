@@ -7,8 +7,11 @@ import functools
 import importlib
 import keyword
 import os
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -130,7 +133,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if arguments is None else arguments
     result = Result(raw=True)
     try:
-        result = _run(words, invocation)
+        with _ended_by_signals():
+            result = _run(words, invocation)
         command, form = invocation.command, invocation.form
         emit(result, command=command, form=form, kernel=_kernel(invocation, result))
         sys.stdout.flush()
@@ -142,6 +146,28 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stderr.write(f"error: the output cannot be written: {(error.strerror or '').lower()}\n")
         sys.exit(int(result.exit_code) or int(ExitCode.FAILED))
     sys.exit(int(result.exit_code))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: files in the making are removed.
+
+    Who changes a machine handles them by itself meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {
+        each: signal.signal(each, signal.default_int_handler)
+        for each in numbers
+        if signal.getsignal(each) == signal.SIG_DFL
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _close_output() -> None:

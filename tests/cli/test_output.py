@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 
 import pytest
@@ -13,7 +12,7 @@ from damonpolicy.cli.main import COMMANDS
 from damonpolicy.errors import ExitCode
 from damonpolicy.observe import records
 from tests.conftest import ROOT, python, run_cli
-from tests.engine.site import Site, shipped
+from tests.engine.site import shipped
 from tests.observe.seen import series
 
 KEYS = ["schema", "ok", "exit_code", "changed", "kernel", "diagnostics", "data"]
@@ -361,55 +360,6 @@ def test_policies_from_standard_input(site):
     wrong = whole(site, "plan", "-", input=b"version: 1\nname: [\n")
     assert wrong.returncode == ExitCode.INVALID
     assert b"<stdin>:" in wrong.stderr
-
-
-@pytest.mark.parametrize("where", ["read", "prepare", "detect"])
-def test_an_interrupt_before_anything_was_changed(site, monkeypatch, where):
-    def interrupt(*_, **__):
-        os.kill(os.getpid(), signal.SIGINT)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(f"damonpolicy.cli.apply.{where}", interrupt)
-        outcome = site.run("apply", KSM, "--format", "json")
-
-    assert outcome.code == outcome.json["exit_code"] == ExitCode.INTERRUPTED
-    assert outcome.json["diagnostics"][0]["message"] == "interrupted before anything was changed"
-    assert site.writes() == []
-    assert not site.places.journal.exists()
-    site.done("apply", KSM)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_at_every_write_ends_before_or_after(number, monkeypatch):
-    """Each write of a short transaction in turn is where the signal comes."""
-    text = (
-        "version: 1\nname: a\nsettings: {/sys/kernel/mm/ksm/run: 1, /proc/sys/vm/swappiness: 5}\n"
-    )
-    for at in (1, 2, 3):
-        site = Site()
-        policy = site.policy("a", text)
-        before = site.world.look()
-        machine = type(site.machine)
-        write, seen = machine.write, []
-
-        def signalled(self, path, value, write=write, seen=seen, at=at):
-            write(self, path, value)
-            seen.append(path)
-            if len(seen) == at:
-                os.kill(os.getpid(), number)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(machine, "write", signalled)
-            outcome = site.run("apply", policy)
-        if at <= 2:
-            assert outcome.code == ExitCode.ROLLED_BACK
-            assert f"interrupted by {signal.Signals(number).name}" in outcome.err
-            assert site.world.look() == before
-            assert len(seen) == 2 * at
-        else:
-            assert outcome.code == 0
-            assert len(seen) == 2
-        site.close()
 
 
 def test_what_forbids_to_write_is_named(cli, monkeypatch, tmp_path):
