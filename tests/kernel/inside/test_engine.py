@@ -87,6 +87,7 @@ def strace(*commands: list[str]) -> list[list[tuple[str, str]]]:
     return found
 
 
+@pytest.mark.once
 def test_writes_are_few_and_reading_needs_none() -> None:
     """As the kernel's own interface counts them.
 
