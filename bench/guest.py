@@ -29,7 +29,7 @@ def measure(module: str, series: str) -> dict:
         try:
             guest = Guest(
                 kernel(series), memory_mib=1024, share=share, append="damon_stat.enabled=N",
-                timeout=900,
+                timeout=1800,
             )  # fmt: skip
             command = [sys.executable, "-m", module, "/mnt/damo", f"/mnt/{RESULT}"]
             done = guest.run(command, environment(PYTHONPATH=str(ROOT), HOME="/run"), cwd=ROOT)
