@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.settings import beyond, normalise
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.quotas import UNLIMITED
 from damonpolicy.model.read import Cursor
@@ -94,6 +94,7 @@ def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
             yield Diagnostic.error("DP0257", at("setting").value, message, hint=hint)
         else:
             yield from _start(loop, int(normalise(start)), at)
+            yield from _limits(loop.setting, loop, at)
     else:
         schemes = _schemes(policy)
         for name, scheme in schemes.get(str(loop.quota), [("", None)]):
@@ -115,6 +116,15 @@ def _start(loop: Tuning, start: int, at: Cursor) -> Iterator[Diagnostic]:
         message = f"the loop starts from {start}, which is outside of its bounds"
         hint = "change the start, or widen the bounds"
         yield Diagnostic.error("DP0257", at("bounds").key, message, hint=hint)
+
+
+def _limits(path: str, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+    """What a file never takes is no bound, nor a value to fall back to."""
+    numbers = {"min": loop.bounds.min, "max": loop.bounds.max}
+    for key, number in numbers.items() if not at("bounds").lost else ():
+        if wrong := beyond(path, str(number)):
+            message = f"`{path}` cannot be `{number}`"
+            yield Diagnostic.error("DP0313", at("bounds", key).value, message, hint=wrong)
 
 
 def _schemes(policy: Policy) -> dict[str, list[tuple[str, Scheme | None]]]:
