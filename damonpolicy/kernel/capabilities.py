@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from damonpolicy.kernel.btf import damon_names
 from damonpolicy.kernel.features import EMULATED, FEATURES, Feature
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.sysfs import LiveMachine, Machine
 from damonpolicy.kernel.tree import Tree, digest, pattern, snapshot
 
 __all__ = ("Answer", "Capabilities", "Known", "detect")
@@ -133,6 +134,16 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _btf_names(machine: Machine) -> frozenset[str] | None:
+    return _running() if machine.name == "live" else _read_names(machine)
+
+
+@cache
+def _running() -> frozenset[str] | None:
+    """Return the names of the kernel that runs: it stays the same, and they are in 6 MB."""
+    return _read_names(LiveMachine())
+
+
+def _read_names(machine: Machine) -> frozenset[str] | None:
     try:
         return damon_names(machine.read_bytes(_BTF), _STRUCTS)
     except (OSError, ValueError):

@@ -8,6 +8,7 @@ and each step checks the length of what it made: time and output are bounded by 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from damonpolicy.diagnostics import did_you_mean
@@ -70,27 +71,15 @@ def line(text: str) -> Callable[[Mapping[str, Any]], str]:
     """
     if len(text) > MOST_TEMPLATE:
         raise TemplateError("DP0024", f"a template is longer than {MOST_TEMPLATE} characters")
-    made: list[Any] = []
-
-    def rendered(variables: Mapping[str, Any]) -> str:
-        return _render(text, variables, made)
-
-    return rendered
+    return partial(_render, text)
 
 
-def _render(text: str, variables: Mapping[str, Any], made: list[Any] | None = None) -> str:
-    """Render a template; ``made`` keeps what was compiled, for the next time."""
+def _render(text: str, variables: Mapping[str, Any]) -> str:
     import jinja2
 
-    kept: list[Any] = [] if made is None else made
     try:
         with deep():
-            if not kept:
-                environment = _environment()
-                tree = environment.parse(text)
-                _check(tree)
-                kept.append(environment.from_string(tree))
-            return str(kept[0].render(variables))
+            return str(_compiled(text).render(variables))
     except jinja2.UndefinedError as error:
         quoted = str(error.message or "").split("'")[1::2]
         name = quoted[-1] if quoted else ""
@@ -111,6 +100,16 @@ def _render(text: str, variables: Mapping[str, Any], made: list[Any] | None = No
         raise TemplateError("DP0023", f"the template fails: {error}", hint) from error
 
 
+@lru_cache(maxsize=512)
+def _compiled(text: str) -> Any:
+    """Compile a template, once: `for_each` renders it for each of its items."""
+    environment = _environment()
+    tree = environment.parse(text)
+    _check(tree)
+    return environment.from_string(tree)
+
+
+@cache
 def _environment() -> Any:
     from jinja2 import StrictUndefined
     from jinja2.exceptions import SecurityError

@@ -11,7 +11,7 @@ import pytest
 
 from .marker import in_guest
 from .policy import look, wait_for
-from .served import Service, serving
+from .served import SECONDS, Service, serving
 
 collect_ignore_glob = [] if in_guest() else ["test_*.py"]
 
@@ -89,9 +89,11 @@ def service(_service: Service) -> Iterator[Service]:
     """
     before = look()
     yield _service
-    for each in _service.policies.iterdir():
+    reloads = len(_service.events("reload"))
+    for each in list(_service.policies.iterdir()):
         each.unlink()
-    assert wait_for(lambda: look() == before), _service.log.read_text("utf-8")
+        assert wait_for(lambda: len(_service.events("reload")) > reloads, SECONDS)
+    assert look() == before, _service.log.read_text("utf-8")
 
 
 def _tainted() -> int:
