@@ -40,7 +40,9 @@ __all__ = (
 class Model(BaseModel):
     """What all parts of a policy are: frozen, and without room for unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
 
 def shape(value: Any) -> str:
