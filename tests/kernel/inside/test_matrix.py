@@ -467,7 +467,7 @@ kdamonds:
     schemes:
       - name: s
         action: pageout
-        access_pattern: {{access_rate: {{max: 0%}}, age: {{min: 200ms}}}}
+        access_pattern: {{access_rate: {{max: 0%}}, age: {{min: 2s}}}}
         quota: unlimited
         filters: [{{allow: {{addr: {{start: {start:#x}, end: {end:#x}}}}}}}]
 """
