@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ("Pages", "merged", "pages", "slow_disk", "zram_swap")
+__all__ = ("Pages", "merged", "pages", "physical", "slow_disk", "zram_swap")
 
 _PAGE = 4096
 _ZRAM = Path("/sys/block/zram0")
@@ -47,6 +47,19 @@ def pages(pid: int, within: tuple[int, int] = (0, 1 << 64)) -> Pages:
             for node, count in re.findall(r" N(\d+)=(\d+)", line):
                 found.nodes[int(node)] = found.nodes.get(int(node), 0) + int(count) * _PAGE
     return found
+
+
+def physical(pid: int, within: tuple[int, int]) -> tuple[int, int]:
+    """Return between which addresses of the machine a range of a process' memory lies.
+
+    Documentation/admin-guide/mm/pagemap.rst: 8 bytes a page, 55 bits of which are its number.
+    """
+    first, last = (each // _PAGE for each in within)
+    with Path(f"/proc/{pid}/pagemap").open("rb") as file:
+        file.seek(8 * first)
+        entries = struct.unpack(f"={last - first}Q", file.read(8 * (last - first)))
+    numbers = [each & (1 << 55) - 1 for each in entries if each >> 63]
+    return min(numbers) * _PAGE, (max(numbers) + 1) * _PAGE
 
 
 def _count(found: Pages, line: str) -> None:
