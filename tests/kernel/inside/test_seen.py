@@ -144,6 +144,7 @@ def test_damo_reads_our_record(known: Pattern, tmp_path: Path) -> None:
             assert told[number] == histograms(known.files[source], number)
 
 
+@pytest.mark.once
 def test_we_read_damos_record(tmp_path: Path) -> None:
     """Of what damo recorded by itself we print the same as it does."""
     if not has("scheme.filter_passed"):
