@@ -454,6 +454,7 @@ def resident(load: Workload) -> int:
     return sum(pages(load.pid, load.cold).nodes.values())
 
 
+# What is used between two turns is young then, and stays: else the guest reads itself back in.
 ALLOWED = """
 version: 1
 name: p
@@ -465,6 +466,7 @@ kdamonds:
     schemes:
       - name: s
         action: pageout
+        apply_every: 3s
         quota: unlimited
         filters: [{{allow: {{addr: {{start: {start:#x}, end: {end:#x}}}}}}}]
 """
