@@ -200,7 +200,7 @@ def test_81_rollback_incomplete_and_then_recovered(run, failing):
 def test_130_interrupted_before_any_write(run, failing, monkeypatch):
     monkeypatch.setattr(
         "damonpolicy.engine.transaction.Journal",
-        lambda *_: os.kill(os.getpid(), signal.SIGTERM),
+        lambda *_: signal.raise_signal(signal.SIGTERM),
     )
 
     assert run("apply", KSM).code == ExitCode.INTERRUPTED
@@ -209,7 +209,7 @@ def test_130_interrupted_before_any_write(run, failing, monkeypatch):
 def test_a_signal_in_the_middle_rolls_back(run, failing):
     failing(
         lambda path, text: text == "on",
-        also=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        also=lambda: signal.raise_signal(signal.SIGTERM),
     )
     outcome = run("apply", KSM)
 

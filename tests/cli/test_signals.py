@@ -29,7 +29,7 @@ def _as_at_the_start():
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_before_anything_was_changed(site, monkeypatch, where, number):
     def interrupt(*_, **__):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
 
     with monkeypatch.context() as patched:
         patched.setattr(f"damonpolicy.cli.apply.{where}", interrupt)
@@ -59,7 +59,7 @@ def test_a_signal_at_every_write_ends_before_or_after(number, monkeypatch):
             write(self, path, value)
             seen.append(path)
             if len(seen) == at:
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
 
         with monkeypatch.context() as patched:
             patched.setattr(machine, "write", signalled)
@@ -81,7 +81,7 @@ def converted(tmp_path, monkeypatch):
     records.write(str(tmp_path / "one.data"), [series()], "damo-json")
 
     def convert(number):
-        monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), number))
+        monkeypatch.setattr(os, "fsync", lambda _: signal.raise_signal(number))
         with pytest.raises(SystemExit) as ended:
             main(["convert", str(tmp_path / "one.data"), str(tmp_path / "two.data")])
         return ended.value.code, sorted(each.name for each in tmp_path.iterdir())

@@ -193,7 +193,7 @@ def test_a_signal_at_the_commit_point_comes_too_late(world, monkeypatch):
 
     def signalled(self, managed):
         save(self, managed)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(Store, "save", signalled)
     world.apply("ksm")
