@@ -19,10 +19,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def _as_at_the_start():
-    """A test that is run with nohup has SIGHUP ignored."""
-    before = {each: signal.signal(each, signal.SIG_DFL) for each in SIGNALS[1:]}
+    """Who runs tests in the background, or with nohup, may have them ignore some."""
+    usual = dict.fromkeys(SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    assert [signal.signal(*each) for each in before.items()] == [signal.SIG_DFL] * 2
+    assert {each: signal.signal(each, handler) for each, handler in before.items()} == usual
 
 
 @pytest.mark.parametrize("where", ["read", "prepare", "detect"])
