@@ -119,7 +119,7 @@ def _start(loop: Tuning, start: int, at: Cursor) -> Iterator[Diagnostic]:
 
 
 def _limits(path: str, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
-    """What a file never takes is no bound, nor a value to fall back to."""
+    """What a file never takes is no bound; `fall_back` lies between them."""
     numbers = {"min": loop.bounds.min, "max": loop.bounds.max}
     for key, number in numbers.items() if not at("bounds").lost else ():
         if wrong := beyond(path, str(number)):
