@@ -5,36 +5,24 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.emulated.modules import Modules
-from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign, PolicyInvalid
+from damonpolicy.errors import DamonPolicyError, ExitCode, PolicyInvalid
 from damonpolicy.kernel.modules import COMMIT_INPUTS, REGION, parameter_path
 from damonpolicy.observe.status import drift
 from damonpolicy.plan.current import retrieve
+from tests.engine.modules import (
+    KDAMONDS,
+    RECLAIM,
+    STAT,
+    by_hand,
+    policy,
+    read,
+    running,
+    switched_on_by_hand,
+)
 from tests.engine.site import Site
 from tests.world import STAT_OFF, World
 
 KERNELS = ("5.18", "6.1", "6.12", "6.16", "6.18", "7.0", "7.1", "7.2", "7.3")
-RECLAIM, LRU_SORT, STAT = "damon_reclaim", "damon_lru_sort", "damon_stat"
-KDAMONDS = """
-version: 1
-name: kdamonds
-kdamonds:
-  - {name: k, ops: paddr, targets: [{system_ram: true}]}
-modules:
-  damon_stat: {enabled: false}
-"""
-
-
-def policy(name="p", module=RECLAIM, **parameters):
-    """A policy of one module, with DAMON_STAT out of the way."""
-    given = "".join(f"    {key}: {value}\n" for key, value in parameters.items())
-    return (
-        f"version: 1\nname: {name}\nmodules:\n  damon_stat: {{enabled: false}}\n"
-        f"  {module}:\n{given}"
-    )
-
-
-def running(**parameters):
-    return policy(enabled="true", **parameters)
 
 
 @pytest.fixture(params=KERNELS)
@@ -43,28 +31,6 @@ def world(request):
     yield made
     assert not made.machine.poisoned
     made.close()
-
-
-@pytest.fixture
-def newest():
-    made = World.make("7.3")
-    yield made
-    made.close()
-
-
-def read(world, name, module=RECLAIM):
-    return world.machine.read(parameter_path(module, name)).strip()
-
-
-def by_hand(world, name, value, module=RECLAIM):
-    world.machine.write(parameter_path(module, name), value)
-
-
-def switched_on_by_hand(world):
-    """Someone else lets the module run."""
-    if world.machine.exists(STAT_OFF):
-        world.write(STAT_OFF, "N")
-    by_hand(world, "enabled", "Y")
 
 
 def drifts(world):
@@ -263,71 +229,6 @@ def test_status_says_what_is_owed():
     site.done("stop", "--all")
     assert site.read(STAT_OFF) == "Y"
     site.close()
-
-
-def test_a_policys_kdamonds_make_way_and_the_other_way_round(newest):
-    newest.apply("kdamonds", text=KDAMONDS)
-    with pytest.raises(PolicyInvalid, match="cannot run beside the kdamonds of `kdamonds`"):
-        newest.apply("p", text=running())
-    newest.remove("kdamonds")
-    newest.apply("p", text=running())
-    with pytest.raises(PolicyInvalid, match="`damon_reclaim` of `p` cannot run beside"):
-        newest.apply("kdamonds", text=KDAMONDS)
-    with pytest.raises(PolicyInvalid, match="`damon_reclaim` of `p` cannot run beside the module"):
-        newest.apply("q", text=policy("q", LRU_SORT, enabled="true"))
-    newest.remove("p")
-
-
-def test_prune_lets_one_follow_the_other():
-    site = Site("7.3")
-    before = site.world.look()
-    site.done("apply", site.policy("p", running()))
-    site.done("apply", site.policy("k", KDAMONDS), "--prune")
-    assert site.read(parameter_path(RECLAIM, "enabled")) == "N"
-    site.done("apply", site.policy("p", running()), "--prune")
-    assert site.read(parameter_path(RECLAIM, "enabled")) == "Y"
-    site.done("rollback")
-    assert site.read(parameter_path(RECLAIM, "enabled")) == "N"
-    site.done("stop", "--all")
-    assert site.world.look() == before
-    site.close()
-
-
-def test_someone_elses_kdamond_is_in_the_way(newest):
-    newest.foreign(on=True)
-    before = newest.look()
-    with pytest.raises(Foreign, match=r"slot 0 runs one of someone else \(pid \d+\)") as caught:
-        newest.apply("p", text=running())
-
-    assert caught.value.exit_code == ExitCode.FOREIGN
-    assert newest.look() == before
-
-
-def test_someone_elses_module_is_in_the_way(newest):
-    newest.write(STAT_OFF, "N")
-    by_hand(newest, "enabled", "Y", LRU_SORT)
-    with pytest.raises(Foreign, match="DAMON_LRU_SORT runs, and no other") as caught:
-        newest.apply("p", text=running())
-
-    assert caught.value.hint.endswith("`modules: {damon_lru_sort: {enabled: false}}`")
-    with pytest.raises(Foreign, match="DAMON_LRU_SORT runs"):
-        newest.apply("kdamonds", text=KDAMONDS)
-
-
-def test_a_kdamond_that_starts_in_between_is_in_the_way(newest):
-    """The kernel answers EBUSY; all is as it was, but for what the other has done."""
-
-    def race(_, path, text):
-        if path.endswith(f"{RECLAIM}/parameters/enabled") and text == "Y":
-            newest.machine.before_write = None
-            newest.foreign(on=True)
-
-    newest.machine.before_write = race
-    with pytest.raises(DamonPolicyError) as caught:
-        newest.apply("p", text=running(min_age="5m"))
-
-    assert "EBUSY" in caught.value.message
-    assert (read(newest, "enabled"), read(newest, "min_age")) == ("N", "120000000")
 
 
 @pytest.mark.parametrize("kernel", ["6.12", "6.16"])
