@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--state-dir", type=Path)
     parser.add_argument("--stop-all", action="store_true", help="stop all that is ours")
     parser.add_argument(
+        "--overwrite", action="store_true", help="put back what someone else wrote, too"
+    )
+    parser.add_argument(
         "--guard", type=int, metavar="GENERATION", help="roll back unless it is confirmed in time"
     )
     parser.add_argument("--deadline", type=float, default=0.0, help="seconds since boot")
@@ -54,7 +57,7 @@ def run(options: argparse.Namespace) -> list[str]:
     places = find(machine, options.state_dir)
     if options.guard is not None:
         return _guard(machine, places, options.guard, options.deadline)
-    with changing(machine, places, wait=True, settle=True) as session:
+    with changing(machine, places, wait=True, settle=True, overwrite=options.overwrite) as session:
         lines = list(session.remarks)
         if options.stop_all:
             _, changed = session.stop_all()

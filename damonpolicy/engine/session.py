@@ -154,9 +154,16 @@ def _ask(machine: Machine, slot: int, record: SlotRecord) -> str:
 
 @contextmanager
 def changing(
-    machine: Machine, places: Places, *, wait: bool = False, settle: bool = False
+    machine: Machine,
+    places: Places,
+    *,
+    wait: bool = False,
+    settle: bool = False,
+    overwrite: bool = False,
 ) -> Iterator[Session]:
     """Hold the machine; with ``settle`` also while a change waits for its confirmation.
+
+    With ``overwrite`` an interrupted transaction is undone over what someone else wrote into it.
 
     Raises LockHeld, NoPermission outside the machine's own namespaces, and Busy while
     a change waits to be confirmed.
@@ -174,7 +181,7 @@ def changing(
         )
     with exclusive(places.lock, wait=wait):
         store = Store(places)
-        remarks = settle_journal(machine, store)
+        remarks = settle_journal(machine, store, overwrite=overwrite)
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         session.expire()
         if session.managed.pending is not None and not settle:

@@ -13,11 +13,11 @@ from damonpolicy.kernel.sysfs import Machine
 __all__ = ("settle",)
 
 
-def settle(machine: Machine, store: Store) -> list[str]:
+def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[str]:
     """Bring an interrupted transaction to its end; returns what was done, for the user.
 
     The caller holds the lock. Raises RollbackIncomplete where something is neither as it was
-    nor as it was to be; the journal stays then.
+    nor as it was to be; the journal stays then. With ``overwrite`` that is put back, too.
     """
     path = store.places.journal
     found = journal.read(path)
@@ -33,12 +33,15 @@ def settle(machine: Machine, store: Store) -> list[str]:
         finish(store, managed)
         path.unlink(missing_ok=True)
         return [f"generation {header.generation} was complete: only its journal was left"]
-    undone = undo(machine, header, intents, managed)
+    undone = undo(machine, header, intents, managed, overwrite=overwrite)
     if undone.restarted:
         store.save(put_right(managed, undone))
     if undone.problems:
         message = "not everything could be put back: " + "; ".join(undone.problems[:6])
-        hint = f"the journal stays at `{path}`; run `damonpolicy recover` when that is mended"
+        hint = (
+            f"the journal stays at `{path}`; mend that and run `damonpolicy recover`,"
+            " or have it put back with `damonpolicy recover --overwrite`"
+        )
         raise RollbackIncomplete(message, hint=hint)
     if header.generation != managed.generation:
         store.drop_generation(header.generation)

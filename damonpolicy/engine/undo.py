@@ -58,20 +58,35 @@ def put_right(managed: Managed, undone: Undone) -> Managed:
     return replace(managed, slots=slots)
 
 
-def undo(machine: Machine, header: Header, intents: set[int], managed: Managed) -> Undone:
+def undo(
+    machine: Machine,
+    header: Header,
+    intents: set[int],
+    managed: Managed,
+    *,
+    overwrite: bool = False,
+) -> Undone:
     """Restore the tree, the running states and the settings of before a transaction.
 
     ``intents`` are the operations (counts, commands, settings) that may have been done;
-    ``managed`` is what was managed before, and knows which processes the pids were.
+    ``managed`` is what was managed before, and knows which processes the pids were. With
+    ``overwrite`` also what someone else wrote into the transaction's slots and settings.
     """
-    return _Undo(machine, header, intents, managed).run()
+    return _Undo(machine, header, intents, managed, overwrite=overwrite).run()
 
 
 class _Undo:
     def __init__(
-        self, machine: Machine, header: Header, intents: set[int], managed: Managed
+        self,
+        machine: Machine,
+        header: Header,
+        intents: set[int],
+        managed: Managed,
+        *,
+        overwrite: bool,
     ) -> None:
         self.machine = machine
+        self.overwrite = overwrite
         self.managed = managed
         self.header = header
         self.before = header.before
@@ -79,9 +94,12 @@ class _Undo:
             operation for index, operation in enumerate(header.operations) if index in intents
         ]
         self.result = Undone()
-        self.recounted = any(each.slot < 0 and each.kind == "count" for each in self.intended)
+        self.recounted = overwrite or any(
+            each.slot < 0 and each.kind == "count" for each in self.intended
+        )
         touched = {each.slot for each in header.operations if each.slot >= 0}
         self.slots = sorted(touched)
+        self.kept: list[int] = []
         self.deserted: set[int] = set()
         """Slots whose kdamond ran, and has nobody left to run for."""
 
@@ -147,7 +165,8 @@ class _Undo:
             now = normalise(read_or(self.machine, operation.path))
             if now == normalise(operation.before) or self._kernels(operation):
                 continue
-            if now != normalise(operation.after) and not self._chosen(operation.path):
+            ours = now == normalise(operation.after) or self._chosen(operation.path)
+            if not ours and not self.overwrite:
                 self.result.problems.append(
                     f"`{operation.path}` is neither what it was nor what was written:"
                     " it is left alone"
@@ -190,7 +209,7 @@ class _Undo:
         for slot in self.slots:
             if not self._is_on(slot) or (self._was_on(slot) and self._same_thread(slot)):
                 continue
-            if self._intended(slot, "on"):
+            if self._intended(slot, "on") or self.overwrite:
                 self._command(slot, "on", "off")
             else:
                 self.result.problems.append(f"slot {slot} was started by someone else")
@@ -221,21 +240,19 @@ class _Undo:
                 self._tree(slot, slot_tree(now, slot))
 
     def _configured(self, now: dict[str, str]) -> bool:
-        """Tell whether someone else has filled a slot that the transaction did not touch.
-
-        A write to nr_kdamonds would wipe it.
-        """
-        theirs = [
+        """Tell whether someone else has filled a slot: a write to nr_kdamonds would wipe it."""
+        self.kept = [
             slot
             for slot in slot_numbers(now)
             if slot not in self.slots and self._strangers(slot, slot_tree(now, slot))
         ]
-        for slot in theirs:
-            self.result.problems.append(
-                f"slot {slot} was configured by someone else: it is left alone"
-            )
+        (self.result.remarks if self.overwrite else self.result.problems).extend(
+            f"slot {slot} was configured by someone else: it is left alone" for slot in self.kept
+        )
         touched = (slot for slot in self.slots if slot in slot_numbers(now))
-        return bool(theirs) or any(self._strangers(slot, slot_tree(now, slot)) for slot in touched)
+        return bool(self.kept) or any(
+            self._strangers(slot, slot_tree(now, slot)) for slot in touched
+        )
 
     def _tree(self, slot: int, now: dict[str, str]) -> None:
         old = configuration(self._old(slot)) or _EMPTY
@@ -257,6 +274,8 @@ class _Undo:
 
     def _strangers(self, slot: int, now: dict[str, str]) -> list[str]:
         """Return the files that hold neither an old, a new, nor a fresh value."""
+        if self.overwrite and slot in self.slots:
+            return []
         old, new = self._old(slot), self.header.after.get(slot, {})
         written: dict[str, set[str]] = {}
         prefix = f"{slot}/"
@@ -353,7 +372,8 @@ class _Undo:
     def _compare(self) -> None:
         """Nothing is taken on trust: the undo is good when all is as it was."""
         now = snapshot(self.machine)
-        if now.get("nr_kdamonds") != self.before.tree.get("nr_kdamonds"):
+        kept = self.overwrite and self.kept
+        if now.get("nr_kdamonds") != self.before.tree.get("nr_kdamonds") and not kept:
             self.result.problems.append("the number of slots is not what it was")
         for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
             old = configuration(self._old(slot))
