@@ -32,9 +32,12 @@ def read(text: str) -> list[Series]:
     names = ("pid", "scheme", "target")
     keys = np.stack([runs.column(name).astype(np.uint64) for name in names])
     kinds, which = np.unique(keys, axis=1, return_inverse=True)
+    whole = np.flatnonzero(runs.whole)
+    chosen = whole[np.argsort(which[whole], kind="stable")]
+    ends = np.searchsorted(which[chosen], np.arange(1, kinds.shape[1]))
     made = [
-        _series(runs, np.flatnonzero((which == index) & runs.whole), *kinds[:, index].tolist())
-        for index in range(kinds.shape[1])
+        _series(runs, each, *kind)
+        for each, kind in zip(np.split(chosen, ends), kinds.T.tolist(), strict=True)
     ]
     if not sum(map(len, made)):
         raise Malformed("no snapshot in it is complete")
@@ -42,7 +45,8 @@ def read(text: str) -> list[Series]:
 
 
 def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Series:
-    ends = runs.column("time")[chosen]
+    firsts = runs.first[chosen]
+    ends = runs.events.time[firsts]
     if (ends[1:] < ends[:-1]).any():
         raise Malformed("its lines are not in the order of time")
     scheme = -1 if scheme >> 63 else scheme
@@ -59,10 +63,10 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
     rows = [np.arange(runs.first[run], runs.last[run]) for run in chosen]
     events = runs.events.take(np.concatenate(rows) if rows else np.empty(0, np.int64))
     # damo adds one that is none, so that there is a time before the first
-    real = runs.column("accesses")[chosen] >= 0
+    real = runs.events.accesses[firsts] >= 0
     if (events.accesses >= 0).sum() != sum(len(rows[each]) for each in np.flatnonzero(real)):
         raise Malformed("a region with less than 0 accesses")
-    sample = runs.column("sample")[chosen]
+    sample = runs.events.sample[firsts]
     lengths = (runs.last - runs.first)[chosen]
     events = events.take(events.accesses >= 0)
     regions = events.regions(np.full(len(events), source.target, np.int32))
