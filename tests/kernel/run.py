@@ -57,7 +57,9 @@ _REPORT, _PEER, _RECORDS = "report.jsonl", "peer", "records"
 
 PARTS = ("watching", "acting")
 """Two halves of the tests, for two guests: about as long as each other."""
-_WATCHING = ("test_matrix.py", "test_service.py", "test_service_trials.py")
+_WATCHING = (
+    "test_matrix.py", "test_matrix_filters.py", "test_service.py", "test_service_trials.py",
+)  # fmt: skip
 """The files of the first; all others belong to the second."""
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from damonpolicy.kernel.capabilities import Capabilities, detect
+from damonpolicy.kernel.sysfs import LiveMachine
+from damonpolicy.kernel.tree import snapshot
+
+from .cgroups import cgroup
 from .marker import in_guest
+from .matrix import ME, OTHER, Loads
 from .policy import look, wait_for
 from .served import SECONDS, Service, serving
 
@@ -70,6 +77,24 @@ def _kernel_unharmed() -> Iterator[None]:
                 pytest.fail("the kernel warned (WARN):\n" + records, pytrace=False)
     finally:
         os.close(log)
+
+
+@pytest.fixture(scope="module")
+def able() -> Capabilities:
+    """What this kernel can do, by presence."""
+    machine = LiveMachine()
+    return detect(machine, snapshot(machine))
+
+
+@pytest.fixture(scope="module")
+def loads() -> Iterator[Loads]:
+    """Workloads of the module, in a cgroup with another one beside it; they end with it."""
+    with (
+        cgroup(ME.removeprefix("/")) as made,
+        cgroup(OTHER.removeprefix("/")),
+        ExitStack() as stack,
+    ):
+        yield Loads(stack, made)
 
 
 @pytest.fixture(scope="module")
