@@ -118,7 +118,7 @@ def test_boxes_are_longer_for_larger_regions(looked):
 
 
 def test_tables_by_target(looked):
-    found = looked.json("report", "snapshot", "--by", "target", "--source", "trace")["data"]
+    found = looked.json("report", "snapshot", "--per", "target", "--source", "trace")["data"]
 
     assert [each["target"] for each in found["snapshots"]] == [0, 1]
 
@@ -333,9 +333,9 @@ def test_no_region_for_a_heatmap_is_explained(cold):
 
 
 def test_without_targets_it_is_said_who_knows_them(looked):
-    assert "DP0633" in looked.done("report", "snapshot", "--by", "target").err
+    assert "DP0633" in looked.done("report", "snapshot", "--per", "target").err
     assert "DP0633" not in looked.done(
-        "report", "snapshot", "--by", "target", "--source", "trace"
+        "report", "snapshot", "--per", "target", "--source", "trace"
     ).err  # fmt: skip
 
 

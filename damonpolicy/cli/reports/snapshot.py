@@ -30,7 +30,7 @@ _BOX = 40
 @click.command("snapshot")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last (default: the last)")  # fmt: skip
-@click.option("--by", type=click.Choice(["scheme", "target", "kdamond"]), default="scheme", help="one table for each scheme, target or kdamond")  # fmt: skip
+@click.option("--per", type=click.Choice(["scheme", "target", "kdamond"]), default="scheme", help="one table for each scheme, target or kdamond")  # fmt: skip
 @click.option("--sort", type=click.Choice(_KEYS), default="address", help="order of the regions")
 @click.option("--descending", is_flag=True, help="the largest first")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="show so many regions of each table")  # fmt: skip
@@ -48,7 +48,7 @@ def command(
     given: Inputs,
     *,
     number: str,
-    by: Any,
+    per: Any,
     sort: str,
     descending: bool,
     limit: int | None,
@@ -66,13 +66,13 @@ def command(
     from damonpolicy.observe.snapshot import grouped, view
 
     series = given.load(invocation)
-    if by == "target" and any((each.regions.target < 0).any() for each in series):
+    if per == "target" and any((each.regions.target < 0).any() for each in series):
         message = "of some regions the kernel does not tell of which target they are"
         hint = "`--source trace` tells"
         given.found.append(Diagnostic.note("DP0633", None, message, hint=hint))
     views = [
         view(each, index, weights=given.weights, order=sort, descending=descending, merge=merge)
-        for each in grouped(series, by)
+        for each in grouped(series, per)
         for index in numbers(each, number)
     ]
     more = [_told(invocation, given, each) for each in views]
