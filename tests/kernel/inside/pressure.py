@@ -13,10 +13,11 @@ from pathlib import Path
 from .cgroups import cgroup
 from .policy import KDAMONDS, MIB, wait_for, write
 
-__all__ = ("WINDOW", "commit", "goal", "let_pass", "stalled", "stalling")
+__all__ = ("WINDOW", "commit", "goal", "let_pass", "stalled", "stalling", "without_generations")
 
 WINDOW = 0.5
 """Seconds in which a quota begins anew, and a goal is looked at."""
+_GENERATIONS = Path("/sys/kernel/mm/lru_gen/enabled")
 _TOTAL = re.compile(r"some .* total=(\d+)")
 _ENDLESS = """
 import mmap
@@ -32,6 +33,24 @@ def stalled() -> int:
     found = _TOTAL.search(Path("/proc/pressure/memory").read_text("ascii"))
     assert found
     return int(found[1])
+
+
+@contextmanager
+def without_generations() -> Iterator[None]:
+    """Let the kernel age pages by two lists, if it has generations.
+
+    With them a wait for a page counts only while the generation in which it was taken is the
+    oldest one (mm/workingset.c: lru_gen_refault()), so that waits cease to count by and by.
+    """
+    if not _GENERATIONS.exists():
+        yield
+        return
+    before = _GENERATIONS.read_text("ascii")
+    _GENERATIONS.write_text("0", encoding="ascii")
+    try:
+        yield
+    finally:
+        _GENERATIONS.write_text(before, encoding="ascii")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 from .cgroups import cgroup
 from .memory import slow_disk, zram_swap
 from .policy import MIB, wait_for
-from .pressure import stalled
+from .pressure import stalled, without_generations
 from .served import SECONDS, Service, content
 
 TARGET = 1_500
@@ -138,6 +138,7 @@ def test_the_kernel_comes_to_a_goal_on_pressure(service: Service) -> None:
     """
     window, target = 4, 240_000
     with (
+        without_generations(),
         slow_disk(64, 250_000) as disk,
         cgroup("sweeping.slice") as group,
         sweeping("--cgroup", group, "--file", disk) as (pid, start, end),
