@@ -5,7 +5,8 @@ from __future__ import annotations
 from damonpolicy.engine import journal
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import finish
-from damonpolicy.engine.undo import put_right, undo
+from damonpolicy.engine.undo import undo
+from damonpolicy.engine.undone import put_right
 from damonpolicy.errors import RollbackIncomplete
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
@@ -38,10 +39,9 @@ def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[s
         store.save(put_right(managed, undone))
     if undone.problems:
         message = "not everything could be put back: " + "; ".join(undone.problems[:6])
-        hint = (
-            f"the journal stays at `{path}`; mend that and run `damonpolicy recover`,"
-            " or have it put back with `damonpolicy recover --overwrite`"
-        )
+        hint = f"the journal stays at `{path}`; mend that and run `damonpolicy recover`"
+        if undone.theirs and not overwrite:
+            hint += ", or have it put back with `damonpolicy recover --overwrite`"
         raise RollbackIncomplete(message, hint=hint)
     if header.generation != managed.generation:
         store.drop_generation(header.generation)

@@ -16,7 +16,8 @@ from damonpolicy import log
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
 from damonpolicy.engine.journal import Before, Header, Journal
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.undo import put_right, undo
+from damonpolicy.engine.undo import undo
+from damonpolicy.engine.undone import put_right
 from damonpolicy.errors import (
     Busy,
     DamonPolicyError,

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
 from damonpolicy.engine.journal import Header
+from damonpolicy.engine.undone import Undone
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.modules import REGION, module_of, parameter_path
 from damonpolicy.kernel.operation import Operation, Phase, kdamond_path
@@ -29,33 +30,12 @@ from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.online import without_dead
 
-__all__ = ("Undone", "put_right", "undo")
+__all__ = ("undo",)
 
 _EMPTY = {"contexts/nr_contexts": "0"}
 _SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
 _TRIES = 5
 """How often a command is given whose processes end meanwhile."""
-
-
-class Undone:
-    """What an undo could not do, and what it cost."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-        self.remarks: list[str] = []
-        self.restarted: dict[int, tuple[int, int]] = {}
-        """New pids and start times of kdamonds that had to be started anew, by slot."""
-
-
-def put_right(managed: Managed, undone: Undone) -> Managed:
-    """Return what is managed after an undo: the same, but for threads that are new."""
-    slots = {
-        slot: replace(record, pid=undone.restarted[slot][0], start=undone.restarted[slot][1])
-        if slot in undone.restarted
-        else record
-        for slot, record in managed.slots.items()
-    }
-    return replace(managed, slots=slots)
 
 
 def undo(
@@ -94,12 +74,12 @@ class _Undo:
             operation for index, operation in enumerate(header.operations) if index in intents
         ]
         self.result = Undone()
-        self.recounted = overwrite or any(
-            each.slot < 0 and each.kind == "count" for each in self.intended
-        )
+        self.recounted = any(each.slot < 0 and each.kind == "count" for each in self.intended)
         touched = {each.slot for each in header.operations if each.slot >= 0}
         self.slots = sorted(touched)
-        self.kept: list[int] = []
+        self.gone: set[int] = set()
+        self.miscounted = False
+        """Whether the number of slots stays as someone else has left it."""
         self.deserted: set[int] = set()
         """Slots whose kdamond ran, and has nobody left to run for."""
 
@@ -153,9 +133,13 @@ class _Undo:
         return read_or(self.machine, kdamond_path(slot, "state")) == "on"
 
     def _same_thread(self, slot: int) -> bool:
+        """Tell whether the kdamond of before runs, or the one that an earlier undo has started."""
         pid = read_or(self.machine, kdamond_path(slot, "pid"), "-1")
-        known = (self.before.tree.get(f"{slot}/pid"), self.before.starts.get(slot, 0))
-        return pid.isdecimal() and (pid, starts(self.machine, int(pid))) == known
+        known = [(self.before.tree.get(f"{slot}/pid"), self.before.starts.get(slot, 0))]
+        if slot in self.managed.slots:
+            record = self.managed.slots[slot]
+            known.append((str(record.pid), record.start))
+        return pid.isdecimal() and (pid, starts(self.machine, int(pid))) in known
 
     def _settings(self, phase: Phase) -> None:
         """Put settings back in reverse order; those put back late by the plan come first."""
@@ -167,7 +151,7 @@ class _Undo:
                 continue
             ours = now == normalise(operation.after) or self._chosen(operation.path)
             if not ours and not self.overwrite:
-                self.result.problems.append(
+                self.result.leave(
                     f"`{operation.path}` is neither what it was nor what was written:"
                     " it is left alone"
                 )
@@ -212,7 +196,7 @@ class _Undo:
             if self._intended(slot, "on") or self.overwrite:
                 self._command(slot, "on", "off")
             else:
-                self.result.problems.append(f"slot {slot} was started by someone else")
+                self.result.leave(f"slot {slot} was started by someone else")
 
     def _read_tuned(self) -> None:
         """Let the files show tuned intervals, so that the commit does not reset them."""
@@ -224,43 +208,52 @@ class _Undo:
         return slot_tree(self.before.tree, slot)
 
     def _trees(self) -> None:
-        count = self.before.tree.get("nr_kdamonds", "0")
-        now = snapshot(self.machine)
         slots = self.slots
-        if self.recounted and now.get("nr_kdamonds") != count and not self._configured(now):
-            write = Operation(
-                "count", "stage", f"{KDAMONDS}/nr_kdamonds", now.get("nr_kdamonds", "0"), count
-            )
-            if not self._do(write):
-                return
-            now = snapshot(self.machine)
+        if self._recount():
             slots = slot_numbers(self.before.tree)
+            if self.overwrite:  # whoever took them away has stopped what ran in them
+                self.slots = sorted({*self.slots, *slots})
+        now = snapshot(self.machine)
         for slot in slots:
             if slot in slot_numbers(now):
                 self._tree(slot, slot_tree(now, slot))
 
+    def _recount(self) -> bool:
+        """Make as many slots as there were, all of them empty; tell whether that was done."""
+        now, count = snapshot(self.machine), self.before.tree.get("nr_kdamonds", "0")
+        found = now.get("nr_kdamonds", "0")
+        if found == count or not (self.recounted or self.overwrite):
+            return False
+        if self._configured(now):
+            self.miscounted = self.overwrite
+            return False
+        write = Operation("count", "stage", f"{KDAMONDS}/nr_kdamonds", found, count)
+        if not self.overwrite:
+            return self._do(write)
+        reason = self._try(write)
+        if reason:
+            self.miscounted = True
+            self.result.remarks.append(reason)
+        return not reason
+
     def _configured(self, now: dict[str, str]) -> bool:
         """Tell whether someone else has filled a slot: a write to nr_kdamonds would wipe it."""
-        self.kept = [
+        kept = [
             slot
             for slot in slot_numbers(now)
             if slot not in self.slots and self._strangers(slot, slot_tree(now, slot))
         ]
-        (self.result.remarks if self.overwrite else self.result.problems).extend(
-            f"slot {slot} was configured by someone else: it is left alone" for slot in self.kept
-        )
+        for slot in kept:
+            told = self.result.remarks.append if self.overwrite else self.result.leave
+            told(f"slot {slot} was configured by someone else: it is left alone")
         touched = (slot for slot in self.slots if slot in slot_numbers(now))
-        return bool(self.kept) or any(
-            self._strangers(slot, slot_tree(now, slot)) for slot in touched
-        )
+        return bool(kept) or any(self._strangers(slot, slot_tree(now, slot)) for slot in touched)
 
     def _tree(self, slot: int, now: dict[str, str]) -> None:
         old = configuration(self._old(slot)) or _EMPTY
         strangers = self._strangers(slot, now)
         for path in strangers:
-            self.result.problems.append(
-                f"`{slot}/{path}` was changed by someone else: it is left alone"
-            )
+            self.result.leave(f"`{slot}/{path}` was changed by someone else: it is left alone")
         if any(path not in old for path in strangers):
             return  # going back would wipe its directory
         # What is started anew needs intervals within its bounds; a new directory has others.
@@ -296,7 +289,7 @@ class _Undo:
             self._was_on(slot)
             and self._is_on(slot)
             and self._same_thread(slot)
-            and self._intended(slot, "commit")
+            and (self.overwrite or self._intended(slot, "commit"))
         )
 
     def _commit(self) -> None:
@@ -307,9 +300,13 @@ class _Undo:
 
     def _start_stopped(self) -> None:
         for slot in self.slots:
-            if not self._was_on(slot) or self._is_on(slot) or not self._with_living(
-                slot, "off", "on"
-            ):  # fmt: skip
+            if not self._was_on(slot) or self._is_on(slot):
+                continue
+            if self.miscounted and not self.machine.exists(kdamond_path(slot, "state")):
+                self.result.remarks.append(f"slot {slot} is gone: nothing runs there again")
+                self.gone.add(slot)
+                continue
+            if not self._with_living(slot, "off", "on"):
                 continue
             pid = int(read_or(self.machine, kdamond_path(slot, "pid"), "-1"))
             self.result.restarted[slot] = (pid, starts(self.machine, pid))
@@ -372,12 +369,12 @@ class _Undo:
     def _compare(self) -> None:
         """Nothing is taken on trust: the undo is good when all is as it was."""
         now = snapshot(self.machine)
-        kept = self.overwrite and self.kept
-        if now.get("nr_kdamonds") != self.before.tree.get("nr_kdamonds") and not kept:
-            self.result.problems.append("the number of slots is not what it was")
+        count = self.before.tree.get("nr_kdamonds")
+        if now.get("nr_kdamonds") != count and not self.miscounted:
+            self.result.leave("the number of slots is not what it was")
         for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
             old = configuration(self._old(slot))
-            if not old:
+            if not old or slot in self.gone:
                 continue
             wrong = differing(slot_tree(now, slot), old)
             if wrong:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from damonpolicy.errors import ExitCode
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.engine.site import shipped
+from tests.world import CHANGED
 
 SLEEP = "/sys/kernel/mm/ksm/sleep_millisecs"
 SCHEME = f"{KDAMONDS}/0/contexts/0/schemes/0"
@@ -51,3 +54,100 @@ def test_a_slot_of_someone_else_is_never_put_back(site):
     assert site.read(f"{KDAMONDS}/5/contexts/0/operations") == "paddr"
     assert site.read(f"{KDAMONDS}/0/contexts/nr_contexts") == "0", "ours is cleared"
     site.done("apply", shipped("monitor"))
+
+
+def staging(path, text):
+    return "/schemes/" in path
+
+
+def running(site, slot=0):
+    """What the kernel runs with, whatever the files say; None where nothing runs."""
+    site.machine.read(f"{KDAMONDS}/{slot}/state")  # so that it takes over what others did
+    found = site.machine._kdamonds.running(str(slot))
+    return found and dict(found["tree"])
+
+
+def test_what_someone_committed_runs_no_longer(site):
+    site.world.apply("ksm")
+    before = running(site)
+    site.killed(staging, "ksm", CHANGED["ksm"])
+    site.machine.write(f"{SCHEME}/quotas/ms", "77")
+    site.machine.write(f"{KDAMONDS}/0/state", "commit")
+    assert running(site) != before
+
+    site.done("recover", "--overwrite")
+
+    assert running(site) == before
+
+
+@pytest.mark.parametrize("act", ["nothing", "stops", "edits"])
+def test_a_kdamond_of_someone_else_is_neither_asked_nor_judged(site, act):
+    site.world.foreign(on=True)
+    site.killed(starting, "ksm")
+    if act == "stops":
+        site.machine.write(f"{KDAMONDS}/0/state", "off")
+    if act == "edits":
+        aggregation = f"{KDAMONDS}/0/contexts/0/monitoring_attrs/intervals/aggr_us"
+        site.machine.write(aggregation, "200000")
+        site.machine.write(f"{KDAMONDS}/0/state", "commit")
+    since = len(site.machine.log)
+
+    site.done("recover", "--overwrite")
+
+    assert not [each for each in site.machine.log[since:] if f"{KDAMONDS}/0/" in each.path]
+
+
+def wiped(site):
+    """Two kdamonds of ours, of which someone has taken the slots in the midst of a change."""
+    site.world.apply("ksm")
+    site.world.apply("monitor")
+    before = site.world.look()
+    site.killed(staging, "ksm", CHANGED["ksm"])
+    for slot in (0, 1):
+        site.machine.write(f"{KDAMONDS}/{slot}/state", "off")
+    site.machine.write(f"{KDAMONDS}/nr_kdamonds", "0")
+    return before
+
+
+def test_slots_that_someone_took_away_come_back_and_run(site):
+    wiped(site)
+    assert "or have it put back" in site.run("recover").err
+
+    outcome = site.done("recover", "--overwrite")
+
+    assert "the kdamond of slot 1 was started anew" in outcome.out
+    assert running(site, 0)
+    assert running(site, 1)
+    assert site.done("diff").out.endswith("No drift.\n")
+
+
+def test_what_cannot_be_had_back_holds_up_nothing(site):
+    """Someone made a slot of the two: it is not wiped, and the other is no more."""
+    wiped(site)
+    site.machine.write(f"{KDAMONDS}/nr_kdamonds", "2")
+    theirs = f"{KDAMONDS}/1/contexts/nr_contexts"
+    site.machine.write(theirs, "1")
+    site.machine.write(f"{KDAMONDS}/1/contexts/0/operations", "paddr")
+
+    outcome = site.done("recover", "--overwrite")
+
+    assert "slot 1 was configured by someone else: it is left alone" in outcome.out
+    assert site.read(f"{KDAMONDS}/1/contexts/0/operations") == "paddr"
+    assert running(site, 0)
+    site.done("stop", "--all")
+    assert site.read(theirs) == "1"
+
+
+def test_a_kdamond_that_an_undo_has_started_is_ours(site):
+    """Its first try put back all but one file, and started what someone had stopped."""
+    site.world.apply("ksm")
+    site.killed(staging, "ksm", CHANGED["ksm"])
+    kept = site.read(f"{SCHEME}/quotas/ms")
+    site.machine.write(f"{KDAMONDS}/0/state", "off")
+    site.machine.write(f"{SCHEME}/quotas/ms", "77")
+    assert site.run("recover").code == ExitCode.ROLLBACK_INCOMPLETE
+    site.machine.write(f"{SCHEME}/quotas/ms", kept)
+
+    site.done("recover")
+
+    assert running(site)
