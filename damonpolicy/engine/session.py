@@ -12,9 +12,10 @@ from damonpolicy.engine.lock import exclusive
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.settle import settle as settle_journal
+from damonpolicy.engine.signals import waiting
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import execute
-from damonpolicy.errors import Busy, NoPermission, RolledBack, UsageError
+from damonpolicy.errors import Busy, Interrupted, NoPermission, RolledBack, UsageError
 from damonpolicy.kernel.host import look, starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
@@ -181,7 +182,13 @@ def changing(
         )
     with exclusive(places.lock, wait=wait):
         store = Store(places)
-        remarks = settle_journal(machine, store, overwrite=overwrite)
+        with waiting() as signals:
+            remarks = settle_journal(machine, store, overwrite=overwrite)
+        if signals.came:
+            done = "before anything was changed"
+            if remarks:
+                done = f"when an earlier transaction had been ended: {remarks[0]}"
+            raise Interrupted(f"interrupted by {signals.came} {done}")
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         session.expire()
         if session.managed.pending is not None and not settle:

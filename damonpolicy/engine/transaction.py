@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import errno
-import signal
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from types import FrameType
 
 from damonpolicy import log
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
 from damonpolicy.engine.journal import Before, Header, Journal
+from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
 from damonpolicy.engine.undo import undo
 from damonpolicy.engine.undone import put_right
@@ -55,10 +52,6 @@ class FeatureRefused(KernelLacks):
 
 class _Unverified(Exception):
     """The kernel took everything and is not as it should be."""
-
-
-class _Signalled(BaseException):
-    """Raised by a signal's handler; not an Exception, so that nothing swallows it."""
 
 
 def execute(
@@ -104,7 +97,7 @@ def execute(
         if guard is not None and pending is not None:
             guard(number, pending.deadline)
         done = _Transaction(machine, current, plan, managed, store, header, pending)
-        with _signals(interruptible=interruptible) as signals:
+        with taken(interruptible=interruptible) as signals:
             after = done.run(capabilities, signals, when_ready)
     except BaseException:
         if not follows:
@@ -134,33 +127,6 @@ def _header(current: Current, plan: Plan, number: int, pending: Pending | None) 
     return Header(transaction, plan.boot_id, number, before, plan.operations, after, pending)
 
 
-class _Signals:
-    """Signals become exceptions while writing, and wait while undoing."""
-
-    def __init__(self) -> None:
-        self.armed = True
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self.armed:
-            raise _Signalled(signal.Signals(number).name)
-
-
-@contextmanager
-def _signals(*, interruptible: bool) -> Iterator[_Signals]:
-    signals = _Signals()
-    if not interruptible or threading.current_thread() is not threading.main_thread():
-        yield signals
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {number: signal.signal(number, signals.handle) for number in numbers}
-    try:
-        yield signals
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 class _Transaction:
     def __init__(
         self,
@@ -187,7 +153,7 @@ class _Transaction:
     def run(
         self,
         capabilities: Capabilities | None,
-        signals: _Signals,
+        signals: Signals,
         when_ready: Callable[[], None],
     ) -> Managed:
         """Do it; whatever goes wrong, also a defect of ours, ends in an undo."""
@@ -204,7 +170,7 @@ class _Transaction:
             signals.armed = False
             self.store.save(after)
             settled = True
-        except (OperationFailed, _Unverified, _Signalled, DamonPolicyError, OSError) as error:
+        except (OperationFailed, _Unverified, Signalled, DamonPolicyError, OSError) as error:
             signals.armed = False
             settled = True
             raise self._failed(error, capabilities) from error
@@ -331,7 +297,7 @@ class _Transaction:
 
     def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
         """Undo, and say what happened."""
-        signalled = isinstance(error, _Signalled)
+        signalled = isinstance(error, Signalled)
         what = f"interrupted by {error}" if signalled else str(error)
         if not self.writing:
             if self.journal is not None:

@@ -76,6 +76,35 @@ def test_a_signal_at_every_write_ends_before_or_after(number, monkeypatch):
         site.close()
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("words", [("recover",), ("apply", KSM)])
+def test_a_signal_waits_for_the_end_of_a_recovery(site, monkeypatch, number, words):
+    """An undo that stops half-way would leave what is neither old nor new."""
+    before = site.world.look()
+    site.killed(lambda path, text: text == "on", "ksm")
+    machine = type(site.machine)
+    write, seen = machine.write, []
+
+    def signalled(self, path, value):
+        write(self, path, value)
+        seen.append(path)
+        if len(seen) == 3:
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(machine, "write", signalled)
+        outcome = site.run(*words)
+
+    assert outcome.code == ExitCode.INTERRUPTED
+    assert len(seen) > 3
+    assert (
+        f"by {signal.Signals(number).name} when an earlier transaction had been ended"
+        in outcome.err
+    )
+    assert site.world.look() == before
+    assert not site.places.journal.exists()
+
+
 @pytest.fixture
 def converted(tmp_path, monkeypatch):
     """Convert a record, let a signal come in the midst, and return the status and the files."""
