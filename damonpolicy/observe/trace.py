@@ -41,10 +41,7 @@ NO_TARGET = (1 << 64) - 1
 
 _U32 = (1 << 32) - 1
 _SAMPLE, _LOST, _AGAIN = (_LINE.groupindex[name] - 1 for name in ("sample", "lost", "again"))
-_SAME = tuple(
-    _LINE.groupindex[name] - 1
-    for name in ("pid", "scheme", "target", "count", "start", "end", "accesses", "age")
-)
+_SAME = ("pid", "scheme", "target", "count", "start", "end", "accesses", "age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,8 @@ class Events:
     """Lines as columns.
 
     ``time`` is nanoseconds of the trace's clock; ``scheme`` is -1 for what was aggregated, ``hits``
-    the text of hits. ``gap`` grows where events were lost, ``sample`` is the kdamond's last tuned
+    the text of hits, ``again`` whether the event is the one that tells them and so may tell of a
+    region for the second time. ``gap`` grows where events were lost, ``sample`` is the kdamond's last tuned
     sampling interval in microseconds, 0 where there was none.
     """
 
@@ -66,6 +64,7 @@ class Events:
     accesses: Array
     age: Array
     hits: Array
+    again: Array
     gap: Array
     sample: Array
 
@@ -108,8 +107,6 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
             gap += int(each[_LOST])
         elif each[_SAMPLE]:
             tuned[each[0]] = int(each[_SAMPLE])
-        elif each[_AGAIN] and rows and _told_again(each, rows[-1]):
-            rows[-1] = each
         else:
             rows.append(each)
             gaps.append(gap)
@@ -140,14 +137,18 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
         numbers("accesses", np.int64),
         numbers("age", np.int64),
         np.array([each.strip() for each in columns[_LINE.groupindex["hits"] - 1]], object),
+        np.array([bool(each) for each in columns[_AGAIN]], bool),
         np.array(gaps, np.int64),
         np.array(samples, np.int64),
     )
 
 
-def _told_again(line: tuple[str, ...], before: tuple[str, ...]) -> bool:
-    """Tell whether both events tell of one region at one time."""
-    return not before[_AGAIN] and all(line[each] == before[each] for each in _SAME)
+def _told_once(events: Events) -> Events:
+    """Leave out rows whose region the next row tells of again; those of a kdamond stand together."""
+    same = [getattr(events, name) for name in _SAME]
+    twice = np.logical_and.reduce([each[1:] == each[:-1] for each in same])
+    twice &= events.again[1:] & ~events.again[:-1]
+    return events.take(~np.concatenate((twice, [False])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +174,9 @@ class Runs:
         Lines of several kdamonds come between each other. Regions of a target ascend, so a run
         ends where they do not, where there are enough, or where events were lost.
         """
-        kept = events.take(np.lexsort((events.scheme, events.pid)))  # it is stable
-        if not len(kept):
-            return cls(kept, *(np.empty(0, np.int64),) * 2, np.empty(0, bool))
+        if not len(events):
+            return cls(events, *(np.empty(0, np.int64),) * 2, np.empty(0, bool))
+        kept = _told_once(events.take(np.lexsort((events.scheme, events.pid))))  # it is stable
         same = [kept.pid, kept.scheme, kept.target, kept.count, kept.gap]
         new = np.logical_or.reduce([each[1:] != each[:-1] for each in same])
         new |= kept.start[1:] <= kept.start[:-1]
@@ -210,9 +211,9 @@ class Assembler:
     """Puts text together to bursts as it comes.
 
     A burst may go on in what is not read yet. So it is given out when the next one has begun, or
-    when it ends with the last of the kdamond's targets, which ``targets`` tells by pid. Of
-    the pids of ``probing`` only the lines that tell hits are taken: they come, but may be in
-    another text than the same without.
+    when it ends with the last of the kdamond's targets, which ``targets`` tells by pid. Those of
+    the pids of ``probing`` end with a line that tells hits, which may be in another text than
+    the one before it.
     """
 
     def __init__(self) -> None:
@@ -225,6 +226,8 @@ class Assembler:
         self._text = ""
         self._tuned: dict[str, int] = {}
         self._events = parse("")
+        self._given: dict[int, Events] = {}
+        """The last row of what was given out without hits, by pid."""
 
     def feed(self, text: str) -> list[Burst]:
         """Take text, which may end anywhere, and return the bursts that are complete now."""
@@ -239,8 +242,7 @@ class Assembler:
     def _assemble(self, text: str, *, final: bool) -> list[Burst]:
         before = self._events
         events = parse(text, self.lost, self._tuned)
-        bare = np.isin(events.pid, list(self.probing)) & (events.hits == "")
-        events = events.take((events.scheme == UNKNOWN) & ~bare)
+        events = self._new(events.take(events.scheme == UNKNOWN))
         self.lost += sum(int(each) for each in re.findall(r"\[LOST (\d{1,18}) EVENTS\]", text))
         runs = Runs.of(events.after(before))
         pid, target = runs.column("pid"), runs.column("target")
@@ -248,20 +250,35 @@ class Assembler:
         new[1:] = (pid[1:] != pid[:-1]) | (target[1:] <= target[:-1])
         found, waiting = [], []
         for first, last in pairwise([*np.flatnonzero(new), len(runs)]):
+            end = runs.last[last - 1]
             ended = int(target[last - 1]) + 1 == self.targets.get(int(pid[first]), -1)
             latest = last == len(runs) or pid[last] != pid[first]
-            if latest and not final and not (ended and runs.whole[first:last].all()):
+            told = runs.events.again[end - 1] or int(pid[first]) not in self.probing
+            if latest and not final and not (ended and told and runs.whole[first:last].all()):
                 waiting.append(runs.rows(first, last))
             elif self._complete(runs, first, last, ended=ended):
                 rows = runs.rows(first, last)
                 sample = int(rows.sample[0])
                 found.append(Burst(int(pid[first]), int(rows.time[0]), rows.regions(), sample))
+                if latest and not runs.events.again[end - 1]:
+                    self._given[int(pid[first])] = runs.events.take(np.array([end - 1]))
             else:
                 self.broken += 1
         self._events = parse("")
         for each in waiting:
             self._events = each.after(self._events)
         return sorted(found, key=lambda burst: burst.time)
+
+    def _new(self, events: Events) -> Events:
+        """Leave out lines that tell hits of what was given out without: they come too late."""
+        old = []
+        for pid, last in list(self._given.items()):
+            rows = np.flatnonzero(events.pid == pid)[:1]
+            if len(rows):
+                del self._given[pid]
+                if len(_told_once(events.take(rows).after(last))) == 1:
+                    old.extend(rows)
+        return events.take(np.setdiff1d(np.arange(len(events)), old)) if old else events
 
     @staticmethod
     def _complete(runs: Runs, first: int, last: int, *, ended: bool) -> bool:

@@ -23,6 +23,7 @@ __all__ = ("Snapshot", "Traced", "Watched", "look", "watched")
 Snapshot: TypeAlias = tuple[Source, int, int, Intervals, Regions]
 """Source, begin and end in nanoseconds since the epoch, intervals, regions."""
 
+_PID, _PROBES = "pid", "contexts/0/monitoring_attrs/probes/nr_probes"
 _MARGIN = 1.0
 """Seconds beyond the aggregations that are waited for."""
 
@@ -96,8 +97,8 @@ class Traced:
 
     def __post_init__(self) -> None:
         """Begin. Raises KernelLacks or UsageError where there is nothing to trace."""
-        told = (each.regions * (2 if each.source.probes else 1) for each in self.kdamonds)
-        self.events = _open(self.machine, sum(told))
+        # where there are probes, and in development for all, two events tell of each region
+        self.events = _open(self.machine, sum(2 * each.regions for each in self.kdamonds))
         self.follow(self.kdamonds)
 
     def follow(self, found: list[Watched]) -> None:
@@ -109,11 +110,16 @@ class Traced:
         self.events.follow(each.pid for each in found)
 
     def changed(self) -> bool:
-        """Tell whether a kdamond has begun, ended or begun anew since `follow`."""
+        """Tell whether a kdamond has begun, ended, begun anew or got other probes since `follow`."""
         slots = (name for name in entries(self.machine, KDAMONDS) if name.isdecimal())
-        texts = {read_or(self.machine, f"{KDAMONDS}/{name}/pid", "-1") for name in slots}
-        pids = {int(text) for text in texts if text.isdecimal()}
-        return pids != {each.pid for each in self.kdamonds}
+        texts = {
+            tuple(
+                read_or(self.machine, f"{KDAMONDS}/{name}/{path}", "0") for path in (_PID, _PROBES)
+            )
+            for name in slots
+        }
+        found = {(int(pid), int(probes)) for pid, probes in texts if pid.isdecimal()}
+        return found - {(0, 0)} != {(e.pid, len(e.source.probes)) for e in self.kdamonds}
 
     def read(self, seconds: float) -> list[Snapshot]:
         """Return the snapshots that are complete, after waiting for lines at most so long."""

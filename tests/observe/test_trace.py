@@ -82,7 +82,7 @@ def told_twice(time, hits=" probe_hits=13 00"):
     ("hits", "found"), [(" probe_hits=13 00", [[19, 0]] * 2), (" probe_hits=", None)]
 )
 def test_a_region_that_both_events_tell_of_is_one(hits, found):
-    events = parse(told_twice(1, hits))
+    events = Runs.of(parse(told_twice(1, hits))).events
 
     assert events.start.tolist() == parse(burst(1)).start.tolist()
     told = events.regions().hits
@@ -102,11 +102,36 @@ def test_both_events_may_come_in_texts_of_their_own():
         assert assembler.broken == 0
 
 
+def test_both_events_of_several_kdamonds_come_between_each_other():
+    one, two = (told_twice(1).replace("-40 ", f"-{pid} ").splitlines(True) for pid in (40, 41))
+    mixed = "".join(each for pair in zip(one, two, strict=True) for each in pair)
+    assert mixed.count("-41 ") == len(two)
+    assembler = Assembler()
+
+    assert seen([*assembler.feed(mixed), *assembler.finish()]) == [
+        (40, 1_000_000, [0, 0]), (41, 1_000_000, [0, 0])
+    ]  # fmt: skip
+    assert assembler.broken == 0
+
+
+def test_hits_that_come_where_none_were_awaited_break_nothing():
+    """A probe that was added meanwhile: the first burst is out before its last hits come."""
+    text = told_twice(1) + told_twice(2)
+    for cut in range(len(text)):
+        assembler = Assembler()
+        assembler.targets = {40: 1}
+
+        found = [*assembler.feed(text[:cut]), *assembler.feed(text[cut:])]
+
+        assert seen(found) == [(40, 1_000_000, [0, 0]), (40, 2_000_000, [0, 0])]
+        assert assembler.broken == 0
+
+
 def test_one_region_that_stays_as_it_is_is_seen_each_time():
     again = burst(1, (1,)).replace("damon_aggregated", "damon_region_aggregated")
 
-    assert len(parse(again + again)) == 2
-    assert len(parse(burst(1, (1,)) * 2)) == 2
+    assert len(Runs.of(parse(again + again))) == 2
+    assert len(Runs.of(parse(burst(1, (1,)) * 2))) == 2
 
 
 def test_intervals_are_tuned_kdamond_by_kdamond():

@@ -84,6 +84,27 @@ def test_snapshots_of_an_emulated_machine(kernel):
     assert all(len(each[4]) for each in found)
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
+def test_probes_that_come_and_go_online_break_nothing(before, after):
+    kernel = Kernel(EmulatedMachine.create("7.3"))
+    probes = "0/contexts/0/monitoring_attrs/probes/nr_probes"
+    kernel.writes(("nr_kdamonds", 1))
+    kernel.context("vaddr")
+    kernel.writes((probes, before))
+    kernel.command("on")
+    there = traced.watched(kernel.machine, live.running(retrieve(kernel.machine), Managed("")))
+    with traced.Traced(kernel.machine, there) as trace:
+        first = [each for _ in range(5) for each in trace.read(0.2)]
+        kernel.writes((probes, after))
+        kernel.command("commit")
+        later = [each for _ in range(10) for each in trace.read(0.2)]
+
+        assert trace.changed(), "so that whoever records looks at them anew"
+        assert trace.assembler.broken == 0
+    assert len(first) >= 4
+    assert len(later) >= 8
+
+
 def test_hits_of_probes_are_told():
     kernel = Kernel(EmulatedMachine.create("7.3"))
     kernel.writes(("nr_kdamonds", 1))
