@@ -54,14 +54,15 @@ def run(command: list[str], limit: float = LIMIT) -> tuple[float, float, str]:
             command, stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.environ["PYTHONPATH"] + ":" + sys.argv[1]},
         )  # fmt: skip
-        timer = threading.Timer(limit, process.kill)
+        ended: list[bool] = []
+        timer = threading.Timer(limit, lambda: (ended.append(True), process.kill()))
         timer.start()
         _, status, usage = os.wait4(process.pid, 0)
     timer.cancel()
     wall = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     text = out.read_text("utf-8", "replace")
-    if process.returncode == -signal.SIGKILL:
+    if ended and process.returncode == -signal.SIGKILL:
         return usage.ru_utime + usage.ru_stime, wall, ""
     if process.returncode:
         sys.exit(f"{command}: {process.returncode}\n{text}")

@@ -32,6 +32,7 @@ _LEAST = 100_000
 """Microseconds; looking more often would keep DAMON's lock busy."""
 _MOMENT = 1.0
 """Seconds for which others can do without DAMON's files, again and again."""
+_PAUSE = "contexts/0/pause"
 _SHORT = 2.0
 """Seconds of an aggregation whose end is waited for."""
 
@@ -109,6 +110,7 @@ class Reader:
             current, managed = self._read()
         if why and self._watch(kdamond):
             why = f"seen by trace events: {why}"
+            current, managed = self._read()
         service = served(self._machine, self._places)
         running = {each.slot for each in there}
         found = [
@@ -122,10 +124,12 @@ class Reader:
 
     def _watch(self, kdamond: live.Kdamond) -> bool:
         """Take what a kdamond sees from its trace events; tell whether there were some."""
-        if kdamond.intervals.aggregation / 1e6 > _SHORT or not traced.possible(self._machine):
+        paused = kdamond.tree.get(_PAUSE) == "Y"  # and so tells nothing
+        short = kdamond.intervals.aggregation / 1e6 <= _SHORT
+        if paused or not short or not traced.possible(self._machine):
             return False
         try:
-            found = traced.look(self._machine, [kdamond])
+            found = traced.look(self._machine, [kdamond], patience=1.5)
         except (DamonPolicyError, OSError):  # top looks on, and says why there is nothing newer
             return False
         if found:

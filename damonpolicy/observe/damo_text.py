@@ -32,6 +32,7 @@ def read(text: str) -> list[Series]:
     names = ("pid", "scheme", "target")
     keys = np.stack([runs.column(name).astype(np.uint64) for name in names])
     kinds, which = np.unique(keys, axis=1, return_inverse=True)
+    which = which.reshape(-1)  # numpy 2.0 gives it a dimension more
     whole = np.flatnonzero(runs.whole)
     chosen = whole[np.argsort(which[whole], kind="stable")]
     ends = np.searchsorted(which[chosen], np.arange(1, kinds.shape[1]))

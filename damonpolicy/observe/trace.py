@@ -271,7 +271,7 @@ class Assembler:
 
     def _new(self, events: Events) -> Events:
         """Leave out lines that tell hits of what was given out without: they come too late."""
-        old = []
+        old: list[int] = []
         for pid, last in list(self._given.items()):
             rows = np.flatnonzero(events.pid == pid)[:1]
             if len(rows):

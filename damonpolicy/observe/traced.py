@@ -185,16 +185,16 @@ def possible(machine: Machine) -> bool:
     return machine.writable
 
 
-def look(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Series]:
+def look(machine: Machine, kdamonds: Iterable[Kdamond], patience: float = _LATE) -> list[Series]:
     """Return one snapshot of each kdamond, of its next aggregation; silent ones have none.
 
-    Raises KernelLacks or UsageError where there is nothing to trace.
+    ``patience`` is how many of the longest aggregations they are waited for, and a margin. Raises KernelLacks or UsageError where there is nothing to trace.
     """
     there = watched(machine, kdamonds)
     seen: dict[str, Series] = {}
     with Traced(machine, there) as traced:
         longest = max((each.intervals.aggregation for each in there), default=0) / 1e6
-        ends = machine.monotonic() + _LATE * longest + _MARGIN
+        ends = machine.monotonic() + patience * (longest + _MARGIN / _LATE)
         while len(seen) < len(there) and machine.monotonic() < ends:
             _first(seen, traced.read(min(longest, _MARGIN)))
         _first(seen, traced.finish())

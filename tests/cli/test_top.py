@@ -11,6 +11,7 @@ from damonpolicy.cli import top
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.errors import KernelLacks, UsageError
+from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe import live, traced
 from damonpolicy.plan.current import retrieve
 
@@ -137,12 +138,12 @@ def test_the_lock_is_held_for_long_only_for_who_asks(site, monkeypatch):
 def test_what_no_trace_tells_is_said_as_before(site, monkeypatch):
     """Nobody may read tracefs, or nothing comes, or an aggregation takes long."""
 
-    def refused(machine, kdamonds):
+    def refused(machine, kdamonds, patience):
         raise KernelLacks("there is no tracefs")
 
     text = LOOK.replace("APPLY", "apply_every: 5s")
     site.done("apply", site.policy("look", text))
-    for look in (refused, lambda machine, kdamonds: []):
+    for look in (refused, lambda machine, kdamonds, patience: []):
         monkeypatch.setattr(traced, "look", look)
         scene = top.Reader(site.machine, site.places).look(None)
         assert (scene.series, scene.why[:6]) == ((), "asking")
@@ -179,6 +180,18 @@ def test_goals_are_measured(site):
     scene = top.Reader(site.machine, site.places).look(None)
     (goal,) = scene.kdamond["schemes"][0]["goals"]
     assert goal["current"] is not None
+
+
+def test_a_paused_kdamond_is_not_waited_for(site):
+    """It tells nothing, and keys are to be answered meanwhile."""
+    site.done("apply", site.policy("look", LOOK.replace("APPLY", "apply_every: 5s")))
+    site.machine.write(f"{KDAMONDS}/0/contexts/0/pause", "Y")
+    site.machine.write(f"{KDAMONDS}/0/state", "commit")
+    reader = top.Reader(site.machine, site.places)
+    since = site.machine.monotonic()
+
+    assert not reader.look(None).why.startswith("seen by trace events")
+    assert site.machine.monotonic() - since < 1
 
 
 def test_nothing_runs(site):
