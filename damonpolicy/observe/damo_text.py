@@ -17,8 +17,8 @@ from damonpolicy.observe.trace import NO_TARGET, Runs, parse
 
 __all__ = ("by_target", "guessed", "lines", "read")
 
-_USUAL_SAMPLES = 20
-"""Samples of an aggregation unless someone says otherwise: 5 ms and 100 ms."""
+_USUAL_SAMPLES, _USUAL_US = 20, 100_000
+"""Samples and length of an aggregation unless someone says otherwise."""
 
 
 def read(text: str) -> list[Series]:
@@ -94,12 +94,12 @@ def _begins(ends: Array) -> Array:
 def guessed(series: Series, most: int) -> Series:
     """Fill in intervals where they are 0, as nobody has recorded them.
 
-    An aggregation took as long as snapshots usually did. It had 20 samples, as is the default, or
-    as many as found a region accessed at ``most``.
+    An aggregation took as long as snapshots usually did, or 100 ms where none tells. It had 20
+    samples, as is the default, or as many as found a region accessed at ``most``.
     """
     unknown = series.aggregation == 0
     lasted = (series.end - series.begin) // 1000
-    usual = int(np.median(lasted[unknown])) if unknown.any() else 0
+    usual = (int(np.median(lasted[unknown])) if unknown.any() else 0) or _USUAL_US
     aggregation = np.where(unknown, usual, series.aggregation)
     samples = max(most, _USUAL_SAMPLES)
     sample = np.where(series.sample == 0, aggregation // samples, series.sample)

@@ -171,6 +171,8 @@ def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
         return list(best.values())
     result: list[Series] = []
     for each in found:
+        if not len(each.regions):
+            result.append(each)
         for target in np.unique(each.regions.target):
             part = each.where(each.regions.target == target)
             result.append(replace(part, source=replace(each.source, target=int(target))))

@@ -33,6 +33,13 @@ def test_one_series_a_target(tmp_path):
     assert second.regions.target.tolist() == [1] * 3
 
 
+def test_one_snapshot_has_the_usual_intervals(tmp_path):
+    """Nothing tells how long its aggregation was."""
+    (series,) = read(tmp_path, burst(1))
+
+    assert (series.sample.tolist(), series.aggregation.tolist()) == ([5_000], [100_000])
+
+
 def test_more_samples_than_usual(tmp_path):
     text = "".join(line(0, count=1, time=1 + each, accesses=50) for each in range(3))
     (series,) = read(tmp_path, text)

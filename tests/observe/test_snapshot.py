@@ -103,3 +103,5 @@ def test_groups():
     parts = grouped([both], "target")
     assert [each.source.target for each in parts] == [0, 1]
     assert sum(each.regions.total for each in parts) == 7 * MIB
+    (nothing,) = grouped([series([])], "target")
+    assert len(nothing) == 1, "a snapshot without regions is one, too"
