@@ -39,7 +39,8 @@ def configure(*, verbosity: int, form: str) -> None:
     structlog.configure(
         processors=[structlog.processors.add_log_level, *stamp, line],
         wrapper_class=structlog.make_filtering_bound_logger(10 if verbosity > 1 else 20),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        # one write for a line and its end, so that none is torn where a process is killed
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     logger = structlog.get_logger()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from damonpolicy import log
+from damonpolicy.cli.logs import configure
 
 PROGRAM = """
 from damonpolicy import log
@@ -47,3 +51,22 @@ def test_a_file_gets_times_and_no_priorities(tmp_path):
 
     assert [each["event"] for each in lines] == ["looked", "applied", "drift"]
     assert all(each["timestamp"].endswith("Z") for each in lines)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_and_its_end_are_one_write(monkeypatch, form):
+    """Unbuffered, as in containers: else a process that is killed would tear a line."""
+    written = []
+
+    class Unbuffered(io.StringIO):
+        def write(self, text):
+            written.append(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stderr", Unbuffered())
+    configure(verbosity=0, form=form)
+    log.info("applied", generation=3)
+    log._sinks.clear()
+
+    (line,) = written
+    assert line.endswith("\n")

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -323,3 +324,37 @@ def test_writing_by_hand_is_seen_as_drift() -> None:
     assert run("apply", *shipped(RECLAIM)).code == 0
     assert run("diff").code == 0
     assert thread == pid()
+
+
+def killed(*arguments: object) -> None:
+    """Run a command in a child that is killed before it commands a kdamond."""
+    child = os.fork()
+    if not child:
+        real = LiveMachine.write
+
+        def write_or_die(machine: LiveMachine, path: str, text: str) -> None:
+            if path.endswith("/state"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(machine, path, text)
+
+        LiveMachine.write = write_or_die  # type: ignore[method-assign]
+        run(*arguments)
+        os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_what_someone_wrote_into_an_interrupted_change_is_put_back_on_request() -> None:
+    """Files, and what the kdamond runs with: what they had committed is committed over."""
+    assert run("apply", *shipped(RECLAIM)).code == 0
+    thread, before = pid(), look()
+    killed("apply", *shipped(RECLAIM, most="64MiB"))
+    write("0/contexts/0/schemes/0/quotas/ms", 77)
+    write("0/state", "commit")
+    assert run("recover").code == ExitCode.ROLLBACK_INCOMPLETE
+
+    outcome = run("recover", "--overwrite")
+
+    assert outcome.code == 0, outcome.err
+    assert before == look()
+    assert thread == pid()
+    assert run("diff").code == 0
