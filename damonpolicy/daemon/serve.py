@@ -68,7 +68,7 @@ def serve(
         notifier.ready(_line(outcome, reloader.held))
         record.count(outcome)
         if outcome is not None and outcome.kind == "applied":
-            observe.due = 0.0
+            observe.due = tune.due = 0.0
         elif exporter:
             exporter.publish()
 

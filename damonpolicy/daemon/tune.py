@@ -57,6 +57,7 @@ class TuneJob:
 
     follower: Follower
     due: float = 0.0
+    """Also after each reload: what a loop has learned ends with its policy, though it come back."""
     moves: int = 0
     _running: dict[tuple[str, _Key], _Running] = field(default_factory=dict)
 

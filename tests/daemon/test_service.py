@@ -1,4 +1,4 @@
-"""Signs of life: as long as rounds end, or the kernel has time left to answer; else none."""
+"""Jobs and their turns; signs of life as long as rounds end, or the kernel has time left to answer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import pytest
 from damonpolicy.daemon.notify import Notifier
 from damonpolicy.daemon.serve import serve
 from damonpolicy.daemon.service import AliveJob, Service
+from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Wake
 from damonpolicy.engine import waiting
 from damonpolicy.engine.execute import OperationFailed, perform
 from damonpolicy.kernel.operation import Operation, kdamond_path
+from tests.daemon.conftest import PAGES, RUN
 
 INTERVAL = 60.0
 COMMIT = Operation("command", "commit", kdamond_path(0, "state"), "on", "commit", 0)
@@ -112,6 +114,45 @@ def test_after_the_deadline_the_wait_is_over(sleeping):
     served(sleeping, ask)
     given = served(sleeping, lambda: sleeping.sleep(300))
     assert given == [("WATCHDOG=1",)], "although the write itself still waits"
+
+
+PACE = f"""
+version: 1
+name: pace
+settings: {{{RUN}: 1, {PAGES}: 100}}
+tuning:
+  - name: scan
+    setting: {PAGES}
+    from: {{file: FILE}}
+    bounds: {{min: 50, max: 1000}}
+    every: 10s
+"""
+
+
+def test_a_loop_whose_policy_ends_and_comes_back_begins_anew(world, tmp_path, monkeypatch):
+    """However soon: what it learned was of another time."""
+    policies, number = tmp_path / "p", tmp_path / "number"
+    policies.mkdir()
+    number.write_text("500")
+    seen = []
+
+    def run(service, ready):
+        (tune,) = (each for each in service.jobs if isinstance(each, TuneJob))
+        for there in (True, False, True):
+            path = policies / "p.yaml"
+            path.write_text(PACE.replace("FILE", str(number))) if there else path.unlink()
+            for _ in range(4):
+                service.jobs[0].hint()
+                service.step()
+                service.machine.sleep(0.5)
+            seen.append(tuple(tune._running.values()))
+
+    monkeypatch.setattr(Service, "run", run)
+    serve(world.machine, world.places, [str(policies)])
+
+    (first,), nothing, (second,) = seen
+    assert not nothing
+    assert first is not second
 
 
 def test_the_service_gives_signs_of_life_until_it_is_stopped(world, tmp_path, monkeypatch):
