@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from damonpolicy import reading
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import monitor_option, policy_options, read
@@ -143,7 +144,7 @@ def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
 def _saved(invocation: Invocation, session: Session, name: str, within: float | None) -> Result:
     try:
         with deep():
-            data = json.loads(Path(name).read_text(encoding="utf-8"))
+            data = json.loads(reading.text(Path(name)))
     except (OSError, ValueError, RecursionError) as error:
         reason = str(error.strerror).lower() if isinstance(error, OSError) else "it is not JSON"
         hint = "make one with `damonpolicy plan --out FILE`"

@@ -44,6 +44,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from damonpolicy import reading
 from damonpolicy.errors import UsageError
 from damonpolicy.recursion import deep
 from damonpolicy.units import (
@@ -168,9 +169,10 @@ def load(path: Path) -> Mapping[str, Any]:
 
     try:
         with deep():
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+            return tomllib.loads(reading.text(path))
     except OSError as error:
-        raise UsageError(f"cannot read the machine file `{path}`: {error.strerror}") from error
+        reason = (error.strerror or "").lower()
+        raise UsageError(f"cannot read the machine file `{path}`: {reason}") from error
     except RecursionError as error:
         raise UsageError(f"the machine file `{path}` is nested too deeply") from error
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits

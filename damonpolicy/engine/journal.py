@@ -90,6 +90,7 @@ class Journal:
             temporary.replace(path)
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except OSError as error:
+            temporary.unlink(missing_ok=True)
             message = f"cannot write the journal `{path}`: {(error.strerror or '').lower()}"
             raise DamonPolicyError(message) from error
 

@@ -71,7 +71,9 @@ class _Undo:
         self.header = header
         self.before = header.before
         self.intended = [
-            operation for index, operation in enumerate(header.operations) if index in intents
+            operation
+            for index, operation in enumerate(header.operations)
+            if index in intents or (overwrite and operation.kind == "setting")
         ]
         self.result = Undone()
         self.recounted = any(each.slot < 0 and each.kind == "count" for each in self.intended)

@@ -52,9 +52,10 @@ class WholeFile:
 
     def discard(self) -> None:
         """Remove what was made."""
-        self.file.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.part)
+        with contextlib.suppress(OSError):  # what is left of it may find no room
+            self.file.close()
 
 
 def _other(path: str) -> bool:
@@ -75,6 +76,10 @@ def whole_file(path: str, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
     try:
         yield made.file
         made.finish()
+    except OSError as error:
+        made.discard()
+        error.filename = error.filename or path
+        raise
     except BaseException:
         made.discard()
         raise

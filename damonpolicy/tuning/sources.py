@@ -116,10 +116,17 @@ def _keyed(text: str, key: str) -> Fraction:
     raise KeyError(key)
 
 
+_AHEAD = 60.0
+"""Seconds that a number's date may be ahead of ours: clocks differ."""
+
+
 def _fresh(age: float, source: Source) -> None:
     limit = source.get("stale_after")
     if limit is not None and age > limit:
         message = f"it is {age:.0f} s old"
+        raise ValueError(message)
+    if limit is not None and age < -_AHEAD:  # a clock was set back: nobody knows how old it is
+        message = f"it is of {-age:.0f} s ahead"
         raise ValueError(message)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ _BOX = 40
 @click.option("--per", type=click.Choice(["scheme", "target", "kdamond"]), default="scheme", help="one table for each scheme, target or kdamond")  # fmt: skip
 @click.option("--sort", type=click.Choice(_KEYS), default="address", help="order of the regions")
 @click.option("--descending", is_flag=True, help="the largest first")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="show so many regions of each table")  # fmt: skip
+@click.option("--limit", type=click.IntRange(0, sys.maxsize, clamp=True), metavar="N", help="show so many regions of each table")  # fmt: skip
 @click.option("--merge", is_flag=True, help="unite neighbours that were accessed alike")
 @click.option("--total", is_flag=True, help="what regions add up to, without the regions")
 @click.option(
