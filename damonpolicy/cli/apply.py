@@ -146,7 +146,8 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
         with deep():
             data = json.loads(reading.text(Path(name)))
     except (OSError, ValueError, RecursionError) as error:
-        reason = str(error.strerror).lower() if isinstance(error, OSError) else "it is not JSON"
+        reason = str(error.strerror) if isinstance(error, OSError) else "it is not JSON"
+        reason = reason[:1].lower() + reason[1:]
         hint = "make one with `damonpolicy plan --out FILE`"
         raise UsageError(f"cannot read the plan `{name}`: {reason}", hint=hint) from error
     plan, known = saved.from_json(data if isinstance(data, dict) else {}, name)

@@ -171,7 +171,8 @@ def load(path: Path) -> Mapping[str, Any]:
         with deep():
             return tomllib.loads(reading.text(path))
     except OSError as error:
-        reason = (error.strerror or "").lower()
+        reason = error.strerror or str(error)
+        reason = reason[:1].lower() + reason[1:]
         raise UsageError(f"cannot read the machine file `{path}`: {reason}") from error
     except RecursionError as error:
         raise UsageError(f"the machine file `{path}` is nested too deeply") from error

@@ -29,7 +29,7 @@ class WholeFile:
 
     def __init__(self, path: str, mode: int = _PRIVATE) -> None:
         directory, name = os.path.split(os.path.abspath(path))
-        if _other(path):
+        if path == "-" or _other(path):  # which elsewhere is a standard stream
             hint = "name a file, or one that is not there yet"
             raise UsageError(f"`{path}` is no file that can be replaced", hint=hint)
         self.path = path

@@ -126,7 +126,7 @@ def _fresh(age: float, source: Source) -> None:
         message = f"it is {age:.0f} s old"
         raise ValueError(message)
     if limit is not None and age < -_AHEAD:  # a clock was set back: nobody knows how old it is
-        message = f"it is of {-age:.0f} s ahead"
+        message = f"its date is {-age:.0f} s ahead"
         raise ValueError(message)
 
 

@@ -72,6 +72,7 @@ def test_json_stays_json():
         (("snapshot", "--temperature", "9" * 5000), ExitCode.USAGE),
         (("snapshot", "--temperature-weights", f"1,1,{'9' * 400}"), ExitCode.USAGE),
         (("histogram", "--bins", f"{'9' * 400}..{'9' * 401}"), ExitCode.USAGE),
+        (("snapshot", "--limit", "9" * 40), ExitCode.OK),
         (("heatmap", "--time", "0-2562047h"), ExitCode.OK),
         (("heatmap", "--time=-2562047h..0", "--absolute"), ExitCode.OK),
     ],

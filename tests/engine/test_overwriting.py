@@ -7,9 +7,10 @@ import pytest
 from damonpolicy.errors import ExitCode
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.engine.site import shipped
-from tests.world import CHANGED
+from tests.world import CHANGED, STAT_OFF
 
 SLEEP = "/sys/kernel/mm/ksm/sleep_millisecs"
+SWAPPY = "version: 1\nname: ksm\nsettings: {/proc/sys/vm/swappiness: 5}\n"
 SCHEME = f"{KDAMONDS}/0/contexts/0/schemes/0"
 
 
@@ -150,4 +151,18 @@ def test_a_kdamond_that_an_undo_has_started_is_ours(site):
 
     site.done("recover")
 
+    assert running(site)
+
+
+def test_a_setting_that_the_crash_had_not_reached_is_put_back_too(site):
+    """DAMON_STAT was switched on meanwhile, and lets no kdamond start."""
+    site.world.apply("ksm")
+    before = site.world.look()
+    site.killed(lambda path, text: path.endswith("nr_contexts"), "ksm", None, SWAPPY)
+    site.machine.write(STAT_OFF, "Y")
+    assert site.run("recover").code == ExitCode.ROLLBACK_INCOMPLETE
+
+    site.done("recover", "--overwrite")
+
+    assert site.world.look() == before
     assert running(site)

@@ -20,6 +20,14 @@ def test_what_is_no_file_is_never_replaced(name, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["directory", "pipe"]
 
 
+def test_a_standard_stream_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError, match="`-` is no file"):
+        WholeFile("-")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_link_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "other").write_text("kept")
     (tmp_path / "link").symlink_to(tmp_path / "other")
@@ -67,3 +75,24 @@ def test_directories_of_such_names_are_left_alone(tmp_path):
     rotation.refuse_to_overwrite()
     rotation.finish(WholeFile(rotation.path))
     assert (tmp_path / "x.1").is_dir()
+
+
+def test_a_full_disk_keeps_nothing_of_it(tmp_path):
+    """What is left to be written finds no room either, when the file is closed."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def write():
+        with whole_file(f"{tmp_path}/x.csv") as file:
+            closes.append(file.close)
+            file.close = full
+            full()
+
+    closes = []
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    closes[0]()
+
+    assert caught.value.filename == f"{tmp_path}/x.csv"
+    assert os.listdir(tmp_path) == []

@@ -102,6 +102,8 @@ def test_a_file_that_nobody_writes_any_more(machine, tmp_path):
     os.utime(path, (time.time() - 100,) * 2)
 
     assert "it is 100 s old" in stale(meter)
+    os.utime(path, (time.time() + 1000,) * 2)
+    assert "s ahead" in stale(meter), "a clock was set back: nobody knows how old it is"
 
 
 def test_the_kernels_own_numbers(machine):
