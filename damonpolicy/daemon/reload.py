@@ -201,7 +201,8 @@ class Reloader:
             self.tally.failed(error)
             self._await_rest()
             kind = "invalid" if error.diagnostics else "failed"
-            return self._outcome(kind, content, str(error), error.diagnostics)
+            hint = f" ({error.hint})" if error.hint and not error.diagnostics else ""
+            return self._outcome(kind, content, f"{error}{hint}", error.diagnostics)
         if kind == "unchanged":
             self._await_rest()
         self.tally.applies += kind == "applied"

@@ -158,16 +158,20 @@ def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
     """Return series by scheme as they are, one for each target, or one for each kdamond.
 
     Of a kdamond the series that shows most of its memory is taken: schemes see the same regions,
-    and to add them up would count memory twice.
+    and to add them up would count memory twice. Where all of them are of one target each, as in
+    damo's text, that holds for each target.
     """
     if by == "scheme":
         return list(found)
     if by == "kdamond":
-        best: dict[str, Series] = {}
+        best: dict[tuple[object, ...], Series] = {}
+        whole = {each.source.kdamond for each in found if each.source.target < 0}
         for each in found:
-            name = each.source.kdamond
-            if name not in best or _shown(each) > _shown(best[name]):
-                best[name] = each
+            source = each.source
+            target = UNKNOWN if source.kdamond in whole else source.target
+            key = (source.kdamond, target, source.targets if source.origin == "damo" else ())
+            if key not in best or _shown(each) > _shown(best[key]):
+                best[key] = each
         return list(best.values())
     result: list[Series] = []
     for each in found:

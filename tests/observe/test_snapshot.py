@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +102,13 @@ def test_groups():
 
     assert [each.source.scheme for each in grouped([some, both], "scheme")] == ["some", "all"]
     assert [each.source.scheme for each in grouped([some, both], "kdamond")] == ["all"]
+    first, second = (
+        series(ROWS[:1], source=Source("pid 1", target=target, origin="damo")) for target in (0, 1)
+    )
+    found = grouped([first, second, first], "kdamond")
+    assert [each.source.target for each in found] == [0, 1], "of which neither shows the other"
+    old = [replace(first.source, target=-1, targets=(f"id {each}",)) for each in (7, 8)]
+    assert len(grouped([replace(first, source=each) for each in old], "kdamond")) == 2
     parts = grouped([both], "target")
     assert [each.source.target for each in parts] == [0, 1]
     assert sum(each.regions.total for each in parts) == 7 * MIB
