@@ -32,7 +32,8 @@ def command(invocation: Invocation, names: Sequence[str], *, wait: bool) -> Resu
                 raise UsageError(f"no policy `{name[:63]}` is applied", hint=hint)
             if managed[name].owner != "hand":
                 message = f"the policy `{name}` belongs to {managed[name].owner}"
-                raise UsageError(message, hint="take its file away there")
+                hint = "take its file away there; if that service is no more, `damonpolicy apply FILE` makes it yours"
+                raise UsageError(message, hint=hint)
         rest = {name: policy for name, policy in managed.items() if name not in names}
         current, plan = prepare(machine, session.managed, rest, ())
         notes = "".join(f"note: {remark}\n" for remark in session.remarks)
