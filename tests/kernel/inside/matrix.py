@@ -106,7 +106,7 @@ def numbers(rounds: int = 1, patience: float = 30) -> Numbers:
         seen += tried > 0
         if seen > rounds or time.monotonic() > deadline:
             break
-        time.sleep(0.1)
+        time.sleep(0.1)  # until it is asked again, up to the deadline
     values = {
         name: int((SCHEME / f"stats/{name}").read_text("ascii"))
         if (SCHEME / f"stats/{name}").exists()

@@ -337,6 +337,7 @@ def killed(*arguments: object) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             real(machine, path, text)
 
+        # in the child only, which ends here: no fixture could take it back
         LiveMachine.write = write_or_die  # type: ignore[method-assign]
         run(*arguments)
         os._exit(1)
