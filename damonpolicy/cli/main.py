@@ -20,6 +20,7 @@ import click
 from damonpolicy import __version__
 from damonpolicy.cli.invocation import Invocation, common
 from damonpolicy.cli.output import Result, emit, failure
+from damonpolicy.engine.signals import keeping
 from damonpolicy.errors import DamonPolicyError, ExitCode, Interrupted, UsageError
 from damonpolicy.kernel.sysfs import FORBID
 
@@ -133,11 +134,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if arguments is None else arguments
     result = Result(raw=True)
     try:
-        with _ended_by_signals():
+        with _ended_by_signals(), keeping():
             result = _run(words, invocation)
-        command, form = invocation.command, invocation.form
-        emit(result, command=command, form=form, kernel=_kernel(invocation, result))
-        sys.stdout.flush()
+            _tell(result, invocation)
+    except KeyboardInterrupt:  # while the answer was printed; nothing was changed, or it waits
+        sys.exit(int(ExitCode.INTERRUPTED))
     except BrokenPipeError:
         # the reader has gone, which is its right: what was done stays done
         _close_output()
@@ -146,6 +147,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stderr.write(f"error: the output cannot be written: {(error.strerror or '').lower()}\n")
         sys.exit(int(result.exit_code) or int(ExitCode.FAILED))
     sys.exit(int(result.exit_code))
+
+
+def _tell(result: Result, invocation: Invocation) -> None:
+    command, form = invocation.command, invocation.form
+    emit(result, command=command, form=form, kernel=_kernel(invocation, result))
+    sys.stdout.flush()
 
 
 @contextmanager

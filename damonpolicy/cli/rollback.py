@@ -10,6 +10,8 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.store import NoGeneration
+from damonpolicy.errors import UsageError
 from damonpolicy.plan import render
 
 
@@ -38,7 +40,11 @@ def command(
         if session.expired and generation is None:
             return Result(notes, {"generation": session.managed.generation}, changed=True)
         number = session.previous() if generation is None else generation
-        if session.store.generation(number).awaits:
+        try:
+            awaits = session.store.generation(number).awaits
+        except NoGeneration as error:
+            raise UsageError(error.message, hint=error.hint) from error
+        if awaits:
             notes += f"note: generation {number} was never confirmed\n"
         plan, changed = session.roll_back(
             number,

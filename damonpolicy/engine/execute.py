@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from damonpolicy import log
 from damonpolicy.engine import waiting
@@ -41,6 +41,11 @@ class OperationFailed(Exception):
         self.operation = operation
         self.reason = reason
         self.errno = number
+
+    @classmethod
+    def by(cls, operation: Operation, error: OSError) -> OperationFailed:
+        """Say what the kernel has answered."""
+        return cls(operation, _reason(error), error.errno or 0)
 
     def __str__(self) -> str:
         what = f"`{self.operation.after}` to `{self.operation.relative}`"
@@ -94,17 +99,26 @@ def patience(machine: Machine, operation: Operation, operations: Iterable[Operat
     return min(2 * longest / 1e6, 3600.0) + _MARGIN
 
 
-def perform(machine: Machine, operation: Operation, seconds: float = _MARGIN) -> None:
+def perform(
+    machine: Machine,
+    operation: Operation,
+    seconds: float = _MARGIN,
+    *,
+    lock: float | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Do one operation; ``seconds`` is the longest that a command may take.
 
     Raises OperationFailed. EBUSY is tried again for a while where it can only come from the
-    kernel's lock; a kdamond that runs already, or cannot, is busy for good.
+    kernel's lock; a kdamond that runs already, or cannot, is busy for good. Who has to go back
+    says for how many seconds the ``lock`` may be held, and tries everything for so long. ``check``
+    is called between two tries.
     """
     log.debug("operation", path=operation.path, value=operation.after, phase=operation.phase)
     if operation.kind == "inputs":
         _hand_over(machine, operation, seconds)
         return
-    left = _PATIENCE
+    left = _PATIENCE if lock is None else lock
     while True:
         if operation.kind == "command":
             _expect_state(machine, operation)
@@ -114,11 +128,13 @@ def perform(machine: Machine, operation: Operation, seconds: float = _MARGIN) ->
             else:
                 machine.write(operation.path, operation.after)
         except OSError as error:
-            if error.errno == errno.EBUSY and left > 0 and _may_be_the_lock(operation):
+            retried = lock is not None or _may_be_the_lock(operation)
+            if error.errno == errno.EBUSY and left > 0 and retried:
                 machine.sleep(_PAUSE)
                 left -= _PAUSE
+                check()
                 continue
-            raise OperationFailed(operation, _reason(error), error.errno or 0) from error
+            raise OperationFailed.by(operation, error) from error
         break
     if operation.kind == "setting":
         _check_setting(machine, operation)
@@ -137,11 +153,16 @@ def _expect_state(machine: Machine, operation: Operation) -> None:
     6.17: the second commit to one that is off corrupts a list (mm/damon/core.c: damon_call()).
     6.18: updates of one whose context is gone dereference NULL (mm/damon/sysfs.c).
     """
-    state = read_or(machine, operation.path)
+    try:
+        state = read_value(machine, operation.path)
+        contexts = read_value(machine, kdamond_path(operation.slot, "contexts/nr_contexts"))
+    except FileNotFoundError:
+        raise OperationFailed(operation, "the kdamond's directory is gone") from None
+    except OSError as error:
+        raise OperationFailed.by(operation, error) from error
     if state != operation.before:
-        reason = f"the kdamond is `{state or 'gone'}`, not `{operation.before}`"
+        reason = f"the kdamond is `{state}`, not `{operation.before}`"
         raise OperationFailed(operation, reason)
-    contexts = read_or(machine, kdamond_path(operation.slot, "contexts/nr_contexts"))
     if contexts == "0" and operation.after not in ("on", "off"):
         raise OperationFailed(operation, "its context was removed by someone else")
 
@@ -211,7 +232,7 @@ def _hand_over(machine: Machine, operation: Operation, seconds: float) -> None:
     try:
         _within(machine, operation, seconds)
     except OSError as error:
-        raise OperationFailed(operation, _reason(error), error.errno or 0) from error
+        raise OperationFailed.by(operation, error) from error
     while normalise(read_or(machine, operation.path)) == normalise(operation.after):
         if machine.monotonic() >= end:
             raise OperationFailed(operation, f"not taken after {seconds:.0f} s", errno.ETIMEDOUT)
@@ -227,8 +248,12 @@ def _reason(error: OSError) -> str:
     return f"{text} ({name})" if name else text
 
 
-def alive(machine: Machine, slot: int, seconds: float) -> tuple[int, str]:
+def alive(
+    machine: Machine, slot: int, seconds: float, *, lock: float | None = None
+) -> tuple[int, str]:
     """Ask a kdamond something that only a living one answers; return its pid, or why not.
+
+    ``lock`` is that of `perform`.
 
     The files alone prove nothing: they show what was staged, not what runs.
     """
@@ -236,7 +261,7 @@ def alive(machine: Machine, slot: int, seconds: float) -> tuple[int, str]:
         "command", "commit", kdamond_path(slot, "state"), "on", "update_schemes_stats", slot
     )
     try:
-        perform(machine, question, seconds)
+        perform(machine, question, seconds, lock=lock)
         state = read_value(machine, kdamond_path(slot, "state"))
         pid = read_value(machine, kdamond_path(slot, "pid"))
     except OperationFailed as error:

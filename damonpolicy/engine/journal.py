@@ -1,9 +1,9 @@
-"""The journal: everything an undo needs, complete before the first write.
+"""The journal of a transaction: what an undo needs, complete before the first write.
 
-The first line is the header, each further line an intent: the number of an operation that
-is about to be done. Every line carries a checksum; a torn last line counts as not there,
-because an operation begins only after its intent was written. /run forgets with the
-kernel's own state, so nothing here has to survive the machine, only the process.
+The first line is the header. Each further line says what is about to be done, or was done. Every
+line has a checksum, and the first damaged one ends the journal: an operation begins only after its
+line was written. /run forgets with the kernel's own state, so a journal has to survive the process,
+not the machine. Room for all lines is taken before the first write.
 """
 
 from __future__ import annotations
@@ -12,17 +12,34 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from damonpolicy.engine.places import damaged, make_directory
+from damonpolicy import log
+from damonpolicy.engine.places import cannot, damaged, make_directory, write_all
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.sysfs import forbid_live
-from damonpolicy.plan.managed import Pending
+from damonpolicy.plan.managed import Managed, Pending
 
-__all__ = ("Before", "Header", "Journal", "read")
+__all__ = (
+    "Before",
+    "Header",
+    "Journal",
+    "Progress",
+    "Thread",
+    "Unwritten",
+    "begin",
+    "read",
+    "reopen",
+)
+
+Thread = tuple[int, int]
+"""A kdamond's pid and start time: pids are used again."""
+
+_LINE = 96
+"""Bytes that one line after the header takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +53,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A transaction."""
+    """A transaction: the machine and what was managed before, and what is to be done."""
 
     transaction: str
     boot_id: str
@@ -45,6 +62,8 @@ class Header:
     operations: tuple[Operation, ...]
     after: Mapping[int, Mapping[str, str]]
     """The configuration that each touched slot shall have."""
+    managed: Managed
+    """What was managed before; the state file says so again after an undo."""
     pending: Pending | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +77,7 @@ class Header:
             "settings": dict(self.before.settings),
             "operations": [operation.to_json() for operation in self.operations],
             "after": {str(slot): dict(files) for slot, files in self.after.items()},
+            "managed": self.managed.to_json(),
             "pending": self.pending.to_json() if self.pending else None,
         }
 
@@ -72,69 +92,196 @@ class Header:
             Before(data["tree"], starts, data["settings"]),
             tuple(Operation.from_json(each) for each in data["operations"]),
             {int(slot): files for slot, files in data["after"].items()},
-            Pending(**data["pending"]) if data["pending"] else None,
+            Managed.from_json(data["managed"]),
+            Pending.from_json(data["pending"]) if data["pending"] else None,
         )
 
 
-class Journal:
-    """A journal that is being written."""
+@dataclass(slots=True)
+class Progress:
+    """How far a transaction came, and its undo: what the lines after the header say.
 
-    def __init__(self, path: Path, header: Header) -> None:
-        self.path = path
-        make_directory(path.parent)
-        forbid_live(str(path))
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            temporary.write_bytes(_line(header.to_json()))
-            temporary.chmod(0o600)
-            temporary.replace(path)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            message = f"cannot write the journal `{path}`: {(error.strerror or '').lower()}"
-            raise DamonPolicyError(message) from error
+    ``intents`` are the numbers of the operations (counts, commands, settings) that may have been
+    done. ``started`` are threads that the transaction has started, ``restarted`` those that its undo
+    has, by slot; ``restarting`` are slots whose kdamond an undo was about to start.
+    """
+
+    intents: set[int] = field(default_factory=set)
+    started: dict[int, set[Thread]] = field(default_factory=dict)
+    restarted: dict[int, set[Thread]] = field(default_factory=dict)
+    restarting: set[int] = field(default_factory=set)
+    undoing: bool = False
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Take note of one line."""
+        if "intent" in line:
+            self.intents.add(line["intent"])
+        elif "started" in line or "restarted" in line:
+            kind = "started" if "started" in line else "restarted"
+            slot, pid, start = line[kind]
+            getattr(self, kind).setdefault(slot, set()).add((pid, start))
+        elif "restarting" in line:
+            self.restarting.add(line["restarting"])
+        elif "undo" in line:
+            self.undoing = True
+
+
+class Unwritten:
+    """A journal that could not be written: what is done is known to this process only."""
+
+    def __init__(self, header: Header, progress: Progress | None = None) -> None:
+        self.header = header
+        self.progress = progress or Progress()
 
     def intend(self, index: int) -> None:
         """Say that operation ``index`` is about to be done."""
-        os.write(self._descriptor, _line({"intent": index}))
+        self.note({"intent": index})
 
-    def close(self) -> None:
+    def started(self, slot: int, thread: Thread) -> None:
+        """Say which thread the transaction has started."""
+        self.note({"started": [slot, *thread]}, must=False)
+
+    def undo(self) -> None:
+        """Say that the transaction is being undone, whatever the state file says."""
+        self.note({"undo": True}, must=False)
+
+    def restarting(self, slot: int) -> None:
+        """Say that an undo is about to start a kdamond."""
+        self.note({"restarting": slot}, must=False)
+
+    def restarted(self, slot: int, thread: Thread) -> None:
+        """Say which thread an undo has started."""
+        self.note({"restarted": [slot, *thread]}, must=False)
+
+    def note(self, line: Mapping[str, Any], *, must: bool = True) -> None:
+        """Take note of a line; where it ``must`` be durable, raise OSError if it is not."""
+        self.progress.take(line)
+
+    def leave(self) -> None:
         """Stop writing; the file stays."""
-        os.close(self._descriptor)
 
-    def remove(self) -> None:
-        """End the transaction."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+    def end(self) -> str:
+        """End the transaction; returns why the file stays, if it does."""
+        return ""
 
 
-def read(path: Path) -> tuple[Header, set[int]] | None:
-    """Return the header and the intents of a journal, None where there is no journal.
+class Journal(Unwritten):
+    """A journal in a file; made by `begin` or `reopen`. Lines are written from ``at`` on."""
+
+    def __init__(
+        self, path: Path, header: Header, progress: Progress, descriptor: int, at: int
+    ) -> None:
+        super().__init__(header, progress)
+        self.path = path
+        self._descriptor = descriptor
+        self._at = at
+
+    def note(self, line: Mapping[str, Any], *, must: bool = True) -> None:
+        data = _line(line)
+        try:
+            if self._descriptor >= 0:
+                write_all(self._descriptor, data, self._at)
+        except OSError as error:
+            # Half a line would hide all that come after it: the next one is written over it.
+            log.warning("journal", path=str(self.path), reason=error.strerror)
+            if must:
+                raise
+        else:
+            self._at += len(data)
+        super().note(line)
+
+    def leave(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def end(self) -> str:
+        """End the transaction: whatever becomes of the file, nobody takes it up again."""
+        self.note({"end": True}, must=False)
+        self.leave()
+        return _forget(self.path)
+
+
+def begin(path: Path, header: Header) -> Journal:
+    """Begin a journal: after this, the header is there, and room for every line.
+
+    Raises DamonPolicyError.
+    """
+    make_directory(path.parent)
+    forbid_live(str(path))
+    temporary = path.with_name(f".{path.name}.next")
+    first = _line(header.to_json())
+    room = len(first) + _LINE * (len(header.operations) + 8 * (len(header.after) + 1))
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = -1
+    try:
+        descriptor = os.open(temporary, flags, 0o600)
+        os.posix_fallocate(descriptor, 0, room)
+        write_all(descriptor, first, 0)
+        temporary.replace(path)
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        _forget(temporary)
+        raise cannot("write the journal", path, error) from error
+    return Journal(path, header, Progress(), descriptor, len(first))
+
+
+def reopen(path: Path, header: Header, progress: Progress, size: int) -> Journal:
+    """Go on with one that an earlier process left; ``size`` is that of its good lines.
+
+    Where it can only be read, an undo does without its own lines.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        log.warning("journal", path=str(path), reason=error.strerror)
+        descriptor = -1
+    return Journal(path, header, progress, descriptor, size)
+
+
+def _forget(path: Path) -> str:
+    """Remove a file, if that can be; returns why it stays."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        reason = f"`{path}` cannot be removed: {(error.strerror or '').lower()}"
+        log.warning("journal", path=str(path), reason=error.strerror)
+        return reason
+    return ""
+
+
+def read(path: Path) -> tuple[Header, Progress, int] | None:
+    """Return header, progress and the bytes of good lines; None without a transaction to end.
 
     Raises DamonPolicyError where the header itself is damaged: it is renamed into place
     when complete, so that is somebody's doing.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         message = f"cannot read the journal `{path}`: {(error.strerror or '').lower()}"
         raise DamonPolicyError(message) from error
+    lines = data.split(b"\n")
     first = _content(lines[0])
     if first is None:
         raise damaged(path, "its checksum is wrong")
+    progress, size = Progress(), len(lines[0]) + 1
     try:
         header = Header.from_json(first)
+        for line in lines[1:]:
+            content = _content(line)
+            if content is None:
+                break
+            if "end" in content:
+                return None
+            progress.take(content)
+            size += len(line) + 1
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, error) from error
-    intents: set[int] = set()
-    for line in lines[1:]:
-        content = _content(line)
-        if content is None:
-            break
-        intents.add(content["intent"])
-    return header, intents
+    return header, progress, size
 
 
 def _line(data: Mapping[str, Any]) -> bytes:

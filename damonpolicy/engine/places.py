@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from damonpolicy import log
 from damonpolicy.errors import DamonPolicyError, NoPermission
 from damonpolicy.kernel.sysfs import Machine, forbid_live
 from damonpolicy.kernel.tree import digest
@@ -34,6 +36,11 @@ class Places:
     def state(self) -> Path:
         """What is managed on this boot."""
         return self.run / "state.json"
+
+    @property
+    def state_copy(self) -> Path:
+        """The same once more, for when someone has damaged it."""
+        return self.run / "state.copy.json"
 
     @property
     def service(self) -> Path:
@@ -87,34 +94,99 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot("make", path, error) from error
+        raise cannot("make", path, error) from error
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace a file at once; afterwards it survives a crash of process and machine."""
+    """Replace a file at once; afterwards it survives a crash of process and machine.
+
+    Room that was reserved for it is used. Raises DamonPolicyError; the old file stays then.
+    """
     make_directory(path.parent)
     forbid_live(str(path))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # at once and on one line: anything else is written by json's slow encoder
+    text = json.dumps({**data, "digest": digest(data)}).encode() + b"\n"
+    temporary = _next(path)
     try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            # at once and on one line: anything else is written by json's slow encoder
-            stream.write(json.dumps({**data, "digest": digest(data)}) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        descriptor = _opened(temporary)
+        try:
+            write_all(descriptor, text, 0)
+            os.ftruncate(descriptor, len(text))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         temporary.replace(path)
-        sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _cannot("write", path, error) from error
+        forget(temporary)
+        raise cannot("write", path, error) from error
+    sync_directory(path.parent)
+
+
+def size_of(data: Mapping[str, Any]) -> int:
+    """Return how many bytes `write_json` would write."""
+    return len(json.dumps(data)) + 64
+
+
+def reserve(path: Path, size: int) -> None:
+    """Take the room that the next `write_json` of a file will need. Raises DamonPolicyError."""
+    make_directory(path.parent)
+    forbid_live(str(path))
+    temporary = _next(path)
+    try:
+        descriptor = _opened(temporary)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        forget(temporary)
+        raise cannot("write", path, error) from error
+
+
+def unreserve(path: Path) -> None:
+    """Give reserved room back, if there is any."""
+    forget(_next(path))
+
+
+def _next(path: Path) -> Path:
+    """Return where the next content of a file is made; whoever writes holds the lock."""
+    return path.with_name(f".{path.name}.next")
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all bytes at an offset: a single call may write a part of them without an error."""
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        if not written:
+            raise OSError(errno.EIO, "nothing was written")
+        data, offset = data[written:], offset + written
+
+
+def forget(path: Path) -> None:
+    """Remove a file of ours that nobody needs; where that fails, it lies about."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("left over", path=str(path), reason=error.strerror)
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames and removals in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make renames and removals in a directory durable, as far as its file system lets us.
+
+    What was renamed is in force already: a failure here only means that a power cut may undo it.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        log.warning("not synced", path=str(path), reason=error.strerror)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -129,7 +201,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _cannot("read", path, error) from error
+        raise cannot("read", path, error) from error
     except (ValueError, RecursionError) as error:
         raise damaged(path, error) from error
     if not isinstance(data, dict) or data.pop("digest", None) != digest(data):
@@ -143,7 +215,8 @@ def damaged(path: Path, reason: object) -> DamonPolicyError:
     return DamonPolicyError(message, hint="move it away; `damonpolicy status` shows what runs then")
 
 
-def _cannot(verb: str, path: Path, error: OSError) -> DamonPolicyError:
+def cannot(verb: str, path: Path, error: OSError) -> DamonPolicyError:
+    """Build the error for a file of ours that cannot be read, written or made."""
     reason = (error.strerror or str(error)).lower()
     message = f"cannot {verb} `{path}`: {reason}"
     if isinstance(error, PermissionError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,10 +15,18 @@ from damonpolicy.engine.settle import settle as settle_journal
 from damonpolicy.engine.signals import waiting
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import execute
-from damonpolicy.errors import Busy, Interrupted, NoPermission, RolledBack, UsageError
+from damonpolicy.errors import (
+    Busy,
+    DamonPolicyError,
+    Interrupted,
+    NoPermission,
+    RolledBack,
+    UsageError,
+)
 from damonpolicy.kernel.host import look, starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, SlotRecord
 from damonpolicy.plan.order import Plan
@@ -47,25 +55,29 @@ class Session:
 
         A generation is compiled, so that this needs no policy language.
         """
-        generation = self.store.generation(number)
-        current, plan = prepare(
-            self.machine, self.managed, generation.policies, generation.policies
-        )
-        return plan, self.carry_out(current, plan, reason, **options)
+        policies = self.store.generation(number).policies
+        return self._go_back(policies, reason, **options)
+
+    def _go_back(
+        self, policies: Mapping[str, CompiledPolicy], reason: str, **options: Any
+    ) -> tuple[Plan, bool]:
+        current, plan = prepare(self.machine, self.managed, policies, policies)
+        return plan, self.carry_out(current, plan, reason, rescue=True, **options)
 
     def carry_out(self, current: Current, plan: Plan, reason: str, **options: Any) -> bool:
         """Execute a plan, if there is anything to do."""
         if not plan.changes(self.managed):
             return False
         self.managed = execute(
-            self.machine, current, plan, self.managed, self.store, reason=reason, **options
-        )
+            self.machine, current, plan, self.managed, self.store,
+            reason=reason, remarks=self.remarks, **options,
+        )  # fmt: skip
         return True
 
     def stop_all(self) -> tuple[Plan, bool]:
         """Stop every kdamond of ours and put all settings back."""
         current, plan = prepare(self.machine, self.managed, {}, ())
-        return plan, self.carry_out(current, plan, "stop --all")
+        return plan, self.carry_out(current, plan, "stop --all", rescue=True)
 
     def previous(self) -> int:
         """Return the generation to go back to: the last other one that was wanted, 0 for none.
@@ -87,17 +99,25 @@ class Session:
     def confirm(self) -> int:
         """Make the pending change stay; returns its generation."""
         if self.managed.pending is None:
-            lost = self.store.generation(self.managed.generation).instead_of
+            lost = self._instead_of()
             if lost:
                 message = f"generation {lost} was not confirmed in time, and is undone"
                 raise RolledBack(message, hint="apply it again, and confirm in time")
             message = "nothing waits to be confirmed"
             raise UsageError(message, hint="`apply --confirm-within 60s` makes a change wait")
+        managed = replace(self.managed, pending=None)
         # In this order: killed in between, it still waits, and comes back at boot all the same.
-        self.store.confirm(self.managed.generation)
-        self.managed = replace(self.managed, pending=None)
-        self.store.save(self.managed)
+        self.remarks += self.store.finish(managed)
+        self.store.save(managed)
+        self.managed = managed
         return self.managed.generation
+
+    def _instead_of(self) -> int:
+        """Return the generation that the present one undoes because nobody confirmed it."""
+        try:
+            return self.store.generation(self.managed.generation).instead_of
+        except DamonPolicyError:  # nobody can tell any more
+            return 0
 
     def expire(self) -> None:
         """Roll back a change whose time to be confirmed is over."""
@@ -106,7 +126,7 @@ class Session:
             return
         generation = self.managed.generation
         reason = f"generation {generation} was not confirmed"
-        self.roll_back(pending.previous, reason, instead_of=generation)
+        self._go_back(pending.policies, reason, instead_of=generation)
         self.expired = True
         self.remarks.append(
             f"generation {generation} was not confirmed in time: back to {pending.previous}"
@@ -190,7 +210,14 @@ def changing(
                 done = f"when an earlier transaction had been ended: {remarks[0]}"
             raise Interrupted(f"interrupted by {signals.came} {done}")
         session = Session(machine, store, store.managed(host.boot_id), remarks)
-        session.expire()
+        try:
+            session.expire()
+        except DamonPolicyError as error:
+            if not settle:
+                raise
+            # whoever stops everything, or goes back, must not be held up by it
+            remarks.append(f"the change that nobody confirmed could not be rolled back: {error}")
+        remarks += store.finish(session.managed)
         if session.managed.pending is not None and not settle:
             left = session.managed.pending.deadline - machine.monotonic()
             message = (

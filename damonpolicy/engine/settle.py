@@ -1,17 +1,20 @@
-"""After a crash: finish or undo what the journal tells of."""
+"""The way back, and the end of what a crash has left: finish or undo what the journal tells of."""
 
 from __future__ import annotations
 
-from damonpolicy.engine import journal
+from damonpolicy import log
+from damonpolicy.engine import journal as journals
+from damonpolicy.engine.journal import Journal, Unwritten
+from damonpolicy.engine.places import forget
 from damonpolicy.engine.store import Store
-from damonpolicy.engine.transaction import finish
 from damonpolicy.engine.undo import undo
 from damonpolicy.engine.undone import put_right
-from damonpolicy.errors import RollbackIncomplete
+from damonpolicy.errors import DamonPolicyError, RollbackIncomplete
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.managed import Managed
 
-__all__ = ("settle",)
+__all__ = ("back", "settle")
 
 
 def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[str]:
@@ -21,32 +24,73 @@ def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[s
     nor as it was to be; the journal stays then. With ``overwrite`` that is put back, too.
     """
     path = store.places.journal
-    found = journal.read(path)
+    found = journals.read(path)
     if found is None:
+        if path.exists():  # its transaction has ended, and only the file could not be removed
+            forget(path)
         return []
-    header, intents = found
-    boot_id = look(machine).boot_id
-    if header.boot_id != boot_id:
-        path.rename(path.with_name(f"journal.{header.boot_id}"))
-        return ["a journal of an earlier boot was put aside: its kernel is gone"]
-    managed = store.managed(boot_id)
-    if managed.transaction == header.transaction:
-        finish(store, managed)
-        path.unlink(missing_ok=True)
+    header, progress, size = found
+    if header.boot_id != look(machine).boot_id:
+        return [_put_aside(store, header.boot_id)]
+    journal = journals.reopen(path, header, progress, size)
+    if not progress.undoing and store.transaction() == header.transaction:
+        journal.end()
         return [f"generation {header.generation} was complete: only its journal was left"]
-    undone = undo(machine, header, intents, managed, overwrite=overwrite)
-    if undone.restarted:
-        store.save(put_right(managed, undone))
-    if undone.problems:
-        message = "not everything could be put back: " + "; ".join(undone.problems[:6])
-        hint = f"the journal stays at `{path}`; mend that and run `damonpolicy recover`"
+    remarks = back(machine, store, journal, overwrite=overwrite)
+    if header.generation != header.managed.generation:
+        store.unstage(header.generation)
+    done = f"generation {header.generation} was interrupted: everything is as it was before"
+    return [done, *remarks]
+
+
+def _put_aside(store: Store, boot_id: str) -> str:
+    path = store.places.journal
+    try:
+        path.rename(path.with_name(f"journal.{boot_id}"))
+    except OSError as error:  # the next one takes its place
+        log.warning("journal", path=str(path), reason=error.strerror)
+    return "a journal of an earlier boot was put aside: its kernel is gone"
+
+
+def back(
+    machine: Machine,
+    store: Store,
+    journal: Unwritten,
+    *,
+    overwrite: bool = False,
+    because: str = "",
+) -> list[str]:
+    """Undo a transaction and end its journal; returns what that cost, for the user.
+
+    ``because`` is what failed, as the beginning of a sentence. Raises RollbackIncomplete where
+    something could not be put back: the journal stays, and whoever comes next goes on with it.
+    """
+    journal.undo()
+    undone = undo(machine, journal, overwrite=overwrite)
+    problems = [*undone.problems]
+    try:
+        _say_so(store, put_right(journal.header.managed, undone))
+    except (DamonPolicyError, OSError) as error:
+        problems.append(f"{error}")
+    if problems:
+        journal.leave()
+        message = f"{because}not everything could be put back: {'; '.join(problems[:4])}"
+        hint = "look with `damonpolicy status`, mend that and run `damonpolicy recover`"
+        if isinstance(journal, Journal):
+            hint = f"the journal stays at `{journal.path}`; {hint}"
         if undone.theirs and not overwrite:
             hint += ", or have it put back with `damonpolicy recover --overwrite`"
         raise RollbackIncomplete(message, hint=hint)
-    if header.generation != managed.generation:
-        store.drop_generation(header.generation)
-    path.unlink(missing_ok=True)
-    return [
-        f"generation {header.generation} was interrupted: everything is as it was before",
-        *undone.remarks,
-    ]
+    store.unreserve()
+    journal.end()
+    return undone.remarks
+
+
+def _say_so(store: Store, managed: Managed) -> None:
+    """Let the state file say what is managed after an undo, where it does not already."""
+    try:
+        known = store.managed(managed.boot_id) == managed
+    except DamonPolicyError:
+        known = False
+    if not known:
+        store.save(managed)

@@ -1,4 +1,4 @@
-"""Signals while the kernel is written to: they end a transaction, and wait for an undo."""
+"""Signals while the machine is changed: noted when they come, answered between two operations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ("Signalled", "Signals", "taken", "waiting")
+from damonpolicy.engine.waiting import meanwhile
+
+__all__ = ("Signalled", "Signals", "keeping", "taken", "waiting")
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDING = (signal.SIG_DFL, signal.default_int_handler)
@@ -16,30 +18,58 @@ _ENDING = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Signalled(BaseException):
-    """Raised by a signal's handler; not an Exception, so that nothing swallows it."""
+    """Raised by `Signals.check`; not an Exception, so that nothing swallows it."""
 
 
 class Signals:
-    """Signals become exceptions while ``armed``, and are only noted else."""
+    """Signals that came. Handlers only take note, so that no statement is left half done."""
 
-    def __init__(self, *, armed: bool = True) -> None:
-        self.armed = armed
+    def __init__(self) -> None:
         self.came = ""
         """The last that came."""
+        self.heeded = True
+        """Whether `check` raises: an undo, and all that follows the commit point, goes on."""
+        self.committed = False
+        """Whether the change is complete, so that only the answer is left to be printed."""
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle one."""
         del frame
         self.came = signal.Signals(number).name
-        if self.armed:
+
+    def check(self) -> None:
+        """Raise Signalled where a signal came that is heeded."""
+        if self.came and self.heeded:
             raise Signalled(self.came)
+
+
+_keeping: list[bool] = []
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Let signals that come after a complete change wait until the block ends.
+
+    Else a command that has only its answer left to print would end as if nothing had been changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _NUMBERS}
+    _keeping.append(True)
+    try:
+        yield
+    finally:
+        _keeping.pop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def taken(*, interruptible: bool) -> Iterator[Signals]:
-    """Take signals as exceptions, or leave them to the handlers that are there."""
+    """Take note of signals, or leave them to the handlers that are there; long waits heed them."""
     numbers = _NUMBERS if interruptible else ()
-    with _handled(Signals(), numbers) as signals:
+    with _handled(numbers) as signals, meanwhile(signals.check):
         yield signals
 
 
@@ -47,12 +77,14 @@ def taken(*, interruptible: bool) -> Iterator[Signals]:
 def waiting() -> Iterator[Signals]:
     """Let signals that would end the command wait."""
     numbers = [each for each in _NUMBERS if signal.getsignal(each) in _ENDING]
-    with _handled(Signals(armed=False), numbers) as signals:
+    with _handled(numbers) as signals:
+        signals.heeded = False
         yield signals
 
 
 @contextmanager
-def _handled(signals: Signals, numbers: Iterable[signal.Signals]) -> Iterator[Signals]:
+def _handled(numbers: Iterable[signal.Signals]) -> Iterator[Signals]:
+    signals = Signals()
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return
@@ -60,5 +92,6 @@ def _handled(signals: Signals, numbers: Iterable[signal.Signals]) -> Iterator[Si
     try:
         yield signals
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        if not (signals.committed and _keeping):
+            for number, handler in previous.items():
+                signal.signal(number, handler)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from damonpolicy.engine.places import Places, damaged, read_json, sync_directory, write_json
-from damonpolicy.errors import DamonPolicyError, UsageError
+from damonpolicy import log
+from damonpolicy.engine import places as files
+from damonpolicy.engine.places import Places, damaged, read_json, write_json
+from damonpolicy.errors import DamonPolicyError
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.managed import Managed
 
-__all__ = ("Generation", "Store")
+__all__ = ("Generation", "NoGeneration", "Store")
 
 _KEPT = 50
+
+_GROWTH = 1 << 16
+"""Bytes by which a state file may grow in one transaction, at the most."""
+
+
+class NoGeneration(DamonPolicyError):
+    """A generation that is not kept."""
+
+    code = "DP0512"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +67,62 @@ class Store:
         self.places = places
 
     def managed(self, boot_id: str) -> Managed:
-        """Return what is managed; nothing is after a reboot, but the numbering goes on."""
-        data = read_json(self.places.state)
-        if data is None:
-            return Managed(boot_id)
+        """Return what is managed; nothing is after a reboot, but the numbering goes on.
+
+        A state file that somebody has damaged is read from its copy.
+        """
         try:
-            managed = Managed.from_json(data)
+            found = self._read(self.places.state)
+        except DamonPolicyError as error:
+            try:
+                found = self._read(self.places.state_copy)
+            except DamonPolicyError:
+                found = None
+            if found is None:
+                raise
+            log.warning("state", path=str(self.places.state), reason=error.message)
+        return found if found is not None and found.boot_id == boot_id else Managed(boot_id)
+
+    def _read(self, path: Path) -> Managed | None:
+        data = read_json(path)
+        if data is None:
+            return None
+        try:
+            return Managed.from_json(data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise damaged(self.places.state, error) from error
-        return managed if managed.boot_id == boot_id else Managed(boot_id)
+            raise damaged(path, error) from error
+
+    def transaction(self) -> str:
+        """Return which transaction the state file comes from, or its copy where it is damaged.
+
+        Raises DamonPolicyError where both are.
+        """
+        try:
+            found = self._read(self.places.state)
+        except DamonPolicyError:
+            found = self._read(self.places.state_copy)
+            if found is None:
+                raise
+        return found.transaction if found else ""
+
+    def reserve(self, managed: Managed) -> None:
+        """Take the room for the next state file, so that the commit point cannot lack it."""
+        size = files.size_of(managed.to_json()) * 2 + _GROWTH
+        files.reserve(self.places.state, size)
+
+    def unreserve(self) -> None:
+        """Give that room back."""
+        files.unreserve(self.places.state)
 
     def save(self, managed: Managed) -> None:
         """Replace the state file: the commit point of a transaction."""
-        write_json(self.places.state, managed.to_json())
+        data = managed.to_json()
+        write_json(self.places.state, data)
+        try:
+            write_json(self.places.state_copy, data)
+        except DamonPolicyError as error:  # an old one would say what is no more
+            log.warning("no copy", path=str(self.places.state_copy), reason=error.message)
+            files.forget(self.places.state_copy)
 
     def numbers(self) -> list[int]:
         """Return the numbers of all generations."""
@@ -75,19 +131,18 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
-            message = f"cannot read `{self.places.generations}`: {(error.strerror or '').lower()}"
-            raise DamonPolicyError(message) from error
+            raise files.cannot("read", self.places.generations, error) from error
         stems = (name.removesuffix(".json") for name in names)
         return sorted(int(stem) for stem in stems if stem.isdecimal())
 
     def generation(self, number: int) -> Generation:
         """Return one generation; number 0 is the empty one before the first.
 
-        Raises UsageError where there is none of that number.
+        Raises NoGeneration where there is none of that number.
         """
         if number == 0:
             return Generation(0, 0.0, "nothing applied", "", {})
-        path = self.places.generations / f"{number}.json"
+        path = self._path(number)
         data = read_json(path)
         if data is None:
             known = self.numbers()
@@ -99,7 +154,7 @@ class Store:
                 else "none"
             )
             hint = f"there is {span}"
-            raise UsageError(f"there is no generation {number}", hint=hint)
+            raise NoGeneration(f"there is no generation {number}", hint=hint)
         try:
             if data["number"] != number:
                 raise damaged(path, f"it is generation {data['number']}")
@@ -116,33 +171,86 @@ class Store:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(path, error) from error
 
-    def write_generation(self, generation: Generation) -> None:
-        """Keep a generation, and forget the oldest where there are many."""
-        path = self.places.generations / f"{generation.number}.json"
-        write_json(path, generation.to_json())
-        protected = {self.confirmed(), generation.number}
-        for number in self.numbers()[:-_KEPT]:
-            if number not in protected:
-                self.drop_generation(number)
+    def _path(self, number: int) -> Path:
+        return self.places.generations / f"{number}.json"
 
-    def drop_generation(self, number: int) -> None:
+    def _staged(self, number: int) -> Path:
+        """Return where a generation lies that nobody has reached yet, so that it does not count."""
+        return self.places.generations / f"{number}.json.staged"
+
+    def next_number(self, managed: Managed) -> int:
+        """Return the number of the next generation."""
+        return max([*self.numbers(), managed.generation]) + 1
+
+    def stage(self, generation: Generation) -> None:
+        """Write a generation before its transaction; `finish` makes it count."""
+        write_json(self._staged(generation.number), generation.to_json())
+
+    def unstage(self, number: int) -> None:
         """Forget a generation that was never reached."""
-        path = self.places.generations / f"{number}.json"
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir():
-            sync_directory(path.parent)
+        files.forget(self._staged(number))
+
+    def finish(self, managed: Managed) -> list[str]:
+        """Do what is left after the commit point; returns what could not be done, for the user.
+
+        Nothing of it is needed to go on: whoever changes the machine next does it again.
+        """
+        if not managed.generation:
+            return []
+        try:
+            self._keep(managed)
+            if managed.pending is None:
+                self.confirm(managed.generation)
+        except DamonPolicyError as error:
+            log.warning("unfinished", generation=managed.generation, reason=error.message)
+            again = "the next change, or `damonpolicy recover`, tries again"
+            what = f"generation {managed.generation} will not come back at boot"
+            return [f"{what} ({error.message}): {again}"]
+        return []
+
+    def _keep(self, managed: Managed) -> None:
+        """Make a committed generation count; one whose file is lost is written from the state."""
+        path, staged = self._path(managed.generation), self._staged(managed.generation)
+        if staged.exists():
+            try:
+                staged.replace(path)
+            except OSError as error:
+                raise files.cannot("write", path, error) from error
+            files.sync_directory(path.parent)
+            self._forget_oldest(managed.generation)
+        elif not path.exists():
+            awaits, when = managed.pending is not None, time.time()
+            kept = Generation(
+                managed.generation, when, "written again", "", managed.policies, awaits
+            )
+            write_json(path, kept.to_json())
+
+    def _forget_oldest(self, number: int) -> None:
+        protected = {self._confirmed_or_none(), number}
+        for each in self.numbers()[:-_KEPT]:
+            if each not in protected:
+                files.forget(self._path(each))
 
     def confirmed(self) -> int:
-        """Return the generation that comes back at boot, 0 for none."""
+        """Return the generation that comes back at boot, 0 for none.
+
+        Raises DamonPolicyError where the file that says so is damaged.
+        """
         data = read_json(self.places.confirmed)
         number = data.get("generation", 0) if data else 0
         return number if isinstance(number, int) else 0
+
+    def _confirmed_or_none(self) -> int:
+        """Return the same, and 0 where nobody can tell."""
+        try:
+            return self.confirmed()
+        except DamonPolicyError:
+            return 0
 
     def confirm(self, number: int) -> None:
         """Let a generation come back at boot."""
         generation = self.generation(number)
         if generation.awaits:
-            path = self.places.generations / f"{number}.json"
-            write_json(path, replace(generation, awaits=False).to_json())
-        if self.confirmed() != number:
+            write_json(self._path(number), replace(generation, awaits=False).to_json())
+        if self._confirmed_or_none() != number:
             write_json(self.places.confirmed, {"generation": number})

@@ -1,4 +1,8 @@
-"""All or nothing: journal, operations, verification, commit point; or back to before."""
+"""All or nothing: journal, operations, verification, commit point; or back to before.
+
+The states of a transaction, and who leaves them how, are drawn in docs/explanation/transactions.md:
+begun, writing, committed, undoing, ended.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from damonpolicy import log
+from damonpolicy.engine import journal as journals
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
-from damonpolicy.engine.journal import Before, Header, Journal
+from damonpolicy.engine.journal import Before, Header, Thread, Unwritten
+from damonpolicy.engine.settle import back
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.undo import undo
-from damonpolicy.engine.undone import put_right
+from damonpolicy.engine.strangers import Known
 from damonpolicy.errors import (
     Busy,
     DamonPolicyError,
@@ -22,15 +27,22 @@ from damonpolicy.errors import (
     Interrupted,
     KernelLacks,
     NoPermission,
-    RollbackIncomplete,
     RolledBack,
 )
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.operation import Operation
-from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.kernel.tree import configuration, pattern, slot_tree, snapshot
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or, read_value
+from damonpolicy.kernel.tree import (
+    Tree,
+    configuration,
+    empty_slot,
+    pattern,
+    slot_numbers,
+    slot_tree,
+    snapshot,
+)
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, Pending, SettingRecord, SlotRecord
@@ -62,12 +74,14 @@ def execute(
     store: Store,
     *,
     reason: str,
+    remarks: list[str] | None = None,
     capabilities: Capabilities | None = None,
     confirm_within: float | None = None,
     guard: Callable[[int, float], None] | None = None,
     instead_of: int = 0,
     interruptible: bool = True,
     follows: bool = False,
+    rescue: bool = False,
     when_ready: Callable[[], None] = lambda: None,
 ) -> Managed:
     """Do what a plan says, and return what is managed then.
@@ -78,42 +92,110 @@ def execute(
     leaves signals to the handlers that are there, such as a service's. What only ``follows`` the
     machine (a process that came or went) is no generation of its own. ``when_ready`` is called
     once only the writes are left: it may wait for their time, or raise a DamonPolicyError.
+    A ``rescue`` goes on where our own files cannot be written; ``remarks`` get what it did without.
 
     Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
     it is not, Interrupted where a signal came before the first write.
     """
-    number = managed.generation if follows else max([*store.numbers(), managed.generation]) + 1
+    remarks = [] if remarks is None else remarks
+    number = managed.generation if follows else _next_number(store, managed, rescue=rescue)
     pending = managed.pending if follows else None
     if confirm_within is not None:
-        pending = Pending(machine.monotonic() + confirm_within, managed.generation)
+        end = machine.monotonic() + confirm_within
+        pending = Pending(end, managed.generation, managed.policies)
     generation = Generation(
         number, time.time(), reason, plan.release, plan.policies, pending is not None, instead_of
     )
-    header = _header(current, plan, number, pending)
+    header = _header(current, plan, number, pending, managed)
     log.info("begin", generation=number, operations=len(plan.operations), reason=reason)
-    if not follows:
-        store.write_generation(generation)
+    own = _OwnFiles(store, remarks, rescue=rescue)
+    committed = False
     try:
+        if not follows:
+            own.written(lambda: store.stage(generation), f"generation {number} is not kept")
         if guard is not None and pending is not None:
             guard(number, pending.deadline)
-        done = _Transaction(machine, current, plan, managed, store, header, pending)
+        done = _Transaction(machine, current, plan, managed, own, header, pending)
         with taken(interruptible=interruptible) as signals:
             after = done.run(capabilities, signals, when_ready)
-    except BaseException:
-        if not follows:
-            store.drop_generation(number)
-        raise
+            committed = signals.committed = True
+    finally:
+        if not committed and not follows:
+            store.unstage(number)
+    own.finish(after, done.journal)
     log.info("applied", generation=number, operations=len(plan.operations))
     return after
 
 
-def finish(store: Store, managed: Managed) -> None:
-    """Do what is left after the commit point."""
-    if managed.pending is None:
-        store.confirm(managed.generation)
+def _next_number(store: Store, managed: Managed, *, rescue: bool) -> int:
+    try:
+        return store.next_number(managed)
+    except DamonPolicyError:
+        if not rescue:
+            raise
+        return managed.generation + 1
 
 
-def _header(current: Current, plan: Plan, number: int, pending: Pending | None) -> Header:
+class _OwnFiles:
+    """Our own files during one transaction; a rescue can do without them."""
+
+    def __init__(self, store: Store, remarks: list[str], *, rescue: bool) -> None:
+        self.store = store
+        self.remarks = remarks
+        self.rescue = rescue
+
+    def written(self, write: Callable[[], None], otherwise: str) -> bool:
+        """Write something; where it cannot be, raise, or say what a rescue does without."""
+        try:
+            write()
+        except (DamonPolicyError, OSError) as error:
+            if not self.rescue:
+                raise
+            self.remarks.append(f"{otherwise}: {error}")
+            return False
+        return True
+
+    def journal(self, header: Header, managed: Managed) -> Unwritten:
+        """Begin the journal, with room for the state file that will follow."""
+        made: list[Unwritten] = []
+
+        def begin() -> None:
+            self.store.reserve(managed)
+            made.append(journals.begin(self.store.places.journal, header))
+
+        if self.written(begin, "no journal is kept, so run this again if it is killed"):
+            return made[0]
+        return Unwritten(header)
+
+    def commit(self, after: Managed) -> None:
+        """Replace the state file: all that was done stays from here on."""
+        try:
+            self.store.save(after)
+        except (DamonPolicyError, OSError) as error:
+            if self._arrived(after.transaction):
+                return
+            if not self.rescue:
+                raise
+            self.remarks.append(f"the state file still tells of before: {error}")
+
+    def _arrived(self, transaction: str) -> bool:
+        """Tell whether the state file was replaced, although an error was told."""
+        try:
+            return self.store.transaction() == transaction
+        except DamonPolicyError:
+            return False
+
+    def finish(self, after: Managed, journal: Unwritten | None) -> None:
+        """Do what is left behind the commit point, where nothing can fail the change."""
+        self.remarks += self.store.finish(after)
+        if journal is not None:
+            reason = journal.end()
+            self.remarks += [f"the change is complete; {reason}"] if reason else []
+
+
+def _header(
+    current: Current, plan: Plan, number: int, pending: Pending | None, managed: Managed
+) -> Header:
     settings: dict[str, str] = {}
     for operation in plan.operations:
         if operation.kind == "setting":
@@ -124,7 +206,9 @@ def _header(current: Current, plan: Plan, number: int, pending: Pending | None) 
     after = {each.slot: each.after for each in plan.kdamonds if each.slot >= 0}
     before = Before(current.tree, current.starts, settings)
     transaction = uuid.uuid4().hex
-    return Header(transaction, plan.boot_id, number, before, plan.operations, after, pending)
+    return Header(
+        transaction, plan.boot_id, number, before, plan.operations, after, managed, pending
+    )
 
 
 class _Transaction:
@@ -134,7 +218,7 @@ class _Transaction:
         current: Current,
         plan: Plan,
         managed: Managed,
-        store: Store,
+        own: _OwnFiles,
         header: Header,
         pending: Pending | None,
     ) -> None:
@@ -142,12 +226,17 @@ class _Transaction:
         self.current = current
         self.plan = plan
         self.managed = managed
-        self.store = store
+        self.own = own
         self.header = header
         self.pending = pending
-        self.journal: Journal | None = None
-        self.intents: set[int] = set()
+        self.journal: Unwritten | None = None
         self.writing = False
+        committed = {slot: record.files for slot, record in managed.slots.items()}
+        self.known = Known(header.before, header.after, plan.operations, committed)
+        self.threads: dict[int, Thread] = {
+            slot: (current.pid(slot), start) for slot, start in current.starts.items()
+        }
+        """The kdamonds that run by our knowledge, by slot."""
         self._waits: dict[int, float] = {}
 
     def run(
@@ -157,47 +246,113 @@ class _Transaction:
         when_ready: Callable[[], None],
     ) -> Managed:
         """Do it; whatever goes wrong, also a defect of ours, ends in an undo."""
-        settled = False
         try:
             if self.plan.operations:
                 self._look_for_members()
-                self.journal = Journal(self.store.places.journal, self.header)
+                self.journal = self.own.journal(self.header, self.managed)
             when_ready()
+            signals.check()
             if self.journal is not None:
+                self._look_again()
                 for index, operation in enumerate(self.plan.operations):
-                    self._perform(self.journal, index, operation)
+                    signals.check()
+                    self._perform(self.journal, index, operation, signals)
             after = self._verified()
-            signals.armed = False
-            self.store.save(after)
-            settled = True
+            signals.check()
+            signals.heeded = False
+            self.own.commit(after)
         except (OperationFailed, _Unverified, Signalled, DamonPolicyError, OSError) as error:
-            signals.armed = False
-            settled = True
+            signals.heeded = False
             raise self._failed(error, capabilities) from error
-        finally:
-            signals.armed = False
-            if not settled:
-                self._undo("a defect of damonpolicy")
-        finish(self.store, after)
-        if self.journal is not None:
-            self.journal.remove()
+        except BaseException:
+            signals.heeded = False
+            self._back("a defect of damonpolicy")
+            raise
         return after
 
-    def _perform(self, journal: Journal, index: int, operation: Operation) -> None:
-        if operation.kind == "command" and operation.after in ("on", "commit"):
+    def _perform(
+        self, journal: Unwritten, index: int, operation: Operation, signals: Signals
+    ) -> None:
+        running = operation.kind == "command" and operation.after in ("on", "commit")
+        if running:
             gone = self._gone(operation.slot, ended=True)
             if gone:  # the kernel would refuse, or (6.12) end the kdamond
                 raise OperationFailed(operation, f"the process {gone} has ended")
+        if operation.kind == "count":
+            self._look_before_wiping(operation)
+        if operation.kind == "command" and operation.before == "on":
+            self._look_at_thread(operation)
         if operation.kind != "write":
             journal.intend(index)
-            self.intents.add(index)
         self.writing = True
         seconds = self._patience(operation.slot)
         if operation.kind == "inputs":
             seconds = max(seconds, patience(self.machine, operation, self.header.operations))
-        perform(self.machine, operation, seconds)
-        if operation.kind == "command" and operation.after in ("on", "commit"):
+        perform(self.machine, operation, seconds, check=signals.check)
+        if running:
             self._alive(operation)
+            journal.started(operation.slot, self.threads[operation.slot])
+        elif operation.kind == "command" and operation.after == "off":
+            self.threads.pop(operation.slot, None)
+
+    def _look_again(self) -> None:
+        """Raise Foreign where someone has changed a slot since the plan was made.
+
+        All slots count where their number is written, which wipes them.
+        """
+        touched = {each.slot for each in self.plan.operations}
+        slots = self.current.slots if -1 in touched and self._recounts() else sorted(touched - {-1})
+        now = snapshot(self.machine, slots=slots)
+        if now.get("nr_kdamonds") != self.current.tree.get("nr_kdamonds"):
+            raise _meanwhile("the number of slots was changed")
+        for slot in slots:
+            if slot not in self.current.slots:
+                continue
+            if self._thread(slot, now) != self.threads.get(slot) or differing(
+                slot_tree(now, slot), configuration(self.current.slot(slot))
+            ):
+                raise _meanwhile(f"slot {slot} was changed")
+
+    def _recounts(self) -> bool:
+        return any(each.kind == "count" and each.slot < 0 for each in self.plan.operations)
+
+    def _thread(self, slot: int, tree: Tree) -> Thread | None:
+        """Return who runs in a slot, None while it is off."""
+        if tree.get(f"{slot}/state") != "on":
+            return None
+        pid = int(tree.get(f"{slot}/pid", "-1"))
+        return pid, starts(self.machine, pid)
+
+    def _look_before_wiping(self, operation: Operation) -> None:
+        """Raise OperationFailed where a count would wipe what someone else has written."""
+        try:
+            now = read_value(self.machine, operation.path)
+        except FileNotFoundError:
+            return  # there is nothing to wipe, and the write will tell
+        except OSError as error:
+            raise OperationFailed.by(operation, error) from error
+        if now != operation.before:
+            raise OperationFailed(operation, f"someone else has written `{now}`")
+        if now == "0":
+            return  # there is nothing to wipe
+        every = slot_numbers(self.current.tree) if operation.slot < 0 else [operation.slot]
+        tree = snapshot(self.machine, slots=every)
+        for slot in every:
+            own = slot_tree(tree, slot)
+            if operation.slot < 0 and slot not in self.header.after and not empty_slot(own):
+                raise OperationFailed(operation, f"someone else has configured slot {slot}")
+            if self._thread(slot, tree) != self.threads.get(slot):
+                raise OperationFailed(operation, f"someone else has started or stopped slot {slot}")
+            strangers = self.known.strangers(slot, own)
+            if strangers:
+                what = f"someone else has changed `{slot}/{strangers[0]}`"
+                raise OperationFailed(operation, what)
+
+    def _look_at_thread(self, operation: Operation) -> None:
+        """Raise OperationFailed where it is no longer the kdamond that we know that runs."""
+        pid = int(read_value(self.machine, kdamond_path(operation.slot, "pid")) or "-1")
+        if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
+            raise OperationFailed(operation, "another kdamond runs in this slot now")
 
     def _look_for_members(self) -> None:
         """Raise Busy where a process has ended since it was found: as long as that costs nothing."""
@@ -232,32 +387,38 @@ class _Transaction:
             raise OperationFailed(
                 operation, f"the kernel took it, but the kdamond is dead: {reason}"
             )
-        if operation.after == "commit" and pid != self.current.pid(slot):
+        thread = (pid, starts(self.machine, pid))
+        if operation.after == "commit" and thread != self.threads.get(slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
+        self.threads[slot] = thread
 
     def _verified(self) -> Managed:
         """Read everything back; the result is what the state file will say."""
         tree = snapshot(self.machine) if self.plan.operations else self.current.tree
+        self._compare_count(tree)
         slots: dict[int, SlotRecord] = {}
         for each in self.plan.kdamonds:
-            if each.slot < 0 or f"{each.slot}/state" not in tree:
+            if each.slot < 0 or (f"{each.slot}/state" not in tree and not each.runs):
                 continue
             now = slot_tree(tree, each.slot)
             if each.action != "keep":
                 self._compare(each, now)
-                gone = self._gone(each.slot, ended=False)
-                if gone:
-                    message = f"the process {gone} ended, and another one has its pid"
-                    raise _Unverified(message)
+            thread = self._thread(each.slot, tree)
+            if thread != self.threads.get(each.slot):
+                message = f"the kdamond `{each.name}` has ended, or another one runs in its slot"
+                raise _Unverified(message)
+            if each.action == "keep":
+                record = self.managed.slots[each.slot]
+                slots[each.slot] = replace(record, names=each.names, members=each.members)
+                continue
+            gone = self._gone(each.slot, ended=False)
+            if gone:
+                message = f"the process {gone} ended, and another one has its pid"
+                raise _Unverified(message)
             if each.runs:
-                pid = int(now["pid"])
+                pid, start = thread or (-1, 0)
                 slots[each.slot] = SlotRecord(
-                    each.name,
-                    configuration(now) if each.action != "keep" else each.after,
-                    pid,
-                    starts(self.machine, pid),
-                    each.members,
-                    each.names,
+                    each.name, configuration(now), pid, start, each.members, each.names
                 )
         settings = {
             each.path: SettingRecord(
@@ -281,6 +442,14 @@ class _Transaction:
             pending=self.pending,
         )
 
+    def _compare_count(self, tree: Tree) -> None:
+        """Raise _Unverified where there are not as many slots as there shall be."""
+        path = f"{KDAMONDS}/nr_kdamonds"
+        counts = [each.after for each in self.plan.operations if each.path == path]
+        wanted = counts[-1] if counts else self.current.tree.get("nr_kdamonds")
+        if tree.get("nr_kdamonds") != wanted:
+            raise _Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}")
+
     def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
         wrong = differing(now, each.after)
         if wrong:
@@ -301,14 +470,15 @@ class _Transaction:
         what = f"interrupted by {error}" if signalled else str(error)
         if not self.writing:
             if self.journal is not None:
-                self.journal.remove()
+                self.journal.end()
+            self.own.store.unreserve()
             if signalled:
                 return Interrupted(f"{what} before anything was changed")
             if isinstance(error, DamonPolicyError):
                 return error
             return DamonPolicyError(f"nothing was changed: {what}")
         refused = self._refused(error, capabilities)
-        answer = self._undone(error, what, self._undo(what), refused)
+        answer = self._undone(error, what, self._back(what), refused)
         answer.undone = True
         return answer
 
@@ -327,7 +497,7 @@ class _Transaction:
                 return NoPermission(f"{what}; everything is as it was", hint="run as root")
         return RolledBack(f"{what}; everything is as it was{cost}")
 
-    def _undo(self, what: str) -> str:
+    def _back(self, what: str) -> str:
         """Undo; returns what it cost, for the user.
 
         Raises RollbackIncomplete where something could not be put back; the journal stays then.
@@ -335,18 +505,8 @@ class _Transaction:
         if self.journal is None:
             return ""
         log.warning("undo", transaction=self.header.transaction, reason=what)
-        undone = undo(self.machine, self.header, self.intents, self.managed)
-        if undone.restarted:
-            self.store.save(put_right(self.managed, undone))
-        if undone.problems:
-            self.journal.close()
-            problems = "; ".join(undone.problems[:4])
-            raise RollbackIncomplete(
-                f"{what}, and not everything could be put back: {problems}",
-                hint="look with `damonpolicy status`, then run `damonpolicy recover`",
-            )
-        self.journal.remove()
-        return f" ({'; '.join(undone.remarks)})" if undone.remarks else ""
+        remarks = back(self.machine, self.own.store, self.journal, because=f"{what}, and ")
+        return f" ({'; '.join(remarks)})" if remarks else ""
 
     def _refused(
         self, error: BaseException, capabilities: Capabilities | None
@@ -368,3 +528,9 @@ class _Transaction:
                 learned = capabilities.learned(self.machine).without(feature.name)
                 return FeatureRefused(learned, message, hint=first_kernel(feature.name))
         return None
+
+
+def _meanwhile(what: str) -> Foreign:
+    return Foreign(
+        f"{what} by someone else meanwhile", hint="look with `damonpolicy status`, then try again"
+    )

@@ -1,12 +1,18 @@
-"""What came of an undo."""
+"""An undo under way, and what came of it."""
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
+from damonpolicy.engine.execute import OperationFailed, deadline, patience, perform
+from damonpolicy.engine.journal import Thread, Unwritten
+from damonpolicy.engine.patient import longest_hold, patient
+from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.managed import Managed
 
-__all__ = ("Undone", "put_right")
+__all__ = ("Undoing", "Undone", "put_right")
 
 
 class Undone:
@@ -16,14 +22,73 @@ class Undone:
         self.problems: list[str] = []
         self.theirs = False
         """Whether a problem is what someone else wrote, so that it could be overwritten."""
+        self.waited = False
+        """Whether a problem is one that was waited for already, so that it is not tried again."""
         self.remarks: list[str] = []
-        self.restarted: dict[int, tuple[int, int]] = {}
-        """New pids and start times of kdamonds that had to be started anew, by slot."""
+        self.restarted: dict[int, Thread] = {}
+        """Threads of kdamonds that had to be started once more, by slot."""
+
+    def begin(self) -> None:
+        """Forget the problems of an earlier pass."""
+        self.problems.clear()
+        self.theirs = self.waited = False
 
     def leave(self, text: str) -> None:
         """Take note of what is someone else's, and left alone."""
         self.problems.append(text)
         self.theirs = True
+
+    def remark(self, text: str) -> None:
+        """Take note of a cost, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def failed(self, error: OSError | OperationFailed) -> None:
+        """Take note of what could not be read or written."""
+        self.waited = self.waited or error.errno in (errno.EBUSY, errno.ETIMEDOUT)
+        where = getattr(error, "filename", None)
+        text = f"`{where}`: {(error.strerror or '').lower()}" if where else str(error)  # type: ignore[union-attr]
+        self.problems.append(text)
+
+
+class Undoing:
+    """What all steps of an undo share: the machine, the journal, the result."""
+
+    def __init__(
+        self, machine: Machine, journal: Unwritten, result: Undone, *, overwrite: bool
+    ) -> None:
+        self.journal = journal
+        self.header = journal.header
+        self.before = journal.header.before
+        self.managed = journal.header.managed
+        self.progress = journal.progress
+        self.overwrite = overwrite
+        self.result = result
+        self.hold = longest_hold(self.before.tree)
+        """Seconds for which someone else may hold DAMON's lock."""
+        self.machine = patient(machine, self.hold)
+        self.intended = [
+            operation
+            for index, operation in enumerate(self.header.operations)
+            if index in self.progress.intents or (overwrite and operation.kind == "setting")
+        ]
+
+    def do(self, operation: Operation) -> bool:
+        """Do one operation; what fails is a problem."""
+        try:
+            self.attempt(operation)
+        except OperationFailed as error:
+            self.result.failed(error)
+            return False
+        return True
+
+    def attempt(self, operation: Operation) -> None:
+        """Do one operation; raises OperationFailed."""
+        if operation.kind == "inputs":
+            seconds = patience(self.machine, operation, self.header.operations)
+        else:
+            seconds = deadline(self.before.tree, operation.slot)
+        perform(self.machine, operation, seconds, lock=self.hold)
 
 
 def put_right(managed: Managed, undone: Undone) -> Managed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_value
@@ -96,17 +96,23 @@ _DEFAULTS = {
 }
 
 
-def snapshot(machine: Machine) -> dict[str, str]:
-    """Read the whole tree, but for monitoring results.
+def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[str, str]:
+    """Read the whole tree, or the number of slots and some of them, but for monitoring results.
 
-    Who reads holds no lock: where directories vanish meanwhile, it is read anew.
+    Who reads holds no lock: where directories vanish meanwhile, it is read again.
 
     Raises OSError where DAMON is missing (ENOENT) or may not be read (EACCES).
     """
     for left in reversed(range(_TRIES)):
         tree: dict[str, str] = {}
         try:
-            _read_directory(machine, "", tree)
+            if slots is None:
+                _read_directory(machine, "", tree)
+            else:
+                tree["nr_kdamonds"] = read_value(machine, f"{KDAMONDS}/nr_kdamonds")
+                for slot in slots:
+                    if slot < int(tree["nr_kdamonds"]):
+                        _read_directory(machine, str(slot), tree)
         except FileNotFoundError:
             if not left or not machine.exists(KDAMONDS):
                 raise

@@ -74,14 +74,28 @@ class SettingRecord:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A change that has to be confirmed: seconds of the machine's clock, and what was before."""
+    """A change that has to be confirmed: seconds of the machine's clock, and what was before.
+
+    ``policies`` are those of the generation before: going back must need no other file.
+    """
 
     deadline: float
     previous: int
+    policies: Mapping[str, CompiledPolicy] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {"deadline": self.deadline, "previous": self.previous}
+        return {
+            "deadline": self.deadline,
+            "previous": self.previous,
+            "policies": {name: each.to_json() for name, each in self.policies.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Pending:
+        """Read what `to_json` gave; raises KeyError, TypeError or ValueError for anything else."""
+        policies = {n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()}
+        return cls(data["deadline"], data["previous"], policies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +143,5 @@ class Managed:
             slots={int(n): SlotRecord.from_json(each) for n, each in data["slots"].items()},
             settings={p: SettingRecord.from_json(each) for p, each in data["settings"].items()},
             slots_before=data["slots_before"],
-            pending=Pending(**data["pending"]) if data["pending"] else None,
+            pending=Pending.from_json(data["pending"]) if data["pending"] else None,
         )

@@ -8,7 +8,7 @@ matters where a list shrinks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,8 +17,18 @@ from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
 
-__all__ = ("Change", "change", "without_dead")
+__all__ = (
+    "Change",
+    "acts",
+    "change",
+    "commit_steps",
+    "may_sleep",
+    "retuned",
+    "shifts",
+    "without_dead",
+)
 
+_OPERATIONS = "contexts/0/operations"
 _INTERVALS = "contexts/0/monitoring_attrs/intervals"
 _TUNING = f"{_INTERVALS}/intervals_goal/aggrs"
 _TARGETS = "contexts/0/targets"
@@ -57,14 +67,19 @@ def change(
     result = Change("change", before)
     if differing(before, verified):
         result.remarks.append("files were changed by someone since our last commit")
-    if before.get("contexts/0/operations") != desired["contexts/0/operations"]:
+    # The kernel runs what was committed, whatever someone has staged over it since.
+    ran = verified or before
+    if {each.get(_OPERATIONS) for each in (before, ran)} != {desired[_OPERATIONS]}:
         return _restart(slot, before, desired, result, "other operations need other targets")
+    if _pids(before) != _pids(ran):
+        why = "its targets were changed by someone since our last commit"
+        return _restart(slot, before, desired, result, why)
     if reused:
         return _restart(
             slot, before, desired, result, "a new process has the pid of one that ended"
         )
-    if _shifts(before, desired):
-        if _acts(desired):
+    if _shifts(ran, desired):
+        if acts(desired):
             why = "its schemes would act on where the process that goes has its memory"
             return _restart(slot, before, desired, result, why)
         result.remarks.append(
@@ -73,18 +88,18 @@ def change(
         )
     if bound.kdamond.commit == "none":
         return _restart(slot, before, desired, result, "this kernel cannot change it while it runs")
-    if bound.kdamond.commit == "waits" and any(map(_may_sleep, (before, verified, desired))):
+    if bound.kdamond.commit == "waits" and any(map(may_sleep, (before, verified, desired))):
         return _restart(slot, before, desired, result, "its watermarks could let a commit hang")
     tree = dict(before)
-    retuned = _retuned(before, desired)
-    if retuned:
+    begins = retuned(before, desired) or retuned(ran, desired)
+    if begins:
         result.remarks.append("the intervals are tuned anew, from where the policy says")
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
-    steps, shortened = _steps(before, desired)
+    steps, shortened = _steps((before, ran), desired)
     for number, step in enumerate(steps):
-        faked = {**tree, _TUNING: "0"} if retuned and not number else tree
+        faked = {**tree, _TUNING: "0"} if begins and not number else tree
         operations, tree = changes(slot, faked, step, "commit" if number else "stage")
         (result.commit if number else result.stage).extend(operations)
         result.commit.append(_command(slot, "commit", "commit"))
@@ -113,7 +128,7 @@ def _command(slot: int, word: str, phase: Literal["stage", "commit"]) -> Operati
     return Operation("command", phase, kdamond_path(slot, "state"), "on", word, slot)
 
 
-def _may_sleep(tree: Tree) -> bool:
+def may_sleep(tree: Tree) -> bool:
     """Tell whether every scheme has watermarks, so that all could be inactive at once."""
     metrics = [value for path, value in tree.items() if path.endswith("/watermarks/metric")]
     return bool(metrics) and "none" not in metrics
@@ -123,7 +138,7 @@ def _tuned(tree: Tree) -> bool:
     return is_volatile(f"{_INTERVALS}/sample_us", tree)
 
 
-def _retuned(tree: Tree, desired: Tree) -> bool:
+def retuned(tree: Tree, desired: Tree) -> bool:
     """Tell whether tuning itself changes: tuned intervals may lie outside its new bounds.
 
     The kernel refuses such a commit (mm/damon/core.c: damon_valid_intervals_goal()).
@@ -149,16 +164,35 @@ def _shifts(before: Tree, desired: Tree) -> bool:
     return gone and old[0] != new[0] and f"{_TARGETS}/0/obsolete_target" not in desired
 
 
-def _acts(tree: Tree) -> bool:
+def acts(tree: Tree) -> bool:
+    """Tell whether a scheme does more than to look."""
     actions = (
         value for path, value in tree.items() if re.fullmatch(r".*/schemes/\d+/action", path)
     )
     return any(action != "stat" for action in actions)
 
 
-def _steps(before: Tree, desired: Tree) -> tuple[list[Tree], bool]:
-    """Return the trees to commit one after the other, and whether the last has dead targets."""
-    old, new = _pids(before), _pids(desired)
+def shifts(running: Iterable[Tree], desired: Tree) -> bool:
+    """Tell whether a commit over one of these would hand a target's regions to another process."""
+    new = _pids(desired)
+    return any(old[: len(new)] != new[: len(old)] for old in map(_pids, running))
+
+
+def commit_steps(running: Sequence[Tree], desired: Tree) -> list[Tree]:
+    """Return the trees to commit one after the other, where one of ``running`` runs."""
+    if not any(_types_change(each, desired) for each in running):
+        return [desired]
+    # A commit copies everything of a sample filter but its type: none first, then the new.
+    without = {p: v for p, v in desired.items() if not p.startswith(f"{_SAMPLE}/")}
+    return [{**without, f"{_SAMPLE}/nr_filters": "0"}, desired]
+
+
+def _steps(running: Sequence[Tree], desired: Tree) -> tuple[list[Tree], bool]:
+    """Return the trees to commit one after the other, and whether the last has dead targets.
+
+    ``running`` are the files as they are, and what was committed last.
+    """
+    old, new = _pids(running[-1]), _pids(desired)
     gone = any(pid not in new for pid in old)
     last: list[Tree] = [desired]
     shortened = False
@@ -172,11 +206,7 @@ def _steps(before: Tree, desired: Tree) -> tuple[list[Tree], bool]:
             front += 1
         if 0 < front < len(new):
             last = [_with_targets(desired, new[:front], new), desired]
-    if _types_change(before, desired):
-        # a commit copies everything of a sample filter but its type: none first, then the new
-        without = {p: v for p, v in last[0].items() if not p.startswith(f"{_SAMPLE}/")}
-        last = [{**without, f"{_SAMPLE}/nr_filters": "0"}, *last]
-    return last, shortened
+    return [*commit_steps(running, last[0]), *last[1:]], shortened
 
 
 def _types_change(before: Tree, desired: Tree) -> bool:

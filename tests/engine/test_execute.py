@@ -76,14 +76,17 @@ def test_what_cannot_be_the_lock_is_not_tried_again(world, operation):
     assert len(tried) == 1
 
 
-@pytest.mark.parametrize(("slot", "seen"), [(0, "off"), (11, "gone")])
+@pytest.mark.parametrize(
+    ("slot", "seen"),
+    [(0, "the kdamond is `off`, not `on`"), (11, "the kdamond's directory is gone")],
+)
 def test_no_command_goes_to_a_kdamond_in_another_state(world, slot, seen):
     """6.17 crashes on the second commit to one that is off."""
     if slot == 0:
         world.write("0/state", "off")
     before = len(world.machine.log)
     command = Operation("command", "commit", kdamond_path(slot, "state"), "on", "commit", slot)
-    with pytest.raises(OperationFailed, match=f"the kdamond is `{seen}`, not `on`"):
+    with pytest.raises(OperationFailed, match=seen):
         perform(world.machine, command)
 
     assert len(world.machine.log) == before
@@ -190,13 +193,18 @@ def test_only_a_living_kdamond_answers(world):
 
 
 def test_one_that_dies_while_it_is_asked(world, monkeypatch):
-    monkeypatch.setattr(execute, "read_value", lambda machine, path: "off")
+    def end(*_):
+        world.machine.after_write = None
+        world.write("0/state", "off")
+
+    world.machine.after_write = end
     assert alive(world.machine, 0, 1) == (-1, "its state is `off`")
 
-    def gone(machine, path):
+    def vanish(machine, path):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
 
-    monkeypatch.setattr(execute, "read_value", gone)
+    world.write("0/state", "on")
+    world.machine.after_write = lambda *_: monkeypatch.setattr(execute, "read_value", vanish)
     assert alive(world.machine, 0, 1) == (-1, "no such file or directory (ENOENT)")
 
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from damonpolicy.engine import store as store_module
-from damonpolicy.engine.store import Generation, Store
-from damonpolicy.errors import ExitCode, UsageError
+from damonpolicy.engine.places import write_json
+from damonpolicy.engine.store import Generation, NoGeneration, Store
+from damonpolicy.errors import ExitCode
+from damonpolicy.plan.managed import Managed, Pending
 from tests.engine.site import KSM_RUN, Site, shipped
 
 PAGES = "/sys/kernel/mm/ksm/pages_to_scan"
@@ -124,12 +126,12 @@ def test_many_are_forgotten_but_for_the_confirmed_one(site, monkeypatch):
     monkeypatch.setattr(store_module, "_KEPT", 3)
     store = Store(site.places)
     for number in range(1, 8):
-        store.write_generation(Generation(number, 0.0, "t", "r", {}))
-        if number == 2:
-            store.confirm(2)
+        store.stage(Generation(number, 0.0, "t", "r", {}))
+        waits = Pending(1.0, number - 1) if number > 2 else None
+        assert store.finish(Managed("boot", generation=number, pending=waits)) == []
 
     assert store.numbers() == [2, 5, 6, 7]
-    with pytest.raises(UsageError, match="no generation 3"):
+    with pytest.raises(NoGeneration, match="no generation 3"):
         store.generation(3)
     assert store.generation(7).reason == "t"
     assert store.generation(0).policies == {}
@@ -194,7 +196,9 @@ class TestBoot:
         store = Store(site.places)
         generation = store.generation(1)
         owned = {"a": replace(generation.policies["a"], owner="service:/etc/d")}
-        store.write_generation(replace(generation, policies=owned))
+        write_json(
+            site.places.generations / "1.json", replace(generation, policies=owned).to_json()
+        )
         site.machine.reboot()
         site.done("apply", "--boot")
 

@@ -116,7 +116,7 @@ def test_slots_that_someone_took_away_come_back_and_run(site):
 
     outcome = site.done("recover", "--overwrite")
 
-    assert "the kdamond of slot 1 was started anew" in outcome.out
+    assert "the kdamond of slot 1 was started again" in outcome.out
     assert running(site, 0)
     assert running(site, 1)
     assert site.done("diff").out.endswith("No drift.\n")

@@ -7,11 +7,12 @@ import json
 import pytest
 
 from damonpolicy.engine import journal
-from damonpolicy.engine.journal import Before, Header, Journal
+from damonpolicy.engine.journal import Before, Header, Progress
 from damonpolicy.engine.places import read_json, write_json
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.plan.managed import Managed
 from tests.engine.site import KSM_RUN, shipped, truncated
 
 SLEEP = "/sys/kernel/mm/ksm/sleep_millisecs"
@@ -118,16 +119,18 @@ def test_a_journal_of_another_boot_is_put_aside(crashed):
 
 
 def test_a_torn_last_line_counts_as_not_there(crashed):
-    header, intents = journal.read(crashed.places.journal)
+    found = *_, size = journal.read(crashed.places.journal)
+    data = crashed.places.journal.read_bytes()
+    crashed.places.journal.write_bytes(data[:size])  # without the room that was taken
     with crashed.places.journal.open("ab") as stream:
         stream.write(b'0123456789abcdef {"intent":0}\n')
-    assert journal.read(crashed.places.journal) == (header, intents)
+    assert journal.read(crashed.places.journal) == found
     with crashed.places.journal.open("ab") as stream:
         stream.write(journal._line({"intent": 99}))
-    assert journal.read(crashed.places.journal) == (header, intents), "nothing after it counts"
+    assert journal.read(crashed.places.journal) == found, "nothing after it counts"
     data = crashed.places.journal.read_bytes()
     crashed.places.journal.write_bytes(data[:-5])
-    assert journal.read(crashed.places.journal) == (header, intents)
+    assert journal.read(crashed.places.journal) == found
 
     crashed.done("recover")
     assert crashed.world.look() == crashed.before
@@ -154,7 +157,7 @@ def test_what_was_stopped_for_a_restart_runs_again(site):
     assert site.read(f"{KDAMONDS}/0/state") == "off"
     outcome = site.done("recover")
 
-    assert "the kdamond of slot 0 was started anew: its results are lost" in outcome.out
+    assert "the kdamond of slot 0 was started again: its results are lost" in outcome.out
     assert site.world.look() == before
     assert site.world.managed.slots[0].pid != pid
     assert site.json("status")["data"]["kdamonds"][0]["owner"] == "ours"
@@ -257,6 +260,7 @@ def test_a_damaged_state_file_stops_everything_but_the_doctor(site, damage):
     site.done("apply", shipped("ksm"))
     before = site.world.look()
     damage(site.places.state)
+    damage(site.places.state_copy)
     for words in (*CHANGING, *LOOKING):
         outcome = site.run(*words)
         assert outcome.code == ExitCode.FAILED, words
@@ -297,6 +301,7 @@ def test_a_generation_under_another_ones_name_is_damaged(site):
 @pytest.mark.parametrize("damage", [each for each in DAMAGES if each is not wrong_shape])
 def test_a_damaged_confirmation(site, damage):
     site.done("apply", shipped("ksm"))
+    site.machine.reboot()
     damage(site.places.confirmed)
     for words in (("apply", "--boot"), ("history",), ("status",)):
         outcome = site.run(*words)
@@ -339,13 +344,20 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_journal_holds_what_an_undo_needs(tmp_path):
-    header = Header("t", "b", 3, Before({"a": "1"}, {0: 5}, {"/x": "y"}), (), {1: {"c": "2"}})
-    written = Journal(tmp_path / "journal", header)
+    before = Before({"a": "1"}, {0: 5}, {"/x": "y"})
+    header = Header("t", "b", 3, before, (), {1: {"c": "2"}}, Managed("b"))
+    written = journal.begin(tmp_path / "journal", header)
     written.intend(4)
-    written.intend(2)
+    written.started(1, (77, 5))
+    written.undo()
+    written.restarting(0)
+    written.restarted(0, (78, 6))
+    read, progress, _ = journal.read(tmp_path / "journal")
 
-    assert journal.read(tmp_path / "journal") == (header, {2, 4})
-    written.remove()
+    assert read == header
+    assert progress == Progress({4}, {1: {(77, 5)}}, {0: {(78, 6)}}, {0}, undoing=True)
+    written.end()
+    assert not (tmp_path / "journal").exists()
     assert journal.read(tmp_path / "journal") is None
 
 

@@ -116,7 +116,7 @@ def test_a_failed_takeover_gives_it_back(site, monkeypatch):
     outcome = site.run("apply", shipped("ksm"), "--takeover")
 
     assert outcome.code == ExitCode.ROLLED_BACK
-    assert "the kdamond of slot 0 was started anew: its results are lost" in outcome.err
+    assert "the kdamond of slot 0 was started again: its results are lost" in outcome.err
     assert site.world.look() == before
 
 

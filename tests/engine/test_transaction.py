@@ -74,10 +74,10 @@ def test_two_files_that_differ(world, monkeypatch):
     """The message names one and counts the others."""
     real = transaction.snapshot
 
-    def other(machine):
+    def other(machine, **options):
         return {
             path: "99" if path.startswith("0/") and path.endswith(("/min", "/max")) else value
-            for path, value in real(machine).items()
+            for path, value in real(machine, **options).items()
         }
 
     monkeypatch.setattr(transaction, "snapshot", other)
@@ -105,8 +105,8 @@ def test_a_kdamond_that_dies_before_the_end(world, monkeypatch):
     """It answered, and is off when everything is read back."""
     real = transaction.snapshot
 
-    def off(machine):
-        return {**real(machine), "0/state": "off"}
+    def off(machine, **options):
+        return {**real(machine, **options), "0/state": "off"}
 
     monkeypatch.setattr(transaction, "snapshot", off)
     error = fails(world, "ksm")
@@ -175,10 +175,11 @@ def test_a_journal_that_cannot_be_written_changes_nothing(world):
 
 
 def test_a_full_disk_before_the_first_write(world, monkeypatch):
-    def full(self, data):
+    def full(descriptor, offset, size):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr(Store, "reserve", lambda self, managed: None)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     error = fails(world, "ksm")
 
     assert error.exit_code == ExitCode.FAILED

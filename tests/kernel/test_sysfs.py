@@ -8,7 +8,7 @@ import os
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.engine.journal import Before, Header, Journal
+from damonpolicy.engine.journal import Before, Header, begin
 from damonpolicy.engine.lock import exclusive
 from damonpolicy.engine.places import make_directory, write_json
 from damonpolicy.errors import DamonPolicyError
@@ -23,6 +23,7 @@ from damonpolicy.kernel.sysfs import (
     read_or,
     read_value,
 )
+from damonpolicy.plan.managed import Managed
 from tests.kernel.copied import copied
 
 LIVE = (
@@ -86,13 +87,13 @@ def test_nothing_of_the_real_machine_is_written(path, tmp_path, nothing_opens):
 def test_neither_is_a_file_of_our_own_state(place, tmp_path, nothing_opens):
     link = tmp_path / "link"
     link.symlink_to("/")
-    header = Header("t", "b", 1, Before({}, {}, {}), (), {})
+    header = Header("t", "b", 1, Before({}, {}, {}), (), {}, Managed("b"))
     for directory in (place, f"{link}{place}"):
         path = type(link)(directory) / "file"
         for refused in (
             lambda path=path: make_directory(path.parent),
             lambda path=path: write_json(path, {}),
-            lambda path=path: Journal(path, header),
+            lambda path=path: begin(path, header),
             lambda path=path: exclusive(path, wait=False).__enter__(),
         ):
             with pytest.raises(PermissionError, match=FORBID):

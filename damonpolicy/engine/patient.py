@@ -1,0 +1,57 @@
+"""A machine whose files are asked again while someone else holds DAMON's lock."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from damonpolicy.engine.execute import deadline
+from damonpolicy.kernel.tree import Tree, slot_numbers
+
+if TYPE_CHECKING:
+    from damonpolicy.kernel.sysfs import Machine
+
+__all__ = ("longest_hold", "patient")
+
+_PAUSE = 0.05
+_Answer = TypeVar("_Answer")
+
+
+def longest_hold(tree: Tree) -> float:
+    """Return for how many seconds the kernel's one lock may be held by anybody.
+
+    A command holds it while it waits for its kdamond (mm/damon/sysfs.c: damon_sysfs_lock), so the
+    longest interval of any kdamond decides.
+    """
+    return max((deadline(tree, slot) for slot in slot_numbers(tree)), default=deadline({}, 0))
+
+
+def patient(machine: Machine, seconds: float) -> Machine:
+    """Return the same machine; its busy files are read again for so many seconds."""
+    return cast("Machine", _Patient(machine, seconds))
+
+
+class _Patient:
+    def __init__(self, machine: Machine, seconds: float) -> None:
+        self._machine = machine
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
+    def read(self, path: str) -> str:
+        return self._asked(lambda: self._machine.read(path))
+
+    def read_bytes(self, path: str) -> bytes:
+        return self._asked(lambda: self._machine.read_bytes(path))
+
+    def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
+        end = self._machine.monotonic() + self._seconds
+        while True:
+            try:
+                return ask()
+            except OSError as error:
+                if error.errno != errno.EBUSY or self._machine.monotonic() >= end:
+                    raise
+            self._machine.sleep(_PAUSE)

@@ -1,0 +1,63 @@
+"""What someone else has written: files that hold neither an old, a new, nor a fresh value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from damonpolicy.engine.journal import Before
+from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.tree import Tree, configuration, default, is_volatile, slot_tree
+
+__all__ = ("Known",)
+
+_PID = re.compile(r"contexts/0/targets/\d+/pid_target\Z")
+_COUNT = "contexts/0/targets/nr_targets"
+
+
+class Known:
+    """What the files of the slots may hold, as far as one transaction is concerned."""
+
+    def __init__(
+        self,
+        before: Before,
+        after: Mapping[int, Tree],
+        operations: Iterable[Operation],
+        committed: Mapping[int, Tree],
+    ) -> None:
+        """``committed`` are the trees that were last verified: an undo writes them, too."""
+        self._before = before
+        self._after = after
+        self._committed = committed
+        self._written: dict[int, dict[str, set[str]]] = {}
+        for operation in operations:
+            if operation.slot >= 0:
+                path = operation.relative.removeprefix(f"{operation.slot}/")
+                texts = self._written.setdefault(operation.slot, {}).setdefault(path, set())
+                texts.update((operation.before, operation.after))
+
+    def strangers(self, slot: int, now: Tree) -> list[str]:
+        """Return the paths of a slot's tree whose content is none of ours."""
+        old = slot_tree(self._before.tree, slot)
+        trees = (old, self._after.get(slot, {}), self._committed.get(slot, {}))
+        written = self._written.get(slot, {})
+        pids = {value for tree in trees for path, value in tree.items() if _PID.match(path)}
+        return [
+            path
+            for path, value in configuration(now).items()
+            if value != default(path)
+            and all(tree.get(path) != value for tree in trees)
+            and value not in written.get(path, ())
+            and not is_volatile(path, old)
+            and not _shorter(path, value, pids)
+        ]
+
+
+def _shorter(path: str, value: str, pids: set[str]) -> bool:
+    """Tell whether a file is of a list of targets without those whose process has ended.
+
+    An undo stages such a list while it commits; if it is killed then, the next one finds it.
+    """
+    if _PID.match(path):
+        return value in pids
+    return path == _COUNT and value.isdecimal() and int(value) <= len(pids)

@@ -1,0 +1,342 @@
+"""The slots of an undo: their files, what their kdamonds run, and which of them run."""
+
+from __future__ import annotations
+
+from damonpolicy.engine.execute import OperationFailed, alive, deadline
+from damonpolicy.engine.journal import Thread
+from damonpolicy.engine.strangers import Known
+from damonpolicy.engine.undone import Undoing
+from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.sysfs import KDAMONDS, read_value
+from damonpolicy.kernel.tree import (
+    Tree,
+    configuration,
+    is_volatile,
+    slot_numbers,
+    slot_tree,
+    snapshot,
+    startable,
+)
+from damonpolicy.plan import online
+from damonpolicy.plan.changes import changes, differing
+
+__all__ = ("Slots",)
+
+_EMPTY = {"contexts/nr_contexts": "0"}
+_SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
+_TRIES = 5
+"""How often a command is given whose processes end meanwhile."""
+
+
+class Slots:
+    """Brings the slots of a transaction back to what they were before."""
+
+    def __init__(self, undoing: Undoing) -> None:
+        self.undoing = undoing
+        self.machine = undoing.machine
+        self.before = undoing.before
+        self.progress = undoing.progress
+        self.result = undoing.result
+        header, managed = undoing.header, undoing.managed
+        self.slots = sorted({each.slot for each in header.operations if each.slot >= 0})
+        self.recounted = any(each.slot < 0 and each.kind == "count" for each in undoing.intended)
+        committed = {slot: record.files for slot, record in managed.slots.items()}
+        self.known = Known(header.before, header.after, header.operations, committed)
+        self.theirs: set[int] = set()
+        """Slots in which someone else runs a kdamond: nothing is written there."""
+        self.gone: set[int] = set()
+        self.miscounted = False
+        """Whether the number of slots stays as someone else has left it."""
+        self.deserted: set[int] = set()
+        """Slots whose kdamond ran, and has nobody left to run for."""
+
+    # What was
+
+    def _old(self, slot: int) -> dict[str, str]:
+        return slot_tree(self.before.tree, slot)
+
+    def _was_on(self, slot: int) -> bool:
+        return self.before.tree.get(f"{slot}/state") == "on"
+
+    def _ran(self, slot: int) -> Tree:
+        """Return what the kdamond ran: its last verified commit, whatever was staged since."""
+        record = self.undoing.managed.slots.get(slot)
+        thread = (
+            int(self.before.tree.get(f"{slot}/pid", "-1")),
+            self.before.starts.get(slot, 0),
+        )
+        if record is not None and (record.pid, record.start) == thread:
+            return configuration(record.files)
+        return configuration(self._old(slot))
+
+    # What is
+
+    def _now(self, slot: int) -> dict[str, str]:
+        return slot_tree(snapshot(self.machine, slots=[slot]), slot)
+
+    def _is_on(self, slot: int) -> bool:
+        path = kdamond_path(slot, "state")
+        return self.machine.exists(path) and read_value(self.machine, path) == "on"
+
+    def _thread(self, slot: int) -> Thread:
+        pid = int(read_value(self.machine, kdamond_path(slot, "pid")) or "-1")
+        return pid, starts(self.machine, pid) if pid > 0 else 0
+
+    def _of_before(self, slot: int) -> bool:
+        """Tell whether what runs is the kdamond of before, or one that an undo has started."""
+        thread = self._thread(slot)
+        known = {(int(self.before.tree.get(f"{slot}/pid", "-1")), self.before.starts.get(slot, 0))}
+        known |= self.progress.restarted.get(slot, set())
+        if slot in self.undoing.managed.slots:
+            record = self.undoing.managed.slots[slot]
+            known.add((record.pid, record.start))
+        return thread in known or self._killed_behind(slot, slot in self.progress.restarting)
+
+    def _of_transaction(self, slot: int) -> bool:
+        """Tell whether what runs is a kdamond that the transaction has started."""
+        started = self.progress.started.get(slot, set())
+        if self._thread(slot) in started:
+            return True
+        intended = self._intended(slot, "on") and not started
+        return self._killed_behind(slot, intended)
+
+    def _killed_behind(self, slot: int, about_to_start: bool) -> bool:  # noqa: FBT001
+        """Tell whether we were killed between an `on` and the note of its thread.
+
+        Nobody else's then: we were about to start it, and all bytes are ours.
+        """
+        return about_to_start and not self.known.strangers(slot, self._now(slot))
+
+    def _intended(self, slot: int, *words: str) -> bool:
+        return any(
+            each.kind == "command" and each.slot == slot and each.after in words
+            for each in self.undoing.intended
+        )
+
+    def _must_commit(self, slot: int) -> bool:
+        """Tell whether what runs may be something else than what ran: files alone prove nothing."""
+        again = slot in self.progress.restarted or slot in self.progress.restarting
+        committed = self.undoing.overwrite or again or self._intended(slot, "commit")
+        return committed and self._was_on(slot) and self._is_on(slot)
+
+    # Steps
+
+    def stop_started(self) -> None:
+        """Stop what the transaction has started."""
+        for slot in self.slots:
+            if not self._is_on(slot) or (self._was_on(slot) and self._of_before(slot)):
+                continue
+            if self._of_transaction(slot) or self.undoing.overwrite:
+                self.undoing.do(_command(slot, "on", "off"))
+            else:
+                self.result.leave(f"slot {slot} was started by someone else")
+                self.theirs.add(slot)
+
+    def restore(self) -> None:
+        """Bring back the number of slots, their files, and what their kdamonds run."""
+        slots = self.slots
+        if self._recount():
+            slots = slot_numbers(self.before.tree)
+            if self.undoing.overwrite:  # whoever took them away has stopped what ran in them
+                self.slots = sorted({*self.slots, *slots})
+        now = snapshot(self.machine)
+        for slot in slots:
+            if slot in self.theirs:
+                continue
+            try:
+                if slot in slot_numbers(now):
+                    self._restore(slot)
+                elif self._was_on(slot):
+                    self._tell_gone(slot)
+            except OSError as error:
+                self.result.failed(error)
+
+    def _restore(self, slot: int) -> None:
+        commits, was_on, is_on = self._must_commit(slot), self._was_on(slot), self._is_on(slot)
+        kept = configuration(self._old(slot)) or _EMPTY
+        if not was_on or (is_on and not commits):
+            self._stage(slot, kept)
+            return
+        ran, after = self._ran(slot), self.undoing.header.after.get(slot, {})
+        # Schemes would act on the memory of another process; or a commit that the plan has not
+        # foreseen would wait for watermarks (see `online.change`, which restarts alike).
+        sleeps = not self._intended(slot, "commit") and online.may_sleep(ran)
+        strays = online.shifts((ran, after), ran) and online.acts(ran)
+        if commits and (sleeps or strays):
+            if not self.undoing.do(_command(slot, "on", "off")):
+                return
+            commits = False
+        # What starts needs intervals within its bounds; a new directory has others.
+        begins = not commits or online.retuned(after, ran)
+        if commits and not begins and is_volatile(_SAMPLE, self._old(slot)):
+            # the files show tuned intervals then, so that the commit does not set them back
+            self.undoing.do(_command(slot, "on", "update_tuned_intervals"))
+        if begins:
+            ran = {**startable(self._old(slot)), **ran}
+        steps = online.commit_steps((ran, after, kept), ran) if commits else [ran]
+        for step in steps:
+            if not self._stage(slot, step, anew=begins):
+                return
+            if not self._with_living(slot, *(("on", "commit") if commits else ("off", "on"))):
+                return
+        if differing(ran, kept):
+            self._stage(slot, kept)
+
+    def _stage(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
+        """Write files, and tell whether they read back; what someone else has written stays."""
+        now = self._now(slot)
+        strangers = [] if self.undoing.overwrite else self.known.strangers(slot, now)
+        for path in strangers:
+            self.result.leave(f"`{slot}/{path}` was changed by someone else: it is left alone")
+        if any(path not in wanted for path in strangers):
+            return False  # going back would wipe its directory
+        return self._write(slot, {**wanted, **{path: now[path] for path in strangers}}, anew=anew)
+
+    def _write(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
+        """Write files, and tell whether they read back: nothing else is ever committed."""
+        operations, _ = changes(slot, self._now(slot), wanted, anew=anew)
+        failed = [each for each in operations if not self.undoing.do(each)]
+        wrong = differing(self._now(slot), wanted)
+        if wrong and not failed:
+            self.result.problems.append(f"`{slot}/{wrong[0]}` does not read back as before")
+        return not wrong
+
+    def _with_living(self, slot: int, before: str, word: str) -> bool:
+        """Give a command whose targets have to live; the files then say again what they said.
+
+        Vanished processes cannot be put back, and one may vanish at any time: up to 6.12 its
+        commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()).
+        """
+        for _ in range(_TRIES):
+            said = configuration(self._now(slot))
+            living = self._living(slot, said)
+            if living is None:
+                if word == "on":
+                    self.deserted.add(slot)
+                self.result.remark(f"slot {slot}: all its processes have ended")
+                return False
+            if living != said and not self._write(slot, living):
+                return False
+            failure = self._commanded(slot, before, word)
+            if living != said:
+                self._write(slot, said)
+            if failure is None:
+                if living != said:
+                    self.result.remark(f"slot {slot}: processes that ended are not put back")
+                return True
+            if living == self._living(slot, said) or self._is_on(slot) != (before == "on"):
+                break
+        if failure is not None:  # up to 6.12 a commit that fails ends the kdamond: the next
+            self.result.failed(failure)  # pass starts it
+        return False
+
+    def _commanded(self, slot: int, before: str, word: str) -> OperationFailed | None:
+        """Give a command, and write down whom it has started; return why it failed."""
+        if word == "on":
+            self.undoing.journal.restarting(slot)
+        try:
+            self.undoing.attempt(_command(slot, before, word))
+        except OperationFailed as error:
+            return error
+        if word == "on":
+            thread = self._thread(slot)
+            self.undoing.journal.restarted(slot, thread)
+            text = f"the kdamond of slot {slot} was started again: its results are lost"
+            self.result.remark(text)
+        return None
+
+    def _living(self, slot: int, tree: dict[str, str]) -> dict[str, str] | None:
+        """Return a tree without targets whose process has ended, None where none is left."""
+        record = self.undoing.managed.slots.get(slot)
+        known = dict(record.members if record else ())
+
+        def lives(pid: int) -> bool:  # as the process that it was
+            start = starts(self.machine, pid)
+            return bool(start) and known.get(pid, start) == start
+
+        living = online.without_dead(tree, lives)
+        left = living.get("contexts/0/targets/nr_targets", "0") != "0"
+        return living if living == tree or left else None
+
+    # The number of slots
+
+    def _recount(self) -> bool:
+        """Make as many slots as there were, all of them empty; tell whether that was done."""
+        now, count = snapshot(self.machine), self.before.tree.get("nr_kdamonds", "0")
+        found = now.get("nr_kdamonds", "0")
+        if found == count or not (self.recounted or self.undoing.overwrite):
+            return False
+        if self._configured(now):
+            self.miscounted = self.undoing.overwrite
+            return False
+        write = Operation("count", "stage", f"{KDAMONDS}/nr_kdamonds", found, count)
+        if not self.undoing.overwrite:
+            return self.undoing.do(write)
+        try:
+            self.undoing.attempt(write)
+        except OperationFailed as error:
+            self.miscounted = True
+            self.result.remark(str(error))
+            return False
+        return True
+
+    def _configured(self, now: Tree) -> bool:
+        """Tell whether someone else has filled a slot: a write to nr_kdamonds would wipe it."""
+        kept = [
+            slot
+            for slot in slot_numbers(now)
+            if slot not in self.slots and self.known.strangers(slot, slot_tree(now, slot))
+        ]
+        for slot in kept:
+            told = self.result.remark if self.undoing.overwrite else self.result.leave
+            told(f"slot {slot} was configured by someone else: it is left alone")
+        if self.undoing.overwrite:
+            return bool(kept)
+        touched = (slot for slot in self.slots if slot in slot_numbers(now))
+        theirs = any(self.known.strangers(slot, slot_tree(now, slot)) for slot in touched)
+        return bool(kept) or theirs or bool(self.theirs)
+
+    def _tell_gone(self, slot: int) -> None:
+        if self.miscounted:
+            self.result.remark(f"slot {slot} is gone: nothing runs there again")
+            self.gone.add(slot)
+
+    # What came of it
+
+    def compare(self) -> None:
+        """Nothing is taken on trust: the undo is good when all is as it was."""
+        now = snapshot(self.machine)
+        if now.get("nr_kdamonds") != self.before.tree.get("nr_kdamonds") and not self.miscounted:
+            self.result.leave("the number of slots is not what it was")
+        for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
+            old = configuration(self._old(slot))
+            if old and slot not in self.gone:
+                self._compare(slot, old, now)
+
+    def _compare(self, slot: int, old: Tree, now: Tree) -> None:
+        wrong = differing(slot_tree(now, slot), old)
+        if wrong:
+            first = f"`{slot}/{wrong[0]}`"
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            self.result.problems.append(f"{first}{more} not as before")
+        if slot in self.deserted or slot in self.theirs:
+            return  # as if its last process had ended a moment before
+        if not self._was_on(slot):
+            if now.get(f"{slot}/state") == "on":
+                self.result.problems.append(f"the kdamond of slot {slot} is still on")
+            return
+        pid, reason = alive(
+            self.machine, slot, deadline(self.before.tree, slot), lock=self.undoing.hold
+        )
+        if pid < 0:
+            self.result.problems.append(f"the kdamond of slot {slot} is not on: {reason}")
+            return
+        thread = (pid, starts(self.machine, pid))
+        record = self.undoing.managed.slots.get(slot)
+        if record is not None and thread != (record.pid, record.start):
+            self.result.restarted[slot] = thread
+
+
+def _command(slot: int, before: str, word: str) -> Operation:
+    return Operation("command", "commit", kdamond_path(slot, "state"), before, word, slot)
