@@ -13,12 +13,12 @@ from damonpolicy import reading
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import monitor_option, policy_options, read
-from damonpolicy.cli.output import Result
+from damonpolicy.cli.output import Result, notes
 from damonpolicy.cli.service import beside
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
-from damonpolicy.engine.transaction import FeatureRefused, execute
+from damonpolicy.engine.transaction import FeatureRefused
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.plan import render, saved
@@ -173,20 +173,17 @@ def _execute(
     within: float | None,
 ) -> Result:
     changes, before = plan.changes(session.managed), session.managed.policies
-    text = "".join(f"note: {remark}\n" for remark in session.remarks)
-    text += render.render(plan, changes=changes)
     if changes:
-        session.managed = execute(
-            session.machine,
+        session.carry_out(
             current,
             plan,
-            session.managed,
-            session.store,
-            reason=reason,
+            reason,
             capabilities=capabilities,
             confirm_within=within,
             guard=guard(invocation) if within is not None else None,
         )
+    text = notes(session) + render.render(plan, changes=changes)
+    if changes:
         text += f"\nApplied and verified as generation {session.managed.generation}.\n"
         text += awaiting(within)
         if any(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.output import Result
+from damonpolicy.cli.output import Result, notes
 from damonpolicy.engine.session import changing
 
 
@@ -16,7 +16,6 @@ from damonpolicy.engine.session import changing
 def command(invocation: Invocation, *, wait: bool) -> Result:
     """Keep a change that was applied with `--confirm-within`."""
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
-        notes = "".join(f"note: {remark}\n" for remark in session.remarks)
         number = session.confirm()
-        text = f"{notes}generation {number} is confirmed\n"
+        text = f"{notes(session)}generation {number} is confirmed\n"
         return Result(text, {"generation": number}, changed=True)

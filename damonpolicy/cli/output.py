@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from damonpolicy.diagnostics import (
     Diagnostic,
@@ -21,7 +21,10 @@ from damonpolicy.diagnostics import (
 from damonpolicy.diagnostics import to_json as diagnostic_json
 from damonpolicy.errors import DamonPolicyError, ExitCode
 
-__all__ = ("Result", "emit", "failure")
+__all__ = ("Result", "emit", "failure", "notes")
+
+if TYPE_CHECKING:
+    from damonpolicy.engine.session import Session
 
 _BEYOND = re.compile(r"[^\n -~]")
 _COLOURS = {"+": "32", "-": "31", "~": "33"}
@@ -40,6 +43,11 @@ class Result:
     """Texts of files, for the source lines of diagnostics."""
     raw: bool = False
     """Whether ``text`` is a file of its own (a schema, a policy) that nothing may be added to."""
+
+
+def notes(session: Session) -> str:
+    """Return what was done beside a change, or could not be, a line each."""
+    return "".join(f"note: {remark}\n" for remark in session.remarks)
 
 
 def failure(error: DamonPolicyError, texts: Mapping[str, str]) -> Result:

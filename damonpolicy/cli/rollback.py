@@ -7,7 +7,7 @@ import click
 from damonpolicy.cli import names
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.output import Result
+from damonpolicy.cli.output import Result, notes
 from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import NoGeneration
@@ -36,23 +36,22 @@ def command(
     """
     within = confirmation(confirm_within)
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
-        notes = "".join(f"note: {remark}\n" for remark in session.remarks)
         if session.expired and generation is None:
-            return Result(notes, {"generation": session.managed.generation}, changed=True)
+            return Result(notes(session), {"generation": session.managed.generation}, changed=True)
         number = session.previous() if generation is None else generation
         try:
             awaits = session.store.generation(number).awaits
         except NoGeneration as error:
             raise UsageError(error.message, hint=error.hint) from error
         if awaits:
-            notes += f"note: generation {number} was never confirmed\n"
+            session.remarks.append(f"generation {number} was never confirmed")
         plan, changed = session.roll_back(
             number,
             f"rollback to generation {number}",
             confirm_within=within,
             guard=guard(invocation) if within is not None else None,
         )
-        text = notes + render.render(plan, changes=changed)
+        text = notes(session) + render.render(plan, changes=changed)
         if changed:
             now = session.managed.generation
             text += f"\nBack to generation {number}, verified, as generation {now}.\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.output import Result
+from damonpolicy.cli.output import Result, notes
 from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import UsageError
@@ -27,9 +27,8 @@ def command(invocation: Invocation, *, everything: bool, wait: bool) -> Result:
         hint = "`damonpolicy remove NAME` ends one policy"
         raise UsageError("`stop` needs `--all`", hint=hint)
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
-        notes = "".join(f"note: {remark}\n" for remark in session.remarks)
         plan, changed = session.stop_all()
-        text = notes + render.render(plan, changes=changed)
+        text = notes(session) + render.render(plan, changes=changed)
         if changed:
             text += f"\nStopped and verified as generation {session.managed.generation}.\n"
             text += beside(session.machine, session.store.places)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from damonpolicy.engine.places import make_directory
-from damonpolicy.errors import DamonPolicyError, LockHeld, NoPermission
+from damonpolicy.engine.places import cannot, make_directory
+from damonpolicy.errors import LockHeld, NoPermission
 from damonpolicy.kernel.sysfs import forbid_live
 
 __all__ = ("SERVICE", "exclusive")
@@ -24,6 +26,8 @@ SERVICE = (
 )
 """What is said, with a hint, where another process holds a lock."""
 
+_UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iterator[None]:
@@ -36,24 +40,48 @@ def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iter
     make_directory(path.parent)
     forbid_live(str(path))
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _opened(path)
     except PermissionError as error:
         raise NoPermission(f"`{path}` may not be opened", hint="run as root") from error
     except OSError as error:
-        raise DamonPolicyError(f"cannot lock `{path}`: {error.strerror}") from error
+        raise cannot("lock", path, error) from error
     try:
-        _take(descriptor, wait=wait, held=held)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _take(descriptor, path, wait=wait, held=held)
+        # Only who waits for us reads it: whoever has to go back is not held up by a full disk.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, *, wait: bool, held: tuple[str, str]) -> None:
+def _opened(path: Path) -> int:
+    """Open a lock's file; where none can be made, or nothing written, what is there to be read."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _take(descriptor: int, path: Path, *, wait: bool, held: tuple[str, str]) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         message, hint = held
-        raise LockHeld(message.format(holder), hint=hint) from error
+        raise LockHeld(message.format(_holder(path)), hint=hint) from error
+    except OSError as error:
+        raise cannot("lock", path, error) from error
+
+
+def _holder(path: Path) -> str:
+    """Return the pid of who has a lock, as far as that can be told."""
+    try:
+        return path.read_text("ascii", "replace").strip()[:20] or "unknown"
+    except OSError:
+        return "unknown"

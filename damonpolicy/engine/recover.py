@@ -22,6 +22,9 @@ from damonpolicy.kernel.sysfs import Machine
 
 __all__ = ("main", "run")
 
+_LONGEST_PAUSE = 60.0
+"""Seconds between two tries of a guard to roll back."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Recover, roll back an unconfirmed change, or stop everything; without click."""
@@ -71,14 +74,24 @@ def _guard(machine: Machine, places: Places, generation: int, deadline: float) -
     The guard starts before the first write, so the generation may still have to come.
     """
     store = Store(places)
-    while (left := deadline - machine.monotonic()) > 0:
-        managed = store.managed(look(machine).boot_id)
-        settled = managed.generation == generation and managed.pending is None
-        if settled or managed.generation > generation:
-            return [f"generation {generation} needs no guard any more"]
-        time.sleep(min(left, 1.0))
-    with changing(machine, places, wait=True, settle=True) as session:
-        return session.remarks or [f"generation {generation} was settled in time"]
+    pause = 1.0
+    while True:
+        left = deadline - machine.monotonic()
+        try:
+            managed = store.managed(look(machine).boot_id)
+            settled = managed.generation == generation and managed.pending is None
+            if settled or managed.generation > generation:
+                return [f"generation {generation} needs no guard any more"]
+            if left <= 0:
+                with changing(machine, places, wait=True) as session:
+                    return session.remarks or [f"generation {generation} was settled in time"]
+        except (DamonPolicyError, OSError) as error:
+            # Nobody else may come: a full disk or a busy kernel must not let the change stay.
+            print(f"generation {generation}: {error}", file=sys.stderr)
+            if left <= 0:
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                left = pause
+        time.sleep(min(left, pause))
 
 
 if __name__ == "__main__":

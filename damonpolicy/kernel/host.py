@@ -79,8 +79,13 @@ def starts(machine: Machine, pid: int) -> int:
     """Return a process' start time in clock ticks since boot, 0 where there is no such process.
 
     Field 22 of /proc/PID/stat (proc_pid_stat(5)); with the pid it names a process for good.
+
+    Raises OSError where that cannot be read: a process that lives must not be taken for dead.
     """
-    fields = _stat(machine, pid)
+    try:
+        fields = _fields(machine.read(f"/proc/{pid}/stat"))
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        return 0
     return int(fields[19]) if len(fields) > 19 else 0
 
 
@@ -97,7 +102,11 @@ def cpu_seconds(machine: Machine, pid: int) -> float | None:
 
 def _stat(machine: Machine, pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the third on: a name may hold anything."""
-    return read_or(machine, f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return _fields(read_or(machine, f"/proc/{pid}/stat"))
+
+
+def _fields(text: str) -> list[str]:
+    return text.rpartition(")")[2].split()
 
 
 def pids(machine: Machine) -> list[int]:

@@ -1,0 +1,167 @@
+"""Our own files go wrong: nothing behind the commit point fails a change, and the way out stays open."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from damonpolicy.engine import recover
+from damonpolicy.engine.store import Store
+from damonpolicy.errors import ExitCode
+from tests.engine.site import KSM_RUN, shipped
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Directories in which nothing can be made, written, renamed or removed, and why."""
+    broken: dict[Path, int] = {}
+
+    def check(path):
+        for directory, code in broken.items():
+            if Path(os.fsdecode(path)).is_relative_to(directory):
+                raise OSError(code, os.strerror(code), str(path))
+
+    def wrap(name, which=0):
+        real = getattr(os, name)
+
+        def wrapped(*arguments, **options):
+            if name != "open" or arguments[1] & WRITING:
+                check(arguments[which])
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(os, name, wrapped)
+
+    for name, which in (("open", 0), ("replace", 1), ("rename", 1), ("unlink", 0)):
+        wrap(name, which)
+    return broken
+
+
+FULL = [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES]
+KEPT = pytest.mark.parametrize("code", FULL, ids=errno.errorcode.get)
+
+
+@KEPT
+def test_what_follows_the_commit_point_fails_no_change(site, disk, code):
+    """A1: the kernel has changed and the state file says so; the rest is done by whoever comes next."""
+    site.done("apply", site.setting("a", 1))
+    disk[site.places.confirmed] = code
+    outcome = site.done("apply", site.setting("a", 2))
+
+    assert "generation 2 will not come back at boot" in outcome.out
+    assert site.read(KSM_RUN) == "2"
+    for words in (("status",), ("recover",), ("diff",), ("history",), ("rollback", "1")):
+        assert site.run(*words).code == 0, words
+    assert site.read(KSM_RUN) == "1"
+    disk.clear()
+    site.done("recover")
+    assert site.world.managed.generation == 3
+    assert Store(site.places).confirmed() == 3
+
+
+@KEPT
+def test_a_lost_generation_is_written_again(site, disk, code):
+    site.done("apply", site.setting("a", 1))
+    disk[site.places.generations] = code
+    assert site.run("apply", site.setting("a", 2)).code in (ExitCode.FAILED, ExitCode.NO_PERMISSION)
+    assert site.read(KSM_RUN) == "1", "an apply needs its generation before the first write"
+    assert "generation 2 is not kept" in site.done("rollback", "0").out
+    assert site.read(KSM_RUN) == "0"
+    disk.clear()
+    site.done("recover")
+
+    assert Store(site.places).numbers() == [1, 2]
+
+
+@KEPT
+@pytest.mark.parametrize("where", ["lib", "run", "both"])
+def test_everything_can_be_stopped_where_nothing_can_be_written(site, disk, code, where):
+    site.done("apply", shipped("monitor"))
+    site.done("remove", "monitor")
+    before = site.world.look()
+    site.done("apply", shipped("ksm"))
+    disk |= {getattr(site.places, each): code for each in ("lib", "run") if where in (each, "both")}
+    if code != errno.EACCES or where == "lib":
+        assert site.run("stop", "--all").code == 0
+        assert site.world.look() == before
+    disk.clear()
+    site.done("recover")
+    site.done("stop", "--all")
+
+    assert site.world.look() == before
+    site.done("apply", shipped("ksm"))
+    assert site.done("diff").out.endswith("No drift.\n")
+
+
+@KEPT
+def test_the_rescue_path_needs_no_library_and_no_room(site, disk, code, capsys):
+    before = site.world.look()
+    site.done("apply", shipped("ksm"))
+    disk[site.places.lib] = code
+    recover.main(["--kernel", "emulated:7.3", "--state-dir", str(site.directory), "--stop-all"])
+
+    assert "everything is stopped" in capsys.readouterr().err
+    assert site.world.look() == before
+
+
+def test_a_failed_apply_leaves_no_generation(site, monkeypatch):
+    """A2: a generation counts only once it was committed, so that nobody goes "back" to it."""
+    site.done("apply", site.setting("a", 1))
+    with monkeypatch.context() as patched:
+        patched.setattr("damonpolicy.engine.transaction.alive", lambda *_: (-1, "dead"))
+        assert site.run("apply", shipped("ksm")).code == ExitCode.ROLLED_BACK
+
+    assert Store(site.places).numbers() == [1]
+    assert "Back to generation 0" in site.done("rollback").out
+
+
+def test_a_short_write_of_an_intent_is_finished(site, monkeypatch):
+    """H6: half a line would hide all lines behind it from whoever comes after a crash."""
+    real = os.pwrite
+
+    def short(descriptor, data, offset):
+        return real(descriptor, data[: max(1, len(data) // 2)], offset)
+
+    monkeypatch.setattr(os, "pwrite", short)
+    before = site.world.look()
+    site.killed(lambda path, text: text == "on", "ksm")
+    monkeypatch.undo()
+
+    assert "everything is as it was before" in site.done("recover").out
+    assert site.world.look() == before
+
+
+@KEPT
+def test_an_intent_that_cannot_be_written_ends_the_change(site, monkeypatch, code):
+    """H6: nothing is done of which the journal does not tell."""
+    before = site.world.look()
+    real, seen = os.pwrite, []
+
+    def full(descriptor, data, offset):
+        if b"intent" in data:
+            seen.append(data)
+            if len(seen) == 3:
+                real(descriptor, data[:7], offset)
+                raise OSError(code, os.strerror(code))
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    outcome = site.run("apply", shipped("ksm"))
+
+    assert outcome.code == ExitCode.ROLLED_BACK
+    assert site.world.look() == before
+    assert not site.places.journal.exists()
+
+
+def test_a_damaged_state_file_is_read_from_its_copy(site):
+    before = site.world.look()
+    site.done("apply", shipped("ksm"))
+    site.places.state.write_text("{")
+
+    assert site.done("diff").out.endswith("No drift.\n")
+    site.done("stop", "--all")
+    assert site.world.look() == before

@@ -1,0 +1,1 @@
+"""Faults of our own files, below Python: see `tests.faults.own.run`."""

@@ -1,0 +1,85 @@
+"""Whether a promise held: before, or after, or 81 with a journal that `recover` completes."""
+
+from __future__ import annotations
+
+from damonpolicy.engine import journal
+from damonpolicy.engine.store import Store
+from damonpolicy.errors import DamonPolicyError, ExitCode, RollbackIncomplete
+from damonpolicy.kernel.host import look
+from damonpolicy.plan.current import retrieve
+
+
+def attempt(do):
+    """Do something; return the error that the command line would tell, or None."""
+    try:
+        do()
+    except DamonPolicyError as error:
+        return error
+    except OSError as error:  # as `cli/main.py` tells it: before anything was done
+        return DamonPolicyError(str(error))
+    return None
+
+
+def violation(scenario, error, *, mortal=False):
+    """Return how the promise was broken, or an empty text; faults are over by now.
+
+    ``mortal``: a kdamond ended by itself, which no undo has to put back.
+    """
+    now = scenario.world.look()
+    if isinstance(error, RollbackIncomplete):
+        if journal.read(scenario.world.places.journal) is None:
+            return "81 without a journal"
+        again = attempt(scenario.recover)
+        if again is not None:
+            return f"81, then recover: {again}"
+        now = scenario.world.look()
+        if not _same(now, scenario.before, mortal=mortal):
+            return f"81, and after `recover` {difference(scenario.before, now)}"
+        return _state(scenario, now)
+    if journal.read(scenario.world.places.journal) is not None:
+        return f"a journal is left: {error}"
+    if error is None:
+        if not _same(now, scenario.after, mortal=False):
+            return f"done, and {difference(scenario.after, now)}"
+        return _state(scenario, now)
+    if error.exit_code in (ExitCode.INTERNAL, ExitCode.USAGE):
+        return f"exit {int(error.exit_code)}: {error}"
+    if not _same(now, scenario.before, mortal=mortal):
+        return f"{int(error.exit_code)} {error}; {difference(scenario.before, now)}"
+    return _state(scenario, now)
+
+
+def _state(scenario, now):
+    """The state file has to agree with the machine, and the machine has to be ours to change."""
+    boot = look(scenario.machine).boot_id
+    managed = Store(scenario.world.places).managed(boot)
+    current = retrieve(scenario.machine, managed.settings)
+    for slot, record in managed.slots.items():
+        on = current.running(slot)
+        if on and current.owner(slot, managed) != "ours":
+            return f"slot {slot} of {record.kdamond} is {current.owner(slot, managed)} afterwards"
+    for slot in current.slots:
+        if current.running(slot) and slot not in managed.slots and not scenario.spec:
+            return f"slot {slot} runs and nobody knows it"
+    return ""
+
+
+def _same(now, wanted, *, mortal):
+    if now == wanted:
+        return True
+    if not mortal:
+        return False
+    ended = {path for path in wanted if path.endswith(("/runs", "/state"))}
+    return {p: v for p, v in now.items() if p not in ended} == {
+        p: v for p, v in wanted.items() if p not in ended
+    }
+
+
+def difference(wanted, now):
+    """Name the first files that differ."""
+    wrong = [path for path in sorted({*wanted, *now}) if wanted.get(path) != now.get(path)]
+    shown = [
+        f"{path}: {str(wanted.get(path))[:40]!r} → {str(now.get(path))[:40]!r}"
+        for path in wrong[:3]
+    ]
+    return f"{len(wrong)} differ: {'; '.join(shown)}"
