@@ -307,12 +307,18 @@ class Slots:
     def compare(self) -> None:
         """Nothing is taken on trust: the undo is good when all is as it was."""
         now = snapshot(self.machine)
-        if now.get("nr_kdamonds") != self.before.tree.get("nr_kdamonds") and not self.miscounted:
+        taken = any(slot not in slot_numbers(now) for slot in self.slots)
+        ours = self.recounted or self.undoing.overwrite or taken
+        same = now.get("nr_kdamonds") == self.before.tree.get("nr_kdamonds")
+        if ours and not same and not self.miscounted:
             self.result.leave("the number of slots is not what it was")
         for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
             old = configuration(self._old(slot))
-            if old and slot not in self.gone:
-                self._compare(slot, old, now)
+            if not old or slot in self.gone:
+                continue
+            if slot not in self.slots and self.known.strangers(slot, slot_tree(now, slot)):
+                continue  # we have not touched it, and someone has come meanwhile
+            self._compare(slot, old, now)
 
     def _compare(self, slot: int, old: Tree, now: Tree) -> None:
         wrong = differing(slot_tree(now, slot), old)

@@ -33,7 +33,9 @@ def calls(scenario: Scenario, faults=()) -> list[str]:
 def fault(chance: random.Random, made: list[str], wanted: str, behind: int = 0) -> Fault | None:
     """Choose a fault of a kind of call that is behind the ``behind``-th."""
     places = [
-        number for number, call in enumerate(made, 1) if number > behind and call.startswith(wanted)
+        number
+        for number, call in enumerate(made, 1)
+        if number > behind and call.startswith("write") == (wanted == "write")
     ]
     if not places:
         return None
