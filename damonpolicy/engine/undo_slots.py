@@ -85,28 +85,33 @@ class Slots:
 
     def _of_before(self, slot: int) -> bool:
         """Tell whether what runs is the kdamond of before, or one that an undo has started."""
-        thread = self._thread(slot)
+        return self._known_thread(slot) or self._unnoted(slot)
+
+    def _known_thread(self, slot: int) -> bool:
         known = {(int(self.before.tree.get(f"{slot}/pid", "-1")), self.before.starts.get(slot, 0))}
         known |= self.progress.restarted.get(slot, set())
         if slot in self.undoing.managed.slots:
             record = self.undoing.managed.slots[slot]
             known.add((record.pid, record.start))
-        return thread in known or self._killed_behind(slot, slot in self.progress.restarting)
+        return self._thread(slot) in known
+
+    def _unnoted(self, slot: int) -> bool:
+        """Tell whether an undo has started what runs, and could not note the thread.
+
+        It was killed between the two, or nothing could be written; we had stopped what ran, and all
+        files are as before. Even if someone else had done the same: it is what shall run.
+        """
+        stopped = slot in self.progress.restarting or self._intended(slot, "off")
+        return stopped and not differing(self._now(slot), configuration(self._old(slot)))
 
     def _of_transaction(self, slot: int) -> bool:
         """Tell whether what runs is a kdamond that the transaction has started."""
         started = self.progress.started.get(slot, set())
         if self._thread(slot) in started:
             return True
+        # killed between the `on` and the note of its thread: all bytes are ours then
         intended = self._intended(slot, "on") and not started
-        return self._killed_behind(slot, intended)
-
-    def _killed_behind(self, slot: int, about_to_start: bool) -> bool:  # noqa: FBT001
-        """Tell whether we were killed between an `on` and the note of its thread.
-
-        Nobody else's then: we were about to start it, and all bytes are ours.
-        """
-        return about_to_start and not self.known.strangers(slot, self._now(slot))
+        return intended and not self.known.strangers(slot, self._now(slot))
 
     def _intended(self, slot: int, *words: str) -> bool:
         return any(
@@ -116,9 +121,11 @@ class Slots:
 
     def _must_commit(self, slot: int) -> bool:
         """Tell whether what runs may be something else than what ran: files alone prove nothing."""
+        if not (self._was_on(slot) and self._is_on(slot)):
+            return False
         again = slot in self.progress.restarted or slot in self.progress.restarting
         committed = self.undoing.overwrite or again or self._intended(slot, "commit")
-        return committed and self._was_on(slot) and self._is_on(slot)
+        return committed or not self._known_thread(slot)
 
     # Steps
 

@@ -1,0 +1,61 @@
+"""A part of what the commands of this folder try at length, the same in every run."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.faults import explore, kernel
+from tests.faults.own import run as own
+from tests.faults.scenarios import OPERATIONS, Scenario, scenarios
+
+pytestmark = pytest.mark.unmeasured  # forks, and thousands of transactions
+
+EVERY = 7
+"""One scenario of so many."""
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_faults_of_the_kernels_answers_leave_before_or_after(part):
+    for number, scenario in enumerate(scenarios()):
+        if number % (4 * EVERY) == part * EVERY:
+            for faults in kernel.cases(scenario, 6, 9, seed=7):
+                code, broken = kernel.tried(scenario, faults)
+                assert not broken, (scenario.name, faults, code)
+        scenario.close()
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="the shim below Python has to be compiled")
+@pytest.mark.parametrize("scenario", own.SCENARIOS)
+def test_faults_of_our_own_files_leave_before_or_after(scenario, tmp_path):
+    library = own.compiled(str(tmp_path))
+    counts, broken = own.run([f"{scenario}@7.3"], 45, 12, 1, library)
+
+    assert not broken
+    assert sum(counts.values()) == 57
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_two_events_in_a_row_leave_before_or_after(operation):
+    counts, broken = explore.explored(operation, 0, 1, stride=397)
+
+    assert not broken
+    assert counts[operation] > 20
+
+
+def test_a_fault_that_is_not_undone_is_found(monkeypatch):
+    """The verdict can fail: without an undo, hardly anything is as it was."""
+    scenario = Scenario("a", "7.3", None, explore.TEXT, "online")
+    scenario.before, scenario.after  # noqa: B018
+    monkeypatch.setattr("damonpolicy.engine.settle.undo", lambda *_, **__: _nothing())
+    broken = [kernel.tried(scenario, faults)[1] for faults in kernel.cases(scenario, 20, 0, seed=1)]
+    scenario.close()
+
+    assert any(broken)
+
+
+def _nothing():
+    from damonpolicy.engine.undone import Undone
+
+    return Undone()
