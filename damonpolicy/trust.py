@@ -13,8 +13,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from damonpolicy.errors import NoPermission
 
@@ -25,6 +27,7 @@ __all__ = (
     "guarded",
     "make_private_directory",
     "open_own",
+    "open_public",
     "open_trusted",
     "read_own",
     "root_and_we",
@@ -35,6 +38,8 @@ _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40
 """As many as the kernel itself follows (include/linux/namei.h: MAXSYMLINKS)."""
 _CHUNK = 1 << 20
+
+Look: TypeAlias = Callable[[str, os.stat_result], None]
 
 
 class Untrusted(NoPermission):
@@ -74,21 +79,43 @@ def guarded(machine: str) -> bool:
 def open_trusted(path: str | Path, keepers: Keepers, flags: int = os.O_RDONLY) -> int:
     """Open what only ``keepers`` can change or exchange, every directory above it included.
 
-    Links are followed, and looked at as well. Nobody is waited for, as at a FIFO.
+    Links are followed, and looked at as well.
 
-    Raises Untrusted for what others can change, OSError for what cannot be opened.
+    Raises Untrusted for what others can change, OSError for what cannot be opened or is not a
+    regular file; a directory is opened where ``flags`` say so.
     """
+    return _open(path, lambda place, status: _refuse(place, status, keepers), flags)[0]
+
+
+def open_public(path: str | Path) -> tuple[int, str, bool]:
+    """Open a file for reading; return where it really is, and whether everybody could read it.
+
+    Raises OSError for what cannot be opened.
+    """
+    closed: list[str] = []
+
+    def look(place: str, status: os.stat_result) -> None:
+        wanted = stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
+        if not status.st_mode & wanted:
+            closed.append(place)
+
+    descriptor, real = _open(path, look, os.O_RDONLY)
+    return descriptor, real, not closed
+
+
+def _open(path: str | Path, look: Look, flags: int) -> tuple[int, str]:
+    """Open a file step by step, after a ``look`` at each; return where it really is, too."""
     names = _reversed(os.path.join(os.getcwd(), path))
     opened = [os.open("/", _PATH)]
     try:
-        _refuse("/", os.fstat(opened[-1]), keepers)
-        at, place, links = opened[-1], "/", 0
+        look("/", os.fstat(opened[0]))
+        at, place, links = opened[0], "/", 0
         while names:
             name = names.pop()
             here = os.path.dirname(place) if name == ".." else os.path.join(place, name)
             opened.append(os.open(name, _PATH, dir_fd=at))
             status = os.fstat(opened[-1])
-            _refuse(here, status, keepers)
+            look(here, status)
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
@@ -99,9 +126,13 @@ def open_trusted(path: str | Path, keepers: Keepers, flags: int = os.O_RDONLY) -
                     at, place = opened[0], "/"
             elif names or stat.S_ISDIR(status.st_mode):
                 at, place = opened[-1], here
+            elif not stat.S_ISREG(status.st_mode):  # opening a device may do something
+                raise OSError(errno.EINVAL, "it is not a regular file", str(path))
             else:
-                return _final(name, flags, at, here, keepers)
-        return _final(".", flags, at, place, keepers)
+                return _final(name, flags, at, here, look), here
+        if not flags & (os.O_DIRECTORY | os.O_PATH):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        return _final(".", flags, at, place, look), place
     finally:
         for each in opened:
             os.close(each)
@@ -111,11 +142,11 @@ def _reversed(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
-def _final(name: str, flags: int, at: int, here: str, keepers: Keepers) -> int:
+def _final(name: str, flags: int, at: int, here: str, look: Look) -> int:
     """Open for good; it may be another file by now, so it is looked at once more."""
     descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
     try:
-        _refuse(here, os.fstat(descriptor), keepers)
+        look(here, os.fstat(descriptor))
     except Untrusted:
         os.close(descriptor)
         raise

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ for _name in ("DAMONPOLICY_KERNEL", "FORCE_COLOR", "DAMONPOLICY_DEBUG"):
 import hypothesis  # noqa: E402 — what it and the next import must see this environment
 import pytest  # noqa: E402
 
+from damonpolicy import etc, trust  # noqa: E402
 from damonpolicy.kernel.sysfs import ADMIN, LiveMachine  # noqa: E402
 from damonpolicy.kernel.tree import is_volatile, slot_tree, snapshot  # noqa: E402
 
@@ -26,6 +28,22 @@ hypothesis.settings.register_profile("nightly", deadline=None, max_examples=10_0
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory):
+    """A list of root's that names where tests keep their files, which not everybody can read."""
+    path = tmp_path_factory.mktemp("etc") / "sources.allow"
+    path.write_text(f"{os.path.realpath(tempfile.gettempdir())}/\n/dev/shm/\n")
+    path.chmod(0o644)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def lists_of_root(listed, monkeypatch):
+    """No test depends on what root of this machine allows, and who runs it is root to the lists."""
+    monkeypatch.setattr(etc, "SOURCES", listed)
+    monkeypatch.setattr(etc, "ROOT", trust.root_and_we())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -93,7 +93,7 @@ def test_a_file_that_others_can_write_is_refused(place, mode, who):
 
     assert error.message == f"{who} can change `{place}/a.yaml`"
     assert error.hint == f"look at it, then `chmod go-w {place}/a.yaml`"
-    assert error.exit_code == 77
+    assert (error.exit_code, error.code) == (77, "DP0046")
 
 
 def test_a_group_may_write_where_that_is_said(place):
@@ -173,10 +173,38 @@ def test_what_is_not_there_is_not_found(place):
             trust.open_trusted(path, MINE)
 
 
-def test_nobody_waits_at_a_fifo(place):
+def test_only_files_and_directories_are_opened(place):
+    """A FIFO would wait for somebody who writes, and a device may do something."""
     os.mkfifo(place / "fifo", 0o600)
 
-    os.close(trust.open_trusted(place / "fifo", MINE))
+    with pytest.raises(OSError, match="not a regular file"):
+        trust.open_trusted(place / "fifo", MINE)
+    with pytest.raises(IsADirectoryError):
+        trust.open_trusted(place, MINE)
+
+
+def public(path):
+    descriptor, real, open_to_all = trust.open_public(path)
+    os.close(descriptor)
+    return real, open_to_all
+
+
+def test_what_everybody_can_read_is_public(tmp_path, place):
+    for each in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        each.chmod(0o755)
+    file = make(place / "score")
+    (place / "link").symlink_to("score")
+
+    assert public(file) == (str(file), True)
+    assert public(place / "link") == (str(file), True)
+    file.chmod(0o640)
+    assert public(file) == (str(file), False)
+    file.chmod(0o644)
+    place.chmod(0o711)
+    assert public(file) == (str(file), True)
+    place.chmod(0o700)
+    assert public(file) == (str(file), False)
+    assert public(place / "link") == (str(file), False)
 
 
 def test_the_file_that_is_looked_at_is_the_one_that_is_read(place, monkeypatch):
