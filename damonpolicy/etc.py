@@ -6,7 +6,7 @@ import os
 
 from damonpolicy import trust
 
-__all__ = ("PROGRAMS", "ROOT", "SETTINGS", "SOURCES", "named", "paths", "within")
+__all__ = ("POLICIES", "PROGRAMS", "ROOT", "SETTINGS", "SOURCES", "named", "paths", "within")
 
 SETTINGS = "/etc/damonpolicy/settings.allow"
 """Further files and directories that policies may set."""
@@ -14,6 +14,13 @@ PROGRAMS = "/etc/damonpolicy/programs.allow"
 """The programs that policies may run for a number."""
 SOURCES = "/etc/damonpolicy/sources.allow"
 """Files and directories that not everybody can read, and policies may read numbers from."""
+
+POLICIES = (
+    "/usr/lib/damonpolicy/policies.d",
+    "/run/damonpolicy/policies.d",
+    "/etc/damonpolicy/policies.d",
+)
+"""Where the service looks for policies; the last that has a file name wins."""
 
 ROOT = trust.Keepers(frozenset({0}))
 """Who may be able to change these lists: also where we run as somebody else."""

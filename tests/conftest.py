@@ -79,6 +79,40 @@ def _host():
     }
 
 
+@pytest.fixture
+def give(monkeypatch):
+    """Give a file to somebody; who is not root can only make it look so."""
+    owners, real = {}, os.fstat
+
+    def seen(descriptor):
+        status = real(descriptor)
+        owner = owners.get((status.st_dev, status.st_ino))
+        return status if owner is None else os.stat_result((*status[:4], owner, *status[5:]))
+
+    def give(path, user):
+        if os.geteuid() == 0:
+            os.lchown(path, user, -1)
+            return
+        status = os.lstat(path)
+        owners[status.st_dev, status.st_ino] = user
+        monkeypatch.setattr(os, "fstat", seen)
+
+    return give
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """Take every machine for the one that only root may change, and who runs this for root."""
+    monkeypatch.setattr(trust, "guarded", lambda machine: True)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command left behind."""

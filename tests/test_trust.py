@@ -26,27 +26,6 @@ def place(tmp_path):
     return place
 
 
-@pytest.fixture
-def give(monkeypatch):
-    """Give a file to somebody; who is not root can only make it look so."""
-    owners, real = {}, os.fstat
-
-    def seen(descriptor):
-        status = real(descriptor)
-        owner = owners.get((status.st_dev, status.st_ino))
-        return status if owner is None else os.stat_result((*status[:4], owner, *status[5:]))
-
-    def give(path, user):
-        if ME == 0:
-            os.lchown(path, user, -1)
-            return
-        status = os.lstat(path)
-        owners[status.st_dev, status.st_ino] = user
-        monkeypatch.setattr(os, "fstat", seen)
-
-    return give
-
-
 def make(path, text="x", mode=0o644):
     path.write_text(text)
     path.chmod(mode)
@@ -262,13 +241,6 @@ def test_only_root_on_its_own_machine_is_guarded(monkeypatch):
     assert not trust.guarded("emulated:7.3")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert not trust.guarded("live")
-
-
-@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
-def umask(request):
-    before = os.umask(request.param)
-    yield
-    os.umask(before)
 
 
 def test_directories_are_private_whatever_the_umask(place, umask):
