@@ -15,7 +15,7 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import monitor_option, policy_options, read
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import beside
-from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.diagnostics import Diagnostic, as_text
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.transaction import FeatureRefused, execute
@@ -174,7 +174,7 @@ def _execute(
     within: float | None,
 ) -> Result:
     changes, before = plan.changes(session.managed), session.managed.policies
-    text = "".join(f"note: {remark}\n" for remark in session.remarks)
+    text = as_text(f"note: {remark}" for remark in session.remarks)
     text += render.render(plan, changes=changes)
     if changes:
         session.managed = execute(

@@ -6,6 +6,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.session import changing
 
 
@@ -16,7 +17,7 @@ from damonpolicy.engine.session import changing
 def command(invocation: Invocation, *, wait: bool) -> Result:
     """Keep a change that was applied with `--confirm-within`."""
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
-        notes = "".join(f"note: {remark}\n" for remark in session.remarks)
+        notes = as_text(f"note: {remark}" for remark in session.remarks)
         number = session.confirm()
         text = f"{notes}generation {number} is confirmed\n"
         return Result(text, {"generation": number}, changed=True)

@@ -9,7 +9,7 @@ import click
 from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.diagnostics import as_text, did_you_mean
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import UsageError
@@ -36,7 +36,7 @@ def command(invocation: Invocation, names: Sequence[str], *, wait: bool) -> Resu
                 raise UsageError(message, hint=hint)
         rest = {name: policy for name, policy in managed.items() if name not in names}
         current, plan = prepare(machine, session.managed, rest, ())
-        notes = "".join(f"note: {remark}\n" for remark in session.remarks)
+        notes = as_text(f"note: {remark}" for remark in session.remarks)
         changed = session.carry_out(current, plan, "remove " + " ".join(names))
         text = notes + render.render(plan, changes=changed)
         text += f"\nRemoved and verified as generation {session.managed.generation}.\n"

@@ -9,6 +9,7 @@ from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import beside
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.session import changing
 from damonpolicy.plan import render
 
@@ -34,7 +35,7 @@ def command(
     """
     within = confirmation(confirm_within)
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
-        notes = "".join(f"note: {remark}\n" for remark in session.remarks)
+        notes = as_text(f"note: {remark}" for remark in session.remarks)
         if session.expired and generation is None:
             return Result(notes, {"generation": session.managed.generation}, changed=True)
         number = session.previous() if generation is None else generation

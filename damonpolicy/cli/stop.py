@@ -7,6 +7,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import beside
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import UsageError
 from damonpolicy.plan import render
@@ -27,7 +28,7 @@ def command(invocation: Invocation, *, everything: bool, wait: bool) -> Result:
         hint = "`damonpolicy remove NAME` ends one policy"
         raise UsageError("`stop` needs `--all`", hint=hint)
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
-        notes = "".join(f"note: {remark}\n" for remark in session.remarks)
+        notes = as_text(f"note: {remark}" for remark in session.remarks)
         plan, changed = session.stop_all()
         text = notes + render.render(plan, changes=changed)
         if changed:
