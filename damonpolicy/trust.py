@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ def why_untrusted(path: str | Path, keepers: Keepers) -> Untrusted | None:
 def _refuse(path: str, status: os.stat_result, keepers: Keepers) -> None:
     """Raise Untrusted where others than ``keepers`` can change what ``status`` is of."""
     if status.st_uid not in keepers.owners:
-        hint = f"look at it, then `chown root {path}`" if os.geteuid() == 0 else ""
+        hint = f"look at it, then `chown root {shlex.quote(path)}`" if os.geteuid() == 0 else ""
         raise Untrusted(f"`{path}` belongs to user {status.st_uid}, who can change it", hint=hint)
     if stat.S_ISLNK(status.st_mode):  # its mode means nothing, and its target is looked at next
         return
@@ -179,7 +180,9 @@ def _refuse(path: str, status: os.stat_result, keepers: Keepers) -> None:
         who = f"group {status.st_gid}"
     else:
         return
-    raise Untrusted(f"{who} can change `{path}`", hint=f"look at it, then `chmod go-w {path}`")
+    raise Untrusted(
+        f"{who} can change `{path}`", hint=f"look at it, then `chmod go-w {shlex.quote(path)}`"
+    )
 
 
 def make_private_directory(path: Path) -> None:
@@ -210,7 +213,10 @@ def _own_directory(path: Path) -> int:
         status = os.fstat(descriptor)
         _refuse(str(path), status, root_and_we())
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # sticky: others can add files to it
-            message, hint = f"others can add files to `{path}`", f"`chmod go-w,-t {path}`"
+            message, hint = (
+                f"others can add files to `{path}`",
+                f"`chmod go-w,-t {shlex.quote(str(path))}`",
+            )
             raise Untrusted(message, hint=hint)
     except Untrusted:
         os.close(descriptor)

@@ -75,6 +75,13 @@ def test_a_file_that_others_can_write_is_refused(place, mode, who):
     assert (error.exit_code, error.code) == (77, "DP0046")
 
 
+def test_what_is_to_be_typed_holds_no_other_command(place):
+    """Who made the file has chosen its name."""
+    error = refusal(make(place / "a; reboot #.yaml", mode=0o666))
+
+    assert error.hint == f"look at it, then `chmod go-w '{place}/a; reboot #.yaml'`"
+
+
 def test_a_group_may_write_where_that_is_said(place):
     keepers = Keepers(MINE.owners, group=True)
 
