@@ -101,6 +101,14 @@ def give(monkeypatch):
 
 
 @pytest.fixture
+def public_place():
+    """A directory that everybody can look into, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        yield Path(os.path.realpath(place))
+
+
+@pytest.fixture
 def guarded(monkeypatch):
     """Take every machine for the one that only root may change, and who runs this for root."""
     monkeypatch.setattr(trust, "guarded", lambda machine: True)

@@ -327,16 +327,15 @@ def test_what_a_server_says_that_is_none_is_not_shown(machine):
 
 
 @pytest.mark.parametrize("closed", ["the file", "a directory above"])
-def test_what_not_everybody_can_read_takes_root_to_allow(machine, tmp_path, monkeypatch, closed):
+def test_what_not_everybody_can_read_takes_root_to_allow(
+    machine, tmp_path, public_place, monkeypatch, closed
+):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     listed = tmp_path / "sources.allow"
     monkeypatch.setattr(etc, "SOURCES", str(listed))
-    place = tmp_path / "app"
-    place.mkdir()
+    place = public_place
     score = place / "score"
     score.write_text("7")
-    for each in (tmp_path, tmp_path.parent, tmp_path.parent.parent, place):
-        each.chmod(0o755)
     score.chmod(0o644)
     meter = Meter(machine, {"file": str(score)})
     assert meter.read() == 7, "everybody could tell that number"
