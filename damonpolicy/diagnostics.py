@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
+from urllib.parse import quote
 
 from damonpolicy import __version__
 
@@ -15,6 +17,7 @@ __all__ = (
     "Diagnostic",
     "Severity",
     "Span",
+    "as_text",
     "cell",
     "did_you_mean",
     "render_github",
@@ -99,9 +102,24 @@ def visible(text: str, kept: str = "\n") -> str:
     )
 
 
+def as_text(lines: Iterable[str]) -> str:
+    """Return lines as text for people: what is in one stays in it, and nobody obeys it.
+
+    GitHub Actions takes lines of a job's output that begin with `::` for commands, and what
+    follows `##[` anywhere: a name could end a group, or mask and forge what others say.
+    """
+    return "".join(f"{_disarmed(visible(each, kept=''))}\n" for each in lines)
+
+
+def _disarmed(line: str) -> str:
+    if line.lstrip().startswith("::"):
+        line = line.replace(":", "\\x3a", 1)
+    return line.replace("##[", "#\\x23[")
+
+
 def cell(text: str) -> str:
     """Write a name for a table of a spreadsheet, which would take some for formulas."""
-    shown = visible(text, kept="")
+    shown = _disarmed(visible(text, kept=""))
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
@@ -121,7 +139,7 @@ def render_text(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> 
             lines += _excerpt(span, texts)
         if diagnostic.hint:
             lines.append(f"  hint: {diagnostic.hint}")
-        blocks.append("\n".join(lines) + "\n")
+        blocks.append(as_text(lines))
     return "\n".join(blocks)
 
 
@@ -194,7 +212,7 @@ def render_github(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def _escape(text: str, *, property_value: bool = False) -> str:
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    text = visible(text).replace("%", "%25").replace("\n", "%0A")
     return text.replace(":", "%3A").replace(",", "%2C") if property_value else text
 
 
@@ -214,7 +232,7 @@ def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
             result["locations"] = [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": span.file},
+                        "artifactLocation": {"uri": quote(os.fsencode(span.file))},
                         "region": {
                             "startLine": span.line,
                             "startColumn": span.column,

@@ -7,26 +7,30 @@ import os
 import stat
 from pathlib import Path
 
+from damonpolicy.trust import Keepers, open_trusted
+
 __all__ = ("MOST", "text")
 
 MOST = 64 << 20
 """Bytes: plans and machine files are far smaller."""
 
 
-def text(path: Path, most: int = MOST) -> str:
+def text(path: Path, most: int = MOST, keepers: Keepers | None = None) -> str:
     """Return the text of a regular file of at most ``most`` bytes.
 
-    Raises OSError for what is no regular file (a device or FIFO may never end) or is larger, and
-    ValueError where it is not UTF-8.
+    Raises OSError for what is no regular file (a device or FIFO may never end) or is larger,
+    ValueError where it is not UTF-8, and Untrusted where others than ``keepers`` can change it.
     """
-    with open(path, "rb", opener=_at_once) as stream:
+
+    def opener(name: str, flags: int) -> int:
+        if keepers is not None:
+            return open_trusted(name, keepers, flags)
+        return os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for a writer
+
+    with open(path, "rb", opener=opener) as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         data = stream.read(most + 1)
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
     return data.decode("utf-8")
-
-
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for a writer

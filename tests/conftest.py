@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ for _name in ("DAMONPOLICY_KERNEL", "FORCE_COLOR", "DAMONPOLICY_DEBUG"):
 import hypothesis  # noqa: E402 — what it and the next import must see this environment
 import pytest  # noqa: E402
 
+from damonpolicy import etc, trust  # noqa: E402
 from damonpolicy.kernel.sysfs import ADMIN, LiveMachine  # noqa: E402
 from damonpolicy.kernel.tree import is_volatile, slot_tree, snapshot  # noqa: E402
 
@@ -26,6 +28,22 @@ hypothesis.settings.register_profile("nightly", deadline=None, max_examples=10_0
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory):
+    """A list of root's that names where tests keep their files, which not everybody can read."""
+    path = tmp_path_factory.mktemp("etc") / "sources.allow"
+    path.write_text(f"{os.path.realpath(tempfile.gettempdir())}/\n/dev/shm/\n")
+    path.chmod(0o644)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def lists_of_root(listed, monkeypatch):
+    """No test depends on what root of this machine allows, and who runs it is root to the lists."""
+    monkeypatch.setattr(etc, "SOURCES", listed)
+    monkeypatch.setattr(etc, "ROOT", trust.root_and_we())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,6 +77,48 @@ def _host():
         for path, value in own.items()
         if not is_volatile(path, own) and "/regions/" not in path
     }
+
+
+@pytest.fixture
+def give(monkeypatch):
+    """Give a file to somebody; who is not root can only make it look so."""
+    owners, real = {}, os.fstat
+
+    def seen(descriptor):
+        status = real(descriptor)
+        owner = owners.get((status.st_dev, status.st_ino))
+        return status if owner is None else os.stat_result((*status[:4], owner, *status[5:]))
+
+    def give(path, user):
+        if os.geteuid() == 0:
+            os.lchown(path, user, -1)
+            return
+        status = os.lstat(path)
+        owners[status.st_dev, status.st_ino] = user
+        monkeypatch.setattr(os, "fstat", seen)
+
+    return give
+
+
+@pytest.fixture
+def public_place():
+    """A directory that everybody can look into, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        yield Path(os.path.realpath(place))
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """Take every machine for the one that only root may change, and who runs this for root."""
+    monkeypatch.setattr(trust, "guarded", lambda machine: True)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
 
 
 @dataclass(frozen=True)

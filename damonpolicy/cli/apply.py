@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from damonpolicy import reading
+from damonpolicy import reading, trust
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import monitor_option, policy_options, read
@@ -142,9 +142,10 @@ def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
 
 
 def _saved(invocation: Invocation, session: Session, name: str, within: float | None) -> Result:
+    keepers = trust.by_hand() if trust.guarded(session.machine.name) else None
     try:
         with deep():
-            data = json.loads(reading.text(Path(name)))
+            data = json.loads(reading.text(Path(name), keepers=keepers))
     except (OSError, ValueError, RecursionError) as error:
         reason = str(error.strerror) if isinstance(error, OSError) else "it is not JSON"
         reason = reason[:1].lower() + reason[1:]

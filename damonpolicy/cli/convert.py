@@ -9,6 +9,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.record import FORMS
+from damonpolicy.diagnostics import as_text
 
 __all__ = ("command",)
 
@@ -45,7 +46,7 @@ def command(
     counts = ((snapshots, "snapshot"), (regions, "region"), (len(series), "source"))
     counted = [f"{number:,} {word}{'s' * (number != 1)}" for number, word in counts]
     return Result(
-        text="{} and {} of {} → {}\n".format(*counted, out),
+        text=as_text(["{} and {} of {} → {}".format(*counted, out)]),
         data={
             "file": out,
             "form": form,

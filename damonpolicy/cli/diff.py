@@ -6,6 +6,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import ExitCode
 from damonpolicy.kernel.host import look
@@ -31,7 +32,7 @@ def command(invocation: Invocation) -> Result:
             where = each.where
             lines.append(where)
         lines.append(f"  ~ {each.path}: committed `{each.committed}`, found `{each.found}`")
-    text = "\n".join(lines) + "\n" if lines else "No drift.\n"
+    text = as_text(lines or ["No drift."])
     data = {
         "drift": [
             {

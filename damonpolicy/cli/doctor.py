@@ -6,6 +6,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import ExitCode
 from damonpolicy.observe.doctor import examine
@@ -28,7 +29,7 @@ def command(invocation: Invocation) -> Result:
     problems = any(check.verdict == "problem" for check in checks)
     data = [{"verdict": c.verdict, "what": c.what, "hint": c.hint or None} for c in checks]
     return Result(
-        "\n".join(lines) + "\n",
+        as_text(lines),
         {"checks": data},
         exit_code=ExitCode.FAILED if problems else ExitCode.OK,
     )

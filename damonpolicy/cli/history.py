@@ -8,6 +8,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.host import look
 
@@ -57,5 +58,5 @@ def _text(rows: list[dict[str, object]]) -> str:
         assert isinstance(marks, list)
         names = ", ".join(policies) or "nothing"
         shown = f"  [{', '.join(marks)}]" if marks else ""
-        lines.append(f"{row['generation']:>4}  {when}  {names} ({row['reason']}){shown}\n")
-    return "".join(lines) or "no generation yet\n"
+        lines.append(f"{row['generation']:>4}  {when}  {names} ({row['reason']}){shown}")
+    return as_text(lines or ["no generation yet"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -47,7 +48,7 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
         return Result(text, {"policy": text}, raw=True)
     target = Path(out or f"{name}.yaml")
     try:
-        with target.open("w" if force else "x", encoding="utf-8") as stream:
+        with open(target, "w" if force else "x", encoding="utf-8", opener=_ours) as stream:
             stream.write(text)
     except FileExistsError as error:
         raise UsageError(f"`{target}` exists", hint="`--force` replaces it") from error
@@ -55,6 +56,11 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
         reason = (error.strerror or str(error)).lower()
         raise DamonPolicyError(f"cannot write `{target}`: {reason}") from error
     return Result(f"{target}\n", {"file": str(target)}, changed=True, raw=True)
+
+
+def _ours(path: str, flags: int) -> int:
+    """Make a file that nobody else may write, whatever the umask: `apply` would refuse it."""
+    return os.open(path, flags, 0o644)
 
 
 def _first_line(path: Path) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from damonpolicy import trust
+
 if TYPE_CHECKING:
     from damonpolicy.cli.invocation import Invocation
     from damonpolicy.kernel.sysfs import Machine
@@ -49,12 +51,17 @@ def read(
     *,
     monitor: bool = False,
 ) -> Loaded:
-    """Read policies; their errors are in the result."""
+    """Read policies; their errors are in the result.
+
+    For a live ``machine`` of root's nobody else may be able to change them.
+    """
     from damonpolicy.plan.policies import Overrides, load
     from damonpolicy.source.files import load as load_files
 
-    files, found = load_files(paths)
-    variable_files, missing = load_files(variables)
+    guarded = machine is not None and trust.guarded(machine.name)
+    keepers = trust.by_hand() if guarded else None
+    files, found = load_files(paths, keepers)
+    variable_files, missing = load_files(variables, keepers)
     overrides, wrong = Overrides.read(variable_files, settings)
     overrides = replace(overrides, monitor=monitor)
     loaded = load(files, overrides, machine=machine, found=[*found, *missing, *wrong])

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from damonpolicy import log
-from damonpolicy.diagnostics import visible
+from damonpolicy.diagnostics import as_text
 
 __all__ = ("configure",)
 
@@ -26,7 +26,7 @@ def configure(*, verbosity: int, form: str) -> None:
 
         def renderer(logger: Any, name: str, event: Any) -> str:
             """Keep an event on one line, whatever the names in it are."""
-            return visible(str(text(logger, name, event)), kept="")
+            return as_text([str(text(logger, name, event))]).removesuffix("\n")
 
     journal = _to_journal()
 

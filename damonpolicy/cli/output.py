@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from damonpolicy.diagnostics import (
     Diagnostic,
+    as_text,
     in_order,
     render_github,
     render_sarif,
     render_text,
-    visible,
 )
 from damonpolicy.diagnostics import to_json as diagnostic_json
 from damonpolicy.errors import DamonPolicyError, ExitCode
@@ -32,7 +32,10 @@ _COLOURS = {"+": "32", "-": "31", "~": "33"}
 
 @dataclass
 class Result:
-    """What a command has to say; ``text`` goes to stdout as it is."""
+    """What a command has to say.
+
+    Lines of ``text`` are made by `diagnostics.as_text`, so that names of others make none.
+    """
 
     text: str = ""
     data: Any = None
@@ -47,7 +50,7 @@ class Result:
 
 def notes(session: Session) -> str:
     """Return what was done beside a change, or could not be, a line each."""
-    return "".join(f"note: {remark}\n" for remark in session.remarks)
+    return as_text(f"note: {remark}" for remark in session.remarks)
 
 
 def failure(error: DamonPolicyError, texts: Mapping[str, str]) -> Result:
@@ -79,12 +82,15 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
     if kernel and kernel["name"].startswith("emulated") and not result.raw:
         _write(sys.stdout, f"emulated kernel {kernel['release']}: nothing real is touched\n")
     if result.text:
-        _write(
-            sys.stdout, result.text if result.raw else _coloured(visible(result.text), sys.stdout)
-        )
+        _write(sys.stdout, result.text if result.raw else _coloured(_text(result), sys.stdout))
     if result.diagnostics:
         sys.stdout.flush()
-        _write(sys.stderr, visible(render_text(result.diagnostics, result.texts)))
+        _write(sys.stderr, render_text(result.diagnostics, result.texts))
+
+
+def _text(result: Result) -> str:
+    """Return the text as it may be shown, whatever those did who made it of lines."""
+    return as_text(result.text.removesuffix("\n").split("\n"))
 
 
 def _plain(document: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,10 +77,16 @@ def command(
 
 def _save(path: Path, data: object) -> None:
     try:
-        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=_private) as stream:
+            stream.write(json.dumps(data, indent=1) + "\n")
     except OSError as error:
         message = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
         raise DamonPolicyError(message) from error
+
+
+def _private(path: str, flags: int) -> int:
+    """Make a file that nobody else may write, whatever the umask: `apply` would refuse it."""
+    return os.open(path, flags, 0o600)
 
 
 def _warnings(store: Store, managed: Managed) -> list[Diagnostic]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from damonpolicy import log
+from damonpolicy.diagnostics import visible
 
 __all__ = ("showing",)
 
@@ -60,7 +61,7 @@ class _Line:
         elif event == "operation":
             self.done += 1
             verb = "applying" if self.total else "undoing"
-            self.what = f"{verb}: {values['value']} → {values['path']}"
+            self.what = visible(f"{verb}: {values['value']} → {values['path']}", kept="")
 
     def __str__(self) -> str:
         if not self.total:

@@ -15,6 +15,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import as_text
 from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_duration
 
@@ -323,4 +324,4 @@ def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
     if not sink.names:
         lines.append("nothing was seen, and no file is written")
     lines += [f"note: {each}" for each in notes]
-    return "\n".join(lines) + "\n"
+    return as_text(lines)

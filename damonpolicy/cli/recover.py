@@ -6,6 +6,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.session import changing
 
 
@@ -26,5 +27,5 @@ def command(invocation: Invocation, *, wait: bool, overwrite: bool) -> Result:
         invocation.machine(), invocation.places(), wait=wait, settle=True, overwrite=overwrite
     ) as session:
         done = session.remarks
-    text = "".join(f"{line}\n" for line in done) or "nothing to recover\n"
+    text = as_text(done or ["nothing to recover"])
     return Result(text, {"done": done}, changed=bool(done))

@@ -6,19 +6,13 @@ from collections.abc import Sequence
 
 import click
 
+from damonpolicy import etc
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import policy_options
 from damonpolicy.cli.output import Result
 from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.errors import UsageError
 from damonpolicy.units import UnitError, read_duration
-
-DIRECTORIES = (
-    "/usr/lib/damonpolicy/policies.d",
-    "/run/damonpolicy/policies.d",
-    "/etc/damonpolicy/policies.d",
-)
-"""Where policies are looked for when none are named; the last that has a file name wins."""
 
 _EXIT = click.Choice(["keep", "remove"])
 
@@ -59,7 +53,7 @@ def command(
         changed = serve(
             invocation.machine(),
             places,
-            paths or DIRECTORIES,
+            paths or etc.POLICIES,
             variables=variables,
             settings=settings,
             debounce=_seconds(debounce),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.places import Places, read_json
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
@@ -28,4 +29,5 @@ def beside(machine: Machine, places: Places) -> str:
     if service is None or not service["running"]:
         return ""
     what = "applies its files again at their next edit, its next reload or start"
-    return f"note: the service of {', '.join(service['paths'])} (pid {service['pid']}) {what}\n"
+    where = ", ".join(service["paths"])
+    return as_text([f"note: the service of {where} (pid {service['pid']}) {what}"])

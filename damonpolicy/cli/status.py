@@ -11,7 +11,7 @@ from damonpolicy.cli.goals import goal_lines, known, measure
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import served
-from damonpolicy.diagnostics import Diagnostic, visible
+from damonpolicy.diagnostics import Diagnostic, as_text
 from damonpolicy.engine import journal
 from damonpolicy.engine.session import changing, refresh
 from damonpolicy.engine.store import Store
@@ -78,7 +78,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     served_now = service is not None and service["running"]
     asleep = service.get("unasked", ()) if service and served_now and not update else ()
     names = {
-        target: visible(read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm"), kept="")
+        target: read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm")
         for slot in slots
         for target in slot.targets
         if target.startswith("pid ")
@@ -123,7 +123,7 @@ def _text(
         lines += ["", *_served(data["service"])]
     if data["modules"]:
         lines += ["", "kernel modules that run a kdamond: " + ", ".join(data["modules"])]
-    return "\n".join(lines) + "\n"
+    return as_text(lines)
 
 
 def _left_behind(managed: Managed, store: Store) -> bool:
@@ -140,7 +140,7 @@ def _setting(each: status.SettingStatus) -> str:
 
 def _served(service: dict[str, Any]) -> list[str]:
     """Say how the service is: the last reload, and what it cannot follow or feed."""
-    where = visible(", ".join(service["paths"]), kept="")
+    where = ", ".join(service["paths"])
     if not service["running"]:
         return [f"the service of {where} has ended without a word (pid {service['pid']})"]
     last = service["reload"]
@@ -152,8 +152,7 @@ def _served(service: dict[str, Any]) -> list[str]:
     elif last is not None:
         lines.append(f"  last reload: {last['result']}")
     for name in service.get("held", ()):  # a service of before says nothing of it
-        file = visible(name, kept="")
-        lines.append(f"  waits for {file}: somebody has it open for writing")
+        lines.append(f"  waits for {name}: somebody has it open for writing")
     if service["following"]:
         lines.append(f"  cannot follow: {service['following']}")
     lines += [f"  not fed: {goal}: {why}" for goal, why in sorted(service["feeds"].items())]

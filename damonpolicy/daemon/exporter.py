@@ -5,12 +5,10 @@ It shows what was there at the last observation: a scrape asks the kernel nothin
 
 from __future__ import annotations
 
-import http.server
+import gzip
 import ipaddress
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -19,22 +17,16 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import MetricsHandler
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from damonpolicy import log
+from damonpolicy.daemon.endpoint import Answer, Endpoint, Request
 from damonpolicy.daemon.figures import Figures
 from damonpolicy.daemon.observe import KdamondSeen, Observation
-from damonpolicy.daemon.wake import Wake
 from damonpolicy.errors import DamonPolicyError, UsageError
 
 __all__ = ("Exporter", "families", "read_address")
 
-_SECONDS = 5.0
-"""After so long a client that says nothing is hung up on."""
-_LONG = 3600.0
-"""Seconds; nothing is lost when they end."""
-_CLIENTS = 8
-"""At most so many are served at a time."""
 _LOOPBACK = "127.0.0.1"
 _RESULTS = ("applied", "unchanged", "invalid", "failed", "gone")
 
@@ -50,20 +42,16 @@ class Exporter:
         host, port = read_address(address)
         self._take = take
         self._figures = Figures()
-        registry = CollectorRegistry()
-        registry.register(self)
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
         try:
-            self._server = _server(host)((host, port), _handler(registry))
+            self._endpoint = Endpoint(host, port, self._answer)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             message = f"cannot serve metrics on `{address}`: {reason}"
             hint = "choose another port with `--metrics ADDRESS:PORT`, or leave it out"
             raise DamonPolicyError(message, hint=hint) from error
-        self._server.socket.setblocking(False)  # whoever hangs up at once is not waited for
-        self.port = int(self._server.server_address[1])
-        self._wake, self._ended = Wake(), False
-        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
-        self._thread.start()
+        self.port = self._endpoint.port
         log.info("metrics", address=_shown(host, self.port))
 
     def publish(self) -> None:
@@ -72,17 +60,17 @@ class Exporter:
 
     def stop(self) -> None:
         """Listen no more."""
-        self._ended = True
-        self._wake.now()
-        self._thread.join()
-        self._server.server_close()
-        self._wake.close()
+        self._endpoint.stop()
 
-    def _serve(self) -> None:
-        """Take who comes; `serve_forever` would wake up twice a second to see whether to end."""
-        while not self._ended:
-            if self._wake.wait(_LONG, [self._server]):
-                self._server.handle_request()
+    def _answer(self, request: Request) -> Answer:
+        """Write the metrics as the client takes them; ``?name[]=`` asks for some of them."""
+        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        names = parse_qs(request.target.partition("?")[2]).get("name[]")
+        text = encode(self._registry.restricted_registry(names) if names else self._registry)
+        headers = {"Content-Type": kind}
+        if gzip_accepted(request.headers.get("accept-encoding", "")):
+            text, headers["Content-Encoding"] = gzip.compress(text), "gzip"
+        return Answer(text, headers)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, for the registry."""
@@ -113,44 +101,6 @@ def read_address(text: str) -> tuple[str, int]:
 
 def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, *arguments: Any) -> None:
-        self._free = threading.BoundedSemaphore(_CLIENTS)
-        super().__init__(*arguments)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client has hung up."""
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-def _server(host: str) -> type[_Server]:
-    return _Server6 if ":" in host else _Server
-
-
-def _handler(registry: CollectorRegistry) -> type[MetricsHandler]:
-    made: type[MetricsHandler] = MetricsHandler.factory(registry)
-    made.timeout = _SECONDS
-    return made
 
 
 def families(figures: Figures) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from damonpolicy import log
+from damonpolicy import log, trust
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.settling import Settling
 from damonpolicy.daemon.sources import Sources
@@ -179,10 +179,12 @@ class Reloader:
             or seen != self._signature
             or self._content.held
             or self._content.young
+            or self._content.found  # the mode of a directory above may be what is mended
             or now - self._read_at >= _READ_ANYWAY
         ):
             self._signature, self._read_at = seen, now
-            self._content = gather(self.paths, self.variables)
+            keepers = trust.root_and_we() if trust.guarded(self.machine.name) else None
+            self._content = gather(self.paths, self.variables, keepers)
         return self._content
 
     def _apply(self, content: Content) -> Outcome:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from damonpolicy.emulated.world import State
 from damonpolicy.errors import UsageError
+from damonpolicy.trust import make_private_directory, open_own
 
 __all__ = ("Directory", "Memory", "Write")
 
@@ -68,7 +69,10 @@ class Memory:
 
 
 class Directory:
-    """Keeps the state in a directory, which is made if it is missing."""
+    """Keeps the state in a directory, which is made if it is missing.
+
+    Raises Untrusted where others can change what is in it.
+    """
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -79,7 +83,7 @@ class Directory:
         self._process = os.getpid()
         self._lock_file: int | None = None
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            make_private_directory(place)
             self._lock_file = self._open(_LOCK)
             self._log_file = self._open(_LOG, os.O_APPEND)
         except OSError as error:
@@ -89,8 +93,7 @@ class Directory:
             ) from error
 
     def _open(self, name: str, more: int = 0) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | more
-        return os.open(self.place / name, flags, 0o600)
+        return open_own(self.place / name, os.O_RDWR | os.O_CREAT | more)
 
     def close(self) -> None:
         """Give up all files; the machine cannot be used any more."""
@@ -133,7 +136,7 @@ class Directory:
                 known = os.fstat(self._state_file)
                 if (known.st_dev, known.st_ino) == (now.st_dev, now.st_ino):
                     return None
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_own(self.place / _STATE)
         except FileNotFoundError:
             return None
         self._keep(descriptor)
@@ -160,12 +163,12 @@ class Directory:
             self._repair(state)
             line = json.dumps(write, separators=(",", ":")).encode() + b"\n"
             state["log"] = {"size": self._log_size(), "line": line.decode()}
-        temporary = self.place / f"{_STATE}.new"
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        temporary = f"{_STATE}.new"
+        descriptor = self._open(temporary, os.O_TRUNC)
         data = json.dumps(state, separators=(",", ":")).encode()
         while data:
             data = data[os.write(descriptor, data) :]
-        os.replace(temporary, self._state_path)
+        os.replace(self.place / temporary, self._state_path)
         self._keep(descriptor)
         if line and self._log_file is not None:
             os.write(self._log_file, line)

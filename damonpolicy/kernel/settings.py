@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 
+from damonpolicy import etc
 from damonpolicy.kernel import modules
 from damonpolicy.kernel.sysfs import ADMIN, Machine, read_or
 
@@ -34,7 +35,7 @@ ALLOWED = (
     "/sys/kernel/mm/swap/",
     "/proc/sys/vm/",
 )
-EXTENSION = "/etc/damonpolicy/settings.allow"
+EXTENSION = etc.SETTINGS
 """An administrator's own list, one directory or file in each line, ``#`` begins a comment."""
 
 ADVISOR = "/sys/kernel/mm/ksm/advisor_mode"
@@ -114,9 +115,16 @@ _CHOSEN = re.compile(r"\[([^\]]*)\]")
 
 
 def allowed(machine: Machine) -> tuple[str, ...]:
-    """Return the directories and files that settings may lie in, the extension included."""
-    lines = (line.split("#")[0].strip() for line in read_or(machine, EXTENSION).splitlines())
-    return ALLOWED + tuple(line for line in lines if line.startswith("/"))
+    """Return the directories and files that settings may lie in, the extension included.
+
+    Raises Untrusted where others than root can change this machine's own.
+    """
+    if machine.name != "live":
+        return ALLOWED + etc.paths(read_or(machine, EXTENSION))
+    try:
+        return ALLOWED + etc.named(EXTENSION)
+    except OSError:
+        return ALLOWED
 
 
 def malformed(path: str) -> str:
@@ -140,10 +148,12 @@ def refusal(machine: Machine, path: str) -> str:
     reason = malformed(path)
     if reason:
         return reason
+    real = machine.resolve(path)
+    if usual(path) and usual(real):
+        return ""
     places = allowed(machine)
     if not _within(path, places):
         return "this file is not on the list of settings"
-    real = machine.resolve(path)
     if real != path and not _within(real, places):
         return f"it leads to `{real}`, which is not on the list of settings"
     return ""

@@ -26,6 +26,17 @@ _read_factor, _factor_schema = scalar(
 )
 Factor: TypeAlias = Annotated[Fraction, _read_factor, _factor_schema]
 
+
+def _ksm_file(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]+", text):
+        message = f"`{text[:40]}` is not a file of /sys/kernel/mm/ksm"
+        raise UnitError("DP0370", message, "write its name, such as `pages_sharing`")
+    return text
+
+
+_read_ksm_file, _ksm_file_schema = scalar(_ksm_file, r"[a-z0-9_]+", example="pages_sharing")
+KsmFile: TypeAlias = Annotated[str, _read_ksm_file, _ksm_file_schema]
+
 KINDS = {
     "file": "",
     "psi": "",
@@ -61,7 +72,7 @@ class Source(Model):
     """A line of /proc/vmstat, such as `workingset_refault_anon`."""
     memory_stat: Text | None = None
     """A line of the memory.stat of a `cgroup`."""
-    ksm: Text | None = None
+    ksm: KsmFile | None = None
     """A file of /sys/kernel/mm/ksm, such as `pages_sharing`."""
     scheme: Text | None = None
     """A scheme of this policy, as `KDAMOND/SCHEME`: how many bytes its `statistic` counts."""

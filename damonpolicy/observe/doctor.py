@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from damonpolicy import etc, trust
 from damonpolicy.engine import journal
+from damonpolicy.engine.places import read_json
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel import cgroups, memory
@@ -44,6 +47,8 @@ def examine(machine: Machine, store: Store) -> Iterator[Check]:
     yield from _modules(machine, current)
     yield from _surroundings(machine, current)
     yield from _state(store, current)
+    if trust.guarded(machine.name):
+        yield from _files(store)
 
 
 def _access(machine: Machine, current: Current) -> Iterator[Check]:
@@ -160,3 +165,26 @@ def _state(store: Store, current: Current) -> Iterator[Check]:
             f"generation {confirmed} is confirmed, and not in force on this boot",
             "`damonpolicy apply --boot` brings it back",
         )
+
+
+def _files(store: Store) -> Iterator[Check]:
+    """Yield files of root's, and of ours, that others can change: what acts by them refuses."""
+    places = store.places
+    try:
+        served = read_json(places.service) or {}
+    except DamonPolicyError:  # it is among the files below
+        served = {}
+    directories = dict.fromkeys((*etc.POLICIES, *served.get("paths", ())))
+    files = [os.path.join(each, name) for each in directories for name in _names(each)]
+    lists = (etc.SETTINGS, etc.PROGRAMS, etc.SOURCES)
+    state = (places.run, places.lib, places.state, places.generations, places.confirmed)
+    found = (trust.why_untrusted(each, etc.ROOT) for each in (*lists, *directories, *files, *state))
+    for message, hint in dict.fromkeys((each.message, each.hint) for each in found if each):
+        yield Check("problem", message, hint)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+    except OSError:  # not there, or a file
+        return []

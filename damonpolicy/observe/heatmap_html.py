@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from damonpolicy.diagnostics import visible
 from damonpolicy.errors import UsageError
 from damonpolicy.observe.heatmap import Heatmap
 from damonpolicy.observe.heatmap_axes import title
@@ -60,8 +61,8 @@ def _told(heatmap: Heatmap) -> dict[str, Any]:
     rows = np.ascontiguousarray(heatmap.values.T, dtype="<f4")
     begun = datetime.fromtimestamp(heatmap.origin // _SECOND, UTC)
     return {
-        "title": title(heatmap),
-        "shows": heatmap.shows,
+        "title": visible(title(heatmap), kept=""),
+        "shows": visible(heatmap.shows, kept=""),
         "unit": heatmap.unit,
         "sorted": heatmap.sorted,
         "origin": str(heatmap.origin),

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import numpy as np
 
-from damonpolicy.diagnostics import visible
+from damonpolicy.diagnostics import as_text
 from damonpolicy.observe.heatmap import Heatmap
 from damonpolicy.observe.heatmap_axes import (
     Mark,
@@ -69,7 +69,7 @@ def drawn(
     labels = _placed(address_marks(heatmap, max(height // 4, 2), absolute=absolute), heatmap)
     margin = max(len(each) for each in labels.values())
     palette = OF_TERMINALS[colours] if colour else ()
-    lines = [visible(title(heatmap), kept="")]
+    lines = [as_text([title(heatmap)]).removesuffix("\n")]
     for row in range(height - 1, -1, -1):
         lines.append(f"{labels.get(row, ''):>{margin}} |{_cells(found[:, row], palette)}")
     lines += _time_axis(heatmap, width, margin, absolute=absolute)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from damonpolicy.diagnostics import as_text
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.plan.order import KdamondPlan, Plan
 from damonpolicy.plan.rows import rows
@@ -42,7 +43,7 @@ def render(plan: Plan, *, changes: bool) -> str:
             lines += [*_kdamond(each), ""]
     lines += [f"note: {remark}" for remark in plan.remarks]
     lines.append(_summary(plan, settings) if changes else "No changes.")
-    return "\n".join(lines) + "\n"
+    return as_text(lines)
 
 
 def _machine(plan: Plan) -> str:

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.source.files import SourceFile, drop_ins, policies_in, read_file
+from damonpolicy.source.files import SourceFile, distrust, drop_ins, policies_in, read_file
+from damonpolicy.trust import Keepers
 
 __all__ = ("Content", "gather", "signature", "without_alarm")
 
@@ -48,20 +49,26 @@ class Content:
     young: bool = False
 
 
-def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
-    """Read all policies of files and drop-in directories; what is missing holds none."""
+def gather(
+    paths: Sequence[str], variables: Sequence[str] = (), keepers: Keepers | None = None
+) -> Content:
+    """Read all policies of files and drop-in directories; what is missing holds none.
+
+    With ``keepers`` nobody else may be able to change any of them, or to remove one.
+    """
     files: list[SourceFile] = []
-    found: list[Diagnostic] = []
+    wrong = {path: distrust(path, keepers) for path in paths}
+    found: list[Diagnostic] = [each for each in wrong.values() if each]
     held: list[str] = []
     began, changed = time.time(), 0.0
     there = tuple(path for path in paths if _holds(path))
-    names, missing = _names(paths)
+    names, missing = _names([path for path in paths if not wrong[path]])
     for name in (*paths, *names, *variables):  # a directory's tells of files that went away
         with contextlib.suppress(OSError):
             changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too
     for name in (*names, *variables):
         with _lease(name) as settled:
-            file, diagnostic = read_file(name)
+            file, diagnostic = read_file(name, keepers)
         if not settled:
             held.append(name)
         if diagnostic:
@@ -84,14 +91,15 @@ def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
 def signature(paths: Sequence[str]) -> tuple[object, ...]:
     """Return what changes when files do, without reading them: inodes, sizes and times.
 
-    Of directories it tells when they were made anew, not what else happens in them.
+    Of directories it tells when they were made anew, or others may change them, not what else
+    happens in them.
     """
     names, missing = _names(paths)
     seen: list[object] = [tuple(missing)]
     for path in paths:
         with contextlib.suppress(OSError):
             status = os.stat(path)
-            seen.append((path, status.st_dev, status.st_ino))
+            seen.append((path, status.st_dev, status.st_ino, status.st_mode, status.st_uid))
     for name in names:
         try:
             status = os.stat(name)

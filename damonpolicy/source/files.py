@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from damonpolicy import trust
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.source.yaml import MOST_BYTES
 
-__all__ = ("SourceFile", "drop_ins", "load", "policies_in", "read_file")
+__all__ = ("SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file")
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -24,8 +25,12 @@ class SourceFile:
     text: str
 
 
-def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
+def load(
+    paths: Iterable[str], keepers: trust.Keepers | None = None
+) -> tuple[list[SourceFile], list[Diagnostic]]:
     """Read files and directories in the order given; ``-`` is standard input.
+
+    With ``keepers`` nobody else may be able to change them.
 
     Directories that stand beside each other are drop-in directories as in sysctl.d: their files
     are ordered by base name, and a file hides those of the same base name in earlier ones.
@@ -35,6 +40,10 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
     directories: list[str] = []
     for path in paths:
         if path != "-" and os.path.isdir(path):
+            wrong = distrust(path, keepers)
+            if wrong:
+                found.append(wrong)
+                continue
             directories.append(path)
             if not policies_in(path):
                 hint = "policies end in `.yaml`; tests, `*.test.yaml`, are left out"
@@ -46,7 +55,7 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
     files = []
     for name in dict.fromkeys(names):
         text, diagnostic = _read(
-            name, absent="`damonpolicy init` lists the shipped policies and writes one"
+            name, keepers, absent="`damonpolicy init` lists the shipped policies and writes one"
         )
         if diagnostic:
             found.append(diagnostic)
@@ -64,10 +73,25 @@ def drop_ins(directories: Iterable[str]) -> list[str]:
     return [found[base] for base in sorted(found) if os.path.realpath(found[base]) != os.devnull]
 
 
-def read_file(name: str) -> tuple[SourceFile, Diagnostic | None]:
-    """Read one file, or say why it cannot be read; ``-`` is standard input."""
-    text, diagnostic = _read(name)
+def read_file(
+    name: str, keepers: trust.Keepers | None = None
+) -> tuple[SourceFile, Diagnostic | None]:
+    """Read one file, or say why it cannot be read; ``-`` is standard input.
+
+    With ``keepers`` nobody else may be able to change it.
+    """
+    text, diagnostic = _read(name, keepers)
     return SourceFile("<stdin>" if name == "-" else name, text), diagnostic
+
+
+def distrust(path: str, keepers: trust.Keepers | None) -> Diagnostic | None:
+    """Return what is wrong where others than ``keepers`` can change a file or directory."""
+    error = None if keepers is None else trust.why_untrusted(path, keepers)
+    return None if error is None else _told(error)
+
+
+def _told(error: trust.Untrusted) -> Diagnostic:
+    return Diagnostic.error(error.code, None, error.message, hint=error.hint)
 
 
 def policies_in(directory: str) -> Sequence[str]:
@@ -82,7 +106,9 @@ def policies_in(directory: str) -> Sequence[str]:
     return [os.path.join(directory, name) for name in sorted(names)]
 
 
-def _read(name: str, absent: str = "") -> tuple[str, Diagnostic | None]:
+def _read(
+    name: str, keepers: trust.Keepers | None, absent: str = ""
+) -> tuple[str, Diagnostic | None]:
     try:
         if name == "-":
             raw = sys.stdin.buffer.read(MOST_BYTES + 1)
@@ -91,8 +117,10 @@ def _read(name: str, absent: str = "") -> tuple[str, Diagnostic | None]:
             if path.exists() and not path.is_file():
                 message = f"`{name}` is not a regular file"
                 return "", Diagnostic.error("DP0001", None, message)
-            with path.open("rb") as stream:
+            with open(path, "rb", opener=_opener(keepers)) as stream:
                 raw = stream.read(MOST_BYTES + 1)
+    except trust.Untrusted as error:
+        return "", _told(error)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
         hint = absent if isinstance(error, FileNotFoundError) else ""
@@ -111,3 +139,9 @@ def _read(name: str, absent: str = "") -> tuple[str, Diagnostic | None]:
         place = Span(shown, line, column, line, column + 1)
         message = f"the byte 0x{raw[error.start]:02X} is not UTF-8"
         return "", Diagnostic.error("DP0002", place, message, hint="save the file as UTF-8")
+
+
+def _opener(keepers: trust.Keepers | None) -> Callable[[str, int], int] | None:
+    if keepers is None:
+        return None
+    return lambda path, flags: trust.open_trusted(path, keepers, flags)

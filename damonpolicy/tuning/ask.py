@@ -9,6 +9,8 @@ import threading
 from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
+from damonpolicy.tuning.unread import Unread
+
 __all__ = ("get",)
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -18,17 +20,15 @@ _OK = 200
 def get(url: str, *, seconds: float, most: int) -> str:
     """Return what a local address answers; anything else would make a policy a way out.
 
-    Nobody is followed elsewhere. Raises ValueError for an answer that is none, not whole or longer
+    Nobody is followed elsewhere. Raises Unread for an answer that is none, not whole or longer
     than ``most`` bytes, OSError where there is nobody or no answer within ``seconds``.
     """
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname not in _LOCAL:
-        message = "only http on the machine itself is asked"
-        raise ValueError(message)
+        raise Unread("only http on the machine itself is asked")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not re.fullmatch(r"[!-~]+", path):
-        message = "an address has no spaces, and nothing but ASCII"
-        raise ValueError(message)
+        raise Unread("an address has no spaces, and nothing but ASCII")
     late = threading.Event()
     with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=seconds)) as asked:
         asked.connect()
@@ -55,17 +55,13 @@ def _answer(asked: http.client.HTTPConnection, path: str, most: int) -> bytes:
             data = answer.read(most + 1)
             left = answer.length
     except http.client.HTTPException as error:
-        message = f"this is not HTTP: {str(error)[:60]}"
-        raise ValueError(message) from error
+        raise Unread("the answer is not HTTP") from error
     if answer.status != _OK:
-        message = f"the answer is {answer.status}"
-        raise ValueError(message)
+        raise Unread(f"the answer is {answer.status}")
     if len(data) > most:
-        message = f"the answer is longer than {most >> 20} MiB"
-        raise ValueError(message)
+        raise Unread(f"the answer is longer than {most >> 20} MiB")
     if left:
-        message = "the answer ends early"
-        raise ValueError(message)
+        raise Unread("the answer ends early")
     return data
 
 

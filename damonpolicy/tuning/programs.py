@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from damonpolicy.tuning.unread import Unread
+
 __all__ = ("said",)
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -18,13 +20,13 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 def said(words: Sequence[str], *, seconds: float, most: int) -> str:
     """Return what a program writes to its standard output.
 
-    Raises ValueError where it fails, or writes more than ``most`` bytes, OSError where it cannot be
+    Raises Unread where it fails, or writes more than ``most`` bytes, OSError where it cannot be
     run or does not come to an end within ``seconds``. What it has started then ends with it.
     """
     deadline = time.monotonic() + seconds
     process = subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=_ENVIRONMENT, cwd="/", process_group=0,
+        env=_ENVIRONMENT, cwd="/", umask=0o077, process_group=0,
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -39,8 +41,7 @@ def said(words: Sequence[str], *, seconds: float, most: int) -> str:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if status:
-        message = f"`{words[0]}` ended with {status}"
-        raise ValueError(message)
+        raise Unread(f"`{words[0]}` ended with {status}")
     return data.decode("utf-8", "replace")
 
 
@@ -56,5 +57,4 @@ def _read(descriptor: int, deadline: float, most: int) -> bytes:
             return bytes(data)
         data += part
         if len(data) > most:
-            message = f"it writes more than {most >> 20} MiB"
-            raise ValueError(message)
+            raise Unread(f"it writes more than {most >> 20} MiB")

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
 
+from damonpolicy import etc, trust
+from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.tuning import ask, programs
+from damonpolicy.tuning.unread import Unread
 
-__all__ = ("PROGRAMS", "Meter", "Reader", "Source", "Stale")
-
-PROGRAMS = "/etc/damonpolicy/programs.allow"
-"""An administrator's list of the programs that policies may run, one absolute path in each line."""
+__all__ = ("Meter", "Reader", "Source", "Stale")
 
 _NUMBER = re.compile(
     r"[-+]?(?:[0-9]{1,64}(?:\.[0-9]{0,64})?|\.[0-9]{1,64})(?:[eE][-+]?[0-9]{1,2})?"
@@ -60,7 +59,8 @@ class Meter:
         """Seconds that the last reading took, if nothing came of it."""
 
     def __str__(self) -> str:
-        return f"{self._kind} {self._source[self._kind]}"
+        named = self._source[self._kind]
+        return f"{self._kind} {named[0] if self._kind == 'command' else named}"
 
     def read(self) -> Fraction:
         """Return the number, times the source's factor; a rate is by the second.
@@ -70,7 +70,7 @@ class Meter:
         begin, self.lost = time.monotonic(), 0.0
         try:
             value = self._read(self._machine, self._source)
-        except _ODD as error:
+        except (*_ODD, DamonPolicyError) as error:
             self._last, self.lost = None, time.monotonic() - begin
             raise Stale(f"{self}: {_reason(error)}") from error
         if self._source.get("as", "value") == "rate":
@@ -90,21 +90,31 @@ class Meter:
 
 
 def _reason(error: Exception) -> str:
+    """Say why in words that show nothing of what was read: a library's message may quote it."""
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
-    if isinstance(error, KeyError):
+    if isinstance(error, DamonPolicyError):
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+    if isinstance(error, KeyError):  # looked up by words of ours and of the policy only
         return f"there is no `{error.args[0]}`"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    return str(error) or type(error).__name__
+    return str(error) if isinstance(error, Unread) else "it has not the form that it should have"
 
 
 def _number(text: str) -> Fraction:
-    """Read a number as programs write it; infinity and NaN are none, nor is what fills memory."""
-    if not _NUMBER.fullmatch(text.strip()):
-        message = f"`{text.strip()[:40]}` is not a number"
-        raise ValueError(message)
-    return Fraction(text.strip())
+    """Read a number as programs write it; infinity and NaN are none, nor is what fills memory.
+
+    What is none is never shown, only of what kind it is: it may be a secret.
+    """
+    word = text.strip()
+    if not word:
+        raise Unread("it holds nothing")
+    if not _NUMBER.fullmatch(word):
+        odd = re.fullmatch(r"[-+]?(?:(nan)|inf(?:inity)?)", word, re.IGNORECASE)
+        kind = "text" if odd is None else "NaN" if odd[1] else "infinity"
+        raise Unread(f"it holds {kind}, not a number")
+    return Fraction(word)
 
 
 def _keyed(text: str, key: str) -> Fraction:
@@ -123,38 +133,41 @@ _AHEAD = 60.0
 def _fresh(age: float, source: Source) -> None:
     limit = source.get("stale_after")
     if limit is not None and age > limit:
-        message = f"it is {age:.0f} s old"
-        raise ValueError(message)
+        raise Unread(f"it is {age:.0f} s old")
     if limit is not None and age < -_AHEAD:  # a clock was set back: nobody knows how old it is
-        message = f"its date is {-age:.0f} s ahead"
-        raise ValueError(message)
+        raise Unread(f"its date is {-age:.0f} s ahead")
 
 
 def _file(machine: Machine, source: Source) -> Fraction:
     del machine  # the program's own file, wherever the kernel is
-    with open(source["file"], "rb", opener=_at_once) as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            message = "it is no regular file"
-            raise ValueError(message)
+    descriptor, real, public = trust.open_public(source["file"])
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not public and os.geteuid() == 0 and not etc.within(real, etc.named(etc.SOURCES)):
+            raise Unread(f"not everybody may read `{real}`, and it is not in {etc.SOURCES}")
         _fresh(time.time() - status.st_mtime, source)
         data = stream.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:  # what is cut off may be the half of a number
-        message = f"it is longer than {_MOST_BYTES >> 20} MiB"
-        raise ValueError(message)
+        raise Unread(f"it is longer than {_MOST_BYTES >> 20} MiB")
     text = data.decode("utf-8", "replace")
     key = source.get("key")
     return _keyed(text, key) if key else _number(text)
 
 
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # else a FIFO waits for somebody who writes
+def _below(directory: str, name: str) -> str:
+    """Return a path below a directory; nothing leads out of it, whoever has made the source."""
+    if not name or ".." in name.split("/"):
+        raise Unread(f"`{name}` leads out of `{directory}`")
+    return f"{directory}/{name.lstrip('/')}"
 
 
 def _psi(machine: Machine, source: Source) -> Fraction:
     """Microseconds of stall so far (Documentation/accounting/psi.rst)."""
     resource, cgroup = source["psi"], source.get("cgroup")
-    path = f"{MOUNT}{cgroup}/{resource}.pressure" if cgroup else f"/proc/pressure/{resource}"
+    if cgroup:
+        path = _below(MOUNT, f"{cgroup}/{resource}.pressure")
+    else:
+        path = _below("/proc/pressure", resource)
     for line in machine.read(path).splitlines():
         share, *fields = line.split()
         if share == source.get("share", "some"):
@@ -168,12 +181,12 @@ def _vmstat(machine: Machine, source: Source) -> Fraction:
 
 
 def _memory_stat(machine: Machine, source: Source) -> Fraction:
-    path = f"{MOUNT}{source.get('cgroup', '')}/memory.stat"
+    path = _below(MOUNT, f"{source.get('cgroup', '')}/memory.stat")
     return _keyed(machine.read(path), source["memory_stat"])
 
 
 def _ksm(machine: Machine, source: Source) -> Fraction:
-    return _number(machine.read(f"/sys/kernel/mm/ksm/{source['ksm']}"))
+    return _number(machine.read(_below("/sys/kernel/mm/ksm", source["ksm"])))
 
 
 def _get(url: str) -> str:
@@ -212,8 +225,7 @@ def _prometheus(machine: Machine, source: Source) -> Fraction:
         each["value"] for each in data["result"]
     ]  # fmt: skip
     if len(found) != 1:
-        message = f"the query gives {len(found)} values"
-        raise ValueError(message)
+        raise Unread(f"the query gives {len(found)} values")
     when, text = found[0]
     _fresh(time.time() - float(_number(str(when))), source)
     return _number(str(text))
@@ -223,24 +235,12 @@ def _command(machine: Machine, source: Source) -> Fraction:
     """Run a program that the administrator's list names; its last line is the number."""
     del machine
     words = list(source["command"])
-    if words[0] not in _allowed():
-        message = f"`{words[0]}` is not in {PROGRAMS}"
-        raise ValueError(message)
+    if words[0] not in etc.named(etc.PROGRAMS):
+        raise Unread(f"`{words[0]}` is not in {etc.PROGRAMS}")
+    # or whoever can exchange it has what it is run with
+    os.close(trust.open_trusted(words[0], etc.ROOT, os.O_PATH))
     lines = programs.said(words, seconds=_SECONDS, most=_MOST_BYTES).split()
     return _number(lines[-1] if lines else "")
-
-
-def _allowed() -> frozenset[str]:
-    """Return the programs that may be run; a list that others may write names none."""
-    try:
-        with open(PROGRAMS, encoding="utf-8") as stream:
-            status = os.fstat(stream.fileno())
-            if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return frozenset()
-            lines = (line.split("#")[0].strip() for line in stream)
-            return frozenset(line for line in lines if line.startswith("/"))
-    except FileNotFoundError:
-        return frozenset()
 
 
 _READERS: Mapping[str, Reader] = {

@@ -102,10 +102,10 @@ class Author:
 
     # what the service reads and does
 
-    def gather(self, paths, variables):
+    def gather(self, paths, variables, keepers=None):
         """Read, with times of files by the author's clock; remember what there is to be seen."""
         self.signature_read = signature(paths)
-        content = self._gather(paths, variables)
+        content = self._gather(paths, variables, keepers)
         assert bool(content.held) == self.held
         if self.held or content.digest != self.seen:
             self.rests_since = self.changed_at

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from damonpolicy.emulated.machine import Write, open_emulated
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.trust import Untrusted
 
 ROOT = Path(__file__).resolve().parents[2]
 SWAPPINESS = "/proc/sys/vm/swappiness"
@@ -294,3 +296,45 @@ def test_hundred_writes_are_fast(tmp_path):
         times.append(time.process_time() - begin)
 
     assert min(times) < 0.5
+
+
+def test_nobody_else_reads_or_writes_it_whatever_the_umask(tmp_path, umask):
+    place = tmp_path / "state" / "machine"
+    machine = open_emulated("7.3", place, None)
+    machine.write(SWAPPINESS, "70")
+
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in place.iterdir()}
+    assert set(modes) >= {"machine.json", "writes.jsonl", "lock"}
+    assert set(modes.values()) == {0o600}
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (place, place.parent)] == [0o700, 0o700]
+
+
+@pytest.mark.parametrize("name", ["", "machine.json", "writes.jsonl", "lock"])
+def test_what_others_can_write_is_refused(tmp_path, name):
+    open_emulated("7.3", tmp_path / "m", None).write(SWAPPINESS, "70")
+    (tmp_path / "m" / name).chmod(0o777 if not name else 0o666)
+
+    with pytest.raises(Untrusted, match="everyone can change") as caught:
+        open_emulated("7.3", tmp_path / "m", None)
+    assert caught.value.exit_code == 77
+    assert caught.value.hint.startswith("look at it, then `chmod go-w ")
+
+
+def test_what_somebody_else_made_is_refused(tmp_path, give):
+    open_emulated("7.3", tmp_path / "m", None)
+    give(tmp_path / "m", 65533)
+
+    with pytest.raises(Untrusted, match="belongs to user 65533"):
+        open_emulated("7.3", tmp_path / "m", None)
+
+
+def test_no_link_leads_out_of_it(tmp_path):
+    open_emulated("7.3", tmp_path / "m", None)
+    other = tmp_path / "other"
+    other.write_text("mine\n")
+    for name in ("lock", "writes.jsonl"):
+        (tmp_path / "m" / name).unlink()
+        (tmp_path / "m" / name).symlink_to(other)
+        with pytest.raises(Untrusted, match="not a regular file"):
+            open_emulated("7.3", tmp_path / "m", None)
+    assert other.read_text() == "mine\n"

@@ -8,6 +8,7 @@ import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.settings import SETTINGS
+from damonpolicy.kernel import settings
 from damonpolicy.kernel.settings import (
     ALLOWED,
     EXTENSION,
@@ -19,6 +20,8 @@ from damonpolicy.kernel.settings import (
     refusal,
     usual,
 )
+from damonpolicy.kernel.sysfs import LiveMachine
+from damonpolicy.trust import Untrusted
 from tests.kernel.copied import copied
 
 KSM = "/sys/kernel/mm/ksm/run"
@@ -89,6 +92,24 @@ def test_an_administrator_extends_the_list(tmp_path):
     assert "not on the list" in refusal(machine, "/relative/x")
     assert "kdamonds:" in refusal(machine, "/sys/kernel/mm/damon/x")
     assert not usual("/sys/block/zram0/x")
+
+
+def test_a_list_that_others_can_change_allows_nothing(tmp_path, monkeypatch):
+    """Or whoever can write it could let a policy of root's write any file."""
+    path = tmp_path / "settings.allow"
+    path.write_text("/proc/sys/net/x\n")
+    path.chmod(0o644)
+    monkeypatch.setattr(settings, "EXTENSION", str(path))
+    machine = LiveMachine()
+    assert refusal(machine, "/proc/sys/net/x") == ""
+
+    path.chmod(0o666)
+    with pytest.raises(Untrusted, match="everyone can change") as caught:
+        refusal(machine, "/proc/sys/net/x")
+    assert caught.value.hint == f"look at it, then `chmod go-w {path}`"
+    assert refusal(machine, "/proc/sys/vm/swappiness") == "", "it is not needed"
+    path.unlink()
+    assert "not on the list" in refusal(machine, "/proc/sys/net/x")
 
 
 def test_no_link_leads_out(tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import threading
 import time
 from fractions import Fraction
 
 import pytest
 
+from damonpolicy import etc
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.tuning import sources
 from damonpolicy.tuning.sources import Meter, Stale
@@ -65,8 +67,9 @@ def test_a_file(machine, tmp_path, text, key, expected):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("", "`` is not a number"), ("nan", "`nan` is not"), ("inf", "`inf` is not"), ("1/0", "`1/0`"),
-     ("soon", "`soon` is not a number")],
+    [("", "it holds nothing"), ("nan", "it holds NaN, not a number"),
+     ("-inf", "it holds infinity, not a number"), ("1/0", "it holds text, not a number"),
+     ("soon", "it holds text, not a number")],
 )  # fmt: skip
 def test_what_is_no_number(machine, tmp_path, text, reason):
     path = tmp_path / "score"
@@ -83,7 +86,7 @@ def test_what_is_no_file(machine, tmp_path):
     os.symlink("loop", tmp_path / "loop")
     assert "is a directory" in stale(Meter(machine, {"file": str(tmp_path)}))
     for path in (tmp_path / "fifo", "/dev/zero"):
-        assert "it is no regular file" in stale(Meter(machine, {"file": str(path)}))
+        assert "it is not a regular file" in stale(Meter(machine, {"file": str(path)}))
     assert "symbolic links" in stale(Meter(machine, {"file": str(tmp_path / "loop")}))
 
 
@@ -140,7 +143,9 @@ def test_an_exporter(machine, server):
         )
     assert "there is no `c`" in stale(Meter(machine, {"exporter": server, "series": "c"}))
     Answers.answer = "other{ 1 2 3\na +Inf\n"
-    assert "`inf` is not a number" in stale(Meter(machine, {"exporter": server, "series": "a"}))
+    assert "it holds infinity, not a number" in stale(
+        Meter(machine, {"exporter": server, "series": "a"})
+    )
     for odd in ("}{", "a{ 1", "a", "a NaN", "a 1e400", "a" * (2 << 20), "\0", ""):
         Answers.answer = odd
         assert stale(Meter(machine, {"exporter": server, "series": "a"}))
@@ -160,7 +165,7 @@ def test_a_query(machine, server):
     say("1", "2")
     assert "the query gives 2 values" in stale(Meter(machine, source))
     say("NaN")
-    assert "`NaN` is not a number" in stale(Meter(machine, source))
+    assert "it holds NaN, not a number" in stale(Meter(machine, source))
     Answers.answer = "{}"
     assert "there is no `data`" in stale(Meter(machine, source))
     for odd in (
@@ -191,38 +196,58 @@ def test_nobody_is_led_elsewhere(machine, server, monkeypatch):
     assert stale(Meter(machine, {"exporter": server, "series": "a"}))
 
 
-def test_a_program_runs_only_where_an_administrator_allows_it(machine, tmp_path, monkeypatch):
-    allowed = tmp_path / "programs.allow"
-    monkeypatch.setattr(sources, "PROGRAMS", str(allowed))
-    program = tmp_path / "score"
-    program.write_text("#!/bin/sh\necho the score is\necho $1\n")
-    program.chmod(0o755)
+@pytest.fixture
+def allow(tmp_path, monkeypatch):
+    """Write root's list of programs."""
+    path = tmp_path / "programs.allow"
+    monkeypatch.setattr(etc, "PROGRAMS", str(path))
+
+    def allow(*lines):
+        path.write_text("\n".join(lines) + "\n")
+        path.chmod(0o644)
+        return path
+
+    return allow
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "score"
+    path.write_text("#!/bin/sh\necho the score is\necho $1\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_program_runs_only_where_an_administrator_allows_it(machine, allow, program):
     meter = Meter(machine, {"command": [str(program), "42"]})
     assert "is not in" in stale(meter)
-    allowed.write_text(f"# ours\n{program}  # the score\n")
-    if os.getuid() == 0:
-        assert meter.read() == 42
-    allowed.chmod(0o666)
-    assert "is not in" in stale(meter)
+    listed = allow("# ours", f"{program}  # the score")
+    assert meter.read() == 42
+    listed.chmod(0o666)
+    assert f"everyone can change `{listed}`" in stale(meter)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="the list has to belong to root")
-def test_a_program_that_fails_or_does_not_end(machine, tmp_path, monkeypatch):
-    allowed = tmp_path / "programs.allow"
-    monkeypatch.setattr(sources, "PROGRAMS", str(allowed))
+def test_a_program_that_others_can_exchange_does_not_run(machine, allow, program):
+    allow(str(program))
+    meter = Meter(machine, {"command": [str(program), "42"]})
+    program.chmod(0o777)
+    assert f"everyone can change `{program}`" in stale(meter)
+    program.chmod(0o755)
+    program.parent.chmod(0o777)
+    assert f"everyone can change `{program.parent}`" in stale(meter)
+
+
+def test_a_program_that_fails_or_does_not_end(machine, allow, monkeypatch):
     monkeypatch.setattr(sources, "_SECONDS", 0.2)
-    allowed.write_text("/bin/false\n/bin/sleep\n/bin/true\n")
+    allow("/bin/false", "/bin/sleep", "/bin/true")
     assert "`/bin/false` ended with 1" in stale(Meter(machine, {"command": ["/bin/false"]}))
     assert "no answer within" in stale(Meter(machine, {"command": ["/bin/sleep", "60"]}))
-    assert "`` is not a number" in stale(Meter(machine, {"command": ["/bin/true"]}))
+    assert "it holds nothing" in stale(Meter(machine, {"command": ["/bin/true"]}))
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="the list has to belong to root")
-def test_what_a_program_leaves_behind_ends_with_it(machine, tmp_path, monkeypatch):
-    allowed = tmp_path / "programs.allow"
-    monkeypatch.setattr(sources, "PROGRAMS", str(allowed))
+def test_what_a_program_leaves_behind_ends_with_it(machine, allow, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_SECONDS", 5.0)
-    allowed.write_text("/bin/sh\n")
+    allow("/bin/sh")
     left = tmp_path / "left"
     behind = f"sleep 1000 > /dev/null & echo $! > {left}; echo 7"
 
@@ -230,6 +255,129 @@ def test_what_a_program_leaves_behind_ends_with_it(machine, tmp_path, monkeypatc
 
     assert gone(int(left.read_text()))
     assert "more than 1 MiB" in stale(Meter(machine, {"command": ["/bin/sh", "-c", "yes"]}))
+
+
+def test_a_program_knows_nothing_of_the_service(machine, allow, tmp_path, monkeypatch):
+    """Its environment, directory, files and mask are its own."""
+    monkeypatch.setenv("SECRET_OF_THE_SERVICE", "s3cret")
+    allow("/bin/sh")
+    said, files = tmp_path / "said", tmp_path / "files"
+    look = (
+        f"{{ pwd; umask; readlink /proc/$$/fd/0; env; }} > {said}; ls /proc/$$/fd > {files}; echo 1"
+    )
+    with open(os.devnull, "rb") as stream:
+        os.dup2(stream.fileno(), 200, inheritable=True)
+    try:
+        assert Meter(machine, {"command": ["/bin/sh", "-c", look]}).read() == 1
+    finally:
+        os.close(200)
+
+    here, mask, given, *environment = said.read_text().splitlines()
+    assert (here, mask, given) == ("/", "0077", "/dev/null")
+    names = {each.partition("=")[0] for each in environment}
+    assert names <= {"PATH", "LC_ALL", "PWD", "OLDPWD", "SHLVL", "_"}
+    assert "200" not in files.read_text().split()
+
+
+SECRET = "$6$salt$hash:19000:0:99999:7:::"
+
+
+def test_a_secret_is_never_shown(machine, server, tmp_path):
+    """Whatever a source comes to, what it holds stands in no message."""
+    path = tmp_path / "shadow"
+    path.write_text(f"root:{SECRET}\n")
+    reasons = [stale(Meter(machine, {"file": str(path), "key": "root"}))]
+    path.write_text(SECRET)
+    reasons.append(stale(Meter(machine, {"file": str(path)})))
+    for answer in (f"a {SECRET}", f"a{{{SECRET}", f'a{{x="{SECRET}"}} {SECRET}'):
+        Answers.answer = answer
+        reasons.append(stale(Meter(machine, {"exporter": server, "series": "a"})))
+    for data in (
+        SECRET, {"data": SECRET}, {"data": {"resultType": "scalar", "result": [0, SECRET]}},
+        {"data": {"resultType": "scalar", "result": [SECRET, "1"]}},
+        {"data": {"resultType": "vector", "result": SECRET}},
+    ):  # fmt: skip
+        Answers.answer = json.dumps(data)
+        reasons.append(stale(Meter(machine, {"prometheus": server, "query": "x"})))
+
+    for reason in reasons:
+        assert not {part for part in SECRET.replace("$", ":").split(":") if len(part) > 3} & set(
+            reason.replace("$", ":").replace("`", ":").split(":")
+        ), reason
+        assert "hash" not in reason
+
+
+def test_what_a_server_says_that_is_none_is_not_shown(machine):
+    """Its first words may be a secret as well: of Redis, of SSH, of anything that listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"s3cret-banner 1.0\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        reason = stale(Meter(machine, {"exporter": url, "series": "a"}))
+        thread.join()
+
+    assert reason == f"exporter {url}: the answer is not HTTP"
+
+
+@pytest.mark.parametrize("closed", ["the file", "a directory above"])
+def test_what_not_everybody_can_read_takes_root_to_allow(
+    machine, tmp_path, public_place, monkeypatch, closed
+):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    listed = tmp_path / "sources.allow"
+    monkeypatch.setattr(etc, "SOURCES", str(listed))
+    place = public_place
+    score = place / "score"
+    score.write_text("7")
+    score.chmod(0o644)
+    meter = Meter(machine, {"file": str(score)})
+    assert meter.read() == 7, "everybody could tell that number"
+
+    (score if closed == "the file" else place).chmod(0o700)
+    assert stale(meter) == (
+        f"file {score}: not everybody may read `{score}`, and it is not in {listed}"
+    )
+    listed.write_text(f"{place}/\n")
+    listed.chmod(0o644)
+    assert meter.read() == 7
+    link = tmp_path / "link"
+    link.symlink_to(score)
+    listed.write_text(f"{link}\n")
+    assert f"may read `{score}`" in stale(Meter(machine, {"file": str(link)})), "it leads elsewhere"
+    listed.write_text(f"{score}\n")
+    assert Meter(machine, {"file": str(link)}).read() == 7
+    listed.chmod(0o666)
+    assert f"everyone can change `{listed}`" in stale(meter)
+
+
+@pytest.mark.parametrize("path", ["/etc/shadow", "/proc/self/environ", "/proc/self/mem"])
+def test_what_only_root_can_read_is_no_source(machine, monkeypatch, path):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    assert "not everybody may read" in stale(Meter(machine, {"file": path, "key": "root"})) or (
+        os.getuid() != 0
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"ksm": "../../../../etc/hostname"},
+        {"ksm": "../hugepages/x"},
+        {"psi": "../version"},
+        {"psi": "memory", "cgroup": "/../../../etc"},
+        {"memory_stat": "anon", "cgroup": "/a/../.."},
+    ],
+)
+def test_a_source_stays_in_its_directory(machine, source):
+    assert "leads out of" in stale(Meter(machine, source))
 
 
 def gone(pid):

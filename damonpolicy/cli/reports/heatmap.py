@@ -15,7 +15,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
-from damonpolicy.diagnostics import did_you_mean, visible
+from damonpolicy.diagnostics import as_text, did_you_mean, visible
 from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.units import (
     U64_MAX,
@@ -357,7 +357,7 @@ def _written(heatmaps: Sequence[Heatmap], out: str) -> Result:
 
     count = f"{len(heatmaps)} maps" if len(heatmaps) > 1 else "1 map"
     heads = [head(each) for each in heatmaps]
-    return Result(f"wrote {count} to {out}\n", {"file": out, "maps": heads})
+    return Result(as_text([f"wrote {count} to {out}"]), {"file": out, "maps": heads})
 
 
 def _guide(found: Sequence[Series]) -> Result:
@@ -388,4 +388,4 @@ def _guide(found: Sequence[Series]) -> Result:
             )
         if len(each["areas"]) > len(shown):
             lines.append(f"  {len(each['areas']) - len(shown)} colder areas")
-    return Result("\n".join(lines) + "\n", {"sources": told})
+    return Result(as_text(lines), {"sources": told})

@@ -10,7 +10,7 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs, read_temperature
 from damonpolicy.cli.reports.snapshot import numbers
-from damonpolicy.diagnostics import visible
+from damonpolicy.diagnostics import as_text
 from damonpolicy.errors import UsageError
 from damonpolicy.units import UnitError, approximate_bytes, approximate_duration, read_duration
 
@@ -72,13 +72,13 @@ def command(
         })  # fmt: skip
         total = approximate_bytes(int(size.sum()))
         several = f" of {len(chosen)} snapshots together" if len(chosen) > 1 else ""
-        lines = [f"{visible(series.source.name, kept='')}: {total}{several} by {_TITLES[what]}"]
+        lines = [f"{series.source.name}: {total}{several} by {_TITLES[what]}"]
         if percents is None:
             lines += _bars(found, what)
         else:
             lines += [f"  {each:>5g}%  {_text(value, what)}" for each, value in shares]
-        parts.append("\n".join(lines))
-    text = "\n\n".join(parts) + "\n"
+        parts.append(as_text(lines))
+    text = "\n".join(parts)
     return Result(text, {"histograms": data}, diagnostics=given.found)
 
 

@@ -12,6 +12,7 @@ from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import duration, percent
 from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.cli.reports.table import rate_text, share_text, table
+from damonpolicy.diagnostics import as_text
 from damonpolicy.kernel.memory import Range, node_ram
 from damonpolicy.kernel.nodes import cpus_of, nodes
 from damonpolicy.kernel.numa_maps import process_nodes
@@ -97,7 +98,8 @@ def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -
         if lines
         else ["no regions of physical memory were seen: a kdamond with `ops: paddr` would tell"]
     )
-    return Result(text="\n".join(lines).rstrip("\n") + "\n", data=data, diagnostics=given.found)
+    text = as_text(lines).rstrip("\n") + "\n"
+    return Result(text=text, data=data, diagnostics=given.found)
 
 
 def _node(node: int | None) -> str:

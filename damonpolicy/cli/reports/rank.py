@@ -12,6 +12,7 @@ from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import duration
 from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.cli.reports.table import rate_text, table
+from damonpolicy.diagnostics import as_text
 from damonpolicy.kernel.processes import Process, Selector, find
 from damonpolicy.observe.rank import By, Lookup, Of, Row, ordered, rank
 from damonpolicy.units import approximate_bytes, format_duration
@@ -166,4 +167,4 @@ def _text(data: dict[str, Any], rows: Sequence[Row]) -> str:
     if data["left_out"]:
         lines.append(f"and {data['left_out']} more")
     lines += [f"note: {note}" for note in data["notes"]]
-    return "\n".join(lines) + "\n"
+    return as_text(lines)

@@ -13,7 +13,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
-from damonpolicy.diagnostics import Diagnostic, cell, visible
+from damonpolicy.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.errors import UsageError
 from damonpolicy.units import approximate_bytes, approximate_duration
 
@@ -88,11 +88,11 @@ def command(
         return Result(text, data, diagnostics=given.found, raw=True)
     show = _boxes if boxes else _table
     parts = [
-        "\n".join([_head(each), *([] if total else show(each, limit)), *_foot(each, told)])
+        as_text([*_head(each), *([] if total else show(each, limit)), *_foot(each, told)])
         for each, told in zip(views, more, strict=True)
     ]
-    text = "\n\n".join(parts) or "no snapshot"
-    return Result(text + "\n", data, diagnostics=given.found)
+    text = "\n".join(parts) or "no snapshot\n"
+    return Result(text, data, diagnostics=given.found)
 
 
 def numbers(series: Series, text: str) -> list[int]:
@@ -111,8 +111,8 @@ def numbers(series: Series, text: str) -> list[int]:
     return [index % len(series)]
 
 
-def _head(each: View) -> str:
-    name = visible(each.source.name, kept="")
+def _head(each: View) -> list[str]:
+    name = each.source.name
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(each.end / 1e9))
     regions = f"{len(each)} region{'' if len(each) == 1 else 's'}"
     sampled = approximate_duration(each.intervals.sample)
@@ -124,8 +124,8 @@ def _head(each: View) -> str:
     if each.source.accesses != "all":
         lines.append(f"  accesses: {each.source.accesses}")
     if each.source.filters:
-        lines.append(f"  filters: {visible(each.source.filters, kept='')}")
-    return "\n".join(lines)
+        lines.append(f"  filters: {each.source.filters}")
+    return lines
 
 
 def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
@@ -274,7 +274,7 @@ def _lines(views: list[View], template: str, limit: int | None) -> str:
         ]  # fmt: skip
     except TemplateError as error:
         raise UsageError(f"--line: {error.message}", hint=error.hint) from error
-    return "".join(f"{visible(each, kept='')}\n" for each in lines)
+    return as_text(lines)
 
 
 def _csv(views: list[View], limit: int | None) -> str:

@@ -7,7 +7,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
-from damonpolicy.diagnostics import visible
+from damonpolicy.diagnostics import as_text
 from damonpolicy.units import approximate_bytes
 
 _PERCENTILES = (0, 25, 50, 75, 100)
@@ -48,7 +48,7 @@ def command(invocation: Invocation, given: Inputs, *, least: int, skip: int) -> 
                 {"percent": each, "bytes": size} for each, size in zip(_PERCENTILES, found, strict=False)
             ],
         })  # fmt: skip
-        name = visible(series.source.name, kept="")
+        name = series.source.name
         if len(sizes) == 1:
             parts.append(f"{name}: {approximate_bytes(int(sizes[0]))} working set")
             continue
@@ -62,4 +62,4 @@ def command(invocation: Invocation, given: Inputs, *, least: int, skip: int) -> 
         if ends:
             first, last = map(approximate_bytes, ends)
             parts.append(f"  first quarter of the time {first}, last quarter {last}")
-    return Result("\n".join(parts) + "\n", {"working_sets": data}, diagnostics=given.found)
+    return Result(as_text(parts), {"working_sets": data}, diagnostics=given.found)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from .policy import has, run, wait_for, write
 from .served import SECONDS, Service, command, content
@@ -42,11 +46,19 @@ def test_an_edit_is_committed_online(service: Service) -> None:
     assert content("0/pid") == pid
 
 
-def test_a_goal_is_fed(service: Service, tmp_path: Path) -> None:
+@pytest.fixture
+def score() -> Iterator[Path]:
+    """A file that everybody can read, as a source is: not below pytest's own directory."""
+    with tempfile.TemporaryDirectory(dir="/run") as place:
+        os.chmod(place, 0o755)
+        yield Path(place, "score")
+
+
+def test_a_goal_is_fed(service: Service, score: Path) -> None:
     if not has("quota.goals"):
         return
-    score = tmp_path / "score"
     score.write_text("0.5", encoding="ascii")
+    score.chmod(0o644)
     source = f"{{metric: user_input, target: 10000, from: {{file: {score}, times: 10000}}}}"
     text = RECLAIM.format(size=100).replace("every: 1s}", f"every: 1s, goals: [{source}]}}")
     service.put("r.yaml", text)

@@ -1,0 +1,210 @@
+"""A small HTTP server in a thread of its own, which waits for nobody: for short answers.
+
+Strangers may connect. One connection is a few bytes of ours, it ends after some seconds whatever
+its client does, and where there are too many the one that came first makes room: who asks for
+something sends all of it at once, who only wants to hold places does not.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+__all__ = ("Answer", "Endpoint", "Request")
+
+_CLIENTS = 64
+"""At most so many are connected at a time."""
+_QUEUE = 1024
+"""At most so many wait to be welcomed: who finds it full comes again after a second (tcp(7))."""
+_ASKING = 2.0
+"""Seconds in which a request has to be whole, from the connection on."""
+_TAKING = 5.0
+"""Seconds in which its answer has to be taken."""
+_LEAVING = 0.5
+"""Seconds in which a client has to hang up then: what it still sends would break its answer."""
+_MOST_BYTES = 8192
+"""The longest request."""
+_PIECE = 1 << 16
+_PAUSE = 0.1
+"""Seconds without a look at who comes, where no descriptor is left for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks for; names of headers are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is said; its length is added."""
+
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: HTTPStatus = HTTPStatus.OK
+
+
+@dataclass(slots=True)
+class _Client:
+    connection: socket.socket
+    until: float
+    said: bytearray = field(default_factory=bytearray)
+    left: memoryview | None = None
+    """What is still to be sent; None while the request is not whole."""
+
+
+class Endpoint:
+    """Answers GET and HEAD until it is stopped."""
+
+    def __init__(self, host: str, port: int, answer: Callable[[Request], Answer]) -> None:
+        """Listen; ``answer`` is called by the thread. Raises OSError where nobody can listen."""
+        self._answer = answer
+        self._clients: dict[int, _Client] = {}
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listening = socket.create_server(
+            (host, port),
+            family=family,
+            backlog=_QUEUE,
+            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+        )
+        self._listening.setblocking(False)
+        self.port = int(self._listening.getsockname()[1])
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listening, selectors.EVENT_READ)
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen no more, and hang up."""
+        os.eventfd_write(self._bell, 1)
+        self._thread.join()
+        for client in list(self._clients.values()):
+            self._hang_up(client)
+        self._selector.close()
+        self._listening.close()
+        os.close(self._bell)
+
+    def _serve(self) -> None:
+        while True:
+            first = min((each.until for each in self._clients.values()), default=None)
+            wait = None if first is None else max(first - time.monotonic(), 0.0)
+            for key, _ in self._selector.select(wait):
+                if key.fd == self._bell:
+                    return
+                if key.fd == self._listening.fileno():
+                    self._welcome()
+                elif key.fd in self._clients:  # else it has made room just now
+                    self._attend(self._clients[key.fd])
+            now = time.monotonic()
+            for client in [each for each in self._clients.values() if each.until <= now]:
+                self._hang_up(client)
+
+    def _welcome(self) -> None:
+        """Take one who comes."""
+        try:
+            connection, _ = self._listening.accept()
+        except (BlockingIOError, ConnectionError):  # it is gone already
+            return
+        except OSError:  # no descriptor is left, and the socket stays ready
+            self._make_room() if self._clients else time.sleep(_PAUSE)
+            return
+        if len(self._clients) >= _CLIENTS:
+            self._make_room()
+        connection.setblocking(False)
+        client = _Client(connection, time.monotonic() + _ASKING)
+        self._clients[connection.fileno()] = client
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._attend(client)
+
+    def _make_room(self) -> None:
+        self._hang_up(next(iter(self._clients.values())))
+
+    def _attend(self, client: _Client) -> None:
+        """Hear or tell one client what there is, without waiting."""
+        try:
+            if client.left is None:
+                self._hear(client)
+            elif client.left:
+                self._tell(client)
+            elif not client.connection.recv(_PIECE):
+                self._hang_up(client)
+        except BlockingIOError:
+            return
+        except OSError:  # it has hung up
+            self._hang_up(client)
+
+    def _hear(self, client: _Client) -> None:
+        data = client.connection.recv(_MOST_BYTES)
+        if not data:
+            self._hang_up(client)
+            return
+        client.said += data
+        head, end, _ = bytes(client.said).replace(b"\r\n", b"\n").partition(b"\n\n")
+        if not end and len(client.said) < _MOST_BYTES:
+            return
+        too_long = not end or len(head) > _MOST_BYTES
+        client.left = memoryview(_reply(None if too_long else head, self._answer))
+        client.until = time.monotonic() + _TAKING
+        self._selector.modify(client.connection, selectors.EVENT_WRITE)
+        self._tell(client)
+
+    def _tell(self, client: _Client) -> None:
+        assert client.left is not None
+        client.left = client.left[client.connection.send(client.left[:_PIECE]) :]
+        if not client.left:
+            client.connection.shutdown(socket.SHUT_WR)
+            client.until = time.monotonic() + _LEAVING
+            self._selector.modify(client.connection, selectors.EVENT_READ)
+
+    def _hang_up(self, client: _Client) -> None:
+        del self._clients[client.connection.fileno()]
+        self._selector.unregister(client.connection)
+        with suppress(OSError):
+            client.connection.close()
+
+
+def _reply(head: bytes | None, answer: Callable[[Request], Answer]) -> bytes:
+    """Return a whole answer to a request, which is None where it is too long."""
+    if head is None:
+        return _whole(Answer(status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+    request = _read(head.decode("latin-1"))
+    if request is None:
+        return _whole(Answer(status=HTTPStatus.BAD_REQUEST))
+    if request.method not in ("GET", "HEAD"):
+        allowed = {"Allow": "GET, HEAD"}
+        return _whole(Answer(headers=allowed, status=HTTPStatus.METHOD_NOT_ALLOWED))
+    try:
+        told = answer(request)
+    except Exception:  # noqa: BLE001 — a library reads what a stranger sent, and others ask next
+        told = Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+    return _whole(told, body=request.method == "GET")
+
+
+def _read(head: str) -> Request | None:
+    first, *lines = head.split("\n")
+    words = first.split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].startswith("/"):
+        return None
+    pairs = [line.partition(":") for line in lines]
+    if any(not middle for _, middle, _ in pairs):
+        return None
+    return Request(words[0], words[1], {name.lower(): value.strip() for name, _, value in pairs})
+
+
+def _whole(answer: Answer, *, body: bool = True) -> bytes:
+    headers = {**answer.headers, "Content-Length": str(len(answer.body)), "Connection": "close"}
+    lines = [f"HTTP/1.1 {answer.status.value} {answer.status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (answer.body if body else b"")

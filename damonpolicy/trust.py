@@ -1,0 +1,269 @@
+"""Whose files may decide what root does: owners and modes, seen on what is opened.
+
+A path is walked from `/` downwards, each step is opened by itself, and what is opened is looked at.
+So nobody can exchange a file between the look and the reading. Directories with the sticky bit
+(/tmp) let everybody add names, but exchange only their own: there the entry's owner decides.
+
+An access control list needs no look of its own: the group's bits of the mode show the most that
+it gives (acl(5)).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from damonpolicy.errors import NoPermission
+
+__all__ = (
+    "Keepers",
+    "Untrusted",
+    "by_hand",
+    "guarded",
+    "make_private_directory",
+    "open_own",
+    "open_public",
+    "open_trusted",
+    "read_own",
+    "root_and_we",
+    "why_untrusted",
+)
+
+_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_LINKS = 40
+"""As many as the kernel itself follows (include/linux/namei.h: MAXSYMLINKS)."""
+_CHUNK = 1 << 20
+
+Look: TypeAlias = Callable[[str, os.stat_result], None]
+
+
+class Untrusted(NoPermission):
+    """Somebody who may not could change a file; the hint says how to mend that."""
+
+    code = "DP0046"
+
+
+@dataclass(frozen=True, slots=True)
+class Keepers:
+    """Who may be able to change a file: its owners, and perhaps its group."""
+
+    owners: frozenset[int]
+    group: bool = False
+
+
+def root_and_we() -> Keepers:
+    """Return root and the user that we run as: for state, and for what acts by itself."""
+    return Keepers(frozenset({0, os.geteuid()}))
+
+
+def by_hand() -> Keepers:
+    """Return besides who became root by sudo, and groups: for files that a command names.
+
+    Many systems give every user a group of its own, which may write the user's files.
+    """
+    user = os.environ.get("SUDO_UID", "")
+    more = {int(user)} if os.geteuid() == 0 and user.isascii() and user.isdecimal() else set()
+    return Keepers(root_and_we().owners | more, group=True)
+
+
+def guarded(machine: str) -> bool:
+    """Tell whether a file of somebody else could change a machine that only root may."""
+    return machine == "live" and os.geteuid() == 0
+
+
+def open_trusted(path: str | Path, keepers: Keepers, flags: int = os.O_RDONLY) -> int:
+    """Open what only ``keepers`` can change or exchange, every directory above it included.
+
+    Links are followed, and looked at as well.
+
+    Raises Untrusted for what others can change, OSError for what cannot be opened or is not a
+    regular file; a directory is opened where ``flags`` say so.
+    """
+    return _open(path, lambda place, status: _refuse(place, status, keepers), flags)[0]
+
+
+def open_public(path: str | Path) -> tuple[int, str, bool]:
+    """Open a file for reading; return where it really is, and whether everybody could read it.
+
+    Raises OSError for what cannot be opened.
+    """
+    closed: list[str] = []
+
+    def look(place: str, status: os.stat_result) -> None:
+        wanted = stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
+        if not status.st_mode & wanted:
+            closed.append(place)
+
+    descriptor, real = _open(path, look, os.O_RDONLY)
+    return descriptor, real, not closed
+
+
+def _open(path: str | Path, look: Look, flags: int) -> tuple[int, str]:
+    """Open a file step by step, after a ``look`` at each; return where it really is, too."""
+    names = _reversed(os.path.join(os.getcwd(), path))
+    opened = [os.open("/", _PATH)]
+    try:
+        look("/", os.fstat(opened[0]))
+        at, place, links = opened[0], "/", 0
+        while names:
+            name = names.pop()
+            here = os.path.dirname(place) if name == ".." else os.path.join(place, name)
+            opened.append(os.open(name, _PATH, dir_fd=at))
+            status = os.fstat(opened[-1])
+            look(here, status)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+                target = os.readlink("", dir_fd=opened[-1])
+                names += _reversed(target)
+                if target.startswith("/"):
+                    at, place = opened[0], "/"
+            elif names or stat.S_ISDIR(status.st_mode):
+                at, place = opened[-1], here
+            elif not stat.S_ISREG(status.st_mode):  # opening a device may do something
+                raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+            else:
+                return _final(name, flags, at, here, look), here
+        if not flags & (os.O_DIRECTORY | os.O_PATH):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        return _final(".", flags, at, place, look), place
+    finally:
+        for each in opened:
+            os.close(each)
+
+
+def _reversed(path: str) -> list[str]:
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _final(name: str, flags: int, at: int, here: str, look: Look) -> int:
+    """Open for good; it may be another file by now, so it is looked at once more."""
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    try:
+        look(here, os.fstat(descriptor))
+    except Untrusted:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def why_untrusted(path: str | Path, keepers: Keepers) -> Untrusted | None:
+    """Return why others can change a file or directory, None where they cannot, or it is missing."""
+    try:
+        os.close(open_trusted(path, keepers, os.O_PATH))
+    except Untrusted as error:
+        return error
+    except OSError:
+        return None
+    return None
+
+
+def _refuse(path: str, status: os.stat_result, keepers: Keepers) -> None:
+    """Raise Untrusted where others than ``keepers`` can change what ``status`` is of."""
+    if status.st_uid not in keepers.owners:
+        hint = f"look at it, then `chown root {shlex.quote(path)}`" if os.geteuid() == 0 else ""
+        raise Untrusted(f"`{path}` belongs to user {status.st_uid}, who can change it", hint=hint)
+    if stat.S_ISLNK(status.st_mode):  # its mode means nothing, and its target is looked at next
+        return
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+        return
+    if status.st_mode & stat.S_IWOTH:
+        who = "everyone"
+    elif status.st_mode & stat.S_IWGRP and not keepers.group:
+        who = f"group {status.st_gid}"
+    else:
+        return
+    raise Untrusted(
+        f"{who} can change `{path}`", hint=f"look at it, then `chmod go-w {shlex.quote(path)}`"
+    )
+
+
+def make_private_directory(path: Path) -> None:
+    """Make a directory that only its owner can look into, and those above it that are missing.
+
+    The mode is ours whatever the umask, which can only take away from it: parents of `os.makedirs`
+    would have what the umask leaves. One that is there already is left as it is.
+
+    Raises Untrusted where others can change what is there, OSError where it cannot be made.
+    """
+    missing = []
+    each = path
+    while not os.path.lexists(each):
+        missing.append(each)
+        each = each.parent
+    for each in reversed(missing):
+        try:
+            os.mkdir(each, 0o700)
+        except FileExistsError:  # somebody was faster: looked at below
+            continue
+    os.close(_own_directory(path))
+
+
+def _own_directory(path: Path) -> int:
+    """Open a directory of ours, as the start of what is in it."""
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        _refuse(str(path), status, root_and_we())
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # sticky: others can add files to it
+            message, hint = (
+                f"others can add files to `{path}`",
+                f"`chmod go-w,-t {shlex.quote(str(path))}`",
+            )
+            raise Untrusted(message, hint=hint)
+    except Untrusted:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file that we keep ourselves, with mode 0600 where ``flags`` make it.
+
+    Only its directory and itself are looked at: what lies above is where the user wants it.
+
+    Raises Untrusted where others can change it, or it is a link or no regular file, OSError where
+    it cannot be opened.
+    """
+    directory = _own_directory(path.parent)
+    try:
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path.name, flags, 0o600, dir_fd=directory)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            raise _odd(path) from error
+        raise
+    finally:
+        os.close(directory)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _odd(path)
+        _refuse(str(path), status, root_and_we())
+    except Untrusted:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _odd(path: Path) -> Untrusted:
+    return Untrusted(f"`{path}` is not a regular file", hint="move it away")
+
+
+def read_own(path: Path) -> bytes:
+    """Return what a file of ours holds; raises as `open_own` does."""
+    descriptor = open_own(path)
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, _CHUNK):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
