@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from damonpolicy import log
+from damonpolicy import log, trust
 from damonpolicy.engine.places import cannot, damaged, make_directory, write_all
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.operation import Operation
@@ -212,10 +212,9 @@ def begin(path: Path, header: Header) -> Journal:
     temporary = path.with_name(f".{path.name}.next")
     first = _line(header.to_json())
     room = len(first) + _LINE * (len(header.operations) + 8 * (len(header.after) + 1))
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = -1
     try:
-        descriptor = os.open(temporary, flags, 0o600)
+        descriptor = trust.open_own(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.posix_fallocate(descriptor, 0, room)
         write_all(descriptor, first, 0)
         temporary.replace(path)
@@ -233,7 +232,7 @@ def reopen(path: Path, header: Header, progress: Progress, size: int) -> Journal
     Where it can only be read, an undo does without its own lines.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = trust.open_own(path, os.O_WRONLY)
     except OSError as error:
         log.warning("journal", path=str(path), reason=error.strerror)
         descriptor = -1
@@ -258,7 +257,7 @@ def read(path: Path) -> tuple[Header, Progress, int] | None:
     when complete, so that is somebody's doing.
     """
     try:
-        data = path.read_bytes()
+        data = trust.read_own(path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from damonpolicy import trust
 from damonpolicy.engine.places import cannot, make_directory
 from damonpolicy.errors import LockHeld, NoPermission
 from damonpolicy.kernel.sysfs import forbid_live
@@ -59,12 +60,12 @@ def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iter
 def _opened(path: Path) -> int:
     """Open a lock's file; where none can be made, or nothing written, what is there to be read."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return trust.open_own(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return trust.open_own(path)
     except FileNotFoundError:
         return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 

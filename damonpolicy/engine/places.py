@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from damonpolicy import log
+from damonpolicy import log, trust
 from damonpolicy.errors import DamonPolicyError, NoPermission
 from damonpolicy.kernel.sysfs import Machine, forbid_live
 from damonpolicy.kernel.tree import digest
@@ -89,10 +89,13 @@ def find(machine: Machine, state_dir: Path | None) -> Places:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory that only its owner can look into."""
+    """Make a directory that only its owner can look into.
+
+    Raises Untrusted where it is there already, and others could change what is in it.
+    """
     forbid_live(str(path))
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trust.make_private_directory(path)
     except OSError as error:
         raise cannot("make", path, error) from error
 
@@ -154,7 +157,7 @@ def _next(path: Path) -> Path:
 
 
 def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    return trust.open_own(path, os.O_RDWR | os.O_CREAT)
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:
@@ -192,12 +195,12 @@ def sync_directory(path: Path) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read what `write_json` wrote, None where there is no such file.
 
-    Raises DamonPolicyError where it is anything else: what was edited by hand or cut short
+    Raises Untrusted where others could have written it, DamonPolicyError where it is anything else: what was edited by hand or cut short
     would otherwise be found out in the middle of a transaction.
     """
     try:
-        with path.open(encoding="utf-8") as stream, deep():
-            data = json.load(stream)
+        with deep():
+            data = json.loads(trust.read_own(path).decode())
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.machines import open_machine
 from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.session import changing
@@ -45,13 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--deadline", type=float, default=0.0, help="seconds since boot")
     options = parser.parse_args(arguments)
     try:
-        for line in run(options):
-            print(line, file=sys.stderr)
+        _tell(run(options))
     except DamonPolicyError as error:
-        print(f"error[{error.code}]: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  hint: {error.hint}", file=sys.stderr)
+        hint = [f"  hint: {error.hint}"] if error.hint else []
+        _tell([f"error[{error.code}]: {error.message}", *hint])
         sys.exit(int(error.exit_code))
+
+
+def _tell(lines: Iterable[str]) -> None:
+    print(as_text(lines), end="", file=sys.stderr)
 
 
 def run(options: argparse.Namespace) -> list[str]:
@@ -87,7 +90,7 @@ def _guard(machine: Machine, places: Places, generation: int, deadline: float) -
                     return session.remarks or [f"generation {generation} was settled in time"]
         except (DamonPolicyError, OSError) as error:
             # Nobody else may come: a full disk or a busy kernel must not let the change stay.
-            print(f"generation {generation}: {error}", file=sys.stderr)
+            _tell([f"generation {generation}: {error}"])
             if left <= 0:
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 left = pause

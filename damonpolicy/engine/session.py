@@ -30,6 +30,7 @@ from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, SlotRecord
 from damonpolicy.plan.order import Plan
+from damonpolicy.trust import guarded, root_and_we, why_untrusted
 
 __all__ = ("Session", "changing", "refresh")
 
@@ -200,6 +201,10 @@ def changing(
         raise NoPermission(
             message, hint="run on the host: `nsenter --target 1 --all damonpolicy …`"
         )
+    if guarded(machine.name):
+        distrusted = why_untrusted(places.run, root_and_we())
+        if distrusted is not None:
+            raise distrusted
     with exclusive(places.lock, wait=wait):
         store = Store(places)
         with waiting() as signals:

@@ -168,7 +168,7 @@ class Slots:
         ran, after = self._ran(slot), self.undoing.header.after.get(slot, {})
         # Schemes would act on the memory of another process; or a commit that the plan has not
         # foreseen would wait for watermarks (see `online.change`, which restarts alike).
-        sleeps = not self._intended(slot, "commit") and online.may_sleep(ran)
+        sleeps = not self._intended(slot, "commit") and not self._answers(slot, ran)
         strays = online.shifts((ran, after), ran) and online.acts(ran)
         if commits and (sleeps or strays):
             if not self.undoing.do(_command(slot, "on", "off")):
@@ -189,6 +189,14 @@ class Slots:
                 return
         if differing(ran, kept):
             self._stage(slot, kept)
+
+    def _answers(self, slot: int, ran: Tree) -> bool:
+        """Tell whether this kernel answers a commit, whatever keeps the schemes asleep."""
+        managed = self.undoing.managed
+        name = managed.slots[slot].kdamond if slot in managed.slots else ""
+        every = (each for policy in managed.policies.values() for each in policy.kdamonds)
+        commit = next((each.commit for each in every if each.full_name == name), "waits")
+        return commit == "answered" or (commit == "waits" and not online.may_sleep(ran))
 
     def _stage(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
         """Write files, and tell whether they read back; what someone else has written stays."""

@@ -6,7 +6,7 @@ import functools
 import os
 from dataclasses import dataclass
 
-from damonpolicy.kernel.sysfs import Machine, entries, read_or
+from damonpolicy.kernel.sysfs import Machine, entries, read_or, read_value
 
 __all__ = ("MODULES", "Host", "busy_modules", "cpu_seconds", "look")
 
@@ -48,10 +48,21 @@ def _read(machine: Machine) -> Host:
         and not machine.resolve(f"/proc/self/ns/{kind}").endswith(initial)
     )
     return Host(
-        boot_id=read_or(machine, "/proc/sys/kernel/random/boot_id"),
+        boot_id=_boot_id(machine),
         release=read_or(machine, "/proc/sys/kernel/osrelease"),
         namespaces=outside,
     )
+
+
+def _boot_id(machine: Machine) -> str:
+    """Return which boot this is; a copied tree may lack it.
+
+    Raises OSError where it cannot be read: all that we know would seem to be of an earlier boot.
+    """
+    try:
+        return read_value(machine, "/proc/sys/kernel/random/boot_id")
+    except FileNotFoundError:
+        return ""
 
 
 def busy_modules(machine: Machine) -> list[str]:

@@ -30,8 +30,11 @@ def disk(monkeypatch):
         real = getattr(os, name)
 
         def wrapped(*arguments, **options):
+            path = arguments[which]
+            if options.get("dir_fd") is not None:
+                path = os.path.join(os.readlink(f"/proc/self/fd/{options['dir_fd']}"), path)
             if name != "open" or arguments[1] & WRITING:
-                check(arguments[which])
+                check(path)
             return real(*arguments, **options)
 
         monkeypatch.setattr(os, name, wrapped)

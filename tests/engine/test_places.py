@@ -70,9 +70,9 @@ def denied(monkeypatch):
 
 
 def test_a_lock_that_may_not_be_opened(tmp_path, denied):
-    with pytest.raises(NoPermission, match="lock` may not be opened") as caught:
+    with pytest.raises(NoPermission, match="permission denied") as caught:
         exclusive(tmp_path / "lock", wait=False).__enter__()
-    assert caught.value.hint == "run as root"
+    assert caught.value.hint.startswith("run as root")
 
 
 def test_a_journal_that_may_not_be_read(tmp_path, denied):

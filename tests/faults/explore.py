@@ -120,6 +120,8 @@ def own_files(steps, below):
 
         def wrapped(*arguments, **options):
             path = arguments[which]
+            if options.get("dir_fd") is not None:
+                path = os.path.join(os.readlink(f"/proc/self/fd/{options['dir_fd']}"), path)
             ours = isinstance(path, int) or os.fsdecode(path).startswith(below)
             if ours and (name != "open" or arguments[1] & WRITING):
                 steps.effect("own", path)

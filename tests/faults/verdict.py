@@ -33,8 +33,10 @@ def violation(scenario, error, *, mortal=False):
         if again is not None:
             return f"81, then recover: {again}"
         now = scenario.world.look()
-        if not _same(now, scenario.before, mortal=mortal):
-            return f"81, and after `recover` {difference(scenario.before, now)}"
+        # whoever comes behind the deadline goes on to roll back
+        wanted = scenario.after if scenario.operation == "expiry" else scenario.before
+        if not _same(now, wanted, mortal=mortal):
+            return f"81, and after `recover` {difference(wanted, now)}"
         return _state(scenario, now)
     if journal.read(scenario.world.places.journal) is not None:
         return f"a journal is left: {error}"

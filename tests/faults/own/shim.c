@@ -81,26 +81,41 @@ static int opened(int descriptor, const char *path) {
     return descriptor;
 }
 
-static int open_as(const char *name, int directory, const char *path, int flags, mode_t mode_) {
+/* The path of a name in an open directory. */
+static const char *whole(int directory, const char *path, char *buffer) {
+    char link[64], place[PATH_MAX];
+    if (directory == AT_FDCWD || !path || path[0] == '/')
+        return path;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", directory);
+    ssize_t size = readlink(link, place, sizeof place - 1);
+    if (size < 0)
+        return path;
+    place[size] = 0;
+    snprintf(buffer, 2 * PATH_MAX, "%s/%s", place, path);
+    return buffer;
+}
+
+static int open_as(int directory, const char *path, int flags, mode_t mode_) {
     REAL(int, "openat", int, const char *, int, mode_t);
-    (void)name;
-    if (counted(path) && (flags & (O_CREAT | O_WRONLY | O_RDWR))) {
+    char buffer[2 * PATH_MAX];
+    const char *full = whole(directory, path, buffer);
+    if (counted(full) && (flags & (O_CREAT | O_WRONLY | O_RDWR))) {
         int what = next(0);
         if (what == 1) { errno = code; return -1; }
         int made = real(directory, path, flags, mode_);
         if (what == 3) { if (made >= 0) close(made); errno = code; return -1; }
-        return opened(made, path);
+        return opened(made, full);
     }
-    return opened(real(directory, path, flags, mode_), path);
+    return opened(real(directory, path, flags, mode_), full);
 }
 
 #define MODE(flags) mode_t m_ = 0; \
     if ((flags) & (O_CREAT | O_TMPFILE)) { va_list l_; va_start(l_, flags); m_ = va_arg(l_, mode_t); va_end(l_); }
 
-int open(const char *path, int flags, ...) { MODE(flags) return open_as("open", AT_FDCWD, path, flags, m_); }
-int open64(const char *path, int flags, ...) { MODE(flags) return open_as("open64", AT_FDCWD, path, flags, m_); }
-int openat(int d, const char *path, int flags, ...) { MODE(flags) return open_as("openat", d, path, flags, m_); }
-int openat64(int d, const char *path, int flags, ...) { MODE(flags) return open_as("openat64", d, path, flags, m_); }
+int open(const char *path, int flags, ...) { MODE(flags) return open_as(AT_FDCWD, path, flags, m_); }
+int open64(const char *path, int flags, ...) { MODE(flags) return open_as(AT_FDCWD, path, flags, m_); }
+int openat(int d, const char *path, int flags, ...) { MODE(flags) return open_as(d, path, flags, m_); }
+int openat64(int d, const char *path, int flags, ...) { MODE(flags) return open_as(d, path, flags, m_); }
 
 static int mine(int fd) { return fd >= 0 && fd < (int)sizeof ours && ours[fd]; }
 
