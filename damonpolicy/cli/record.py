@@ -284,7 +284,7 @@ def _tried(machine: Machine, places: Places, wanted: str) -> list[Snapshot]:
 
     Raises a DamonPolicyError where there is nothing to look at, or nobody may ask for it.
     """
-    from damonpolicy.engine.session import changing
+    from damonpolicy.engine.session import looking
     from damonpolicy.engine.store import Store
     from damonpolicy.observe import live
 
@@ -302,7 +302,7 @@ def _tried(machine: Machine, places: Places, wanted: str) -> list[Snapshot]:
     found = []
     for each in kdamonds:
         if not reasons[each.name]:
-            with changing(machine, places, wait=True, settle=True):
+            with looking(machine, places, wait=True):
                 seen = live.look(machine, each)
             for series in seen:
                 begin, end = int(series.begin[0]), int(series.end[0])

@@ -13,7 +13,7 @@ from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import served
 from damonpolicy.diagnostics import Diagnostic, visible
 from damonpolicy.engine import journal
-from damonpolicy.engine.session import changing, refresh
+from damonpolicy.engine.session import looking, refresh
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import read_or
@@ -39,7 +39,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     machine = invocation.machine()
     store = Store(invocation.places())
     if update:
-        with changing(machine, invocation.places(), wait=True, settle=True) as session:
+        with looking(machine, invocation.places(), wait=True) as session:
             refresh(session)
     managed = store.managed(look(machine).boot_id)
     current = retrieve(machine, managed.settings)

@@ -189,7 +189,7 @@ class Inputs:
         return True
 
     def _asked(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:
-        from damonpolicy.engine.session import changing
+        from damonpolicy.engine.session import looking
         from damonpolicy.observe import live
 
         machine, found = invocation.machine(), []
@@ -197,7 +197,7 @@ class Inputs:
             if not machine.writable:
                 found += live.read(machine, each)
                 continue
-            with changing(machine, invocation.places(), wait=True, settle=True):
+            with looking(machine, invocation.places(), wait=True):
                 found += live.look(machine, each)
         return found
 
