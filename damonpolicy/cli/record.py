@@ -19,11 +19,10 @@ from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_duration
 
 if TYPE_CHECKING:
-    from damonpolicy.engine.places import Places
-    from damonpolicy.engine.store import Store
     from damonpolicy.kernel.sysfs import Machine
     from damonpolicy.observe.live import Kdamond
     from damonpolicy.observe.recording import Sink, Tally
+    from damonpolicy.observe.remembered import Remembered
     from damonpolicy.observe.traced import Snapshot
 
 __all__ = ("FORMS", "command")
@@ -86,6 +85,7 @@ def command(
     from damonpolicy.engine.store import Store
     from damonpolicy.observe.recording import Tally, sink_of
     from damonpolicy.observe.records import form_of
+    from damonpolicy.observe.remembered import Remembered
     from damonpolicy.observe.whole import Rotation
 
     every = _seconds("--interval", interval)
@@ -97,16 +97,16 @@ def command(
     machine = invocation.machine()
     form = wanted or form_of(out)
     sink = sink_of(out, form, limit_bytes=size, keep=keep)
+    store = Remembered(Store(invocation.places()))
     notes: list[str] = []
     begun = machine.monotonic()
     with _stopping() as stop, sink:
         until = _Until(machine, stop, None if most is None else begun + most, _Progress(sink))
         tally = Tally(sink, count or 0)
-        store = Store(invocation.places())
         if _traced(machine, source):
             notes += _trace(machine, store, kdamond, tally, until)
         else:
-            _look(machine, invocation.places(), kdamond, every, tally, until)
+            _look(machine, store, kdamond, every, tally, until)
     lasted = machine.monotonic() - begun
     if invocation.form == "text":
         sys.stderr.write(_summary(sink, lasted, notes))
@@ -118,7 +118,8 @@ def command(
             "regions": sink.rows,
             "seconds": round(lasted, 3),
             "notes": notes,
-        }
+        },
+        diagnostics=store.found,
     )
 
 
@@ -204,7 +205,7 @@ class _Until:
         return rest
 
 
-def _kdamonds(machine: Machine, store: Store, wanted: str) -> list[Kdamond]:
+def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]:
     """Return the running kdamonds, or the one of a name."""
     from damonpolicy.kernel.host import look
     from damonpolicy.observe.live import running
@@ -214,7 +215,7 @@ def _kdamonds(machine: Machine, store: Store, wanted: str) -> list[Kdamond]:
     return [each for each in found if wanted in ("", each.name)]
 
 
-def _nothing(machine: Machine, store: Store, wanted: str) -> DamonPolicyError:
+def _nothing(machine: Machine, store: Remembered, wanted: str) -> DamonPolicyError:
     """Say that there is nothing to record, and what there is."""
     running = [each.name for each in _kdamonds(machine, store, "")]
     if not running:
@@ -224,7 +225,9 @@ def _nothing(machine: Machine, store: Store, wanted: str) -> DamonPolicyError:
     return UsageError(f"no kdamond `{wanted[:80]}` is running", hint=f"there is {known}")
 
 
-def _trace(machine: Machine, store: Store, wanted: str, tally: Tally, until: _Until) -> list[str]:
+def _trace(
+    machine: Machine, store: Remembered, wanted: str, tally: Tally, until: _Until
+) -> list[str]:
     """Record trace events, and return what is to be told of the recording."""
     from damonpolicy.observe.traced import Traced, watched
 
@@ -257,7 +260,7 @@ def _trace(machine: Machine, store: Store, wanted: str, tally: Tally, until: _Un
 
 
 def _look(
-    machine: Machine, places: Places, wanted: str, every: float, tally: Tally, until: _Until
+    machine: Machine, store: Remembered, wanted: str, every: float, tally: Tally, until: _Until
 ) -> None:
     """Record the regions that schemes tried, at an interval."""
     due = machine.monotonic()
@@ -266,7 +269,7 @@ def _look(
         if now < due:
             machine.sleep(min(due - now, left))
             continue
-        found = _tried(machine, places, wanted)
+        found = _tried(machine, store, wanted)
         _add(tally, found)
         if tally.enough([each[0] for each in found]):
             until.progress.clear()
@@ -279,16 +282,14 @@ def _add(tally: Tally, found: Iterable[Snapshot]) -> None:
         tally.add(*each)
 
 
-def _tried(machine: Machine, places: Places, wanted: str) -> list[Snapshot]:
+def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
     """Look once at the regions that schemes tried.
 
     Raises a DamonPolicyError where there is nothing to look at, or nobody may ask for it.
     """
     from damonpolicy.engine.session import looking
-    from damonpolicy.engine.store import Store
     from damonpolicy.observe import live
 
-    store = Store(places)
     kdamonds = _kdamonds(machine, store, wanted)
     if not kdamonds:
         raise _nothing(machine, store, wanted)
@@ -302,7 +303,7 @@ def _tried(machine: Machine, places: Places, wanted: str) -> list[Snapshot]:
     found = []
     for each in kdamonds:
         if not reasons[each.name]:
-            with looking(machine, places, wait=True):
+            with looking(machine, store.places, wait=True):
                 seen = live.look(machine, each)
             for series in seen:
                 begin, end = int(series.begin[0]), int(series.end[0])

@@ -9,7 +9,9 @@ from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import beside
-from damonpolicy.engine.session import changing
+from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.store import NoGeneration
+from damonpolicy.errors import UsageError
 from damonpolicy.plan import render
 
 
@@ -37,7 +39,7 @@ def command(
         notes = "".join(f"note: {remark}\n" for remark in session.remarks)
         if session.expired and generation is None:
             return Result(notes, {"generation": session.managed.generation}, changed=True)
-        number = session.previous() if generation is None else generation
+        number = session.previous() if generation is None else _known(session, generation)
         if session.store.generation(number).awaits:
             notes += f"note: generation {number} was never confirmed\n"
         plan, changed = session.roll_back(
@@ -56,3 +58,12 @@ def command(
             text += f"\nGeneration {session.managed.generation} still waits to be confirmed.\n"
         data = {**render.to_json(plan), "generation": session.managed.generation}
         return Result(text, data, changed=changed)
+
+
+def _known(session: Session, number: int) -> int:
+    """Return a number that was typed: there has to be a generation of it."""
+    try:
+        session.store.generation(number)
+    except NoGeneration as error:
+        raise UsageError(error.message, hint=error.hint) from error
+    return number

@@ -23,6 +23,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe import live, status, traced
 from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.regions import Series
+from damonpolicy.observe.remembered import Remembered
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed
 
@@ -115,7 +116,8 @@ class Reader:
         if why and self._watch(kdamond):
             why = f"seen by trace events: {why}"
             current, managed = self._read()
-        service = served(self._machine, self._places)
+        store = Remembered(Store(self._places))
+        service = store.service(lambda: served(self._machine, self._places))
         running = {each.slot for each in there}
         found = [
             known(each.to_json(), service)

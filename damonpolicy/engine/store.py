@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from damonpolicy.engine.places import Places, damaged, read_json, sync_directory, write_json
-from damonpolicy.errors import DamonPolicyError, UsageError
+from damonpolicy.errors import DamonPolicyError
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.managed import Managed
 
-__all__ = ("Generation", "Store")
+__all__ = ("Generation", "NoGeneration", "Store")
 
 _KEPT = 50
+
+
+class NoGeneration(DamonPolicyError):
+    """There is no generation of a number; only who typed that number made a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Store:
     def generation(self, number: int) -> Generation:
         """Return one generation; number 0 is the empty one before the first.
 
-        Raises UsageError where there is none of that number.
+        Raises NoGeneration where there is none of that number.
         """
         if number == 0:
             return Generation(0, 0.0, "nothing applied", "", {})
@@ -99,7 +103,8 @@ class Store:
                 else "none"
             )
             hint = f"there is {span}"
-            raise UsageError(f"there is no generation {number}", hint=hint)
+            message = f"there is no generation {number}: `{path}` is missing"
+            raise NoGeneration(message, hint=hint)
         try:
             if data["number"] != number:
                 raise damaged(path, f"it is generation {data['number']}")

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from damonpolicy.engine import store as store_module
-from damonpolicy.engine.store import Generation, Store
-from damonpolicy.errors import ExitCode, UsageError
+from damonpolicy.engine.store import Generation, NoGeneration, Store
+from damonpolicy.errors import ExitCode
 from tests.engine.site import KSM_RUN, Site, shipped
 
 PAGES = "/sys/kernel/mm/ksm/pages_to_scan"
@@ -129,7 +129,7 @@ def test_many_are_forgotten_but_for_the_confirmed_one(site, monkeypatch):
             store.confirm(2)
 
     assert store.numbers() == [2, 5, 6, 7]
-    with pytest.raises(UsageError, match="no generation 3"):
+    with pytest.raises(NoGeneration, match="no generation 3"):
         store.generation(3)
     assert store.generation(7).reason == "t"
     assert store.generation(0).policies == {}
