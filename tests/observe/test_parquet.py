@@ -128,7 +128,7 @@ def test_what_was_seen_before_an_error_is_kept(tmp_path):
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    def full(self, made):
+    def full(self, made, so_far):
         raise OSError(28, "No space left on device", made.path)
 
     monkeypatch.setattr(parquet.Rotation, "finish", full)

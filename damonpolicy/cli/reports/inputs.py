@@ -244,7 +244,8 @@ _OPTIONS = (
     click.option(
         "--temperature-weights",
         metavar="SIZE,RATE,AGE",
-        help="weights of temperature (default: the policy's, else 0,100,100)",
+        show_default="the policy's, else 0,100,100",
+        help="weights of temperature",
     ),
 )
 
