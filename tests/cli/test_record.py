@@ -44,7 +44,7 @@ def loaded(name="damon.parquet"):
     return series
 
 
-def test_trace_events(looked):
+def test_trace_events(looked, clock):
     done = looked.done("record", "--count", "2")
 
     series = loaded()
@@ -155,7 +155,7 @@ def test_nothing_is_overwritten(looked):
     assert len(loaded()) == 3
 
 
-def test_small_files_follow_each_other(looked):
+def test_small_files_follow_each_other(looked, clock):
     looked.done("record", "--count", "4", "--max-size", "1B", "--keep", "2")
 
     assert sorted(os.listdir()) == ["damon.1.parquet", "damon.parquet"]

@@ -19,7 +19,8 @@ from tests.observe.records import NOW, large, plain, records, snapshots
 SOURCE = Source("p/k", "cold", targets=("pid 7",))
 INTERVALS = Intervals(5000, 100_000)
 same_directory = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=40,
 )
 
 
