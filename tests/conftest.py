@@ -23,8 +23,13 @@ from damonpolicy import etc, trust  # noqa: E402
 from damonpolicy.kernel.sysfs import ADMIN, LiveMachine  # noqa: E402
 from damonpolicy.kernel.tree import is_volatile, slot_tree, snapshot  # noqa: E402
 
-hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=200)
-hypothesis.settings.register_profile("nightly", deadline=None, max_examples=10_000)
+BUSY = [hypothesis.HealthCheck.too_slow]  # so is any test on a busy machine
+hypothesis.settings.register_profile(
+    "ci", derandomize=True, deadline=None, max_examples=200, suppress_health_check=BUSY
+)
+hypothesis.settings.register_profile(
+    "nightly", deadline=None, max_examples=10_000, suppress_health_check=BUSY
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,11 @@ __all__ = ("command",)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(
-    "--form", "wanted", type=click.Choice(FORMS), help="what to write (default: as OUT's name says)"
+    "--form",
+    "wanted",
+    type=click.Choice(FORMS),
+    show_default="as OUT's name says",
+    help="what to write",
 )
 @click.option("--force", is_flag=True, help="overwrite OUT")
 @common

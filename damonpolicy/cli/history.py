@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.host import look
+from damonpolicy.observe.remembered import Remembered
 
 
 @click.command("history")
@@ -21,42 +23,43 @@ def command(invocation: Invocation) -> Result:
 
     The one marked `now` is in force, the one marked `confirmed` comes back at boot.
     """
-    store = Store(invocation.places())
+    store = Remembered(Store(invocation.places()))
     managed = store.managed(look(invocation.machine()).boot_id)
     confirmed = store.confirmed()
     rows = []
-    for number in store.numbers():
+    for number in sorted({*store.numbers(), managed.generation, confirmed} - {0}):
         generation = store.generation(number)
         marks = [
             mark
             for mark, holds in (
                 ("now", number == managed.generation),
-                ("unconfirmed", generation.awaits),
+                ("unconfirmed", generation is not None and generation.awaits),
                 ("confirmed", number == confirmed),
+                ("unreadable", generation is None),
             )
             if holds
         ]
         rows.append(
             {
                 "generation": number,
-                "when": generation.when,
-                "reason": generation.reason,
-                "kernel": generation.release,
-                "policies": sorted(generation.policies),
+                "when": generation and generation.when,
+                "reason": generation and generation.reason,
+                "kernel": generation and generation.release,
+                "policies": sorted(generation.policies) if generation else None,
                 "marks": marks,
             }
         )
-    return Result(_text(rows), {"generations": rows})
+    return Result(_text(rows), {"generations": rows}, diagnostics=store.found)
 
 
-def _text(rows: list[dict[str, object]]) -> str:
+def _text(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(row["when"]))))
-        policies, marks = row["policies"], row["marks"]
-        assert isinstance(policies, list)
-        assert isinstance(marks, list)
-        names = ", ".join(policies) or "nothing"
-        shown = f"  [{', '.join(marks)}]" if marks else ""
+        shown = f"  [{', '.join(row['marks'])}]" if row["marks"] else ""
+        if row["when"] is None:
+            lines.append(f"{row['generation']:>4}  ?{shown}")
+            continue
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["when"]))
+        names = ", ".join(row["policies"]) or "nothing"
         lines.append(f"{row['generation']:>4}  {when}  {names} ({row['reason']}){shown}")
     return as_text(lines or ["no generation yet"])

@@ -54,6 +54,7 @@ def command(invocation: Invocation, sources: Sequence[str], name: str) -> Result
 def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     from damonpolicy.engine.store import Store
     from damonpolicy.kernel.capabilities import detect
+    from damonpolicy.observe.remembered import Remembered
     from damonpolicy.plan.current import retrieve
     from damonpolicy.plan.imported import policy
 
@@ -62,7 +63,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     for slot in slots:
         if slot not in current.slots:
             raise UsageError(f"there is no slot {slot}", hint="`damonpolicy status` lists them")
-    managed = Store(invocation.places()).managed(current.host.boot_id)
+    store = Remembered(Store(invocation.places()))
+    managed = store.managed(current.host.boot_id)
     sources = _slots(current, managed, slots)
     if not sources:
         hint = "`damonpolicy status` shows what is"
@@ -81,7 +83,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
         f"{module.upper()} runs here, and lets no kdamond start beside it."
         for module in current.modules
     ]
-    return policy(sources, name, detect(machine, current.tree), machine, comments)
+    result = policy(sources, name, detect(machine, current.tree), machine, comments)
+    return replace(result, found=(*store.found, *result.found))
 
 
 def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[Source]:

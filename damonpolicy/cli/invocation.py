@@ -139,7 +139,8 @@ def common(function: Function, *, findings: bool = False) -> Function:
         click.option(
             "--kernel",
             metavar="NAME",
-            help="live, or emulated:VERSION (default: $DAMONPOLICY_KERNEL, else live)",
+            show_default="$DAMONPOLICY_KERNEL, else live",
+            help="live, or emulated:VERSION",
         ),
         click.option(
             "--machine",
@@ -160,7 +161,14 @@ def common(function: Function, *, findings: bool = False) -> Function:
             + (", or findings for GitHub Actions or as SARIF" if findings else ""),
         ),
         click.option("--log-format", type=click.Choice(["text", "json"]), help="turn logging on"),
-        click.option("-v", "--verbose", "verbosity", count=True, help="log; twice for more"),
+        click.option(
+            "-v",
+            "--verbose",
+            "verbosity",
+            count=True,
+            show_default=False,
+            help="log; twice for more",
+        ),
     ]
     result: Any = function
     for option in reversed(options):

@@ -112,7 +112,11 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,  # of every option of every command
+    },
     epilog=_EPILOG,
 )
 @functools.partial(common, findings=True)

@@ -13,12 +13,12 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import monitor_option, policy_options, read
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.engine import journal
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.host import look
+from damonpolicy.observe.remembered import Remembered, overdue
 from damonpolicy.plan import render, saved
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
@@ -58,7 +58,7 @@ def command(
     loaded = read(invocation, paths, settings, variables, machine, monitor=monitor)
     capabilities = detect(machine, retrieve(machine).tree)
     compiled = compile_on([Source(loaded)], machine, capabilities, unfed=unfed)
-    store = Store(invocation.places())
+    store = Remembered(Store(invocation.places()))
     managed = store.managed(look(machine).boot_id)
     policies = wanted(managed, compiled.policies, without="hand" if prune else "")
     with located(compiled.spans):
@@ -70,7 +70,7 @@ def command(
         text=render.render(plan, changes=changes),
         data=render.to_json(plan),
         exit_code=ExitCode.CHANGES if changes else ExitCode.OK,
-        diagnostics=[*compiled.found, *_warnings(store, managed)],
+        diagnostics=[*compiled.found, *_warnings(store, managed, machine.monotonic())],
         texts=invocation.texts,
     )
 
@@ -89,14 +89,19 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _warnings(store: Store, managed: Managed) -> list[Diagnostic]:
+def _warnings(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
+    """Say what stands before this plan, or what it could not know."""
     found = []
-    if journal.read(store.places.journal) is not None:
+    if store.interrupted():
         message = "a transaction was interrupted: `apply` ends it first, and then plans anew"
         hint = "`damonpolicy recover` ends it now"
         found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
-    if managed.pending is not None:
+    if late := overdue(managed, now):
+        message = f"{late}: `apply` rolls it back first, and then plans anew"
+        hint = "`damonpolicy recover` rolls it back now"
+        found.append(Diagnostic.warning("DP0661", None, message, hint=hint))
+    elif managed.pending is not None:
         message = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
         hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
         found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
-    return found
+    return [*store.found, *found]

@@ -15,16 +15,15 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.diagnostics import as_text
-from damonpolicy.errors import DamonPolicyError, UsageError
+from damonpolicy.diagnostics import Diagnostic, as_text
+from damonpolicy.errors import DamonPolicyError, ExitCode, UsageError
 from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_duration
 
 if TYPE_CHECKING:
-    from damonpolicy.engine.places import Places
-    from damonpolicy.engine.store import Store
     from damonpolicy.kernel.sysfs import Machine
     from damonpolicy.observe.live import Kdamond
     from damonpolicy.observe.recording import Sink, Tally
+    from damonpolicy.observe.remembered import Remembered
     from damonpolicy.observe.traced import Snapshot
 
 __all__ = ("FORMS", "command")
@@ -41,24 +40,31 @@ _LOOK = 1.0
 
 
 @click.command("record")
-@click.option("-o", "--out", default=_OUT, metavar="FILE", help=f"the file (default: {_OUT})")
-@click.option("--kdamond", default="", metavar="NAME", help="only this one")
+@click.option("-o", "--out", default=_OUT, metavar="FILE", help="the file")
+@click.option("--kdamond", metavar="NAME", help="only this one")
 @click.option(
     "--source",
     type=click.Choice(["auto", "regions", "trace"]),
     default="auto",
-    help="trace events, or regions that schemes tried (default: trace events where there are any)",
+    help="trace events, or regions that schemes tried; `auto`: trace events where there are any",
 )
 @click.option("--interval", default="1s", metavar="TIME", help="between two looks at regions")
 @click.option("--for", "duration", metavar="TIME", help="end after that time")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="end after N snapshots of each")
 @click.option("--max-size", default="256MiB", metavar="SIZE", help="begin another file then")
-@click.option("--keep", type=click.IntRange(1), default=4, metavar="N", help="so many files")
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="all",
+    help="the newest N files only: older snapshots are discarded",
+)
 @click.option(
     "--form",
     "wanted",
     type=click.Choice(FORMS),
-    help="what to write (default: as FILE's name says)",
+    show_default="as FILE's name says",
+    help="what to write",
 )
 @click.option("--force", is_flag=True, help="overwrite what is there")
 @common
@@ -67,13 +73,13 @@ def command(
     invocation: Invocation,
     *,
     out: str,
-    kdamond: str,
+    kdamond: str | None,
     source: str,
     interval: str,
     duration: str | None,
     count: int | None,
     max_size: str,
-    keep: int,
+    keep: int | None,
     wanted: str | None,
     force: bool,
 ) -> Result:
@@ -81,12 +87,13 @@ def command(
 
     Trace events tell all regions of each aggregation and disturb nothing. Looking at regions
     walks them under DAMON's one lock, at each interval, and knows what page filters let pass.
-    A FILE that has grown to `--max-size` is renamed to NAME.1.parquet, and so on. Only root can
-    read it: it tells what memory processes touch.
+    A FILE that has grown to `--max-size` is renamed to NAME.1.parquet, and so on. All are kept
+    unless `--keep` says how many. Only root can read them: they tell what memory processes touch.
     """
     from damonpolicy.engine.store import Store
     from damonpolicy.observe.recording import Tally, sink_of
     from damonpolicy.observe.records import form_of
+    from damonpolicy.observe.remembered import Remembered
     from damonpolicy.observe.whole import Rotation
 
     every = _seconds("--interval", interval)
@@ -98,28 +105,30 @@ def command(
     machine = invocation.machine()
     form = wanted or form_of(out)
     sink = sink_of(out, form, limit_bytes=size, keep=keep)
+    store = Remembered(Store(invocation.places()))
     notes: list[str] = []
-    begun = machine.monotonic()
     with _stopping() as stop, sink:
-        until = _Until(machine, stop, None if most is None else begun + most, _Progress(sink))
+        until = _Until(machine, stop, most, _Progress(sink))
         tally = Tally(sink, count or 0)
-        store = Store(invocation.places())
         if _traced(machine, source):
-            notes += _trace(machine, store, kdamond, tally, until)
+            notes += _trace(machine, store, kdamond or "", tally, until)
         else:
-            _look(machine, invocation.places(), kdamond, every, tally, until)
-    lasted = machine.monotonic() - begun
-    if invocation.form == "text":
+            _look(machine, store, kdamond or "", every, tally, until)
+    lasted = until.lasted()
+    if invocation.form == "text" and sink.names:
         sys.stderr.write(_summary(sink, lasted, notes))
     return Result(
         data={
             "files": sink.names,
             "form": form,
-            "snapshots": sink.snapshots,
-            "regions": sink.rows,
+            "snapshots": sink.kept.snapshots,
+            "regions": sink.kept.regions,
+            "discarded": sink.rotation.discarded.snapshots,
             "seconds": round(lasted, 3),
             "notes": notes,
-        }
+        },
+        exit_code=ExitCode.OK if sink.names else ExitCode.FAILED,
+        diagnostics=store.found if sink.names else [*store.found, _unseen(lasted, notes)],
     )
 
 
@@ -186,26 +195,35 @@ class _Progress:
             self._due = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Until:
-    """When a recording is over, apart from how much was seen."""
+    """When a recording is over, apart from how much was seen: ``most`` seconds after it began."""
 
     machine: Machine
     stop: Callable[[], bool]
-    end: float | None
+    most: float | None
     progress: _Progress
+    _begun: float | None = None
+
+    def begin(self) -> None:
+        """Let time count from now on: importing and opening are done."""
+        self._begun = self.machine.monotonic()
+
+    def lasted(self) -> float:
+        """Return for how many seconds it has recorded."""
+        return 0.0 if self._begun is None else self.machine.monotonic() - self._begun
 
     def left(self) -> float:
         """Return how long to wait at most before the next look, 0 where it is over."""
         self.progress.show()
-        rest = _SLICE if self.end is None else min(self.end - self.machine.monotonic(), _SLICE)
+        rest = _SLICE if self.most is None else min(self.most - self.lasted(), _SLICE)
         if self.stop() or rest <= 0:
             self.progress.clear()
             return 0.0
         return rest
 
 
-def _kdamonds(machine: Machine, store: Store, wanted: str) -> list[Kdamond]:
+def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]:
     """Return the running kdamonds, or the one of a name."""
     from damonpolicy.kernel.host import look
     from damonpolicy.observe.live import running
@@ -215,7 +233,7 @@ def _kdamonds(machine: Machine, store: Store, wanted: str) -> list[Kdamond]:
     return [each for each in found if wanted in ("", each.name)]
 
 
-def _nothing(machine: Machine, store: Store, wanted: str) -> DamonPolicyError:
+def _nothing(machine: Machine, store: Remembered, wanted: str) -> DamonPolicyError:
     """Say that there is nothing to record, and what there is."""
     running = [each.name for each in _kdamonds(machine, store, "")]
     if not running:
@@ -225,7 +243,9 @@ def _nothing(machine: Machine, store: Store, wanted: str) -> DamonPolicyError:
     return UsageError(f"no kdamond `{wanted[:80]}` is running", hint=f"there is {known}")
 
 
-def _trace(machine: Machine, store: Store, wanted: str, tally: Tally, until: _Until) -> list[str]:
+def _trace(
+    machine: Machine, store: Remembered, wanted: str, tally: Tally, until: _Until
+) -> list[str]:
     """Record trace events, and return what is to be told of the recording."""
     from damonpolicy.observe.traced import Traced, watched
 
@@ -234,12 +254,13 @@ def _trace(machine: Machine, store: Store, wanted: str, tally: Tally, until: _Un
         raise _nothing(machine, store, wanted)
     notes = []
     with Traced(machine, kdamonds) as traced:
+        until.begin()
         look = machine.monotonic() + _LOOK
         while not tally.enough([each.source for each in traced.kdamonds]):
             left = until.left()
-            if not left:
-                break
             _add(tally, traced.read(left))
+            if not left:  # what came before the end is read, however late we are
+                break
             if machine.monotonic() >= look:
                 look = machine.monotonic() + _LOOK
                 if traced.changed():
@@ -258,21 +279,23 @@ def _trace(machine: Machine, store: Store, wanted: str, tally: Tally, until: _Un
 
 
 def _look(
-    machine: Machine, places: Places, wanted: str, every: float, tally: Tally, until: _Until
+    machine: Machine, store: Remembered, wanted: str, every: float, tally: Tally, until: _Until
 ) -> None:
     """Record the regions that schemes tried, at an interval."""
+    until.begin()
     due = machine.monotonic()
-    while left := until.left():
-        now = machine.monotonic()
-        if now < due:
-            machine.sleep(min(due - now, left))
-            continue
-        found = _tried(machine, places, wanted)
-        _add(tally, found)
-        if tally.enough([each[0] for each in found]):
-            until.progress.clear()
+    while True:
+        if machine.monotonic() >= due:
+            found = _tried(machine, store, wanted)
+            _add(tally, found)
+            if tally.enough([each[0] for each in found]):
+                until.progress.clear()
+                return
+            due = max(due + every, machine.monotonic())
+        left = until.left()
+        if not left:
             return
-        due = max(due + every, machine.monotonic())
+        machine.sleep(min(max(due - machine.monotonic(), 0.0), left))
 
 
 def _add(tally: Tally, found: Iterable[Snapshot]) -> None:
@@ -280,16 +303,14 @@ def _add(tally: Tally, found: Iterable[Snapshot]) -> None:
         tally.add(*each)
 
 
-def _tried(machine: Machine, places: Places, wanted: str) -> list[Snapshot]:
+def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
     """Look once at the regions that schemes tried.
 
     Raises a DamonPolicyError where there is nothing to look at, or nobody may ask for it.
     """
-    from damonpolicy.engine.session import changing
-    from damonpolicy.engine.store import Store
+    from damonpolicy.engine.session import looking
     from damonpolicy.observe import live
 
-    store = Store(places)
     kdamonds = _kdamonds(machine, store, wanted)
     if not kdamonds:
         raise _nothing(machine, store, wanted)
@@ -303,7 +324,7 @@ def _tried(machine: Machine, places: Places, wanted: str) -> list[Snapshot]:
     found = []
     for each in kdamonds:
         if not reasons[each.name]:
-            with changing(machine, places, wait=True, settle=True):
+            with looking(machine, store.places, wait=True):
                 seen = live.look(machine, each)
             for series in seen:
                 begin, end = int(series.begin[0]), int(series.end[0])
@@ -311,17 +332,25 @@ def _tried(machine: Machine, places: Places, wanted: str) -> list[Snapshot]:
     return found
 
 
-def _counted(sink: Sink) -> str:
-    def some(number: int, what: str) -> str:
-        return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _some(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
-    return f"{some(sink.snapshots, 'snapshot')}, {some(sink.rows, 'region')}"
+
+def _counted(sink: Sink) -> str:
+    return f"{_some(sink.kept.snapshots, 'snapshot')}, {_some(sink.kept.regions, 'region')}"
 
 
 def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
     lines = [f"{_counted(sink)} in {lasted:.1f} s"]
+    if discarded := sink.rotation.discarded.snapshots:
+        lines.append(f"{_some(discarded, 'snapshot')} discarded: `--keep` left no more files")
     lines += [f"  {name} ({approximate_bytes(os.path.getsize(name))})" for name in sink.names]
-    if not sink.names:
-        lines.append("nothing was seen, and no file is written")
     lines += [f"note: {each}" for each in notes]
     return as_text(lines)
+
+
+def _unseen(lasted: float, notes: list[str]) -> Diagnostic:
+    """Say that there is no file, which who waits for one has to know."""
+    message = "; ".join([f"nothing was seen in {lasted:.1f} s, and no file is written", *notes])
+    hint = "a kdamond tells something once an aggregation: give `--for` more time, or leave it out"
+    return Diagnostic.error("DP0500", None, message, hint=hint)

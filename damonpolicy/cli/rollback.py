@@ -9,7 +9,7 @@ from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result, notes
 from damonpolicy.cli.service import beside
-from damonpolicy.engine.session import changing
+from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.store import NoGeneration
 from damonpolicy.errors import UsageError
 from damonpolicy.plan import render
@@ -38,12 +38,8 @@ def command(
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
         if session.expired and generation is None:
             return Result(notes(session), {"generation": session.managed.generation}, changed=True)
-        number = session.previous() if generation is None else generation
-        try:
-            awaits = session.store.generation(number).awaits
-        except NoGeneration as error:
-            raise UsageError(error.message, hint=error.hint) from error
-        if awaits:
+        number = session.previous() if generation is None else _known(session, generation)
+        if session.store.generation(number).awaits:
             session.remarks.append(f"generation {number} was never confirmed")
         plan, changed = session.roll_back(
             number,
@@ -61,3 +57,12 @@ def command(
             text += f"\nGeneration {session.managed.generation} still waits to be confirmed.\n"
         data = {**render.to_json(plan), "generation": session.managed.generation}
         return Result(text, data, changed=changed)
+
+
+def _known(session: Session, number: int) -> int:
+    """Return a number that was typed: there has to be a generation of it."""
+    try:
+        session.store.generation(number)
+    except NoGeneration as error:
+        raise UsageError(error.message, hint=error.hint) from error
+    return number

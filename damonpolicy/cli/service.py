@@ -6,6 +6,7 @@ from typing import Any
 
 from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.places import Places, read_json
+from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
 
@@ -25,7 +26,10 @@ def served(machine: Machine, places: Places) -> dict[str, Any] | None:
 
 def beside(machine: Machine, places: Places) -> str:
     """Return a note for who ends or changes what a service keeps, empty where none runs."""
-    service = served(machine, places)
+    try:
+        service = served(machine, places)
+    except DamonPolicyError:  # the change that this note is about is done: `status` says why
+        return ""
     if service is None or not service["running"]:
         return ""
     what = "applies its files again at their next edit, its next reload or start"

@@ -12,12 +12,12 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import served
 from damonpolicy.diagnostics import Diagnostic, as_text
-from damonpolicy.engine import journal
-from damonpolicy.engine.session import changing, refresh
+from damonpolicy.engine.session import looking, refresh
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import read_or
 from damonpolicy.observe import status
+from damonpolicy.observe.remembered import Remembered, overdue
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.texts import setting_text
@@ -37,11 +37,13 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     which is a command to each, and changes nothing that they do.
     """
     machine = invocation.machine()
-    store = Store(invocation.places())
-    if update:
-        with changing(machine, invocation.places(), wait=True, settle=True) as session:
+    store = Remembered(Store(invocation.places()))
+    boot_id = look(machine).boot_id
+    managed = store.managed(boot_id)
+    if update and not store.unknown:
+        with looking(machine, invocation.places(), wait=True) as session:
             refresh(session)
-    managed = store.managed(look(machine).boot_id)
+        managed = store.managed(boot_id)
     current = retrieve(machine, managed.settings)
     slots = status.kdamonds(current, managed)
     settings = status.settings(current, managed)
@@ -52,7 +54,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         for kdamond in policy.kdamonds
         if kdamond.full_name not in running
     ]
-    service = served(machine, store.places)
+    service = store.service(lambda: served(machine, store.places))
     data: dict[str, Any] = {
         "generation": managed.generation or None,
         "confirmed": store.confirmed() or None,
@@ -86,14 +88,14 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     return Result(
         _text(data, managed, store, names, settings, fresh=update or served_now, asleep=asleep),
         data,
-        diagnostics=_findings(data, managed, store),
+        diagnostics=_findings(data, managed, store, machine.monotonic()),
     )
 
 
 def _text(
     data: dict[str, Any],
     managed: Managed,
-    store: Store,
+    store: Remembered,
     names: Mapping[str, str],
     settings: Sequence[status.SettingStatus],
     *,
@@ -108,7 +110,9 @@ def _text(
         lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
     else:
         lines = ["no policy is applied"]
-        if _left_behind(managed, store):
+        if store.unknown:
+            lines = ["what is applied is not known"]
+        elif store.waiting() and store.confirmed() != managed.generation:
             hint = "`damonpolicy apply --boot` brings it back"
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
     for each in data["kdamonds"]:
@@ -124,12 +128,6 @@ def _text(
     if data["modules"]:
         lines += ["", "kernel modules that run a kdamond: " + ", ".join(data["modules"])]
     return as_text(lines)
-
-
-def _left_behind(managed: Managed, store: Store) -> bool:
-    """Tell whether a boot ended what was confirmed, and nobody has brought it back."""
-    number = store.confirmed()
-    return bool(number) and number != managed.generation and bool(store.generation(number).policies)
 
 
 def _setting(each: status.SettingStatus) -> str:
@@ -210,7 +208,9 @@ def _kdamond(each: dict[str, Any], names: Mapping[str, str], *, fresh: bool) -> 
     return lines
 
 
-def _findings(data: dict[str, Any], managed: Managed, store: Store) -> list[Diagnostic]:
+def _findings(
+    data: dict[str, Any], managed: Managed, store: Remembered, now: float
+) -> list[Diagnostic]:
     found = []
     drifted = sum(each["drifted_files"] for each in data["kdamonds"])
     drifted += sum(each["drifted"] for each in data["settings"])
@@ -218,17 +218,20 @@ def _findings(data: dict[str, Any], managed: Managed, store: Store) -> list[Diag
         message = f"{drifted} files are not what was committed last"
         hint = "`damonpolicy diff` shows them"
         found.append(Diagnostic.warning("DP0614", None, message, hint=hint))
-    if managed.pending is not None:
+    if late := overdue(managed, now):
+        hint = "`damonpolicy recover` rolls it back"
+        found.append(Diagnostic.warning("DP0661", None, late, hint=hint))
+    elif managed.pending is not None:
         message = f"generation {managed.generation} waits to be confirmed"
         hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
         found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
-    lost = store.generation(managed.generation).instead_of
-    if lost:
-        message = f"generation {lost} was not confirmed in time, and is undone"
+    now_in_force = store.generation(managed.generation)
+    if now_in_force is not None and now_in_force.instead_of:
+        message = f"generation {now_in_force.instead_of} was not confirmed in time, and is undone"
         hint = "apply it again, and confirm in time"
         found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
-    if journal.read(store.places.journal) is not None:
+    if store.interrupted():
         message = "a transaction was interrupted"
         hint = "`damonpolicy recover` ends it"
         found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
-    return found
+    return [*store.found, *found]

@@ -15,7 +15,7 @@ from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import duration
 from damonpolicy.cli.service import served
 from damonpolicy.engine.places import Places
-from damonpolicy.engine.session import changing, refresh
+from damonpolicy.engine.session import looking, refresh
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.kernel.host import look
@@ -23,6 +23,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe import live, status, traced
 from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.regions import Series
+from damonpolicy.observe.remembered import Remembered
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed
 
@@ -64,7 +65,11 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
             raise
         hint = "`pip install 'damonpolicy[top]'`"
         raise UsageError("`top` needs textual", hint=hint) from error
-    reader = Reader(invocation.machine(), invocation.places())
+    machine, places = invocation.machine(), invocation.places()
+    if machine.writable:
+        with looking(machine, places, wait=True):
+            pass  # what has to be ended first is said before the screen is taken
+    reader = Reader(machine, places)
     reader.named = reader.find(kdamond) if kdamond else None
     log.set_sink(_unheard)  # progress and logs would be drawn over the screen
     Top(reader.look, interval / 1e6, reader.named).run()
@@ -103,7 +108,7 @@ class Reader:
         if not self._machine.writable:
             self._told[key] = live.read(self._machine, kdamond)
         elif self._may_be_asked(kdamond) and (not why or _quick(kdamond) or willing):
-            with changing(self._machine, self._places, settle=True) as session:
+            with looking(self._machine, self._places) as session:
                 if not why:
                     self._told[key] = live.look(self._machine, kdamond)
                 refresh(session, only=kdamond.slot)
@@ -111,7 +116,8 @@ class Reader:
         if why and self._watch(kdamond):
             why = f"seen by trace events: {why}"
             current, managed = self._read()
-        service = served(self._machine, self._places)
+        store = Remembered(Store(self._places))
+        service = store.service(lambda: served(self._machine, self._places))
         running = {each.slot for each in there}
         found = [
             known(each.to_json(), service)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from damonpolicy.engine import journal
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
 from damonpolicy.engine.lock import exclusive
 from damonpolicy.engine.places import Places
@@ -32,7 +33,7 @@ from damonpolicy.plan.managed import Managed, SlotRecord
 from damonpolicy.plan.order import Plan
 from damonpolicy.trust import guarded, root_and_we, why_untrusted
 
-__all__ = ("Session", "changing", "refresh")
+__all__ = ("Session", "changing", "looking", "refresh")
 
 _EFFECTIVE = "contexts/0/schemes/0/quotas/effective_bytes"
 """Where there is one scheme, and the kernel tells of the quota in effect, this is there."""
@@ -232,4 +233,25 @@ def changing(
             raise Busy(
                 message, hint="`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
             )
+        yield session
+
+
+@contextmanager
+def looking(machine: Machine, places: Places, *, wait: bool = False) -> Iterator[Session]:
+    """Hold the machine still for a look: nothing is recovered, rolled back or changed.
+
+    Raises LockHeld, and Busy where somebody has to bring a change to its end first.
+    """
+    if not machine.writable:
+        hint = "a copy answers nothing: leave `--root` out to ask kdamonds"
+        raise UsageError("`--root` is for reading only", hint=hint)
+    hint = "`damonpolicy recover` ends it"
+    with exclusive(places.lock, wait=wait):
+        if journal.read(places.journal) is not None:
+            raise Busy("a transaction was interrupted", hint=hint)
+        store = Store(places)
+        session = Session(machine, store, store.managed(look(machine).boot_id))
+        if session.managed.overdue(machine.monotonic()):
+            message = f"generation {session.managed.generation} was not confirmed in time"
+            raise Busy(message, hint=hint)
         yield session

@@ -25,9 +25,7 @@ _GROWTH = 1 << 16
 
 
 class NoGeneration(DamonPolicyError):
-    """A generation that is not kept."""
-
-    code = "DP0512"
+    """There is no generation of a number; only who typed that number made a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +152,8 @@ class Store:
                 else "none"
             )
             hint = f"there is {span}"
-            raise NoGeneration(f"there is no generation {number}", hint=hint)
+            message = f"there is no generation {number}: `{path}` is missing"
+            raise NoGeneration(message, hint=hint)
         try:
             if data["number"] != number:
                 raise damaged(path, f"it is generation {data['number']}")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from damonpolicy import etc, trust
-from damonpolicy.engine import journal
 from damonpolicy.engine.places import read_json
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError
@@ -17,7 +16,9 @@ from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.modules import MODULES, parameter_path
 from damonpolicy.kernel.pressure import has_pressure
 from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.observe.remembered import Remembered, overdue
 from damonpolicy.plan.current import Current, retrieve
+from damonpolicy.plan.managed import Managed
 
 __all__ = ("Check", "examine")
 
@@ -33,8 +34,9 @@ class Check:
     hint: str = ""
 
 
-def examine(machine: Machine, store: Store) -> Iterator[Check]:
+def examine(machine: Machine, kept: Store) -> Iterator[Check]:
     """Yield what was found, the most basic first; only reads."""
+    store = Remembered(kept)
     try:
         current = retrieve(machine)
     except DamonPolicyError as error:
@@ -43,10 +45,12 @@ def examine(machine: Machine, store: Store) -> Iterator[Check]:
     release = current.host.release
     yield Check("ok", f"DAMON is there (Linux {release}, {len(current.slots)} slots)")
     yield from _access(machine, current)
-    yield from _slots(current, store)
+    managed = store.managed(current.host.boot_id)
+    if not store.unknown:
+        yield from _slots(current, managed)
     yield from _modules(machine, current)
     yield from _surroundings(machine, current)
-    yield from _state(store, current)
+    yield from _state(store, managed, machine.monotonic())
     if trust.guarded(machine.name):
         yield from _files(store)
 
@@ -62,11 +66,7 @@ def _access(machine: Machine, current: Current) -> Iterator[Check]:
         )
 
 
-def _slots(current: Current, store: Store) -> Iterator[Check]:
-    try:
-        managed = store.managed(current.host.boot_id)
-    except DamonPolicyError:
-        return  # whose a slot is cannot be told: `_state` says why
+def _slots(current: Current, managed: Managed) -> Iterator[Check]:
     owners = {slot: current.owner(slot, managed) for slot in current.slots}
     for slot, owner in owners.items():
         if owner != "foreign":
@@ -142,32 +142,29 @@ def _surroundings(machine: Machine, current: Current) -> Iterator[Check]:
         )
 
 
-def _state(store: Store, current: Current) -> Iterator[Check]:
-    try:
-        interrupted = journal.read(store.places.journal)
-        managed = store.managed(current.host.boot_id)
-        confirmed = store.confirmed()
-        waiting = bool(store.generation(confirmed).policies)
-    except DamonPolicyError as error:
-        yield Check("problem", error.message, error.hint)
-        return
-    if interrupted is not None:
+def _state(store: Remembered, managed: Managed, now: float) -> Iterator[Check]:
+    interrupted, waiting = store.interrupted(), store.waiting()
+    for each in store.found:
+        yield Check("problem", each.message, each.hint)
+    if interrupted:
         yield Check("problem", "a transaction was interrupted", "`damonpolicy recover` ends it")
-    if managed.pending is not None:
+    if late := overdue(managed, now):
+        yield Check("problem", late, "`damonpolicy recover` rolls it back")
+    elif managed.pending is not None:
         yield Check(
             "problem",
             f"generation {managed.generation} waits to be confirmed",
             "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it",
         )
-    if waiting and not managed.policies:
+    if waiting and not managed.policies and not store.unknown:
         yield Check(
             "note",
-            f"generation {confirmed} is confirmed, and not in force on this boot",
+            f"generation {store.confirmed()} is confirmed, and not in force on this boot",
             "`damonpolicy apply --boot` brings it back",
         )
 
 
-def _files(store: Store) -> Iterator[Check]:
+def _files(store: Remembered) -> Iterator[Check]:
     """Yield files of root's, and of ours, that others can change: what acts by them refuses."""
     places = store.places
     try:

@@ -75,7 +75,8 @@ def _draw(
 ) -> None:
     axes = figure.add_subplot(*place)
     low, high = heatmap.scale
-    shown = library.colors.LinearSegmentedColormap.from_list(colours, OF_SCREENS[colours])
+    # a list: matplotlib 3.8.0 takes a tuple of two for a colour and its alpha
+    shown = library.colors.LinearSegmentedColormap.from_list(colours, [*OF_SCREENS[colours]])
     # pixels are counted from the window's edges: doubles are too short for ns since the epoch
     columns, rows = heatmap.values.shape
     picture = axes.imshow(

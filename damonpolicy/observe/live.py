@@ -255,7 +255,7 @@ def read(machine: Machine, kdamond: Kdamond, schemes: Sequence[str] | None = Non
 def look(machine: Machine, kdamond: Kdamond) -> list[Series]:
     """Ask for regions, read them, and leave `tried_regions/` as they were: one snapshot a scheme.
 
-    The caller holds the machine (`engine.session.changing`): in the midst of somebody's change
+    The caller holds the machine (`engine.session.looking`): in the midst of somebody's change
     the command would find files half written. Raises Busy where the kdamond does not answer.
     """
     before = told(machine, kdamond)

@@ -44,7 +44,7 @@ from damonpolicy.observe.regions import (
     Source,
     series_of,
 )
-from damonpolicy.observe.whole import Rotation, WholeFile, whole_file
+from damonpolicy.observe.whole import Amount, Rotation, WholeFile, whole_file
 
 __all__ = ("MAGIC", "Writer", "arrow", "read", "schema", "source_of", "write")
 
@@ -235,12 +235,12 @@ class Writer:
     """Records snapshots as they come.
 
     With ``limit_bytes``, a file that has grown past it is finished and the next one begins; the
-    newest ``keep`` are left, and names are those of `Rotation`. Rows are written in groups, so a
+    newest ``keep`` are left, all by default, and names are those of `Rotation`. Rows are written in groups, so a
     file may be larger by one group. Leaving the context finishes the last file, also after an
     error: what was seen is kept. Without any snapshot there is no file.
     """
 
-    def __init__(self, path: str, *, limit_bytes: int = 0, keep: int = 1) -> None:
+    def __init__(self, path: str, *, limit_bytes: int = 0, keep: int | None = None) -> None:
         arrow()
         self.rotation = Rotation(path, keep)
         self.snapshots = 0
@@ -264,6 +264,11 @@ class Writer:
     def names(self) -> list[str]:
         """The files that are finished and still there, the newest first."""
         return self.rotation.names
+
+    @property
+    def kept(self) -> Amount:
+        """How much there is in files that are still there, or in the making."""
+        return Amount(self.snapshots, self.rows).without(self.rotation.discarded)
 
     @property
     def size(self) -> int:
@@ -293,7 +298,7 @@ class Writer:
                 return
             self._content.add_key_value_metadata(_metadata(list(self._sources)))
             self._content.close()
-            self.rotation.finish(self._made)
+            self.rotation.finish(self._made, Amount(self.snapshots, self.rows))
         except BaseException:
             if self._made is not None:
                 self._made.discard()

@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 from damonpolicy.observe import parquet, records
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from damonpolicy.observe.whole import Rotation
+from damonpolicy.observe.whole import Amount, Rotation
 
 __all__ = ("Collector", "Sink", "Tally", "sink_of")
 
@@ -32,6 +32,10 @@ class Sink(Protocol):
     def rotation(self) -> Rotation:
         """The files' names."""
 
+    @property
+    def kept(self) -> Amount:
+        """How much there is in files that are still there, or in the making."""
+
     def add(
         self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
     ) -> None:
@@ -44,7 +48,9 @@ class Collector:
     Files follow each other as those of `parquet.Writer` do; ``limit_bytes`` is about memory.
     """
 
-    def __init__(self, path: str, form: str, *, limit_bytes: int = 0, keep: int = 1) -> None:
+    def __init__(
+        self, path: str, form: str, *, limit_bytes: int = 0, keep: int | None = None
+    ) -> None:
         self.rotation = Rotation(path, keep)
         self.snapshots = 0
         self.rows = 0
@@ -64,6 +70,11 @@ class Collector:
         """The files that are finished and still there, the newest first."""
         return self.rotation.names
 
+    @property
+    def kept(self) -> Amount:
+        """How much there is in files that are still there, or in the making."""
+        return Amount(self.snapshots, self.rows).without(self.rotation.discarded)
+
     def add(
         self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
     ) -> None:
@@ -79,12 +90,15 @@ class Collector:
         """Write what was collected; the next snapshot begins another file."""
         if self._waiting:
             series = [series_of(*pair) for pair in self._waiting.items()]
-            self.rotation.make(lambda path: records.write(path, series, self._form))
+            self.rotation.make(
+                lambda path: records.write(path, series, self._form),
+                Amount(self.snapshots, self.rows),
+            )
         self._waiting.clear()
         self._bytes = 0
 
 
-def sink_of(path: str, form: str, *, limit_bytes: int, keep: int) -> Sink:
+def sink_of(path: str, form: str, *, limit_bytes: int, keep: int | None) -> Sink:
     """Return what keeps snapshots in one of `records.FORMS`."""
     if form == "parquet":
         return parquet.Writer(path, limit_bytes=limit_bytes, keep=keep)

@@ -7,11 +7,11 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, NamedTuple
 
 from damonpolicy.errors import UsageError
 
-__all__ = ("PUBLIC", "Rotation", "WholeFile", "whole_file")
+__all__ = ("PUBLIC", "Amount", "Rotation", "WholeFile", "whole_file")
 
 _PRIVATE = 0o600
 """Records tell about the memory of processes."""
@@ -85,17 +85,36 @@ def whole_file(path: str, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
         raise
 
 
+class Amount(NamedTuple):
+    """How much was recorded."""
+
+    snapshots: int = 0
+    regions: int = 0
+
+    def without(self, other: Amount) -> Amount:
+        """Return what is left without another."""
+        return Amount(self.snapshots - other.snapshots, self.regions - other.regions)
+
+
 class Rotation:
     """Names of files that follow each other: the newest is ``NAME.EXT``, then ``NAME.1.EXT``, ….
 
-    At most ``keep`` are left. Files of an earlier recording go when the first one is finished,
-    so that what fails before that loses nothing.
+    With ``keep`` no more than that are left, and ``discarded`` counts what was in others. Files of
+    an earlier recording go when the first one is finished, so that what fails before that loses
+    nothing.
     """
 
-    def __init__(self, path: str, keep: int = 1) -> None:
+    def __init__(self, path: str, keep: int | None = None) -> None:
         self.path = path
-        self.keep = max(keep, 1)
+        self.keep = keep
         self.finished = 0
+        self._ends = [Amount()]
+        """How much had come when each file that is left was finished, and the one before them."""
+
+    @property
+    def discarded(self) -> Amount:
+        """How much was in files that are no more."""
+        return self._ends[0]
 
     def name(self, number: int) -> str:
         """Return the name of a file by its age, 0 for the newest."""
@@ -113,31 +132,40 @@ class Rotation:
         """Raise what `WholeFile` would, before hours were recorded for nothing."""
         WholeFile(self.path).discard()
 
-    def finish(self, made: WholeFile) -> None:
+    def finish(self, made: WholeFile, so_far: Amount) -> None:
         """Give a file the newest name, and the others the next one."""
         self._move()
         made.finish()
-        self.finished += 1
+        self._count(so_far)
 
-    def make(self, write: Callable[[str], None]) -> None:
+    def make(self, write: Callable[[str], None], so_far: Amount) -> None:
         """Let ``write`` make a file of the newest name; the others get the next one."""
         self._move()
         write(self.path)
+        self._count(so_far)
+
+    def _count(self, so_far: Amount) -> None:
+        self._ends.append(so_far)
+        if self._left(self.finished) == self._left(self.finished + 1):
+            del self._ends[0]
         self.finished += 1
+
+    def _left(self, finished: int) -> int:
+        return finished if self.keep is None else min(finished, self.keep)
 
     def _move(self) -> None:
         if not self.finished:
             for old in self._numbered():
                 os.unlink(old)
         else:
-            for number in range(min(self.keep - 1, self.finished), 0, -1):
+            for number in range(self._left(self.finished + 1) - 1, 0, -1):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(self.name(number - 1), self.name(number))
 
     @property
     def names(self) -> list[str]:
         """The files that are left, the newest first."""
-        return [self.name(number) for number in range(min(self.finished, self.keep))]
+        return [self.name(number) for number in range(self._left(self.finished))]
 
     def _numbered(self) -> list[str]:
         base, suffix = os.path.splitext(os.path.basename(self.path))

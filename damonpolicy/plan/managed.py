@@ -115,6 +115,10 @@ class Managed:
         """Return the slot of a kdamond by its full name."""
         return next((slot for slot, each in self.slots.items() if each.kdamond == kdamond), None)
 
+    def overdue(self, now: float) -> bool:
+        """Tell whether a change waits to be confirmed whose time is over."""
+        return self.pending is not None and now >= self.pending.deadline
+
     def to_json(self) -> dict[str, Any]:
         """Plain data; `from_json` reads it back."""
         return {

@@ -6,7 +6,8 @@ import http.client
 import re
 import socket
 import threading
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import urlsplit
 
 from damonpolicy.tuning.unread import Unread
@@ -29,23 +30,34 @@ def get(url: str, *, seconds: float, most: int) -> str:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not re.fullmatch(r"[!-~]+", path):
         raise Unread("an address has no spaces, and nothing but ASCII")
+    asked = http.client.HTTPConnection(parts.hostname, parts.port, timeout=seconds)
+    with closing(asked), _in_time(asked, seconds):
+        data = _answer(asked, path, most)
+    return data.decode("utf-8", "replace")
+
+
+@contextmanager
+def _in_time(asked: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """Connect, and hang up after ``seconds``: whatever that breaks is told as being late.
+
+    The connection's own timeout is for each read: with a byte now and then it would never come.
+    """
     late = threading.Event()
-    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=seconds)) as asked:
+    alarm = threading.Timer(seconds, _hang_up, [asked, late])
+    alarm.start()
+    try:
         asked.connect()
-        # The timeout is for each read: with a byte now and then it would never come.
-        alarm = threading.Timer(seconds, _hang_up, [asked.sock, late])
-        alarm.start()
-        try:
-            data = _answer(asked, path, most)
-        except (OSError, ValueError) as error:
-            if late.is_set():
-                raise _too_late(seconds) from error
-            raise
-        finally:
-            alarm.cancel()
+        if late.is_set():
+            raise _too_late(seconds)
+        yield
+    except (OSError, ValueError) as error:
+        if late.is_set() or isinstance(error, TimeoutError):
+            raise _too_late(seconds) from error
+        raise
+    finally:
+        alarm.cancel()
     if late.is_set():  # what there is may be the beginning of an answer
         raise _too_late(seconds)
-    return data.decode("utf-8", "replace")
 
 
 def _answer(asked: http.client.HTTPConnection, path: str, most: int) -> bytes:
@@ -65,10 +77,10 @@ def _answer(asked: http.client.HTTPConnection, path: str, most: int) -> bytes:
     return data
 
 
-def _hang_up(connection: socket.socket, late: threading.Event) -> None:
+def _hang_up(asked: http.client.HTTPConnection, late: threading.Event) -> None:
     late.set()
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError, AttributeError):  # it may have no socket yet, or none any more
+        asked.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _too_late(seconds: float) -> TimeoutError:

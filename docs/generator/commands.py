@@ -83,4 +83,14 @@ def _rows(options: list[click.Option]) -> Iterator[tuple[str, str]]:
         metavar = each.metavar or (
             "|".join(each.type.choices) if isinstance(each.type, click.Choice) else ""
         )
-        yield code(f"{names} {metavar}" if takes and metavar else names), each.help or ""
+        default = _default(each) if takes else ""
+        what = f"{each.help or ''} (default: {default})" if default else each.help or ""
+        yield code(f"{names} {metavar}" if takes and metavar else names), what
+
+
+def _default(option: click.Option) -> str:
+    """Return what holds where an option is not given, as its help says it; empty for nothing."""
+    if isinstance(option.show_default, str):
+        return option.show_default
+    default = option.to_info_dict()["default"]
+    return "" if default is None else str(default)

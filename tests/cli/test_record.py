@@ -14,7 +14,8 @@ import pytest
 from damonpolicy.cli import record
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import ExitCode, LockHeld
-from damonpolicy.observe import live, records
+from damonpolicy.observe import live, recording, records
+from damonpolicy.observe.whole import Amount
 
 LOOK = """\
 version: 1
@@ -43,7 +44,7 @@ def loaded(name="damon.parquet"):
     return series
 
 
-def test_trace_events(looked):
+def test_trace_events(looked, clock):
     done = looked.done("record", "--count", "2")
 
     series = loaded()
@@ -96,12 +97,50 @@ def test_forms(looked, out, form):
     assert len(loaded(out)) == 1
 
 
-def test_a_time_is_enough(looked):
-    begin = time.monotonic()
+def test_a_time_is_enough(looked, clock):
+    begin = clock.now
     looked.done("record", "--for", "250ms", "--kdamond", "look/ram")
 
-    assert time.monotonic() - begin > 0.25
+    assert clock.now - begin == pytest.approx(0.25)
     assert len(loaded()) == 2
+
+
+@pytest.mark.parametrize("source", ["trace", "regions"])
+def test_only_the_time_of_looking_counts(looked, clock, monkeypatch, source):
+    """Importing and opening may take long: not of what was asked for."""
+    slow, opened = record._traced, recording.sink_of
+
+    def late(function):
+        def called(*arguments, **options):
+            clock.now += 100.0
+            return function(*arguments, **options)
+
+        return called
+
+    monkeypatch.setattr(record, "_traced", late(slow))
+    monkeypatch.setattr(recording, "sink_of", late(opened))
+    done = looked.done(
+        "record", "--for", "250ms", "--source", source, "--interval", "100ms", "--format", "json"
+    ).json["data"]
+
+    assert done["seconds"] == pytest.approx(0.25)
+    assert done["snapshots"] == {"trace": 2, "regions": 3}[source]
+
+
+def test_what_came_before_the_end_is_recorded_however_late_it_is_read(looked, clock, monkeypatch):
+    left, asked = record._Until.left, []
+
+    def stalled(until):
+        asked.append(until)
+        if len(asked) == 2:
+            clock.now += 60.0
+        return left(until)
+
+    monkeypatch.setattr(record._Until, "left", stalled)
+    looked.done("record", "--for", "150ms")
+
+    assert len(asked) == 2
+    assert len(loaded()) > 0
 
 
 def test_nothing_is_overwritten(looked):
@@ -116,11 +155,36 @@ def test_nothing_is_overwritten(looked):
     assert len(loaded()) == 3
 
 
-def test_small_files_follow_each_other(looked):
+def test_small_files_follow_each_other(looked, clock):
     looked.done("record", "--count", "4", "--max-size", "1B", "--keep", "2")
 
     assert sorted(os.listdir()) == ["damon.1.parquet", "damon.parquet"]
     assert loaded("damon.1.parquet").end[-1] == loaded().begin[0]
+
+
+@pytest.mark.parametrize("form", record.FORMS)
+def test_nothing_is_thrown_away_unless_asked_for(looked, form):
+    options = ("record", "-o", "r.x", "--form", form, "--count", "7", "--max-size", "1B")
+    done = looked.done(*options, "--format", "json").json["data"]
+
+    assert len(done["files"]) == 7
+    assert (done["snapshots"], done["discarded"]) == (7, 0)
+    assert sum(len(loaded(name)) for name in done["files"]) == 7
+
+
+@pytest.mark.parametrize("form", record.FORMS)
+def test_what_is_thrown_away_is_told_and_the_rest_is_what_the_files_hold(looked, form):
+    options = ("record", "-o", "r.x", "--form", form, "--count", "7", "--max-size", "1B",
+               "--keep", "3", "--force")  # fmt: skip
+    done = looked.done(*options, "--format", "json").json["data"]
+    held = [loaded(name) for name in done["files"]]
+    told = looked.done(*options).err
+
+    assert (done["snapshots"], done["discarded"]) == (3, 4)
+    assert sum(map(len, held)) == done["snapshots"]
+    assert sum(len(each.regions) for each in held) == done["regions"]
+    assert told.startswith("3 snapshots, ")
+    assert "4 snapshots discarded: `--keep` left no more files\n" in told
 
 
 def test_nothing_runs(site, tmp_path, monkeypatch):
@@ -203,10 +267,11 @@ def test_what_is_lost_is_told(looked, monkeypatch, counts, said):
     assert said in looked.done("record", "--count", "1").err
 
 
-def test_nothing_seen(looked):
-    done = looked.done("record", "--for", "1us")
+def test_nothing_seen_is_no_success(looked, clock):
+    done = looked.run("record", "--for", "1us")
 
-    assert "nothing was seen" in done.err
+    assert done.code == ExitCode.FAILED
+    assert "error[DP0500]: nothing was seen in 0.0 s, and no file is written" in done.err
     assert os.listdir() == []
 
 
@@ -231,7 +296,7 @@ def test_mistakes(looked, options, said):
 
 def test_progress_on_a_terminal(looked, monkeypatch):
     monkeypatch.setattr(record.sys.stderr.__class__, "isatty", lambda self: True, raising=False)
-    shown = record._Progress(type("Sink", (), {"snapshots": 1, "rows": 1000})())
+    shown = record._Progress(type("Sink", (), {"kept": Amount(1, 1000)})())
     written = []
     monkeypatch.setattr(
         record.sys, "stderr",

@@ -19,7 +19,7 @@ from tests.conftest import run_cli
 from tests.daemon.conftest import PAGES, settings
 from tests.world import in_memory_directory
 
-SECONDS = 60
+SECONDS = 120
 
 
 class Running:

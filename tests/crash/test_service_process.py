@@ -28,7 +28,7 @@ from tests.world import STAT_OFF, in_memory_directory
 pytestmark = pytest.mark.unmeasured
 
 MOMENTS = 6
-SECONDS = 60
+SECONDS = 120
 MEGABYTES = 1 << 20
 children: list[int] = []
 """Of the test that runs."""

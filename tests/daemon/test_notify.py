@@ -15,7 +15,7 @@ from damonpolicy.daemon.notify import Notifier
 def systemd(request, tmp_path):
     """A socket as systemd has it; yields its name and itself."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.settimeout(10)
+        listener.settimeout(120)
         name = (
             str(tmp_path / "notify") if request.param == "path" else f"@damonpolicy-{os.getpid()}"
         )

@@ -50,7 +50,7 @@ def test_a_hint_ends_it_be_it_early_and_often(wake):
     wake.wait(60)
     alarm.join()
 
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 60, "the hint ended it, and not time"
 
 
 def test_what_can_be_read_ends_it(wake):

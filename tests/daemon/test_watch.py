@@ -14,7 +14,7 @@ from damonpolicy.daemon.service import ReloadJob
 from damonpolicy.daemon.watch import Watch
 from tests.daemon.conftest import PAGES, settings
 
-SECONDS = 20
+SECONDS = 120
 
 
 class Hints:

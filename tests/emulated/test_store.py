@@ -198,11 +198,12 @@ for number in range(10):
 def test_killed_at_any_moment(tmp_path):
     """State and log always agree, whenever the writer dies."""
     code = f"""
-print("ready", flush=True)
 number = 0
 while True:
     number += 1
     machine.write("{SWAPPINESS}", str(number % 200))
+    if number == 1:
+        print("it was written", flush=True)
 """
     for attempt in range(12):
         store = tmp_path / str(attempt)
@@ -215,7 +216,7 @@ while True:
         machine = open_emulated("7.3", store, None)
         log = machine.log
 
-        assert log, "it was written"
+        assert log
         assert [int(write.text) for write in log] == [n % 200 for n in range(1, len(log) + 1)]
         assert machine.read(SWAPPINESS) == f"{log[-1].text}\n"
         assert [*sorted(each.name for each in store.iterdir() if not each.name.endswith(".new"))] == [
@@ -264,7 +265,10 @@ def test_the_log_has_refused_writes_too(tmp_path):
 def test_the_clock_is_the_real_one(tmp_path):
     machine = open_emulated("7.3", tmp_path, None)
 
-    assert abs(machine.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 5
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    now = machine.monotonic()
+
+    assert before <= now <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def test_time_goes_on_after_the_host_has_booted(tmp_path, monkeypatch):

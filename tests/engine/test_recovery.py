@@ -17,7 +17,6 @@ from tests.engine.site import KSM_RUN, shipped, truncated
 
 SLEEP = "/sys/kernel/mm/ksm/sleep_millisecs"
 ACTION = f"{KDAMONDS}/0/contexts/0/schemes/0/action"
-LOOKING = (("status",), ("diff",), ("history",), ("plan", shipped("ksm")))
 CHANGING = (
     ("apply", shipped("ksm")),
     ("apply", "--boot"),
@@ -238,7 +237,8 @@ def test_a_damaged_journal_stops_every_change(crashed, damage):
     between = crashed.world.look()
     for words in (*CHANGING, ("status",), ("plan", shipped("ksm"))):
         outcome = crashed.run(*words)
-        assert outcome.code == ExitCode.FAILED, words
+        if words in CHANGING:
+            assert outcome.code == ExitCode.FAILED, words
         assert "journal` is damaged" in outcome.err
         assert "hint: move it away" in outcome.err
     assert crashed.world.look() == between
@@ -261,12 +261,12 @@ DAMAGES = [truncated, not_text, empty, list_instead, deep, edited, wrong_shape, 
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_state_file_stops_everything_but_the_doctor(site, damage):
+def test_a_damaged_state_file_stops_every_change(site, damage):
     site.done("apply", shipped("ksm"))
     before = site.world.look()
     damage(site.places.state)
     damage(site.places.state_copy)
-    for words in (*CHANGING, *LOOKING):
+    for words in CHANGING:
         outcome = site.run(*words)
         assert outcome.code == told(damage), words
         assert "state.json`" in outcome.err
@@ -283,7 +283,7 @@ def test_a_damaged_generation_stops_only_who_needs_it(site, damage):
     site.done("apply", shipped("ksm"))
     damage(site.places.generations / "1.json")
     before = site.world.look()
-    for words in (("rollback", "1"), ("rollback",), ("history",)):
+    for words in (("rollback", "1"), ("rollback",)):
         outcome = site.run(*words)
         assert outcome.code == told(damage), words
         assert "1.json`" in outcome.err
@@ -308,10 +308,10 @@ def test_a_damaged_confirmation(site, damage):
     site.done("apply", shipped("ksm"))
     site.machine.reboot()
     damage(site.places.confirmed)
-    for words in (("apply", "--boot"), ("history",), ("status",)):
-        outcome = site.run(*words)
-        assert outcome.code == told(damage), words
-        assert "confirmed.json`" in outcome.err
+    outcome = site.run("apply", "--boot")
+
+    assert outcome.code == told(damage)
+    assert "confirmed.json`" in outcome.err
     assert site.run("doctor").code == ExitCode.FAILED
 
 

@@ -44,9 +44,10 @@ def get_tools() -> tools.Tools:
 
 
 def get_kernels(series: Sequence[str], *, refresh: bool = False) -> dict[str, Path]:
-    """Return the directory of the newest kernel of each series, fetching what is missing.
+    """Return the directory of the kernel of each series, fetching what is missing.
 
-    With ``refresh`` the mirror is asked even where the cache has a kernel of the series.
+    That is the observed one as long as there is one (`kernels.preference`). With ``refresh`` the
+    mirror is asked for the newest, even where the cache has a kernel of the series.
     """
     for each in series:
         kernels.check_known(each)
@@ -59,7 +60,7 @@ def get_kernels(series: Sequence[str], *, refresh: bool = False) -> dict[str, Pa
             for each in missing:
                 # Another run may have brought it while we waited for the lock.
                 path = None if refresh else _cached(each)
-                have[each] = path or _fetch_kernel(apt, each, programs, work)
+                have[each] = path or _fetch_kernel(apt, each, programs, work, newest=refresh)
     return {each: have[each] for each in series}
 
 
@@ -93,7 +94,7 @@ def _cached(series: str) -> Path | None:
         for path in (cache() / "releases").glob("*")
         if kernels.series_of(path.name) == series and (path / image.ELF).exists()
     ]
-    return max(found, key=lambda path: kernels.release_key(path.name), default=None)
+    return max(found, key=lambda path: kernels.preference(path.name), default=None)
 
 
 @contextmanager
@@ -150,9 +151,11 @@ def _fetch_tools() -> tools.Tools:
         return tools.own(home)
 
 
-def _fetch_kernel(apt: Apt, series: str, programs: tools.Tools, work: Path) -> Path:
+def _fetch_kernel(
+    apt: Apt, series: str, programs: tools.Tools, work: Path, *, newest: bool
+) -> Path:
     refusal = Unavailable(f"kernel {series}: none found")
-    for package in kernels.candidates(apt, series):
+    for package in kernels.candidates(apt, series, newest=newest):
         home = cache() / "releases" / package.release
         if home.exists():
             return home

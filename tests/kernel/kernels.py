@@ -1,8 +1,9 @@
-"""The one list of supported kernel series, and how to find the newest Debian kernel of each.
+"""The one list of supported kernel series, and how to find the Debian kernel of each.
 
-Debian's mirrors keep only the last versions of a series, and drop them without notice:
-so nothing is pinned, and the newest of a series is searched for. To add a series, add a
-line here (see README.md for what else).
+It is the version that `observed/` tells of, as long as a mirror has it. Debian's mirrors keep
+only the last versions of a series, and drop them without notice: then it is the newest of the
+series, and every line about it says so (`remark`). To add a series, add a line here (see
+README.md for what else).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .apt import Apt
 from .errors import Unavailable
@@ -23,7 +25,10 @@ __all__ = (
     "Series",
     "candidates",
     "check_known",
+    "observed",
+    "preference",
     "release_key",
+    "remark",
     "series_of",
 )
 
@@ -53,6 +58,8 @@ KNOWN = tuple(each.name for each in SERIES)
 REQUIRED = tuple(each.name for each in SERIES if each.required)
 
 SUITES = ("bookworm-backports", "trixie", "trixie-backports", "sid", "experimental")
+
+_OBSERVED = Path(__file__).with_name("observed")
 
 _NAME = re.compile(r"linux-(?:image|binary)-(?P<release>\d+\.\d+[^-]*(?:-rc\d+)?-cloud-amd64)")
 # An older kernel is one linux-image; a newer one is split, and its linux-image is empty.
@@ -85,6 +92,35 @@ def release_key(release: str) -> tuple[tuple[int, ...], bool, tuple[int, ...]]:
     return version, "-rc" not in rest, tuple(int(word) for word in re.findall(r"\d+", rest))
 
 
+def version_of(release: str) -> str:
+    """Return the upstream version of a kernel release.
+
+    >>> version_of("6.12.107+deb13-cloud-amd64")
+    '6.12.107'
+    """
+    found = re.match(r"\d+(\.\d+)*", release)
+    return found[0] if found else ""
+
+
+def observed(series: str) -> str:
+    """Return the version whose files and answers are kept in `observed/`, empty for none."""
+    names = (path.stem.removeprefix("tree-") for path in _OBSERVED.glob("tree-*.txt"))
+    return next((name for name in names if series_of(name) == series), "")
+
+
+def preference(release: str) -> tuple[bool, object]:
+    """Sort key of releases of a series: the observed one is the best, else the newest."""
+    return version_of(release) == observed(series_of(release)), release_key(release)
+
+
+def remark(release: str) -> str:
+    """Return what is to be said of a release that is not the observed one."""
+    known = observed(series_of(release))
+    if known in ("", version_of(release)):
+        return ""
+    return f" (what `observed/` holds is of {known})"
+
+
 def releases(names: Iterable[str], series: str) -> list[str]:
     """Return the releases of a series that package names tell of, newest first."""
     found = {match["release"] for match in map(_NAME.fullmatch, names) if match}
@@ -98,9 +134,14 @@ def check_known(series: str) -> None:
         raise Unavailable(f"kernel {series}: unknown series, known: {', '.join(KNOWN)}")
 
 
-def candidates(apt: Apt, series: str) -> Iterator[Package]:
-    """Return the kernels of a series that can be downloaded, newest first."""
+def candidates(apt: Apt, series: str, *, newest: bool = False) -> Iterator[Package]:
+    """Return the kernels of a series that can be downloaded, the best first.
+
+    That is the observed one, unless the ``newest`` is asked for; then the newest.
+    """
     found = releases(apt.names("linux-"), series)
+    if not newest:
+        found.sort(key=preference, reverse=True)
     real = apt.real([f"linux-{part}-{release}" for release in found for part in _PARTS])
     none = True
     for release in found:

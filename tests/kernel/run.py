@@ -91,7 +91,8 @@ class Outcome:
         died = f", {self.trouble}" if self.trouble else ""
         name = self.release or self.series
         part = f" ({self.part})" if self.part else ""
-        return f"kernel {name}{part}: {self.passed} passed {self.skipped} skipped{failed}{died}"
+        remark = kernels.remark(self.release) if self.release else ""
+        return f"kernel {name}{part}: {self.passed} passed {self.skipped} skipped{failed}{died}{remark}"
 
     @property
     def text(self) -> str:

@@ -162,6 +162,44 @@ def test_the_newest_kernel_that_can_be_had(
     assert packages == list(found.packages)
 
 
+NEWER = "6.12.117+deb13-cloud-amd64"
+OBSERVED = "6.12.107+deb13-cloud-amd64"
+
+
+def test_the_observed_kernel_is_taken_as_long_as_there_is_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests run with the kernels that they were written for, and not with those of the day."""
+    monkeypatch.setattr(sys.modules[__name__], "NAMES", [*NAMES, f"linux-image-{NEWER}"])
+    apt_ = FakeApt(cache)
+    use(monkeypatch, apt_)
+    found = [each.release for each in kernels.candidates(apt_, "6.12")]
+
+    assert found == [OBSERVED, NEWER, "6.12.9+deb13-cloud-amd64"]
+    assert next(kernels.candidates(apt_, "6.12", newest=True)).release == NEWER
+    assert fetch.get_kernels(["6.12"], refresh=True)["6.12"].name == NEWER
+    assert fetch.get_kernels(["6.12"])["6.12"].name == NEWER, "what is there needs no network"
+    apt_.asked.clear()
+    shutil.copytree(cache / "releases" / NEWER, cache / "releases" / OBSERVED)
+    assert fetch.get_kernels(["6.12"])["6.12"].name == OBSERVED
+    assert apt_.asked == []
+
+
+def test_a_kernel_that_was_not_observed_is_said_to_be_another() -> None:
+    assert run.Outcome("6.12", release=OBSERVED, passed=1).line.endswith("1 passed 0 skipped")
+    assert run.Outcome("6.12", release=NEWER, passed=1).line.endswith(
+        "1 passed 0 skipped (what `observed/` holds is of 6.12.107)"
+    )
+
+
+@pytest.mark.parametrize("series", kernels.KNOWN)
+def test_every_series_was_observed(series: str) -> None:
+    """A tree and answers, of one and the same version."""
+    there = Path(__file__).with_name("observed")
+
+    assert (there / f"behaviour-{kernels.observed(series)}.txt").exists()
+
+
 def test_releases_are_in_order() -> None:
     """A candidate comes before its release, Debian's later build after the earlier one."""
     names = [

@@ -17,7 +17,8 @@ from tests.observe.records import NOW, plain, records
 
 SECOND = 1_000_000_000
 same_directory = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=50,
 )
 
 OF_TODAY = """[{

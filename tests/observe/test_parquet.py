@@ -19,7 +19,8 @@ from tests.observe.records import NOW, large, plain, records, snapshots
 SOURCE = Source("p/k", "cold", targets=("pid 7",))
 INTERVALS = Intervals(5000, 100_000)
 same_directory = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=40,
 )
 
 
@@ -128,7 +129,7 @@ def test_what_was_seen_before_an_error_is_kept(tmp_path):
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    def full(self, made):
+    def full(self, made, so_far):
         raise OSError(28, "No space left on device", made.path)
 
     monkeypatch.setattr(parquet.Rotation, "finish", full)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from damonpolicy.errors import UsageError
-from damonpolicy.observe.whole import PUBLIC, Rotation, WholeFile, whole_file
+from damonpolicy.observe.whole import PUBLIC, Amount, Rotation, WholeFile, whole_file
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "pipe", "directory", "directory/"])
@@ -65,7 +65,7 @@ def test_what_is_shown_has_the_usual_mode(tmp_path):
 def test_any_number_of_files_may_be_kept_at_once(tmp_path):
     rotation = Rotation(str(tmp_path / "x"), keep=10**12)
     for _ in range(3):
-        rotation.finish(WholeFile(rotation.path))
+        rotation.finish(WholeFile(rotation.path), Amount())
     assert sorted(os.listdir(tmp_path)) == ["x", "x.1", "x.2"]
 
 
@@ -73,7 +73,7 @@ def test_directories_of_such_names_are_left_alone(tmp_path):
     (tmp_path / "x.1").mkdir()
     rotation = Rotation(str(tmp_path / "x"))
     rotation.refuse_to_overwrite()
-    rotation.finish(WholeFile(rotation.path))
+    rotation.finish(WholeFile(rotation.path), Amount())
     assert (tmp_path / "x.1").is_dir()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +21,8 @@ def server(*parts, hold=False):
         def serve():
             connection, _ = listening.accept()
             with connection:
-                connection.recv(1 << 16)
                 try:
+                    connection.recv(1 << 16)
                     for part in parts:
                         connection.sendall(part)
                         stop.wait(0.05) if len(parts) > 1 else None
@@ -36,7 +37,7 @@ def server(*parts, hold=False):
         thread.join()
 
 
-def asked(url, seconds=5.0):
+def asked(url, seconds=5.0):  # more than any of these answers needs, however busy the machine
     return ask.get(url, seconds=seconds, most=1 << 20)
 
 
@@ -79,6 +80,71 @@ def test_nobody_waits_for_a_server_that_drips():
         asked(url, seconds=0.3)
     with server(hold=True) as url, pytest.raises(TimeoutError, match=r"no answer within 0\.3 s"):
         asked(url, seconds=0.3)
+
+
+LATE = r"^no answer within 5 s$"
+
+
+def test_a_time_out_of_the_socket_is_told_as_ours(monkeypatch):
+    """Of two alarms either may be first: on a busy machine it is not always the same."""
+    monkeypatch.setattr(threading, "Timer", lambda *_: SimpleNamespace(start=int, cancel=int))
+    monkeypatch.setattr(ask.socket, "create_connection", impatient(socket.create_connection))
+
+    with server(hold=True) as url, pytest.raises(TimeoutError, match=LATE):
+        asked(url)
+    with server(b"HTTP/1.1 200 OK\r\n\r\n1", hold=True) as url, pytest.raises(OSError, match=LATE):
+        asked(url)
+
+
+def impatient(connect):
+    """Connections that lose patience at once."""
+
+    def connected(*arguments, **options):
+        made = connect(*arguments, **options)
+        made.settimeout(0.01)
+        return made
+
+    return connected
+
+
+def test_a_connection_that_is_not_made_in_time_is_told_as_ours(monkeypatch):
+    def never(*_, **__):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(ask.socket, "create_connection", never)
+    with pytest.raises(TimeoutError, match=LATE):
+        asked("http://127.0.0.1:9/")
+
+
+def test_the_time_to_connect_counts(monkeypatch):
+    """Whoever needs all of the time for that has none left for an answer."""
+    alarms = []
+
+    class Timer:
+        def __init__(self, seconds, ring, arguments):
+            alarms.append((seconds, lambda: ring(*arguments)))
+
+        def start(self):
+            pass
+
+        def cancel(self):
+            pass
+
+    def late(*arguments, **options):
+        ((_, ring),) = alarms
+        ring()
+        return connect(*arguments, **options)
+
+    connect = socket.create_connection
+    monkeypatch.setattr(threading, "Timer", Timer)
+    monkeypatch.setattr(ask.socket, "create_connection", late)
+    with (
+        server(b"HTTP/1.0 200 OK\r\n\r\na1") as url,
+        pytest.raises(TimeoutError, match=LATE),
+    ):
+        asked(url)
+
+    assert [seconds for seconds, _ in alarms] == [5.0]
 
 
 @pytest.mark.parametrize(

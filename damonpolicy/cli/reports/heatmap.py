@@ -51,7 +51,8 @@ _FOR_TOOLS = (80, 40)
     "ranges",
     multiple=True,
     metavar="hottest|all|START-END",
-    help="which addresses, once for each map (default: the hottest area)",
+    show_default="the hottest area",
+    help="which addresses, once for each map",
 )
 @click.option(
     "--time",

@@ -24,7 +24,7 @@ _BAR = 20
 
 @click.command("histogram")
 @inputs
-@click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, or all added up (default: the last)")  # fmt: skip
+@click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, or all added up; -1 is the last")  # fmt: skip
 @click.option("--by", "what", type=click.Choice(["temperature", "idle"]), default="temperature", help="temperature, or the time since the last access")  # fmt: skip
 @click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", help="bins as wide as each other, or each twice as wide as the one before")  # fmt: skip
 @click.option("--bins", metavar="LOW..HIGH,...", help="bins of your own, as in 0s..1m,1m..1h")

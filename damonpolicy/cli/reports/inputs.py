@@ -45,6 +45,8 @@ class Inputs:
     found: list[Diagnostic] = field(default_factory=list)
     asked: dict[str, Kdamond] = field(default_factory=dict)
     """The kdamonds that run and were looked at, by name."""
+    _unknown: bool = False
+    """Whether nobody knows which kdamonds are ours: watching disturbs none, asking might."""
     whole: bool = False
     """Whether a part of the regions is of no use, so that trace events are better where there are any."""
 
@@ -114,16 +116,24 @@ class Inputs:
         from damonpolicy.engine.store import Store
         from damonpolicy.kernel.host import busy_modules, look
         from damonpolicy.observe import live
+        from damonpolicy.observe.remembered import Remembered
         from damonpolicy.plan.current import retrieve
 
         machine = invocation.machine()
-        managed = Store(invocation.places()).managed(look(machine).boot_id)
+        store = Remembered(Store(invocation.places()))
+        managed = store.managed(look(machine).boot_id)
+        self.found += store.found
+        self._unknown = store.unknown
         there = live.running(retrieve(machine), managed)
         # another's is never asked unless it is named: that is a write to its files
         chosen = [
             each
             for each in there
-            if (each.name == self.kdamond if self.kdamond is not None else each.ours)
+            if (
+                each.name == self.kdamond
+                if self.kdamond is not None
+                else each.ours or (store.unknown and self.source != "regions")
+            )
         ]
         if not chosen:
             raise self._nothing(there, busy_modules(machine))
@@ -145,7 +155,7 @@ class Inputs:
             return UsageError(f"--kdamond: nothing is called `{self.kdamond}`", hint=hint)
         if there:
             hint = f"`--kdamond '{names[0]}'` looks at what someone else runs"
-            return KernelLacks("no kdamond of ours runs", hint=hint)
+            return KernelLacks("no kdamond of ours runs", hint=hint, diagnostics=self.found)
         if modules:
             message = f"only {modules[0]} of the kernel runs, which tells nobody its regions"
             hint = "`damonpolicy init monitor` writes a policy that looks, and that takes its place"
@@ -157,7 +167,7 @@ class Inputs:
         """Decide for a kdamond whether its schemes are asked, and say what that costs."""
         from damonpolicy.observe import live
 
-        if self.source == "trace":
+        if self.source == "trace" or (self._unknown and self.source == "auto"):
             return False
         writable = machine.writable
         why = live.obstacle(kdamond) if writable else ""
@@ -189,7 +199,7 @@ class Inputs:
         return True
 
     def _asked(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:
-        from damonpolicy.engine.session import changing
+        from damonpolicy.engine.session import looking
         from damonpolicy.observe import live
 
         machine, found = invocation.machine(), []
@@ -197,7 +207,7 @@ class Inputs:
             if not machine.writable:
                 found += live.read(machine, each)
                 continue
-            with changing(machine, invocation.places(), wait=True, settle=True):
+            with looking(machine, invocation.places(), wait=True):
                 found += live.look(machine, each)
         return found
 
@@ -234,7 +244,8 @@ _OPTIONS = (
     click.option(
         "--temperature-weights",
         metavar="SIZE,RATE,AGE",
-        help="weights of temperature (default: the policy's, else 0,100,100)",
+        show_default="the policy's, else 0,100,100",
+        help="weights of temperature",
     ),
 )
 

@@ -30,7 +30,7 @@ _BOX = 40
 
 @click.command("snapshot")
 @inputs
-@click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last (default: the last)")  # fmt: skip
+@click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last")  # fmt: skip
 @click.option("--per", type=click.Choice(["scheme", "target", "kdamond"]), default="scheme", help="one table for each scheme, target or kdamond")  # fmt: skip
 @click.option("--sort", type=click.Choice(_KEYS), default="address", help="order of the regions")
 @click.option("--descending", is_flag=True, help="the largest first")

@@ -15,7 +15,7 @@ _PERCENTILES = (0, 25, 50, 75, 100)
 
 @click.command("wss")
 @inputs
-@click.option("--least", type=click.IntRange(min=1), default=1, metavar="N", help="samples that have to find memory accessed (default: 1)")  # fmt: skip
+@click.option("--least", type=click.IntRange(min=1), default=1, metavar="N", help="samples that have to find memory accessed")  # fmt: skip
 @click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="leave out so many snapshots at the beginning, in which regions settle")  # fmt: skip
 @common
 @pass_invocation

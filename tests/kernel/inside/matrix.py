@@ -13,6 +13,7 @@ from damonpolicy.kernel.memory import node_ram
 from damonpolicy.kernel.sysfs import KDAMONDS, LiveMachine
 
 from .memory import zram_swap
+from .patient import write
 from .workload import Workload
 
 ROOT = Path(KDAMONDS)
@@ -29,10 +30,6 @@ MOVES = ("migrate_hot", "migrate_cold")
 
 Filter = tuple[str, str, str, str]
 """Type, matching, allow, and the cgroup if there is one."""
-
-
-def write(path: Path, value: object) -> None:
-    path.write_text(str(value), encoding="ascii")
 
 
 def known(path: Path, word: str) -> bool:

@@ -15,6 +15,8 @@ from damonpolicy.cli.main import main
 from damonpolicy.kernel.sysfs import LiveMachine
 from damonpolicy.kernel.tree import is_volatile, slot_tree, snapshot
 
+from . import patient
+
 __all__ = (
     "KDAMONDS",
     "MIB",
@@ -84,8 +86,8 @@ def state() -> Any:
 
 
 def write(path: str, value: object) -> None:
-    """Write a file of DAMON, as a shell would."""
-    (KDAMONDS / path).write_text(str(value), encoding="ascii")
+    """Write a file of DAMON, as a shell would that has patience."""
+    patient.write(KDAMONDS / path, value)
 
 
 def look() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import os
 import select
@@ -106,17 +105,9 @@ def content(path: str) -> str:
 def command(word: str) -> None:
     """Give the first kdamond a command beside the service, which may be asking it something.
 
-    DAMON has one lock, and a command that finds it held is refused (mm/damon/sysfs.c:
-    state_store()): so it is given again until the kdamond takes it.
+    One that finds DAMON's lock held is refused, and given again (`patient.write`).
     """
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            return write("0/state", word)
-        except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+    write("0/state", word)
 
 
 class Writes:
