@@ -10,7 +10,8 @@ from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.settings import written
+from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.expand import expand
 from damonpolicy.model.expand import variables as read_variables
 from damonpolicy.model.monitor import monitored
@@ -167,7 +168,7 @@ def compile_policies(
         kdamonds: list[CompiledKdamond] = []
         loops: list[Loop] = []
         settings = {
-            path: value
+            path: written(path, value, read_or(machine, path) if machine else "")
             for path, value in policy.settings.items()
             if machine is None or machine.exists(path) or not settings_rules.already_so(path, value)
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from damonpolicy.errors import ExitCode
@@ -159,8 +161,17 @@ def test_a_module_in_the_way_is_named(site):
     assert site.writes() == []
 
 
-def test_a_value_that_the_kernel_does_not_take_is_rolled_back(site):
-    text = f"version: 1\nname: a\nsettings: {{{SWAPPINESS}: 50, /sys/kernel/mm/ksm/max_page_sharing: 1}}\n"
+def test_a_value_that_the_kernel_does_not_take_is_rolled_back(site, monkeypatch):
+    """What no table knows: merged pages may let the kernel refuse another maximum, for example."""
+    path = "/sys/kernel/mm/ksm/max_page_sharing"
+    text = f"version: 1\nname: a\nsettings: {{{SWAPPINESS}: 50, {path}: 512}}\n"
+
+    def write(self, where, text, write=type(site.machine).write):
+        if where == path:
+            raise OSError(errno.EINVAL, "Invalid argument", path)
+        write(self, where, text)
+
+    monkeypatch.setattr(type(site.machine), "write", write)
     outcome = site.run("apply", site.policy("a", text))
 
     assert outcome.code == ExitCode.ROLLED_BACK

@@ -17,6 +17,7 @@ from damonpolicy.kernel.settings import (
     refusal,
     unreadable,
     usual,
+    written,
 )
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.policy import Policy
@@ -49,8 +50,9 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
             related = [(at(str(other)).key, "set here")]
             hint = "set one of the two"
             yield Diagnostic.error("DP0246", at(path).key, message, hint=hint, related=related)
-        if path == TICKS and value.isdecimal() and int(value) % _TICK:
-            message = f"the kernel rounds `{value}` to its timer's ticks"
+        text = written(path, value)
+        if path == TICKS and text.isdecimal() and int(text) % _TICK:
+            message = f"the kernel rounds `{text}` to its timer's ticks"
             hint = f"write a multiple of {_TICK}"
             yield Diagnostic.error("DP0247", at(path).value, message, hint=hint)
         if wrong := beyond(path, value):
@@ -68,7 +70,13 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             message = f"`{path[:80]}` cannot be set: {reason}"
             yield Diagnostic.error("DP0242", place.key, message, hint=hint)
         elif machine.exists(path):
-            wrong = unreadable(read_or(machine, path), value)
+            mode = machine.mode(path)
+            if not (mode & 0o400 and mode & 0o200):
+                what = "written" if mode & 0o400 else "read, so it could not be put back"
+                message = f"`{path}` cannot be set: it cannot be {what}"
+                yield Diagnostic.error("DP0242", place.key, message, hint="remove it")
+                continue
+            wrong = unreadable(path, read_or(machine, path), value)
             if wrong and not beyond(path, value):  # which was told before
                 message = f"`{path}` cannot be `{value[:40]}`"
                 yield Diagnostic.error("DP0313", place.value, message, hint=wrong)
