@@ -9,9 +9,12 @@ from pydantic import Discriminator, Field, Tag
 from damonpolicy.model.scalars import Bytes, Count, Flag, Model, shape
 from damonpolicy.model.targets import AddressRange, Cgroup
 
-__all__ = ("Filter", "Match", "Memcg", "What")
+__all__ = ("IDLE", "Filter", "Match", "Memcg", "What")
 
 Page: TypeAlias = Literal["anon", "active", "young", "unmapped", "pgidle_unset", "pgidle_set"]
+
+IDLE = ("pgidle_unset", "pgidle_set")
+"""What probes alone can look at (mm/damon/core.c: their filters are not those of schemes)."""
 
 
 class Memcg(Model):

@@ -20,7 +20,7 @@ __all__ = (
     "wrong_word",
 )
 
-_PAGES = ("anon", "active", "young", "unmapped", "pgidle_unset")
+_PAGES = ("anon", "active", "young", "unmapped", "pgidle_unset", "pgidle_set")
 _TRUE = ("y", "yes", "true", "1", "on")
 _SELECTORS = {
     "pid": "pid",

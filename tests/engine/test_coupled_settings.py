@@ -80,8 +80,10 @@ def test_a_value_that_reads_back_otherwise_is_put_back_at_once(monkeypatch):
     world = World.make("7.3")
     before = world.look()
 
-    def write(self, path, text, write=type(world.machine).write):
-        write(self, path, "0x0001" if text == "0x0005" else text)
+    original = type(world.machine).write
+
+    def write(self, path, text):
+        original(self, path, "0x0001" if text == "0x0005" else text)
 
     monkeypatch.setattr(type(world.machine), "write", write)
     text = f"version: 1\nname: p\nsettings: {{{LRU}: 0x0005}}\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import traits
-from damonpolicy.model.filters import Filter, Match, Memcg
+from damonpolicy.model.filters import IDLE, Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.schemes import Scheme
@@ -20,6 +20,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     place = at("filters")
     for index, each in enumerate(scheme.filters):
         yield from shape(each, place(index))
+        yield from _probed(each, place(index))
         yield from _bounds(each, kdamond, place(index))
     yield from subtrees(scheme.filters, place)
     yield from _order(scheme, place)
@@ -58,6 +59,13 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
 
 def _inside(each: Filter, at: Cursor) -> Cursor:
     return at(each.verb, "not") if each.negated else at(each.verb)
+
+
+def _probed(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
+    if each.type in IDLE:
+        message = f"schemes cannot look at `{each.type}`"
+        hint = f"a probe can: `probes: [{{name: NAME, filters: [{{allow: {each.type}}}]}}]`"
+        yield Diagnostic.error("DP0213", _inside(each, at).value, message, hint=hint)
 
 
 def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:

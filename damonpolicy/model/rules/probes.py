@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.filters import IDLE
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.probes import MOST_PROBES, PROBED, Probe
 from damonpolicy.model.read import Cursor
@@ -48,7 +49,7 @@ def _probes(probes: Sequence[Probe], at: Cursor) -> Iterator[Diagnostic]:
                 hint = "they know " + ", ".join(f"`{word}`" for word in PROBED)
                 yield Diagnostic.error("DP0213", place(each.verb).value, message, hint=hint)
         words = {each.type for each in probe.filters}
-        if words & {"pgidle_unset", "pgidle_set"} and not probe.preps:
+        if not words.isdisjoint(IDLE) and not probe.preps:
             message = "without a preparation every page counts as touched"
             hint = "add `preps: [set_pgidle]`"
             yield Diagnostic.warning("DP0234", at(index, "filters").value, message, hint=hint)
