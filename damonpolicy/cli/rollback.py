@@ -7,6 +7,7 @@ import click
 from damonpolicy.cli import names
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.loading import compiled_before
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import changing
@@ -40,12 +41,13 @@ def command(
         number = session.previous() if generation is None else generation
         if session.store.generation(number).awaits:
             notes += f"note: generation {number} was never confirmed\n"
-        plan, changed = session.roll_back(
-            number,
-            f"rollback to generation {number}",
-            confirm_within=within,
-            guard=guard(invocation) if within is not None else None,
-        )
+        with compiled_before(invocation, lambda: session.store.generation(number).policies):
+            plan, changed = session.roll_back(
+                number,
+                f"rollback to generation {number}",
+                confirm_within=within,
+                guard=guard(invocation) if within is not None else None,
+            )
         text = notes + render.render(plan, changes=changed)
         if changed:
             now = session.managed.generation

@@ -53,6 +53,10 @@ class FeatureRefused(KernelLacks):
 class _Unverified(Exception):
     """The kernel took everything and is not as it should be."""
 
+    def __init__(self, message: str, kdamond: str, path: str = "") -> None:
+        super().__init__(message)
+        self.about = ((kdamond, path), (kdamond, ""))
+
 
 def execute(
     machine: Machine,
@@ -248,7 +252,7 @@ class _Transaction:
                 gone = self._gone(each.slot, ended=False)
                 if gone:
                     message = f"the process {gone} ended, and another one has its pid"
-                    raise _Unverified(message)
+                    raise _Unverified(message, each.name)
             if each.runs:
                 pid = int(now["pid"])
                 slots[each.slot] = SlotRecord(
@@ -289,11 +293,11 @@ class _Transaction:
                 f"`{each.slot}/{path}` reads `{now.get(path)}` and not `{each.after[path]}`"
                 + (f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else "")
             )
-            raise _Unverified(message)
+            raise _Unverified(message, each.name, path)
         on = now["state"] == "on"
         if on != each.runs:
             state = "on" if on else "off"
-            raise _Unverified(f"the kdamond `{each.name}` is {state} after all")
+            raise _Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
 
     def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
         """Undo, and say what happened."""
@@ -310,6 +314,10 @@ class _Transaction:
         refused = self._refused(error, capabilities)
         answer = self._undone(error, what, self._undo(what), refused)
         answer.undone = True
+        if isinstance(error, OperationFailed):
+            answer.about = self.plan.about(error.operation)
+        elif isinstance(error, _Unverified):
+            answer.about = error.about
         return answer
 
     def _undone(

@@ -33,17 +33,18 @@ from damonpolicy.source.yaml import parse
 
 __all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place")
 
-Spans: TypeAlias = dict[tuple[str, str], Span]
+Spans: TypeAlias = dict[tuple[str, str], Span | Cursor]
 """Places in policies, by what errors are about.
 
-A kdamond's full name and ``targets/N`` or a directory of filters; a policy's name and the path
-of a setting, ``modules`` or ``kdamonds``.
+A kdamond's full name and ``targets/N``, one of its files, a directory of filters or nothing; a
+policy's name and the path of a setting, ``modules`` or ``kdamonds``.
 """
 
 
 def place(error: DamonPolicyError, spans: Spans) -> Span | None:
     """Return where what an error is about stands."""
-    return next((spans[each] for each in error.about if each in spans), None)
+    found = next((spans[each] for each in error.about if each in spans), None)
+    return found.spot if isinstance(found, Cursor) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,9 @@ def compile_policies(
         parameters, lacking = compile_modules(policy, at, capabilities, machine)
         settings = {**parameters, **settings}
         if spans is not None:
+            spans |= {
+                (policy.name, path): each for path, _, each in module_rules.contents(policy, at)
+            }
             named = [(path, at("settings", path)) for path in policy.settings]
             named += [(part, at(part)) for part in ("modules", "kdamonds")]
             spans |= {(policy.name, part): each.key for part, each in named}
@@ -196,6 +200,8 @@ def compile_policies(
             if compiler.uses_faults:
                 found += _without_balancing(policy, here("accesses"), at)
                 settings.setdefault(NUMA_BALANCING, "0")
+                if spans is not None:
+                    spans.setdefault((policy.name, NUMA_BALANCING), here("accesses"))
         found += uncounted(policy, at, capabilities)
         found += _service_needed(policy, at, unfed=unfed, served=served)
         policies[policy.name] = CompiledPolicy(
@@ -213,9 +219,11 @@ def compile_policies(
 
 
 def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
-    """Return where a kdamond names what binding looks up: its targets, and its filters' cgroups."""
+    """Return where a kdamond says what its files hold, and what binding looks up."""
     name = kdamond.full_name
-    result = {(name, directory): compiler.origins[directory].key for directory in kdamond.filters}
+    result: Spans = {(name, path): each for path, each in compiler.origins.items()}
+    result |= {(name, ""): at("name"), (name, "contexts/0/targets"): at("targets")}
+    result |= {(name, directory): compiler.origins[directory].key for directory in kdamond.filters}
     for index, target in enumerate(kdamond.targets):
         each = at("targets", index)
         span = each("process").key if target.selector else each.value

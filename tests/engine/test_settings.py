@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 
 from damonpolicy.errors import ExitCode
-from tests.engine.site import KSM_RUN, shipped
+from tests.engine.site import KSM_RUN, refuses, shipped
 
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 SWAPPINESS = "/proc/sys/vm/swappiness"
@@ -166,18 +164,12 @@ def test_a_value_that_the_kernel_does_not_take_is_rolled_back(site, monkeypatch)
     path = "/sys/kernel/mm/ksm/max_page_sharing"
     text = f"version: 1\nname: a\nsettings: {{{SWAPPINESS}: 50, {path}: 512}}\n"
 
-    original = type(site.machine).write
-
-    def write(self, where, text):
-        if where == path:
-            raise OSError(errno.EINVAL, "Invalid argument", path)
-        original(self, where, text)
-
-    monkeypatch.setattr(type(site.machine), "write", write)
+    refuses(monkeypatch, path)
     outcome = site.run("apply", site.policy("a", text))
 
     assert outcome.code == ExitCode.ROLLED_BACK
     assert "EINVAL" in outcome.err
+    assert "a.yaml:3:" in outcome.err, "the line that asked for it"
     assert site.read(SWAPPINESS) == "60"
 
 
