@@ -108,6 +108,17 @@ class Filter(Model):
         return what.not_ if isinstance(what, Match) and what.not_ is not None else what
 
     @property
+    def given(self) -> bool:
+        """Whether it says what it matches; raises Unread where any part could not be read."""
+        inner = self.inner
+        if isinstance(inner, Match):
+            for part in (getattr(inner, key) for key in inner.given):
+                if isinstance(part, Model):
+                    for name in type(part).model_fields:
+                        getattr(part, name)
+        return bool(self.type)
+
+    @property
     def type(self) -> str:
         """The kernel's word for the filter; empty where the policy is wrong."""
         inner = self.inner

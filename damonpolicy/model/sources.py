@@ -89,7 +89,7 @@ class Source(Model):
     @property
     def kinds(self) -> list[str]:
         """Which kinds were named: it has to be one."""
-        return [kind for kind in KINDS if getattr(self, kind) is not None]
+        return [kind for kind in KINDS if kind in self.model_fields_set]
 
     def plain(self) -> dict[str, object]:
         """Plain data, as `tuning.sources.Meter` reads it; ages are in seconds."""

@@ -76,7 +76,6 @@ def compile_on(
     ``unfed`` and ``served`` are those of `compile_policies`.
     """
     everything = [each for source in sources for each in source.loaded.found]
-    refuse(everything)
     policies: dict[str, CompiledPolicy] = {}
     spans: Spans = {}
     for source in sources:

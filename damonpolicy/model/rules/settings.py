@@ -22,6 +22,7 @@ from damonpolicy.kernel.settings import (
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.speaking import rule
 
 __all__ = ("already_so", "check", "check_machine")
 
@@ -32,6 +33,7 @@ _PAGES_DEFAULT = "100"
 """What the kernel sets when its advisor ends (mm/ksm.c: set_advisor_defaults())."""
 
 
+@rule
 def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]:
     """Yield what no machine could take; ``anywhere`` warns of what some will not."""
     for path, value in policy.settings.items():
@@ -60,6 +62,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
             yield Diagnostic.error("DP0313", at(path).value, message, hint=wrong)
 
 
+@rule
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield settings that may not or cannot be set on this machine."""
     for path, value in policy.settings.items():
@@ -92,6 +95,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             yield Diagnostic.error("DP0307", place.key, message, hint=hint, unsupported=True)
 
 
+@rule
 def _put_back(policy: Policy, path: str, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield what could be written, but never taken back."""
     other = COUPLED.get(path)
