@@ -20,6 +20,8 @@ __all__ = ("Expanded", "expand", "variables")
 
 _MOST_COPIES = 256
 _REPEATED = ("kdamonds", "schemes")
+_ANY = ""
+"""Stands for the variable of a `for_each` that is wrong, whatever its name was to be."""
 
 
 @dataclass
@@ -125,9 +127,14 @@ def _rendered(scalar: Scalar, values: Mapping[str, Any]) -> Scalar | Lost:
     wrong = [name for name, value in values.items() if value is Hole.WRONG]
     if not wrong or not holds_template(scalar.text):
         return render(scalar, values)
-    if any(re.search(rf"\b{re.escape(name)}\b", scalar.text) for name in wrong):
+    if any(re.search(rf"\b{re.escape(name)}\b", scalar.text) for name in wrong if name != _ANY):
         return Lost(scalar.span)
-    return render(scalar, {name: value for name, value in values.items() if name not in wrong})
+    try:
+        return render(scalar, {name: each for name, each in values.items() if name not in wrong})
+    except TemplateError as error:
+        if _ANY in wrong and error.code == "DP0021":
+            return Lost(scalar.span)
+        raise
 
 
 def _copies(
@@ -145,7 +152,7 @@ def _copies(
     body = item.without("for_each")
     choices = _choices(each, values, online, result)
     if choices is None:
-        yield Lost(item.span), values
+        yield body, {**values, _ANY: Hole.WRONG}  # what uses its variable is lost, and no more
         return
     name, options = choices
     for option in options:

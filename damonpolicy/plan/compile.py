@@ -6,6 +6,7 @@ kernel lacks is found afterwards, by looking up every file and word in the featu
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from damonpolicy.diagnostics import Diagnostic
@@ -27,7 +28,7 @@ from damonpolicy.plan.quotas import Quotas, pressed
 from damonpolicy.plan.sample import early_files, sample_files
 from damonpolicy.units import U32_MAX, U64_MAX
 
-__all__ = ("Compiler", "chosen")
+__all__ = ("Compiler", "may_be_chosen")
 
 _OF_PROBES = ("filters", "weight", "preps", "optional")
 
@@ -116,18 +117,21 @@ class Compiler(Quotas):
             parts = (
                 ("sample", True),
                 ("sample.write", accesses.kind != "any"),
-                ("sample.cpus", accesses.cpus is not None),
-                ("sample.threads", accesses.threads is not None),
+                ("sample.cpus", "cpus" in accesses.model_fields_set),
+                ("sample.threads", "threads" in accesses.model_fields_set),
             )
             needed = [name for name, wanted in parts if wanted]
+            lacks = [name for name in needed if not self.capabilities.has(name)]
             if early and not accesses.optional:
                 message = "this kernel tells writes apart, and has no word for reads"
                 self.refuse(at("kind"), "sample", message)
                 return
-            if accesses.optional and not self.has_all(needed):
+            if accesses.optional and lacks:
                 message = f"counting {accesses.described} is left out: all accesses count"
                 self.left_out(at, message, self.lacking(needed))
                 return
+            for name in lacks[:1]:
+                self.refuse(at, name)
             found = sample_files(accesses, self.machine)
             files = {f"{base}/{name}": each for name, each in found.items()}
         self.uses_faults = True
@@ -145,11 +149,12 @@ class Compiler(Quotas):
 
     def _probes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
         kept: list[tuple[int, Probe]] = []
+        physical = kdamond.known("ops", "paddr") == "paddr"
         for index, probe in readable(kdamond.probes, *_OF_PROBES):
             known = [each for _, each in readable(probe.filters, "given")]
             needed = ["probes", *(f"probe.{each.type}" for each in known)]
             needed += ["probe.weight"] if probe.weight else []
-            needed += ["probe.preps"] if probe.preps or kdamond.ops != "paddr" else []
+            needed += ["probe.preps"] if probe.preps or not physical else []
             if probe.optional and not self.has_all(needed):
                 message = f"the probe `{probe.known('name')}` is left out"
                 self.left_out(at(index, "name"), message, self.lacking(needed))
@@ -157,7 +162,7 @@ class Compiler(Quotas):
                 kept.append((index, probe))
         # 7.2 and 7.3 take them for processes and never ask them (seen in guests). Nothing of its own
         # tells of a kernel that does: the one that was seen to, has preparations too.
-        if kept and kdamond.ops != "paddr" and not self.has_all(["probe.preps"]):
+        if kept and not physical and not self.has_all(["probe.preps"]):
             message = f"this kernel takes probes on `{kdamond.ops}` and counts nothing"
             self.refuse(at, "probe.preps", message)
         self.put(f"{base}/nr_probes", len(kept), at)
@@ -175,7 +180,7 @@ class Compiler(Quotas):
     def _schemes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
         kept: list[tuple[int, Scheme]] = []
         for index, scheme in readable(kdamond.schemes, "when", "optional"):
-            if not self._chosen(scheme):
+            if not may_be_chosen(scheme, self.capabilities):
                 message = f"the alternative `{scheme.known('name')}` is not for this kernel"
                 self.found.append(Diagnostic.note("DP0602", at(index, "when").key, message))
                 continue
@@ -192,13 +197,6 @@ class Compiler(Quotas):
         self.put(f"{base}/nr_schemes", len(kept), at)
         for number, (index, scheme) in enumerate(kept):
             self._scheme(scheme, kdamond, f"{base}/{number}", at(index))
-
-    def _chosen(self, scheme: Scheme) -> bool:
-        """Tell whether a scheme is for this kernel; one whose `when` is wrong is looked at, too."""
-        try:
-            return chosen(scheme, self.capabilities)
-        except Unread:
-            return True
 
     def _scheme(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         self.names[base] = scheme.known("name", "")
@@ -268,16 +266,14 @@ class Compiler(Quotas):
     def _filters(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         every = [each for _, each in readable(scheme.filters, "given")]
         lines = plan_filters.lines(every, self.capabilities, self.machine)
-        if kdamond.ops == "paddr":
+        if kdamond.known("ops") == "paddr":
             lines = plan_filters.asked_of_pages(lines, self.capabilities)
         pages = [line for line in lines if line.files["type"] not in CORE]
-        need = traits(kdamond.ops, scheme.action).filters_need
-        if pages and need and not self.capabilities.has(need):
-            message = f"this kernel ignores page-level filters of `{scheme.action}`"
-            self.refuse(at, need, f"{message} on `{kdamond.ops}`")
+        if pages:
+            self.part(self._filters_needed, scheme, kdamond, at)
         named = any(line.files["type"] == "young" for line in lines)
-        physical = scheme.action == "pageout" and kdamond.ops == "paddr"
-        first = scheme.young == "first"
+        physical = scheme.known("action") == "pageout" and kdamond.known("ops") == "paddr"
+        first = scheme.known("young") == "first"
         if physical and first and not named and self.capabilities.has("filter.young"):
             lines = self._spare_young(lines, at)
         split = plan_filters.split(
@@ -286,6 +282,12 @@ class Compiler(Quotas):
         for directory, each in split.items():
             self.filters[f"{base}/{directory}"] = each
             self.origins[f"{base}/{directory}"] = at
+
+    def _filters_needed(self, scheme: Scheme, kdamond: Kdamond, at: Cursor) -> None:
+        need = traits(kdamond.ops, scheme.action).filters_need
+        if need and not self.capabilities.has(need):
+            message = f"this kernel ignores page-level filters of `{scheme.action}`"
+            self.refuse(at, need, f"{message} on `{kdamond.ops}`")
 
     def _spare_young(self, lines: list[FilterLine], at: Cursor) -> list[FilterLine]:
         """Reject young pages first, as far as the kernel can; say where that is not as it seems."""
@@ -317,15 +319,13 @@ def _target(target: Target) -> TargetLine:
     return TargetLine(system_ram=bool(target.system_ram), regions=regions)
 
 
-def chosen(part: Scheme | Kdamond, capabilities: Capabilities) -> bool:
-    """Tell whether a part's `when` holds on this kernel; what is unknown counts as there.
-
-    Raises Unread where it names no feature.
-    """
-    when = part.when
-    if when is None:
-        return True
-    named = when.not_ if when.feature is None else when.feature
-    if named is None or named not in capabilities.answers:
-        raise Unread("when")  # which the rules have told
-    return capabilities.has(named) is (when.feature is not None)
+def may_be_chosen(part: Scheme | Kdamond, capabilities: Capabilities) -> bool:
+    """Tell whether a part's `when` holds on this kernel; what is unknown, or wrong, counts as so."""
+    with suppress(Unread):
+        when = part.when
+        if when is None:
+            return True
+        named = (when.not_ if when.feature is None else when.feature) or ""
+        if named in capabilities.answers:
+            return capabilities.has(named) is (when.feature is not None)
+    return True

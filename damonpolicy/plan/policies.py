@@ -15,7 +15,6 @@ from damonpolicy.kernel.settings import written
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.expand import expand
 from damonpolicy.model.expand import variables as read_variables
-from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.monitor import monitored
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read, read_policy
@@ -26,7 +25,7 @@ from damonpolicy.model.rules import settings as settings_rules
 from damonpolicy.model.rules.speaking import readable, rule
 from damonpolicy.model.scalars import Unread
 from damonpolicy.model.schemes import Scheme
-from damonpolicy.plan.compile import Compiler, chosen
+from damonpolicy.plan.compile import Compiler, may_be_chosen
 from damonpolicy.plan.compiled import CompiledKdamond, CompiledPolicy, Loop
 from damonpolicy.plan.parameters import compile_modules
 from damonpolicy.plan.sample import NUMA_BALANCING
@@ -192,20 +191,17 @@ def compile_policies(
         found += lacking
         for index, kdamond in enumerate(policy.known("kdamonds", ())):
             here = at("kdamonds", index)
-            if machine is not None and _is_chosen(kdamond, capabilities):
+            if not may_be_chosen(kdamond, capabilities):
+                message = f"the alternative `{kdamond.known('name')}` is not for this kernel"
+                found.append(Diagnostic.note("DP0602", here("when").key, message))
+                continue
+            if machine is not None:
                 found += machine_rules.check_kdamond(kdamond, here, machine)
             compiler = Compiler(name, capabilities, machine, served=served)
-            try:
-                if not chosen(kdamond, capabilities):
-                    message = f"the alternative `{kdamond.name}` is not for this kernel"
-                    found.append(Diagnostic.note("DP0602", here("when").key, message))
-                    continue
+            with suppress(Unread):
                 kdamonds.append(compiler.kdamond(kdamond, here))
-            except Unread:
-                found += compiler.found
-                continue
-            if spans is not None:
-                spans |= _spans(kdamonds[-1], compiler, here)
+                if spans is not None:
+                    spans |= _spans(kdamonds[-1], compiler, here)
             found += compiler.found
             loops += compiler.loops
             if compiler.uses_faults:
@@ -228,13 +224,6 @@ def compile_policies(
                 monitored=loaded.overrides.monitor,
             )
     return policies, found
-
-
-def _is_chosen(kdamond: Kdamond, capabilities: Capabilities) -> bool:
-    """Tell whether a kdamond is for this kernel; one of which that is wrong is looked at, too."""
-    with suppress(Unread):
-        return chosen(kdamond, capabilities)
-    return True
 
 
 def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:

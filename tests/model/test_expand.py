@@ -79,10 +79,11 @@ def test_for_each_elsewhere_is_left_for_the_model_to_refuse():
     assert (data, found) == ({"targets": [{"for_each": {"a": ["1"]}, "numa_node": "0"}]}, [])
 
 
-def test_a_wrong_for_each_takes_only_its_item_away():
-    data, found = expanded("kdamonds: [{for_each: {a: 5}, name: x}, {name: y}]\n")
+def test_a_wrong_for_each_takes_only_what_uses_its_variable_away():
+    text = 'kdamonds: [{for_each: {a: 5}, name: "x{{ a }}", ops: paddr}, {name: y}]\n'
+    data, found = expanded(text)
 
-    assert data == {"kdamonds": [Hole.WRONG, {"name": "y"}]}
+    assert data == {"kdamonds": [{"name": Hole.WRONG, "ops": "paddr"}, {"name": "y"}]}
     assert [each.code for each in found] == ["DP0030"]
 
 

@@ -125,7 +125,11 @@ def _targets(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 @rule
 def _no_target(kdamond: Kdamond, place: Cursor) -> Iterator[Diagnostic]:
     if not kdamond.targets and not place.lost:
-        example = "{system_ram: true}" if kdamond.ops == "paddr" else "{process: {name: NAME}}"
+        example = (
+            "{system_ram: true}"
+            if kdamond.known("ops", "paddr") == "paddr"
+            else "{process: {name: NAME}}"
+        )
         yield Diagnostic.error(
             "DP0207",
             place.key,
@@ -190,13 +194,13 @@ def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnosti
     if kdamond.ops == "vaddr":
         message = "`vaddr` follows the whole address space and would replace `regions`"
         yield Diagnostic.error("DP0237", place.key, message, hint="use `ops: fvaddr`")
-    if not target.regions and not place.lost:
-        hint = "write `[{start: ADDRESS, end: ADDRESS}]`"
-        yield Diagnostic.error("DP0207", place.value, "`regions` is empty", hint=hint)
 
 
 @rule
 def _areas(target: Target, place: Cursor) -> Iterator[Diagnostic]:
+    if target.regions == () and not place.lost:
+        hint = "write `[{start: ADDRESS, end: ADDRESS}]`"
+        yield Diagnostic.error("DP0207", place.value, "`regions` is empty", hint=hint)
     seen: list[tuple[AddressRange, int]] = []
     for index, region in readable(target.regions or (), "start", "end"):
         if region.end <= region.start:

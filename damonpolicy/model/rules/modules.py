@@ -231,7 +231,7 @@ def _exclusive(
             hint = "remove the kdamonds, or `enabled: true`"
             related = [(beside[0], "these would")]
             yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
-        elif others:
+        if others:
             message = f"`{name}` cannot run beside `{others[0][0]}`"
             hint, related = "switch one of them off", [(others[0][1], "switched on here")]
             yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
