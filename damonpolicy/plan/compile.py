@@ -15,7 +15,7 @@ from damonpolicy.kernel.processes import Selector
 from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import traits
 from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.model.probes import Probe
+from damonpolicy.model.probes import PROBED, Probe
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.rules.speaking import readable
 from damonpolicy.model.scalars import Unread
@@ -152,7 +152,7 @@ class Compiler(Quotas):
         physical = kdamond.known("ops", "paddr") == "paddr"
         for index, probe in readable(kdamond.probes, *_OF_PROBES):
             known = [each for _, each in readable(probe.filters, "given")]
-            needed = ["probes", *(f"probe.{each.type}" for each in known)]
+            needed = ["probes", *(f"probe.{each.type}" for each in known if each.type in PROBED)]
             needed += ["probe.weight"] if probe.weight else []
             needed += ["probe.preps"] if probe.preps or not physical else []
             if probe.optional and not self.has_all(needed):
@@ -238,7 +238,7 @@ class Compiler(Quotas):
         highest = U32_MAX if rate.max is None else rate.max.most(samples)
         self.put(f"{base}/nr_accesses/min", lowest, at("access_rate", "min"))
         self.put(f"{base}/nr_accesses/max", highest, at("access_rate", "max"))
-        aggregating = kdamond.intervals.aggregating
+        aggregating = max(kdamond.intervals.aggregating, 1)  # 0 is wrong, and was told
         youngest = 0 if age.min is None else age.min.least(aggregating)
         oldest = U32_MAX if age.max is None else age.max.most(aggregating)
         self.put(f"{base}/age/min", youngest, at("age", "min"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel import modules as kernel
 from damonpolicy.kernel.pressure import has_pressure
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.settings import normalise, written
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.modules import Module
 from damonpolicy.model.policy import Policy
@@ -32,6 +32,24 @@ def contents(policy: Policy, at: Cursor) -> Iterator[tuple[str, str, Cursor]]:
             yield kernel.parameter_path(name, parameter), content, place
 
 
+def _given(policy: Policy, at: Cursor) -> Iterator[tuple[str, dict[str, str], dict[str, Cursor]]]:
+    """Yield the modules that a policy says something about, below `modules` or `settings`.
+
+    With what their files are to hold, and where each of them is said.
+    """
+    modules, settings = policy.known("modules"), policy.known("settings", {})
+    for name in kernel.MODULES:
+        module = modules.known(name) if modules is not None else None
+        given = dict(module.contents(name)) if module is not None else {}
+        places = {parameter: at("modules", name, parameter) for parameter in given}
+        for path, value in settings.items():
+            each = kernel.PARAMETERS.get(path)
+            if each is not None and each.module == name and each.name not in given:
+                given[each.name], places[each.name] = written(path, value), at("settings", path)
+        if given:
+            yield name, given, places
+
+
 @rule
 def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with the modules of one policy, on whatever machine."""
@@ -45,14 +63,14 @@ def _parameters(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     for name, module in policy.modules.given().items():
         place = at("modules", name)
         yield from _exact(name, module, place)
-        given = module.contents(name)
-        for problem in kernel.problems(name, given):
-            yield _located(problem, given, place)
         yield from _tuned(module, place)
         yield from _longer(module, place)
         yield from _region(module, place)
         yield from _quota_in_units(module, place)
         yield from _region_in_units(module, place)
+    for name, given, places in _given(policy, at):
+        for problem in kernel.problems(name, given):
+            yield _located(problem, places)
 
 
 @rule
@@ -74,23 +92,21 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
 @rule
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield parameters that do not go with those that this machine has already."""
-    for name, module in policy.modules.given().items():
-        place = at("modules", name)
+    for name, given, places in _given(policy, at):
         here = {
             each.name: read_or(machine, each.path)
             for each in kernel.PARAMETERS.values()
             if each.module == name
         }
-        given = module.contents(name)
         on = normalise(given.get("enabled", here["enabled"])) == "1"
         known = {problem.names for problem in kernel.problems(name, given)}
         for problem in kernel.problems(name, {**here, **given}) if on else ():
             touched = problem.fatal or any(each in given for each in problem.names)
             if touched and problem.names not in known:
-                yield _located(problem, given, place)
+                yield _located(problem, places)
         if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
             message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
-            where = place("quota_mem_pressure_us").value
+            where = places["quota_mem_pressure_us"].value
             yield Diagnostic.error("DP0308", where, message, hint="boot with `psi=1`")
 
 
@@ -105,11 +121,12 @@ def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0230", place.value, message, hint=hint)
 
 
-def _located(problem: kernel.Problem, given: dict[str, str], at: Cursor) -> Diagnostic:
-    """Point at the parameter that the policy gives, else at the module."""
-    name = next((each for each in problem.names if each in given), None)
-    where = at(name).value if name else at("enabled").value
-    return Diagnostic.error(problem.code, where, problem.message, hint=problem.hint)
+def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
+    """Point at the parameter that the policy gives, else at what switches the module on."""
+    name = next(
+        (each for each in (*problem.names, "enabled") if each in places), next(iter(places))
+    )
+    return Diagnostic.error(problem.code, places[name].value, problem.message, hint=problem.hint)
 
 
 @rule
