@@ -1,6 +1,6 @@
 """What is valid on a kernel is applied there: policies made by chance, on a real one.
 
-`tests/property/appliable.py` makes them, and tries tens of thousands on emulated kernels.
+`tests/property/by_chance.py` makes them, `appliable.py` tries tens of thousands on emulated kernels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from damonpolicy.engine.places import find
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.nodes import nodes
 from damonpolicy.kernel.sysfs import LiveMachine
-from tests.property.appliable import Maker, Place, Tally, judge
+from tests.property.appliable import Tally, judge
+from tests.property.by_chance import Maker, Place
 
 from .matrix import ME, OTHER, Loads
 
