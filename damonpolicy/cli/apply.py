@@ -12,7 +12,7 @@ import click
 from damonpolicy import reading, trust
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
-from damonpolicy.cli.loading import monitor_option, policy_options, read
+from damonpolicy.cli.loading import compiled_before, monitor_option, policy_options, read
 from damonpolicy.cli.output import Result, notes
 from damonpolicy.cli.service import beside
 from damonpolicy.diagnostics import Diagnostic
@@ -113,9 +113,10 @@ def _policies(
                 machine, session.managed, policies, compiled.policies, takeover=options["takeover"]
             )
         try:
-            return _execute(
-                invocation, session, current, plan, compiled.found, capabilities, reason, within
-            )
+            with located(compiled.spans):
+                return _execute(
+                    invocation, session, current, plan, compiled.found, capabilities, reason, within
+                )
         except FeatureRefused as refused:
             # only trying could tell: now it is known, and optional parts can be left out
             capabilities = refused.capabilities
@@ -158,9 +159,10 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
         machine, session.managed, plan.policies, plan.affected, takeover=plan.takeover
     )
     saved.refuse_stale(plan, known, now, capabilities.digest)
-    return _execute(
-        invocation, session, current, now, (), capabilities, f"apply --plan {name}", within
-    )
+    with compiled_before(invocation, lambda: plan.policies):
+        return _execute(
+            invocation, session, current, now, (), capabilities, f"apply --plan {name}", within
+        )
 
 
 def _execute(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from damonpolicy import trust
+from damonpolicy.errors import DamonPolicyError
 
 if TYPE_CHECKING:
     from damonpolicy.cli.invocation import Invocation
     from damonpolicy.kernel.sysfs import Machine
+    from damonpolicy.plan.compiled import CompiledPolicy
     from damonpolicy.plan.policies import Loaded
 
-__all__ = ("monitor_option", "policy_options", "read")
+__all__ = ("compiled_before", "monitor_option", "policy_options", "read")
 
 
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,3 +71,25 @@ def read(
     invocation.texts.update(loaded.texts)
     invocation.texts.update({file.name: file.text for file in variable_files})
     return loaded
+
+
+@contextmanager
+def compiled_before(
+    invocation: Invocation, policies: Callable[[], Mapping[str, CompiledPolicy]]
+) -> Iterator[None]:
+    """Give errors their places where policies come from a plan or a generation.
+
+    Their sources are read once something has failed: going back needs no policy language.
+    """
+    try:
+        yield
+    except DamonPolicyError as error:
+        if error.about:
+            from damonpolicy.kernel.capabilities import detect
+            from damonpolicy.plan.current import retrieve
+            from damonpolicy.plan.loading import locate, spans_of
+
+            machine = invocation.machine()
+            capabilities = detect(machine, retrieve(machine).tree)
+            locate(error, spans_of(policies(), machine, capabilities, invocation.texts))
+        raise

@@ -7,6 +7,7 @@ import click
 from damonpolicy.cli import names
 from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.loading import compiled_before
 from damonpolicy.cli.output import Result, notes
 from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import Session, changing
@@ -41,12 +42,13 @@ def command(
         number = session.previous() if generation is None else _known(session, generation)
         if session.store.generation(number).awaits:
             session.remarks.append(f"generation {number} was never confirmed")
-        plan, changed = session.roll_back(
-            number,
-            f"rollback to generation {number}",
-            confirm_within=within,
-            guard=guard(invocation) if within is not None else None,
-        )
+        with compiled_before(invocation, lambda: session.store.generation(number).policies):
+            plan, changed = session.roll_back(
+                number,
+                f"rollback to generation {number}",
+                confirm_within=within,
+                guard=guard(invocation) if within is not None else None,
+            )
         text = notes(session) + render.render(plan, changes=changed)
         if changed:
             now = session.managed.generation

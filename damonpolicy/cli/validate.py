@@ -50,7 +50,7 @@ def command(
     if errors:
         unsupported = all(each.unsupported for each in errors)
         code = ExitCode.UNSUPPORTED if unsupported else ExitCode.INVALID
-    names = [read.policy.name for read, _ in loaded.reads]
+    names = [name for read, _ in loaded.reads if (name := read.policy.known("name"))]
     result = Result(exit_code=code, diagnostics=found, texts=invocation.texts)
     result.data = {"policies": names, "errors": len(errors)}
     if not errors:
@@ -69,9 +69,8 @@ def _for_kernel(invocation: Invocation, loaded: object) -> list[Diagnostic]:
     from damonpolicy.plan.policies import Loaded, compile_policies
 
     assert isinstance(loaded, Loaded)
-    broken = any(each.severity == "error" for each in loaded.found)
     kernel = _named(invocation)
-    if kernel is None or broken:
+    if kernel is None:
         return []
     from damonpolicy.engine.machines import open_machine
     from damonpolicy.kernel.capabilities import detect

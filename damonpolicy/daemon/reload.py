@@ -202,7 +202,7 @@ class Reloader:
         except DamonPolicyError as error:
             self.tally.failed(error)
             self._await_rest()
-            kind = "invalid" if error.diagnostics else "failed"
+            kind = "invalid" if error.diagnostics and not error.undone else "failed"
             hint = f" ({error.hint})" if error.hint and not error.diagnostics else ""
             return self._outcome(kind, content, f"{error}{hint}", error.diagnostics)
         if kind == "unchanged":
@@ -272,11 +272,11 @@ class Reloader:
             current, plan = prepare(
                 self.machine, session.managed, policies, compiled.policies, waits=True
             )
-        reason = f"reload of {', '.join(self.paths)}"
-        changed = session.carry_out(
-            current, plan, reason, capabilities=self.capabilities, interruptible=False,
-            when_ready=self._await_rest,
-        )  # fmt: skip
+            reason = f"reload of {', '.join(self.paths)}"
+            changed = session.carry_out(
+                current, plan, reason, capabilities=self.capabilities, interruptible=False,
+                when_ready=self._await_rest,
+            )  # fmt: skip
         self.spacing.note(plan, self.machine.monotonic())
         return changed
 

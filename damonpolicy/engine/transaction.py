@@ -65,6 +65,10 @@ class FeatureRefused(KernelLacks):
 class _Unverified(Exception):
     """The kernel took everything and is not as it should be."""
 
+    def __init__(self, message: str, kdamond: str, path: str = "") -> None:
+        super().__init__(message)
+        self.about = ((kdamond, path), (kdamond, ""))
+
 
 def execute(
     machine: Machine,
@@ -406,7 +410,7 @@ class _Transaction:
             thread = self._thread(each.slot, tree)
             if thread != self.threads.get(each.slot):
                 message = f"the kdamond `{each.name}` has ended, or another one runs in its slot"
-                raise _Unverified(message)
+                raise _Unverified(message, each.name)
             if each.action == "keep":
                 record = self.managed.slots[each.slot]
                 slots[each.slot] = replace(record, names=each.names, members=each.members)
@@ -414,7 +418,7 @@ class _Transaction:
             gone = self._gone(each.slot, ended=False)
             if gone:
                 message = f"the process {gone} ended, and another one has its pid"
-                raise _Unverified(message)
+                raise _Unverified(message, each.name)
             if each.runs:
                 pid, start = thread or (-1, 0)
                 slots[each.slot] = SlotRecord(
@@ -448,7 +452,7 @@ class _Transaction:
         counts = [each.after for each in self.plan.operations if each.path == path]
         wanted = counts[-1] if counts else self.current.tree.get("nr_kdamonds")
         if tree.get("nr_kdamonds") != wanted:
-            raise _Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}")
+            raise _Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
 
     def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
         wrong = differing(now, each.after)
@@ -458,11 +462,11 @@ class _Transaction:
                 f"`{each.slot}/{path}` reads `{now.get(path)}` and not `{each.after[path]}`"
                 + (f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else "")
             )
-            raise _Unverified(message)
+            raise _Unverified(message, each.name, path)
         on = now["state"] == "on"
         if on != each.runs:
             state = "on" if on else "off"
-            raise _Unverified(f"the kdamond `{each.name}` is {state} after all")
+            raise _Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
 
     def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
         """Undo, and say what happened."""
@@ -480,6 +484,10 @@ class _Transaction:
         refused = self._refused(error, capabilities)
         answer = self._undone(error, what, self._back(what), refused)
         answer.undone = True
+        if isinstance(error, OperationFailed):
+            answer.about = self.plan.about(error.operation)
+        elif isinstance(error, _Unverified):
+            answer.about = error.about
         return answer
 
     def _undone(

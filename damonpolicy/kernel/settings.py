@@ -6,7 +6,7 @@ import posixpath
 import re
 
 from damonpolicy import etc
-from damonpolicy.kernel import modules
+from damonpolicy.kernel import forms, modules
 from damonpolicy.kernel.sysfs import ADMIN, Machine, read_or
 
 __all__ = (
@@ -14,7 +14,6 @@ __all__ = (
     "ALLOWED",
     "COUPLED",
     "EXTENSION",
-    "LIMITS",
     "PAGES",
     "TICKS",
     "allowed",
@@ -25,6 +24,7 @@ __all__ = (
     "refusal",
     "unreadable",
     "usual",
+    "written",
 )
 
 ALLOWED = (
@@ -53,53 +53,6 @@ COUPLED = {
 COUPLED |= {other: one for one, other in COUPLED.items()}
 """A write to one of a pair clears the other (mm/page-writeback.c, mm/util.c)."""
 
-_KSM, _THP, _VM = "/sys/kernel/mm/ksm", "/sys/kernel/mm/transparent_hugepage", "/proc/sys/vm"
-
-LIMITS: dict[str, tuple[int, int]] = {
-    f"{_KSM}/run": (0, 2),  # mm/ksm.c: run_store()
-    f"{_KSM}/merge_across_nodes": (0, 1),  # mm/ksm.c: merge_across_nodes_store()
-    f"{_THP}/use_zero_page": (0, 1),  # mm/huge_memory.c: single_hugepage_flag_store()
-    f"{_THP}/khugepaged/defrag": (0, 1),  # the same
-    "/proc/sys/kernel/numa_balancing": (0, 4),  # kernel/sched/core.c: sched_core_sysctls
-    f"{_VM}/compact_unevictable_allowed": (0, 1),  # mm/compaction.c: vm_compaction
-    f"{_VM}/compaction_proactiveness": (0, 100),  # the same
-    f"{_VM}/extfrag_threshold": (0, 1000),  # the same
-    f"{_VM}/dirty_background_ratio": (0, 100),  # mm/page-writeback.c: vm_page_writeback_sysctls
-    f"{_VM}/dirty_ratio": (0, 100),  # the same
-    f"{_VM}/min_slab_ratio": (0, 100),  # mm/page_alloc.c: page_alloc_sysctl_table
-    f"{_VM}/min_unmapped_ratio": (0, 100),  # the same
-    f"{_VM}/watermark_scale_factor": (1, 3000),  # the same
-    f"{_VM}/numa_stat": (0, 1),  # mm/vmstat.c: sysctl_vm_numa_stat_handler()
-    f"{_VM}/overcommit_memory": (0, 2),  # mm/util.c: util_sysctl_table
-    f"{_VM}/panic_on_oom": (0, 2),  # mm/oom_kill.c: vm_oom_kill_table
-    f"{_VM}/swappiness": (0, 200),  # mm/vmscan.c: vmscan_sysctl_table
-}
-"""The least and the most that every kernel from 5.18 on takes; the others' are the kernel's answer.
-
-zswap's percentages are not here: the kernel takes any number for them (mm/zswap.c).
-"""
-
-_WORDS = (
-    # mm/huge_memory.c: enabled_store(), defrag_store(); mm/shmem.c: shmem_enabled_store()
-    (re.compile(rf"{_THP}/enabled\Z"), ("always", "madvise", "never")),
-    (
-        re.compile(rf"{_THP}/defrag\Z"),
-        ("always", "defer", "defer+madvise", "madvise", "never"),
-    ),
-    (
-        re.compile(rf"{_THP}/shmem_enabled\Z"),
-        ("always", "within_size", "advise", "never", "deny", "force"),
-    ),
-    (
-        re.compile(rf"{_THP}/hugepages-\d+kB/enabled\Z"),
-        ("always", "inherit", "madvise", "never"),
-    ),
-    (
-        re.compile(rf"{_THP}/hugepages-\d+kB/shmem_enabled\Z"),
-        ("always", "inherit", "within_size", "advise", "never"),
-    ),
-)
-
 _PATTERNS = (
     re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
     re.compile(r"/proc/sys/kernel/numa_balancing[a-zA-Z_]*\Z"),
@@ -110,7 +63,6 @@ _TRUTH = {
 }
 """What the kernel reads as a truth (lib/kstrtox.c: kstrtobool())."""
 
-_NUMBER = re.compile(r"-?\d+")
 _CHOSEN = re.compile(r"\[([^\]]*)\]")
 
 
@@ -135,7 +87,9 @@ def malformed(path: str) -> str:
         return "the path of a setting holds no `..`, `.` or `//`"
     if path.startswith(ADMIN.removesuffix("admin")):
         return "DAMON's own tree is not set by hand: use `kdamonds:`"
-    return modules.unwritable(path.rpartition("/")[2]) if modules.module_of(path) else ""
+    if modules.module_of(path):
+        return modules.unwritable(path.rpartition("/")[2])
+    return forms.unsettable(path)
 
 
 def usual(path: str) -> bool:
@@ -183,35 +137,23 @@ def normalise(text: str) -> str:
 
 def beyond(path: str, value: str) -> str:
     """Return what a file takes on every kernel where ``value`` is not of it, or an empty text."""
-    meaning = normalise(value)
-    for pattern, words in _WORDS:
-        if pattern.match(path) and meaning not in words:
-            return "it takes " + " or ".join(f"`{each}`" for each in words)
-    limits = LIMITS.get(path)
-    if limits and not _among(meaning, *limits):
-        return f"it takes {limits[0]} to {limits[1]}"
-    return ""
+    return forms.problem(path, value)
 
 
-def _among(text: str, least: int, most: int) -> bool:
-    short = re.fullmatch("[0-9]{1,9}", text)
-    return short is not None and least <= int(text) <= most
-
-
-def unreadable(content: str, value: str) -> str:
+def unreadable(path: str, content: str, value: str) -> str:
     """Return why a file that holds ``content`` cannot take ``value``, or an empty text.
 
     Only by its form: where limits are the same everywhere, `beyond` knows them.
     """
-    meaning = normalise(value)
-    if _CHOSEN.search(content):
-        words = content.replace("[", "").replace("]", "").split()
-        return "" if meaning in words else "it takes " + " or ".join(f"`{each}`" for each in words)
-    if content.strip().lower() in _TRUTH:
-        return "" if meaning in ("0", "1") else "it takes `Y` or `N`"
-    if _NUMBER.fullmatch(content.strip()) and not _NUMBER.fullmatch(meaning):
-        return "it takes a number"
-    return ""
+    form = forms.like(content)
+    return "" if form is None or form.canonical(forms.canonical(path, value)) else str(form)
+
+
+def written(path: str, value: str, content: str = "") -> str:
+    """Return what is written for a policy's value, to a file that holds ``content``."""
+    text = forms.canonical(path, value)
+    form = forms.like(content) if forms.form_of(path) is None else None
+    return (form.canonical(text) if form is not None else "") or text
 
 
 def paced(mode: str) -> bool:

@@ -6,28 +6,30 @@ Everything here works on nodes, before types: a template can change a scalar's t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.source import nodes
-from damonpolicy.source.nodes import Node, Scalar, Sequence
-from damonpolicy.source.template import TemplateError, render
+from damonpolicy.source.nodes import Hole, Lost, Node, Scalar, Sequence
+from damonpolicy.source.template import TemplateError, holds_template, render
 
 __all__ = ("Expanded", "expand", "variables")
 
 _MOST_COPIES = 256
 _REPEATED = ("kdamonds", "schemes")
+_ANY = ""
+"""Stands for the variable of a `for_each` that is wrong, whatever its name was to be."""
 
 
 @dataclass
 class Expanded:
-    """A document without templates, and whether anything in it was lost to an error."""
+    """A document without templates; what was lost to an error stands in it as `nodes.Lost`."""
 
     top: nodes.Mapping
     found: list[Diagnostic] = field(default_factory=list)
-    lost: bool = False
 
 
 def variables(
@@ -41,7 +43,7 @@ def variables(
     values: dict[str, Any] = {}
     node = top.get("vars")
     if not isinstance(node, nodes.Mapping):
-        if node is not None:
+        if node is not None and not isinstance(node, Lost):
             message = "`vars` takes a mapping"
             hint = "write `vars: {name: value}`"
             found.append(Diagnostic.error("DP0103", node.span, message, hint=hint))
@@ -56,17 +58,20 @@ def variables(
             values[key.text] = overrides[key.text]
         elif isinstance(value, Scalar):
             try:
-                values[key.text] = render(value, values).text
+                made = _rendered(value, values)
+                values[key.text] = made.text if isinstance(made, Scalar) else Hole.WRONG
             except TemplateError as error:
                 later = [name for name in names if error.message.startswith(f"`{name}` ")]
                 hint = f"define `{later[0]}` above it" if later else error.hint
                 found.append(Diagnostic.error(error.code, value.span, error.message, hint=hint))
-                values[key.text] = ""
+                values[key.text] = Hole.WRONG
+        elif isinstance(value, Lost):
+            values[key.text] = Hole.WRONG
         else:
             message = f"the variable `{key.text[:40]}` is not a single value"
             hint = "lists and mappings cannot come from variables"
             found.append(Diagnostic.error("DP0025", value.span, message, hint=hint))
-            values[key.text] = ""
+            values[key.text] = Hole.WRONG
     return values, found
 
 
@@ -76,7 +81,8 @@ def expand(top: nodes.Mapping, values: Mapping[str, Any], online: tuple[int, ...
     kept = [
         (key, made)
         for key, value in top.items
-        if key.text != "vars" and (made := _node(value, values, online, result, key.text))
+        if key.text != "vars"
+        for made in (_node(value, values, online, result, key.text),)
     ]
     result.top = nodes.Mapping(tuple(kept), top.span)
     return result
@@ -88,33 +94,47 @@ def _node(
     online: tuple[int, ...],
     result: Expanded,
     key: str,
-) -> Node | None:
-    """Render one node; None where its value was lost to an error."""
+) -> Node:
+    """Render one node."""
     match node:
+        case Lost():
+            return node
         case Scalar():
             try:
-                return render(node, values)
+                return _rendered(node, values)
             except TemplateError as error:
                 result.found.append(
                     Diagnostic.error(error.code, node.span, error.message, hint=error.hint)
                 )
-                result.lost = True
-                return None
+                return Lost(node.span)
         case Sequence():
-            items: list[Node] = []
-            for item in node.items:
-                for copy, scope in _copies(item, values, online, result, key):
-                    made = _node(copy, scope, online, result, "")
-                    if made is not None:
-                        items.append(made)
+            items = [
+                _node(copy, scope, online, result, "")
+                for item in node.items
+                for copy, scope in _copies(item, values, online, result, key)
+            ]
             return Sequence(tuple(items), node.span)
         case nodes.Mapping():
             pairs = [
-                (name, made)
+                (name, _node(value, values, online, result, name.text))
                 for name, value in node.items
-                if (made := _node(value, values, online, result, name.text)) is not None
             ]
             return nodes.Mapping(tuple(pairs), node.span)
+
+
+def _rendered(scalar: Scalar, values: Mapping[str, Any]) -> Scalar | Lost:
+    """Render a scalar; one that uses a variable without a value is lost with it."""
+    wrong = [name for name, value in values.items() if value is Hole.WRONG]
+    if not wrong or not holds_template(scalar.text):
+        return render(scalar, values)
+    if any(re.search(rf"\b{re.escape(name)}\b", scalar.text) for name in wrong if name != _ANY):
+        return Lost(scalar.span)
+    try:
+        return render(scalar, {name: each for name, each in values.items() if name not in wrong})
+    except TemplateError as error:
+        if _ANY in wrong and error.code == "DP0021":
+            return Lost(scalar.span)
+        raise
 
 
 def _copies(
@@ -132,7 +152,7 @@ def _copies(
     body = item.without("for_each")
     choices = _choices(each, values, online, result)
     if choices is None:
-        result.lost = True
+        yield body, {**values, _ANY: Hole.WRONG}  # what uses its variable is lost, and no more
         return
     name, options = choices
     for option in options:
@@ -146,10 +166,14 @@ def _choices(
         result.found.append(Diagnostic.error("DP0030", node.span, message, hint=hint))
 
     example = "write `for_each: {node: all}` or `for_each: {name: [a, b]}`"
+    if isinstance(each, Lost):
+        return None
     if not isinstance(each, nodes.Mapping) or len(each.items) != 1:
         refuse(each, "`for_each` takes one name and its values", example)
         return None
     name, listed = each.items[0]
+    if isinstance(listed, Lost):
+        return None
     if not name.text.isidentifier():
         refuse(name, f"`{name.text}` cannot be the name of a variable", example)
         return None
@@ -170,7 +194,5 @@ def _choices(
         return None
     options = []
     for option in listed.items:
-        made = _node(option, values, online, result, "")
-        if made is not None:
-            options.append(nodes.plain(made)[0])
+        options.append(nodes.plain(_node(option, values, online, result, ""))[0])
     return name.text, options

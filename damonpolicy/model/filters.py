@@ -9,9 +9,12 @@ from pydantic import Discriminator, Field, Tag
 from damonpolicy.model.scalars import Bytes, Count, Flag, Model, shape
 from damonpolicy.model.targets import AddressRange, Cgroup
 
-__all__ = ("Filter", "Match", "Memcg", "What")
+__all__ = ("IDLE", "Filter", "Match", "Memcg", "What")
 
 Page: TypeAlias = Literal["anon", "active", "young", "unmapped", "pgidle_unset", "pgidle_set"]
+
+IDLE = ("pgidle_unset", "pgidle_set")
+"""What probes alone can look at (mm/damon/core.c: their filters are not those of schemes)."""
 
 
 class Memcg(Model):
@@ -103,6 +106,17 @@ class Filter(Model):
         """What is looked at, without ``not``."""
         what = self.what
         return what.not_ if isinstance(what, Match) and what.not_ is not None else what
+
+    @property
+    def given(self) -> bool:
+        """Whether it says what it matches; raises Unread where any part could not be read."""
+        inner = self.inner
+        if isinstance(inner, Match):
+            for part in (getattr(inner, key) for key in inner.given):
+                if isinstance(part, Model):
+                    for name in type(part).model_fields:
+                        getattr(part, name)
+        return bool(self.type)
 
     @property
     def type(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from damonpolicy.diagnostics import did_you_mean
 from damonpolicy.kernel.modules import MODULES, PARAMETERS
+from damonpolicy.model.filters import IDLE
 from damonpolicy.model.words import FOREIGN, elsewhere
 from damonpolicy.source.nodes import Path
 
@@ -20,7 +21,7 @@ __all__ = (
     "wrong_word",
 )
 
-_PAGES = ("anon", "active", "young", "unmapped", "pgidle_unset")
+_PAGES = ("anon", "active", "young", "unmapped", "pgidle_unset", "pgidle_set")
 _TRUE = ("y", "yes", "true", "1", "on")
 _SELECTORS = {
     "pid": "pid",
@@ -88,6 +89,8 @@ def unknown_key(path: Path, value: Any, known: Iterable[str]) -> str:
 
 def wrong_word(path: Path, given: str, words: list[str]) -> str:
     """Tell which of the words was meant."""
+    if "schemes" in path:  # whose filters know fewer words than those of probes
+        words = [each for each in words if each not in IDLE]
     inverted = _NEGATION.fullmatch(given)
     if inverted and inverted[1] in words and path[-1] in ("allow", "reject"):
         return f"write `{{not: {inverted[1]}}}`"

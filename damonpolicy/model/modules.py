@@ -65,7 +65,7 @@ class Module(Model):
     def exact(self, module: str) -> dict[str, Fraction]:
         """Return what each given parameter's file would hold, were it no whole number."""
         found: dict[str, Fraction] = {}
-        for name in self.model_fields_set:
+        for name in self.model_fields_set & self.__dict__.keys():  # what could be read
             value = getattr(self, name)
             unit = PARAMETERS[parameter_path(module, name)].unit
             found[name] = Fraction(value) * _SCALES.get(unit, 1)
@@ -164,5 +164,5 @@ class Modules(Model):
 
     def given(self) -> dict[str, Module]:
         """Return the modules that the policy says something about."""
-        found = {name: getattr(self, name) for name in type(self).model_fields}
+        found = {name: self.known(name) for name in type(self).model_fields}
         return {name: each for name, each in found.items() if each is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from damonpolicy.model.filters import Filter
+from damonpolicy.model.filters import IDLE, Filter
 from damonpolicy.model.scalars import Count, Flag, Model, Name
 
 __all__ = ("MOST_PROBES", "PROBED", "Probe")
@@ -12,7 +12,7 @@ __all__ = ("MOST_PROBES", "PROBED", "Probe")
 MOST_PROBES = 4
 """DAMON_MAX_PROBES, include/linux/damon.h."""
 
-PROBED = ("anon", "memcg", "hugepage_size", "pgidle_unset", "pgidle_set")
+PROBED = ("anon", "memcg", "hugepage_size", *IDLE)
 """What probes can look at."""
 
 

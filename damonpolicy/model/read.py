@@ -1,7 +1,7 @@
 """Plain data into models, with every error at its place.
 
 pydantic stops at nothing but says little of use to a user: each of its errors becomes a
-diagnostic of ours. What is wrong is then cut out and the rest is read again, so that the
+diagnostic of ours. What is wrong then becomes a hole and the rest is read again, so that the
 rules, which need models, also speak about everything that was right.
 """
 
@@ -21,12 +21,14 @@ from damonpolicy.model import hints
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.schemes import Scheme
-from damonpolicy.source.nodes import Data, Path, Places
+from damonpolicy.source.nodes import Data, Hole, Path, Places
 from damonpolicy.units import UnitError
 
 __all__ = ("Cursor", "Read", "read_policy")
 
 _MOST_ROUNDS = 100
+_OF_ANY_NAME = ("vars", "settings")
+"""Keys of a policy below which users choose the names."""
 _KERNEL_FILTER = "kernel_filter"
 """Stands beside pydantic's kinds of errors."""
 
@@ -88,6 +90,9 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
     found: list[Diagnostic] = []
     lost: set[Path] = set()
     index_map = _Indexes()
+    for path in sorted(_holes(data, ()), key=_depth_first):
+        lost.add(path)
+        _cut(data, path, index_map)
     for _ in range(_MOST_ROUNDS):
         try:
             policy = Policy.model_validate(data)
@@ -98,11 +103,12 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
                 if not any(origin[: len(other)] == other for other in lost):
                     found.append(_diagnostic(origin, each, places))
             for path, each in sorted(problems, key=lambda pair: _depth_first(pair[0])):
-                cut = path[:-1] if each["type"] == "missing" else path
-                lost.add(index_map.origin(cut))
-                if not cut:
+                if not path:
                     return None, found
-                _cut(data, cut, index_map)
+                names = each["ctx"]["names"] if each["type"] == "missing" else path[-1:]
+                for name in names:
+                    lost.add(index_map.origin((*path[:-1], name)))
+                    _cut(data, (*path[:-1], name), index_map, each["type"])
         else:
             return Read(policy, places, frozenset(lost), index_map), found
     return None, found
@@ -177,7 +183,18 @@ def _depth_first(path: Path) -> tuple[int, list[tuple[int, int]]]:
     )
 
 
-def _cut(data: Data, path: Path, index_map: _Indexes) -> None:
+def _holes(node: Data, path: Path) -> Iterator[Path]:
+    """Yield where values stand that were lost before: to YAML or to a template."""
+    if isinstance(node, Hole):
+        yield path
+    pairs = node.items() if isinstance(node, dict) else ()
+    items = enumerate(node) if isinstance(node, list) else ()
+    for key, each in (*pairs, *items):
+        yield from _holes(each, (*path, key))
+
+
+def _cut(data: Data, path: Path, index_map: _Indexes, kind: str = "") -> None:
+    """Take out what is wrong: an item or an unknown key goes, a known field becomes a hole."""
     node: Any = data
     for key in path[:-1]:
         try:
@@ -186,7 +203,10 @@ def _cut(data: Data, path: Path, index_map: _Indexes) -> None:
             return
     last = path[-1]
     if isinstance(node, dict):
-        node.pop(last, None)
+        if kind == "extra_forbidden" or (path[0] in _OF_ANY_NAME and len(path) == 2):
+            node.pop(last, None)
+        else:
+            node[last] = Hole.MISSING if kind == "missing" else Hole.WRONG
     elif isinstance(node, list) and isinstance(last, int) and last < len(node):
         index_map.cut(path[:-1], last, len(node))
         del node[last]

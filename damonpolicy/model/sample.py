@@ -63,4 +63,4 @@ class Accesses(Model):
     @property
     def alike(self) -> bool:
         """Whether all accesses count, however they are noticed."""
-        return self.kind == "any" and self.cpus is None and self.threads is None
+        return self.model_fields_set.isdisjoint(("cpus", "threads")) and self.kind == "any"

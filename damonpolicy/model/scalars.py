@@ -6,12 +6,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from math import ceil, floor
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 
 from damonpolicy import units
+from damonpolicy.source.nodes import Hole
 from damonpolicy.units import UnitError
 
 __all__ = (
@@ -31,18 +41,64 @@ __all__ = (
     "Rate",
     "RateText",
     "Text",
+    "Unread",
     "Weight",
     "scalar",
     "shape",
 )
 
 
+class Unread(Exception):
+    """A field was asked for that could not be read."""
+
+
 class Model(BaseModel):
-    """What all parts of a policy are: frozen, and without room for unknown keys."""
+    """What all parts of a policy are: frozen, and without room for unknown keys.
+
+    Where the data has a `Hole` for a field, the model is read without it, and whoever asks for that
+    field gets `Unread`: so that everything else can be spoken about.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_holes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(data, dict) or not any(isinstance(each, Hole) for each in data.values()):
+            return handler(data)
+        holes = {
+            name: data[key]
+            for name, field in cls.model_fields.items()
+            if isinstance(data.get(key := field.alias or name), Hole)
+        }
+        rest = {key: value for key, value in data.items() if not isinstance(value, Hole)}
+        needed = frozenset(name for name in holes if cls.model_fields[name].is_required())
+        model = _without(cls, needed).model_validate(rest) if needed else handler(rest)
+        for name, hole in holes.items():
+            model.__dict__.pop(name, None)
+            if hole is Hole.WRONG:
+                model.model_fields_set.add(name)
+        return model
+
+    def known(self, name: str, default: Any = None) -> Any:
+        """Return a field, or ``default`` where it could not be read."""
+        return self.__dict__.get(name, default)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise Unread(name)
+            return super().__getattr__(name)
+
+
+@cache
+def _without(model: type[Model], names: frozenset[str]) -> type[Any]:
+    """Return the same model, but that some fields may be missing."""
+    fields: dict[str, Any] = dict.fromkeys(names, (Any, None))
+    return create_model(f"{model.__name__}WithHoles", __base__=model, **fields)
 
 
 def shape(value: Any) -> str:

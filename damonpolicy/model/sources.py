@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from damonpolicy.model.scalars import Duration, Model, Text, scalar
+from damonpolicy.model.scalars import Duration, Model, Text, Unread, scalar
 from damonpolicy.model.targets import Cgroup
 from damonpolicy.units import UnitError
 
@@ -100,10 +100,15 @@ class Source(Model):
     @property
     def kinds(self) -> list[str]:
         """Which kinds were named: it has to be one."""
-        return [kind for kind in KINDS if getattr(self, kind) is not None]
+        return [kind for kind in KINDS if kind in self.model_fields_set]
 
     def plain(self) -> dict[str, object]:
-        """Plain data, as `tuning.sources.Meter` reads it; ages are in seconds."""
+        """Plain data, as `tuning.sources.Meter` reads it; ages are in seconds.
+
+        Raises Unread where it names no source.
+        """
+        if not self.kinds:
+            raise Unread("from")
         kind = self.kinds[0]
         found: dict[str, object] = {kind: getattr(self, kind), "as": self.as_}
         if kind == "command":

@@ -6,6 +6,7 @@ kernel lacks is found afterwards, by looking up every file and word in the featu
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from damonpolicy.diagnostics import Diagnostic
@@ -14,8 +15,10 @@ from damonpolicy.kernel.processes import Selector
 from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import traits
 from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.model.probes import Probe
+from damonpolicy.model.probes import PROBED, Probe
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.speaking import readable
+from damonpolicy.model.scalars import Unread
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import Target
 from damonpolicy.plan import filters as plan_filters
@@ -25,28 +28,31 @@ from damonpolicy.plan.quotas import Quotas, pressed
 from damonpolicy.plan.sample import early_files, sample_files
 from damonpolicy.units import U32_MAX, U64_MAX
 
-__all__ = ("Compiler", "chosen")
+__all__ = ("Compiler", "may_be_chosen")
+
+_OF_PROBES = ("filters", "weight", "preps", "optional")
 
 
 class Compiler(Quotas):
     """Compiles one kdamond; ``found`` collects refusals, warnings and notes."""
 
     def kdamond(self, kdamond: Kdamond, at: Cursor) -> CompiledKdamond:
-        """Compile; the result is only good where ``found`` has no error afterwards."""
+        """Compile; the result is only good where ``found`` has no error afterwards.
+
+        Raises Unread where the policy is too wrong for a result; ``found`` is complete then, too.
+        """
         context = "contexts/0"
         attributes = f"{context}/monitoring_attrs"
-        self.put("refresh_ms", kdamond.refresh // 1_000, at("refresh"))
+        self.put_field("refresh_ms", lambda: kdamond.refresh // 1_000, at("refresh"))
         self.put("contexts/nr_contexts", 1, at)
-        self.put(f"{context}/operations", kdamond.ops, at("ops"))
-        self.put(f"{context}/addr_unit", kdamond.addr_unit, at("addr_unit"))
-        self.put(f"{context}/pause", kdamond.paused, at("paused"))
-        self._intervals(kdamond, f"{attributes}/intervals", at("intervals"))
-        count = kdamond.region_count
-        self.put(f"{attributes}/nr_regions/min", count.min, at("region_count", "min"))
-        self.put(f"{attributes}/nr_regions/max", count.max, at("region_count", "max"))
-        self._accesses(kdamond, context, at("accesses"))
-        self._probes(kdamond, f"{attributes}/probes", at("probes"))
-        self._schemes(kdamond, f"{context}/schemes", at("schemes"))
+        self.put_field(f"{context}/operations", lambda: kdamond.ops, at("ops"))
+        self.put_field(f"{context}/addr_unit", lambda: kdamond.addr_unit, at("addr_unit"))
+        self.put_field(f"{context}/pause", lambda: kdamond.paused, at("paused"))
+        self.part(self._intervals, kdamond, f"{attributes}/intervals", at("intervals"))
+        self.part(self._regions, kdamond, f"{attributes}/nr_regions", at("region_count"))
+        self.part(self._accesses, kdamond, context, at("accesses"))
+        self.part(self._probes, kdamond, f"{attributes}/probes", at("probes"))
+        self.part(self._schemes, kdamond, f"{context}/schemes", at("schemes"))
         self.refuse_missing()
         obsolete, warm = self.capabilities.known("target.obsolete") == "yes", kdamond.temperature
         return CompiledKdamond(
@@ -74,11 +80,17 @@ class Compiler(Quotas):
             return "none"
         return "answered" if self.capabilities.known("commit.checked") == "yes" else "waits"
 
+    def _regions(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        count = kdamond.region_count
+        self.put_field(f"{base}/min", lambda: count.min, at("min"))
+        self.put_field(f"{base}/max", lambda: count.max, at("max"))
+
     def _intervals(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune
-        self.put(f"{base}/sample_us", intervals.sampling, at("sample"))
-        self.put(f"{base}/aggr_us", intervals.aggregating, at("aggregation"))
-        self.put(f"{base}/update_us", intervals.update, at("update"))
+        intervals = kdamond.intervals
+        self.put_field(f"{base}/sample_us", lambda: intervals.sampling, at("sample"))
+        self.put_field(f"{base}/aggr_us", lambda: intervals.aggregating, at("aggregation"))
+        self.put_field(f"{base}/update_us", lambda: intervals.update, at("update"))
+        tune = intervals.auto_tune
         goal, inside = f"{base}/intervals_goal", at("auto_tune")
         observe = int(tune.observe * 10_000) if tune else 0
         self.put(f"{goal}/access_bp", observe, inside)
@@ -105,18 +117,21 @@ class Compiler(Quotas):
             parts = (
                 ("sample", True),
                 ("sample.write", accesses.kind != "any"),
-                ("sample.cpus", accesses.cpus is not None),
-                ("sample.threads", accesses.threads is not None),
+                ("sample.cpus", "cpus" in accesses.model_fields_set),
+                ("sample.threads", "threads" in accesses.model_fields_set),
             )
             needed = [name for name, wanted in parts if wanted]
+            lacks = [name for name in needed if not self.capabilities.has(name)]
             if early and not accesses.optional:
                 message = "this kernel tells writes apart, and has no word for reads"
                 self.refuse(at("kind"), "sample", message)
                 return
-            if accesses.optional and not self.has_all(needed):
+            if accesses.optional and lacks:
                 message = f"counting {accesses.described} is left out: all accesses count"
                 self.left_out(at, message, self.lacking(needed))
                 return
+            for name in lacks[:1]:
+                self.refuse(at, name)
             found = sample_files(accesses, self.machine)
             files = {f"{base}/{name}": each for name, each in found.items()}
         self.uses_faults = True
@@ -134,36 +149,39 @@ class Compiler(Quotas):
 
     def _probes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
         kept: list[tuple[int, Probe]] = []
-        for index, probe in enumerate(kdamond.probes):
-            needed = ["probes", *(f"probe.{each.type}" for each in probe.filters)]
+        physical = kdamond.known("ops", "paddr") == "paddr"
+        for index, probe in readable(kdamond.probes, *_OF_PROBES):
+            known = [each for _, each in readable(probe.filters, "given")]
+            needed = ["probes", *(f"probe.{each.type}" for each in known if each.type in PROBED)]
             needed += ["probe.weight"] if probe.weight else []
-            needed += ["probe.preps"] if probe.preps or kdamond.ops != "paddr" else []
+            needed += ["probe.preps"] if probe.preps or not physical else []
             if probe.optional and not self.has_all(needed):
-                message = f"the probe `{probe.name}` is left out"
+                message = f"the probe `{probe.known('name')}` is left out"
                 self.left_out(at(index, "name"), message, self.lacking(needed))
             else:
                 kept.append((index, probe))
         # 7.2 and 7.3 take them for processes and never ask them (seen in guests). Nothing of its own
         # tells of a kernel that does: the one that was seen to, has preparations too.
-        if kept and kdamond.ops != "paddr" and not self.has_all(["probe.preps"]):
+        if kept and not physical and not self.has_all(["probe.preps"]):
             message = f"this kernel takes probes on `{kdamond.ops}` and counts nothing"
             self.refuse(at, "probe.preps", message)
         self.put(f"{base}/nr_probes", len(kept), at)
         for number, (index, probe) in enumerate(kept):
             directory, place = f"{base}/{number}", at(index)
-            self.names[directory] = probe.name
+            self.names[directory] = probe.known("name", "")
             self.put(f"{directory}/weight", probe.weight, place("weight"))
             self.put(f"{directory}/preps/nr_preps", len(probe.preps), place("preps"))
             for order, prep in enumerate(probe.preps):
                 self.put(f"{directory}/preps/{order}/prep_action", prep, place("preps", order))
-            self.filters[f"{directory}/filters"] = plan_filters.probe_lines(probe.filters)
+            every = [each for _, each in readable(probe.filters, "given")]
+            self.filters[f"{directory}/filters"] = plan_filters.probe_lines(every)
             self.origins[f"{directory}/filters"] = place("filters")
 
     def _schemes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
         kept: list[tuple[int, Scheme]] = []
-        for index, scheme in enumerate(kdamond.schemes):
-            if not chosen(scheme, self.capabilities):
-                message = f"the alternative `{scheme.name}` is not for this kernel"
+        for index, scheme in readable(kdamond.schemes, "when", "optional"):
+            if not may_be_chosen(scheme, self.capabilities):
+                message = f"the alternative `{scheme.known('name')}` is not for this kernel"
                 self.found.append(Diagnostic.note("DP0602", at(index, "when").key, message))
                 continue
             if scheme.optional:
@@ -172,7 +190,7 @@ class Compiler(Quotas):
                 trial.refuse_missing()
                 refused = [each for each in trial.found if each.severity == "error"]
                 if refused:
-                    message = f"the scheme `{scheme.name}` is left out"
+                    message = f"the scheme `{scheme.known('name')}` is left out"
                     self.left_out(at(index, "name"), message, refused[0].message)
                     continue
             kept.append((index, scheme))
@@ -181,7 +199,19 @@ class Compiler(Quotas):
             self._scheme(scheme, kdamond, f"{base}/{number}", at(index))
 
     def _scheme(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        self.names[base] = scheme.name
+        self.names[base] = scheme.known("name", "")
+        self.part(self._action, scheme, kdamond, base, at)
+        self.part(self._destinations, scheme, base, at("to"))
+        self.part(self._pattern, scheme, kdamond, f"{base}/access_pattern", at("access_pattern"))
+        every, most = f"{base}/apply_interval_us", f"{base}/stats/max_nr_snapshots"
+        self.put_field(every, lambda: scheme.apply_every or 0, at("apply_every"))
+        self.put_field(most, lambda: scheme.max_snapshots or 0, at("max_snapshots"))
+        self.part(self.quota, scheme, kdamond, f"{base}/quotas", at("quota"))
+        self.part(self._watermarks, scheme, f"{base}/watermarks", at("watermarks"))
+        self.part(self._filters, scheme, kdamond, base, at("filters"))
+
+    def _action(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        self.put(f"{base}/action", scheme.action, at("action"))
         known = traits(kdamond.ops, scheme.action)
         if known.needs and not self.capabilities.has(known.needs):
             self.refuse(
@@ -189,20 +219,15 @@ class Compiler(Quotas):
                 known.needs,
                 f"this kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing",
             )
-        self.put(f"{base}/action", scheme.action, at("action"))
+
+    def _destinations(self, scheme: Scheme, base: str, at: Cursor) -> None:
         nodes = scheme.to if isinstance(scheme.to, tuple) else ()
         single = scheme.to if isinstance(scheme.to, int) else -1
-        self.put(f"{base}/target_nid", single, at("to"))
-        self.put(f"{base}/dests/nr_dests", len(nodes), at("to"))
-        for index, each in enumerate(nodes):
-            self.put(f"{base}/dests/{index}/id", each.node, at("to", index, "node"))
-            self.put(f"{base}/dests/{index}/weight", each.weight, at("to", index, "weight"))
-        self._pattern(scheme, kdamond, f"{base}/access_pattern", at("access_pattern"))
-        self.put(f"{base}/apply_interval_us", scheme.apply_every or 0, at("apply_every"))
-        self.put(f"{base}/stats/max_nr_snapshots", scheme.max_snapshots or 0, at("max_snapshots"))
-        self.quota(scheme, kdamond, f"{base}/quotas", at("quota"))
-        self._watermarks(scheme, f"{base}/watermarks", at("watermarks"))
-        self._filters(scheme, kdamond, base, at("filters"))
+        self.put(f"{base}/target_nid", single, at)
+        self.put(f"{base}/dests/nr_dests", len(nodes), at)
+        for index, each in readable(nodes, "node", "weight"):
+            self.put(f"{base}/dests/{index}/id", each.node, at(index, "node"))
+            self.put(f"{base}/dests/{index}/weight", each.weight, at(index, "weight"))
 
     def _pattern(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         pattern_, samples = scheme.access_pattern, kdamond.intervals.samples
@@ -213,7 +238,7 @@ class Compiler(Quotas):
         highest = U32_MAX if rate.max is None else rate.max.most(samples)
         self.put(f"{base}/nr_accesses/min", lowest, at("access_rate", "min"))
         self.put(f"{base}/nr_accesses/max", highest, at("access_rate", "max"))
-        aggregating = kdamond.intervals.aggregating
+        aggregating = max(kdamond.intervals.aggregating, 1)  # 0 is wrong, and was told
         youngest = 0 if age.min is None else age.min.least(aggregating)
         oldest = U32_MAX if age.max is None else age.max.most(aggregating)
         self.put(f"{base}/age/min", youngest, at("age", "min"))
@@ -239,17 +264,16 @@ class Compiler(Quotas):
             self.put(f"{base}/{name}", value, at(name))
 
     def _filters(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        lines = plan_filters.lines(scheme.filters, self.capabilities, self.machine)
-        if kdamond.ops == "paddr":
+        every = [each for _, each in readable(scheme.filters, "given")]
+        lines = plan_filters.lines(every, self.capabilities, self.machine)
+        if kdamond.known("ops") == "paddr":
             lines = plan_filters.asked_of_pages(lines, self.capabilities)
         pages = [line for line in lines if line.files["type"] not in CORE]
-        need = traits(kdamond.ops, scheme.action).filters_need
-        if pages and need and not self.capabilities.has(need):
-            message = f"this kernel ignores page-level filters of `{scheme.action}`"
-            self.refuse(at, need, f"{message} on `{kdamond.ops}`")
+        if pages:
+            self.part(self._filters_needed, scheme, kdamond, at)
         named = any(line.files["type"] == "young" for line in lines)
-        physical = scheme.action == "pageout" and kdamond.ops == "paddr"
-        first = scheme.young == "first"
+        physical = scheme.known("action") == "pageout" and kdamond.known("ops") == "paddr"
+        first = scheme.known("young") == "first"
         if physical and first and not named and self.capabilities.has("filter.young"):
             lines = self._spare_young(lines, at)
         split = plan_filters.split(
@@ -258,6 +282,12 @@ class Compiler(Quotas):
         for directory, each in split.items():
             self.filters[f"{base}/{directory}"] = each
             self.origins[f"{base}/{directory}"] = at
+
+    def _filters_needed(self, scheme: Scheme, kdamond: Kdamond, at: Cursor) -> None:
+        need = traits(kdamond.ops, scheme.action).filters_need
+        if need and not self.capabilities.has(need):
+            message = f"this kernel ignores page-level filters of `{scheme.action}`"
+            self.refuse(at, need, f"{message} on `{kdamond.ops}`")
 
     def _spare_young(self, lines: list[FilterLine], at: Cursor) -> list[FilterLine]:
         """Reject young pages first, as far as the kernel can; say where that is not as it seems."""
@@ -289,11 +319,13 @@ def _target(target: Target) -> TargetLine:
     return TargetLine(system_ram=bool(target.system_ram), regions=regions)
 
 
-def chosen(part: Scheme | Kdamond, capabilities: Capabilities) -> bool:
-    """Tell whether a part's `when` holds on this kernel; what is unknown counts as there."""
-    when = part.when
-    if when is None:
-        return True
-    if when.feature is not None:
-        return capabilities.has(when.feature)
-    return not capabilities.has(when.not_ or "sysfs")
+def may_be_chosen(part: Scheme | Kdamond, capabilities: Capabilities) -> bool:
+    """Tell whether a part's `when` holds on this kernel; what is unknown, or wrong, counts as so."""
+    with suppress(Unread):
+        when = part.when
+        if when is None:
+            return True
+        named = (when.not_ if when.feature is None else when.feature) or ""
+        if named in capabilities.answers:
+            return capabilities.has(named) is (when.feature is not None)
+    return True

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, by_file, first_kernel, needed
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import default, pattern
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.scalars import Unread
 from damonpolicy.plan.compiled import FilterLine
 from damonpolicy.source.nodes import Path
-from damonpolicy.units import U64_MAX
+from damonpolicy.units import U64_MAX, UnitError
 
 __all__ = ("Files",)
 
@@ -31,6 +36,15 @@ class Files:
         self.names: dict[str, str] = {}
         self.uses_faults = False
         self.refused: set[tuple[str, Path]] = set()
+
+    def part(self, compile_: Callable[..., None], *arguments: Any) -> None:
+        """Compile a part; what could not be read of it is left out, as an error has told."""
+        with suppress(Unread, UnitError):
+            compile_(*arguments)
+
+    def put_field(self, path: str, value: Callable[[], object], at: Cursor) -> None:
+        """Set one file from a field that may not have been read."""
+        self.part(lambda: self.put(path, value(), at))
 
     def put(self, path: str, value: object, at: Cursor) -> None:
         """Set one file; booleans become Y and N."""

@@ -12,9 +12,10 @@ from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.policies import Loaded, Spans, compile_policies, place
+from damonpolicy.plan.policies import Loaded, Overrides, Spans, compile_policies, load, place
+from damonpolicy.source.files import SourceFile
 
-__all__ = ("Compiled", "Source", "compile_on", "located", "refuse", "wanted")
+__all__ = ("Compiled", "Source", "compile_on", "locate", "located", "refuse", "spans_of", "wanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,21 @@ class Compiled:
     spans: Spans
 
 
+def locate(error: DamonPolicyError, spans: Spans) -> None:
+    """Give an error of a plan, or of its operations, its place: only the source knows it."""
+    span = place(error, spans)
+    if span is not None:
+        told = Diagnostic.error(error.code, span, error.message, hint=error.hint)
+        error.diagnostics, error.message = (told,), ""
+
+
 @contextmanager
 def located(spans: Spans) -> Iterator[None]:
-    """Give an error of planning its place: what is compiled knows none, its source does."""
+    """Give every error its place."""
     try:
         yield
     except DamonPolicyError as error:
-        span = place(error, spans)
-        if span is not None:
-            told = Diagnostic.error(error.code, span, error.message, hint=error.hint)
-            error.diagnostics, error.message = (told,), ""
+        locate(error, spans)
         raise
 
 
@@ -70,7 +76,6 @@ def compile_on(
     ``unfed`` and ``served`` are those of `compile_policies`.
     """
     everything = [each for source in sources for each in source.loaded.found]
-    refuse(everything)
     policies: dict[str, CompiledPolicy] = {}
     spans: Spans = {}
     for source in sources:
@@ -82,6 +87,23 @@ def compile_on(
         everything += found
     refuse(everything)
     return Compiled(policies, everything, spans)
+
+
+def spans_of(
+    policies: Mapping[str, CompiledPolicy],
+    machine: Machine,
+    capabilities: Capabilities,
+    texts: dict[str, str],
+) -> Spans:
+    """Return the places in the sources of policies that were compiled before; fills ``texts``."""
+    spans: Spans = {}
+    for name, policy in policies.items():
+        file = SourceFile(f"policy {name}", policy.source)
+        overrides = Overrides(policy.variables, monitor=policy.monitored)
+        loaded = load([file], overrides, machine=machine)
+        compile_policies(loaded, capabilities, machine, unfed=True, served=True, spans=spans)
+        texts.update(loaded.texts)
+    return spans
 
 
 def wanted(

@@ -88,6 +88,30 @@ class Plan:
         """Whether anything is written to the machine."""
         return bool(self.operations)
 
+    def about(self, operation: Operation) -> tuple[tuple[str, str], ...]:
+        """Return which parts of which policies ask for an operation, best first."""
+        if operation.slot >= 0:
+            parts = operation.relative.split("/")[1:]
+            named = ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
+            return tuple(
+                (each.name, part)
+                for each in self.kdamonds
+                if each.slot == operation.slot
+                for part in named
+            )
+        module = module_of(operation.path)
+        users = [
+            (user, each.path)
+            for each in self.settings
+            if each.path == operation.path or (module and module == module_of(each.path))
+            for user in each.users
+        ]
+        users.sort(key=lambda each: each[1] != operation.path)
+        whole = [(user, "modules") for user, _ in users] or [
+            (name, "kdamonds") for name in self.affected if operation.kind == "count"
+        ]
+        return (*users, *whole)
+
     def changes(self, managed: Managed) -> bool:
         """Whether anything at all is to be done: on the machine, or in what we manage."""
         return self.changes_kernel or self.records(managed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -10,7 +11,8 @@ from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.settings import written
+from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.expand import expand
 from damonpolicy.model.expand import variables as read_variables
 from damonpolicy.model.monitor import monitored
@@ -20,29 +22,33 @@ from damonpolicy.model.rules import machine as machine_rules
 from damonpolicy.model.rules import modules as module_rules
 from damonpolicy.model.rules import policy as policy_rules
 from damonpolicy.model.rules import settings as settings_rules
-from damonpolicy.plan.compile import Compiler, chosen
+from damonpolicy.model.rules.speaking import readable, rule
+from damonpolicy.model.scalars import Unread
+from damonpolicy.model.schemes import Scheme
+from damonpolicy.plan.compile import Compiler, may_be_chosen
 from damonpolicy.plan.compiled import CompiledKdamond, CompiledPolicy, Loop
 from damonpolicy.plan.parameters import compile_modules
 from damonpolicy.plan.sample import NUMA_BALANCING
 from damonpolicy.plan.tuning import compile_loops, uncounted
 from damonpolicy.source.files import SourceFile
+from damonpolicy.source.nodes import Lost, Scalar, plain
 from damonpolicy.source.nodes import Mapping as MappingNode
-from damonpolicy.source.nodes import Scalar, plain
 from damonpolicy.source.yaml import parse
 
 __all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place")
 
-Spans: TypeAlias = dict[tuple[str, str], Span]
+Spans: TypeAlias = dict[tuple[str, str], Span | Cursor]
 """Places in policies, by what errors are about.
 
-A kdamond's full name and ``targets/N`` or a directory of filters; a policy's name and the path
-of a setting, ``modules`` or ``kdamonds``.
+A kdamond's full name and ``targets/N``, one of its files, a directory of filters or nothing; a
+policy's name and the path of a setting, ``modules`` or ``kdamonds``.
 """
 
 
 def place(error: DamonPolicyError, spans: Spans) -> Span | None:
     """Return where what an error is about stands."""
-    return next((spans[each] for each in error.about if each in spans), None)
+    found = next((spans[each] for each in error.about if each in spans), None)
+    return found.spot if isinstance(found, Cursor) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Overrides:
             for key, node in top.items if top else ():
                 if isinstance(node, Scalar):
                     values[key.text] = node.text
-                else:
+                elif not isinstance(node, Lost):
                     message = f"the variable `{key.text}` is not a single value"
                     hint = "lists and mappings cannot come from variables"
                     found.append(Diagnostic.error("DP0025", node.span, message, hint=hint))
@@ -122,11 +128,10 @@ def load(
         problems += [*wrong, *expanded.found, *errors]
         if read is None:
             continue
-        if overrides.monitor:
+        if overrides.monitor and not (syntax or wrong or expanded.found or errors):
             read = replace(read, policy=monitored(read.policy))
         reads.append((read, file.text))
-        if not expanded.lost and not syntax:
-            problems += policy_rules.check(read.policy, read.cursor, anywhere=machine is None)
+        problems += policy_rules.check(read.policy, read.cursor, anywhere=machine is None)
     for name in sorted(overrides.demanded - declared):
         hint = did_you_mean(name, declared) or "policies declare variables under `vars:`"
         message = f"no policy has a variable `{name}`"
@@ -153,68 +158,80 @@ def compile_policies(
 ) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
     """Compile for one kernel, and check by the rules that look at the machine.
 
+    Policies with errors are looked at too, as far as they could be read, so that all that is wrong
+    is told at once; nothing is compiled then.
+
     Without ``machine`` (a kernel one is not on) nothing is looked up on it. ``unfed`` lets
     goals stand that nobody feeds; ``served``: a service feeds those that say where from.
     ``spans`` takes the places of what is looked up later.
     """
     found: list[Diagnostic] = []
     policies: dict[str, CompiledPolicy] = {}
+    sound = not any(each.severity == "error" for each in loaded.found)
     for read, text in loaded.reads:
         policy, at = read.policy, read.cursor
+        name, settings = policy.known("name", ""), policy.known("settings", {})
         if machine is not None:
             found += settings_rules.check_machine(policy, at, machine)
             found += module_rules.check_machine(policy, at, machine)
         kdamonds: list[CompiledKdamond] = []
         loops: list[Loop] = []
         settings = {
-            path: value
-            for path, value in policy.settings.items()
+            path: written(path, value, read_or(machine, path) if machine else "")
+            for path, value in settings.items()
             if machine is None or machine.exists(path) or not settings_rules.already_so(path, value)
         }
         parameters, lacking = compile_modules(policy, at, capabilities, machine)
         settings = {**parameters, **settings}
         if spans is not None:
-            named = [(path, at("settings", path)) for path in policy.settings]
+            spans |= {(name, path): each for path, _, each in module_rules.contents(policy, at)}
+            named = [(path, at("settings", path)) for path in policy.known("settings", ())]
             named += [(part, at(part)) for part in ("modules", "kdamonds")]
-            spans |= {(policy.name, part): each.key for part, each in named}
+            spans |= {(name, part): each.key for part, each in named}
         found += lacking
-        for index, kdamond in enumerate(policy.kdamonds):
+        for index, kdamond in enumerate(policy.known("kdamonds", ())):
             here = at("kdamonds", index)
-            if not chosen(kdamond, capabilities):
-                message = f"the alternative `{kdamond.name}` is not for this kernel"
+            if not may_be_chosen(kdamond, capabilities):
+                message = f"the alternative `{kdamond.known('name')}` is not for this kernel"
                 found.append(Diagnostic.note("DP0602", here("when").key, message))
                 continue
             if machine is not None:
                 found += machine_rules.check_kdamond(kdamond, here, machine)
-            compiler = Compiler(policy.name, capabilities, machine, served=served)
-            kdamonds.append(compiler.kdamond(kdamond, here))
-            if spans is not None:
-                spans |= _spans(kdamonds[-1], compiler, here)
+            compiler = Compiler(name, capabilities, machine, served=served)
+            with suppress(Unread):
+                kdamonds.append(compiler.kdamond(kdamond, here))
+                if spans is not None:
+                    spans |= _spans(kdamonds[-1], compiler, here)
             found += compiler.found
             loops += compiler.loops
             if compiler.uses_faults:
                 found += _without_balancing(policy, here("accesses"), at)
                 settings.setdefault(NUMA_BALANCING, "0")
+                if spans is not None:
+                    spans.setdefault((name, NUMA_BALANCING), here("accesses"))
         found += uncounted(policy, at, capabilities)
         found += _service_needed(policy, at, unfed=unfed, served=served)
-        policies[policy.name] = CompiledPolicy(
-            name=policy.name,
-            owner=owner,
-            kdamonds=tuple(kdamonds),
-            settings=settings,
-            source=text,
-            variables=dict(loaded.overrides.values),
-            loops=(*loops, *(compile_loops(policy, kdamonds) if served else ())),
-            repairs=policy.on_drift == "repair",
-            monitored=loaded.overrides.monitor,
-        )
+        if sound:
+            policies[name] = CompiledPolicy(
+                name=name,
+                owner=owner,
+                kdamonds=tuple(kdamonds),
+                settings=settings,
+                source=text,
+                variables=dict(loaded.overrides.values),
+                loops=(*loops, *(compile_loops(policy, kdamonds) if served else ())),
+                repairs=policy.on_drift == "repair",
+                monitored=loaded.overrides.monitor,
+            )
     return policies, found
 
 
 def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
-    """Return where a kdamond names what binding looks up: its targets, and its filters' cgroups."""
+    """Return where a kdamond says what its files hold, and what binding looks up."""
     name = kdamond.full_name
-    result = {(name, directory): compiler.origins[directory].key for directory in kdamond.filters}
+    result: Spans = {(name, path): each for path, each in compiler.origins.items()}
+    result |= {(name, ""): at("name"), (name, "contexts/0/targets"): at("targets")}
+    result |= {(name, directory): compiler.origins[directory].key for directory in kdamond.filters}
     for index, target in enumerate(kdamond.targets):
         each = at("targets", index)
         span = each("process").key if target.selector else each.value
@@ -224,7 +241,7 @@ def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
 
 def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Diagnostic]:
     """NUMA balancing takes the faults that tell DAMON about accesses: both cannot be."""
-    value = policy.settings.get(NUMA_BALANCING, "0").strip()
+    value = policy.known("settings", {}).get(NUMA_BALANCING, "0").strip()
     if value == "0":
         return []
     return [
@@ -238,36 +255,42 @@ def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Dia
     ]
 
 
-def _service_needed(policy: Policy, at: Cursor, *, unfed: bool, served: bool) -> list[Diagnostic]:
+def _service_needed(
+    policy: Policy, at: Cursor, *, unfed: bool, served: bool
+) -> Iterator[Diagnostic]:
     """What only a running service could keep up is refused, not silently left to rot."""
-    found = [] if unfed else list(module_rules.service_needed(policy, at))
-    if policy.tuning and not (served or unfed):
+    if not unfed:
+        yield from module_rules.service_needed(policy, at)
+    if policy.known("tuning") and not (served or unfed):
         message = "`tuning` needs the service: nobody else moves anything"
         hint = (
             "`damonpolicy run` does it; `--unfed` applies the rest, and leaves it where it starts"
         )
-        found.append(Diagnostic.error("DP0239", at("tuning").key, message, hint=hint))
-    if policy.on_drift == "repair" and not served:
+        yield Diagnostic.error("DP0239", at("tuning").key, message, hint=hint)
+    if policy.known("on_drift") == "repair" and not served:
         message = (
             "drift is repaired only where `damonpolicy run` applies the policy; else it is reported"
         )
-        found.append(Diagnostic.note("DP0606", at("on_drift").value, message))
-    for index, kdamond in enumerate(policy.kdamonds):
-        for number, scheme in enumerate(kdamond.schemes):
+        yield Diagnostic.note("DP0606", at("on_drift").value, message)
+    for index, kdamond in enumerate(policy.known("kdamonds", ())):
+        for number, scheme in enumerate(kdamond.known("schemes", ())):
             here = at("kdamonds", index, "schemes", number)
-            if scheme.retune_age and not served:
+            if scheme.known("retune_age") and not served:
                 message = "`retune_age` needs the service: nobody else rewrites ages"
                 hint = "`damonpolicy run` does it; else write the age as `20 aggregations`"
-                found.append(Diagnostic.error("DP0252", here("retune_age").key, message, hint=hint))
-            for order, goal in enumerate(scheme.limits.goals):
-                fed = unfed or (served and goal.from_ is not None)
-                if goal.metric == "user_input" and not fed:
-                    message = "nobody feeds this goal: the quota would stay where it starts"
-                    hint = "`--unfed` applies it all the same, for you to write current_value"
-                    if goal.from_ is not None:
-                        hint = f"`damonpolicy run` feeds it; {hint}"
-                    elif served:
-                        hint = "say where it comes `from`"
-                    span = here("quota", "goals", order, "metric").value
-                    found.append(Diagnostic.error("DP0230", span, message, hint=hint))
-    return found
+                yield Diagnostic.error("DP0252", here("retune_age").key, message, hint=hint)
+            if not unfed:
+                yield from _unfed(scheme, here("quota", "goals"), served=served)
+
+
+@rule
+def _unfed(scheme: Scheme, at: Cursor, *, served: bool) -> Iterator[Diagnostic]:
+    for index, goal in readable(scheme.limits.goals, "metric", "from_"):
+        if goal.metric == "user_input" and not (served and goal.from_ is not None):
+            message = "nobody feeds this goal: the quota would stay where it starts"
+            hint = "`--unfed` applies it all the same, for you to write current_value"
+            if goal.from_ is not None:
+                hint = f"`damonpolicy run` feeds it; {hint}"
+            elif served:
+                hint = "say where it comes `from`"
+            yield Diagnostic.error("DP0230", at(index, "metric").value, message, hint=hint)

@@ -9,8 +9,9 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import default
 from damonpolicy.model.actions import traits
 from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.model.quotas import MEASURED, UNLIMITED, Goal, Tuner, Weights, read_target
+from damonpolicy.model.quotas import MEASURED, Goal, Tuner, Weights, read_target
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.speaking import readable
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.plan import tuning
 from damonpolicy.plan.compiled import Feed, Loop
@@ -56,32 +57,40 @@ class Quotas(Files):
 
     def quota(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         """Compile a scheme's quota into the directory ``base``."""
-        quota = scheme.limits
-        size = 0 if quota.size == UNLIMITED else quota.size or 0
-        by_service = self._by_service(scheme)
-        self.put(f"{base}/bytes", 1 if by_service else size, at("size"))
-        self.put(f"{base}/ms", (quota.time or 0) // 1_000, at("time"))
-        self.put(f"{base}/reset_interval_ms", (quota.every or 0) // 1_000, at("every"))
-        weights = quota.weights or Weights()
-        if quota.weights is None and quota.every and traits(kdamond.ops, scheme.action).priority:
-            weights = kdamond.temperature or _DEFAULT_WEIGHTS
-        self.put(f"{base}/weights/sz_permil", weights.size, at("weights", "size"))
-        self.put(f"{base}/weights/nr_accesses_permil", weights.access_rate, at("weights"))
-        self.put(f"{base}/weights/age_permil", weights.age, at("weights", "age"))
-        charge = quota.fail_charge
-        self.put(f"{base}/fail_charge_num", charge.numerator if charge else 0, at("fail_charge"))
-        self.put(
-            f"{base}/fail_charge_denom", charge.denominator if charge else 0, at("fail_charge")
-        )
+        quota, by_service = scheme.limits, self._by_service(scheme)
+
+        def size() -> int:
+            return 1 if by_service else max(quota.size or 0, 0)  # `UNLIMITED` is below 0
+
+        self.put_field(f"{base}/bytes", size, at("size"))
+        self.put_field(f"{base}/ms", lambda: (quota.time or 0) // 1_000, at("time"))
+        reset = f"{base}/reset_interval_ms"
+        self.put_field(reset, lambda: (quota.every or 0) // 1_000, at("every"))
+        self.part(self._weights, scheme, kdamond, f"{base}/weights", at("weights"))
+        self.part(self._charge, scheme, base, at("fail_charge"))
         if by_service:
             self._tune(scheme, kdamond, base.removesuffix("/quotas"), at)
             return
-        self._tuner(scheme, base, at("tuner"))
-        self._goals(scheme, f"{base}/goals", at("goals"))
+        self.part(self._tuner, scheme, base, at("tuner"))
+        self.part(self._goals, scheme, f"{base}/goals", at("goals"))
+
+    def _weights(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
+        quota = scheme.limits
+        weights = quota.weights or Weights()
+        if quota.weights is None and quota.every and traits(kdamond.ops, scheme.action).priority:
+            weights = kdamond.temperature or _DEFAULT_WEIGHTS
+        self.put(f"{base}/sz_permil", weights.size, at("size"))
+        self.put(f"{base}/nr_accesses_permil", weights.access_rate, at)
+        self.put(f"{base}/age_permil", weights.age, at("age"))
+
+    def _charge(self, scheme: Scheme, base: str, at: Cursor) -> None:
+        charge = scheme.limits.fail_charge
+        self.put(f"{base}/fail_charge_num", charge.numerator if charge else 0, at)
+        self.put(f"{base}/fail_charge_denom", charge.denominator if charge else 0, at)
 
     def _by_service(self, scheme: Scheme) -> bool:
         """Tell whether the service does what this kernel cannot: tune a quota toward goals."""
-        wanted = scheme.limits.goals
+        wanted = scheme.limits.known("goals", ())
         return (
             self.served
             and bool(wanted)
@@ -123,7 +132,7 @@ class Quotas(Files):
 
     def _goals(self, scheme: Scheme, base: str, at: Cursor) -> None:
         kept: list[tuple[int, Goal]] = []
-        for index, goal in enumerate(scheme.limits.goals):
+        for index, goal in readable(scheme.limits.goals, "metric", "complement", "optional"):
             needed = ["quota.goals", f"quota.goal.{goal.metric}"]
             needed += ["quota.goal.complement"] if goal.complement else []
             if goal.optional and not self.has_all(needed):
@@ -133,17 +142,19 @@ class Quotas(Files):
                 kept.append((index, goal))
         self.put(f"{base}/nr_goals", len(kept), at)
         for number, (index, goal) in enumerate(kept):
-            directory, place = f"{base}/{number}", at(index)
-            target = read_target(goal)
-            # a fed goal starts neutral: a current value of 0 would open the quota at once
-            current = target if goal.metric == "user_input" else 0
-            self.put(f"{directory}/target_metric", goal.metric, place("metric"))
-            self.put(f"{directory}/target_value", target, place("target"))
-            self.put(f"{directory}/current_value", current, place("metric"))
-            self.put(f"{directory}/nid", goal.node or 0, place("node"))
-            self.put(f"{directory}/path", goal.cgroup or "", place("cgroup"))
-            self.put(f"{directory}/complement", goal.complement, place("complement"))
-            if goal.from_ is not None:
-                every = goal.from_.every or scheme.limits.every or _SECOND
-                given = tuning.source(goal.from_, self.policy)
-                self.feeds.append(Feed(directory, given, every))
+            self.part(self._goal, scheme, goal, f"{base}/{number}", at(index))
+
+    def _goal(self, scheme: Scheme, goal: Goal, directory: str, place: Cursor) -> None:
+        self.put(f"{directory}/target_metric", goal.metric, place("metric"))
+        self.put(f"{directory}/complement", goal.complement, place("complement"))
+        target = read_target(goal)
+        # a fed goal starts neutral: a current value of 0 would open the quota at once
+        current = target if goal.metric == "user_input" else 0
+        self.put(f"{directory}/target_value", target, place("target"))
+        self.put(f"{directory}/current_value", current, place("metric"))
+        self.put(f"{directory}/nid", goal.node or 0, place("node"))
+        self.put(f"{directory}/path", goal.cgroup or "", place("cgroup"))
+        if goal.from_ is not None:
+            every = goal.from_.every or scheme.limits.every or _SECOND
+            given = tuning.source(goal.from_, self.policy)
+            self.feeds.append(Feed(directory, given, every))

@@ -34,7 +34,8 @@ def uncounted(policy: Policy, at: Cursor, capabilities: Capabilities) -> Iterato
     """Yield numbers that this kernel does not count."""
     feature = "scheme.filter_passed"
     for given, place in sources_of(policy, at):
-        if given.statistic == "passed" and given.scheme and not capabilities.has(feature):
+        passed = given.known("statistic") == "passed" and given.known("scheme")
+        if passed and not capabilities.has(feature):
             message = "this kernel does not count what passes filters"
             hint = first_kernel(feature)
             span = place("statistic").value

@@ -4,14 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from damonpolicy.diagnostics import Span
 
-__all__ = ("Data", "Mapping", "Node", "Path", "Places", "Scalar", "Sequence", "plain", "walk")
+__all__ = (
+    "Data",
+    "Hole",
+    "Lost",
+    "Mapping",
+    "Node",
+    "Path",
+    "Places",
+    "Scalar",
+    "Sequence",
+    "plain",
+    "walk",
+)
 
 Path: TypeAlias = tuple[str | int, ...]
-Data: TypeAlias = "str | list[Data] | dict[str, Data]"
+Data: TypeAlias = "str | Hole | list[Data] | dict[str, Data]"
+
+
+class Hole(Enum):
+    """What stands in plain data where there is no value: what was written is wrong, or nothing was.
+
+    An error tells of each; whoever needs the value then says nothing more.
+    """
+
+    WRONG = 1
+    MISSING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +75,14 @@ class Mapping:
         return Mapping(kept, self.span)
 
 
-Node: TypeAlias = Scalar | Sequence | Mapping
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A value that could not be read, as an error has told."""
+
+    span: Span
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping | Lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +114,8 @@ def _plain(node: Node, path: Path, places: Places) -> Data:
     match node:
         case Scalar():
             return node.text
+        case Lost():
+            return Hole.WRONG
         case Sequence():
             return [_plain(item, (*path, index), places) for index, item in enumerate(node.items)]
         case Mapping():

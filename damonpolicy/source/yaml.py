@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from damonpolicy.diagnostics import Diagnostic, Span
-from damonpolicy.source.nodes import Mapping, Node, Scalar, Sequence
+from damonpolicy.source.nodes import Lost, Mapping, Node, Scalar, Sequence
 
 __all__ = ("MOST_BYTES", "parse", "parse_foreign")
 
@@ -127,7 +127,7 @@ class _Reader:
                 span = self.span(event.start_mark, event.end_mark)
                 message = f"aliases are not part of {self.language}"
                 self.error("DP0007", span, message, self.instead)
-                self._add(Scalar("", span, quoted=True))
+                self._add(self._lost(span))
             elif isinstance(event, yaml.ScalarEvent):
                 self._scalar(event)
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
@@ -213,8 +213,8 @@ class _Reader:
         if not frame.mapping:
             if _is_empty(node):
                 self.error("DP0105", node.span, "this list item has no value", "remove the `-`")
-            else:
-                frame.items.append(node)
+                node = self._lost(node.span)
+            frame.items.append(node)
         elif frame.key is None:
             frame.key = node if isinstance(node, Scalar) else None
         else:
@@ -233,14 +233,19 @@ class _Reader:
             hint = "keep one of them"
             self.error("DP0006", key.span, message, hint, related=[(first, "first here")])
         elif _is_empty(value):
-            self._no_value(frame, key)
+            if meant := self._no_value(frame, key):
+                frame.items.append((meant, self._lost(key.span)))
         else:
             frame.seen[key.text] = key.span
             frame.items.append((key, value))
             return
         frame.seen.setdefault(key.text, key.span)
 
-    def _no_value(self, frame: _Frame, key: Scalar) -> None:
+    def _lost(self, span: Span) -> Node:
+        return Lost(span)
+
+    def _no_value(self, frame: _Frame, key: Scalar) -> Scalar | None:
+        """Tell that a key has no value; return the key, unless it is a part of another's value."""
         found = re.fullmatch(r"([a-z_]+) (\S+)", key.text) if frame.flow else None
         meant = f"`{found[1]}: {found[2]}`" if found else ""
         if frame.flow and frame.items and isinstance(frame.items[-1][1], Scalar):
@@ -251,9 +256,10 @@ class _Reader:
                 f"in `{{…}}` a comma ends the value, so `{key.text}` is a key of its own",
                 f'write "{before},{key.text}" with quotes' + (f", or {meant}" if meant else ""),
             )
-        else:
-            hint = f"write {meant}" if meant else "write a value, or remove the key"
-            self.error("DP0105", key.span, f"`{key.text}` has no value", hint)
+            return None
+        hint = f"write {meant}" if meant else "write a value, or remove the key"
+        self.error("DP0105", key.span, f"`{key.text}` has no value", hint)
+        return Scalar(found[1], key.span) if found else key
 
 
 class _ForeignReader(_Reader):
@@ -261,6 +267,9 @@ class _ForeignReader(_Reader):
 
     language = "such files"
     instead = "write the value out"
+
+    def _lost(self, span: Span) -> Node:
+        return Scalar("", span, quoted=True)
 
     def _pair(self, frame: _Frame, key: Scalar, value: Node) -> None:
         if key.text in frame.seen or key.text == "<<":

@@ -13,6 +13,7 @@ from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel import settings as allowed
 from damonpolicy.kernel.capabilities import Answer, Capabilities
 from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.forms import form_of
 from damonpolicy.kernel.quirks import QUIRKS
 from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.source.files import SourceFile
@@ -138,7 +139,7 @@ def settings() -> str:
     rows = [
         (code(each.path), code(each.default), _takes(each), _since(each))
         for each in emulated.SETTINGS
-        if each.mode & 0o200
+        if not allowed.malformed(each.path)
     ]
     return "\n".join(
         (
@@ -149,6 +150,12 @@ def settings() -> str:
                 " kept at first use, and put back when the last policy that uses the file leaves, unless"
                 " someone has changed it since. Two policies may share a file only with equal values."
                 " Values compare by meaning: `always [madvise] never` is `madvise`, `Y` is `1`.\n"
+            ),
+            (
+                "What a known file takes is checked in the policy, at its line, and written in one form:"
+                " numbers in decimal without zeros in front (`010` and `0x10` are errors, as kernels"
+                " read them each in its own way), truths as the file shows them (`on` becomes `Y`, `1`"
+                " or `true`). Of other files the form is checked by what they hold.\n"
             ),
             "## What may be set\n",
             "\n".join(f"- {place}" for place in places) + "\n",
@@ -177,11 +184,10 @@ def _since(each: emulated.Setting) -> str:
 
 
 def _takes(each: emulated.Setting) -> str:
+    form = form_of(each.path)
     if each.words:
         return ", ".join(code(word) for word in each.words)
-    if each.kind in ("bool", "truth", "yes"):
-        return "a boolean"
-    return f"{each.least} to {each.most}" if each.kind != "name" else "a name"
+    return str(form).removeprefix("it takes ") if form is not None else "a name"
 
 
 def machine_file() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -13,6 +14,18 @@ from tests.world import ROOT, World, in_memory_directory
 
 SETTING = "version: 1\nname: {name}\nsettings: {{{path}: {value}}}\n"
 KSM_RUN = "/sys/kernel/mm/ksm/run"
+
+
+def refuses(monkeypatch, path: str, number: int = errno.EINVAL) -> None:
+    """Let every write to a file fail, as a kernel may for reasons of its own."""
+    original = EmulatedMachine.write
+
+    def write(self, where, text):
+        if where == path:
+            raise OSError(number, os.strerror(number), path)
+        original(self, where, text)
+
+    monkeypatch.setattr(EmulatedMachine, "write", write)
 
 
 def shipped(name: str) -> str:

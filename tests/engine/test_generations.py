@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from damonpolicy.engine.places import write_json
 from damonpolicy.engine.store import Generation, NoGeneration, Store
 from damonpolicy.errors import ExitCode
 from damonpolicy.plan.managed import Managed, Pending
-from tests.engine.site import KSM_RUN, Site, shipped
+from tests.engine.site import KSM_RUN, Site, refuses, shipped
 
 PAGES = "/sys/kernel/mm/ksm/pages_to_scan"
 UNFED = """\
@@ -104,9 +105,10 @@ def test_history_tells_why_and_which(site):
 
 
 def test_a_failed_change_leaves_no_generation(site, monkeypatch):
-    path = "/sys/kernel/mm/ksm/max_page_sharing"  # whose limits are the kernel's to know
+    path = "/sys/kernel/mm/ksm/max_page_sharing"
     site.done("apply", site.setting("a", 300, path))
-    outcome = site.run("apply", site.setting("a", 1, path))
+    refuses(monkeypatch, path, errno.EBUSY)  # merged pages are shared already
+    outcome = site.run("apply", site.setting("a", 400, path))
 
     assert outcome.code == ExitCode.ROLLED_BACK
     assert marks(site) == {1: ["now", "confirmed"]}

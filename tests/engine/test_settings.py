@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.errors import ExitCode
-from tests.engine.site import KSM_RUN, shipped
+from tests.engine.site import KSM_RUN, refuses, shipped
 
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 SWAPPINESS = "/proc/sys/vm/swappiness"
@@ -159,12 +159,17 @@ def test_a_module_in_the_way_is_named(site):
     assert site.writes() == []
 
 
-def test_a_value_that_the_kernel_does_not_take_is_rolled_back(site):
-    text = f"version: 1\nname: a\nsettings: {{{SWAPPINESS}: 50, /sys/kernel/mm/ksm/max_page_sharing: 1}}\n"
+def test_a_value_that_the_kernel_does_not_take_is_rolled_back(site, monkeypatch):
+    """What no table knows: merged pages may let the kernel refuse another maximum, for example."""
+    path = "/sys/kernel/mm/ksm/max_page_sharing"
+    text = f"version: 1\nname: a\nsettings: {{{SWAPPINESS}: 50, {path}: 512}}\n"
+
+    refuses(monkeypatch, path)
     outcome = site.run("apply", site.policy("a", text))
 
     assert outcome.code == ExitCode.ROLLED_BACK
     assert "EINVAL" in outcome.err
+    assert "a.yaml:3:" in outcome.err, "the line that asked for it"
     assert site.read(SWAPPINESS) == "60"
 
 

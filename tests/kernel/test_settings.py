@@ -7,18 +7,22 @@ import re
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.emulated.settings import SETTINGS
 from damonpolicy.kernel import settings
+from damonpolicy.kernel.forms import Number, form_of
 from damonpolicy.kernel.settings import (
     ALLOWED,
     EXTENSION,
-    LIMITS,
+    TICKS,
     allowed,
     beyond,
     malformed,
     normalise,
     refusal,
+    unreadable,
     usual,
+    written,
 )
 from damonpolicy.kernel.sysfs import LiveMachine
 from damonpolicy.trust import Untrusted
@@ -171,11 +175,32 @@ def test_what_a_kernel_reads_back_compares_equal(path, value):
     assert normalise(machine.read(path)) == normalise(value)
 
 
+def numbers():
+    """The files whose limits are known, with their forms."""
+    every = {each.path: form_of(each.path) for each in SETTINGS}
+    return {path: form for path, form in every.items() if isinstance(form, Number)}
+
+
+NARROWER = {
+    f"/proc/sys/vm/{name}": "kept in timer ticks, of which a kernel may have 1000 a second"
+    for name in ("laptop_mode", "stat_interval")
+} | {
+    "/sys/kernel/mm/ksm/advisor_max_cpu": "mm/ksm.c cuts it to 32 bits",
+    "/sys/kernel/mm/lru_gen/min_ttl_ms": "what is above stands for the longest time",
+    "/proc/sys/vm/percpu_pagelist_high_fraction": "1 to 7 are refused by its own handler",
+}
+
+
 def test_limits_are_those_that_were_read_from_kernels():
     """The emulated machine's, which real kernels were compared with, but for those that differ."""
     known = {each.path: (each.least, each.most) for each in SETTINGS}
+    ours = {path: (form.least, form.most) for path, form in numbers().items()}
+    differing = {path for path in ours if known[path] != ours[path]}
 
-    assert {path: known[path] for path in LIMITS} == LIMITS
+    assert differing == set(NARROWER)
+    assert all(
+        known[path][0] <= ours[path][0] <= ours[path][1] <= known[path][1] for path in differing
+    )
 
 
 def test_words_are_those_that_were_read_from_kernels():
@@ -186,19 +211,90 @@ def test_words_are_those_that_were_read_from_kernels():
             assert sorted(listed) == sorted(each.words), each.path
 
 
-@pytest.mark.parametrize("path", LIMITS)
+@pytest.mark.parametrize("path", sorted(set(numbers()) - set(NARROWER)))
 def test_the_emulated_kernel_refuses_what_is_beyond_them(path):
     machine = EmulatedMachine.create("7.3")
-    least, most = LIMITS[path]
-    machine.write(path, str(most))
+    form = numbers()[path]
+    machine.write(path, str(form.most))
 
-    assert (beyond(path, str(least)), beyond(path, str(most))) == ("", "")
-    for value in (least - 1, most + 1):
-        assert beyond(path, str(value)) == f"it takes {least} to {most}"
+    assert (beyond(path, str(form.least)), beyond(path, str(form.most))) == ("", "")
+    for value in (form.least - 1, form.most + 1):
+        assert f"it takes {form.least} to {form.most}" in beyond(path, str(value))
         with pytest.raises(OSError, match=r"Invalid argument|out of range"):
             machine.write(path, str(value))
 
 
-@pytest.mark.parametrize("value", ["9" * 5000, "٣", "", "ten", "1.5", "+1"])
+VALUES = [
+    "0", "1", "2", "4", "5", "7", "8", "20", "100", "101", "200", "201", "511", "512", "1000", "1001",
+    "3001", "8192", "2147483640", "2147483648", "4294967295", "4294967296", "18446744073709551615",
+    "18446744073709551616", "-1", "-5", "-2147483649", "-0", "00", "010", "+1", "0x10", "0x0007", "1.5",
+    "1e3", "true", "False", "yes", "no", "on", "off", "Y", "n", "enable", "always", "madvise", "inherit",
+    "defer", "within_size", "none", "scan-time", "lz4", "", " 100 ", "1 2", "256 256 32 0 0",
+    "always [madvise] never", "\u0663", "many",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", PROFILES)
+def test_what_is_checked_is_what_is_written_and_read_back(kernel):
+    """Each known file × each form of a value: refused, or taken and read back as it was written."""
+    machine = EmulatedMachine.create(kernel)
+    taken = 0
+    for path in machine._settings.known:
+        if malformed(path):
+            continue
+        for value in VALUES:
+            content = machine.read(path)
+            between = path == TICKS and value.strip().isdecimal() and int(value) % 20
+            if beyond(path, value) or unreadable(path, content, value) or between:
+                continue
+            text = written(path, value, content)
+            machine.write(path, text)
+            assert normalise(machine.read(path)) == normalise(text), (path, value)
+            taken += 1
+
+    assert taken > 500
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "hint"),
+    [
+        ("/sys/kernel/mm/ksm/run", "on", "write `1`: it takes 0 to 2"),
+        ("/sys/kernel/mm/ksm/run", "00", "write `0`: it takes 0 to 2"),
+        ("/sys/kernel/mm/ksm/run", "0x1", "write `1`: it takes 0 to 2"),
+        ("/proc/sys/vm/swappiness", "010", "write `10`: it takes 0 to 200"),
+        ("/sys/kernel/mm/ksm/max_page_sharing", "1", "it takes 2 to 2147483647"),
+        ("/sys/kernel/mm/ksm/smart_scan", "2", "it takes `1` or `0`"),
+        ("/sys/kernel/mm/lru_gen/enabled", "8", "it takes `y`, `n`, or 0 to 7"),
+        ("/proc/sys/vm/percpu_pagelist_high_fraction", "7", "it takes 0 or 8 to 2147483647"),
+        ("/proc/sys/vm/of_tomorrow", "010", "write `10`"),
+        ("/proc/sys/vm/of_tomorrow", "", "write what the file is to hold"),
+    ],
+)
+def test_a_value_in_another_form_is_refused_with_the_right_one(path, value, hint):
+    assert beyond(path, value) == hint
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "content", "expected"),
+    [
+        ("/sys/module/damon_stat/parameters/enabled", "off", "Y", "N"),
+        ("/sys/kernel/mm/numa/demotion_enabled", "1", "false", "true"),
+        ("/sys/kernel/mm/ksm/smart_scan", "Y", "0", "1"),
+        ("/sys/kernel/mm/lru_gen/enabled", "y", "0x0000", "0x0007"),
+        ("/proc/sys/vm/swappiness", " 70 ", "60", "70"),
+        ("/proc/sys/vm/lowmem_reserve_ratio", "1 2  3 4 5", "256 256 32 0 0", "1\t2\t3\t4\t5"),
+        ("/sys/module/zswap/parameters/of_tomorrow", "yes", "N", "Y"),
+    ],
+)
+def test_a_value_is_written_as_its_file_shows_it(path, value, content, expected):
+    assert written(path, value, content) == expected
+
+
+@pytest.mark.parametrize("name", ["compact_memory", "drop_caches", "stat_refresh"])
+def test_a_command_is_no_setting(name):
+    assert "put back" in malformed(f"/proc/sys/vm/{name}")
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "٣", "", "ten", "1.5"])
 def test_what_is_no_number_is_beyond_every_limit(value):
     assert beyond("/proc/sys/vm/swappiness", value) == "it takes 0 to 200"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from damonpolicy.model.expand import expand, variables
-from damonpolicy.source.nodes import plain
+from damonpolicy.source.nodes import Hole, plain
 from damonpolicy.source.yaml import parse
 
 
@@ -12,7 +12,7 @@ def expanded(text, overrides=None, online=(0, 1)):
     assert not found
     values, wrong = variables(top, overrides or {})
     result = expand(top, values, online)
-    return plain(result.top)[0], [*wrong, *result.found], result.lost
+    return plain(result.top)[0], [*wrong, *result.found]
 
 
 def test_each_variable_may_use_those_before_it_and_overrides_win():
@@ -23,14 +23,22 @@ def test_each_variable_may_use_those_before_it_and_overrides_win():
 
 
 def test_variables_of_the_command_line_need_a_declaration():
-    data, found, lost = expanded('name: "{{ a }}"\n', {"a": "1"})
+    data, found = expanded('name: "{{ a }}"\n', {"a": "1"})
 
-    assert ([each.code for each in found], lost) == (["DP0021"], True)
-    assert data == {}
+    assert [each.code for each in found] == ["DP0021"]
+    assert data == {"name": Hole.WRONG}
+
+
+def test_a_variable_that_is_wrong_is_said_once_and_what_uses_it_is_a_hole():
+    text = 'vars: {a: "{{ 1 / 0 }}", b: "{{ a }}1", c: 5}\nx: "{{ b }}s"\ny: "{{ c }}s"\n'
+    data, found = expanded(text)
+
+    assert [each.code for each in found] == ["DP0023"]
+    assert data == {"x": Hole.WRONG, "y": "5s"}
 
 
 def test_for_each_repeats_in_order_and_nests():
-    data, found, _ = expanded(
+    data, found = expanded(
         """\
 kdamonds:
   - for_each: {node: all}
@@ -54,7 +62,7 @@ kdamonds:
 
 
 def test_for_each_over_mappings():
-    data, _, _ = expanded(
+    data, _ = expanded(
         """\
 kdamonds:
   - for_each: {it: [{name: a, size: 1}, {name: b, size: 2}]}
@@ -66,19 +74,20 @@ kdamonds:
 
 
 def test_for_each_elsewhere_is_left_for_the_model_to_refuse():
-    data, found, _ = expanded("targets: [{for_each: {a: [1]}, numa_node: 0}]\n")
+    data, found = expanded("targets: [{for_each: {a: [1]}, numa_node: 0}]\n")
 
     assert (data, found) == ({"targets": [{"for_each": {"a": ["1"]}, "numa_node": "0"}]}, [])
 
 
-def test_a_wrong_for_each_takes_only_its_item_away():
-    data, found, lost = expanded("kdamonds: [{for_each: {a: 5}, name: x}, {name: y}]\n")
+def test_a_wrong_for_each_takes_only_what_uses_its_variable_away():
+    text = 'kdamonds: [{for_each: {a: 5}, name: "x{{ a }}", ops: paddr}, {name: y}]\n'
+    data, found = expanded(text)
 
-    assert data == {"kdamonds": [{"name": "y"}]}
-    assert ([each.code for each in found], lost) == (["DP0030"], True)
+    assert data == {"kdamonds": [{"name": Hole.WRONG, "ops": "paddr"}, {"name": "y"}]}
+    assert [each.code for each in found] == ["DP0030"]
 
 
 def test_an_option_that_cannot_be_rendered_is_said_once():
-    _, found, _ = expanded('kdamonds: [{for_each: {a: ["{{ b }}", 1]}, name: x}]\n')
+    _, found = expanded('kdamonds: [{for_each: {a: ["{{ b }}", 1]}, name: x}]\n')
 
     assert [each.code for each in found] == ["DP0021"]

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from damonpolicy.model.read import read_policy
+from damonpolicy.model.scalars import Unread
 from damonpolicy.source.nodes import plain
 from damonpolicy.source.yaml import parse
 
@@ -23,7 +24,7 @@ def places(found):
     return [(each.code, each.span.line, each.span.column) for each in found]
 
 
-def test_what_is_wrong_is_cut_out_and_the_rest_is_read():
+def test_what_is_wrong_is_a_hole_and_the_rest_is_read():
     result, found = read(
         HEAD
         + """\
@@ -36,10 +37,14 @@ kdamonds:
     )
 
     assert places(found) == [("DP0120", 4, 12), ("DP0121", 5, 36), ("DP0104", 6, 20)]
-    assert [each.name for each in result.policy.kdamonds] == ["b", "d"]
-    cursor = result.cursor("kdamonds", 1, "name")
-    assert (cursor.value.line, cursor.value.column) == (7, 12)
-    assert result.cursor("kdamonds", 1).lost is False
+    kdamonds = result.policy.kdamonds
+    assert [each.known("name") for each in kdamonds] == [None, "b", "c", "d"]
+    assert [each.known("ops") for each in kdamonds] == ["paddr", "paddr", None, "vaddr"]
+    with pytest.raises(Unread, match="ops"):
+        assert kdamonds[2].ops
+    assert ("ops" in kdamonds[2].model_fields_set, kdamonds[1].known("refresh")) == (True, None)
+    assert result.cursor("kdamonds", 3).lost is False
+    assert result.cursor("kdamonds", 2).lost is True
     assert result.cursor("kdamonds").lost is True
 
 
@@ -48,23 +53,23 @@ def test_places_stay_right_below_lists_that_were_cut_twice():
         HEAD
         + """\
 kdamonds:
-  - {name: "", ops: paddr}
+  - nothing
   - name: b
     ops: paddr
     schemes:
-      - {name: s, action: nothing}
-      - {name: t, action: stat, filters: [{allow: nobody}, {allow: anon}]}
-      - {name: u, action: nothing}
+      - nothing
+      - {name: t, action: stat, filters: [nobody, {allow: anon}]}
+      - nothing
       - {name: v, action: stat}
 """
     )
 
-    assert [each[0] for each in places(found)] == ["DP0120", "DP0104", "DP0104", "DP0104"]
+    assert [each[0] for each in places(found)] == ["DP0103", "DP0103", "DP0103", "DP0103"]
     kdamond = result.policy.kdamonds[0]
     assert [each.name for each in kdamond.schemes] == ["t", "v"]
     where = result.cursor("kdamonds", 0, "schemes")
     assert [where(number, "name").value.line for number in (0, 1)] == [9, 11]
-    assert where(0, "filters", 1, "allow").value.column == 68
+    assert where(0, "filters", 0, "allow").value.column == 59
     assert (where(0, "filters").lost, where(1).lost) == (True, False)
 
 
@@ -191,8 +196,11 @@ def test_examples_can_be_followed():
         assert read(HEAD + example)[1] == []
 
 
-def test_nothing_is_read_without_a_name():
-    result, found = read("version: 1\n")
+def test_the_rest_is_read_without_a_name():
+    result, found = read("version: 1\nsettings: {/x: 1}\n")
 
-    assert result is None
+    assert result.policy.settings == {"/x": "1"}
+    with pytest.raises(Unread):
+        assert result.policy.name
+    assert "name" not in result.policy.model_fields_set
     assert [each.message for each in found] == ["`name` is missing"]

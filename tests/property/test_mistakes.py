@@ -85,11 +85,10 @@ def machine():
 def test_it_is_taken_or_refused_at_a_place(text, machine):
     loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=machine)
     found = list(loaded.found)
-    policies = {}
-    if not refused(found):
-        capabilities = detect(machine, retrieve(machine).tree)
-        policies, more = compile_policies(loaded, capabilities, machine)
-        found += more
+    capabilities = detect(machine, retrieve(machine).tree)
+    policies, more = compile_policies(loaded, capabilities, machine)
+    found += more
+    assert not (refused(loaded.found) and policies), "nothing is compiled of what is wrong"
 
     for each in found:
         assert each.span is not None, each

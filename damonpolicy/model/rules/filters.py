@@ -7,19 +7,22 @@ from collections.abc import Iterator, Sequence
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import traits
-from damonpolicy.model.filters import Filter, Match, Memcg
+from damonpolicy.model.filters import IDLE, Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.speaking import readable, rule
 from damonpolicy.model.schemes import Scheme
 
 __all__ = ("check", "shape", "sizes", "subtrees")
 
 
+@rule
 def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a scheme's filters."""
     place = at("filters")
     for index, each in enumerate(scheme.filters):
         yield from shape(each, place(index))
+        yield from _probed(each, place(index))
         yield from _bounds(each, kdamond, place(index))
     yield from subtrees(scheme.filters, place)
     yield from _order(scheme, place)
@@ -27,6 +30,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from _conjunction(scheme, place)
 
 
+@rule
 def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a single filter's form."""
     if at.lost:
@@ -60,7 +64,24 @@ def _inside(each: Filter, at: Cursor) -> Cursor:
     return at(each.verb, "not") if each.negated else at(each.verb)
 
 
+@rule
+def _probed(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
+    if each.type in IDLE:
+        message = f"schemes cannot look at `{each.type}`"
+        hint = f"a probe can: `probes: [{{name: NAME, filters: [{{allow: {each.type}}}]}}]`"
+        yield Diagnostic.error("DP0213", _inside(each, at).value, message, hint=hint)
+
+
+@rule
 def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    yield from sizes(each, at)
+    yield from _addresses(each, at)
+    yield from _hits(each, kdamond, at)
+    yield from _number(each, kdamond, at)
+
+
+@rule
+def _addresses(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     inner, place = each.inner, _inside(each, at)
     if not isinstance(inner, Match):
         return
@@ -68,13 +89,22 @@ def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         message = "the address range ends before it starts"
         hint = "the end is the first address that no longer belongs to it"
         yield Diagnostic.error("DP0204", place("addr", "end").value, message, hint=hint)
-    yield from sizes(each, at)
-    hits = inner.probe_hits_wsum
+
+
+@rule
+def _hits(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    inner, place = each.inner, _inside(each, at)
+    hits = inner.probe_hits_wsum if isinstance(inner, Match) else None
     if hits is not None and not any(probe.weight for probe in kdamond.probes):
         message = "no probe of this kdamond has a weight, so all sums are 0"
         hint = "give a probe a `weight`"
         yield Diagnostic.error("DP0234", place("probe_hits_wsum").value, message, hint=hint)
-    if inner.target is not None and not place.lost:
+
+
+@rule
+def _number(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    inner, place = each.inner, _inside(each, at)
+    if isinstance(inner, Match) and inner.target is not None:
         count = 1 if kdamond.ops == "paddr" else len(kdamond.targets)
         # several processes may match one selector, so only the first is sure to be there
         if kdamond.ops == "paddr" and inner.target >= count:
@@ -83,6 +113,7 @@ def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             yield Diagnostic.error("DP0235", place("target").value, message, hint=hint)
 
 
+@rule
 def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     """Yield ranges that hold nothing."""
     inner, place = each.inner, _inside(each, at)
@@ -93,13 +124,14 @@ def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
             yield Diagnostic.error("DP0201", place(name, "min").value, message, hint="swap them")
 
 
+@rule
 def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
     """Refuse `not` on a cgroup and all below it, where no list of kernel filters says so.
 
     The kernel's filter knows one cgroup. "Not in any of these" can be said by its opposite
     at the end of a list, because then the default verdict takes its part; not before.
     """
-    for index, each in enumerate(filters[:-1]):
+    for index, each in readable(filters[:-1], "inner", "type"):
         inner = each.inner
         memcg = inner.memcg if isinstance(inner, Match) else None
         whole = memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
@@ -112,17 +144,19 @@ def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
             )
 
 
+@rule
 def _order(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
     """Core filters run before page-level ones, whatever the list says.
 
     mm/damon/core.c: damos_core_filter_out() decides before the operation set sees a page.
     The order cannot matter where all filters up to the core filter only reject.
     """
-    pages = [index for index, each in enumerate(scheme.filters) if each.type not in (*CORE, "")]
-    for index, each in enumerate(scheme.filters):
+    known = list(readable(scheme.filters, "type", "verb"))
+    pages = [index for index, each in known if each.type not in (*CORE, "")]
+    for index, each in known:
         if each.type not in CORE or not pages or pages[0] > index:
             continue
-        before = scheme.filters[: index + 1]
+        before = [other for place, other in known if place <= index]
         if all(other.verb == "reject" for other in before):
             continue
         yield Diagnostic.error(
@@ -136,11 +170,12 @@ def _order(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
         return
 
 
+@rule
 def _ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     known = traits(kdamond.ops, scheme.action)
     if known.filters or not known.works:
         return
-    for index, each in enumerate(scheme.filters):
+    for index, each in readable(scheme.filters, "type"):
         if each.type and each.type not in CORE:
             yield Diagnostic.error(
                 "DP0213",
@@ -150,10 +185,14 @@ def _ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
             )
 
 
+@rule
 def _conjunction(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
     """Warn of an allow before a reject: the first that matches decides, it is no `and`."""
-    for index, each in enumerate(scheme.filters[:-1]):
-        later = scheme.filters[index + 1]
+    known = dict(readable(scheme.filters, "type", "verb", "negated"))
+    for index, each in known.items():
+        later = known.get(index + 1)
+        if later is None:
+            continue
         # an `allow` of addresses before a `reject` of pages is hardly ever meant to open the rest
         meant = later.negated if each.type not in CORE else each.type != ""
         if each.verb == "allow" and later.verb == "reject" and later.type not in CORE and meant:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.intervals import AutoTune, Intervals
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.quotas import UNLIMITED
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.rules import probes, sample
+from damonpolicy.model.rules.speaking import called, readable, rule
+from damonpolicy.model.scalars import Unread
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import AddressRange, Target
 from damonpolicy.units import format_duration
@@ -18,23 +22,35 @@ __all__ = ("check",)
 _FEWEST_REGIONS = 3
 
 
+@rule
 def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a kdamond, its schemes aside."""
-    yield from _intervals(kdamond, at("intervals"))
+    yield from _zeros(kdamond, at("intervals"))
+    yield from _order(kdamond, at("intervals"))
+    yield from _tuning(kdamond, at("intervals"))
     yield from _region_count(kdamond, at("region_count"))
     yield from _targets(kdamond, at)
     yield from sample.check(kdamond, at("accesses"))
     yield from probes.check(kdamond, at)
-    yield from _others(kdamond, at)
+    yield from _unit(kdamond, at)
+    yield from _sized(kdamond, at)
+    yield from _refresh(kdamond, at)
+    yield from _waiting(kdamond, at)
 
 
-def _intervals(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@rule
+def _zeros(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     intervals = kdamond.intervals
     for name in ("sample", "aggregation", "update"):
-        if getattr(intervals, name) == 0:
+        if intervals.known(name) == 0:
             message = f"`{name}` is 0, and the kernel would never rest"
             yield Diagnostic.error("DP0222", at(name).value, message, hint="write at least `1us`")
-    if intervals.sampling > intervals.aggregating and not at.lost:
+
+
+@rule
+def _order(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    intervals = kdamond.intervals
+    if intervals.sampling > intervals.aggregating:
         yield Diagnostic.error(
             "DP0203",
             at("sample" if intervals.sample is not None else "aggregation").value,
@@ -42,9 +58,27 @@ def _intervals(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             f" `aggregation` ({format_duration(intervals.aggregating)})",
             hint="an aggregation sums up samples, 20 of them by default",
         )
-    tune, inside = intervals.auto_tune, at("auto_tune")
+
+
+@rule
+def _tuning(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    tune, inside = kdamond.intervals.auto_tune, at("auto_tune")
     if tune is None:
         return
+    for name in ("observe", "aggregations", "min_sample"):
+        if tune.known(name) == 0:
+            message = f"`{name}` is 0, which switches tuning off or breaks it"
+            hint = "leave `auto_tune` out where nothing shall be tuned"
+            yield Diagnostic.error("DP0219", inside(name).value, message, hint=hint)
+    yield from _bounds(kdamond.intervals, tune, at)
+    if (tune.observe * 10_000).denominator != 1:
+        message = "`observe` is finer than a basis point (0.01%)"
+        yield Diagnostic.error("DP0250", inside("observe").value, message, hint="round it")
+
+
+@rule
+def _bounds(intervals: Intervals, tune: AutoTune, at: Cursor) -> Iterator[Diagnostic]:
+    inside = at("auto_tune")
     if tune.min_sample > tune.max_sample:
         message = "`min_sample` is above `max_sample`"
         yield Diagnostic.error("DP0201", inside("min_sample").value, message, hint="swap them")
@@ -56,44 +90,55 @@ def _intervals(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             f" {format_duration(tune.min_sample)} to {format_duration(tune.max_sample)}",
             hint="choose a `sample` within `min_sample` and `max_sample`",
         )
-    for name in ("observe", "aggregations", "min_sample"):
-        if getattr(tune, name) == 0:
-            message = f"`{name}` is 0, which switches tuning off or breaks it"
-            hint = "leave `auto_tune` out where nothing shall be tuned"
-            yield Diagnostic.error("DP0219", inside(name).value, message, hint=hint)
-    if (tune.observe * 10_000).denominator != 1:
-        message = "`observe` is finer than a basis point (0.01%)"
-        yield Diagnostic.error("DP0250", inside("observe").value, message, hint="round it")
 
 
+@rule
 def _region_count(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    yield from _fewest(kdamond, at)
     count = kdamond.region_count
-    if count.min < _FEWEST_REGIONS:
-        message = f"`min` is below {_FEWEST_REGIONS}, and the kernel would not start"
-        yield Diagnostic.error("DP0202", at("min").value, message, hint="write at least `min: 3`")
     if count.min > count.max:
         message = f"`min` ({count.min}) is above `max` ({count.max})"
         place = at("min") if "min" in count.model_fields_set else at("max")
         yield Diagnostic.error("DP0201", place.value, message, hint="swap them")
 
 
+@rule
+def _fewest(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    if kdamond.region_count.min < _FEWEST_REGIONS:
+        message = f"`min` is below {_FEWEST_REGIONS}, and the kernel would not start"
+        yield Diagnostic.error("DP0202", at("min").value, message, hint="write at least `min: 3`")
+
+
+@rule
 def _targets(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     place = at("targets")
-    if not kdamond.targets and not place.lost:
-        example = "{system_ram: true}" if kdamond.ops == "paddr" else "{process: {name: NAME}}"
-        yield Diagnostic.error(
-            "DP0207",
-            place.key,
-            f"the kdamond `{kdamond.name}` has no target, so it would monitor nothing",
-            hint=f"write `targets: [{example}]`",
-        )
+    yield from _no_target(kdamond, place)
     for index, target in enumerate(kdamond.targets):
         if not place(index).lost:
             yield from _target(kdamond, target, place(index))
-    if kdamond.ops == "paddr":
-        yield from _united(kdamond, place)
+        yield from _nothing(target, place(index))
+        yield from _regions(kdamond, target, place(index))
+        yield from _areas(target, place(index, "regions"))
+    yield from _united(kdamond, place)
 
 
+@rule
+def _no_target(kdamond: Kdamond, place: Cursor) -> Iterator[Diagnostic]:
+    if not kdamond.targets and not place.lost:
+        example = (
+            "{system_ram: true}"
+            if kdamond.known("ops", "paddr") == "paddr"
+            else "{process: {name: NAME}}"
+        )
+        yield Diagnostic.error(
+            "DP0207",
+            place.key,
+            f"{called('the kdamond', lambda: kdamond.name)} has no target, so it would monitor nothing",
+            hint=f"write `targets: [{example}]`",
+        )
+
+
+@rule
 def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
     kinds = [
         name
@@ -124,16 +169,20 @@ def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic
     elif physical:
         message = f"`{physical[0]}` belongs to `paddr`, not to a process"
         yield Diagnostic.error("DP0224", at(physical[0]).key, message, hint="remove it")
-    if target.system_ram is False:
+
+
+@rule
+def _nothing(target: Target, at: Cursor) -> Iterator[Diagnostic]:
+    if target.known("system_ram") is False:
         message = "`system_ram: false` names nothing"
         yield Diagnostic.error("DP0224", at("system_ram").value, message, hint="remove it")
-    yield from _regions(kdamond, target, at)
     if target.process is not None and not target.process.model_fields_set:
         message = "`process` gives no condition, and would be every process"
         hint = "give `name`, `cmdline`, `exe`, `user`, `cgroup` or `pid`"
         yield Diagnostic.error("DP0225", at("process").value, message, hint=hint)
 
 
+@rule
 def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
     place = at("regions")
     if target.regions is None:
@@ -145,11 +194,15 @@ def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnosti
     if kdamond.ops == "vaddr":
         message = "`vaddr` follows the whole address space and would replace `regions`"
         yield Diagnostic.error("DP0237", place.key, message, hint="use `ops: fvaddr`")
-    if not target.regions and not place.lost:
+
+
+@rule
+def _areas(target: Target, place: Cursor) -> Iterator[Diagnostic]:
+    if target.regions == () and not place.lost:
         hint = "write `[{start: ADDRESS, end: ADDRESS}]`"
         yield Diagnostic.error("DP0207", place.value, "`regions` is empty", hint=hint)
     seen: list[tuple[AddressRange, int]] = []
-    for index, region in enumerate(target.regions):
+    for index, region in readable(target.regions or (), "start", "end"):
         if region.end <= region.start:
             yield Diagnostic.error(
                 "DP0204",
@@ -174,9 +227,13 @@ def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnosti
         yield Diagnostic.error("DP0205", place.value, message, hint="sort them by `start`")
 
 
+@rule
 def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Targets of paddr become one; what is covered twice would be two targets to the kernel."""
-    whole = [index for index, target in enumerate(kdamond.targets) if target.system_ram]
+    if kdamond.ops != "paddr":
+        return
+    targets = list(readable(kdamond.targets, "system_ram", "numa_node"))
+    whole = [index for index, target in targets if target.system_ram]
     hint = "the kernel takes one paddr target; all entries are united into it"
     if whole and len(kdamond.targets) > 1:
         other = next(index for index in range(len(kdamond.targets)) if index != whole[0])
@@ -188,7 +245,7 @@ def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             related=[(at(whole[0]).value, "all of System RAM")],
         )
     seen: dict[int, int] = {}
-    for index, target in enumerate(kdamond.targets):
+    for index, target in targets:
         node = target.numa_node
         if node is not None and node in seen:
             yield Diagnostic.error(
@@ -203,34 +260,51 @@ def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 def _counts_bytes(scheme: Scheme) -> bool:
-    size = scheme.access_pattern.size
-    return (
-        size.min is not None
-        or size.max is not None
-        or scheme.limits.size not in (None, UNLIMITED)
-        or any(each.type == "addr" for each in scheme.filters)
-    )
+    with suppress(Unread):  # what could not be read tells nothing
+        size = scheme.access_pattern.size
+        return (
+            size.min is not None
+            or size.max is not None
+            or scheme.limits.size not in (None, UNLIMITED)
+            or any(each.type == "addr" for each in scheme.filters)
+        )
+    return False
 
 
-def _others(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@rule
+def _unit(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     unit = kdamond.addr_unit
-    if unit != 1 and kdamond.ops != "paddr":
-        message = f"`{kdamond.ops}` ignores `addr_unit`"
-        yield Diagnostic.error("DP0236", at("addr_unit").key, message, hint="remove it")
     if unit == 0 or unit & (unit - 1) or unit > 1 << 20:
         message = "`addr_unit` is a power of two up to 1048576"
         hint = "leave it out: only 32-bit machines with much memory need it"
         yield Diagnostic.error("DP0236", at("addr_unit").value, message, hint=hint)
-    sized = [index for index, each in enumerate(kdamond.schemes) if _counts_bytes(each)]
+    if unit != 1 and kdamond.ops != "paddr":
+        message = f"`{kdamond.ops}` ignores `addr_unit`"
+        yield Diagnostic.error("DP0236", at("addr_unit").key, message, hint="remove it")
+
+
+@rule
+def _sized(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    unit = kdamond.addr_unit
+    schemes = readable(kdamond.schemes, "access_pattern", "limits", "filters")
+    sized = [index for index, each in schemes if _counts_bytes(each)]
     if unit != 1 and sized:
         # 6.18 and 7.3 count sizes in units: a limit would be that many times what is written
         message = "with `addr_unit` the kernel counts sizes in units, not in bytes"
         related = [(at("schemes", sized[0]).value, "this scheme has sizes or addresses")]
         hint = "leave `addr_unit` out, or the sizes"
         yield Diagnostic.error("DP0236", at("addr_unit").value, message, hint=hint, related=related)
+
+
+@rule
+def _refresh(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if kdamond.refresh % 1_000:
         message = "`refresh` is a whole number of milliseconds"
         yield Diagnostic.error("DP0250", at("refresh").value, message, hint="round it")
+
+
+@rule
+def _waiting(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if kdamond.when_absent == "wait" and kdamond.ops == "paddr":
         message = "`paddr` has no process to wait for"
         yield Diagnostic.error("DP0208", at("when_absent").key, message, hint="remove it")

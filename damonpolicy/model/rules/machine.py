@@ -13,44 +13,63 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.speaking import readable, rule
 from damonpolicy.model.sample import NodeCpus
 from damonpolicy.model.schemes import Scheme
+from damonpolicy.model.targets import ProcessSelector, Target
 from damonpolicy.units import format_cpulist
 
 __all__ = ("check_kdamond",)
 
 
+@rule
 def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield what a kdamond names that this machine does not have."""
-    for index, target in enumerate(kdamond.targets):
-        place = at("targets", index)
-        if target.numa_node is not None:
-            yield from _node(target.numa_node, place("numa_node"), machine, memory_needed=True)
-        if target.process is not None and target.process.cgroup is not None:
-            yield from _cgroup(target.process.cgroup, place("process", "cgroup"), machine)
-        if kdamond.ops == "paddr" and target.regions:
-            ram = memory.system_ram(machine)
-            for number, region in enumerate(target.regions):
-                if not any(region.start < end and start < region.end for start, end in ram):
-                    message = "there is no System RAM in this region"
-                    hint = "see /proc/iomem"
-                    yield Diagnostic.error(
-                        "DP0306", place("regions", number).value, message, hint=hint
-                    )
+    yield from _targets(kdamond, at("targets"), machine)
     yield from _absent(kdamond, at("targets"), machine)
     yield from _numbers(kdamond, at("schemes"), machine)
-    yield from _accesses(kdamond, at("accesses"), machine)
-    for index, probe in enumerate(kdamond.probes):
+    yield from _threads(kdamond, at("accesses"), machine)
+    yield from _cpus(kdamond, at("accesses"), machine)
+    for index, probe in readable(kdamond.known("probes", ()), "filters"):
         for number, each in enumerate(probe.filters):
             yield from _memcg(each, at("probes", index, "filters", number), machine)
-    for index, scheme in enumerate(kdamond.schemes):
-        yield from _scheme(scheme, at("schemes", index), machine)
+    for index, scheme in enumerate(kdamond.known("schemes", ())):
+        place = at("schemes", index)
+        yield from _destinations(scheme, place("to"), machine)
+        for number, each in enumerate(scheme.known("filters", ())):
+            yield from _memcg(each, place("filters", number), machine)
+        yield from _goals(scheme, place("quota", "goals"), machine)
 
 
+@rule
+def _targets(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    for index, target in enumerate(kdamond.targets):
+        yield from _target(kdamond, target, at(index), machine)
+
+
+@rule
+def _target(
+    kdamond: Kdamond, target: Target, place: Cursor, machine: Machine
+) -> Iterator[Diagnostic]:
+    node, process = target.known("numa_node"), target.known("process")
+    if node is not None:
+        yield from _node(node, place("numa_node"), machine, memory_needed=True)
+    if process is not None and process.known("cgroup") is not None:
+        yield from _cgroup(process.cgroup, place("process", "cgroup"), machine)
+    if kdamond.ops == "paddr" and target.regions:
+        ram = memory.system_ram(machine)
+        for number, region in readable(target.regions, "start", "end"):
+            if not any(region.start < end and start < region.end for start, end in ram):
+                message = "there is no System RAM in this region"
+                hint = "see /proc/iomem"
+                yield Diagnostic.error("DP0306", place("regions", number).value, message, hint=hint)
+
+
+@rule
 def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Where some targets are there, the others are left out: nobody would notice."""
     given = [
-        (index, Selector(**each.process.model_dump(exclude_none=True)))
+        (index, _selector(each.process))
         for index, each in enumerate(kdamond.targets)
         if each.process is not None
     ]
@@ -63,22 +82,30 @@ def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
         yield Diagnostic.warning("DP0305", at(index).value, message, hint=hint)
 
 
+def _selector(process: ProcessSelector) -> Selector:
+    given = {name: getattr(process, name) for name in type(process).model_fields}
+    return Selector(**{name: value for name, value in given.items() if value is not None})
+
+
+@rule
 def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Filters on targets that no process of now is: they match nothing, and nobody would notice."""
     selectors = [each.process for each in kdamond.targets if each.process is not None]
     if kdamond.ops == "paddr" or not any(
         each.inner.target is not None
-        for scheme in kdamond.schemes for each in scheme.filters if isinstance(each.inner, Match)
+        for _, scheme in readable(kdamond.schemes, "filters")
+        for _, each in readable(scheme.filters, "inner")
+        if isinstance(each.inner, Match) and each.inner.known("target") is not None
     ):  # fmt: skip
         return
     found = {
         (process.pid, process.start)
         for each in selectors
-        for process in find(machine, Selector(**each.model_dump(exclude_none=True)))
+        for process in find(machine, _selector(each))
     }
-    for index, scheme in enumerate(kdamond.schemes):
-        for number, each in enumerate(scheme.filters):
-            wanted = each.inner.target if isinstance(each.inner, Match) else None
+    for index, scheme in readable(kdamond.schemes, "filters"):
+        for number, each in readable(scheme.filters, "inner"):
+            wanted = each.inner.known("target") if isinstance(each.inner, Match) else None
             if wanted is not None and found and wanted >= len(found):
                 place = at(index, "filters", number)
                 inside = place(each.verb, "not") if each.negated else place(each.verb)
@@ -89,27 +116,31 @@ def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
                 yield Diagnostic.warning("DP0235", span, message, hint=hint)
 
 
-def _scheme(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+@rule
+def _destinations(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     if isinstance(scheme.to, tuple):
-        for index, each in enumerate(scheme.to):
-            yield from _node(each.node, at("to", index, "node"), machine, memory_needed=True)
+        for index, each in readable(scheme.to, "node"):
+            yield from _node(each.node, at(index, "node"), machine, memory_needed=True)
     elif scheme.to is not None:
-        yield from _node(scheme.to, at("to"), machine, memory_needed=True)
-    for index, each_filter in enumerate(scheme.filters):
-        yield from _memcg(each_filter, at("filters", index), machine)
+        yield from _node(scheme.to, at, machine, memory_needed=True)
+
+
+@rule
+def _goals(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     for index, goal in enumerate(scheme.limits.goals):
-        place = at("quota", "goals", index)
-        if goal.node is not None:
+        place, node, cgroup = at(index), goal.known("node"), goal.known("cgroup")
+        if node is not None:
             # a goal on a missing node is a NULL dereference on 6.16 to 6.19 (si_meminfo_node())
-            yield from _node(goal.node, place("node"), machine, memory_needed=True)
-        if goal.cgroup is not None:
-            yield from _cgroup(goal.cgroup, place("cgroup"), machine, counted=True)
-        if goal.metric == "some_mem_psi_us" and not has_pressure(machine):
+            yield from _node(node, place("node"), machine, memory_needed=True)
+        if cgroup is not None:
+            yield from _cgroup(cgroup, place("cgroup"), machine, counted=True)
+        if goal.known("metric") == "some_mem_psi_us" and not has_pressure(machine):
             message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
             hint = "boot with `psi=1`"
             yield Diagnostic.error("DP0308", place("metric").value, message, hint=hint)
 
 
+@rule
 def _node(
     node: int, at: Cursor, machine: Machine, *, memory_needed: bool = False
 ) -> Iterator[Diagnostic]:
@@ -128,6 +159,7 @@ def _plural(what: str, numbers: tuple[int, ...]) -> str:
     return f"{what}{'s' if len(numbers) > 1 else ''} {format_cpulist(numbers)}"
 
 
+@rule
 def _cgroup(
     path: str, at: Cursor, machine: Machine, *, counted: bool = False
 ) -> Iterator[Diagnostic]:
@@ -150,6 +182,7 @@ def _cgroup(
         yield Diagnostic.error("DP0304", at.value, message, hint=hint)
 
 
+@rule
 def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     inner = each.inner
     if isinstance(inner, Match) and inner.memcg is not None:
@@ -159,13 +192,19 @@ def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
         yield from _cgroup(path, place("path") if mapping else place, machine, counted=True)
 
 
-def _accesses(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+@rule
+def _threads(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     accesses = kdamond.accesses
     for index, thread in enumerate((accesses and accesses.threads) or ()):
         if not machine.exists(f"/proc/{thread}"):
             message = f"there is no thread {thread} now: none of its accesses counts"
             hint = "a program that was started anew has other threads"
             yield Diagnostic.warning("DP0305", at("threads", index).value, message, hint=hint)
+
+
+@rule
+def _cpus(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    accesses = kdamond.accesses
     if accesses is None or accesses.cpus is None:
         return
     if isinstance(accesses.cpus, NodeCpus):

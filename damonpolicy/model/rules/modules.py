@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel import modules as kernel
 from damonpolicy.kernel.pressure import has_pressure
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.settings import normalise, written
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.modules import Module
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
+from damonpolicy.model.rules.speaking import rule
 
 __all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
 
@@ -24,57 +25,92 @@ _FINENESS = {
 
 def contents(policy: Policy, at: Cursor) -> Iterator[tuple[str, str, Cursor]]:
     """Yield path, content and place of every parameter that a policy gives."""
-    for name, module in policy.modules.given().items():
+    modules = policy.known("modules")
+    for name, module in modules.given().items() if modules is not None else ():
         for parameter, content in module.contents(name).items():
             place = at("modules", name, parameter)
             yield kernel.parameter_path(name, parameter), content, place
 
 
+def _given(policy: Policy, at: Cursor) -> Iterator[tuple[str, dict[str, str], dict[str, Cursor]]]:
+    """Yield the modules that a policy says something about, below `modules` or `settings`.
+
+    With what their files are to hold, and where each of them is said.
+    """
+    modules, settings = policy.known("modules"), policy.known("settings", {})
+    for name in kernel.MODULES:
+        module = modules.known(name) if modules is not None else None
+        given = dict(module.contents(name)) if module is not None else {}
+        places = {parameter: at("modules", name, parameter) for parameter in given}
+        for path, value in settings.items():
+            each = kernel.PARAMETERS.get(path)
+            if each is not None and each.module == name and each.name not in given:
+                given[each.name], places[each.name] = written(path, value), at("settings", path)
+        if given:
+            yield name, given, places
+
+
+@rule
 def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with the modules of one policy, on whatever machine."""
+    yield from _parameters(policy, at)
+    yield from _twice(policy, at)
+    yield from _exclusive([(policy, at)])
+
+
+@rule
+def _parameters(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     for name, module in policy.modules.given().items():
         place = at("modules", name)
         yield from _exact(name, module, place)
-        given = module.contents(name)
+        yield from _tuned(module, place)
+        yield from _longer(module, place)
+        yield from _region(module, place)
+        yield from _quota_in_units(module, place)
+        yield from _region_in_units(module, place)
+    for name, given, places in _given(policy, at):
         for problem in kernel.problems(name, given):
-            yield _located(problem, given, place)
-        yield from _together(module, place)
+            yield _located(problem, places)
+
+
+@rule
+def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     for path, _, place in contents(policy, at):
         if path in policy.settings:
             message = f"`{path}` stands under `settings` and under `modules`"
             related = [(at("settings", path).key, "here too")]
             hint = "remove one of them"
             yield Diagnostic.error("DP0223", place.key, message, hint=hint, related=related)
-    yield from _exclusive([(policy, at)])
 
 
+@rule
 def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     """Yield what several policies cannot have at the same time."""
     yield from _exclusive([(read.policy, read.cursor) for read in reads], across=True)
 
 
+@rule
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield parameters that do not go with those that this machine has already."""
-    for name, module in policy.modules.given().items():
-        place = at("modules", name)
+    for name, given, places in _given(policy, at):
         here = {
             each.name: read_or(machine, each.path)
             for each in kernel.PARAMETERS.values()
             if each.module == name
         }
-        given = module.contents(name)
         on = normalise(given.get("enabled", here["enabled"])) == "1"
         known = {problem.names for problem in kernel.problems(name, given)}
         for problem in kernel.problems(name, {**here, **given}) if on else ():
             touched = problem.fatal or any(each in given for each in problem.names)
             if touched and problem.names not in known:
-                yield _located(problem, given, place)
+                yield _located(problem, places)
         if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
             message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
-            where = place("quota_mem_pressure_us").value
+            where = places["quota_mem_pressure_us"].value
             yield Diagnostic.error("DP0308", where, message, hint="boot with `psi=1`")
 
 
+@rule
 def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     """Yield goals that someone has to feed, while there is no service."""
     reclaim = policy.modules.damon_reclaim
@@ -85,13 +121,15 @@ def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0230", place.value, message, hint=hint)
 
 
-def _located(problem: kernel.Problem, given: dict[str, str], at: Cursor) -> Diagnostic:
-    """Point at the parameter that the policy gives, else at the module."""
-    name = next((each for each in problem.names if each in given), None)
-    where = at(name).value if name else at("enabled").value
-    return Diagnostic.error(problem.code, where, problem.message, hint=problem.hint)
+def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
+    """Point at the parameter that the policy gives, else at what switches the module on."""
+    name = next(
+        (each for each in (*problem.names, "enabled") if each in places), next(iter(places))
+    )
+    return Diagnostic.error(problem.code, places[name].value, problem.message, hint=problem.hint)
 
 
+@rule
 def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
     """What the kernel counts in whole numbers must not vanish in rounding."""
     for parameter, value in module.exact(name).items():
@@ -101,7 +139,8 @@ def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
             yield Diagnostic.error("DP0250", at(parameter).value, message, hint="round it")
 
 
-def _together(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+@rule
+def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
     """Parameters that the kernel would ignore, or count otherwise, beside another one."""
     given = module.model_fields_set
     if getattr(module, "autotune_monitoring_intervals", None):
@@ -114,13 +153,22 @@ def _together(module: Module, at: Cursor) -> Iterator[Diagnostic]:
                     hint="remove it, or `autotune_monitoring_intervals`",
                     related=[(at("autotune_monitoring_intervals").value, "tuned by this")],
                 )
+
+
+@rule
+def _longer(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    if getattr(module, "autotune_monitoring_intervals", None):
         for name in ("min_age", "cold_min_age"):
             if getattr(module, name, None):
                 message = f"`{name}` becomes a longer one once the kernel has tuned the aggregation"
                 hint = "the kernel counts it in aggregations, of which each may grow to 200s"
                 yield Diagnostic.warning("DP0221", at(name).value, message, hint=hint)
+
+
+@rule
+def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
     start, end = (getattr(module, name, None) for name in kernel.REGION)
-    if start is not None and end is None and not at(kernel.REGION[1]).lost:
+    if start is not None and end is None:
         message = "the region does not say where it ends"
         hint = "add `monitor_region_end`, or leave both out: the kernel then chooses"
         yield Diagnostic.error("DP0204", at(kernel.REGION[0]).key, message, hint=hint)
@@ -128,21 +176,32 @@ def _together(module: Module, at: Cursor) -> Iterator[Diagnostic]:
         message = "the region is empty"
         hint = "leave both out: the kernel then chooses"
         yield Diagnostic.error("DP0204", at(kernel.REGION[1]).value, message, hint=hint)
-    yield from _units(module, at)
 
 
-def _units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    unit = getattr(module, "addr_unit", None)
-    if unit in (None, 0, 1) or unit & (unit - 1):
-        return
+def _unit(module: Module) -> int:
+    """Return what addresses are counted in, 1 where that is wrong."""
+    unit: int = getattr(module, "addr_unit", None) or 1
+    return 1 if unit & (unit - 1) else unit
+
+
+@rule
+def _quota_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
     place = at("addr_unit")
-    if getattr(module, "quota_sz", None):
+    if _unit(module) > 1 and getattr(module, "quota_sz", None):
         message = "with `addr_unit` the kernel counts `quota_sz` in units, not in bytes"
         related = [(at("quota_sz").value, "in bytes")]
         hint = "leave `addr_unit` out, or limit `quota_ms` instead"
         yield Diagnostic.error("DP0236", place.value, message, hint=hint, related=related)
+
+
+@rule
+def _region_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    unit = _unit(module)
+    if unit == 1:
+        return
+    place = at("addr_unit")
     values = [getattr(module, name, None) for name in kernel.REGION]
-    if None in values and not at.lost:
+    if None in values:
         # Up to 7.0 the region that the kernel chooses is in bytes, and used as units.
         message = "with `addr_unit` some kernels choose a region of other memory"
         hint = "add `monitor_region_start` and `monitor_region_end`"
@@ -155,15 +214,17 @@ def _units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
 
 def _running(policy: Policy, at: Cursor) -> Iterator[tuple[str, Cursor]]:
     """Yield the modules that a policy switches on, and where."""
-    for name, module in policy.modules.given().items():
-        if module.enabled:
+    modules = policy.known("modules")
+    for name, module in modules.given().items() if modules is not None else ():
+        if module.known("enabled"):
             yield name, at("modules", name, "enabled")
-    for path, value in policy.settings.items():
+    for path, value in policy.known("settings", {}).items():
         name = kernel.module_of(path)
         if name and path.endswith("/enabled") and normalise(value) == "1":
             yield name, at("settings", path)
 
 
+@rule
 def _exclusive(
     policies: Sequence[tuple[Policy, Cursor]], *, across: bool = False
 ) -> Iterator[Diagnostic]:
@@ -175,7 +236,7 @@ def _exclusive(
         beside = [
             at("kdamonds").key
             for other, (policy, at) in enumerate(policies)
-            if policy.kdamonds and (other != number) == across
+            if policy.known("kdamonds") and (other != number) == across
         ]
         others = [
             (second, at.value)
@@ -187,7 +248,7 @@ def _exclusive(
             hint = "remove the kdamonds, or `enabled: true`"
             related = [(beside[0], "these would")]
             yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
-        elif others:
+        if others:
             message = f"`{name}` cannot run beside `{others[0][0]}`"
             hint, related = "switch one of them off", [(others[0][1], "switched on here")]
             yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
 from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.settings import normalise
+from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
 from damonpolicy.model.rules import (
@@ -19,44 +20,64 @@ from damonpolicy.model.rules import (
     tuning,
     twice,
 )
-from damonpolicy.model.schemes import When
+from damonpolicy.model.rules.speaking import called, readable, rule
+from damonpolicy.model.schemes import Scheme
 
 __all__ = ("check", "check_together")
 
+_FILES = ("settings", "modules", "tuning")
+"""What of a policy sets files that another policy could set."""
 
+
+@rule
 def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diagnostic]:
     """Yield what is wrong with one policy, on whatever machine.
 
     ``anywhere`` tells that no machine will be asked which settings root allows.
     """
-    given = any(each.model_fields_set for each in policy.modules.given().values())
-    if not (policy.kdamonds or policy.settings or given) and not at.lost:
-        message = f"the policy `{policy.name}` does nothing"
-        hint = "add `kdamonds:`, `modules:` or `settings:`"
-        yield Diagnostic.error("DP0238", at("name").value, message, hint=hint)
+    yield from _nothing(policy, at)
     yield from settings.check(policy, at("settings"), anywhere=anywhere)
     yield from modules.check(policy, at)
     yield from tuning.check(policy, at)
-    places = at("kdamonds")
-    yield from _names([(each.name, each.when) for each in policy.kdamonds], places, "kdamond")
+    yield from _kdamonds(policy, at("kdamonds"))
+
+
+@rule
+def _nothing(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    given = any(each.model_fields_set for each in policy.modules.given().values())
+    if not (policy.kdamonds or policy.settings or given) and not at.lost:
+        message = f"{called('the policy', lambda: policy.name)} does nothing"
+        hint = "add `kdamonds:`, `modules:` or `settings:`"
+        yield Diagnostic.error("DP0238", at("name").value, message, hint=hint)
+
+
+@rule
+def _kdamonds(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    yield from _names(policy.kdamonds, at, "kdamond")
     for index, each in enumerate(policy.kdamonds):
-        yield from _when(each.when, places(index, "when"))
-        yield from kdamond.check(each, places(index))
-        inner = places(index, "schemes")
-        yield from _names([(one.name, one.when) for one in each.schemes], inner, "scheme")
-        for number, scheme in enumerate(each.schemes):
-            place = inner(number)
-            yield from _when(scheme.when, place("when"))
-            yield from schemes.check(scheme, each, place)
-            yield from quotas.check(scheme, each, place)
-            yield from filters.check(scheme, each, place)
+        yield from _when(each, at(index, "when"))
+        yield from kdamond.check(each, at(index))
+        yield from _schemes(each, at(index, "schemes"))
 
 
-def _names(named: Sequence[tuple[str, When | None]], at: Cursor, what: str) -> Iterator[Diagnostic]:
+@rule
+def _schemes(each: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    yield from _names(each.schemes, at, "scheme")
+    for index, scheme in enumerate(each.schemes):
+        place = at(index)
+        yield from _when(scheme, place("when"))
+        yield from schemes.check(scheme, each, place)
+        yield from quotas.check(scheme, each, place)
+        yield from filters.check(scheme, each, place)
+
+
+@rule
+def _names(named: Sequence[Kdamond | Scheme], at: Cursor, what: str) -> Iterator[Diagnostic]:
     """Names are unique, but for alternatives that `when` chooses between."""
     first: dict[str, int] = {}
-    for index, (name, when) in enumerate(named):
-        if name in first and not (when and named[first[name]][1]):
+    for index, each in readable(named, "name", "when"):
+        name = each.name
+        if name in first and not (each.when and named[first[name]].when):
             yield Diagnostic.error(
                 "DP0223",
                 at(index, "name").value,
@@ -69,27 +90,37 @@ def _names(named: Sequence[tuple[str, When | None]], at: Cursor, what: str) -> I
         first.setdefault(name, index)
 
 
-def _when(when: When | None, at: Cursor) -> Iterator[Diagnostic]:
-    if when is None or at.lost:
+@rule
+def _when(part: Kdamond | Scheme, at: Cursor) -> Iterator[Diagnostic]:
+    when = part.when
+    if when is None:
         return
-    if (when.feature is None) == (when.not_ is None):
+    if not at.lost and (when.feature is None) == (when.not_ is None):
         message = "`when` takes either `feature` or `not`"
         hint = "write `when: {feature: NAME}` or `when: {not: NAME}`"
         yield Diagnostic.error("DP0241", at.value, message, hint=hint)
     known = [feature.name for feature in FEATURES]
-    for key, name in (("feature", when.feature), ("not", when.not_)):
+    for key, field in (("feature", "feature"), ("not", "not_")):
+        name = when.known(field)
         if name is not None and name not in known:
             hint = did_you_mean(name, known) or "`damonpolicy features` lists all"
             message = f"`{name[:40]}` is not a feature"
             yield Diagnostic.error("DP0402", at(key).value, message, hint=hint)
 
 
+@rule
 def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     """Yield what several policies disagree about."""
+    yield from _names_together(reads)
+    yield from _settings_together(reads)
+    yield from modules.check_together(reads)
+    yield from twice.check(reads)
+
+
+@rule
+def _names_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     names: dict[str, Span] = {}
-    settings: dict[str, tuple[str, Span]] = {}
-    tuned = {loop.setting: read for read in reads for loop in read.policy.tuning if loop.setting}
-    for read in reads:
+    for read in (reads[index] for index, _ in readable([each.policy for each in reads], "name")):
         place = read.cursor("name").value
         if read.policy.name in names:
             yield Diagnostic.error(
@@ -100,6 +131,19 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                 related=[(names[read.policy.name], "first here")],
             )
         names.setdefault(read.policy.name, place)
+
+
+@rule
+def _settings_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+    settings: dict[str, tuple[str, Span]] = {}
+    known = [reads[index] for index, _ in readable([each.policy for each in reads], *_FILES)]
+    tuned = {
+        loop.setting: read
+        for read in known
+        for _, loop in readable(read.policy.tuning, "setting")
+        if loop.setting
+    }
+    for read in known:
         files = [
             *(
                 (path, value, read.cursor("settings", path))
@@ -126,5 +170,3 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                 hint = "let one of them set it"
                 yield Diagnostic.error("DP0244", here, message, hint=hint)
             settings.setdefault(path, (value, here))
-    yield from modules.check_together(reads)
-    yield from twice.check(reads)

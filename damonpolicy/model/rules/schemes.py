@@ -10,7 +10,8 @@ from damonpolicy.model.access_pattern import bounds_no_age, bounds_no_rate, cut
 from damonpolicy.model.actions import ACTIONS, traits
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
-from damonpolicy.model.scalars import Age
+from damonpolicy.model.rules.speaking import readable, rule
+from damonpolicy.model.scalars import Age, Rate
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.units import U32_MAX, format_duration, format_percent
 
@@ -19,6 +20,7 @@ __all__ = ("check",)
 _MIGRATIONS = ("migrate_hot", "migrate_cold")
 
 
+@rule
 def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a scheme, its quota and filters aside."""
     yield from _action(scheme, kdamond, at)
@@ -26,18 +28,14 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from _pattern(scheme, kdamond, at("access_pattern"))
     yield from _watermarks(scheme, at("watermarks"))
     yield from _starved(scheme, kdamond, at)
-    if scheme.apply_every == 0:
-        message = "`apply_every: 0` means the aggregation interval to the kernel"
-        yield Diagnostic.error(
-            "DP0219", at("apply_every").value, message, hint="leave `apply_every` out"
-        )
-    if scheme.max_snapshots == 0:
-        message = "`max_snapshots: 0` means unlimited to the kernel"
-        yield Diagnostic.error(
-            "DP0219", at("max_snapshots").value, message, hint="leave `max_snapshots` out"
-        )
+    meanings = {"apply_every": "the aggregation interval", "max_snapshots": "unlimited"}
+    for name, meaning in meanings.items():
+        if scheme.known(name) == 0:
+            message, hint = f"`{name}: 0` means {meaning} to the kernel", f"leave `{name}` out"
+            yield Diagnostic.error("DP0219", at(name).value, message, hint=hint)
 
 
+@rule
 def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if traits(kdamond.ops, scheme.action).works:
         return
@@ -50,6 +48,7 @@ def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic
     )
 
 
+@rule
 def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Each tuning of the intervals lets a scheme's wait begin anew (the quirk tune.starves)."""
     intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune
@@ -69,6 +68,7 @@ def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
     )
 
 
+@rule
 def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if scheme.action in _MIGRATIONS:
         if scheme.to is None and not at("to").lost:
@@ -84,82 +84,116 @@ def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagn
         yield Diagnostic.error("DP0215", at("to").key, message, hint="remove `to`")
 
 
+@rule
 def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    nodes = [each.node for each in scheme.to] if isinstance(scheme.to, tuple) else []
-    if not nodes and not at.lost:
+    given = scheme.to if isinstance(scheme.to, tuple) else ()
+    if not given and not at.lost:
         yield Diagnostic.error("DP0215", at.value, "`to` is empty", hint="write `to: NODE`")
-    if not traits(kdamond.ops, scheme.action).destinations and len(nodes) > 0:
-        message = f"migration on `{kdamond.ops}` ignores weighted nodes"
-        yield Diagnostic.error("DP0216", at.value, message, hint="write `to: NODE`")
-    for index, node in enumerate(nodes):
-        if node in nodes[:index]:
-            message = f"node {node} stands twice"
+    seen: set[int] = set()
+    for index, each in readable(given, "node"):
+        if each.node in seen:
+            message = f"node {each.node} stands twice"
             hint = "name it once, with the sum of the weights"
             yield Diagnostic.error("DP0223", at(index, "node").value, message, hint=hint)
-    if isinstance(scheme.to, tuple) and nodes and not any(each.weight for each in scheme.to):
+        seen.add(each.node)
+    if given and not at.lost and not any(each.weight for each in given):
         hint = "give at least one a weight, or leave the weights out"
         yield Diagnostic.error("DP0232", at.value, "all weights are 0", hint=hint)
+    if given and not traits(kdamond.ops, scheme.action).destinations:
+        message = f"migration on `{kdamond.ops}` ignores weighted nodes"
+        yield Diagnostic.error("DP0216", at.value, message, hint="write `to: NODE`")
 
 
+@rule
 def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    pattern, tuned = scheme.access_pattern, kdamond.intervals.auto_tune is not None
-    size, rate, samples = pattern.size, pattern.access_rate, kdamond.intervals.samples
-    swapped = {"size": size.min is not None and size.max is not None and size.min > size.max}
+    yield from _sizes(scheme, at)
+    yield from _rates(scheme, kdamond, at)
+    yield from _ages(scheme, at)
+    yield from _rate_rounded(scheme, kdamond, at)
+    yield from _age_rounded(scheme, kdamond, at)
+    yield from _rate_cut(scheme, kdamond, at)
+    yield from _age_cut(scheme, kdamond, at)
+    for name in ("min", "max"):
+        yield from _timed(scheme, kdamond, name, at)
+
+
+def _swapped(name: str, at: Cursor) -> Diagnostic:
+    message = f"`{name}` has a `min` above its `max`, so nothing would match"
+    return Diagnostic.error("DP0201", at(name, "min").value, message, hint="swap them")
+
+
+@rule
+def _sizes(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+    size = scheme.access_pattern.size
+    if size.min is not None and size.max is not None and size.min > size.max:
+        yield _swapped("size", at)
+
+
+@rule
+def _rates(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    rate = scheme.access_pattern.access_rate
     if rate.min is not None and rate.max is not None:
         # a share above another is a mistake even where both are the same number of samples
+        samples = kdamond.intervals.samples
         shares = not rate.min.samples and not rate.max.samples
-        swapped["access_rate"] = (
+        if (
             rate.min.value > rate.max.value
             if shares
             else rate.min.least(samples) > rate.max.most(samples)
-        )
-    for name in (name for name, wrong in swapped.items() if wrong):
-        message = f"`{name}` has a `min` above its `max`, so nothing would match"
-        yield Diagnostic.error("DP0201", at(name, "min").value, message, hint="swap them")
-    low, high = pattern.age.min, pattern.age.max
+        ):
+            yield _swapped("access_rate", at)
+
+
+@rule
+def _ages(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+    low, high = scheme.access_pattern.age.min, scheme.access_pattern.age.max
     if low and high and low.aggregations == high.aggregations and low.value > high.value:
-        message = "`age` has a `min` above its `max`, so nothing would match"
-        yield Diagnostic.error("DP0201", at("age", "min").value, message, hint="swap them")
-    yield from _rounding(scheme, kdamond, at)
-    yield from _cut(scheme, kdamond, at)
-    for name, age in (("min", low), ("max", high)):
-        timed = age is not None and not age.aggregations and age.value > 0
-        if timed and tuned and not scheme.retune_age:
-            yield Diagnostic.error(
-                "DP0221",
-                at("age", name).value,
-                "an age in time means something else once the kernel has tuned the aggregation",
-                hint="write it as `20 aggregations`",
-            )
+        yield _swapped("age", at)
 
 
-def _cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@rule
+def _timed(scheme: Scheme, kdamond: Kdamond, name: str, at: Cursor) -> Iterator[Diagnostic]:
+    age: Age | None = getattr(scheme.access_pattern.age, name)
+    timed = age is not None and not age.aggregations and age.value > 0
+    if timed and kdamond.intervals.auto_tune is not None and not scheme.retune_age:
+        yield Diagnostic.error(
+            "DP0221",
+            at("age", name).value,
+            "an age in time means something else once the kernel has tuned the aggregation",
+            hint="write it as `20 aggregations`",
+        )
+
+
+def _kept(key: str, name: str, value: int, what: str, at: Cursor) -> Diagnostic:
     """Of counts above 32 bits the kernel keeps the last 32: they must bind as little as before."""
-    rate, age, intervals = (
-        scheme.access_pattern.access_rate,
-        scheme.access_pattern.age,
-        kdamond.intervals,
-    )
-    counts = [
-        ("access_rate", name, int(bound.value), "sample", name == "max" and
-         bounds_no_rate(int(bound.value), intervals.samples))
-        for name, bound in (("min", rate.min), ("max", rate.max))
-        if bound is not None and bound.samples
-    ] + [
-        ("age", name, bound.value, "aggregation", name == "max" and
-         bounds_no_age(bound.value, intervals.aggregating))
-        for name, bound in (("min", age.min), ("max", age.max))
-        if bound is not None and bound.aggregations
-    ]  # fmt: skip
-    for key, name, value, what, harmless in counts:
-        if value > U32_MAX and not harmless:
-            message = f"the kernel keeps 32 bits of it: {cut(value)} {what}s"
-            hint = "leave it out" if name == "max" else f"write at most `{U32_MAX} {what}s`"
-            yield Diagnostic.error("DP0220", at(key, name).value, message, hint=hint)
+    message = f"the kernel keeps 32 bits of it: {cut(value)} {what}s"
+    hint = "leave it out" if name == "max" else f"write at most `{U32_MAX} {what}s`"
+    return Diagnostic.error("DP0220", at(key, name).value, message, hint=hint)
 
 
-def _rounding(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """The kernel counts samples and aggregations: a bound must not vanish in rounding."""
+@rule
+def _rate_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    rate = scheme.access_pattern.access_rate
+    for name in ("min", "max"):
+        bound: Rate | None = rate.known(name)
+        if bound is not None and bound.samples and (value := int(bound.value)) > U32_MAX:
+            if name == "min" or not bounds_no_rate(value, kdamond.intervals.samples):
+                yield _kept("access_rate", name, value, "sample", at)
+
+
+@rule
+def _age_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    age = scheme.access_pattern.age
+    for name in ("min", "max"):
+        bound: Age | None = age.known(name)
+        if bound is not None and bound.aggregations and bound.value > U32_MAX:
+            if name == "min" or not bounds_no_age(bound.value, kdamond.intervals.aggregating):
+                yield _kept("age", name, bound.value, "aggregation", at)
+
+
+@rule
+def _rate_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """The kernel counts samples: a bound must not vanish in rounding."""
     rate, samples = scheme.access_pattern.access_rate, kdamond.intervals.samples
     if rate.max is not None and rate.max.value > 0 and rate.max.most(samples) < 1:
         smallest = format_percent(Fraction(1, samples))
@@ -169,6 +203,11 @@ def _rounding(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnost
             f"with {samples} samples an aggregation, this is less than one sample and becomes 0",
             hint=f"write at least `{smallest}`, or `0%`",
         )
+
+
+@rule
+def _age_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    """The kernel counts aggregations."""
     age, aggregating = scheme.access_pattern.age, max(kdamond.intervals.aggregating, 1)
     if isinstance(age.max, Age) and not age.max.aggregations:
         if 0 < age.max.value < aggregating:
@@ -180,10 +219,19 @@ def _rounding(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnost
             )
 
 
+@rule
 def _watermarks(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
     marks = scheme.watermarks
-    if marks is None or marks.metric == "none":
+    if marks is None or marks.known("metric") == "none":
         return
+    for name in ("high", "mid", "low"):
+        value = marks.known(name)
+        if value is not None and (value * 1000).denominator != 1:
+            message = "a watermark is finer than a permil (0.1%)"
+            yield Diagnostic.error("DP0250", at(name).value, message, hint="round it")
+    if marks.known("every") == 0:
+        message = "`every` is 0, and the kernel would never rest"
+        yield Diagnostic.error("DP0222", at("every").value, message, hint="write for example `5s`")
     if not marks.high >= marks.mid >= marks.low:
         yield Diagnostic.error(
             "DP0206",
@@ -191,10 +239,3 @@ def _watermarks(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
             "the watermarks are not in the order `high` ≥ `mid` ≥ `low`",
             hint="asleep above `high` and below `low`, awake from `mid` down",
         )
-    if marks.every == 0:
-        message = "`every` is 0, and the kernel would never rest"
-        yield Diagnostic.error("DP0222", at("every").value, message, hint="write for example `5s`")
-    for name in ("high", "mid", "low"):
-        if (getattr(marks, name) * 1000).denominator != 1:
-            message = "a watermark is finer than a permil (0.1%)"
-            yield Diagnostic.error("DP0250", at(name).value, message, hint="round it")

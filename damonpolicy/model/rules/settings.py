@@ -17,10 +17,12 @@ from damonpolicy.kernel.settings import (
     refusal,
     unreadable,
     usual,
+    written,
 )
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.speaking import rule
 
 __all__ = ("already_so", "check", "check_machine")
 
@@ -31,6 +33,7 @@ _PAGES_DEFAULT = "100"
 """What the kernel sets when its advisor ends (mm/ksm.c: set_advisor_defaults())."""
 
 
+@rule
 def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]:
     """Yield what no machine could take; ``anywhere`` warns of what some will not."""
     for path, value in policy.settings.items():
@@ -49,8 +52,9 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
             related = [(at(str(other)).key, "set here")]
             hint = "set one of the two"
             yield Diagnostic.error("DP0246", at(path).key, message, hint=hint, related=related)
-        if path == TICKS and value.isdecimal() and int(value) % _TICK:
-            message = f"the kernel rounds `{value}` to its timer's ticks"
+        text = written(path, value)
+        if path == TICKS and text.isdecimal() and int(text) % _TICK:
+            message = f"the kernel rounds `{text}` to its timer's ticks"
             hint = f"write a multiple of {_TICK}"
             yield Diagnostic.error("DP0247", at(path).value, message, hint=hint)
         if wrong := beyond(path, value):
@@ -58,6 +62,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
             yield Diagnostic.error("DP0313", at(path).value, message, hint=wrong)
 
 
+@rule
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield settings that may not or cannot be set on this machine."""
     for path, value in policy.settings.items():
@@ -68,7 +73,13 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             message = f"`{path[:80]}` cannot be set: {reason}"
             yield Diagnostic.error("DP0242", place.key, message, hint=hint)
         elif machine.exists(path):
-            wrong = unreadable(read_or(machine, path), value)
+            mode = machine.mode(path)
+            if not (mode & 0o400 and mode & 0o200):
+                what = "written" if mode & 0o400 else "read, so it could not be put back"
+                message = f"`{path}` cannot be set: it cannot be {what}"
+                yield Diagnostic.error("DP0242", place.key, message, hint="remove it")
+                continue
+            wrong = unreadable(path, read_or(machine, path), value)
             if wrong and not beyond(path, value):  # which was told before
                 message = f"`{path}` cannot be `{value[:40]}`"
                 yield Diagnostic.error("DP0313", place.value, message, hint=wrong)
@@ -84,6 +95,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             yield Diagnostic.error("DP0307", place.key, message, hint=hint, unsupported=True)
 
 
+@rule
 def _put_back(policy: Policy, path: str, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield what could be written, but never taken back."""
     other = COUPLED.get(path)

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.speaking import rule
 from damonpolicy.model.sources import BELONGS, KINDS, Source
 
 __all__ = ("check",)
 
 
+@rule
 def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a source."""
+    yield from _zeros(source, at)
     kinds = source.kinds
     if len(kinds) != 1 and not at.lost:
         what = "nothing" if not kinds else "both `" + "` and `".join(kinds[:2]) + "`"
@@ -20,12 +23,12 @@ def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
         hint = "one of " + ", ".join(f"`{each}`" for each in KINDS)
         yield Diagnostic.error("DP0256", at.spot, message, hint=hint)
         return
-    for kind in kinds:
+    for kind in kinds[:1]:
         needed = KINDS[kind]
-        if needed and getattr(source, needed) is None and not at(needed).lost:
+        if needed and needed not in source.model_fields_set:
             message = f"`{kind}` does not say which {needed}"
             yield Diagnostic.error("DP0256", at(kind).key, message, hint=f"add `{needed}:`")
-        if kind == "command" and not source.command:
+        if kind == "command" and source.known(kind) == () and not at(kind).lost:
             message = "`command` names no program"
             hint = "write its path and its arguments as a list"
             yield Diagnostic.error("DP0256", at(kind).value, message, hint=hint)
@@ -33,7 +36,11 @@ def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
             if name in source.model_fields_set and kind not in owners:
                 message, hint = f"`{kind}` takes no `{name}`", f"remove `{name}`"
                 yield Diagnostic.error("DP0256", at(name).key, message, hint=hint)
+
+
+@rule
+def _zeros(source: Source, at: Cursor) -> Iterator[Diagnostic]:
     for name in ("every", "stale_after"):
-        if getattr(source, name) == 0:
+        if source.known(name) == 0:
             message = f"`{name}` is 0"
             yield Diagnostic.error("DP0222", at(name).value, message, hint="write at least `100ms`")

@@ -10,6 +10,7 @@ from damonpolicy.model.policy import Policy
 from damonpolicy.model.quotas import UNLIMITED
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.rules import sources
+from damonpolicy.model.rules.speaking import readable, rule
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.sources import Source
 from damonpolicy.model.tuning import Tuning
@@ -17,14 +18,21 @@ from damonpolicy.model.tuning import Tuning
 __all__ = ("check", "sources_of")
 
 
+@rule
 def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a policy's loops, and with the schemes that its sources name."""
     places, moved, names = at("tuning"), dict[str, int](), dict[str, int]()
     for index, loop in enumerate(policy.tuning):
         place = places(index)
-        yield from sources.check(loop.from_, place("from"))
+        yield from _source(loop, place("from"))
+        yield from _room(loop, place)
+        yield from _unlimited(loop, place)
+        yield from _fall_back(loop, place)
         yield from _numbers(loop, place)
+        yield from _effect(loop, place)
         yield from _moves(policy, loop, place)
+    for index, loop in readable(policy.tuning, "setting", "quota", "name"):
+        place = places(index)
         knob = None if loop.setting and loop.quota else loop.setting or loop.quota
         for known, key, what in ((moved, knob, "is moved by two loops"), (names, loop.name,
                                  "is the name of two loops")):  # fmt: skip
@@ -41,38 +49,62 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
         yield from _named(policy, source, place)
 
 
+@rule
+def _source(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+    yield from sources.check(loop.from_, at)
+
+
 def _kind(loop: Tuning) -> str:
     return "setting" if loop.setting is not None else "quota"
 
 
-def _numbers(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
-    low, high = loop.bounds.min, loop.bounds.max
-    if low >= high and not at("bounds").lost:
+@rule
+def _room(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+    if loop.bounds.min >= loop.bounds.max:
         message = "`bounds` leave no room to move"
         hint = "`max` is to be larger than `min`"
         yield Diagnostic.error("DP0257", at("bounds", "max").value, message, hint=hint)
-    if loop.quota is not None and low == 0 and not at("bounds").lost:
+
+
+@rule
+def _unlimited(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+    if loop.quota is not None and loop.bounds.min == 0:
         message = "a size of 0 means unlimited to the kernel"
         hint = "write for example `min: 1MiB`"
         yield Diagnostic.error("DP0219", at("bounds", "min").value, message, hint=hint)
-    if loop.fall_back is not None and not low <= loop.fall_back <= high:
+
+
+@rule
+def _fall_back(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+    bounds = loop.bounds
+    if loop.fall_back is not None and not bounds.min <= loop.fall_back <= bounds.max:
         message = "`fall_back` is outside of `bounds`"
         yield Diagnostic.error("DP0257", at("fall_back").value, message, hint="widen one of them")
-    if loop.step == 0:
+
+
+@rule
+def _numbers(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+    known = loop.known
+    if known("step") == 0:
         message = "with a `step` of 0 nothing moves"
         yield Diagnostic.error("DP0257", at("step").value, message, hint="write at least `1%`")
-    if loop.target == 0:
+    if known("target") == 0:
         message = "0 is no target: nothing is a share of it"
         hint = "measure what is missing from the other side"
         yield Diagnostic.error("DP0257", at("target").value, message, hint=hint)
-    if loop.every < 100_000:
+    if known("every", 100_000) < 100_000:
         message = "a loop moves at most ten times a second"
         yield Diagnostic.error("DP0257", at("every").value, message, hint="write `every: 100ms`")
+
+
+@rule
+def _effect(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     if loop.target is None and "effect" in loop.model_fields_set:
         message = "`effect` belongs to a `target`: without one the value follows the number"
         yield Diagnostic.error("DP0257", at("effect").key, message, hint="remove `effect`")
 
 
+@rule
 def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     """What is moved belongs to the policy, and starts within bounds."""
     if (loop.setting is None) == (loop.quota is None):
@@ -84,6 +116,8 @@ def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0257", at("name").key, message, hint=hint)
     elif loop.setting is not None:
         start = policy.settings.get(loop.setting)
+        if start is None and at.read.cursor("settings", loop.setting).lost:
+            return
         if start is None:
             message = f"`{loop.setting[:80]}` is not a setting of this policy"
             hint = "add it to `settings:` with the value to start from"
@@ -98,6 +132,8 @@ def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     else:
         schemes = _schemes(policy)
         for name, scheme in schemes.get(str(loop.quota), [("", None)]):
+            if scheme is None and at.read.cursor("kdamonds").lost:
+                return  # it may be one of those that could not be read
             if scheme is None:
                 yield _unknown(str(loop.quota), at("quota"), list(schemes))
             elif scheme.limits.goals:
@@ -111,17 +147,21 @@ def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
                 yield from _start(loop, scheme.limits.size or 0, at)
 
 
+@rule
 def _start(loop: Tuning, start: int, at: Cursor) -> Iterator[Diagnostic]:
-    if not loop.bounds.min <= start <= loop.bounds.max and not at("bounds").lost:
+    if not loop.bounds.min <= start <= loop.bounds.max:
         message = f"the loop starts from {start}, which is outside of its bounds"
         hint = "change the start, or widen the bounds"
         yield Diagnostic.error("DP0257", at("bounds").key, message, hint=hint)
 
 
+@rule
 def _limits(path: str, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     """What a file never takes is no bound; `fall_back` lies between them."""
-    numbers = {"min": loop.bounds.min, "max": loop.bounds.max}
-    for key, number in numbers.items() if not at("bounds").lost else ():
+    for key in ("min", "max"):
+        number = loop.bounds.known(key)
+        if number is None:
+            continue
         if wrong := beyond(path, str(number)):
             message = f"`{path}` cannot be `{number}`"
             yield Diagnostic.error("DP0313", at("bounds", key).value, message, hint=wrong)
@@ -130,8 +170,8 @@ def _limits(path: str, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
 def _schemes(policy: Policy) -> dict[str, list[tuple[str, Scheme | None]]]:
     """Return the schemes by `KDAMOND/SCHEME`; alternatives share a name."""
     found: dict[str, list[tuple[str, Scheme | None]]] = {}
-    for kdamond in policy.kdamonds:
-        for scheme in kdamond.schemes:
+    for _, kdamond in readable(policy.kdamonds, "name", "schemes"):
+        for _, scheme in readable(kdamond.schemes, "name"):
             name = f"{kdamond.name}/{scheme.name}"
             found.setdefault(name, []).append((name, scheme))
     return found
@@ -145,17 +185,20 @@ def _unknown(name: str, at: Cursor, known: list[str]) -> Diagnostic:
 
 def sources_of(policy: Policy, at: Cursor) -> Iterator[tuple[Source, Cursor]]:
     """Yield every source of a policy: those of its loops, and those of its goals."""
-    for index, loop in enumerate(policy.tuning):
+    for index, loop in readable(policy.known("tuning", ()), "from_"):
         yield loop.from_, at("tuning", index, "from")
-    for index, kdamond in enumerate(policy.kdamonds):
-        for number, scheme in enumerate(kdamond.schemes):
+    for index, kdamond in readable(policy.known("kdamonds", ()), "schemes"):
+        for number, scheme in readable(kdamond.schemes, "limits"):
             place = at("kdamonds", index, "schemes", number, "quota", "goals")
-            for order, goal in enumerate(scheme.limits.goals):
+            for order, goal in readable(scheme.limits.known("goals", ()), "from_"):
                 if goal.from_ is not None:
                     yield goal.from_, place(order, "from")
 
 
+@rule
 def _named(policy: Policy, source: Source, at: Cursor) -> Iterator[Diagnostic]:
     """A source that names a scheme names one of the policy's."""
     if source.scheme is not None and source.scheme not in (known := _schemes(policy)):
+        if at.read.cursor("kdamonds").lost:
+            return  # it may be one of those that could not be read
         yield _unknown(source.scheme, at("scheme"), list(known))

@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor, Read
+from damonpolicy.model.rules.speaking import readable, rule
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.model.targets import Target
 
 __all__ = ("check",)
 
+_NEEDED = ("name", "ops", "when", "schemes", "accesses", "addr_unit", "targets")
 
+
+@rule
 def check(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     """Warn at the second of two: each kdamond has its own quota, and both take the same memory.
 
@@ -20,13 +24,13 @@ def check(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     """
     seen: list[tuple[str, Kdamond, Scheme, Cursor]] = []
     for read in reads:
-        for index, kdamond in enumerate(read.policy.kdamonds):
+        for index, kdamond in readable(read.policy.known("kdamonds", ()), *_NEEDED):
             if kdamond.ops != "paddr" or kdamond.when is not None:
                 continue
-            name = f"{read.policy.name}/{kdamond.name}"
+            name = f"{read.policy.known('name')}/{kdamond.name}"
             for number, scheme in enumerate(kdamond.schemes):
                 place = read.cursor("kdamonds", index, "schemes", number)
-                if scheme.action == "stat" or scheme.when is not None or place.lost:
+                if place.lost or scheme.action == "stat" or scheme.when is not None:
                     continue
                 first = next((each for each in seen if _same(each, name, kdamond, scheme)), None)
                 if first is None:

@@ -1,0 +1,46 @@
+"""Rules say what they can: each ends where it needs something that could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.scalars import Model, Unread
+
+__all__ = ("called", "readable", "rule")
+
+P = ParamSpec("P")
+M = TypeVar("M", bound=Model)
+
+
+def rule(function: Callable[P, Iterator[Diagnostic]]) -> Callable[P, Iterator[Diagnostic]]:
+    """Let a rule, and not those beside it, end at a field that could not be read."""
+
+    @wraps(function)
+    def speaking(*arguments: P.args, **options: P.kwargs) -> Iterator[Diagnostic]:
+        with suppress(Unread):  # an error has told why
+            yield from function(*arguments, **options)
+
+    return speaking
+
+
+def called(what: str, name: Callable[[], str]) -> str:
+    """Return how something is called in a message, by its name where that could be read."""
+    try:
+        return f"{what} `{name()}`"
+    except Unread:
+        return what
+
+
+def readable(items: Iterable[M], *names: str) -> Iterator[tuple[int, M]]:
+    """Yield the items of which all named fields or properties could be read, with their indexes."""
+    for index, each in enumerate(items):
+        try:
+            for name in names:
+                getattr(each, name)
+        except Unread:
+            continue
+        yield index, each

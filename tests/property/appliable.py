@@ -1,0 +1,143 @@
+"""Whatever is valid for a kernel is applied there: policies made by chance, on every kernel.
+
+    python -m tests.property.appliable --count 20000
+    python -m tests.property.appliable --count 500 --kernel 6.12 --seed 7
+
+Each policy is checked as `validate --kernel` does it. One that is valid has to be applied, or to be
+refused by what only the machine knows, before anything is written. An errno, a roll-back or a
+defect is a failure, and is shown with its seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.emulated.profiles import PROFILES
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import changing
+from damonpolicy.engine.transaction import FeatureRefused, execute
+from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.kernel.capabilities import Capabilities, detect
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import snapshot
+from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.loading import Source, compile_on, wanted
+from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.source.files import SourceFile
+from tests.property.by_chance import EMULATED, Maker
+from tests.world import World
+
+REFUSALS = (
+    ExitCode.FAILED,
+    ExitCode.INVALID,
+    ExitCode.UNSUPPORTED,
+    ExitCode.FOREIGN,
+    ExitCode.BUSY,
+)
+"""What may be said of a valid policy before the first write: the machine is not as it asks for."""
+
+
+@dataclass
+class Tally:
+    """How policies went, and those that failed."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{number} {what}" for what, number in sorted(self.counts.items()))
+
+
+def valid(text: str, capabilities: Capabilities) -> bool:
+    """Ask as `validate --kernel` does."""
+    loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
+    _, found = compile_policies(loaded, capabilities, None, unfed=True, served=True)
+    return not any(each.severity == "error" for each in (*loaded.found, *found))
+
+
+def applied(machine: Machine, places: Any, text: str) -> None:
+    """Apply as `apply --unfed` does, and take it back; raises DamonPolicyError."""
+    capabilities = detect(machine, retrieve(machine).tree)
+    with changing(machine, places) as session:
+        while True:
+            loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=machine)
+            compiled = compile_on([Source(loaded)], machine, capabilities, unfed=True)
+            policies = wanted(session.managed, compiled.policies)
+            current, plan = prepare(machine, session.managed, policies, compiled.policies)
+            if not plan.changes(session.managed):
+                return
+            try:
+                session.managed = execute(
+                    machine, current, plan, session.managed, session.store, reason="t",
+                    capabilities=capabilities,
+                )  # fmt: skip
+                break
+            except FeatureRefused as refused:
+                capabilities = refused.capabilities
+        current, plan = prepare(machine, session.managed, {}, ())
+        session.carry_out(current, plan, "remove")
+
+
+def judge(machine: Machine, places: Any, text: str, capabilities: Capabilities) -> str:
+    """Apply a policy if it is valid, and say how that went; a failure begins with `FAILED`."""
+    try:
+        if not valid(text, capabilities):
+            return "invalid"
+        applied(machine, places, text)
+    except DamonPolicyError as error:
+        told = "; ".join(each.message for each in error.diagnostics) or error.message
+        if error.undone or error.exit_code not in REFUSALS:
+            return f"FAILED {error.exit_code.name}: {told}"
+        return f"refused before any write ({error.exit_code.name})"
+    except Exception as error:  # noqa: BLE001 — a defect is what is looked for here
+        return f"FAILED {type(error).__name__}: {error}"
+    return "applied"
+
+
+def run(count: int, kernels: Sequence[str], seed: int, tally: Tally) -> None:
+    """Try so many policies, each on the next kernel."""
+    worlds: dict[str, World] = {}
+    able: dict[str, Capabilities] = {}
+    for number in range(count):
+        kernel = kernels[number % len(kernels)]
+        name = f"{seed}/{kernel}/{number}"
+        text = json.dumps(Maker(name, EMULATED).policy())
+        if kernel not in worlds:
+            worlds[kernel] = World.make(kernel)
+            machine = worlds[kernel].machine
+            able[kernel] = detect(machine, snapshot(machine))
+        world = worlds[kernel]
+        outcome = judge(world.machine, world.places, text, able[kernel])
+        if world.machine.poisoned:
+            outcome = f"FAILED wrecked: {world.machine.poisoned}"
+        if outcome.startswith("FAILED"):
+            tally.failures.append(f"{name}: {outcome}\n  {text}")
+            outcome = "FAILED"
+        tally.counts[outcome] += 1
+        if outcome == "FAILED" or tally.counts["applied"] % 50 == 0:
+            worlds.pop(kernel).close()
+    for world in worlds.values():
+        world.close()
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="valid implies appliable")
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--kernel", action="append", choices=list(PROFILES))
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    tally = Tally()
+    run(given.count, given.kernel or list(PROFILES), given.seed, tally)
+    sys.stdout.write("".join(f"{each}\n" for each in tally.failures[:40]) + f"{tally}\n")
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
