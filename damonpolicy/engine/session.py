@@ -236,6 +236,14 @@ def changing(
         yield session
 
 
+def _interrupted(places: Places) -> bool:
+    """Tell whether a journal waits for its end; one that cannot be read does."""
+    try:
+        return journal.read(places.journal) is not None
+    except DamonPolicyError:
+        return True
+
+
 @contextmanager
 def looking(machine: Machine, places: Places, *, wait: bool = False) -> Iterator[Session]:
     """Hold the machine still for a look: nothing is recovered, rolled back or changed.
@@ -247,7 +255,7 @@ def looking(machine: Machine, places: Places, *, wait: bool = False) -> Iterator
         raise UsageError("`--root` is for reading only", hint=hint)
     hint = "`damonpolicy recover` ends it"
     with exclusive(places.lock, wait=wait):
-        if journal.read(places.journal) is not None:
+        if _interrupted(places):
             raise Busy("a transaction was interrupted", hint=hint)
         store = Store(places)
         session = Session(machine, store, store.managed(look(machine).boot_id))

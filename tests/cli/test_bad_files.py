@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -233,16 +234,14 @@ def test_a_file_where_a_directory_should_be(site, name):
 
 
 def test_a_state_directory_that_may_not_be_written(site, monkeypatch):
-    from pathlib import Path
+    real = os.mkdir
 
-    real = Path.mkdir
+    def mkdir(path, *arguments, **options):
+        if str(path).endswith("/generations"):
+            raise PermissionError(13, "Permission denied", str(path))
+        real(path, *arguments, **options)
 
-    def mkdir(self, *arguments, **options):
-        if self.name == "generations":
-            raise PermissionError(13, "Permission denied", str(self))
-        real(self, *arguments, **options)
-
-    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(os, "mkdir", mkdir)
     outcome = site.run("apply", KSM)
 
     assert outcome.code == ExitCode.NO_PERMISSION

@@ -107,13 +107,17 @@ def refusing(code):
     def damage(path, monkeypatch):
         def refused(function):
             def called(name, *arguments, **options):
-                if isinstance(name, str | Path) and path in (Path(name), *Path(name).parents):
-                    raise OSError(code, os.strerror(code), str(name))
+                place = name
+                if options.get("dir_fd") is not None:
+                    place = Path(os.readlink(f"/proc/self/fd/{options['dir_fd']}"), name)
+                if isinstance(place, str | Path) and path in (Path(place), *Path(place).parents):
+                    raise OSError(code, os.strerror(code), str(place))
                 return function(name, *arguments, **options)
 
             return called
 
         monkeypatch.setattr(io, "open", refused(io.open))
+        monkeypatch.setattr(os, "open", refused(os.open))
         monkeypatch.setattr(os, "listdir", refused(os.listdir))
 
     damage.__name__ = errno.errorcode[code]
@@ -153,11 +157,18 @@ def shown(command, data):
     ("what", "damage"), CASES, ids=[f"{what}-{damage.__name__}" for what, damage in CASES]
 )
 def test_what_cannot_be_read_is_said_and_all_else_is_shown(kept, monkeypatch, what, damage):
+    with monkeypatch.context() as patched:
+        _shown_beside(kept, patched, what, damage)
+
+
+def _shown_beside(kept, monkeypatch, what, damage):
     path = (FILES | DIRECTORIES)[what](kept.places)
     if what == "journal":
         counter = itertools.count(1)
         kept.killed(lambda *_: next(counter) == 8, "ksm")
     damage(path, monkeypatch)
+    if what == "state":  # else it is read from there
+        damage(kept.places.state_copy, monkeypatch)
     unknown = what in ("state", "run") and damage is not missing
     forgotten = what in ("state", "run") and damage is missing
     for command, words in SHOWS.items():
@@ -209,6 +220,7 @@ def test_history_marks_what_cannot_be_read(kept):
 
 def test_status_does_not_claim_that_nothing_is_applied(kept):
     kept.places.state.write_text("")
+    kept.places.state_copy.write_text("")
 
     assert kept.done("status").out.splitlines()[1] == "what is applied is not known"
     assert kept.json("status", "--update")["exit_code"] == 0
@@ -216,6 +228,7 @@ def test_status_does_not_claim_that_nothing_is_applied(kept):
 
 def test_nobody_is_asked_while_it_is_not_known_what_is_ours(kept):
     kept.places.state.write_text("")
+    kept.places.state_copy.write_text("")
     since = len(kept.machine.log)
     kept.done("status", "--update")
     kept.done("report", "snapshot")
@@ -258,6 +271,7 @@ def test_a_deadline_that_is_over_is_said(overdue, words):
 
 def test_no_number_that_was_not_typed_is_a_usage_error(kept):
     (kept.places.generations / "2.json").unlink()
+    kept.machine.reboot()
     boot = kept.run("apply", "--boot")
     typed = kept.run("rollback", "2")
 

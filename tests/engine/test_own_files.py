@@ -41,7 +41,8 @@ def disk(monkeypatch):
 
     for name, which in (("open", 0), ("replace", 1), ("rename", 1), ("unlink", 0)):
         wrap(name, which)
-    return broken
+    yield broken
+    broken.clear()
 
 
 FULL = [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES]
