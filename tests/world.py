@@ -25,7 +25,7 @@ from damonpolicy.source.files import SourceFile
 from damonpolicy.source.files import load as load_files
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ("ksm", "proactive-reclaim", "memory-tiering", "monitor")
+SHIPPED = ("ksm", "ksm-survey", "proactive-reclaim", "memory-tiering", "monitor")
 KERNELS = ("6.12", "6.18", "7.3")
 STAT_OFF = "/sys/module/damon_stat/parameters/enabled"
 
@@ -37,6 +37,7 @@ APPLIES = {
 
 CHANGED = {
     "ksm": {"cold_for": "5m"},
+    "ksm-survey": {"cold_for": "5m"},
     "proactive-reclaim": {"most": "64MiB"},
     "memory-tiering": {"rate": "100MiB"},
     "monitor": {"program": "mysqld"},

@@ -120,8 +120,8 @@ class Compiler(Quotas):
             files = {f"{base}/{name}": each for name, each in found.items()}
         self.uses_faults = True
         if not early and self.capabilities.has("sample"):
-            message = "kernels seen so far never free a page once a fault has told of it"
-            hint = "watch free memory; keep such a policy for tests"
+            message = "kernels seen so far never free a page that a fault has told of, nor merge it"
+            hint = "let it run for minutes, watch free memory, and switch KSM on without it"
             self.found.append(Diagnostic.warning("DP0604", at.spot, message, hint=hint))
         for path, value in files.items():
             self.put(path, value, at)

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.sysfs import KDAMONDS, read_value
 from tests.kernel.test_capabilities import Renamed
 from tests.world import ROOT, Blind
@@ -167,7 +168,7 @@ def test_the_plan_shows_whole_filters_where_nothing_is_known(blind, cli):
     assert "+ filters: reject what is not anon; allow memcg /machine.slice and 2" in outcome.out
 
 
-@pytest.mark.parametrize("name", ["proactive-reclaim", "memory-tiering", "monitor"])
+@pytest.mark.parametrize("name", ["ksm", "proactive-reclaim", "memory-tiering", "monitor"])
 def test_the_plan_is_the_same_whether_the_kernel_is_known_or_not(name, blind, cli, monkeypatch):
     blind("7.3")
     unknown = cli("plan", ROOT / f"policies/{name}.yaml")
@@ -176,3 +177,30 @@ def test_the_plan_is_the_same_whether_the_kernel_is_known_or_not(name, blind, cl
     known = cli("plan", ROOT / f"policies/{name}.yaml", "--kernel", "emulated:7.3")
 
     assert (unknown.code, unknown.out) == (known.code, known.out)
+
+
+def test_what_a_kernel_has_not_is_neither_set_nor_put_back(blind, cli, tmp_path):
+    """NUMA balancing has to be off where accesses are told apart, and may not be there at all."""
+    path = "/proc/sys/kernel/numa_balancing"
+    machine = blind("damon-next", kind=WithoutBalancing)
+    before = machine.snapshot_all()
+
+    for text in (POLICY, POLICY.replace("settings: {", f"settings: {{{path}: 0, ")):
+        (tmp_path / "p.yaml").write_text(text)
+        outcome = cli("apply", "p.yaml")
+        assert outcome.code == 0, outcome.err
+        assert ("note[DP0645]" in outcome.err) is (path in text)
+        assert path not in outcome.out
+        assert cli("diff").code == 0
+    assert cli("remove", "p").code == 0
+    assert before == machine.snapshot_all()
+
+
+class WithoutBalancing(EmulatedMachine):
+    """Built without NUMA balancing."""
+
+    @classmethod
+    def create(cls, version):
+        return EmulatedMachine.create(
+            version, spec={"without": ["/proc/sys/kernel/numa_balancing"]}
+        )
