@@ -14,7 +14,7 @@ from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
-from damonpolicy.engine.transaction import execute
+from damonpolicy.engine.transaction import FeatureRefused, execute
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import KDAMONDS
@@ -25,7 +25,7 @@ from damonpolicy.source.files import SourceFile
 from damonpolicy.source.files import load as load_files
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ("ksm", "proactive-reclaim", "memory-tiering", "monitor")
+SHIPPED = ("ksm", "ksm-survey", "proactive-reclaim", "memory-tiering", "monitor")
 KERNELS = ("6.12", "6.18", "7.3")
 STAT_OFF = "/sys/module/damon_stat/parameters/enabled"
 
@@ -37,6 +37,7 @@ APPLIES = {
 
 CHANGED = {
     "ksm": {"cold_for": "5m"},
+    "ksm-survey": {"cold_for": "5m"},
     "proactive-reclaim": {"most": "64MiB"},
     "memory-tiering": {"rate": "100MiB"},
     "monitor": {"program": "mysqld"},
@@ -48,6 +49,18 @@ def in_memory_directory() -> Path:
     """A directory for state that costs no disk: thousands of transactions run here."""
     shm = "/dev/shm"  # where there is none, any temporary directory will do
     return Path(tempfile.mkdtemp(dir=shm if os.path.isdir(shm) else None))
+
+
+BTF = "/sys/kernel/btf/vmlinux"
+
+
+class Blind(EmulatedMachine):
+    """A machine whose kernel was built without type information."""
+
+    def read_bytes(self, path):
+        if path == BTF:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return super().read_bytes(path)
 
 
 @dataclass
@@ -62,8 +75,8 @@ class World:
         self.places = find(self.machine, self.directory)
 
     @classmethod
-    def make(cls, kernel: str) -> World:
-        return cls(EmulatedMachine.create(kernel), in_memory_directory())
+    def make(cls, kernel: str, kind: type[EmulatedMachine] = EmulatedMachine) -> World:
+        return cls(kind.create(kernel), in_memory_directory())
 
     def close(self):
         shutil.rmtree(self.directory)
@@ -72,14 +85,18 @@ class World:
     def managed(self):
         return Store(self.places).managed(look(self.machine).boot_id)
 
-    def compile(self, name: str, variables=None, text=None):
+    @property
+    def capabilities(self):
+        return detect(self.machine, retrieve(self.machine).tree)
+
+    def compile(self, name: str, variables=None, text=None, capabilities=None):
         """Compile a shipped policy, or one given as text."""
         if text is None:
             files, _ = load_files([str(ROOT / "policies" / f"{name}.yaml")])
         else:
             files = [SourceFile(f"{name}.yaml", text)]
         loaded = load(files, Overrides(variables or {}), machine=self.machine)
-        capabilities = detect(self.machine, retrieve(self.machine).tree)
+        capabilities = capabilities or self.capabilities
         policies, found = compile_policies(loaded, capabilities, self.machine, unfed=True)
         errors = [each for each in (*loaded.found, *found) if each.severity == "error"]
         assert not errors, errors
@@ -96,6 +113,21 @@ class World:
             return execute(
                 self.machine, current, plan, session.managed, session.store, reason="t", **options
             )
+
+    def try_(self, text: str, known=None):
+        """Apply as the command does, again without what the kernel refused; returns what is known."""
+        with changing(self.machine, self.places) as session:
+            known = known or self.capabilities
+            while True:
+                compiled = self.compile("p", text=text, capabilities=known)
+                wanted = {**session.managed.policies, **compiled}
+                current, plan = prepare(self.machine, session.managed, wanted, compiled)
+                try:
+                    session.carry_out(current, plan, "t", capabilities=known)
+                except FeatureRefused as refused:
+                    known = refused.capabilities
+                else:
+                    return known
 
     def remove(self, *names: str):
         with changing(self.machine, self.places) as session:

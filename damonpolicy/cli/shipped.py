@@ -16,8 +16,9 @@ def _directory(name: str) -> Path:
 
 def policies() -> dict[str, Path]:
     """Return the shipped policies by name."""
-    found = sorted(_directory("policies").glob("*.yaml"))
-    return {path.stem: path for path in found if not path.name.endswith(".test.yaml")}
+    found = _directory("policies").glob("*.yaml")
+    named = {path.stem: path for path in found if not path.name.endswith(".test.yaml")}
+    return dict(sorted(named.items()))
 
 
 def schema_file() -> Path:

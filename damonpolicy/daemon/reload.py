@@ -249,9 +249,8 @@ class Reloader:
             log.warning("nothing to read", missing=list(self.paths))
         source = Source(loaded, self.owner)
         with changing(self.machine, self.places) as session:
+            self.capabilities = self._can_do()
             while True:
-                if self.capabilities is None:
-                    self.capabilities = detect(self.machine, retrieve(self.machine).tree)
                 compiled = compile_on([source], self.machine, self.capabilities, served=True)
                 try:
                     changed = self._transact(session, compiled)
@@ -261,6 +260,15 @@ class Reloader:
                     break
             kind: Kind = "applied" if changed else "unchanged"
             return kind, session.managed.generation, compiled.found
+
+    def _can_do(self) -> Capabilities:
+        """Look at what the kernel can do: what runs by now may show more than at the last time.
+
+        What it has refused stays refused: it would be tried again at each reload.
+        """
+        if self.capabilities is None:
+            return detect(self.machine, retrieve(self.machine).tree)
+        return self.capabilities.learned(self.machine)
 
     def _transact(self, session: Session, compiled: Compiled) -> bool:
         before = session.managed.policies

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from damonpolicy.emulated.profiles import Profile
-from damonpolicy.kernel.features import EMULATED, FEATURES
+from damonpolicy.kernel.features import EMULATED, FEATURES, WORDS
 
 __all__ = ("encode", "of")
 
@@ -21,8 +21,12 @@ _THREE = struct.Struct("<III")
 
 @cache
 def of(profile: Profile) -> bytes:
-    """Return the content of ``/sys/kernel/btf/vmlinux``: the names of the kernel's features."""
-    return encode([EMULATED, *(each.symbol for each in FEATURES if profile.has(each.name))])
+    """Return the content of ``/sys/kernel/btf/vmlinux``: the names of the kernel's features.
+
+    Those are what real kernels were seen to have (tests/kernel/test_observed_names.py).
+    """
+    there = [each.symbol for each in FEATURES if profile.has(each.name)]
+    return encode([EMULATED, *WORDS.values(), *there])
 
 
 def encode(names: Iterable[str]) -> bytes:

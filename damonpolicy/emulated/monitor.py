@@ -144,6 +144,7 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
     blind = any(number(each, "weight") for each in numbered(
         running["tree"]["monitoring_attrs"].get("probes", {})))  # fmt: skip
     balancing = world.state["settings"].get(_BALANCING, "1") != "0"
+    balancing = balancing and _BALANCING not in world.spec.without
     found: list[Region] = []
     for low, high, index in _spans(world, running):
         position = low * unit

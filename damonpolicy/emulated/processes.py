@@ -12,6 +12,8 @@ __all__ = ("Processes",)
 
 _FILES = ("cgroup", "cmdline", "comm", "stat", "status")
 _NAMESPACES = {"cgroup": "cgroup:[4026531835]", "pid": "pid:[4026531836]"}
+_INNER = 4026532100
+"""Namespaces that are made later have such numbers."""
 _COMM_LENGTH = 15
 """TASK_COMM_LEN without its final NUL (include/linux/sched.h)."""
 
@@ -47,6 +49,7 @@ class Processes:
         if found is None:
             return None
         pid, process, rest = found
+        rest = rest.removeprefix(f"task/{pid}/")
         if rest in _FILES:
             text = getattr(self, f"_{rest}")(pid, process)
             return Content(0o644 if rest == "comm" else 0o444, lambda: text, None, errno.EINVAL)
@@ -54,6 +57,8 @@ class Processes:
             usual = "" if process["thread"] else f"/usr/bin/{process['name']}"
             return Link(process["exe"] or usual)
         kind = rest.removeprefix("ns/")
+        if kind == "pid" and process.get("inner"):
+            return Link(f"pid:[{_INNER + pid}]")
         return Link(_NAMESPACES[kind]) if rest != kind and kind in _NAMESPACES else None
 
     def names(self, path: str) -> dict[str, bool] | None:
@@ -63,9 +68,13 @@ class Processes:
             found = self._find(path)
             if found is None:
                 return None
-            if found[2] == "ns":
-                return dict.fromkeys(_NAMESPACES, False)
-            return {**dict.fromkeys((*_FILES, "exe"), False), "ns": True} if not found[2] else None
+            files = dict.fromkeys((*_FILES, "exe"), False)
+            return {
+                "": {**files, "ns": True, "task": True},
+                "ns": dict.fromkeys(_NAMESPACES, False),
+                "task": {str(found[0]): True},
+                f"task/{found[0]}": files,
+            }.get(found[2])
         return above(["/proc", "/etc"]).get(path) or ({"passwd": False} if path == "/etc" else None)
 
     def _passwd(self) -> str:
@@ -106,6 +115,7 @@ class Processes:
             f"PPid:\t{parent}",
             f"Uid:\t{uids}",
             f"Gid:\t{uids}",
+            f"NSpid:\t{pid}" + (f"\t{process['inner']}" if process.get("inner") else ""),
             f"Kthread:\t{int(process['thread'])}",
         ]
         if not process["thread"]:

@@ -101,7 +101,8 @@ PROFILES = {
         profile(
             "damon-next", "7.3.4-damon-next", known="listed", base="7.3",
             more=(
-                "probe.preps", "probe.pgidle_unset", "sample", "sample.write", "sample.cpus",
+                "probe.preps", "probe.pgidle_unset", "probe.pgidle_set",
+                "quota.goal.hugepage_mem_bp", "sample", "sample.write", "sample.cpus",
                 "sample.threads", "sample.type",
             ),
         ),

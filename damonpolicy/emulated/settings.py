@@ -187,8 +187,9 @@ _PAGES = f"{_KSM}/pages_to_scan"
 
 
 @cache
-def _of(profile: Profile) -> tuple[dict[str, Setting], Index]:
-    found = {each.path: each for each in SETTINGS if not each.quirk or profile.quirk(each.quirk)}
+def _of(profile: Profile, without: frozenset[str]) -> tuple[dict[str, Setting], Index]:
+    there = (each for each in SETTINGS if not each.quirk or profile.quirk(each.quirk))
+    found = {each.path: each for each in there if each.path not in without}
     return found, Index(found)
 
 
@@ -205,7 +206,7 @@ class Settings:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.known, self._index = _of(world.profile)
+        self.known, self._index = _of(world.profile, world.spec.without)
 
     def file(self, path: str) -> Content | None:
         setting = self.known.get(path)

@@ -1,6 +1,8 @@
 """The description of an emulated machine: what a TOML file may say, and the default machine.
 
 root = true                       # false: an ordinary user, who may not open DAMON's files
+without = []                      # settings that its kernel has not, such as
+                                  # "/proc/sys/kernel/numa_balancing"
 
 [[nodes]]                         # NUMA nodes, in their order
 memory = "1GiB"
@@ -12,6 +14,7 @@ pid = 811                         # optional, as all others: exe, cmdline, uid, 
 cgroup = "/machine.slice/vm-1.scope"
 cpus = "0-1"                      # where it runs; default: everywhere
 self = false                      # true: /proc/self leads here
+inner_pid = 7                     # its id in a pid namespace of its own; default: it has none
 
 [[processes.areas]]               # its memory, and how it is accessed
 size = "256MiB"
@@ -84,6 +87,8 @@ class Process:
     uid: int = 0
     cgroup: str = "/"
     is_self: bool = False
+    inner_pid: int = 0
+    """Its id in a pid namespace of its own; 0: it is in the machine's."""
     cpus: tuple[int, ...] = ()
     """Where it runs; everywhere if empty."""
     areas: tuple[Area, ...] = ()
@@ -108,6 +113,8 @@ class Spec:
     modules: Mapping[str, bool] = field(default_factory=dict)
     users: Mapping[str, int] = field(default_factory=dict)
     root: bool = True
+    without: frozenset[str] = frozenset()
+    """Settings that the kernel was built without."""
 
 
 def _vm(number: int, pid: int, *areas: dict[str, Any]) -> dict[str, Any]:
@@ -297,6 +304,7 @@ def read(description: Mapping[str, Any]) -> Spec:
         modules=_all(table, "modules", truth),
         users=_all(table, "users", _id) or dict(DEFAULT["users"]),
         root=table.take("root", truth, True),
+        without=frozenset(map(text, table.take("without", _exactly(list), []))),
     )
     table.take("description", text)
     table.end()
@@ -350,6 +358,7 @@ def _process(table: _Table) -> Process:
         uid=table.take("uid", _id, 0),
         cgroup=table.take("cgroup", _cgroup, "/"),
         is_self=table.take("self", _exactly(bool), False),
+        inner_pid=table.take("inner_pid", _pid, 0),
         cpus=table.take("cpus", _cpus, ()),
         areas=tuple(area(each.value, each.where) for each in table.each("areas")),
     )

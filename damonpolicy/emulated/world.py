@@ -159,7 +159,7 @@ class World:
                     "start": start, "size": area.size, "at": physical, "rate": area.rate,
                     "written": area.written, "anon": area.anon, "huge": area.huge,
                     "age": None if area.age == float("inf") else area.age,
-                    "pid": pid, "cpus": list(process.cpus or self.cpus),
+                    "pid": process.inner_pid or pid, "cpus": list(process.cpus or self.cpus),
                 }
             )  # fmt: skip
             address = -(-(start + area.size) // (1 << 30)) * (1 << 30)
@@ -168,7 +168,7 @@ class World:
         self.processes[str(pid)] = {
             "name": process.name, "start": self._ticks(), "thread": False, "exe": process.exe,
             "cmdline": process.cmdline, "uid": process.uid, "cgroup": process.cgroup,
-            "self": process.is_self, "areas": areas,
+            "self": process.is_self, "inner": process.inner_pid, "areas": areas,
         }  # fmt: skip
         return pid
 

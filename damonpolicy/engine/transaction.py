@@ -521,20 +521,25 @@ class _Transaction:
     ) -> FeatureRefused | None:
         """Tell whether the kernel refused something that could only be found out by trying.
 
-        Asked before the undo, while directories are there that show what else is missing.
+        Asked before the undo, while directories are there that show what else is missing; what
+        they show to be there is not what was refused. A refused command tells of no missing word:
+        it is what the files say that the kernel does not take.
         """
         if capabilities is None or not isinstance(error, OperationFailed):
             return None
         if error.errno not in (errno.ENOENT, errno.EINVAL):
             return None
         operation = error.operation
-        where = pattern(operation.relative)
-        for feature in needed(where, operation.after):
-            if capabilities.known(feature.name) == "unknown":
+        if operation.kind == "command":
+            return None
+        learned = capabilities.learned(self.machine)
+        for feature in needed(pattern(operation.relative), operation.after):
+            tried = capabilities.known(feature.name) == "unknown"
+            if tried and learned.known(feature.name) != "yes":
                 what = next(each.what for each in FEATURES if each.name == feature.name)
                 message = f"this kernel lacks {what}; everything is as it was"
-                learned = capabilities.learned(self.machine).without(feature.name)
-                return FeatureRefused(learned, message, hint=first_kernel(feature.name))
+                hint = first_kernel(feature.name)
+                return FeatureRefused(learned.without(feature.name), message, hint)
         return None
 
 

@@ -3,7 +3,8 @@
 Nothing is ever written to find out. Three sources are asked in turn: files that are
 visible in the tree, whoever made them; names in the kernel's BTF; and, for what stays
 unknown, the transaction itself, which stages such things first and undoes them where the
-kernel refuses.
+kernel refuses. BTF says no to a word only where it names another one of the same file:
+names in a development tree change, and what goes by another name is not missing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import cache
 from typing import Any, Literal
 
 from damonpolicy.kernel.btf import damon_names
-from damonpolicy.kernel.features import EMULATED, FEATURES, Feature
+from damonpolicy.kernel.features import EMULATED, FEATURES, Feature, by_file, siblings
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
 from damonpolicy.kernel.tree import Tree, digest, pattern, snapshot
 
@@ -104,7 +105,23 @@ def detect(machine: Machine, tree: Tree) -> Capabilities:
             answers[feature.name] = Answer("yes" if feature.symbol in names else "no", "btf")
         else:
             answers[feature.name] = Answer("unknown", "not visible")
+    for feature in FEATURES:
+        if names is not None and answers[feature.name] == _UNNAMED:
+            if _renamed(feature, names, answers):
+                answers[feature.name] = Answer("unknown", "not visible")
     return Capabilities(answers)
+
+
+_UNNAMED = Answer("no", "btf")
+
+
+def _renamed(feature: Feature, names: frozenset[str], answers: Mapping[str, Answer]) -> bool:
+    """Tell whether a word's file is there, and its words have names that we do not know."""
+    kin = siblings(feature)
+    if not feature.words or feature.btf not in kin or kin & names:
+        return False
+    brought = (by_file(where) for where, _ in feature.words)
+    return any(each is None or answers[each.name].known != "no" for each in brought)
 
 
 def _visible(feature: Feature, patterns: set[str], directories: set[str]) -> Known | None:

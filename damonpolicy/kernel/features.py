@@ -16,11 +16,13 @@ __all__ = (
     "EMULATED",
     "FEATURES",
     "NEWEST",
+    "WORDS",
     "Feature",
     "by_file",
     "by_word",
     "first_kernel",
     "needed",
+    "siblings",
 )
 
 _K = "*"
@@ -36,6 +38,13 @@ DEVELOPMENT = "damon/next"
 NEWEST = "7.3"
 """The newest released kernel that the table knows: an example for hints."""
 
+WORDS = {
+    f"{_S}/action": "DAMOS_STAT",
+    f"{_C}/operations": "DAMON_OPS_VADDR",
+    "*/state": "DAMON_SYSFS_CMD_ON",
+}
+"""Names of words that all kernels take, by file."""
+
 EMULATED = "DAMONPOLICY_EMULATED"
 """Emulated kernels name themselves so, and features for which real kernels have no name."""
 
@@ -46,7 +55,8 @@ class Feature:
 
     ``files`` are complete patterns; ``results`` those of files that only report;
     ``words`` are pairs of a pattern and a word that its file takes; ``btf`` is a name as
-    `btf.damon_names` gives it; ``since`` a version or `DEVELOPMENT`.
+    `btf.damon_names` gives it, seen in a real kernel's (tests/kernel/observed/btf-*.txt), or
+    empty; ``since`` a version or `DEVELOPMENT`.
     """
 
     name: str
@@ -75,14 +85,14 @@ def _goal(metric: str, since: str, commit: str) -> Feature:
     )
 
 
-def _filter(name: str, since: str, commit: str = "") -> Feature:
+def _filter(name: str, since: str, commit: str = "", *, seen: bool = True) -> Feature:
     return Feature(
         f"filter.{name}",
         f"DAMOS filters on {name}",
         since,
         commit,
         words=((f"{_S}/filters/*/type", name),),
-        btf=f"DAMOS_FILTER_TYPE_{name.upper()}",
+        btf=f"DAMOS_FILTER_TYPE_{name.upper()}" if seen else "",
     )
 
 
@@ -97,14 +107,14 @@ def _action(name: str, since: str, commit: str) -> Feature:
     )
 
 
-def _probe(name: str, what: str, since: str, commit: str = "") -> Feature:
+def _probe(name: str, what: str, since: str, commit: str = "", *, seen: bool = True) -> Feature:
     return Feature(
         f"probe.{name}",
         what,
         since,
         commit,
         words=((f"{_A}/probes/*/filters/*/type", name),),
-        btf=f"DAMON_FILTER_TYPE_{name.upper()}",
+        btf=f"DAMON_FILTER_TYPE_{name.upper()}" if seen else "",
     )
 
 
@@ -114,7 +124,7 @@ def _sample(name: str, word: str, what: str) -> Feature:
         what,
         DEVELOPMENT,
         words=((f"{_A}/sample/filters/*/type", word),),
-        btf=f"DAMON_SAMPLE_FILTER_TYPE_{word.upper()}",
+        btf=f"DAMON_FILTER_TYPE_{word.upper()}",
     )
 
 
@@ -334,12 +344,12 @@ FEATURES: tuple[Feature, ...] = (
     ),
     _probe("pgidle_unset", "probes on touched pages", DEVELOPMENT),
     _probe("pgidle_set", "probes on untouched pages", DEVELOPMENT),
-    _probe("hugepage_size", "probes on the size of pages", DEVELOPMENT),
+    _probe("hugepage_size", "probes on the size of pages", DEVELOPMENT, seen=False),
     Feature(
         "probe.sizes", "files for the size range of probes", DEVELOPMENT,
         files=_files(f"{_A}/probes/*/filters/*", "min", "max"),
     ),
-    _filter("probe_hits_wsum", DEVELOPMENT),
+    _filter("probe_hits_wsum", DEVELOPMENT, seen=False),
     Feature(
         "quota.goal.complement", "goals on the complement of a metric", DEVELOPMENT,
         files=(f"{_Q}/goals/*/complement",),
@@ -347,6 +357,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "quota.goal.hugepage_mem_bp", "quota goals on hugepage_mem_bp", DEVELOPMENT,
         words=((f"{_Q}/goals/*/target_metric", "hugepage_mem_bp"),),
+        btf="DAMOS_QUOTA_HUGEPAGE_MEM_BP",
     ),
     Feature(
         "sample", "choosing which accesses count", DEVELOPMENT,
@@ -411,6 +422,17 @@ def needed(pattern: str, word: str) -> list[Feature]:
     shared = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
     found = (by_file(pattern), by_word(pattern, word), by_word(shared, word))
     return [feature for feature in dict.fromkeys(found) if feature is not None]
+
+
+def siblings(feature: Feature) -> frozenset[str]:
+    """Return the names of all words that the same files take.
+
+    A kernel that has none of them calls its words otherwise: that it lacks one says nothing.
+    """
+    patterns = {where for where, _ in feature.words}
+    others = (each for each in FEATURES if any(where in patterns for where, _ in each.words))
+    names = {each.btf for each in others} | {WORDS.get(where, "") for where in patterns}
+    return frozenset(name for name in names if name and "." not in name)
 
 
 def first_kernel(name: str) -> str:

@@ -17,7 +17,7 @@ from damonpolicy.kernel.cgroups import Members
 from damonpolicy.kernel.host import pids, starts
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("Process", "Selector", "Table", "find", "known_names")
+__all__ = ("Process", "Selector", "Table", "find", "inner_id", "known_names", "numbered")
 
 _COMM_LENGTH = 15
 """TASK_COMM_LEN without its final NUL: longer names are cut."""
@@ -162,10 +162,37 @@ def known_names(machine: Machine) -> list[str]:
     return sorted({process.comm for process in found if process})
 
 
+def inner_id(machine: Machine, thread: int) -> int:
+    """Return the number of a thread in its own pid namespace, 0 where there is no such thread."""
+    fields = _status(machine, f"/proc/{thread}")
+    return int(fields.get("NSpid", str(thread)).split()[-1]) if fields else 0
+
+
+def numbered(machine: Machine, wanted: Collection[int]) -> dict[int, list[int]]:
+    """Return the threads with memory that have one of some numbers in their own pid namespaces."""
+    found: dict[int, list[int]] = {number: [] for number in wanted}
+    for pid in pids(machine) if wanted else ():
+        try:
+            tasks = [entry.name for entry in machine.scan(f"/proc/{pid}/task")]
+        except OSError:
+            continue  # it has ended
+        for task in tasks:
+            fields = _status(machine, f"/proc/{pid}/task/{task}")
+            number = int(fields.get("NSpid", task).split()[-1])
+            if number in found and "VmSize" in fields:
+                found[number].append(int(task))
+    return found
+
+
+def _status(machine: Machine, base: str) -> dict[str, str]:
+    """Return the fields of a process' or thread's ``status``, none where it is gone."""
+    lines = read_or(machine, f"{base}/status").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
 def _read(machine: Machine, pid: int) -> Process | None:
     base = f"/proc/{pid}"
-    status = read_or(machine, f"{base}/status")
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    fields = _status(machine, base)
     if "VmSize" not in fields:
         return None  # gone, a kernel thread, or a zombie: nothing that could be monitored
     exe = machine.resolve(f"{base}/exe") if machine.exists(f"{base}/exe") else ""

@@ -15,10 +15,12 @@ __all__ = (
     "COUPLED",
     "EXTENSION",
     "PAGES",
+    "STAYS",
     "TICKS",
     "allowed",
     "beyond",
     "malformed",
+    "missing",
     "normalise",
     "paced",
     "refusal",
@@ -52,6 +54,14 @@ COUPLED = {
 }
 COUPLED |= {other: one for one, other in COUPLED.items()}
 """A write to one of a pair clears the other (mm/page-writeback.c, mm/util.c)."""
+
+_KSM, _THP, _VM = "/sys/kernel/mm/ksm", "/sys/kernel/mm/transparent_hugepage", "/proc/sys/vm"
+
+STAYS = {
+    (f"{_KSM}/run", "1", "0"): "pages that KSM has merged stay merged: 2 in"
+    f" `{_KSM}/run` parts them",  # mm/ksm.c: run_store()
+}
+"""What a change of a setting leaves as it is, by path and by what it held and holds then."""
 
 _PATTERNS = (
     re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
@@ -111,6 +121,30 @@ def refusal(machine: Machine, path: str) -> str:
     if real != path and not _within(real, places):
         return f"it leads to `{real}`, which is not on the list of settings"
     return ""
+
+
+_SIZES = rf"{_THP}/hugepages-\d+kB"
+_MISSING = (
+    (re.compile(r"/sys/module/damon_[a-z_]+/parameters/enabled"), "0"),
+    (re.compile(r"/sys/module/zswap/parameters/(enabled|shrinker_enabled)"), "0"),
+    (re.compile(r"/proc/sys/kernel/numa_balancing"), "0"),
+    (re.compile(r"/sys/kernel/mm/numa/demotion_enabled"), "0"),
+    (re.compile(r"/sys/kernel/mm/lru_gen/enabled"), "0"),
+    (re.compile(rf"{_KSM}/(run|smart_scan|use_zero_pages)"), "0"),
+    (re.compile(rf"{_KSM}/advisor_mode"), "none"),
+    (re.compile(rf"({_THP}|{_SIZES})/(shmem_)?enabled"), "never"),
+    (re.compile(rf"{_THP}/defrag"), "never"),
+    (re.compile(rf"{_THP}/(khugepaged/defrag|use_zero_page|shrink_underused)"), "0"),
+    (re.compile(rf"{_VM}/(zone_reclaim_mode|compaction_proactiveness|defrag_mode)"), "0"),
+    (re.compile(rf"{_VM}/nr_(overcommit_)?hugepages"), "0"),
+)
+"""What kernels do that have not even the file: what it switches is not there."""
+
+
+def missing(path: str, value: str) -> bool:
+    """Tell whether a kernel without a file does what ``value`` in it would ask for."""
+    counts = (off for pattern, off in _MISSING if pattern.fullmatch(path))
+    return normalise(value) in counts
 
 
 def _within(path: str, places: tuple[str, ...]) -> bool:

@@ -24,6 +24,7 @@ __all__ = (
     "default",
     "digest",
     "empty_slot",
+    "held",
     "is_volatile",
     "pattern",
     "slot_numbers",
@@ -196,6 +197,12 @@ def default(path: str) -> str:
     if parts[-1] == "type":
         return _DEFAULTS["filters/*/type"]
     return "0"
+
+
+def held(path: str, tree: Tree) -> str:
+    """Return what a file holds, and of one that is not there what it would hold."""
+    value = tree.get(path)
+    return default(path) if value is None else value
 
 
 def empty_slot(tree: Tree) -> bool:

@@ -33,7 +33,7 @@ class Accesses(Model):
     ) = None
     """Count accesses of these CPUs only: a list such as `0-3,8`, or a node's."""
     threads: tuple[Pid, ...] | None = None
-    """Count accesses of these threads only, by their ids."""
+    """Count accesses of these threads only, by their ids (in a container: those in it)."""
     primitive: Literal["page_table", "page_fault"] | None = None
     """How accesses are noticed; by page faults where they are told apart, else in page tables."""
     optional: Flag = False

@@ -220,7 +220,8 @@ def drift_of(current: Current, slot: int, record: SlotRecord) -> list[Drift]:
         found.append(Drift(where, "state", "on", "off"))
     elif not same:
         found.append(Drift(where, "pid", str(record.pid), str(current.pid(slot))))
-    for path in sorted(differing(tree, record.files)):
+    missing = record.files.keys() - tree.keys()
+    for path in sorted({*differing(tree, record.files), *missing}):
         found.append(Drift(where, path, record.files[path], tree.get(path, "no such file")))
     for path in sorted(set(configuration(tree)) - set(record.files)):
         found.append(Drift(where, path, "no such file", tree[path]))

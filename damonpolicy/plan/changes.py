@@ -6,17 +6,21 @@ The same function plans an apply and an undo: only the direction differs.
 from __future__ import annotations
 
 from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
-from damonpolicy.kernel.tree import COUNTS, Tree, count_of, default, is_volatile, under
+from damonpolicy.kernel.tree import COUNTS, Tree, count_of, default, held, is_volatile, under
 
 __all__ = ("changes", "differing")
 
 
 def differing(current: Tree, desired: Tree) -> list[str]:
-    """Return the paths of ``desired`` that ``current`` does not hold, volatile ones aside."""
+    """Return the paths of ``desired`` that ``current`` does not hold, volatile ones aside.
+
+    A file that is missing is as good as one with its default: a kernel without it does what the
+    default says. So ``desired`` may name files that only some kernels have.
+    """
     return [
         path
         for path, value in desired.items()
-        if current.get(path) != value
+        if held(path, current) != value
         and not (is_volatile(path, desired) and is_volatile(path, current))
     ]
 
@@ -102,7 +106,7 @@ class _Walk:
 
     def _file(self, path: str) -> None:
         value = self.desired[path]
-        if self.tree.get(path) == value:
+        if held(path, self.tree) == value:
             return
         kept = path not in self.made and not self.anew
         if kept and is_volatile(path, self.desired) and is_volatile(path, self.current):
@@ -110,7 +114,7 @@ class _Walk:
         self._write("write", path)
 
     def _write(self, kind: Kind, path: str) -> None:
-        before = self.tree.get(path, default(path))
+        before = held(path, self.tree)
         self.operations.append(
             Operation(
                 kind, self.phase, kdamond_path(self.slot, path), before, self.desired[path],

@@ -100,16 +100,15 @@ class Compiler(Quotas):
 
     def _accesses(self, kdamond: Kdamond, context: str, at: Cursor) -> None:
         accesses, base = kdamond.accesses, f"{context}/monitoring_attrs/sample"
-        early = self._early()
+        # all of them, unless more is put below
+        self.put(f"{base}/primitives/page_table", True, at)
+        self.put(f"{base}/primitives/page_fault", False, at)
+        self.put(f"{base}/filters/nr_filters", 0, at)
+        for name in ("use_reports", "write_only"):
+            self.put(f"{context}/operations_attrs/{name}", False, at)
         if accesses is None or accesses.everything:
-            if self.capabilities.known("sample") == "yes":
-                self.put(f"{base}/primitives/page_table", True, at)
-                self.put(f"{base}/primitives/page_fault", False, at)
-                self.put(f"{base}/filters/nr_filters", 0, at)
-            if early:
-                for name in ("use_reports", "write_only"):
-                    self.put(f"{context}/operations_attrs/{name}", False, at)
             return
+        early = self._early()
         if early and accesses.kind != "read":
             found = early_files(accesses, self.machine)
             files = {f"{context}/operations_attrs/{name}": each for name, each in found.items()}
@@ -135,9 +134,9 @@ class Compiler(Quotas):
             found = sample_files(accesses, self.machine)
             files = {f"{base}/{name}": each for name, each in found.items()}
         self.uses_faults = True
-        if self.capabilities.known("sample") == "yes":
-            message = "kernels seen so far never free a page once a fault has told of it"
-            hint = "watch free memory; keep such a policy for tests"
+        if not early and self.capabilities.has("sample"):
+            message = "kernels seen so far never free a page that a fault has told of, nor merge it"
+            hint = "let it run for minutes, watch free memory, and switch KSM on without it"
             self.found.append(Diagnostic.warning("DP0604", at.spot, message, hint=hint))
         for path, value in files.items():
             self.put(path, value, at)

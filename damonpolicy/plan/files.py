@@ -8,7 +8,7 @@ from typing import Any
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
-from damonpolicy.kernel.features import FEATURES, by_file, first_kernel, needed
+from damonpolicy.kernel.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import default, pattern
 from damonpolicy.model.read import Cursor
@@ -57,7 +57,10 @@ class Files:
         self.origins[path] = at
 
     def refuse_missing(self) -> None:
-        """Refuse what the kernel lacks; drop what equals what it does anyway."""
+        """Refuse what the kernel lacks; drop what equals what it does anyway.
+
+        What it may have stays, defaults too: where the file is there, it may hold anything.
+        """
         for path, value in list(self.files.items()):
             missing = self._missing(path, value)
             if missing is None:
@@ -93,10 +96,6 @@ class Files:
         for feature in needed(where, value):
             if self.capabilities.known(feature.name) == "no":
                 return feature.name
-        unknown = by_file(where)
-        if unknown is not None and self.capabilities.known(unknown.name) == "unknown":
-            # a file that may not be there is not worth a try for what kernels do anyway
-            return unknown.name if value == default(path) else None
         return None
 
     def has_all(self, names: list[str]) -> bool:

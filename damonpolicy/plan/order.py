@@ -388,7 +388,7 @@ class _Draft:
             slots_before=self.slots_before,
             affected=self.wanted.affected,
             takeover=self.wanted.takeover,
-            remarks=(*self.remarks, *own.remarks),
+            remarks=(*self.remarks, *settings.remarks(self.settings), *own.remarks),
         )
 
 

@@ -6,11 +6,11 @@ from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import by_file, first_kernel
 from damonpolicy.kernel.modules import module_of, parameter_path
+from damonpolicy.kernel.settings import missing
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.rules import modules as rules
-from damonpolicy.model.rules.settings import already_so
 
 __all__ = ("compile_modules",)
 
@@ -30,7 +30,7 @@ def compile_modules(
         module = module_of(path)
         if _there(path, capabilities, machine):
             files[path] = content
-        elif module in absent or already_so(path, content):
+        elif module in absent or missing(path, content):
             continue
         elif not _there(parameter_path(module, "enabled"), capabilities, machine):
             absent.add(module)

@@ -11,7 +11,7 @@ from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
-from damonpolicy.kernel.settings import written
+from damonpolicy.kernel.settings import missing, written
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.model.expand import expand
 from damonpolicy.model.expand import variables as read_variables
@@ -179,7 +179,7 @@ def compile_policies(
         settings = {
             path: written(path, value, read_or(machine, path) if machine else "")
             for path, value in settings.items()
-            if machine is None or machine.exists(path) or not settings_rules.already_so(path, value)
+            if machine is None or machine.exists(path) or not missing(path, value)
         }
         parameters, lacking = compile_modules(policy, at, capabilities, machine)
         settings = {**parameters, **settings}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from damonpolicy.errors import PolicyInvalid
 from damonpolicy.kernel.modules import module_of
 from damonpolicy.kernel.operation import Operation, Phase
-from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
+from damonpolicy.kernel.settings import ADVISOR, PAGES, STAYS, normalise, paced
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed
 
-__all__ = ("SettingPlan", "operation", "plan")
+__all__ = ("SettingPlan", "operation", "plan", "remarks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,13 @@ def operation(each: SettingPlan, phase: Phase) -> Operation | None:
     if each.left or normalise(each.before) == normalise(each.after):
         return None
     return Operation("setting", phase, each.path, _readable(each.before), each.after)
+
+
+def remarks(plans: Iterable[SettingPlan]) -> list[str]:
+    """Say what changes leave as it is, although it looks as if they put it back."""
+    moves = (each for each in plans if not each.left)
+    found = (STAYS.get((x.path, normalise(x.before), normalise(x.after))) for x in moves)
+    return [each for each in found if each]
 
 
 def _readable(content: str) -> str:

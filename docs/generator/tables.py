@@ -169,6 +169,10 @@ def settings() -> str:
                 "Parameters of DAMON's modules are better written under [`modules:`](keys.md#modules),"
                 " with units and checks. `enabled: N` of one is fine on a kernel without the module.\n"
             ),
+            (
+                "A kernel that has not even the file does what these values ask for, and a note says"
+                f" so (DP0645): {_as_good()}.\n"
+            ),
             "## What the emulated machine knows\n",
             (
                 "Defaults and limits as read from the real kernels; some files are coupled, see [kernel quirks](../kernel-quirks.md#settings). A real kernel may have"
@@ -177,6 +181,17 @@ def settings() -> str:
             table(("file", "at boot", "takes", "since"), rows),
         )
     )
+
+
+def _as_good() -> str:
+    """Return the settings that may be missing where they would be switched off."""
+    found = [
+        code(f"{each.path}: {off}")
+        for each in emulated.SETTINGS
+        for off in ("0", "none", "never")
+        if "hugepages-" not in each.path and allowed.missing(each.path, off)
+    ]
+    return ", ".join([*found, code("…/transparent_hugepage/hugepages-*kB/[shmem_]enabled: never")])
 
 
 def _since(each: emulated.Setting) -> str:

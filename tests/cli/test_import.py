@@ -15,9 +15,9 @@ def test_our_names_are_kept(site):
     text = site.done("import").out
 
     assert [line for line in text.splitlines() if line.startswith("- name:")] == [
-        "- name: vm-writes", "- name: program",
+        "- name: vms", "- name: program",
     ]  # fmt: skip
-    assert "  - name: write-cold\n" in text
+    assert "  - name: cold\n" in text
     assert text.startswith("# Imported from the configuration of emulated:7.3, Linux 7.3.4")
 
 
@@ -25,7 +25,7 @@ def test_some_slots_only(site):
     site.done("apply", shipped("ksm"), shipped("monitor"))
 
     assert "name: program" not in site.done("import", "0").out
-    assert "name: vm-writes" not in site.done("import", "1").out
+    assert "name: vms" not in site.done("import", "1").out
 
 
 def test_someone_elses(site):

@@ -3,7 +3,7 @@ import pytest
 from damonpolicy.emulated.btf import encode, of
 from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.kernel.btf import damon_names
-from damonpolicy.kernel.features import EMULATED, FEATURES
+from damonpolicy.kernel.features import EMULATED, FEATURES, WORDS
 
 STRUCTS = {name for each in FEATURES for name, dot, _ in [each.btf.partition(".")] if dot}
 
@@ -12,7 +12,7 @@ STRUCTS = {name for each in FEATURES for name, dot, _ in [each.btf.partition("."
 def test_names_are_those_of_the_features(version):
     profile = PROFILES[version]
 
-    assert damon_names(of(profile), STRUCTS) == {EMULATED} | {
+    assert damon_names(of(profile), STRUCTS) == {EMULATED, *WORDS.values()} | {
         feature.symbol for feature in FEATURES if profile.has(feature.name)
     }
 

@@ -180,3 +180,31 @@ def test_the_early_form(making, files, expected):
         assert made.write(f"{C}/operations_attrs/{name}", value) == "ok"
 
     assert seen(made) == expected
+
+
+def test_a_thread_of_a_container_has_its_number_there(making):
+    processes = [
+        {"name": name, "pid": pid, "cpus": "0", "inner_pid": 7,
+         "areas": [{"size": "128MiB", "rate": "100%", "written": written}]}
+        for name, pid, written in (("writer", OWN, "100%"), ("reader", OTHER, "0%"))
+    ]  # fmt: skip
+    for thread, expected in ((OWN, NONE), (7, BOTH)):
+        made = making("damon-next", spec={"processes": processes})
+        made.context("paddr").region(0, 1 << 31)
+        made.write(BALANCING, 0)
+        fault(made)
+        place(made, [("threads", "N", "N", thread), ("threads", "Y", "Y", thread)])
+
+        assert seen(made) == expected
+
+
+def test_a_kernel_without_numa_balancing_takes_no_faults_for_it(making):
+    made = making("damon-next", spec={"without": [BALANCING], "processes": [
+        {"name": name, "pid": pid, "areas": [{"size": "128MiB", "rate": "100%"}]}
+        for name, pid in (("writer", OWN), ("reader", OTHER))
+    ]})  # fmt: skip
+    made.context("paddr").region(0, 1 << 31)
+    fault(made)
+
+    assert made.read(BALANCING) == "ENOENT"
+    assert seen(made) == BOTH

@@ -186,3 +186,13 @@ def test_a_value_that_reads_back_otherwise_is_rolled_back(site, monkeypatch):
 
     assert outcome.code == ExitCode.ROLLED_BACK
     assert "it reads back as `0`" in outcome.err
+
+
+def test_what_stays_when_a_setting_is_put_back_is_said(site):
+    """KSM ends, and what it has merged stays merged: the setting alone would not tell."""
+    said = "note: pages that KSM has merged stay merged: 2 in `/sys/kernel/mm/ksm/run` parts them"
+
+    assert said not in site.done("apply", shipped("ksm")).out
+    assert said in site.done("remove", "ksm").out.splitlines()
+    site.done("apply", shipped("ksm"))
+    assert said in site.done("rollback", "0").out.splitlines()

@@ -77,7 +77,7 @@ def test_without_a_free_slot_it_is_named(site, on, said, hint):
     outcome = site.run("apply", shipped("ksm"))
 
     assert outcome.code == ExitCode.FOREIGN
-    assert f"there is no free slot for `ksm/vm-writes`: {said}" in outcome.err
+    assert f"there is no free slot for `ksm/vms`: {said}" in outcome.err
     assert f"hint: {hint}" in outcome.err
     assert site.world.look() == before
 
@@ -149,7 +149,7 @@ def test_a_replacement_takes_the_place_of_what_it_ends(site):
     outcome = site.done("apply", shipped("ksm"), "--prune")
 
     assert "takes the place of `many/k-0`, which ends" in outcome.out
-    assert [each.kdamond for each in site.world.managed.slots.values()] == ["ksm/vm-writes"]
+    assert [each.kdamond for each in site.world.managed.slots.values()] == ["ksm/vms"]
 
 
 def test_what_already_runs_as_wanted_is_adopted_without_a_write(site):

@@ -111,7 +111,7 @@ def test_a_kdamond_that_dies_before_the_end(world, monkeypatch):
     monkeypatch.setattr(transaction, "snapshot", off)
     error = fails(world, "ksm")
 
-    assert "the kdamond `ksm/vm-writes` is off after all" in error.message
+    assert "the kdamond `ksm/vms` is off after all" in error.message
 
 
 def test_another_kdamond_after_a_commit(world):

@@ -43,8 +43,8 @@ def count(world, do):
     [
         *((kernel, name) for kernel in KERNELS for name in APPLIES[kernel]),
         ("5.18", "monitor"),  # without commits
-        ("damon-next", "ksm"),  # accesses told apart
-        ("damon-next-2025", "ksm"),  # the same in its early form
+        ("damon-next", "ksm-survey"),  # accesses told apart
+        ("damon-next-2025", "ksm-survey"),  # the same in its early form
     ],
 )
 def test_error_at_every_operation(kernel, name, start):

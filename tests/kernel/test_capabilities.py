@@ -14,12 +14,12 @@ from damonpolicy.kernel.features import (
     by_word,
     first_kernel,
     needed,
+    siblings,
 )
 from damonpolicy.kernel.tree import snapshot
 from tests.kernel.copied import copied
-from tests.world import KERNELS, World
+from tests.world import BTF, KERNELS, STAT_OFF, World, in_memory_directory
 
-BTF = "/sys/kernel/btf/vmlinux"
 SCHEME = "0/contexts/0/schemes/0"
 
 
@@ -176,3 +176,51 @@ def test_the_table_has_no_doubles():
         sentence = first_kernel(feature.name)
         expected = "only the development tree" if feature.since == DEVELOPMENT else feature.since
         assert expected in sentence
+
+
+class Renamed(EmulatedMachine):
+    """A kernel of the development tree that calls its filters of accesses by other names."""
+
+    def read_bytes(self, path):
+        return super().read_bytes(path).replace(b"\0DAMON_FILTER_TYPE_", b"\0DAMON_SIFTER_TYPE_")
+
+
+def test_a_word_whose_file_is_there_is_unknown_where_its_names_are_others():
+    world = World(Renamed.create("damon-next"), in_memory_directory())
+    before = ask(world)
+    world.write(STAT_OFF, "N")
+    world.write("nr_kdamonds", "1")
+    world.write("0/contexts/nr_contexts", "1")
+    world.write("0/contexts/0/monitoring_attrs/sample/filters/nr_filters", "1")
+    after = ask(world)
+
+    for answers in (before, after):
+        assert answers.known("sample") == "yes"
+        for name in ("sample.write", "sample.cpus", "sample.threads", "probe.anon"):
+            assert answers.known(name) == "unknown"
+            assert answers.has(name), "it is worth a try"
+        assert answers.known("filter.anon") == "yes", "what is named so is known"
+    world.close()
+
+
+@pytest.mark.parametrize("kernel", ["5.18", "6.12", "7.3"])
+def test_a_word_that_has_no_name_among_others_is_no(kernel):
+    world = World.make(kernel)
+    answers = ask(world)
+    profile = world.machine.profile
+
+    assert answers.known("action.collapse") == ("yes" if profile.has("action.collapse") else "no")
+    for name in ("sample.write", "probe.pgidle_unset", "filter.probe_hits_wsum"):
+        assert answers.known(name) == "no", name
+    world.close()
+
+
+def test_siblings_are_the_names_of_the_words_of_a_file():
+    by_name = {each.name: each for each in FEATURES}
+
+    assert siblings(by_name["sample.write"]) == {
+        "DAMON_FILTER_TYPE_WRITE", "DAMON_FILTER_TYPE_CPUMASK", "DAMON_FILTER_TYPE_THREADS",
+    }  # fmt: skip
+    assert "DAMOS_STAT" in siblings(by_name["action.collapse"])
+    assert "DAMON_SYSFS_CMD_ON" in siblings(by_name["commit"])
+    assert siblings(by_name["refresh"]) == frozenset()

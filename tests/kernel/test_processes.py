@@ -6,7 +6,7 @@ import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.host import pids, starts
-from damonpolicy.kernel.processes import Selector, find, known_names
+from damonpolicy.kernel.processes import Selector, find, inner_id, known_names, numbered
 from tests.kernel.copied import copied
 
 
@@ -130,3 +130,34 @@ def test_users_are_those_of_that_machine(tmp_path):
 
     assert found(machine, user="alice") == [7]
     assert found(machine, user="bob") == []
+
+
+CONTAINED = [
+    {"name": "postgres", "pid": 4711, "inner_pid": 7, "areas": [{"size": "1MiB"}]},
+    {"name": "other", "pid": 4712, "inner_pid": 38, "areas": [{"size": "1MiB"}]},
+    {"name": "plain", "pid": 4713, "areas": [{"size": "1MiB"}]},
+]
+
+
+def test_threads_are_found_by_the_number_in_their_own_pid_namespace():
+    machine = EmulatedMachine.create("damon-next", spec={"processes": CONTAINED})
+
+    assert {each: inner_id(machine, each) for each in (4711, 4712, 4713, 38, 9999)} == {
+        4711: 7, 4712: 38, 4713: 4713, 38: 38, 9999: 0,
+    }  # fmt: skip
+    assert numbered(machine, [7, 38, 4711, 4713]) == {7: [4711], 38: [4712], 4711: [], 4713: [4713]}
+    assert numbered(machine, []) == {}
+    assert machine.resolve("/proc/4711/ns/pid") != machine.resolve("/proc/4713/ns/pid")
+
+
+def test_threads_that_end_meanwhile_are_none(tmp_path):
+    status = "Name:\tx\nNSpid:\t{}\nVmSize:\t1 kB\n"
+    machine = copied(tmp_path, {
+        "/proc/5/status": status.format("5\t1"),
+        "/proc/6/status": status.format("6"),
+        "/proc/6/task/6/status": status.format("6"),
+        "/proc/6/task/9/status": status.format("9"),
+        "/proc/6/task/10/comm": "gone",
+    })  # fmt: skip
+
+    assert numbered(machine, [1, 6, 9, 10]) == {1: [], 6: [6], 9: [9], 10: []}

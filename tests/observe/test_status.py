@@ -49,7 +49,7 @@ def test_everything_that_runs(site):
     assert lines[1] == "generation 2: ksm, proactive-reclaim"
     for expected in (
         "  paddr: 3 regions",
-        "  scheme write-cold: stat",
+        "  scheme cold: stat",
         "    reject what is not anon; allow memcg /machine.slice and 2 below it; the rest is rejected",
         "  scheme idle: pageout, 128MiB every 1s",
         f"  {KSM_RUN}: 1 (was 0, for ksm)",
@@ -60,7 +60,7 @@ def test_everything_that_runs(site):
     data = site.json("status")["data"]
     assert (data["generation"], data["confirmed"], data["free_slots"]) == (2, 2, 5)
     assert [(each["name"], each["owner"], each["state"]) for each in data["kdamonds"]] == [
-        ("ksm/vm-writes", "ours", "on"),
+        ("ksm/vms", "ours", "on"),
         ("proactive-reclaim/system", "ours", "on"),
         (None, "foreign", "off"),
     ]

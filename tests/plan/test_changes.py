@@ -104,7 +104,15 @@ def test_what_tuning_starts_from_is_written(before, after, how):
 
 def test_what_is_not_spoken_of_stays():
     assert written({"a": "1", "b": "2"}, {"a": "3"})[1] == {"a": "3", "b": "2"}
-    assert differing({"a": "1", "b": "2"}, {"a": "1", "c": "0"}) == ["c"]
+    assert differing({"a": "1", "b": "2"}, {"a": "1", "c": "1"}) == ["c"]
+
+
+def test_a_file_that_is_missing_is_as_good_as_its_default():
+    there, missing = {"pause": "Y"}, {}
+    assert differing(missing, {"pause": "N"}) == []
+    assert differing(there, {"pause": "N"}) == ["pause"]
+    assert written(missing, {"pause": "N"})[0] == []
+    assert written(there, {"pause": "N"})[0] == [("pause", "Y", "N")]
 
 
 PATHS = st.lists(st.sampled_from(["", "/a", "/b"]), max_size=4)

@@ -24,7 +24,8 @@ SELECTORS = [
 ]
 MEMCG = ["/machine.slice", "/system.slice/nginx.service", "/system.slice"]
 PAGES = {"6.12": ["anon", "young"], "6.18": ["anon", "young", "active", "unmapped"]}
-PAGES["7.3"] = PAGES["6.18"]
+PAGES |= dict.fromkeys(("7.2", "7.3", "damon-next"), PAGES["6.18"])
+PROBES = ("7.2", "7.3", "damon-next")
 PADDR = ["stat", "pageout", "lru_prio", "lru_deprio", "migrate_hot", "migrate_cold"]
 VADDR = ["stat", "pageout", "willneed", "cold", "hugepage", "nohugepage"]
 
@@ -63,12 +64,17 @@ def kdamonds(draw, kernel, name):
         "schemes": [draw(schemes(kernel, ops, each, tuned)) for each in names],
         **draw(optional(region_count=region_counts())),
     }
-    if kernel == "7.3" and ops == "paddr":
+    if kernel in PROBES and ops == "paddr":
         result |= draw(optional(probes=probes()))
     for scheme in result["schemes"]:
-        if result["targets"] == [{"numa_node": scheme.get("to")}]:
-            scheme["to"] = "0" if scheme["to"] == "1" else "1"  # nothing moves to where it is
+        elsewhere(result, scheme)
     return result
+
+
+def elsewhere(kdamond, scheme):
+    """Let a scheme not move memory to where it is."""
+    if kdamond["targets"] == [{"numa_node": scheme.get("to")}]:
+        scheme["to"] = "0" if scheme["to"] == "1" else "1"
 
 
 @st.composite
@@ -216,6 +222,35 @@ def probes(draw):
         {"name": name, "filters": draw(st.lists(st.sampled_from(whats), max_size=2))}
         for name in names
     ]
+
+
+@st.composite
+def newest(draw, kernel):
+    """A policy with what only some kernels have, each as often as not what they all do."""
+    kdamond = draw(kdamonds(kernel, "k"))
+    scheme = draw(schemes(kernel, kdamond["ops"], "s", tuned=True))
+    elsewhere(kdamond, scheme)
+    if kernel in PROBES:
+        kdamond |= draw(optional(paused=st.booleans()))
+        scheme |= draw(optional(max_snapshots=st.sampled_from(["5", "7"])))
+        if isinstance(scheme.get("quota"), dict):
+            scheme["quota"] |= draw(optional(fail_charge=st.sampled_from(["1/10", "2/5"])))
+        if isinstance(scheme.get("quota"), dict) and scheme["quota"].get("goals"):
+            scheme["quota"] |= draw(optional(tuner=st.sampled_from(["consist", "temporal"])))
+    kdamond["schemes"] = [scheme]
+    if kernel == "damon-next" and kdamond["ops"] == "paddr":
+        kdamond |= draw(optional(accesses=accesses()))
+    settings = {STAT_OFF: "N"}
+    document = {"version": 1, "name": "p", "kdamonds": [kdamond], "settings": settings}
+    return json.dumps(document)
+
+
+def accesses():
+    return optional(
+        kind=st.sampled_from(["any", "read", "write"]),
+        cpus=st.sampled_from(["0", "1-2"]),
+        threads=st.sampled_from([[811], [530, 815]]),
+    )
 
 
 def reordered(value, random):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.kernel import cgroups, memory, nodes
 from damonpolicy.kernel.pressure import has_pressure
-from damonpolicy.kernel.processes import Selector, find
+from damonpolicy.kernel.processes import Selector, find, inner_id, numbered
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
@@ -194,12 +194,32 @@ def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
 
 @rule
 def _threads(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Threads as the kernel knows them that compares: by the number in their own pid namespace.
+
+    Of the development tree: mm/memory.c reports task_pid_vnr() of who faults; seen in a guest.
+    """
     accesses = kdamond.accesses
-    for index, thread in enumerate((accesses and accesses.threads) or ()):
-        if not machine.exists(f"/proc/{thread}"):
+    threads = (accesses and accesses.threads) or ()
+    found = numbered(machine, threads)
+    for index, thread in enumerate(threads):
+        span, inner = at("threads", index).value, inner_id(machine, thread)
+        if len(found[thread]) > 1:
+            listed = ", ".join(map(str, found[thread]))
+            message = (
+                f"{len(found[thread])} threads have the number {thread} in their pid namespaces"
+            )
+            hint = f"accesses of all of them count: {listed}"
+            yield Diagnostic.warning("DP0346", span, message, hint=hint)
+        elif found[thread] or inner == thread:
+            continue
+        elif inner:
+            message = f"the kernel knows thread {thread} as {inner}, its number in a container"
+            hint = f"write `{inner}`: the last number of `NSpid` in /proc/{thread}/status"
+            yield Diagnostic.error("DP0345", span, message, hint=hint)
+        else:
             message = f"there is no thread {thread} now: none of its accesses counts"
-            hint = "a program that was started anew has other threads"
-            yield Diagnostic.warning("DP0305", at("threads", index).value, message, hint=hint)
+            hint = "a program that was started again has other threads"
+            yield Diagnostic.warning("DP0305", span, message, hint=hint)
 
 
 @rule

@@ -12,6 +12,7 @@ from damonpolicy.kernel.settings import (
     TICKS,
     beyond,
     malformed,
+    missing,
     normalise,
     paced,
     refusal,
@@ -24,7 +25,7 @@ from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.rules.speaking import rule
 
-__all__ = ("already_so", "check", "check_machine")
+__all__ = ("check", "check_machine")
 
 _TICK = 20
 """Milliseconds that are a whole number of timer ticks at 100, 250, 300 and 1000 Hz."""
@@ -84,7 +85,10 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
                 message = f"`{path}` cannot be `{value[:40]}`"
                 yield Diagnostic.error("DP0313", place.value, message, hint=wrong)
             yield from _put_back(policy, path, place, machine)
-        elif not already_so(path, value):
+        elif missing(path, value):
+            message = f"this kernel has no `{path}`, which is as good as `{value}`"
+            yield Diagnostic.note("DP0645", place.key, message)
+        else:
             parent = path.rpartition("/")[0]
             try:
                 beside = [entry.name for entry in machine.scan(parent)]
@@ -117,12 +121,3 @@ def _put_back(policy: Policy, path: str, at: Cursor, machine: Machine) -> Iterat
 
 def _reads(machine: Machine, path: str) -> str:
     return normalise(read_or(machine, path))
-
-
-def already_so(path: str, value: str) -> bool:
-    """Tell whether a missing file means what the policy asks for.
-
-    A kernel without one of DAMON's modules is as good as one where it is switched off.
-    """
-    off = normalise(value) == "0"
-    return path.startswith("/sys/module/damon_") and path.endswith("/parameters/enabled") and off
