@@ -62,6 +62,10 @@ QUIRKS: tuple[Quirk, ...] = (
         "a commit begins a new charge window, and what goals have tuned until then is forgotten",
     ),
     Quirk(
+        "commit.eligible", "7.2", "7.3",
+        "a commit leaves the node of a goal on eligible memory as it was, and gives a new one none",
+    ),
+    Quirk(
         "quota.crumbs", "", "7.2",
         "regions for which a quota has less than a page left are counted as tried, and do not"
         " exceed it",

@@ -8,7 +8,7 @@ matters where a list shrinks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +16,8 @@ from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.positions import Schemes, without_schemes
+from damonpolicy.plan.uncommitted import unheard
 
 __all__ = ("Change", "change", "without_dead")
 
@@ -23,6 +25,7 @@ _INTERVALS = "contexts/0/monitoring_attrs/intervals"
 _TUNING = f"{_INTERVALS}/intervals_goal/aggrs"
 _TARGETS = "contexts/0/targets"
 _SAMPLE = "contexts/0/monitoring_attrs/sample/filters"
+_GOALS = re.compile(r"contexts/0/schemes/\d+/quotas/goals/\d+/")
 _PID = re.compile(rf"{_TARGETS}/(\d+)/pid_target\Z")
 
 
@@ -39,13 +42,19 @@ class Change:
 
 
 def change(
-    slot: int, before: Tree, bound: Bound, verified: Tree, members: Sequence[Member] = ()
+    slot: int,
+    before: Tree,
+    bound: Bound,
+    verified: Tree,
+    members: Sequence[Member] = (),
+    names: Mapping[str, str] | None = None,
 ) -> Change:
     """Plan the change of a running kdamond.
 
     ``before`` is its directory as it is, ``verified`` what was last committed by us: files
     may have been staged by someone since, or by us and never committed. ``members`` are the
     processes that were committed: another one may have got the pid of one that ended.
+    ``names`` are those of the schemes that run, by directory.
     """
     desired = bound.files
     staged = differing(before, desired)
@@ -75,6 +84,8 @@ def change(
         return _restart(slot, before, desired, result, "this kernel cannot change it while it runs")
     if bound.kdamond.commit == "waits" and any(map(_may_sleep, (before, verified, desired))):
         return _restart(slot, before, desired, result, "its watermarks could let a commit hang")
+    if reason := unheard(bound.kdamond.uncommitted, desired, before, verified):
+        return _restart(slot, before, desired, result, reason)
     tree = dict(before)
     retuned = _retuned(before, desired)
     if retuned:
@@ -82,7 +93,8 @@ def change(
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
-    steps, shortened = _steps(before, desired)
+    schemes = Schemes(before, desired, names or {}, bound.kdamond.names)
+    steps, shortened = _steps(before, desired, schemes)
     for number, step in enumerate(steps):
         faked = {**tree, _TUNING: "0"} if retuned and not number else tree
         operations, tree = changes(slot, faked, step, "commit" if number else "stage")
@@ -93,7 +105,8 @@ def change(
         operations, tree = changes(slot, tree, desired, "commit")
         result.commit += operations
     result.tree = tree
-    _remark_schemes(before, desired, result)
+    if schemes.remark:
+        result.remarks.append(schemes.remark)
     return result
 
 
@@ -105,7 +118,8 @@ def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -
     state = kdamond_path(slot, "state")
     result.start.append(Operation("command", "start", state, "on", "off", slot))
     result.start.append(Operation("command", "start", state, "off", "on", slot))
-    result.remarks.append(f"it restarts and loses its monitoring results: {why}")
+    tuned = " and tuned quotas" if any(map(_GOALS.match, before)) else ""
+    result.remarks.append(f"it restarts and loses its monitoring results{tuned}: {why}")
     return result
 
 
@@ -156,7 +170,7 @@ def _acts(tree: Tree) -> bool:
     return any(action != "stat" for action in actions)
 
 
-def _steps(before: Tree, desired: Tree) -> tuple[list[Tree], bool]:
+def _steps(before: Tree, desired: Tree, schemes: Schemes) -> tuple[list[Tree], bool]:
     """Return the trees to commit one after the other, and whether the last has dead targets."""
     old, new = _pids(before), _pids(desired)
     gone = any(pid not in new for pid in old)
@@ -172,6 +186,9 @@ def _steps(before: Tree, desired: Tree) -> tuple[list[Tree], bool]:
             front += 1
         if 0 < front < len(new):
             last = [_with_targets(desired, new[:front], new), desired]
+    if schemes.inherit:
+        # the common front first, then all: what comes behind it begins without another's state
+        last, shortened = [without_schemes(last[0], schemes.front), desired], False
     if _types_change(before, desired):
         # a commit copies everything of a sample filter but its type: none first, then the new
         without = {p: v for p, v in last[0].items() if not p.startswith(f"{_SAMPLE}/")}
@@ -230,16 +247,3 @@ def _with_obsolete(desired: Tree, old: list[str], new: list[str]) -> dict[str, s
         files["obsolete_target"] = "N" if pid in places else "Y"
         tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
     return tree
-
-
-def _remark_schemes(before: Tree, desired: Tree, result: Change) -> None:
-    counter = "contexts/0/schemes/nr_schemes"
-    fewer = int(desired.get(counter, "0")) < int(before.get(counter, "0"))
-    goals = any(
-        re.fullmatch(r"contexts/0/schemes/\d+/quotas/goals/nr_goals", path) and value != "0"
-        for path, value in before.items()
-    )
-    if fewer and goals:
-        result.remarks.append(
-            "schemes are matched by position: those after a removed one take over its tuned quota"
-        )

@@ -1,0 +1,53 @@
+"""What a commit leaves as it was on some kernels, though it was staged (damon_commit_ctx()).
+
+Each is a row of `kernel.quirks`; which files are concerned was seen on real kernels
+(tests/kernel/effects.py).
+"""
+
+from __future__ import annotations
+
+from damonpolicy.emulated.monitor import get, number, numbered
+from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.world import World
+
+__all__ = ("changed_types", "keep", "keep_goals")
+
+_NOWHERE = "-1"
+"""What is never written holds what was in memory before: no node, as good as always."""
+
+
+def keep(world: World, ran: Directory, runs: Directory) -> None:
+    """Put back into what ``runs`` now, a copy of its own, what the commit has ignored."""
+    before = numbered(ran["schemes"])
+    for place, scheme in enumerate(numbered(runs["schemes"])):
+        keep_goals(world, before[place] if place < len(before) else {}, scheme)
+
+
+def keep_goals(world: World, ran: Directory, runs: Directory) -> None:
+    """Let goals on eligible memory keep their nodes (damos_commit_quota_goal_union()).
+
+    They are matched by their place among those that have a target.
+    """
+    if not world.profile.quirk("commit.eligible"):
+        return
+    before = _goals(ran)
+    for place, goal in enumerate(_goals(runs)):
+        if get(goal, "target_metric") == "node_eligible_mem_bp":
+            goal["nid"] = before[place]["nid"] if place < len(before) else _NOWHERE
+
+
+def changed_types(world: World, ran: Directory, runs: Directory) -> str:
+    """Return why changed sample filters would wreck the kernel, or an empty text."""
+    if not world.profile.quirk("sample.type"):
+        return ""
+    old, new = (
+        [each["type"] for each in numbered(tree["monitoring_attrs"]["sample"]["filters"])]
+        for tree in (ran, runs)
+    )
+    changed = any(one != other for one, other in zip(old, new, strict=False))
+    return "a commit that changes the type of a sample filter" if changed else ""
+
+
+def _goals(scheme: Directory) -> list[Directory]:
+    goals = numbered(scheme.get("quotas", {}).get("goals", {}))
+    return [each for each in goals if number(each, "target_value")]

@@ -1,0 +1,180 @@
+"""What a kernel ignores in a commit is not committed: the kdamond restarts, and the plan says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import changing
+from damonpolicy.kernel.quirks import QUIRKS
+from damonpolicy.kernel.sysfs import KDAMONDS, read_value
+from damonpolicy.plan.uncommitted import UNCOMMITTED, unheard
+from tests.world import World
+
+POLICY = """\
+version: 1
+name: p
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{{system_ram: true}}]
+    schemes:
+      - name: s
+        action: stat
+        quota: {{size: {size}, every: 1s, goals: [{goals}]}}
+settings: {{/sys/module/damon_stat/parameters/enabled: N}}
+"""
+GOAL = "{{metric: node_eligible_mem_bp, node: {node}, target: {target}}}"
+OTHER = "{metric: active_mem_bp, target: 99%}"
+EFFECTIVE = f"{KDAMONDS}/0/contexts/0/schemes/0/quotas/effective_bytes"
+
+
+def text(*goals, size="1GiB"):
+    return POLICY.format(size=size, goals=", ".join(goals))
+
+
+def eligible(node, target="99%"):
+    return GOAL.format(node=node, target=target)
+
+
+def effective(world):
+    world.write("0/state", "update_schemes_effective_quotas")
+    return int(read_value(world.machine, EFFECTIVE))
+
+
+def thread(world):
+    return read_value(world.machine, f"{KDAMONDS}/0/pid")
+
+
+def applied(world, policy):
+    """Apply and return the plan of the kdamond."""
+    with changing(world.machine, world.places) as session:
+        compiled = world.compile("p", text=policy)
+        current, plan = prepare(world.machine, session.managed, compiled, compiled)
+        session.carry_out(current, plan, "t")
+        return plan.kdamonds[0]
+
+
+REASON = "this kernel ignores a new node of a `node_eligible_mem_bp` goal while it runs"
+CHANGES = {
+    "another node": ([eligible(0)], [eligible(1)]),
+    "another goal": ([OTHER], [OTHER, eligible(1)]),
+    "another metric": ([OTHER], [eligible(1)]),
+    "another order": ([eligible(0), eligible(1)], [eligible(1), eligible(0)]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("kernel", "restarts"), [("7.2", True), ("7.3", False)])
+def test_a_new_node_of_a_goal_on_eligible_memory_comes_into_effect(kernel, restarts, change):
+    """A6: on 7.2 files would read back as written, and the old node go on to count."""
+    world = World.make(kernel)
+    before, after = (text(*each) for each in CHANGES[change])
+    world.apply("p", text=before)
+    world.machine.sleep(5)
+    pid = thread(world)
+
+    done = applied(world, after)
+
+    assert (done.action == "restart", thread(world) != pid) == (restarts, restarts)
+    said = f"it restarts and loses its monitoring results and tuned quotas: {REASON}"
+    assert done.remarks == ((said,) if restarts else ())
+    nodes = [
+        goal["nid"]
+        for index, goal in sorted(
+            world.machine.running(0)["schemes"]["0"]["quotas"]["goals"].items()
+        )
+        if index.isdecimal() and goal["target_metric"] == "node_eligible_mem_bp"
+    ]
+    assert nodes == [each.split("node: ")[1][0] for each in CHANGES[change][1] if "node: " in each]
+    world.close()
+
+
+@pytest.mark.parametrize("kernel", ["7.2", "7.3"])
+def test_the_quota_is_that_of_the_new_node(kernel):
+    """The machine has 55 % of what is eligible on node 1, and 45 % on node 0."""
+    world = World.make(kernel)
+    world.apply("p", text=text(eligible(1, "50%")))
+    world.machine.sleep(60)
+    assert effective(world) == 1
+
+    world.apply("p", text=text(eligible(0, "50%")))
+    world.machine.sleep(60)
+
+    assert effective(world) > 100
+    world.close()
+
+
+@pytest.mark.parametrize("kernel", ["7.2", "7.3"])
+@pytest.mark.parametrize("change", ["size", "target", "goal that goes"])
+def test_what_a_commit_does_carry_is_committed(kernel, change):
+    world = World.make(kernel)
+    world.apply("p", text=text(eligible(1), OTHER))
+    pid = thread(world)
+    after = {
+        "size": text(eligible(1), OTHER, size="2GiB"),
+        "target": text(eligible(1, "50%"), OTHER),
+        "goal that goes": text(eligible(1)),
+    }[change]
+
+    done = applied(world, after)
+
+    assert (done.action, thread(world)) == ("change", pid)
+    world.close()
+
+
+@pytest.mark.parametrize("kernel", ["7.2", "7.3"])
+def test_a_kernel_that_shows_no_sign_of_the_mending_is_not_trusted(monkeypatch, kernel):
+    """Without BTF the weight of probes can be seen only where there is a probe."""
+    world = World.make(kernel)
+    monkeypatch.setattr("damonpolicy.kernel.capabilities._btf_names", lambda _: None)
+    world.apply("p", text=text(eligible(0)))
+
+    assert applied(world, text(eligible(1))).action == "restart"
+    world.close()
+
+
+def tree(*goals):
+    base = "contexts/0/schemes/0/quotas/goals"
+    found = {f"{base}/nr_goals": str(len(goals))}
+    for place, (metric, target, node) in enumerate(goals):
+        found |= {
+            f"{base}/{place}/target_metric": metric,
+            f"{base}/{place}/target_value": str(target),
+            f"{base}/{place}/nid": str(node),
+        }
+    return found
+
+
+ELIGIBLE = "node_eligible_mem_bp"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ([(ELIGIBLE, 1, 0)], [(ELIGIBLE, 2, 0)], False),
+        ([(ELIGIBLE, 1, 0)], [(ELIGIBLE, 1, 1)], True),
+        ([(ELIGIBLE, 1, 0)], [("user_input", 0, 0), (ELIGIBLE, 1, 0)], False),
+        ([("user_input", 1, 1)], [(ELIGIBLE, 1, 1)], True),
+        ([(ELIGIBLE, 1, 0)], [("node_mem_used_bp", 1, 1)], False),
+        ([], [(ELIGIBLE, 0, 1)], False),
+    ],
+)
+def test_goals_are_known_by_their_place_among_those_with_a_target(before, after, told):
+    names = [each.quirk for each in UNCOMMITTED]
+
+    assert bool(unheard(names, tree(*after), tree(*before))) is told
+    assert not unheard([], tree(*after), tree(*before))
+
+
+def test_what_someone_staged_meanwhile_is_no_proof():
+    """What was committed counts as well as what the files say."""
+    names = [each.quirk for each in UNCOMMITTED]
+    old, new = tree((ELIGIBLE, 1, 0)), tree((ELIGIBLE, 1, 1))
+
+    assert unheard(names, new, new, old)
+    assert unheard(names, new, old, new)
+
+
+def test_each_is_a_quirk_of_kernels():
+    assert {each.quirk for each in UNCOMMITTED} <= {each.name for each in QUIRKS}
