@@ -6,11 +6,14 @@ Each is a row of `kernel.quirks`; which files are concerned was seen on real ker
 
 from __future__ import annotations
 
+from typing import Any
+
+from damonpolicy.emulated import quotas
 from damonpolicy.emulated.monitor import get, number, numbered
 from damonpolicy.emulated.table import Directory
 from damonpolicy.emulated.world import World
 
-__all__ = ("changed_types", "keep", "keep_goals")
+__all__ = ("changed_types", "keep", "keep_goals", "limit", "wait")
 
 _NOWHERE = "-1"
 """What is never written holds what was in memory before: no node, as good as always."""
@@ -34,6 +37,37 @@ def keep_goals(world: World, ran: Directory, runs: Directory) -> None:
     for place, goal in enumerate(_goals(runs)):
         if get(goal, "target_metric") == "node_eligible_mem_bp":
             goal["nid"] = before[place]["nid"] if place < len(before) else _NOWHERE
+
+
+def wait(world: World, running: dict[str, Any], staged: Directory) -> None:
+    """Let schemes be applied next when they would have been, or after a whole new interval.
+
+    That is where attributes of the monitoring change (damon_set_attrs()).
+    """
+    changed = any(
+        running["tree"]["monitoring_attrs"][name] != staged["monitoring_attrs"][name]
+        for name in ("intervals", "nr_regions")
+    )
+    after = {**running, "aggr": number(staged, "monitoring_attrs/intervals/aggr_us")}
+    pairs = zip(numbered(running["tree"]["schemes"]), numbered(staged["schemes"]), strict=False)
+    for state, (old, new) in zip(running["schemes"], pairs, strict=False):
+        if changed:
+            state["at"] = world.now()
+        elif world.profile.quirk("commit.waits"):
+            state["at"] += quotas.period(running, old) - quotas.period(after, new)
+
+
+def limit(world: World, running: dict[str, Any], staged: Directory) -> None:
+    """Let the least number of regions stay until regions are updated next.
+
+    Before 7.1 it is worked out then alone (kdamond_fn()); attributes that change set the time.
+    """
+    least = "monitoring_attrs/nr_regions/min"
+    if world.profile.quirk("commit.fewest") and number(running["tree"], least) != number(
+        staged, least
+    ):
+        wait_ = number(staged, "monitoring_attrs/intervals/update_us") / 1e6
+        running["least"] = (number(running["tree"], least), world.now() + wait_)
 
 
 def changed_types(world: World, ran: Directory, runs: Directory) -> str:

@@ -218,6 +218,8 @@ class Kdamonds:
         wanted = len(numbered(context["schemes"]))
         fresh = [quotas.scheme_state(world.now()) for _ in range(wanted - len(states))]
         before = running["tuned_at"] if self._same_intervals(running, context) else None
+        commits.wait(world, running, context)
+        commits.limit(world, running, context)
         ran = running["tree"]
         self._take(running, context)
         commits.keep(world, ran, running["tree"])

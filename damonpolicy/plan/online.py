@@ -17,7 +17,7 @@ from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.positions import Schemes, without_schemes
-from damonpolicy.plan.uncommitted import unheard
+from damonpolicy.plan.uncommitted import sooner, touched, unheard
 
 __all__ = ("Change", "change", "without_dead")
 
@@ -84,8 +84,10 @@ def change(
         return _restart(slot, before, desired, result, "this kernel cannot change it while it runs")
     if bound.kdamond.commit == "waits" and any(map(_may_sleep, (before, verified, desired))):
         return _restart(slot, before, desired, result, "its watermarks could let a commit hang")
-    if reason := unheard(bound.kdamond.uncommitted, desired, before, verified):
-        return _restart(slot, before, desired, result, reason)
+    ignored = bound.kdamond.uncommitted
+    if reasons := unheard(ignored, desired, before, verified):
+        return _restart(slot, before, desired, result, "; ".join(reasons))
+    result.remarks += unheard(ignored, desired, before, verified, late=True)
     tree = dict(before)
     retuned = _retuned(before, desired)
     if retuned:
@@ -95,6 +97,8 @@ def change(
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
     schemes = Schemes(before, desired, names or {}, bound.kdamond.names)
     steps, shortened = _steps(before, desired, schemes)
+    if sooner(schemes.front, desired, before, verified):
+        steps = [touched(steps[0]), *steps]
     for number, step in enumerate(steps):
         faked = {**tree, _TUNING: "0"} if retuned and not number else tree
         operations, tree = changes(slot, faked, step, "commit" if number else "stage")

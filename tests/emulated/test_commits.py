@@ -91,3 +91,44 @@ def test_a_tuned_quota_stays_at_its_position(making, version):
     kernel.command("update_schemes_effective_quotas")
 
     assert int(kernel.read(f"{Q}/effective_bytes")) == first
+
+
+def tried(kernel):
+    kernel.command("update_schemes_stats")
+    return int(kernel.read("0/contexts/0/schemes/0/stats/nr_tried"))
+
+
+@pytest.mark.parametrize("attribute", [True, False])
+def test_a_scheme_waits_once_more_as_long_as_before(every, attribute):
+    path = "0/contexts/0/schemes/0/apply_interval_us"
+    every.context().write(path, 10_000_000)
+    every.command("on")
+    every.machine.sleep(1)
+    every.write(path, 1_000_000)
+    if attribute:
+        every.write("0/contexts/0/monitoring_attrs/nr_regions/max", 999)
+    every.command("commit")
+
+    every.machine.sleep(5)
+    assert bool(tried(every)) is attribute
+    every.machine.sleep(5)
+    assert tried(every)
+
+
+@pytest.mark.parametrize(("version", "late"), [("7.0", True), ("7.1", False)])
+def test_the_least_number_of_regions_waits_for_an_update(making, version, late):
+    kernel = making(version).context()
+    base = "0/contexts/0/monitoring_attrs"
+    kernel.write(f"{base}/intervals/update_us", 5_000_000)
+    kernel.command("on")
+    kernel.write(f"{base}/nr_regions/min", 500)
+    kernel.command("commit")
+
+    def regions():
+        kernel.command("update_schemes_tried_regions")
+        here = "0/contexts/0/schemes/0/tried_regions"
+        return sum(each.is_dir for each in kernel.machine.scan(kernel.path(here)))
+
+    assert (regions() < 400) is late
+    kernel.machine.sleep(6)
+    assert regions() >= 400

@@ -178,3 +178,96 @@ def test_what_someone_staged_meanwhile_is_no_proof():
 
 def test_each_is_a_quirk_of_kernels():
     assert {each.quirk for each in UNCOMMITTED} <= {each.name for each in QUIRKS}
+
+
+OFTEN = """\
+version: 1
+name: p
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{{system_ram: true}}]
+    region_count: {{min: {least}, max: 1000}}
+    {intervals}
+    schemes:
+      - {{name: s, action: stat, apply_every: {every}}}
+      - {{name: other, action: stat}}
+settings: {{/sys/module/damon_stat/parameters/enabled: N}}
+"""
+TUNING = "intervals: {auto_tune: {observe: 4%, aggregations: 3, min_sample: 5ms, max_sample: 10s}}"
+
+
+def often(every, least=10, intervals=""):
+    return OFTEN.format(every=every, least=least, intervals=intervals)
+
+
+def tried(world):
+    world.write("0/state", "update_schemes_stats")
+    return int(read_value(world.machine, f"{KDAMONDS}/0/contexts/0/schemes/0/stats/nr_tried"))
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "6.18", "7.2", "7.3"])
+def test_a_scheme_that_shall_be_applied_more_often_does_not_wait_as_long_as_before(kernel):
+    """A commit alone would let an hour pass first."""
+    world = World.make(kernel)
+    world.apply("p", text=often("1h"))
+    pid = thread(world)
+    assert tried(world) == 0
+    before = len(world.machine.log)
+
+    world.apply("p", text=often("1s"))
+    writes = [(each.path.rpartition("/")[2], each.text) for each in world.machine.log[before:]]
+    world.machine.sleep(2)
+
+    assert tried(world) > 0
+    assert thread(world) == pid
+    assert [each for each in writes if each[1] != "update_schemes_stats"] == [
+        ("max", "1001"), ("apply_interval_us", "1000000"), ("state", "commit"), ("max", "1000"),
+        ("state", "commit"),
+    ]  # fmt: skip
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (often("1s"), often("1h")),
+        (often("1h"), often("1s", least=11)),
+        (often("1h", intervals=TUNING), often("1s", intervals=TUNING)),
+    ],
+    ids=["less often", "beside another attribute", "tuned intervals"],
+)
+def test_one_commit_does_where_nothing_waits(before, after):
+    world = World.make("7.3")
+    world.apply("p", text=before)
+    since = len(world.machine.log)
+
+    world.apply("p", text=after)
+
+    assert [each.text for each in world.machine.log[since:]].count("commit") == 1
+    world.close()
+
+
+def test_an_aggregation_is_a_turn_where_a_scheme_has_no_interval_of_its_own():
+    world = World.make("7.3")
+    world.apply("p", text=often("1h"))
+    since = len(world.machine.log)
+
+    world.apply("p", text=often("1h").replace(", apply_every: 1h", ""))
+    world.machine.sleep(1)
+
+    assert [each.text for each in world.machine.log[since:]].count("commit") == 2
+    assert tried(world) > 0
+    world.close()
+
+
+@pytest.mark.parametrize(("kernel", "late"), [("6.12", True), ("7.0", True), ("7.1", False)])
+def test_what_comes_into_effect_late_is_said(kernel, late):
+    world = World.make(kernel)
+    world.apply("p", text=often("1s"))
+
+    done = applied(world, often("1s", least=50))
+
+    said = "this kernel minds the new `region_count.min` from the next `intervals.update` on"
+    assert (done.action, done.remarks) == ("change", (said,) if late else ())
+    world.close()
