@@ -98,7 +98,7 @@ def change(
     schemes = Schemes(before, desired, names or {}, bound.kdamond.names)
     steps, shortened = _steps(before, desired, schemes)
     if sooner(schemes.front, desired, before, verified):
-        steps = [touched(steps[0]), *steps]
+        steps, shortened = [touched(steps[0]), *(steps[1:] or [desired])], False
     for number, step in enumerate(steps):
         faked = {**tree, _TUNING: "0"} if retuned and not number else tree
         operations, tree = changes(slot, faked, step, "commit" if number else "stage")

@@ -271,3 +271,21 @@ def test_what_comes_into_effect_late_is_said(kernel, late):
     said = "this kernel minds the new `region_count.min` from the next `intervals.update` on"
     assert (done.action, done.remarks) == ("change", (said,) if late else ())
     world.close()
+
+
+def test_a_process_that_ended_is_dropped_by_the_first_of_two_commits():
+    """The second would not find it any more, and be refused."""
+    world = World.make("7.3")
+    for pid in (2000, 2001):
+        world.machine.start_process("worker", pid=pid, areas=[{"size": "8MiB"}])
+    policy = often("1h").replace("ops: paddr", "ops: vaddr")
+    policy = policy.replace("{system_ram: true}", "{process: {name: worker}}")
+    world.apply("p", text=policy)
+    world.machine.exit_process(2000)
+
+    world.apply("p", text=policy.replace("1h", "1s"))
+    world.machine.sleep(2)
+
+    assert tried(world) > 0
+    assert world.machine.running(0)["targets"]["nr_targets"] == "1"
+    world.close()
