@@ -27,16 +27,18 @@ def keep(world: World, ran: Directory, runs: Directory) -> None:
 
 
 def keep_goals(world: World, ran: Directory, runs: Directory) -> None:
-    """Let goals on eligible memory keep their nodes (damos_commit_quota_goal_union()).
+    """Let goals on eligible memory keep their nodes, and new ones be fed nothing yet.
 
-    They are matched by their place among those that have a target.
+    They are matched by their place among those that have a target
+    (damos_commit_quota_goals(), damos_commit_quota_goal_union()).
     """
-    if not world.profile.quirk("commit.eligible"):
-        return
-    before = _goals(ran)
+    before, profile = _goals(ran), world.profile
     for place, goal in enumerate(_goals(runs)):
-        if get(goal, "target_metric") == "node_eligible_mem_bp":
-            goal["nid"] = before[place]["nid"] if place < len(before) else _NOWHERE
+        metric, new = get(goal, "target_metric", "user_input"), place >= len(before)
+        if metric == "node_eligible_mem_bp" and profile.quirk("commit.eligible"):
+            goal["nid"] = _NOWHERE if new else before[place]["nid"]
+        if metric == "user_input" and new and profile.quirk("commit.unfed"):
+            goal["current_value"] = "0"
 
 
 def wait(world: World, running: dict[str, Any], staged: Directory) -> None:
@@ -51,9 +53,9 @@ def wait(world: World, running: dict[str, Any], staged: Directory) -> None:
     after = {**running, "aggr": number(staged, "monitoring_attrs/intervals/aggr_us")}
     pairs = zip(numbered(running["tree"]["schemes"]), numbered(staged["schemes"]), strict=False)
     for state, (old, new) in zip(running["schemes"], pairs, strict=False):
-        if changed:
+        if changed or not world.profile.quirk("commit.waits"):
             state["at"] = world.now()
-        elif world.profile.quirk("commit.waits"):
+        else:
             state["at"] += quotas.period(running, old) - quotas.period(after, new)
 
 

@@ -89,7 +89,12 @@ QUIRKS: tuple[Quirk, ...] = (
         (f"{_S}/watermarks/interval_us",),
     ),
     Quirk(
-        "commit.waits", "", "",
+        "commit.unfed", "", "6.16",
+        "a goal that a commit adds begins with a current value of 0, until the next commit",
+        (f"{_S}/quotas/goals/nr_goals (more)",),
+    ),
+    Quirk(
+        "commit.waits", "6.16", "",
         "a scheme that shall be applied more often waits once more as long as before, unless an"
         " attribute of the monitoring changes in the same commit",
         (f"{_S}/apply_interval_us (shorter)",),

@@ -17,7 +17,7 @@ from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.positions import Schemes, without_schemes
-from damonpolicy.plan.uncommitted import sooner, touched, unheard
+from damonpolicy.plan.uncommitted import sooner, touched, unfed, unheard
 
 __all__ = ("Change", "change", "without_dead")
 
@@ -97,12 +97,16 @@ def change(
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
     schemes = Schemes(before, desired, names or {}, bound.kdamond.names)
     steps, shortened = _steps(before, desired, schemes)
-    if sooner(schemes.front, desired, before, verified):
+    answered = bound.kdamond.commit == "answered"
+    if answered and sooner(schemes.front, desired, before, verified):
         steps, shortened = [touched(steps[0]), *(steps[1:] or [desired])], False
     for number, step in enumerate(steps):
         faked = {**tree, _TUNING: "0"} if retuned and not number else tree
         operations, tree = changes(slot, faked, step, "commit" if number else "stage")
         (result.commit if number else result.stage).extend(operations)
+        result.commit.append(_command(slot, "commit", "commit"))
+    stays = without_schemes(before, schemes.front) if schemes.inherit else before
+    if not answered and unfed(desired, stays):
         result.commit.append(_command(slot, "commit", "commit"))
     if shortened:
         # the kernel has dropped the obsolete targets by now: only the files still show them

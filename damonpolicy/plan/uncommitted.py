@@ -14,7 +14,7 @@ from typing import TypeAlias
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.tree import Tree
 
-__all__ = ("UNCOMMITTED", "Uncommitted", "ignored", "sooner", "touched", "unheard")
+__all__ = ("UNCOMMITTED", "Uncommitted", "ignored", "sooner", "touched", "unfed", "unheard")
 
 Found: TypeAlias = dict[str, object]
 
@@ -38,13 +38,13 @@ _FEWEST = "contexts/0/monitoring_attrs/nr_regions/min"
 _GOAL = re.compile(r"(contexts/0/schemes/\d+/quotas/goals)/(\d+)/target_metric\Z")
 
 
-def _eligible_nodes(tree: Tree) -> Found:
-    """Return the nodes of goals on eligible memory, by what the kernel knows a goal by.
+def _goals(tree: Tree) -> dict[str, tuple[str, str]]:
+    """Return metrics and directories of goals, by what the kernel knows a goal by.
 
     That is its place among those with a target: one without is passed over
     (mm/damon/sysfs-schemes.c: damos_sysfs_add_quota_score()).
     """
-    found: Found = {}
+    found: dict[str, tuple[str, str]] = {}
     places: dict[str, int] = {}
     goals = sorted(
         (match[1], int(match[2]), metric)
@@ -55,9 +55,16 @@ def _eligible_nodes(tree: Tree) -> Found:
         if tree.get(f"{directory}/{index}/target_value", "0") == "0":
             continue
         place = places[directory] = places.get(directory, -1) + 1
-        if metric == "node_eligible_mem_bp":
-            found[f"{directory}/{place}"] = tree.get(f"{directory}/{index}/nid")
+        found[f"{directory}/{place}"] = metric, f"{directory}/{index}"
     return found
+
+
+def _eligible_nodes(tree: Tree) -> Found:
+    return {
+        place: tree.get(f"{directory}/nid")
+        for place, (metric, directory) in _goals(tree).items()
+        if metric == "node_eligible_mem_bp"
+    }
 
 
 def _fewest(tree: Tree) -> Found:
@@ -102,6 +109,20 @@ def unheard(
             for key, value in each.find(desired).items()
             for tree in before
         )
+    )
+
+
+def unfed(desired: Tree, *before: Tree) -> bool:
+    """Tell whether a commit adds a goal that is fed, whose current value old kernels leave behind.
+
+    A second commit finds it there, and hands it over (mm/damon/core.c of 6.12:
+    damos_commit_quota_goals(), damos_new_quota_goal()).
+    """
+    return any(
+        metric == "user_input"
+        and desired.get(f"{directory}/current_value", "0") != "0"
+        and any(place not in _goals(tree) for tree in before)
+        for place, (metric, directory) in _goals(desired).items()
     )
 
 

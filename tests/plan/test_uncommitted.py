@@ -206,7 +206,7 @@ def tried(world):
     return int(read_value(world.machine, f"{KDAMONDS}/0/contexts/0/schemes/0/stats/nr_tried"))
 
 
-@pytest.mark.parametrize("kernel", ["6.12", "6.18", "7.2", "7.3"])
+@pytest.mark.parametrize("kernel", ["6.18", "7.2", "7.3"])
 def test_a_scheme_that_shall_be_applied_more_often_does_not_wait_as_long_as_before(kernel):
     """A commit alone would let an hour pass first."""
     world = World.make(kernel)
@@ -288,4 +288,52 @@ def test_a_process_that_ended_is_dropped_by_the_first_of_two_commits():
 
     assert tried(world) > 0
     assert world.machine.running(0)["targets"]["nr_targets"] == "1"
+    world.close()
+
+
+FED = "{metric: user_input, target: 100, from: {file: /run/score}}"
+PSI = "{metric: some_mem_psi_us, target: 1ms}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (text(), text(FED)),
+        (text(PSI), text(PSI, FED)),
+        (text(FED), text(FED).replace("name: s\n", "name: new\n").replace("1GiB", "2GiB")),
+    ],
+    ids=["first", "second", "of a new scheme"],
+)
+@pytest.mark.parametrize(("kernel", "commits"), [("6.12", 1), ("6.18", 0), ("7.3", 0)])
+def test_a_new_goal_begins_with_its_current_value(kernel, commits, before, after):
+    """6.12 leaves it behind in the commit that adds the goal: the quota would grow to its end."""
+    world = World.make(kernel)
+    world.apply("p", text=before.replace(", goals: []", ""))
+    since = len(world.machine.log)
+
+    world.apply("p", text=after)
+
+    goals = world.machine.running(0)["schemes"]["0"]["quotas"]["goals"]
+    fed = [
+        each
+        for each in goals.values()
+        if isinstance(each, dict) and each["target_metric"] == "user_input"
+    ]
+    assert [each["current_value"] for each in fed] == ["100"]
+    least = 1 + ("name: new" in after)
+    assert [each.text for each in world.machine.log[since:]].count("commit") == least + commits
+    world.close()
+
+
+def test_in_older_kernels_every_commit_works_out_when_schemes_are_applied_next():
+    world = World.make("6.12")
+    world.apply("p", text=often("1h"))
+    since = len(world.machine.log)
+
+    world.apply("p", text=often("1s"))
+    commits = [each.text for each in world.machine.log[since:]].count("commit")
+    world.machine.sleep(2)
+
+    assert tried(world) > 0
+    assert commits == 1
     world.close()
