@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from damonpolicy.emulated import checks, quotas
+from damonpolicy.emulated import checks, commits, quotas
 from damonpolicy.emulated.modules import Modules
 from damonpolicy.emulated.monitor import get, hits, number, numbered, passed, tried
 from damonpolicy.emulated.table import Directory, copy
@@ -206,7 +206,7 @@ class Kdamonds:
                 raise
             self._end(name)
             return
-        reason = self._changed_types(running["tree"], context) or checks.unmergeable(
+        reason = commits.changed_types(world, running["tree"], context) or checks.unmergeable(
             world, running["targets"], targets
         )
         states = running["schemes"]
@@ -218,7 +218,11 @@ class Kdamonds:
         wanted = len(numbered(context["schemes"]))
         fresh = [quotas.scheme_state(world.now()) for _ in range(wanted - len(states))]
         before = running["tuned_at"] if self._same_intervals(running, context) else None
+        commits.wait(world, running, context)
+        commits.limit(world, running, context)
+        ran = running["tree"]
         self._take(running, context)
+        commits.keep(world, ran, running["tree"])
         running.update(targets=self._merged(running, targets), schemes=states[:wanted] + fresh)
         if before is not None:
             running["tuned_at"] = before
@@ -264,28 +268,15 @@ class Kdamonds:
             == context["monitoring_attrs"]["intervals"].get("intervals_goal")
         )
 
-    def _changed_types(self, before: Directory, after: Directory) -> str:
-        """Return why changed sample filters would wreck the kernel, or an empty text."""
-        if not self.world.profile.quirk("sample.type"):
-            return ""
-        pairs = zip(
-            *(
-                [each["type"] for each in numbered(tree["monitoring_attrs"]["sample"]["filters"])]
-                for tree in (before, after)
-            ),
-            strict=False,
-        )
-        return "a commit that changes the type of a sample filter" if any(
-            old != new for old, new in pairs
-        ) else ""  # fmt: skip
-
     def _commit_goals(self, name: str, running: dict[str, Any]) -> None:
         """Take over goals only (damos_sysfs_set_quota_scores())."""
         staged = numbered((self.context(name) or {})["schemes"])
         for mine, scheme in zip(numbered(running["tree"]["schemes"]), staged, strict=False):
             checks.check_goals(self.world, scheme, errno.EINVAL)
             if "goals" in scheme["quotas"]:
+                ran = copy(mine)
                 mine["quotas"]["goals"] = copy(scheme["quotas"]["goals"])
+                commits.keep_goals(self.world, ran, mine)
         for state in running["schemes"]:
             state["measured"] = False
         self._oops(self.slot(name))

@@ -168,7 +168,9 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
                 found.append(
                     Region(start // unit, end // unit, index, accesses, age, area, cgroup, unit)
                 )
-    return _cut(found, number(running["tree"], "monitoring_attrs/nr_regions/min"))
+    before, until = running.get("least", (0, 0))  # as a commit left it, for a while
+    staged = number(running["tree"], "monitoring_attrs/nr_regions/min")
+    return _cut(found, before if world.now() < until else staged)
 
 
 def _cut(found: list[Region], least: int) -> list[Region]:
@@ -320,8 +322,9 @@ def applied(world: World, running: dict[str, Any], scheme: Directory, region: Re
 
 def _destination(world: World, scheme: Directory, area: dict[str, Any], *, physical: bool) -> bool:
     """Tell whether memory has somewhere else to go; paddr knows one destination only."""
-    targets = [int(each["id"]) for each in numbered(scheme.get("dests", {}))]
-    if physical or not targets:
+    dests = numbered(scheme.get("dests", {}))
+    targets = [int(each["id"]) for each in dests if number(each, "weight")]
+    if physical or not dests:
         targets = [number(scheme, "target_nid")]
     here = world.node_of(area["at"])
     return any(0 <= node < len(world.spec.nodes) and node != here for node in targets)

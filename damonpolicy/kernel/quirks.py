@@ -12,15 +12,22 @@ from damonpolicy.kernel.features import DEVELOPMENT
 
 __all__ = ("QUIRKS", "Quirk")
 
+_S = "*/contexts/*/schemes/*"
+
 
 @dataclass(frozen=True, slots=True)
 class Quirk:
-    """A behaviour of the kernels from ``since`` up to, but without, ``before``."""
+    """A behaviour of the kernels from ``since`` up to, but without, ``before``.
+
+    ``cells`` are what a commit does not carry into effect, as tests/kernel/effects.py names it: a
+    file's pattern, perhaps with a word or a note.
+    """
 
     name: str
     since: str
     before: str
     what: str
+    cells: tuple[str, ...] = ()
 
 
 QUIRKS: tuple[Quirk, ...] = (
@@ -60,6 +67,37 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "quota.fresh", "6.19", "7.3",
         "a commit begins a new charge window, and what goals have tuned until then is forgotten",
+    ),
+    Quirk(
+        "commit.eligible", "7.2", "7.3",
+        "a commit leaves the node of a goal on eligible memory as it was, and gives a new one none",
+        tuple(
+            f"{_S}/quotas/goals/*/nid (node_eligible_mem_bp{note})"
+            for note in ("", ", commit_schemes_quota_goals", ", a new goal")
+        ),
+    ),
+    Quirk(
+        "commit.fewest", "", "7.1",
+        "a commit of another least number of regions counts from the next update of them on",
+        ("*/contexts/*/monitoring_attrs/nr_regions/min (more)",
+         "*/contexts/*/monitoring_attrs/nr_regions/min (fewer)"),
+    ),
+    Quirk(
+        "wmarks.asleep", "6.16", "",
+        "a kdamond that watermarks keep asleep looks no less often than it began to, whatever is"
+        " committed, until it wakes",
+        (f"{_S}/watermarks/interval_us",),
+    ),
+    Quirk(
+        "commit.unfed", "", "6.16",
+        "a goal that a commit adds begins with a current value of 0, until the next commit",
+        (f"{_S}/quotas/goals/nr_goals (more)",),
+    ),
+    Quirk(
+        "commit.waits", "6.16", "",
+        "a scheme that shall be applied more often waits once more as long as before, unless an"
+        " attribute of the monitoring changes in the same commit",
+        (f"{_S}/apply_interval_us (shorter)",),
     ),
     Quirk(
         "quota.crumbs", "", "7.2",

@@ -26,6 +26,7 @@ from damonpolicy.plan import tuning
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
 from damonpolicy.plan.quotas import Quotas, pressed
 from damonpolicy.plan.sample import early_files, sample_files
+from damonpolicy.plan.uncommitted import ignored
 from damonpolicy.units import U32_MAX, U64_MAX
 
 __all__ = ("Compiler", "may_be_chosen")
@@ -65,6 +66,7 @@ class Compiler(Quotas):
             target_files={"obsolete_target": "N"} if obsolete else {},
             wait=kdamond.when_absent == "wait",
             commit=self._commit(),
+            uncommitted=ignored(self.capabilities),
             feeds=tuple(self.feeds),
             commit_every=max(kdamond.commit_every, pressed(kdamond)),
             temperature=(warm.size, warm.access_rate, warm.age) if warm else None,

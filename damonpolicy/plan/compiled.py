@@ -147,6 +147,8 @@ class CompiledKdamond:
     """Whether to wait for a process instead of failing."""
     commit: Literal["answered", "waits", "none"] = "answered"
     """What the kernel does with a commit: ``waits`` while watermarks keep all schemes asleep."""
+    uncommitted: tuple[str, ...] = ()
+    """What the kernel may ignore in a commit, by the names of `plan.uncommitted`."""
     feeds: tuple[Feed, ...] = ()
     commit_every: int = 500_000
     """Microseconds between two commits that follow the machine, at the least."""
@@ -184,6 +186,7 @@ class CompiledKdamond:
             "target_files": dict(self.target_files),
             "wait": self.wait,
             "commit": self.commit,
+            "uncommitted": list(self.uncommitted),
             "feeds": [each.to_json() for each in self.feeds],
             "commit_every": self.commit_every,
             "temperature": list(self.temperature) if self.temperature else None,
@@ -192,7 +195,7 @@ class CompiledKdamond:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CompiledKdamond:
         """Read what `to_json` gave; raises KeyError or TypeError for anything else."""
-        # generations of before know nothing of temperature
+        # generations of before know nothing of temperature, nor of what commits do not carry
         weights = data.get("temperature")
         return cls(
             data["policy"],
@@ -207,6 +210,7 @@ class CompiledKdamond:
             data["target_files"],
             data["wait"],
             data["commit"],
+            tuple(data.get("uncommitted", ())),
             tuple(Feed.from_json(each) for each in data["feeds"]),
             data["commit_every"],
             (weights[0], weights[1], weights[2]) if weights else None,

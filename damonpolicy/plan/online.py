@@ -8,7 +8,7 @@ matters where a list shrinks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +16,8 @@ from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.positions import Schemes, without_schemes
+from damonpolicy.plan.uncommitted import sooner, touched, unfed, unheard
 
 __all__ = (
     "Change",
@@ -33,6 +35,7 @@ _INTERVALS = "contexts/0/monitoring_attrs/intervals"
 _TUNING = f"{_INTERVALS}/intervals_goal/aggrs"
 _TARGETS = "contexts/0/targets"
 _SAMPLE = "contexts/0/monitoring_attrs/sample/filters"
+_GOALS = re.compile(r"contexts/0/schemes/\d+/quotas/goals/\d+/")
 _PID = re.compile(rf"{_TARGETS}/(\d+)/pid_target\Z")
 
 
@@ -49,13 +52,19 @@ class Change:
 
 
 def change(
-    slot: int, before: Tree, bound: Bound, verified: Tree, members: Sequence[Member] = ()
+    slot: int,
+    before: Tree,
+    bound: Bound,
+    verified: Tree,
+    members: Sequence[Member] = (),
+    names: Mapping[str, str] | None = None,
 ) -> Change:
     """Plan the change of a running kdamond.
 
     ``before`` is its directory as it is, ``verified`` what was last committed by us: files
     may have been staged by someone since, or by us and never committed. ``members`` are the
     processes that were committed: another one may have got the pid of one that ended.
+    ``names`` are those of the schemes that run, by directory.
     """
     desired = bound.files
     staged = differing(before, desired)
@@ -90,6 +99,10 @@ def change(
         return _restart(slot, before, desired, result, "this kernel cannot change it while it runs")
     if bound.kdamond.commit == "waits" and any(map(may_sleep, (before, verified, desired))):
         return _restart(slot, before, desired, result, "its watermarks could let a commit hang")
+    ignored = bound.kdamond.uncommitted
+    if reasons := unheard(ignored, desired, before, verified):
+        return _restart(slot, before, desired, result, "; ".join(reasons))
+    result.remarks += unheard(ignored, desired, before, verified, late=True)
     tree = dict(before)
     begins = retuned(before, desired) or retuned(ran, desired)
     if begins:
@@ -97,18 +110,26 @@ def change(
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
-    steps, shortened = _steps((before, ran), desired)
+    schemes = Schemes(ran, desired, names or {}, bound.kdamond.names)
+    steps, shortened = _steps((before, ran), desired, schemes)
+    answered = bound.kdamond.commit == "answered"
+    if answered and sooner(schemes.front, desired, before, verified):
+        steps, shortened = [touched(steps[0]), *(steps[1:] or [desired])], False
     for number, step in enumerate(steps):
         faked = {**tree, _TUNING: "0"} if begins and not number else tree
         operations, tree = changes(slot, faked, step, "commit" if number else "stage")
         (result.commit if number else result.stage).extend(operations)
+        result.commit.append(_command(slot, "commit", "commit"))
+    stays = without_schemes(before, schemes.front) if schemes.inherit else before
+    if not answered and unfed(desired, stays):
         result.commit.append(_command(slot, "commit", "commit"))
     if shortened:
         # the kernel has dropped the obsolete targets by now: only the files still show them
         operations, tree = changes(slot, tree, desired, "commit")
         result.commit += operations
     result.tree = tree
-    _remark_schemes(before, desired, result)
+    if schemes.remark:
+        result.remarks.append(schemes.remark)
     return result
 
 
@@ -120,7 +141,8 @@ def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -
     state = kdamond_path(slot, "state")
     result.start.append(Operation("command", "start", state, "on", "off", slot))
     result.start.append(Operation("command", "start", state, "off", "on", slot))
-    result.remarks.append(f"it restarts and loses its monitoring results: {why}")
+    tuned = " and tuned quotas" if any(map(_GOALS.match, before)) else ""
+    result.remarks.append(f"it restarts and loses its monitoring results{tuned}: {why}")
     return result
 
 
@@ -187,7 +209,7 @@ def commit_steps(running: Sequence[Tree], desired: Tree) -> list[Tree]:
     return [{**without, f"{_SAMPLE}/nr_filters": "0"}, desired]
 
 
-def _steps(running: Sequence[Tree], desired: Tree) -> tuple[list[Tree], bool]:
+def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[list[Tree], bool]:
     """Return the trees to commit one after the other, and whether the last has dead targets.
 
     ``running`` are the files as they are, and what was committed last.
@@ -206,6 +228,9 @@ def _steps(running: Sequence[Tree], desired: Tree) -> tuple[list[Tree], bool]:
             front += 1
         if 0 < front < len(new):
             last = [_with_targets(desired, new[:front], new), desired]
+    if schemes.inherit:
+        # the common front first, then all: what comes behind it begins without another's state
+        last, shortened = [without_schemes(last[0], schemes.front), desired], False
     return [*commit_steps(running, last[0]), *last[1:]], shortened
 
 
@@ -260,16 +285,3 @@ def _with_obsolete(desired: Tree, old: list[str], new: list[str]) -> dict[str, s
         files["obsolete_target"] = "N" if pid in places else "Y"
         tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
     return tree
-
-
-def _remark_schemes(before: Tree, desired: Tree, result: Change) -> None:
-    counter = "contexts/0/schemes/nr_schemes"
-    fewer = int(desired.get(counter, "0")) < int(before.get(counter, "0"))
-    goals = any(
-        re.fullmatch(r"contexts/0/schemes/\d+/quotas/goals/nr_goals", path) and value != "0"
-        for path, value in before.items()
-    )
-    if fewer and goals:
-        result.remarks.append(
-            "schemes are matched by position: those after a removed one take over its tuned quota"
-        )

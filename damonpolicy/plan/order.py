@@ -200,11 +200,12 @@ class _Draft:
             if name in ours:
                 placed[name] = (ours[name], "change")
                 continue
-            same = self._equal(bound, {slot for slot, _ in placed.values()})
+            same = self._equal(bound, {slot for slot, _ in placed.values()}, retiring)
             if same is None:
                 seeking.append(name)
             else:
                 placed[name] = (same, "adopt")
+                retiring.pop(next((old for old in retiring if retiring[old] == same), ""), None)
         free = [slot for slot, owner in self.owners.items() if owner == "free"]
         if len(free) < len(seeking):
             free = self._grow(free, len(seeking), set(ours.values()))
@@ -221,12 +222,21 @@ class _Draft:
                 raise self._no_slot(name, foreign)
         return placed
 
-    def _equal(self, bound: Bound, taken: set[int]) -> int | None:
-        """Find a running kdamond of nobody's record that already is what is wanted."""
+    def _equal(self, bound: Bound, taken: set[int], retiring: Mapping[str, int]) -> int | None:
+        """Find a running kdamond that already is what is wanted: nobody's, or ours by another name."""
         for slot, owner in self.owners.items():
-            if owner == "foreign" and slot not in taken and self.current.running(slot):
-                if not differing(self.current.slot(slot), bound.files):
-                    return slot
+            record = self.managed.slots.get(slot) if slot in retiring.values() else None
+            if (
+                slot in taken
+                or not self.current.running(slot)
+                or not (record or owner == "foreign")
+            ):
+                continue
+            committed = record is None or (
+                record.members == bound.members and not differing(record.files, bound.files)
+            )
+            if committed and not differing(self.current.slot(slot), bound.files):
+                return slot
         return None
 
     def _grow(self, free: list[int], needed: int, used: set[int]) -> list[int]:
@@ -260,11 +270,13 @@ class _Draft:
         running = bool(before) and self.current.running(slot)
         remarks: list[str] = []
         if action == "adopt":
-            remarks.append("runs already as wanted: adopted without a write")
+            mine = self.owners.get(slot) == "ours" and record
+            was = f"was `{mine.kdamond}`, and " if mine else ""
+            remarks.append(f"{was}runs already as wanted: adopted without a write")
             after: Tree = before
         elif running and action == "change":
-            members = record.members if record else ()
-            done = online.change(slot, before, bound, verified or {}, members)
+            members, names = (record.members, record.names) if record else ((), {})
+            done = online.change(slot, before, bound, verified or {}, members, names)
             action, after = done.action, done.tree
             remarks += done.remarks
             self.stage += done.stage

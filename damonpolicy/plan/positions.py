@@ -1,0 +1,83 @@
+"""Schemes by name, where the kernel knows them by position alone.
+
+A commit hands the state of the scheme at a position to the one that comes there: its tuned
+quota, its statistics, the snapshots it has taken (mm/damon/core.c: damon_commit_schemes()).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from damonpolicy.kernel.tree import Tree
+from damonpolicy.plan.changes import differing
+
+__all__ = ("Schemes", "without_schemes")
+
+_SCHEMES = "contexts/0/schemes"
+_COUNT = f"{_SCHEMES}/nr_schemes"
+
+
+class Schemes:
+    """The schemes of a running kdamond, and those that it shall have; both by position.
+
+    ``old`` and ``new`` map directories to names.
+    """
+
+    def __init__(
+        self, before: Tree, desired: Tree, old: Mapping[str, str], new: Mapping[str, str]
+    ) -> None:
+        self._old, self._new = _names(before, old), _names(desired, new)
+        self._desired, self._changed = desired, differing(before, desired)
+        self.front = 0
+        """How many of them stay where they are, from the first one on."""
+        while self.front < min(len(self._old), len(self._new)) and self._stays(self.front):
+            self.front += 1
+
+    @property
+    def inherit(self) -> bool:
+        """Whether one commit would give some scheme what is another's."""
+        return self.front < min(len(self._old), len(self._new))
+
+    @property
+    def remark(self) -> str:
+        """What those lose that move to another position; an empty text if none does."""
+        kept = set(self._old[self.front :])
+        moved = {
+            name: place
+            for place, name in enumerate(self._new)
+            if place >= self.front and name in kept
+        }
+        if not moved:
+            return ""
+        tuned = any(_tunes(self._desired, place) for place in moved.values())
+        names = ", ".join(f"`{name}`" for name in moved)
+        begin = "begins" if len(moved) == 1 else "begin"
+        lost = "statistics and tuned quotas start over" if tuned else "statistics start over"
+        return f"the kernel knows schemes by position: {names} {begin} again, {lost}"
+
+    def _stays(self, place: int) -> bool:
+        """Tell whether the same scheme is at a position: by name, or with another one and alike."""
+        prefix = f"{_SCHEMES}/{place}/"
+        return self._old[place] == self._new[place] or not any(
+            path.startswith(prefix) for path in self._changed
+        )
+
+
+def _names(tree: Tree, names: Mapping[str, str]) -> list[str]:
+    places = (f"{_SCHEMES}/{place}" for place in range(int(tree.get(_COUNT, "0"))))
+    return [names.get(each, each) for each in places]
+
+
+def _tunes(tree: Tree, place: int) -> bool:
+    return tree.get(f"{_SCHEMES}/{place}/quotas/goals/nr_goals", "0") != "0"
+
+
+def without_schemes(tree: Tree, front: int) -> dict[str, str]:
+    """Return a tree with the first schemes only."""
+    kept = tuple(f"{_SCHEMES}/{place}/" for place in range(front))
+    rest = {
+        path: value
+        for path, value in tree.items()
+        if not path.startswith(f"{_SCHEMES}/") or path.startswith(kept)
+    }
+    return {**rest, _COUNT: str(front)}

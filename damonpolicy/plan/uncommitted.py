@@ -1,0 +1,160 @@
+"""What a commit does not carry into effect on some kernels, though the files read back as written.
+
+tests/kernel/effects.py asks every file of every kernel. Where one is ignored, the kdamond has
+to restart. A kernel is taken to be mended where it shows a feature that came with the mending.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.tree import Tree
+
+__all__ = ("UNCOMMITTED", "Uncommitted", "ignored", "sooner", "touched", "unfed", "unheard")
+
+Found: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Uncommitted:
+    """Something that stays as it was at the start, or, if ``late``, for a while.
+
+    ``quirk`` is its row in `kernel.quirks`, ``mended`` the feature that shows its end;
+    ``find`` takes from a tree what the kernel would have to change.
+    """
+
+    quirk: str
+    mended: str
+    what: str
+    find: Callable[[Tree], Found]
+    late: bool = False
+
+
+_FEWEST = "contexts/0/monitoring_attrs/nr_regions/min"
+_GOAL = re.compile(r"(contexts/0/schemes/\d+/quotas/goals)/(\d+)/target_metric\Z")
+
+
+def _goals(tree: Tree) -> dict[str, tuple[str, str]]:
+    """Return metrics and directories of goals, by what the kernel knows a goal by.
+
+    That is its place among those with a target: one without is passed over
+    (mm/damon/sysfs-schemes.c: damos_sysfs_add_quota_score()).
+    """
+    found: dict[str, tuple[str, str]] = {}
+    places: dict[str, int] = {}
+    goals = sorted(
+        (match[1], int(match[2]), metric)
+        for path, metric in tree.items()
+        if (match := _GOAL.match(path))
+    )
+    for directory, index, metric in goals:
+        if tree.get(f"{directory}/{index}/target_value", "0") == "0":
+            continue
+        place = places[directory] = places.get(directory, -1) + 1
+        found[f"{directory}/{place}"] = metric, f"{directory}/{index}"
+    return found
+
+
+def _eligible_nodes(tree: Tree) -> Found:
+    return {
+        place: tree.get(f"{directory}/nid")
+        for place, (metric, directory) in _goals(tree).items()
+        if metric == "node_eligible_mem_bp"
+    }
+
+
+def _fewest(tree: Tree) -> Found:
+    return {_FEWEST: tree.get(_FEWEST)}
+
+
+UNCOMMITTED = (
+    Uncommitted(
+        "commit.eligible", "probe.weight",
+        "this kernel ignores a new node of a `node_eligible_mem_bp` goal while it runs",
+        _eligible_nodes,
+    ),
+    Uncommitted(
+        "commit.fewest", "quota.tuner",
+        "this kernel minds the new `region_count.min` from the next `intervals.update` on",
+        _fewest,
+        late=True,
+    ),
+)  # fmt: skip
+
+
+def ignored(capabilities: Capabilities) -> tuple[str, ...]:
+    """Return by name what this kernel may ignore: it shows no sign of the mending."""
+    return tuple(each.quirk for each in UNCOMMITTED if capabilities.known(each.mended) != "yes")
+
+
+def unheard(
+    names: Sequence[str], desired: Tree, *before: Tree, late: bool = False
+) -> tuple[str, ...]:
+    """Return what of a change a commit would not carry, or would carry ``late``.
+
+    ``before`` are what is known of what runs: files, and what was committed. What is new,
+    or differs from one of them, may be in effect with another value.
+    """
+    return tuple(
+        each.what
+        for each in UNCOMMITTED
+        if each.quirk in names
+        and each.late == late
+        and any(
+            each.find(tree).get(key) != value
+            for key, value in each.find(desired).items()
+            for tree in before
+        )
+    )
+
+
+def unfed(desired: Tree, *before: Tree) -> bool:
+    """Tell whether a commit adds a goal that is fed, whose current value old kernels leave behind.
+
+    A second commit finds it there, and hands it over (mm/damon/core.c of 6.12:
+    damos_commit_quota_goals(), damos_new_quota_goal()).
+    """
+    return any(
+        metric == "user_input"
+        and desired.get(f"{directory}/current_value", "0") != "0"
+        and any(place not in _goals(tree) for tree in before)
+        for place, (metric, directory) in _goals(desired).items()
+    )
+
+
+_ATTRIBUTES = re.compile(r"contexts/0/monitoring_attrs/(intervals|nr_regions)/")
+_AGGREGATION = "contexts/0/monitoring_attrs/intervals/aggr_us"
+_TUNING = "contexts/0/monitoring_attrs/intervals/intervals_goal/aggrs"
+_MOST = "contexts/0/monitoring_attrs/nr_regions/max"
+
+
+def sooner(front: int, desired: Tree, *before: Tree) -> bool:
+    """Tell whether a scheme shall be applied more often, and would wait as long as before once more.
+
+    When it is applied next is worked out where attributes of the monitoring change, not where
+    its interval does (mm/damon/core.c: damos_commit(), damon_set_attrs()). Tuning changes them.
+    ``front`` is how many schemes stay: what is new does not wait.
+    """
+    known = [tree for tree in before if tree]
+    tuned = desired.get(_TUNING, "0") != "0"
+    attributes = {path: value for path, value in desired.items() if _ATTRIBUTES.match(path)}
+    changed = any(tree.get(path) != attributes[path] for path in attributes for tree in known)
+    return not (tuned or changed) and any(
+        _wait(desired, path) < _wait(tree, path)
+        for path in (f"contexts/0/schemes/{place}/apply_interval_us" for place in range(front))
+        for tree in known
+        if path in tree and path in desired
+    )
+
+
+def _wait(tree: Tree, path: str) -> int:
+    return int(tree[path]) or int(tree[_AGGREGATION])
+
+
+def touched(tree: Tree) -> dict[str, str]:
+    """Return a tree in which one attribute of the monitoring differs, to no effect."""
+    return {**tree, _MOST: str(int(tree[_MOST]) + 1)}
