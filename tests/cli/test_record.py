@@ -320,13 +320,13 @@ def test_signals_end_it_with_a_whole_file(looked, tmp_path, number, source):
          "--max-size", "1B", "--keep", "9999"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not os.path.exists("damon.parquet"):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(number)
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=120)[1]
 
     assert (process.returncode, told.splitlines()[0].split(" in ")[0][:1].isdigit()) == (0, True)
     assert len(loaded()) > 0

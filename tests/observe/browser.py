@@ -21,7 +21,7 @@ from typing import Any, Self
 import pytest
 
 REQUIRED = "DAMONPOLICY_REQUIRE_CHROMIUM"
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 _OPTIONS = (
     "--headless",
     "--no-sandbox",
