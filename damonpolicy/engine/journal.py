@@ -1,7 +1,7 @@
 """The journal: everything an undo needs, complete before the first write.
 
 The first line is the header, each further line an intent: the number of an operation that
-is about to be done. Every line carries a checksum; a torn last line counts as not there,
+is about to be done; or what is done instead, as processes have ended meanwhile. Every line carries a checksum; a torn last line counts as not there,
 because an operation begins only after its intent was written. /run forgets with the
 kernel's own state, so nothing here has to survive the machine, only the process.
 """
@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,12 @@ class Journal:
         """Say that operation ``index`` is about to be done."""
         os.write(self._descriptor, _line({"intent": index}))
 
+    def go_on(self, index: int, header: Header, slot: int) -> None:
+        """Say that from operation ``index`` on another plan is followed, which changes one slot."""
+        operations = [each.to_json() for each in header.operations[index:]]
+        line = {"from": index, "operations": operations, "slot": slot, "after": header.after[slot]}
+        os.write(self._descriptor, _line(line))
+
     def close(self) -> None:
         """Stop writing; the file stays."""
         os.close(self._descriptor)
@@ -133,8 +139,18 @@ def read(path: Path) -> tuple[Header, set[int]] | None:
         content = _content(line)
         if content is None:
             break
-        intents.add(content["intent"])
+        if "intent" in content:
+            intents.add(content["intent"])
+        else:
+            header = _otherwise(header, content)
     return header, intents
+
+
+def _otherwise(header: Header, line: Mapping[str, Any]) -> Header:
+    """Return the header with what `Journal.go_on` has said."""
+    later = [Operation.from_json(each) for each in line["operations"]]
+    after = {**header.after, line["slot"]: line["after"]}
+    return replace(header, operations=(*header.operations[: line["from"]], *later), after=after)
 
 
 def _line(data: Mapping[str, Any]) -> bytes:

@@ -8,11 +8,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ("Signalled", "Signals", "taken", "waiting")
+__all__ = ("Signalled", "Signals", "ignored", "taken", "waiting", "writing")
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDING = (signal.SIG_DFL, signal.default_int_handler)
 """What ends a command at once; a service has handlers of its own, which wait by themselves."""
+
+
+_under_way: list[Signals] = []
+"""Those of blocks that write to the machine."""
 
 
 class Signalled(BaseException):
@@ -35,6 +39,11 @@ class Signals:
             raise Signalled(self.came)
 
 
+def writing() -> bool:
+    """Tell whether the machine is being written to: nobody may break that off."""
+    return bool(_under_way)
+
+
 @contextmanager
 def taken(*, interruptible: bool) -> Iterator[Signals]:
     """Take signals as exceptions, or leave them to the handlers that are there."""
@@ -53,12 +62,35 @@ def waiting() -> Iterator[Signals]:
 
 @contextmanager
 def _handled(signals: Signals, numbers: Iterable[signal.Signals]) -> Iterator[Signals]:
+    _under_way.append(signals)
+    try:
+        with _installed(signals, numbers):
+            yield signals
+    finally:
+        _under_way.remove(signals)
+
+
+@contextmanager
+def _installed(signals: Signals, numbers: Iterable[signal.Signals]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield signals
+        yield
         return
     previous = {number: signal.signal(number, signals.handle) for number in numbers}
     try:
-        yield signals
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """Let a signal do nothing, unless somebody handles it in the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

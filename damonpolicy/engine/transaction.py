@@ -11,6 +11,7 @@ from dataclasses import replace
 from damonpolicy import log
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
 from damonpolicy.engine.journal import Before, Header, Journal
+from damonpolicy.engine.members import all_gone, dead, looks_pids_up, reused
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
 from damonpolicy.engine.undo import undo
@@ -28,12 +29,14 @@ from damonpolicy.errors import (
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import configuration, pattern, slot_tree, snapshot
+from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, Pending, SettingRecord, SlotRecord
+from damonpolicy.plan.mend import mend, staged
 from damonpolicy.plan.order import KdamondPlan, Plan
 
 __all__ = ("FeatureRefused", "execute")
@@ -148,6 +151,10 @@ class _Transaction:
         self.journal: Journal | None = None
         self.intents: set[int] = set()
         self.writing = False
+        self.committed: dict[int, dict[str, str]] = {}
+        """What the kernel took, by slot, where a commit of this transaction went well."""
+        self.compared: set[int] = set()
+        """Slots whose processes were found to be those that they were."""
         self._waits: dict[int, float] = {}
 
     def run(
@@ -164,8 +171,7 @@ class _Transaction:
                 self.journal = Journal(self.store.places.journal, self.header)
             when_ready()
             if self.journal is not None:
-                for index, operation in enumerate(self.plan.operations):
-                    self._perform(self.journal, index, operation)
+                self._perform_all(self.journal)
             after = self._verified()
             signals.armed = False
             self.store.save(after)
@@ -183,10 +189,22 @@ class _Transaction:
             self.journal.remove()
         return after
 
+    def _perform_all(self, journal: Journal) -> None:
+        """Do all operations; who ends meanwhile is left out, and the rest is committed at once."""
+        index = 0
+        while index < len(self.header.operations):
+            operation = self.header.operations[index]
+            try:
+                self._perform(journal, index, operation)
+            except OperationFailed:
+                if not self._mend(journal, index, operation):
+                    raise
+            index += 1
+
     def _perform(self, journal: Journal, index: int, operation: Operation) -> None:
-        if operation.kind == "command" and operation.after in ("on", "commit"):
-            gone = self._gone(operation.slot, ended=True)
-            if gone:  # the kernel would refuse, or (6.12) end the kdamond
+        if looks_pids_up(operation):
+            # the kernel would refuse, or (6.12) end the kdamond
+            for gone in self._dead(operation.slot):
                 raise OperationFailed(operation, f"the process {gone} has ended")
         if operation.kind != "write":
             journal.intend(index)
@@ -196,26 +214,52 @@ class _Transaction:
         if operation.kind == "inputs":
             seconds = max(seconds, patience(self.machine, operation, self.header.operations))
         perform(self.machine, operation, seconds)
-        if operation.kind == "command" and operation.after in ("on", "commit"):
+        if looks_pids_up(operation):
             self._alive(operation)
+            done = self.header.operations[: index + 1]
+            self.committed[operation.slot] = staged(self.current.tree, operation.slot, done)
+
+    def _mend(self, journal: Journal, index: int, operation: Operation) -> bool:
+        """Go on without those by whose end an operation failed; tell whether it was by that."""
+        slot = operation.slot
+        gone = self._dead(slot) if looks_pids_up(operation) else set()
+        each = next((each for each in self.plan.kdamonds if each.slot == slot), None)
+        if not gone or each is None:
+            return False
+        done, later = self.header.operations[: index + 1], self.header.operations[index + 1 :]
+        tree = self.current.tree
+        mended = mend(
+            each, gone, staged(tree, slot, done), self.committed.get(slot, slot_tree(tree, slot)),
+            running=read_or(self.machine, kdamond_path(slot, "state")) == "on",
+        )  # fmt: skip
+        if mended is None:
+            return False
+        others = (other for other in later if other.slot != slot)
+        self.header = replace(
+            self.header,
+            operations=(*done, *mended.operations, *others),
+            after={**self.header.after, slot: mended.plan.after},
+        )
+        journal.go_on(index + 1, self.header, slot)
+        plans = tuple(mended.plan if known is each else known for known in self.plan.kdamonds)
+        self.plan = replace(self.plan, kdamonds=plans)
+        log.debug("ended meanwhile", kdamond=each.name, processes=sorted(gone))
+        return True
 
     def _look_for_members(self) -> None:
-        """Raise Busy where a process has ended since it was found: as long as that costs nothing."""
-        commands = {each.slot for each in self.plan.operations if each.kind == "command"}
-        for gone in filter(None, (self._gone(slot, ended=True) for slot in commands)):
-            raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
+        """Raise Busy where all processes of a kdamond have ended since they were found."""
+        for slot in {each.slot for each in self.plan.operations if looks_pids_up(each)}:
+            gone = all_gone(self.machine, self._members(slot))
+            if gone:
+                raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
 
-    def _gone(self, slot: int, *, ended: bool) -> int:
-        """Return a process of a slot whose pid is another's by now; with ``ended`` also nobody's.
+    def _members(self, slot: int) -> tuple[Member, ...]:
+        return next((each.members for each in self.plan.kdamonds if each.slot == slot), ())
 
-        The kernel looks pids up at each commit, and knows no start times.
-        """
-        known = (each.members for each in self.plan.kdamonds if each.slot == slot)
-        for pid, start in next(known, ()):
-            now = starts(self.machine, pid)
-            if now != start and (now or ended):
-                return pid
-        return 0
+    def _dead(self, slot: int) -> set[int]:
+        closely = slot not in self.compared
+        self.compared.add(slot)
+        return dead(self.machine, self._members(slot), closely=closely)
 
     def _patience(self, slot: int) -> float:
         """Return how many seconds a command may take, as the slot was or as it is to be."""
@@ -245,7 +289,7 @@ class _Transaction:
             now = slot_tree(tree, each.slot)
             if each.action != "keep":
                 self._compare(each, now)
-                gone = self._gone(each.slot, ended=False)
+                gone = reused(self.machine, each.members)
                 if gone:
                     message = f"the process {gone} ended, and another one has its pid"
                     raise _Unverified(message)

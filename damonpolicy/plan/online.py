@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.tree import Tree, is_volatile
+from damonpolicy.kernel.tree import Tree, default, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
 
-__all__ = ("Change", "change", "without_dead")
+__all__ = ("Change", "change", "recommit", "without_dead")
 
 _INTERVALS = "contexts/0/monitoring_attrs/intervals"
 _TUNING = f"{_INTERVALS}/intervals_goal/aggrs"
@@ -95,6 +95,26 @@ def change(
     result.tree = tree
     _remark_schemes(before, desired, result)
     return result
+
+
+def recommit(
+    slot: int, staged: Tree, committed: Tree, desired: Tree
+) -> tuple[list[Operation], dict[str, str]]:
+    """Return what brings a running kdamond from ``committed`` to ``desired``, and the tree then.
+
+    Whatever is ``staged`` by now; what that does not mention holds its default.
+    """
+    operations: list[Operation] = []
+    steps, shortened = _steps(committed, desired)
+    tree = dict(staged)
+    for step in steps:
+        fresh = {path: default(path) for path in step if path not in tree}
+        made, tree = changes(slot, {**fresh, **tree}, step, "commit")
+        operations += [*made, _command(slot, "commit", "commit")]
+    if shortened:
+        made, tree = changes(slot, tree, desired, "commit")
+        operations += made
+    return operations, tree
 
 
 def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -> Change:
