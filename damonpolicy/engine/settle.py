@@ -35,7 +35,7 @@ def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[s
         path.unlink(missing_ok=True)
         return [f"generation {header.generation} was complete: only its journal was left"]
     undone = undo(machine, header, intents, managed, overwrite=overwrite)
-    if undone.restarted:
+    if undone.moved:
         store.save(put_right(managed, undone))
     if undone.problems:
         message = "not everything could be put back: " + "; ".join(undone.problems[:6])

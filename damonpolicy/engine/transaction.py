@@ -380,7 +380,7 @@ class _Transaction:
             return ""
         log.warning("undo", transaction=self.header.transaction, reason=what)
         undone = undo(self.machine, self.header, self.intents, self.managed)
-        if undone.restarted:
+        if undone.moved:
             self.store.save(put_right(self.managed, undone))
         if undone.problems:
             self.journal.close()

@@ -317,7 +317,7 @@ class _Undo:
             )
 
     def _with_living(self, slot: int, before: str, word: str) -> bool:
-        """Give a command whose targets have to live; the files then say again what they said.
+        """Give a command whose targets have to live; the files then say what the kernel took.
 
         Vanished processes cannot be put back, and one may vanish at any time: up to 6.12 its
         commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()).
@@ -336,9 +336,12 @@ class _Undo:
             else:
                 self._stage(slot, living)
                 reason = self._try(self._question(slot, before, word))
-                self._stage(slot, said)
+                if reason:
+                    self._stage(slot, said)
             if not reason:
                 if living != said:
+                    # the kernel matches targets by position: what it has is what is on record
+                    self.result.living[slot] = living
                     remark = f"slot {slot}: processes that ended are not put back"
                     self.result.remarks.append(remark)
                 return True
@@ -375,7 +378,7 @@ class _Undo:
         if now.get("nr_kdamonds") != count and not self.miscounted:
             self.result.leave("the number of slots is not what it was")
         for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
-            old = configuration(self._old(slot))
+            old = self.result.living.get(slot) or configuration(self._old(slot))
             if not old or slot in self.gone:
                 continue
             wrong = differing(slot_tree(now, slot), old)

@@ -174,7 +174,7 @@ def _all(machine: Machine) -> Iterator[Process]:
 def _read(machine: Machine, pid: int) -> Process | None:
     # Any of these reads may find it gone, and the next one another process of its pid. The start
     # time comes first, so that nobody is taken for what started later.
-    base, start = f"/proc/{pid}", starts(machine, pid)
+    base, start = f"/proc/{pid}", starts(machine, pid) or starts(machine, pid)
     status = read_or(machine, f"{base}/status")
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     if "VmSize" not in fields:
