@@ -91,7 +91,8 @@ class Served:
         return (
             watched(self, slot["watch"]) == set(self.workers)
             and self.world.machine.read(f"{base}/bytes") == f"{size << 20}\n"
-            and self.world.machine.read(f"{base}/goals/0/current_value") == self.score.read_text() + "\n"
+            and self.world.machine.read(f"{base}/goals/0/current_value")
+            == self.score.read_text() + "\n"
             and self.world.machine.read(RUN) == "1\n"
             and not any(each.trouble for each in self.service.guards().values())
         )
@@ -171,7 +172,9 @@ def test_a_job_that_fails_is_tried_again_less_and_less_often(world, events):
         assert events[-1] == ("job works again", {"job": "failing", "failures": len(tried)})
 
 
-@pytest.mark.parametrize("error", [DamonPolicyError("told"), OSError(errno.EIO, "I/O"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error", [DamonPolicyError("told"), OSError(errno.EIO, "I/O"), KeyError("x")]
+)
 def test_what_makes_a_job_due_may_fail_too(world, error):
     class Unreadable(Failing):
         @property

@@ -158,7 +158,9 @@ def _judge(service: Service, result: Churn, seen: dict[int, float]) -> None:
     result.commits = len(service.events("applied"))
     result.refused = len(service.events("undo"))
     result.jobs = [each["reason"] for each in service.events("job failed")]
-    print(service.log.read_text()[:6000]); print(service.log.read_text()[-6000:]); print(_members()[:5], list(seen)[:5], content("0/state"), service.process.poll())
+    print(service.log.read_text()[:6000])
+    print(service.log.read_text()[-6000:])
+    print(_members()[:5], list(seen)[:5], content("0/state"), service.process.poll())
 
 
 _PARENT = """
