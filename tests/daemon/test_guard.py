@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_a_job_that_fails_is_tried_again_less_and_less_often(world, events):
             if failing.times > before:
                 tried.append(world.machine.monotonic())
             world.machine.sleep(0.5)
-        pauses = [round(after - before) for before, after in zip(tried, tried[1:], strict=False)]
+        pauses = [round(after - before) for before, after in pairwise(tried)]
         assert pauses[:6] == [1, 2, 4, 8, 16, 32]
         assert set(pauses[6:]) == {60}
         assert other.times == 1, "what goes well is not held up"

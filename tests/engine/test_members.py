@@ -54,16 +54,17 @@ def test_whoever_ends_at_any_write_is_left_out_and_the_rest_is_committed_at_once
             machine.exit_process(alive.pop(1))
             left, ended = [position], []
 
-            def ends(_, path, text, left=left, ended=ended, choose=choose):
+            def ends(_, path, text, left=left, ended=ended, who=alive[choose]):
                 left[0] -= 1
                 if left[0] < 0 and not ended:
-                    ended.append(alive.pop(choose))
-                    machine.exit_process(ended[0])
+                    ended.append(who)
+                    machine.exit_process(who)
 
             commits, rollbacks = desk.follower.commits, tally.rollbacks
             machine.before_write = ends
             follow(desk)
             machine.before_write = None
+            alive = [pid for pid in alive if pid not in ended]
             assert desk.follower.commits == commits + 1, (position, choose)
             assert tally.rollbacks == rollbacks, (position, choose)
             assert watched(desk) - set(ended) == set(alive), (position, choose)

@@ -1,4 +1,4 @@
-"""`run` and its signals: nothing makes it deaf, and a start is no reason to die of one."""
+"""How a service ends: soon, whatever it does, and never in the midst of a transaction."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from damonpolicy.daemon.ending import Late, ending, within
 from damonpolicy.daemon.reload import Reloader
 from damonpolicy.daemon.serve import serve
 from damonpolicy.engine.signals import taken, waiting
-from damonpolicy.errors import ExitCode
-from tests.cli.test_run import start  # noqa: F401 — a fixture
-from tests.conftest import run_cli
-from tests.daemon.conftest import PAGES, _leases, settings, world  # noqa: F401 — fixtures
+from tests.daemon.conftest import PAGES, settings
 
 SECONDS = 60
 
@@ -46,7 +43,7 @@ def test_a_signal_ends_it_also_in_the_midst_of_a_long_computation(
     world,
     tmp_path,
     monkeypatch,
-    number,  # noqa: F811
+    number,
 ):
     monkeypatch.setattr(Reloader, "look", lambda reloader: computes())
     began = time.monotonic()
@@ -58,7 +55,7 @@ def test_a_signal_ends_it_also_in_the_midst_of_a_long_computation(
 
 
 @pytest.mark.usefixtures("hasty")
-def test_what_swallows_everything_once_does_not_make_it_deaf(world, tmp_path, monkeypatch):  # noqa: F811
+def test_what_swallows_everything_once_does_not_make_it_deaf(world, tmp_path, monkeypatch):
     """As Python does with what is raised while an object is removed: the alarm comes again."""
     swallowed = []
 
@@ -93,7 +90,7 @@ def test_a_transaction_is_never_broken_off(block):
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_transaction_under_way_is_completed_before_it_ends(world, tmp_path):  # noqa: F811
+def test_a_transaction_under_way_is_completed_before_it_ends(world, tmp_path):
     policies = tmp_path / "policies"
     policies.mkdir()
     (policies / "p.yaml").write_text(settings(pages=321))
@@ -113,7 +110,7 @@ def test_a_transaction_under_way_is_completed_before_it_ends(world, tmp_path):  
     assert not world.places.journal.exists()
 
 
-def test_who_is_not_free_to_take_policies_away_says_so(world, tmp_path, monkeypatch):  # noqa: F811
+def test_who_is_not_free_to_take_policies_away_says_so(world, tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "_LAST", 0.2)
     monkeypatch.setattr(serving, "leave", lambda _: computes())
     told(signal.SIGTERM)
@@ -136,68 +133,7 @@ def test_outside_the_first_thread_nothing_is_broken_off():
     assert ended
 
 
-def test_sighup_while_it_starts_is_no_reason_to_end(monkeypatch, tmp_path):
-    """Whatever it asks for is done anyway: everything is read at the start."""
-    survived = []
-
-    def starts(*_, **__):
-        os.kill(os.getpid(), signal.SIGHUP)
-        survived.append(1)
-        return False
-
-    monkeypatch.setattr(serving, "serve", starts)
-    before = signal.getsignal(signal.SIGHUP)
-    outcome = run_cli(
-        "run", "--kernel", "emulated:7.3", "--state-dir", str(tmp_path / "s"), str(tmp_path)
-    )
-
-    assert outcome.code == ExitCode.OK, outcome.err
-    assert survived
-    assert signal.getsignal(signal.SIGHUP) == before
-
-
-def test_sighup_again_and_again_from_the_first_moment(start):  # noqa: F811
-    running = start()
-    running.wait_for(lambda: running.log.read_text() or os.path.exists(
-        running.directory / "state" / "run" / "service.lock"))  # fmt: skip
-    for _ in range(200):
-        running.process.send_signal(signal.SIGHUP)
-        time.sleep(0.005)
-    running.wait_for(lambda: running.events("reload"))
-
-    assert running.end() == ExitCode.OK
-
-
-TEXTS = {
-    "lone-surrogate": b"version: 1\nname: p\ndescription: '{{ \"\\ud800\" }}'\nsettings: {}\n",
-    "surrogate-setting": b"version: 1\nname: p\nsettings: {/sys/kernel/mm/ksm/run: '{{ \"\\ud800\" }}'}\n",
-    "not-utf-8": b"version: 1\nname: \xff\xfe\n",
-    "nul": b"version: 1\nname: p\x00\n",
-    "huge": b"# " + b"x" * (2 << 20),
-    "deep": b"version: 1\nname: " + b"[" * 5000 + b"]" * 5000 + b"\n",
-    "alias-bomb": b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nversion: 1\nname: p\n",
-    "long-line": b"version: 1\nname: " + b"n" * 500_000 + b"\n",
-    "empty": b"",
-}
-
-
-def test_no_text_of_a_policy_ends_it(start):  # noqa: F811
-    running = start()
-    running.wait_for(lambda: running.events("reload"))
-    for name, text in TEXTS.items():
-        path = running.policies / f"{name}.yaml"
-        count = len(running.events("reload"))
-        path.write_bytes(text)
-        running.wait_for(lambda count=count: len(running.events("reload")) > count)
-        path.unlink()
-    (running.policies / "p.yaml").write_text(settings(pages=300))
-    running.wait_for(lambda: running.pages() == "300")
-
-    assert not running.events("job failed"), "each is the outcome of a reload"
-    assert running.end() == ExitCode.OK
-
-
-def test_a_directory_that_cannot_be_read_is_told(world, tmp_path, monkeypatch):  # noqa: F811
+def test_a_directory_that_cannot_be_read_is_told(world, tmp_path, monkeypatch):
     reloader = Reloader(world.machine, world.places, [str(tmp_path)], debounce=0.1)
     real = os.listdir
 
