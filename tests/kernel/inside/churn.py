@@ -50,6 +50,7 @@ class Churn:
     """Transactions that were undone."""
     jobs: list[str] = field(default_factory=list)
     """Jobs of the service that failed."""
+    log: str = ""
     began: float = 0.0
     ended: float = 0.0
 
@@ -158,9 +159,7 @@ def _judge(service: Service, result: Churn, seen: dict[int, float]) -> None:
     result.commits = len(service.events("applied"))
     result.refused = len(service.events("undo"))
     result.jobs = [each["reason"] for each in service.events("job failed")]
-    print(service.log.read_text()[:6000])
-    print(service.log.read_text()[-6000:])
-    print(_members()[:5], list(seen)[:5], content("0/state"), service.process.poll())
+    result.log = service.log.read_text(encoding="utf-8")
 
 
 _PARENT = """
@@ -209,6 +208,8 @@ def main() -> int:
     print(result, flush=True)
     for line in (*result.wrong[:3], *result.jobs[:3]):
         print(f"  {line}", flush=True)
+    if not result.joined:
+        print(result.log[-6000:], flush=True)
     good = result.alive and not result.wrong and not result.jobs and result.share >= 0.9
     return int(not good)
 
