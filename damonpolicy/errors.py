@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ __all__ = (
     "RolledBack",
     "StalePlan",
     "UsageError",
+    "defect",
 )
 
 
@@ -175,3 +177,21 @@ class Interrupted(DamonPolicyError):
     exit_code = ExitCode.INTERRUPTED
     can_retry = True
     code = "DP0511"
+
+
+class _Defect(DamonPolicyError):
+    exit_code = ExitCode.INTERNAL
+    code = "DP0599"
+
+
+def defect(error: Exception) -> DamonPolicyError:
+    """Say of what nobody expected what it is, and where it was raised."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = ""
+    if frame is not None:
+        name = os.path.basename(frame.tb_frame.f_code.co_filename)
+        where = f" at {name}:{frame.tb_lineno}"
+    hint = "please report it, with the command and `DAMONPOLICY_DEBUG=1` in the environment"
+    return _Defect(f"a defect of damonpolicy: {type(error).__name__}{where}: {error}", hint=hint)

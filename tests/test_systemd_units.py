@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,19 @@ def test_all_are_held_as_tightly():
             assert set(other[key]) < set(service[key])
 
 
+def test_a_service_that_ends_in_any_way_lets_its_goals_rest():
+    """By what needs no library: who could not run because of one is ended properly, too."""
+    said = read(next(unit for unit in UNITS if unit.stem == "damonpolicy"))
+    rescue = read(next(unit for unit in UNITS if unit.stem == "damonpolicy-recover"))
+    scripts = tomllib.loads((UNITS[0].parents[1] / "pyproject.toml").read_text("utf-8"))["project"][
+        "scripts"
+    ]
+
+    assert said["ExecStopPost"] == ["-/usr/bin/env", "damonpolicy-recover", "--neutral"]
+    assert rescue["ExecStart"] == ["/usr/bin/env", "damonpolicy-recover"]
+    assert scripts["damonpolicy-recover"] == "damonpolicy.engine.recover:main"
+
+
 @pytest.fixture
 def runnable(tmp_path):
     """Copies that name a program which is there, and no type that an older systemd lacks."""
@@ -129,7 +144,7 @@ def runnable(tmp_path):
     if version < 252:
         pytest.skip(f"systemd-analyze {version} cannot look at files alone")
     for unit in UNITS:
-        text = unit.read_text("utf-8").replace("env damonpolicy ", "env true ")
+        text = re.sub(r"env damonpolicy(-recover)?\b", "env true", unit.read_text("utf-8"))
         if version < 253:
             text = text.replace("Type=notify-reload", "Type=notify")
         (tmp_path / unit.name).write_text(text, "utf-8")

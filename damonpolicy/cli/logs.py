@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -45,7 +46,8 @@ def configure(*, verbosity: int, form: str) -> None:
     logger = structlog.get_logger()
 
     def sink(level: log.Level, event: str, values: dict[str, Any]) -> None:
-        getattr(logger, level)(event, **values)
+        with contextlib.suppress(OSError):  # whoever reads it is gone, and the work goes on
+            getattr(logger, level)(event, **values)
 
     log.set_sink(sink)
 

@@ -21,7 +21,7 @@ from damonpolicy import __version__
 from damonpolicy.cli.invocation import Invocation, common
 from damonpolicy.cli.output import Result, emit, failure
 from damonpolicy.engine.signals import keeping
-from damonpolicy.errors import DamonPolicyError, ExitCode, Interrupted, UsageError
+from damonpolicy.errors import DamonPolicyError, ExitCode, Interrupted, UsageError, defect
 from damonpolicy.kernel.sysfs import FORBID
 
 __all__ = ("COMMANDS", "find_command", "main")
@@ -215,7 +215,7 @@ def _run(words: list[str], invocation: Invocation) -> Result:
     except Exception as error:
         if os.environ.get("DAMONPOLICY_DEBUG"):
             raise
-        return failure(_defect(error), invocation.texts)
+        return failure(defect(error), invocation.texts)
     return given if isinstance(given, Result) else Result(raw=True)
 
 
@@ -267,19 +267,3 @@ def _system(error: OSError) -> DamonPolicyError:
 
         return NoPermission(f"{what}{reason}", hint="run as root")
     return DamonPolicyError(f"{what}{reason}")
-
-
-def _defect(error: Exception) -> DamonPolicyError:
-    class Defect(DamonPolicyError):
-        exit_code = ExitCode.INTERNAL
-        code = "DP0599"
-
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = ""
-    if frame is not None:
-        name = os.path.basename(frame.tb_frame.f_code.co_filename)
-        where = f" at {name}:{frame.tb_lineno}"
-    hint = "please report it, with the command and `DAMONPOLICY_DEBUG=1` in the environment"
-    return Defect(f"a defect of damonpolicy: {type(error).__name__}{where}: {error}", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 import click
@@ -11,6 +12,7 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import policy_options
 from damonpolicy.cli.output import Result
 from damonpolicy.engine.lock import SERVICE, exclusive
+from damonpolicy.engine.signals import ignored
 from damonpolicy.errors import UsageError
 from damonpolicy.units import UnitError, read_duration
 
@@ -42,6 +44,19 @@ def command(
     What is invalid changes nothing: the last good policies stay. SIGHUP looks at once, SIGTERM
     ends the service.
     """
+    with ignored(signal.SIGHUP):  # what it asks for, the start does anyway
+        return _run(invocation, paths, on_exit, debounce, metrics, settings, variables)
+
+
+def _run(
+    invocation: Invocation,
+    paths: Sequence[str],
+    on_exit: str,
+    debounce: str,
+    metrics: str | None,
+    settings: Sequence[str],
+    variables: Sequence[str],
+) -> Result:
     from damonpolicy.daemon.serve import serve
 
     if not (invocation.verbosity or invocation.log_format):

@@ -151,8 +151,18 @@ def _served(service: dict[str, Any]) -> list[str]:
         lines.append(f"  last reload: {last['result']}")
     for name in service.get("held", ()):  # a service of before says nothing of it
         lines.append(f"  waits for {name}: somebody has it open for writing")
+    for name, job in sorted(service.get("jobs", {}).items()):
+        times = f"{job['failures']} failure{'s' if job['failures'] > 1 else ''}"
+        if job["trouble"]:
+            lines.append(
+                f"  the job `{name}` fails, and is tried again ({times}): {job['trouble']}"
+            )
     if service["following"]:
         lines.append(f"  cannot follow: {service['following']}")
+    for each in service.get("not_followed", ()):
+        more = f" and {each['more']} more" if each["more"] else ""
+        pids = ", ".join(map(str, each["pids"]))
+        lines.append(f"  not yet followed: {each['kdamond']}: pid {pids}{more}: {each['why']}")
     lines += [f"  not fed: {goal}: {why}" for goal, why in sorted(service["feeds"].items())]
     lines += [f"  stands still: {loop}: {why}" for loop, why in sorted(service["loops"].items())]
     if service["observing"]:

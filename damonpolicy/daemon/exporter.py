@@ -121,6 +121,14 @@ def families(figures: Figures) -> Iterator[Metric]:
         ("repairs", "Transactions that brought back what had drifted.", figures.repairs),
     ):
         yield CounterMetricFamily(f"damonpolicy_{name}", text, value=count)
+    failures = CounterMetricFamily(
+        "damonpolicy_job_failures",
+        "Times that a job of the service failed, and was put off.",
+        labels=["job"],
+    )
+    for job, count in figures.failures.items():
+        failures.add_metric([job], count)
+    yield failures
     if figures.reloaded_at is not None:
         text = "When policy files were taken last without an error, in seconds since the epoch."
         yield _value("last_reload_success_timestamp_seconds", text, figures.reloaded_at)

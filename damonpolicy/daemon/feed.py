@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from damonpolicy import log
+from damonpolicy.daemon.guard import contained
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.meters import meter
 from damonpolicy.daemon.spacing import Spacing
@@ -96,13 +97,16 @@ class FeedJob:
     def _feed(self, each: _Fed) -> str:
         """Feed one goal; returns what is wrong."""
         value: int | None
+        stale = ""
         try:
-            value, stale = min(max(round(each.meter.read()), 0), U64_MAX), ""
-        except Stale as error:
-            # the kernel would go on tuning by an old number; by a goal that is reached it rests
-            value, stale = None, str(error)
-        try:
-            return self._hand_over(each, value) or stale
+            with contained():
+                try:
+                    value = min(max(round(each.meter.read()), 0), U64_MAX)
+                except Stale as error:
+                    # the kernel would go on tuning by an old number; by a goal that is reached
+                    # it rests
+                    value, stale = None, str(error)
+                return self._hand_over(each, value) or stale
         except DamonPolicyError as error:
             return stale or error.message
 

@@ -26,6 +26,8 @@ class Figures:
     repairs: int = 0
     errors: Mapping[str, float] = field(default_factory=dict)
     """How far each loop is from its target, as a share of it."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """How often each job failed, by name."""
     observation: Observation | None = None
 
 
@@ -43,5 +45,6 @@ def figures(record: RecordJob, errors: Callable[[], Mapping[str, float]] = dict)
         drifts=observe.drifts,
         repairs=observe.repairer.repairs,
         errors=dict(errors()),
+        failures={name: each.failures for name, each in record.guards().items()},
         observation=observe.last,
     )

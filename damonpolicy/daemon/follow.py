@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from damonpolicy import log
+from damonpolicy.daemon.guard import contained
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.reload import Reloader
 from damonpolicy.daemon.wake import beat
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.host import seconds
 from damonpolicy.kernel.process_events import ProcessEvents
-from damonpolicy.kernel.processes import Table
-from damonpolicy.plan.bind import bind, members
+from damonpolicy.kernel.processes import Process, Selector, Table
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.bind import Finder, Member, bind, members
 from damonpolicy.plan.changes import differing as changed_files
 from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.managed import Managed
 
-__all__ = ("FollowJob", "Follower")
+__all__ = ("FollowJob", "Follower", "Waiting")
 
 _TRIES = 3
 """A process may vanish between being found and being committed, which the kernel refuses."""
+_SETTLED = 0.2
+"""Seconds that a process lives before it is joined: many end at once, and cost a commit each."""
+_SHOWN = 5
+"""At most so many processes that are not followed are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Processes that a kdamond shall monitor and does not yet, and why."""
+
+    kdamond: str
+    pids: tuple[int, ...]
+    more: int
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """What `status` shows, as plain data."""
+        return {"kdamond": self.kdamond, "pids": list(self.pids), "more": self.more,
+                "why": self.why}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -63,10 +86,17 @@ class Follower:
         self.troubles = {name: why for name, why in self.troubles.items() if name in mine}
         late, self.held = [], None
         for name, policy in mine.items():
-            differing = [x for x in policy.kdamonds if self._differs(managed, x, everything)]
+            try:
+                with contained():
+                    differing = [
+                        x for x in policy.kdamonds if self._differs(managed, x, everything)
+                    ]
+            except DamonPolicyError as error:
+                self._troubled(name, error)
+                continue
             ready = max((self.reloader.spacing.ready(each, now) for each in differing), default=now)
             if ready > now:  # what else comes and goes until then shares the commit
-                self.held = min(ready, self.held or ready)
+                self._hold(ready)
             elif differing:
                 late.append(name)
             elif everything:
@@ -74,19 +104,66 @@ class Follower:
         late.sort(key=self.troubles.__contains__)  # who fails again keeps nobody waiting
         return sum(self._commit(managed, name) for name in late) > 0
 
+    def waiting(self) -> list[Waiting]:
+        """Return who is not followed although it shall be."""
+        managed, machine = self.keeper.managed(), self.reloader.machine
+        found = []
+        for each in self.keeper.kdamonds():
+            if each.ops == "paddr":
+                continue
+            wanted = members(each, machine, self.table.find) - self._followed(managed, each)
+            if wanted:
+                policy = each.full_name.partition("/")[0]
+                young = all(self._young(start) for _, start in wanted)
+                rest = "it has only just started" if young else "it waits for the next commit"
+                pids = sorted(pid for pid, _ in wanted)
+                shown, more = tuple(pids[:_SHOWN]), len(pids[_SHOWN:])
+                why = self.troubles.get(policy, rest)
+                found.append(Waiting(each.full_name, shown, more, why))
+        return found
+
+    def _hold(self, until: float) -> None:
+        self.held = min(until, self.held or until)
+
+    def _finder(self, followed: frozenset[Member]) -> Finder:
+        """Return what finds those that are followed, and others once they have lived a while."""
+
+        def find(machine: Machine, selector: Selector) -> list[Process]:
+            found = []
+            for each in self.table.find(machine, selector):
+                if (each.pid, each.start) in followed or not self._young(each.start):
+                    found.append(each)
+                else:
+                    self._hold(seconds(each.start) + _SETTLED)
+            return found
+
+        return find
+
+    def _young(self, start: int) -> bool:
+        """Tell whether a process has only just started; who is from the future has another clock."""
+        return 0 <= self.reloader.machine.monotonic() - seconds(start) < _SETTLED
+
+    def _followed(self, managed: Managed, kdamond: CompiledKdamond) -> frozenset[Member]:
+        slot = managed.slot_of(kdamond.full_name)
+        return frozenset(managed.slots[slot].members if slot is not None else ())
+
+    def _troubled(self, name: str, error: DamonPolicyError) -> None:
+        if str(error) != self.troubles.get(name):
+            log.warning("follow", policy=name, reason=str(error))
+        self.troubles[name] = str(error)
+
     def _commit(self, managed: Managed, name: str) -> bool:
         """Commit what has changed for a policy: alone, so that it fails alone."""
         for left in reversed(range(_TRIES)):
             try:
-                changed = self._transact(name)
+                with contained():
+                    changed = self._transact(name)
             except DamonPolicyError as error:
                 self.reloader.tally.failed(error)
                 # one of them has ended, and its pid may be another process' by now
                 self.table.update(self._pids(managed, name))
                 if not left:
-                    if str(error) != self.troubles.get(name):
-                        log.warning("follow", policy=name, reason=str(error))
-                    self.troubles[name] = str(error)
+                    self._troubled(name, error)
             else:
                 self.commits += changed
                 self.troubles.pop(name, None)
@@ -99,9 +176,15 @@ class Follower:
             policies = session.managed.policies
             if name not in policies:
                 return False
-            current, plan = prepare(
-                machine, session.managed, policies, [name], find=self.table.find, waits=True
+            followed = frozenset(
+                member
+                for each in policies[name].kdamonds
+                for member in self._followed(session.managed, each)
             )
+            current, plan = prepare(
+                machine, session.managed, policies, [name],
+                find=self._finder(followed), waits=True,
+            )  # fmt: skip
             changed = session.carry_out(
                 current, plan, "processes, cgroups or memory came or went",
                 capabilities=self.reloader.capabilities, interruptible=False, follows=True,
@@ -119,13 +202,14 @@ class Follower:
         machine, slot = self.reloader.machine, managed.slot_of(kdamond.full_name)
         record = managed.slots[slot] if slot is not None else None
         if kdamond.ops != "paddr":
-            wanted = members(kdamond, machine, self.table.find)
-            if wanted != frozenset(record.members if record else ()):
+            followed = self._followed(managed, kdamond)
+            if members(kdamond, machine, self._finder(followed)) != followed:
                 return True
         if not everything or record is None:
             return False
         try:
-            bound = bind(kdamond, machine, record.members, find=self.table.find, waits=True)
+            find = self._finder(frozenset(record.members))
+            bound = bind(kdamond, machine, record.members, find=find, waits=True)
         except DamonPolicyError:
             return False
         return bound is not None and bool(changed_files(record.files, bound.files))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from damonpolicy import log
+from damonpolicy.daemon.guard import contained
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.repair import Repairer, ended
 from damonpolicy.daemon.wake import Readable
@@ -222,7 +223,8 @@ class ObserveJob:
         machine = self.keeper.machine
         begin = machine.monotonic()
         try:
-            observation = self._observe()
+            with contained():
+                observation = self._observe()
         except LockHeld:
             self.due = begin + _HELD
             return

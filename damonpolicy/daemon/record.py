@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from damonpolicy.daemon.feed import FeedJob
 from damonpolicy.daemon.follow import Follower
+from damonpolicy.daemon.guard import Guard
 from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.reload import Outcome, Reloader
 from damonpolicy.daemon.tune import TuneJob
@@ -34,6 +37,10 @@ class RecordJob:
     observe: ObserveJob
     poll: float = 5.0
     due: float = 0.0
+    guards: Callable[[], Mapping[str, Guard]] = dict
+    """What stands before the jobs, this one among them."""
+    told: Callable[[], None] = lambda: None
+    """Called after each look at what there is to say."""
     reloads: dict[str, int] = field(default_factory=dict)
     """How often a reload ended in what."""
     good: Outcome | None = None
@@ -57,6 +64,7 @@ class RecordJob:
     def run(self) -> None:
         """Write the record, if it is another one."""
         self.due = beat(self.reloader.machine.monotonic(), self.poll)
+        self.told()
         data = self._data()
         if data == self._written:
             return
@@ -67,8 +75,9 @@ class RecordJob:
         self._written = data
 
     def remove(self) -> None:
-        """Say nothing any more: the service ends."""
-        self.reloader.places.service.unlink(missing_ok=True)
+        """Say nothing any more: the service ends, also where that cannot be taken back."""
+        with contextlib.suppress(OSError):
+            self.reloader.places.service.unlink(missing_ok=True)
 
     def _data(self) -> dict[str, Any]:
         outcome, pid = self.reloader.outcome, os.getpid()
@@ -87,7 +96,13 @@ class RecordJob:
             "reload": last,
             "reloads": dict(self.reloads),
             "held": list(self.reloader.held),
+            "jobs": {
+                name: {"failures": each.failures, "trouble": each.trouble}
+                for name, each in self.guards().items()
+                if each.failures
+            },
             "following": self.follower.trouble,
+            "not_followed": [each.to_json() for each in self.follower.waiting()],
             "feeds": dict(self.feed.troubles()),
             "loops": dict(self.tune.troubles()),
             **self._observed(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from damonpolicy import log, trust
+from damonpolicy.daemon.guard import contained
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.settling import Settling
 from damonpolicy.daemon.sources import Sources
@@ -189,14 +190,12 @@ class Reloader:
 
     def _apply(self, content: Content) -> Outcome:
         try:
-            gone = self._sources.gone(content)
-            if gone:
-                self._await_rest()
-                message = f"`{gone[0]}` is gone: what it held stays as it is"
-                return self._outcome("gone", content, message)
-            self._sources.add(content)
-            kind, generation, found = self._bring(content)
-            self._sources.keep(content)
+            with contained():
+                gone = self._sources.gone(content)
+                if not gone:
+                    self._sources.add(content)
+                    kind, generation, found = self._bring(content)
+                    self._sources.keep(content)
         except _Moved:
             raise
         except DamonPolicyError as error:
@@ -205,6 +204,10 @@ class Reloader:
             kind = "invalid" if error.diagnostics and not error.undone else "failed"
             hint = f" ({error.hint})" if error.hint and not error.diagnostics else ""
             return self._outcome(kind, content, f"{error}{hint}", error.diagnostics)
+        if gone:
+            self._await_rest()
+            message = f"`{gone[0]}` is gone: what it held stays as it is"
+            return self._outcome("gone", content, message)
         if kind == "unchanged":
             self._await_rest()
         self.tally.applies += kind == "applied"

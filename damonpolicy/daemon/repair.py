@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from damonpolicy import log
+from damonpolicy.daemon.guard import contained
 from damonpolicy.daemon.reload import Reloader
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
@@ -42,7 +43,8 @@ class Repairer:
         if machine.monotonic() < self._not_before:
             return False
         try:
-            changed = self._transact()
+            with contained():
+                changed = self._transact()
         except DamonPolicyError as error:
             self.reloader.tally.failed(error)
             if str(error) != self.trouble:

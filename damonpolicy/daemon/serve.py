@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from damonpolicy import log
+from damonpolicy.daemon.ending import Late, ending, within
 from damonpolicy.daemon.feed import FeedJob
 from damonpolicy.daemon.figures import figures
 from damonpolicy.daemon.follow import Follower, FollowJob
+from damonpolicy.daemon.guard import contained
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.notify import Notifier
 from damonpolicy.daemon.observe import ObserveJob
@@ -20,8 +23,10 @@ from damonpolicy.daemon.service import AliveJob, ReloadJob, Service, leave
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Wake
 from damonpolicy.daemon.watch import Watch
+from damonpolicy.engine.neutral import rest
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.waiting import meanwhile
+from damonpolicy.errors import Busy, DamonPolicyError
 from damonpolicy.kernel.process_events import listen
 from damonpolicy.kernel.processes import Table
 from damonpolicy.kernel.sysfs import Machine
@@ -31,6 +36,11 @@ if TYPE_CHECKING:
     from damonpolicy.daemon.exporter import Exporter
 
 __all__ = ("serve",)
+
+_GRACE = 5.0
+"""Seconds that a job may go on after the signal that ends the service."""
+_LAST = 60.0
+"""Seconds that the last things may take: less than systemd gives a unit to stop."""
 
 
 def serve(
@@ -69,16 +79,15 @@ def serve(
         record.count(outcome)
         if outcome is not None and outcome.kind == "applied":
             observe.due = tune.due = 0.0
-        elif exporter:
-            exporter.publish()
 
-    def observed() -> None:
+    def record_soon() -> None:
         record.due = 0.0
-        if exporter:
-            exporter.publish()
 
-    reload.told, observe.told = told, observed
     service = Service(machine, wake, [reload, follow, tune, feed, observe, record])
+    reload.told, observe.told, service.failed = told, record_soon, record_soon
+    record.guards = service.guards
+    if exporter:
+        record.told = exporter.publish
     if notifier.interval:
         service.jobs.append(AliveJob(machine, notifier, notifier.interval))
 
@@ -91,21 +100,52 @@ def serve(
         reload.again()
         wake.now()
 
+    def stop() -> None:
+        service.stop()
+        within(_GRACE)
+
     watch = Watch([*paths, *variables], hint)
     reload.rearm = watch.rearm
-    handlers = {signal.SIGHUP: again, signal.SIGTERM: service.stop, signal.SIGINT: service.stop}
-    with closing(wake), _signals(handlers), meanwhile(service.waiting):
+    handlers = {signal.SIGHUP: again, signal.SIGTERM: stop, signal.SIGINT: stop}
+    ends = [notifier.stopping, watch.stop, record.remove]
+    ends += [exporter.stop] if exporter else []
+    ends += [events.close] if events is not None else []
+    with closing(wake), ending(), _signals(handlers), meanwhile(service.waiting):
         watch.start()
+        _run(service, lambda: notifier.ready(_line(reloader.outcome, reloader.held)), ends)
+        return _last(reloader, keeper, remove=remove)
+
+
+def _run(service: Service, ready: Callable[[], None], ends: Sequence[Callable[[], None]]) -> None:
+    """Run until a signal comes, and not much longer."""
+    try:
+        service.run(ready)
+    except Late:
+        log.warning("ends", reason=f"a job took longer than {_GRACE:g} s: it was broken off")
+    finally:
+        within(0)
+        for end in ends:
+            end()
+
+
+def _last(reloader: Reloader, keeper: Keeper, *, remove: bool) -> bool:
+    """Leave the machine as nobody needs to look after; tell whether policies were ended."""
+    within(_LAST)
+    try:
+        if remove:
+            return leave(reloader)
         try:
-            service.run(lambda: notifier.ready(_line(reloader.outcome, reloader.held)))
-        finally:
-            for end in (notifier.stopping, watch.stop, record.remove):
-                end()
-            if exporter:
-                exporter.stop()
-            if events is not None:
-                events.close()
-        return leave(reloader) if remove else False
+            with contained():
+                if any(each.feeds for each in keeper.kdamonds()):
+                    rest(reloader.machine, reloader.places, reloader.owner)
+        except DamonPolicyError as error:
+            log.warning("ends", reason=f"goals keep the last number that was fed: {error}")
+    except Late:
+        message = f"the machine was not free within {_LAST:g} s: everything stays as it is"
+        raise Busy(message, hint="another damonpolicy is changing it") from None
+    finally:
+        within(0)
+    return False
 
 
 def _exporter(

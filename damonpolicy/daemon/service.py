@@ -6,11 +6,12 @@ that a job is due earlier than it would be. So nothing is lost when a hint is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from damonpolicy import log
+from damonpolicy.daemon.guard import Guard
 from damonpolicy.daemon.notify import Notifier
 from damonpolicy.daemon.reload import Outcome, Reloader
 from damonpolicy.daemon.wake import Readable, Wake, beat
@@ -74,7 +75,12 @@ class ReloadJob:
         asked, self._hinted, self._asked = self._asked, False, False
         self.rearm()
         held = self.reloader.held
-        if self.reloader.look() is not None or asked or held != self.reloader.held:
+        try:
+            looked = self.reloader.look()
+        except BaseException:
+            self._asked |= asked  # whoever waits for an answer gets it the next time
+            raise
+        if looked is not None or asked or held != self.reloader.held:
             self.told(self.reloader.outcome)
         self._ran = self.reloader.machine.monotonic()
         soon = self.reloader.next_look(self._ran)
@@ -118,12 +124,15 @@ class AliveJob:
 
 @dataclass(slots=True)
 class Service:
-    """Runs jobs until it is stopped."""
+    """Runs jobs until it is stopped; none of their errors ends it."""
 
     machine: Machine
     wake: Wake
     jobs: list[Job] = field(default_factory=list)
     stopping: bool = False
+    failed: Callable[[], None] = lambda: None
+    """Called when a job has failed, or goes well again."""
+    _guards: dict[str, Guard] = field(default_factory=dict)
 
     def stop(self) -> None:
         """End `run` once the job under way is done."""
@@ -136,22 +145,49 @@ class Service:
             if isinstance(job, AliveJob):
                 job.waiting()
 
+    def guards(self) -> Mapping[str, Guard]:
+        """Return what stands before the jobs, by their names."""
+        return self._guards
+
     def step(self) -> float:
         """Run what is due; return for how many seconds there is nothing to do then."""
         for job in self.jobs:
             if self.stopping:
                 return 0.0
-            if job.due <= self.machine.monotonic():
-                job.run()
+            guard = self._guard(job)
+            if max(job.due, guard.not_before) <= self.machine.monotonic():
+                self._run(job, guard)
         now = self.machine.monotonic()
-        return max(min((job.due for job in self.jobs), default=now + 1.0) - now, 0.0)
+        due = (max(job.due, self._guard(job).not_before) for job in self.jobs)
+        return max(min(due, default=now + 1.0) - now, 0.0)
+
+    def _guard(self, job: Job) -> Guard:
+        name = type(job).__name__.removesuffix("Job").lower()
+        return self._guards.setdefault(name, Guard(name, self.machine))
+
+    def _run(self, job: Job, guard: Guard) -> None:
+        before = (guard.failures, guard.trouble)
+        guard.attempt(job.run)
+        if guard.failures == before[0]:
+            guard.well()
+        if (guard.failures, guard.trouble) != before:
+            self.failed()
+
+    def _readable(self) -> Iterator[tuple[Job, Readable]]:
+        """Yield what makes which jobs due; a job that has just failed waits for its time."""
+        for job in self.jobs:
+            guard = self._guard(job)
+            if not guard.rests:
+                found = guard.attempt(lambda job=job: job.readable)  # type: ignore[misc]
+                if found is not None:
+                    yield job, found
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stop`; ``ready`` is called once after the first round."""
         left = self.step()
         ready()
         while not self.stopping:
-            readable = [(job, each) for job in self.jobs if (each := job.readable)]
+            readable = list(self._readable())
             found = self.wake.wait(left, [each for _, each in readable])
             for job, each in readable:
                 if each in found:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from damonpolicy import log
 from damonpolicy.daemon.follow import Follower
+from damonpolicy.daemon.guard import contained
 from damonpolicy.daemon.meters import meter
 from damonpolicy.daemon.turns import pause, turns
 from damonpolicy.daemon.wake import Readable, beat
@@ -90,7 +91,11 @@ class TuneJob:
         troubles: dict[tuple[str, _Key], str] = {}
         for each in turns(self._running.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.loop.every / 1e6)
-            troubles[each.policy, each.key] = self._step(each, moves)
+            try:
+                with contained():
+                    troubles[each.policy, each.key] = self._step(each, moves)
+            except DamonPolicyError as error:  # of this loop alone
+                troubles[each.policy, each.key] = error.message
         if moves and self.follower.watched:
             self.follower.table.update()
         for policy, values in moves.items():
@@ -181,7 +186,7 @@ class TuneJob:
         reloader, table = self.follower.reloader, self.follower.table
         machine = reloader.machine
         try:
-            with changing(machine, reloader.places) as session:
+            with contained(), changing(machine, reloader.places) as session:
                 policies = session.managed.policies
                 if policy not in policies:
                     return ""

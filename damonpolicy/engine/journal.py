@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,19 @@ class Unwritten:
     def intend(self, index: int) -> None:
         """Say that operation ``index`` is about to be done."""
         self.note({"intent": index})
+
+    def go_on(self, index: int, header: Header, slot: int) -> None:
+        """Say that from operation ``index`` on another plan is followed, which changes one slot."""
+        operations = [each.to_json() for each in header.operations[index:]]
+        self.note(
+            {
+                "from": index,
+                "operations": operations,
+                "slot": slot,
+                "after": dict(header.after[slot]),
+            }
+        )
+        self.header = header
 
     def started(self, slot: int, thread: Thread) -> None:
         """Say which thread the transaction has started."""
@@ -276,11 +289,20 @@ def read(path: Path) -> tuple[Header, Progress, int] | None:
                 break
             if "end" in content:
                 return None
+            if "from" in content:
+                header = _otherwise(header, content)
             progress.take(content)
             size += len(line) + 1
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, error) from error
     return header, progress, size
+
+
+def _otherwise(header: Header, line: Mapping[str, Any]) -> Header:
+    """Return the header with what `Journal.go_on` has said."""
+    later = [Operation.from_json(each) for each in line["operations"]]
+    after = {**header.after, line["slot"]: line["after"]}
+    return replace(header, operations=(*header.operations[: line["from"]], *later), after=after)
 
 
 def _line(data: Mapping[str, Any]) -> bytes:

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from damonpolicy.diagnostics import as_text
+from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.engine.machines import open_machine
+from damonpolicy.engine.neutral import neutralise
 from damonpolicy.engine.places import Places, find
-from damonpolicy.engine.session import changing
+from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError
+from damonpolicy.errors import DamonPolicyError, LockHeld
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 
@@ -37,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--machine", type=Path, help="description of the emulated machine")
     parser.add_argument("--state-dir", type=Path)
     parser.add_argument("--stop-all", action="store_true", help="stop all that is ours")
+    parser.add_argument(
+        "--neutral", action="store_true",
+        help="unless a service runs, let goals that it fed count as reached",
+    )  # fmt: skip
     parser.add_argument(
         "--overwrite", action="store_true", help="put back what someone else wrote, too"
     )
@@ -65,10 +71,22 @@ def run(options: argparse.Namespace) -> list[str]:
         return _guard(machine, places, options.guard, options.deadline)
     with changing(machine, places, wait=True, settle=True, overwrite=options.overwrite) as session:
         lines = list(session.remarks)
+        if options.neutral:
+            return [*lines, *_neutral(session)]
         if options.stop_all:
             _, changed = session.stop_all()
             lines.append("everything is stopped" if changed else "nothing is running")
         return lines or ["nothing to recover"]
+
+
+def _neutral(session: Session) -> list[str]:
+    """Let goals rest that a service has fed, unless one runs: it feeds them itself."""
+    try:
+        with exclusive(session.store.places.service_lock, wait=False, held=SERVICE):
+            done = neutralise(session)
+    except LockHeld as error:
+        return [f"goals are left alone: {error.message}"]
+    return [f"goals of {name} count as reached" for name in done] or ["no goal is fed"]
 
 
 def _guard(machine: Machine, places: Places, generation: int, deadline: float) -> list[str]:

@@ -10,7 +10,7 @@ from types import FrameType
 
 from damonpolicy.engine.waiting import meanwhile
 
-__all__ = ("Signalled", "Signals", "keeping", "taken", "waiting")
+__all__ = ("Signalled", "Signals", "ignored", "keeping", "taken", "waiting", "writing")
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDING = (signal.SIG_DFL, signal.default_int_handler)
@@ -44,6 +44,14 @@ class Signals:
 
 
 _keeping: list[bool] = []
+
+_under_way: list[Signals] = []
+"""Those of blocks that write to the machine."""
+
+
+def writing() -> bool:
+    """Tell whether the machine is being written to: nobody may break that off."""
+    return bool(_under_way)
 
 
 @contextmanager
@@ -85,13 +93,36 @@ def waiting() -> Iterator[Signals]:
 @contextmanager
 def _handled(numbers: Iterable[signal.Signals]) -> Iterator[Signals]:
     signals = Signals()
+    _under_way.append(signals)
+    try:
+        with _installed(signals, numbers):
+            yield signals
+    finally:
+        _under_way.remove(signals)
+
+
+@contextmanager
+def _installed(signals: Signals, numbers: Iterable[signal.Signals]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield signals
+        yield
         return
     previous = {number: signal.signal(number, signals.handle) for number in numbers}
     try:
-        yield signals
+        yield
     finally:
         if not (signals.committed and _keeping):
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """Let a signal do nothing, unless somebody handles it in the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

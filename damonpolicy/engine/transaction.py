@@ -16,6 +16,7 @@ from damonpolicy import log
 from damonpolicy.engine import journal as journals
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
 from damonpolicy.engine.journal import Before, Header, Thread, Unwritten
+from damonpolicy.engine.members import all_gone, dead, looks_pids_up, reused
 from damonpolicy.engine.settle import back
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
@@ -43,9 +44,11 @@ from damonpolicy.kernel.tree import (
     slot_tree,
     snapshot,
 )
+from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, Pending, SettingRecord, SlotRecord
+from damonpolicy.plan.mend import mend, staged
 from damonpolicy.plan.order import KdamondPlan, Plan
 
 __all__ = ("FeatureRefused", "execute")
@@ -235,13 +238,21 @@ class _Transaction:
         self.pending = pending
         self.journal: Unwritten | None = None
         self.writing = False
-        committed = {slot: record.files for slot, record in managed.slots.items()}
-        self.known = Known(header.before, header.after, plan.operations, committed)
+        self.known = self._known()
+        self.committed: dict[int, dict[str, str]] = {}
+        """What the kernel took, by slot, where a commit of this transaction went well."""
+        self.compared: set[int] = set()
+        """Slots whose processes were found to be those that they were."""
         self.threads: dict[int, Thread] = {
             slot: (current.pid(slot), start) for slot, start in current.starts.items()
         }
         """The kdamonds that run by our knowledge, by slot."""
         self._waits: dict[int, float] = {}
+
+    def _known(self) -> Known:
+        header, managed = self.header, self.managed
+        committed = {slot: record.files for slot, record in managed.slots.items()}
+        return Known(header.before, header.after, header.operations, committed)
 
     def run(
         self,
@@ -258,9 +269,7 @@ class _Transaction:
             signals.check()
             if self.journal is not None:
                 self._look_again()
-                for index, operation in enumerate(self.plan.operations):
-                    signals.check()
-                    self._perform(self.journal, index, operation, signals)
+                self._perform_all(self.journal, signals)
             after = self._verified()
             signals.check()
             signals.heeded = False
@@ -274,13 +283,26 @@ class _Transaction:
             raise
         return after
 
+    def _perform_all(self, journal: Unwritten, signals: Signals) -> None:
+        """Do all operations; who ends meanwhile is left out, and the rest is committed at once."""
+        index = 0
+        while index < len(self.header.operations):
+            signals.check()
+            operation = self.header.operations[index]
+            try:
+                self._perform(journal, index, operation, signals)
+            except OperationFailed:
+                if not self._mend(journal, index, operation):
+                    raise
+            index += 1
+
     def _perform(
         self, journal: Unwritten, index: int, operation: Operation, signals: Signals
     ) -> None:
-        running = operation.kind == "command" and operation.after in ("on", "commit")
+        running = looks_pids_up(operation)
         if running:
-            gone = self._gone(operation.slot, ended=True)
-            if gone:  # the kernel would refuse, or (6.12) end the kdamond
+            # the kernel would refuse, or (6.12) end the kdamond
+            for gone in self._dead(operation.slot):
                 raise OperationFailed(operation, f"the process {gone} has ended")
         if operation.kind == "count":
             self._look_before_wiping(operation)
@@ -296,6 +318,8 @@ class _Transaction:
         if running:
             self._alive(operation)
             journal.started(operation.slot, self.threads[operation.slot])
+            done = self.header.operations[: index + 1]
+            self.committed[operation.slot] = staged(self.current.tree, operation.slot, done)
         elif operation.kind == "command" and operation.after == "off":
             self.threads.pop(operation.slot, None)
 
@@ -358,23 +382,51 @@ class _Transaction:
         if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
 
+    def _mend(self, journal: Unwritten, index: int, operation: Operation) -> bool:
+        """Go on without those by whose end an operation failed; tell whether it was by that."""
+        slot = operation.slot
+        gone = self._dead(slot) if looks_pids_up(operation) else set()
+        each = next((each for each in self.plan.kdamonds if each.slot == slot), None)
+        if not gone or each is None:
+            return False
+        done, later = self.header.operations[: index + 1], self.header.operations[index + 1 :]
+        tree = self.current.tree
+        running = read_value(self.machine, kdamond_path(slot, "state")) == "on"
+        mended = mend(
+            each, gone, staged(tree, slot, done), self.committed.get(slot, slot_tree(tree, slot)),
+            running=running,
+        )  # fmt: skip
+        if mended is None:
+            return False
+        if not running:  # up to 6.12 a commit that fails ends the kdamond
+            self.threads.pop(slot, None)
+        others = (other for other in later if other.slot != slot)
+        self.header = replace(
+            self.header,
+            operations=(*done, *mended.operations, *others),
+            after={**self.header.after, slot: mended.plan.after},
+        )
+        journal.go_on(index + 1, self.header, slot)
+        self.known = self._known()
+        plans = tuple(mended.plan if known is each else known for known in self.plan.kdamonds)
+        self.plan = replace(self.plan, kdamonds=plans)
+        log.debug("ended meanwhile", kdamond=each.name, processes=sorted(gone))
+        return True
+
     def _look_for_members(self) -> None:
-        """Raise Busy where a process has ended since it was found: as long as that costs nothing."""
-        commands = {each.slot for each in self.plan.operations if each.kind == "command"}
-        for gone in filter(None, (self._gone(slot, ended=True) for slot in commands)):
-            raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
+        """Raise Busy where all processes of a kdamond have ended since they were found."""
+        for slot in {each.slot for each in self.plan.operations if looks_pids_up(each)}:
+            gone = all_gone(self.machine, self._members(slot))
+            if gone:
+                raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
 
-    def _gone(self, slot: int, *, ended: bool) -> int:
-        """Return a process of a slot whose pid is another's by now; with ``ended`` also nobody's.
+    def _members(self, slot: int) -> tuple[Member, ...]:
+        return next((each.members for each in self.plan.kdamonds if each.slot == slot), ())
 
-        The kernel looks pids up at each commit, and knows no start times.
-        """
-        known = (each.members for each in self.plan.kdamonds if each.slot == slot)
-        for pid, start in next(known, ()):
-            now = starts(self.machine, pid)
-            if now != start and (now or ended):
-                return pid
-        return 0
+    def _dead(self, slot: int) -> set[int]:
+        closely = slot not in self.compared
+        self.compared.add(slot)
+        return dead(self.machine, self._members(slot), closely=closely)
 
     def _patience(self, slot: int) -> float:
         """Return how many seconds a command may take, as the slot was or as it is to be."""
@@ -415,7 +467,7 @@ class _Transaction:
                 record = self.managed.slots[each.slot]
                 slots[each.slot] = replace(record, names=each.names, members=each.members)
                 continue
-            gone = self._gone(each.slot, ended=False)
+            gone = reused(self.machine, each.members)
             if gone:
                 message = f"the process {gone} ended, and another one has its pid"
                 raise _Unverified(message, each.name)
@@ -449,7 +501,7 @@ class _Transaction:
     def _compare_count(self, tree: Tree) -> None:
         """Raise _Unverified where there are not as many slots as there shall be."""
         path = f"{KDAMONDS}/nr_kdamonds"
-        counts = [each.after for each in self.plan.operations if each.path == path]
+        counts = [each.after for each in self.header.operations if each.path == path]
         wanted = counts[-1] if counts else self.current.tree.get("nr_kdamonds")
         if tree.get("nr_kdamonds") != wanted:
             raise _Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")

@@ -187,7 +187,7 @@ class Slots:
                 return
             if not self._with_living(slot, *(("on", "commit") if commits else ("off", "on"))):
                 return
-        if differing(ran, kept):
+        if differing(ran, kept) and slot not in self.result.living:
             self._stage(slot, kept)
 
     def _answers(self, slot: int, ran: Tree) -> bool:
@@ -218,7 +218,7 @@ class Slots:
         return not wrong
 
     def _with_living(self, slot: int, before: str, word: str) -> bool:
-        """Give a command whose targets have to live; the files then say again what they said.
+        """Give a command whose targets have to live; the files then say what the kernel took.
 
         Vanished processes cannot be put back, and one may vanish at any time: up to 6.12 its
         commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()).
@@ -234,10 +234,12 @@ class Slots:
             if living != said and not self._write(slot, living):
                 return False
             failure = self._commanded(slot, before, word)
-            if living != said:
+            if living != said and failure is not None:
                 self._write(slot, said)
             if failure is None:
                 if living != said:
+                    # the kernel matches targets by position: what it has is what is on record
+                    self.result.living[slot] = living
                     self.result.remark(f"slot {slot}: processes that ended are not put back")
                 return True
             if living == self._living(slot, said) or self._is_on(slot) != (before == "on"):
@@ -328,7 +330,7 @@ class Slots:
         if ours and not same and not self.miscounted:
             self.result.leave("the number of slots is not what it was")
         for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
-            old = configuration(self._old(slot))
+            old = self.result.living.get(slot) or configuration(self._old(slot))
             if not old or slot in self.gone:
                 continue
             if slot not in self.slots and self.known.strangers(slot, slot_tree(now, slot)):

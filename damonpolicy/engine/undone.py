@@ -10,6 +10,7 @@ from damonpolicy.engine.journal import Thread, Unwritten
 from damonpolicy.engine.patient import longest_hold, patient
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import Tree
 from damonpolicy.plan.managed import Managed
 
 __all__ = ("Undoing", "Undone", "put_right")
@@ -27,6 +28,8 @@ class Undone:
         self.remarks: list[str] = []
         self.restarted: dict[int, Thread] = {}
         """Threads of kdamonds that had to be started once more, by slot."""
+        self.living: dict[int, Tree] = {}
+        """What was handed to the kernel where some processes had ended, by slot."""
 
     def begin(self) -> None:
         """Forget the problems of an earlier pass."""
@@ -92,11 +95,14 @@ class Undoing:
 
 
 def put_right(managed: Managed, undone: Undone) -> Managed:
-    """Return what is managed after an undo: the same, but for threads that are new."""
-    slots = {
-        slot: replace(record, pid=undone.restarted[slot][0], start=undone.restarted[slot][1])
-        if slot in undone.restarted
-        else record
-        for slot, record in managed.slots.items()
-    }
+    """Return what is managed after an undo: the same, but for new threads and who has ended."""
+    slots = {}
+    for slot, record in managed.slots.items():
+        pid, start = undone.restarted.get(slot, (record.pid, record.start))
+        if slot in undone.living:
+            files = undone.living[slot]
+            left = {text for path, text in files.items() if path.endswith("/pid_target")}
+            members = tuple(member for member in record.members if str(member[0]) in left)
+            record = replace(record, files=files, members=members)  # noqa: PLW2901
+        slots[slot] = replace(record, pid=pid, start=start)
     return replace(managed, slots=slots)

@@ -6,9 +6,10 @@ import functools
 import os
 from dataclasses import dataclass
 
-from damonpolicy.kernel.sysfs import Machine, entries, read_or, read_value
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.sysfs import Machine, entries, read_or
 
-__all__ = ("MODULES", "Host", "busy_modules", "cpu_seconds", "look")
+__all__ = ("MODULES", "Host", "busy_modules", "cpu_seconds", "look", "pids", "seconds", "starts")
 
 MODULES = ("damon_stat", "damon_reclaim", "damon_lru_sort")
 """Kernel modules with a kdamond of their own that lets no other run beside it."""
@@ -41,28 +42,31 @@ def _here(machine: Machine) -> Host:
 
 
 def _read(machine: Machine) -> Host:
-    outside = tuple(
-        kind
-        for kind, initial in _INITIAL.items()
-        if machine.exists(f"/proc/self/ns/{kind}")
-        and not machine.resolve(f"/proc/self/ns/{kind}").endswith(initial)
-    )
-    return Host(
-        boot_id=_boot_id(machine),
-        release=read_or(machine, "/proc/sys/kernel/osrelease"),
-        namespaces=outside,
-    )
+    boot_id = _boot_id(machine)
+    outside = tuple(kind for kind, initial in _INITIAL.items() if _outside(machine, kind, initial))
+    return Host(boot_id, read_or(machine, "/proc/sys/kernel/osrelease"), outside)
+
+
+def _outside(machine: Machine, kind: str, initial: str) -> bool:
+    """Tell whether we are in another namespace; one that may not be looked at is another."""
+    path = f"/proc/self/ns/{kind}"
+    try:
+        return machine.exists(path) and not machine.resolve(path).endswith(initial)
+    except OSError:
+        return True
 
 
 def _boot_id(machine: Machine) -> str:
     """Return which boot this is; a copied tree may lack it.
 
-    Raises OSError where it cannot be read: all that we know would seem to be of an earlier boot.
+    Raises DamonPolicyError where it cannot be read: all that we know, and the journal of a
+    transaction, would seem to be of an earlier boot.
     """
-    try:
-        return read_value(machine, "/proc/sys/kernel/random/boot_id")
-    except FileNotFoundError:
-        return ""
+    path = "/proc/sys/kernel/random/boot_id"
+    found = read_or(machine, path)
+    if not found and machine.writable:
+        raise DamonPolicyError(f"this boot is not known: `{path}` cannot be read")
+    return found
 
 
 def busy_modules(machine: Machine) -> list[str]:
@@ -100,6 +104,11 @@ def starts(machine: Machine, pid: int) -> int:
     return int(fields[19]) if len(fields) > 19 else 0
 
 
+def seconds(ticks: int) -> float:
+    """Return clock ticks in seconds: start times are on the clock of `Machine.monotonic`."""
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def cpu_seconds(machine: Machine, pid: int) -> float | None:
     """Return the CPU time that a process has taken, None where the machine does not tell.
 
@@ -108,7 +117,7 @@ def cpu_seconds(machine: Machine, pid: int) -> float | None:
     fields = _stat(machine, pid)
     if len(fields) < 13:
         return None
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds(int(fields[11]) + int(fields[12]))
 
 
 def _stat(machine: Machine, pid: int) -> list[str]:

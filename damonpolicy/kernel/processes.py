@@ -10,14 +10,14 @@ import fnmatch
 import os
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from damonpolicy.kernel.cgroups import Members
 from damonpolicy.kernel.host import pids, starts
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("Process", "Selector", "Table", "find", "inner_id", "known_names", "numbered")
+__all__ = ("Process", "Selector", "Table", "find", "inner_id", "known_names", "numbered", "unknown")
 
 _COMM_LENGTH = 15
 """TASK_COMM_LEN without its final NUL: longer names are cut."""
@@ -38,7 +38,8 @@ class Process:
     pid: int
     start: int
     comm: str
-    exe: str
+    exe: str | None
+    """None where nobody may tell us: that is so of other users' processes, and in containers."""
     cmdline: str
     uid: int
     cgroup: str
@@ -158,8 +159,16 @@ class Table:
 
 def known_names(machine: Machine) -> list[str]:
     """Return the names of all processes with memory, for hints."""
-    found = (_read(machine, pid) for pid in pids(machine))
-    return sorted({process.comm for process in found if process})
+    return sorted({process.comm for process in _all(machine)})
+
+
+def unknown(machine: Machine) -> int:
+    """Return of how many processes we may not know what they run, for hints."""
+    return sum(process.exe is None for process in _all(machine))
+
+
+def _all(machine: Machine) -> Iterator[Process]:
+    return filter(None, (_read(machine, pid) for pid in pids(machine)))
 
 
 def inner_id(machine: Machine, thread: int) -> int:
@@ -191,11 +200,16 @@ def _status(machine: Machine, base: str) -> dict[str, str]:
 
 
 def _read(machine: Machine, pid: int) -> Process | None:
+    # Any of these reads may find it gone, and the next one another process of its pid. The start
+    # time comes first, so that nobody is taken for what started later.
     base = f"/proc/{pid}"
+    try:
+        start = starts(machine, pid) or starts(machine, pid)
+    except OSError:
+        return None  # who it is cannot be told, so it is nobody's
     fields = _status(machine, base)
     if "VmSize" not in fields:
         return None  # gone, a kernel thread, or a zombie: nothing that could be monitored
-    exe = machine.resolve(f"{base}/exe") if machine.exists(f"{base}/exe") else ""
     line = next(
         (
             each
@@ -206,20 +220,33 @@ def _read(machine: Machine, pid: int) -> Process | None:
     )
     return Process(
         pid=pid,
-        start=starts(machine, pid),
+        start=start,
         comm=read_or(machine, f"{base}/comm"),
-        exe="" if exe == f"{base}/exe" else exe.removesuffix(" (deleted)"),
+        exe=_exe(machine, f"{base}/exe"),
         cmdline=read_or(machine, f"{base}/cmdline").rstrip("\0").replace("\0", " "),
         uid=int(fields.get("Uid", "0").split()[0]),
         cgroup=line.removeprefix("0::"),
     )
 
 
+def _exe(machine: Machine, link: str) -> str | None:
+    """Return what a process runs; empty where it has ended, None where we may not know."""
+    try:
+        found = machine.resolve(link)
+    except PermissionError:
+        return None
+    except OSError:
+        return ""  # a zombie has no program any more, but its link is there
+    if found == link:  # it leads nowhere; newer versions of Python do not tell why
+        return None if machine.exists(link) else ""
+    return found.removesuffix(" (deleted)")
+
+
 def _matches(process: Process, selector: Selector, uid: int | None) -> bool:
     return (
         (not selector.name or selector.name in _names(process))
         and (not selector.cmdline or bool(re.search(selector.cmdline, process.cmdline)))
-        and (not selector.exe or fnmatch.fnmatchcase(process.exe, selector.exe))
+        and (not selector.exe or fnmatch.fnmatchcase(process.exe or "", selector.exe))
         and (not selector.user or process.uid == uid)
         and (not selector.cgroup or _inside(process.cgroup, selector.cgroup))
     )
@@ -227,7 +254,7 @@ def _matches(process: Process, selector: Selector, uid: int | None) -> bool:
 
 def _names(process: Process) -> tuple[str, ...]:
     """Comm, and the base name of the executable where the kernel has cut comm."""
-    base = os.path.basename(process.exe)
+    base = os.path.basename(process.exe or "")
     cut = len(process.comm) == _COMM_LENGTH and base.startswith(process.comm)
     return (process.comm, base) if cut else (process.comm,)
 

@@ -165,6 +165,10 @@ def _no_process(kdamond: CompiledKdamond, machine: Machine) -> DamonPolicyError:
     else:
         meant = (did_you_mean(name, names) for name in wanted if name)
         hint = next((each for each in meant if each.startswith("did you mean")), hint)
+    exe = any(each.selector and each.selector.exe for each in kdamond.targets)
+    if exe and (unknown := processes.unknown(machine)):
+        who = "1 process runs" if unknown == 1 else f"{unknown} processes run"
+        hint = f"what {who} may not be read: run as root of the machine itself"
     message = f"no process matches {selectors} of `{kdamond.full_name}`"
     first = next(index for index, each in enumerate(kdamond.targets) if each.selector)
     return _about(Absent(message, hint=hint), kdamond, f"targets/{first}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.tree import Tree, is_volatile
+from damonpolicy.kernel.tree import Tree, default, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.positions import Schemes, without_schemes
@@ -25,6 +25,7 @@ __all__ = (
     "change",
     "commit_steps",
     "may_sleep",
+    "recommit",
     "retuned",
     "shifts",
     "without_dead",
@@ -131,6 +132,27 @@ def change(
     if schemes.remark:
         result.remarks.append(schemes.remark)
     return result
+
+
+def recommit(
+    slot: int, staged: Tree, committed: Tree, desired: Tree
+) -> tuple[list[Operation], dict[str, str]]:
+    """Return what brings a running kdamond from ``committed`` to ``desired``, and the tree then.
+
+    Whatever is ``staged`` by now; what that does not mention holds its default.
+    """
+    operations: list[Operation] = []
+    schemes = Schemes(committed, desired, {}, {})  # where they are was settled before
+    steps, shortened = _steps((staged, committed), desired, schemes)
+    tree = dict(staged)
+    for step in steps:
+        fresh = {path: default(path) for path in step if path not in tree}
+        made, tree = changes(slot, {**fresh, **tree}, step, "commit")
+        operations += [*made, _command(slot, "commit", "commit")]
+    if shortened:
+        made, tree = changes(slot, tree, desired, "commit")
+        operations += made
+    return operations, tree
 
 
 def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -> Change:

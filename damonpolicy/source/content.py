@@ -62,7 +62,10 @@ def gather(
     held: list[str] = []
     began, changed = time.time(), 0.0
     there = tuple(path for path in paths if _holds(path))
-    names, missing = _names([path for path in paths if not wrong[path]])
+    names, missing, unreadable = _names([path for path in paths if not wrong[path]])
+    for path, error in unreadable:
+        reason = (error.strerror or str(error)).lower()
+        found.append(Diagnostic.error("DP0001", None, f"cannot read `{path}`: {reason}"))
     for name in (*paths, *names, *variables):  # a directory's tells of files that went away
         with contextlib.suppress(OSError):
             changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too
@@ -94,8 +97,8 @@ def signature(paths: Sequence[str]) -> tuple[object, ...]:
     Of directories it tells when they were made anew, or others may change them, not what else
     happens in them.
     """
-    names, missing = _names(paths)
-    seen: list[object] = [tuple(missing)]
+    names, missing, unreadable = _names(paths)
+    seen: list[object] = [tuple(missing), *((path, error.errno) for path, error in unreadable)]
     for path in paths:
         with contextlib.suppress(OSError):
             status = os.stat(path)
@@ -118,23 +121,28 @@ def _holds(path: str) -> bool:
         return False
 
 
-def _names(paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the files of paths, those of directories by the precedence of drop-ins."""
+def _names(paths: Sequence[str]) -> tuple[list[str], list[str], list[tuple[str, OSError]]]:
+    """Return the files of paths, those of directories by the precedence of drop-ins.
+
+    And what is missing, and the directories that cannot be read, with the reason.
+    """
     names: list[str] = []
     directories: list[str] = []
     missing: list[str] = []
+    unreadable: list[tuple[str, OSError]] = []
     for path in paths:
-        if os.path.isdir(path):
-            directories.append(path)
-        elif os.path.lexists(path):
-            names.append(path)
-        else:
+        if not os.path.isdir(path):
+            (names if os.path.lexists(path) else missing).append(path)
+            continue
+        try:
+            policies_in(path)
+        except FileNotFoundError:  # it went away
             missing.append(path)
-    try:
-        inside = drop_ins(directories)
-    except OSError:  # a directory went away while it was listed
-        return _names([path for path in paths if os.path.lexists(path)])
-    return list(dict.fromkeys([*names, *inside])), missing
+        except OSError as error:
+            unreadable.append((path, error))
+        else:
+            directories.append(path)
+    return list(dict.fromkeys([*names, *drop_ins(directories)])), missing, unreadable
 
 
 @contextmanager

@@ -34,6 +34,7 @@ _BY_NAME = {
     "features.features": "FEATURE",
     "status.service.reloads": "RESULT",
     "status.service.feeds": "GOAL",
+    "status.service.jobs": "JOB",
     "status.service.schemes": "SCHEME",
 }
 """Mappings whose keys are data."""
@@ -62,6 +63,7 @@ kdamonds:
           size: 1MiB
           every: 1s
           goals: [{{metric: user_input, target: 99, from: {{file: missing}}}}]
+  - {{name: p, ops: vaddr, targets: [{{process: {{name: worker}}}}], schemes: []}}
 settings: {{{_SETTING}: 1}}
 """
 _PROCESS, _RAM = '{process: {name: "{{ program }}"}}', "{system_ram: true}"
@@ -111,14 +113,22 @@ def page() -> str:
 
 
 def _rounds(service: Service, _: Any) -> None:
-    """Let a service look again and again, and have someone change what is ours meanwhile."""
-    for number in range(_ROUNDS):
-        for job in service.jobs:
-            job.due = 0.0
-        service.step()
-        service.machine.sleep(0.3)
-        if number == 2:
-            service.machine.write(_SETTING, "0")
+    """Let a service look again and again, and have someone change what is ours meanwhile.
+
+    It follows nobody: a job of it fails.
+    """
+    machine: Any = service.machine
+    fails = mock.patch("damonpolicy.daemon.follow.Follower.look", side_effect=OSError("no"))
+    with fails:
+        for number in range(_ROUNDS):
+            for job in service.jobs:
+                job.due = 0.0
+            service.step()
+            service.machine.sleep(0.3)
+            if number == 0:
+                machine.start_process("worker")
+            if number == 2:
+                service.machine.write(_SETTING, "0")
 
 
 def _documents() -> dict[str, list[dict[str, Any]]]:

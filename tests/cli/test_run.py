@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import urllib.request
 
 import pytest
 
+from damonpolicy.daemon import serve as serving
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.errors import ExitCode
 from tests.conftest import run_cli
@@ -117,7 +119,7 @@ def test_who_ends_its_policies_is_told_that_it_is_there(start):
     assert note in running.command("stop", "--all")
     assert note in running.command("rollback", "1")
     running.end()
-    assert "note:" not in running.command("stop", "--all")
+    assert "note: the service" not in running.command("stop", "--all")
 
 
 def test_nothing_is_left_if_that_is_asked_for(start):
@@ -260,4 +262,65 @@ def test_there_is_one_service_for_a_machine(start, tmp_path):
 
     assert second.code == ExitCode.LOCKED
     assert f"another service (pid {running.process.pid})" in second.err
+    assert running.end() == ExitCode.OK
+
+
+def test_sighup_while_it_starts_is_no_reason_to_end(monkeypatch, tmp_path):
+    """Whatever it asks for is done anyway: everything is read at the start."""
+    survived = []
+
+    def starts(*_, **__):
+        os.kill(os.getpid(), signal.SIGHUP)
+        survived.append(1)
+        return False
+
+    monkeypatch.setattr(serving, "serve", starts)
+    before = signal.getsignal(signal.SIGHUP)
+    outcome = run_cli(
+        "run", "--kernel", "emulated:7.3", "--state-dir", str(tmp_path / "s"), str(tmp_path)
+    )
+
+    assert outcome.code == ExitCode.OK, outcome.err
+    assert survived
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_sighup_again_and_again_from_the_first_moment(start):
+    running = start()
+    running.wait_for(lambda: running.log.read_text() or os.path.exists(
+        running.directory / "state" / "run" / "service.lock"))  # fmt: skip
+    for _ in range(200):
+        running.process.send_signal(signal.SIGHUP)
+        time.sleep(0.005)
+    running.wait_for(lambda: running.events("reload"))
+
+    assert running.end() == ExitCode.OK
+
+
+TEXTS = {
+    "lone-surrogate": b"version: 1\nname: p\ndescription: '{{ \"\\ud800\" }}'\nsettings: {}\n",
+    "surrogate-setting": b"version: 1\nname: p\nsettings: {/sys/kernel/mm/ksm/run: '{{ \"\\ud800\" }}'}\n",
+    "not-utf-8": b"version: 1\nname: \xff\xfe\n",
+    "nul": b"version: 1\nname: p\x00\n",
+    "huge": b"# " + b"x" * (2 << 20),
+    "deep": b"version: 1\nname: " + b"[" * 5000 + b"]" * 5000 + b"\n",
+    "alias-bomb": b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nversion: 1\nname: p\n",
+    "long-line": b"version: 1\nname: " + b"n" * 500_000 + b"\n",
+    "empty": b"",
+}
+
+
+def test_no_text_of_a_policy_ends_it(start):
+    running = start()
+    running.wait_for(lambda: running.events("reload"))
+    for name, text in TEXTS.items():
+        path = running.policies / f"{name}.yaml"
+        count = len(running.events("reload"))
+        path.write_bytes(text)
+        running.wait_for(lambda count=count: len(running.events("reload")) > count)
+        path.unlink()
+    (running.policies / "p.yaml").write_text(settings(pages=300))
+    running.wait_for(lambda: running.pages() == "300")
+
+    assert not running.events("job failed"), "each is the outcome of a reload"
     assert running.end() == ExitCode.OK

@@ -7,8 +7,10 @@ import random
 
 import pytest
 
+from damonpolicy.cli.status import _served
 from damonpolicy.daemon.follow import Follower, FollowJob
 from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.kernel.host import seconds, starts
 from damonpolicy.kernel.processes import Selector, Table
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.daemon.conftest import Desk
@@ -315,3 +317,76 @@ def test_memory_that_is_plugged_in_is_taken_in(desk):
     machine.read = read
     assert follow(desk), "and taken out again"
     assert desk.read(f"{base}/nr_regions") == str(before)
+
+
+def test_who_has_only_just_started_is_joined_a_moment_later(desk, monkeypatch):
+    """Many end at once; those who are monitored stay, and the wait is no longer than that moment."""
+    machine, follower = desk.world.machine, desk.follower
+    first = machine.start_process("worker", areas=[AREA])
+    # as on a real machine, where start times are on the same clock
+    ahead, real = machine.monotonic() - seconds(starts(machine, first)), EmulatedMachine.monotonic
+    monkeypatch.setattr(EmulatedMachine, "monotonic", lambda machine: real(machine) - ahead)
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    machine.sleep(1)
+    second = machine.start_process("worker", areas=[AREA])
+    follower.table.update()
+    assert not follower.look(everything=True)
+    assert watched(desk) == {first}
+    (told,) = follower.waiting()
+    assert told.to_json() == {"kdamond": "watch/workers", "pids": [second], "more": 0,
+                              "why": "it has only just started"}  # fmt: skip
+    assert 0 < follower.held - machine.monotonic() <= 0.2
+    machine.sleep(follower.held - machine.monotonic())
+    assert follower.look(everything=False)
+
+    assert watched(desk) == {first, second}
+    assert follower.waiting() == []
+
+
+def test_who_is_from_the_future_has_another_clock_and_is_joined(desk, monkeypatch):
+    """As on an emulated machine that is older than the boot of the one it is emulated on."""
+    machine = desk.world.machine
+    machine.sleep(1000)
+    second = machine.start_process("worker", areas=[AREA])
+    now = machine.monotonic()
+    monkeypatch.setattr(EmulatedMachine, "monotonic", lambda machine: now - 500)
+    desk.put("w.yaml", WATCH)
+    desk.reloader.look()
+    desk.follower.table.update()
+    desk.follower.look(everything=True)
+
+    assert watched(desk) == {second}
+
+
+def test_status_says_who_is_not_followed_and_why(desk):
+    machine, follower = desk.world.machine, desk.follower
+    machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+
+    def refuses(_, path, text):
+        if path.endswith("/targets/1/pid_target"):
+            raise OSError(errno.ENOMEM, "no memory")
+
+    others = [machine.start_process("worker", areas=[AREA]) for _ in range(7)]
+    machine.before_write = refuses
+    follow(desk)
+    machine.before_write = None
+    (told,) = follower.waiting()
+    assert (list(told.pids), told.more) == (others[:5], 2)
+    assert "no memory" in told.why
+    lines = "\n".join(_served({
+        "paths": ["p"], "pid": 1, "running": True, "reload": None, "following": "",
+        "not_followed": [told.to_json()], "feeds": {}, "loops": {}, "observing": "",
+        "jobs": {"tune": {"failures": 2, "trouble": "it broke"}, "feed": {"failures": 1,
+                 "trouble": ""}},
+        "drift": {"first": [], "files": 0, "repairs": 0, "cannot_repair": ""},
+    }))  # fmt: skip
+    assert f"  not yet followed: watch/workers: pid {others[0]}, " in lines
+    assert " and 2 more: " in lines
+    assert "  the job `tune` fails, and is tried again (2 failures): it broke" in lines
+    assert "`feed`" not in lines, "it goes well again"
+
+    assert follow(desk)
+    assert follower.waiting() == []

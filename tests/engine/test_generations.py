@@ -228,7 +228,7 @@ class TestBoot:
         shutil.copytree(site.places.lib, other.places.lib)
         other.done("apply", "--boot")
 
-        assert other.world.managed.slots[0].names["contexts/0/schemes/0"] == "cold"
+        assert other.world.managed.slots[0].names["contexts/0/schemes/0"] == "cold-regions"
         other.close()
 
     @pytest.mark.parametrize("more", [("x.yaml",), ("--plan", "x.json")])

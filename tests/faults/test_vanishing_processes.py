@@ -61,7 +61,8 @@ def test_at_every_write(kernel, who):
         world.close()
 
     assert at > 3
-    assert undone, "some commit failed for it"
+    if who == "everybody":
+        assert undone, "some commit failed for it"
 
 
 def vanish(world, at, pids):

@@ -91,6 +91,7 @@ class Guest:
         share: Path | None = None,
         visible: Sequence[Path] = (),
         append: str = "",
+        mips: int = 0,
         tools: Tools | None = None,
     ) -> None:
         """Describe a machine; nothing is started yet.
@@ -98,7 +99,9 @@ class Guest:
         ``numa`` splits memory and CPUs into two nodes. ``timeout`` is the command's, in
         seconds, the boot apart. ``share`` is seen at /mnt (a directory of its own if not
         given). ``visible`` are paths that the command needs beside the Python that runs
-        this. ``append`` goes to the end of the kernel's command line.
+        this. ``append`` goes to the end of the kernel's command line. With ``mips`` the
+        guest's clock counts instructions, so many millions a second or a few more (1000 over
+        a power of two): what is measured does not hang on what else this machine does.
         """
         if numa and cpus % 2:
             raise ValueError("two nodes need an even number of CPUs")
@@ -111,6 +114,7 @@ class Guest:
         self.share = share
         self.visible = tuple(visible)
         self.append = append
+        self.shift = (1000 // mips).bit_length() - 1 if mips else -1
         self._tools = tools
 
     def run(
@@ -199,7 +203,8 @@ class Guest:
         )
         return [
             *tools.qemu,
-            "-accel", "tcg,thread=multi", "-cpu", "max",
+            "-accel", f"tcg,thread={'multi' if self.shift < 0 else 'single'}", "-cpu", "max",
+            *(["-icount", f"shift={self.shift}"] if self.shift >= 0 else []),
             "-smp", self._cpus(), "-m", str(self.memory_mib), *self._memory(),
             "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none",
             "-no-reboot",

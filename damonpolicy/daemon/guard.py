@@ -1,0 +1,79 @@
+"""Errors of jobs end nothing: `contained` is the boundary, a `Guard` what becomes of them.
+
+A service that dies of one policy, one process or one defect of ours leaves all others alone. So
+whatever a job raises is logged, counted, and the job is tried again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from damonpolicy import log
+from damonpolicy.errors import DamonPolicyError, defect
+from damonpolicy.kernel.sysfs import Machine
+
+__all__ = ("Guard", "contained")
+
+_AGAIN, _SELDOM = 1.0, 60.0
+"""Seconds until a job that failed is tried again: twice as many each time, up to the second."""
+
+_T = TypeVar("_T")
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Let a block raise nothing but DamonPolicyError, which jobs know how to live with."""
+    try:
+        yield
+    except DamonPolicyError:
+        raise
+    except OSError as error:
+        what = f"`{error.filename}`: " if error.filename else ""
+        raise DamonPolicyError(what + (error.strerror or str(error)).lower()) from error
+    except Exception as error:  # a defect of ours, too: it may end a command, but no service
+        raise defect(error) from error
+
+
+@dataclass(slots=True)
+class Guard:
+    """Stands before one job."""
+
+    name: str
+    machine: Machine
+    failures: int = 0
+    """Since the start."""
+    trouble: str = ""
+    """Why it failed, empty once it has gone well again."""
+    not_before: float = 0.0
+    """When it may be tried again, in seconds of the machine's clock."""
+    _pause: float = _AGAIN
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is too early to try again."""
+        return self.machine.monotonic() < self.not_before
+
+    def attempt(self, do: Callable[[], _T]) -> _T | None:
+        """Do something of the job's; None where that fails."""
+        try:
+            with contained():
+                return do()
+        except DamonPolicyError as error:
+            self._failed(str(error))
+            return None
+
+    def well(self) -> None:
+        """Take note that it has gone well."""
+        if self.trouble:
+            log.info("job works again", job=self.name, failures=self.failures)
+        self.trouble, self._pause = "", _AGAIN
+
+    def _failed(self, why: str) -> None:
+        self.failures += 1
+        self.not_before = self.machine.monotonic() + self._pause
+        if why != self.trouble:
+            log.warning("job failed", job=self.name, reason=why, again_in=self._pause)
+        self.trouble, self._pause = why, min(2 * self._pause, _SELDOM)

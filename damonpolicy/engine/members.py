@@ -1,0 +1,48 @@
+"""Processes that a kdamond monitors, and whether they are still those that were found.
+
+The kernel looks pids up at each commit and start, and knows no start times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from damonpolicy.kernel.host import pids, starts
+from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.plan.bind import Member
+
+__all__ = ("all_gone", "dead", "looks_pids_up", "reused")
+
+
+def looks_pids_up(operation: Operation) -> bool:
+    """Tell whether the kernel looks up the pids of a slot then."""
+    return operation.kind == "command" and operation.after in ("on", "commit")
+
+
+def dead(machine: Machine, members: Sequence[Member], *, closely: bool) -> set[int]:
+    """Return the pids that are nobody's by now; ``closely`` also those that are another process'.
+
+    That takes a file for each, and meanwhile others may end: so one look at all comes last.
+    """
+    if not members:
+        return set()
+    other = {pid for pid, start in members if closely and starts(machine, pid) != start}
+    here = set(pids(machine))
+    return other | {pid for pid, _ in members if pid not in here}
+
+
+def all_gone(machine: Machine, members: Sequence[Member]) -> int:
+    """Return the first pid where nobody is left, 0 where somebody lives or nobody was meant."""
+    if any(starts(machine, pid) == start for pid, start in members):
+        return 0
+    return members[0][0] if members else 0
+
+
+def reused(machine: Machine, members: Sequence[Member]) -> int:
+    """Return a pid that is another process' by now, 0 where there is none."""
+    for pid, start in members:
+        now = starts(machine, pid)
+        if now and now != start:
+            return pid
+    return 0

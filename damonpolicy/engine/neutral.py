@@ -1,0 +1,95 @@
+"""Goals that nobody feeds any more: they are told to be reached, so that the kernel tunes no more.
+
+A goal of the metric `user_input` keeps the last number that it was given, and the kernel goes on
+by it (mm/damon/core.c: damos_set_quota_goal_current_value()): it would cut a quota down to one
+byte, or raise it to its size, for a number that nobody has measured for hours. Standard library
+only: it also follows a service that was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from damonpolicy import log
+from damonpolicy.engine.execute import OperationFailed, deadline, perform
+from damonpolicy.engine.places import Places
+from damonpolicy.engine.session import Session, changing
+from damonpolicy.errors import Busy
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.plan.managed import SlotRecord
+
+__all__ = ("SERVICE", "neutralise", "rest")
+
+SERVICE = "service:"
+"""How owners begin that feed: what is applied by hand is fed by others, or by nobody."""
+
+
+def rest(machine: Machine, places: Places, owner: str = SERVICE) -> list[str]:
+    """Hold the machine, and `neutralise` what services whose names begin so have fed."""
+    with changing(machine, places, wait=True, settle=True) as session:
+        return neutralise(session, owner)
+
+
+def neutralise(session: Session, owner: str = SERVICE) -> list[str]:
+    """Hand over current = target for each goal that was fed; returns which kdamonds took it.
+
+    Raises Busy where a kdamond does
+    not take it, after all others were told.
+    """
+    done, failed = [], []
+    for slot, record, goals in _fed(session, owner):
+        try:
+            if _told(session.machine, slot, record, goals):
+                done.append(record.kdamond)
+        except OperationFailed as error:
+            failed.append(f"`{record.kdamond}`: {error}")
+    if done:
+        log.info("neutral", kdamonds=done)
+    if failed:
+        raise Busy(f"goals are fed no more, and go by their last number: {'; '.join(failed)}")
+    return done
+
+
+def _fed(session: Session, owner: str) -> Iterator[tuple[int, SlotRecord, list[str]]]:
+    """Yield the running kdamonds with goals that a service feeds, and the goals' directories."""
+    kdamonds = {
+        each.full_name: each
+        for policy in session.managed.policies.values()
+        if policy.owner.startswith(owner)
+        for each in policy.kdamonds
+    }
+    for slot, record in session.managed.slots.items():
+        known = kdamonds.get(record.kdamond)
+        if known is None or read_or(session.machine, kdamond_path(slot, "pid")) != str(record.pid):
+            continue
+        goals = [feed.goal for feed in known.feeds if f"{feed.goal}/target_value" in record.files]
+        if goals:
+            yield slot, record, goals
+
+
+def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[str]) -> bool:
+    """Tell one kdamond; False where others have staged something: that is not ours to commit."""
+    staged = [
+        name
+        for name, text in record.files.items()
+        if "/quotas/goals/" in name
+        and not name.endswith("/current_value")
+        and read_or(machine, kdamond_path(slot, name), "-") != text
+    ]
+    if staged:
+        log.warning("neutral", kdamond=record.kdamond, reason=f"`{staged[0]}` was changed")
+        return False
+    for goal in goals:
+        path, target = (
+            kdamond_path(slot, f"{goal}/current_value"),
+            record.files[f"{goal}/target_value"],
+        )
+        before = read_or(machine, path)
+        if before != target:
+            perform(machine, Operation("write", "stage", path, before, target, slot))
+    # also where the files say so: who was killed may have staged it, and not handed it over
+    seconds = deadline({f"{slot}/{name}": text for name, text in record.files.items()}, slot)
+    state, word = kdamond_path(slot, "state"), "commit_schemes_quota_goals"
+    perform(machine, Operation("command", "commit", state, "on", word, slot), seconds)
+    return True

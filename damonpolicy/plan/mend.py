@@ -1,0 +1,66 @@
+"""A transaction under way without the processes that have ended meanwhile.
+
+The kernel looks every pid up at each commit, and refuses all of them for one that is gone
+(mm/damon/sysfs.c: damon_sysfs_add_target()). Where a hundred processes end in a second, a plan
+from the beginning would always come too late: only the targets are planned once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.tree import Tree, default, slot_tree, under
+from damonpolicy.plan.changes import changes
+from damonpolicy.plan.online import recommit, without_dead
+from damonpolicy.plan.order import KdamondPlan
+
+__all__ = ("Mended", "mend", "staged")
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What happens to a kdamond after all, and the operations that are left for it."""
+
+    plan: KdamondPlan
+    operations: tuple[Operation, ...]
+
+
+def staged(before: Tree, slot: int, done: Iterable[Operation]) -> dict[str, str]:
+    """Return a slot's tree after operations; what a count made holds its default, unsaid."""
+    tree = slot_tree(before, slot)
+    for each in done:
+        if each.slot != slot or each.kind not in ("write", "count"):
+            continue
+        path = each.relative.removeprefix(f"{slot}/")
+        if each.kind == "count":
+            for inside in under(path, tree):
+                del tree[inside]
+        tree[path] = each.after
+    return tree
+
+
+def mend(
+    each: KdamondPlan, dead: set[int], now: Tree, committed: Tree, *, running: bool
+) -> Mended | None:
+    """Plan the rest for a kdamond without the ``dead``; None where nobody else is left.
+
+    ``now`` is what is staged, ``committed`` what the kernel took last. A kdamond that was to be
+    changed and does not run any more is started.
+    """
+    after = without_dead(each.after, lambda pid: pid not in dead)
+    members = tuple(member for member in each.members if member[0] not in dead)
+    if not members:
+        return None
+    action = each.action
+    if action == "change" and running:
+        operations, _ = recommit(each.slot, now, committed, after)
+    else:
+        fresh = {path: default(path) for path in after if path not in now}
+        operations, _ = changes(each.slot, {**fresh, **now}, after, "start")
+        path = kdamond_path(each.slot, "state")
+        operations.append(Operation("command", "start", path, "off", "on", each.slot))
+        action = "restart" if action == "change" else action
+    mended = replace(each, action=action, after=after, members=members)
+    return Mended(mended, tuple(operations))
