@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -100,11 +101,16 @@ def judge(machine: Machine, places: Any, text: str, capabilities: Capabilities) 
     return "applied"
 
 
-def run(count: int, kernels: Sequence[str], seed: int, tally: Tally) -> None:
-    """Try so many policies, each on the next kernel."""
+def run(
+    count: int, kernels: Sequence[str], seed: int, tally: Tally, seconds: float = float("inf")
+) -> None:
+    """Try so many policies, each on the next kernel, or as many as there is time for."""
+    end = time.monotonic() + seconds
     worlds: dict[str, World] = {}
     able: dict[str, Capabilities] = {}
     for number in range(count):
+        if time.monotonic() > end:
+            break
         kernel = kernels[number % len(kernels)]
         name = f"{seed}/{kernel}/{number}"
         text = json.dumps(Maker(name, EMULATED).policy())
@@ -132,9 +138,10 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--kernel", action="append", choices=list(PROFILES))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     given = parser.parse_args()
     tally = Tally()
-    run(given.count, given.kernel or list(PROFILES), given.seed, tally)
+    run(given.count, given.kernel or list(PROFILES), given.seed, tally, given.seconds)
     sys.stdout.write("".join(f"{each}\n" for each in tally.failures[:40]) + f"{tally}\n")
     return 1 if tally.failures else 0
 
