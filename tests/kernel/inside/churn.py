@@ -44,7 +44,7 @@ class Churn:
     wrong: list[str] = field(default_factory=list)
     """Pids that were monitored and are nobody's of ours."""
     alive: bool = False
-    """Whether the service ran to the end, and its kdamond."""
+    """Whether the service ran to the end."""
     commits: int = 0
     refused: int = 0
     """Transactions that were undone."""
@@ -119,7 +119,7 @@ def _look(writes: Writes, seen: dict[int, float], result: Churn) -> None:
     except TimeoutError:
         return
     now = _now()
-    for pid in monitored():
+    for pid in filter(None, monitored()):  # 0 is a target whose turn to be staged has not come
         seen.setdefault(pid, now)
     for pid, start in _members():
         result.joined.setdefault(pid, now)
@@ -155,7 +155,6 @@ def _judge(service: Service, result: Churn, seen: dict[int, float]) -> None:
             result.wrong.append(f"pid {pid} started at another time than {start}")
     # a file shows a target before the commit, too: it counts once both have it
     result.joined = {pid: when for pid, when in result.joined.items() if pid in seen}
-    result.alive = result.alive and content("0/state") == "on"
     result.commits = len(service.events("applied"))
     result.refused = len(service.events("undo"))
     result.jobs = [each["reason"] for each in service.events("job failed")]
