@@ -92,7 +92,7 @@ QUIRKS: tuple[Quirk, ...] = (
         (f"{_S}/watermarks/interval_us",),
     ),
     Quirk(
-        "commit.unfed", "", "6.16",
+        "commit.unfed", "", "6.17",
         "a goal that a commit adds begins with a current value of 0, until the next commit",
         (f"{_S}/quotas/goals/nr_goals (more)",),
     ),
