@@ -64,12 +64,14 @@ def limit(world: World, running: dict[str, Any], staged: Directory) -> None:
 
     Before 7.1 it is worked out then alone (kdamond_fn()); attributes that change set the time.
     """
-    least = "monitoring_attrs/nr_regions/min"
-    if world.profile.quirk("commit.fewest") and number(running["tree"], least) != number(
-        staged, least
-    ):
+    old, new = (
+        number(each, "monitoring_attrs/nr_regions/min") for each in (running["tree"], staged)
+    )
+    if old != new and world.profile.quirk("commit.fewest" if new > old else "commit.fewer"):
         wait_ = number(staged, "monitoring_attrs/intervals/update_us") / 1e6
-        running["least"] = (number(running["tree"], least), world.now() + wait_)
+        running["least"] = (old, world.now() + wait_)
+    else:
+        running.pop("least", None)
 
 
 def changed_types(world: World, ran: Directory, runs: Directory) -> str:

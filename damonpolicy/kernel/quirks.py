@@ -78,9 +78,12 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "commit.fewest", "", "7.1",
-        "a commit of another least number of regions counts from the next update of them on",
-        ("*/contexts/*/monitoring_attrs/nr_regions/min (more)",
-         "*/contexts/*/monitoring_attrs/nr_regions/min (fewer)"),
+        "a commit of a larger least number of regions counts from the next update of them on",
+        ("*/contexts/*/monitoring_attrs/nr_regions/min (more)",),
+    ),
+    Quirk(
+        "commit.fewer", "6.16", "7.1", "the same for a smaller one",
+        ("*/contexts/*/monitoring_attrs/nr_regions/min (fewer)",),
     ),
     Quirk(
         "wmarks.asleep", "6.16", "",
@@ -89,12 +92,12 @@ QUIRKS: tuple[Quirk, ...] = (
         (f"{_S}/watermarks/interval_us",),
     ),
     Quirk(
-        "commit.unfed", "", "6.16",
+        "commit.unfed", "", "6.17",
         "a goal that a commit adds begins with a current value of 0, until the next commit",
         (f"{_S}/quotas/goals/nr_goals (more)",),
     ),
     Quirk(
-        "commit.waits", "6.16", "",
+        "commit.waits", "6.18", "",
         "a scheme that shall be applied more often waits once more as long as before, unless an"
         " attribute of the monitoring changes in the same commit",
         (f"{_S}/apply_interval_us (shorter)",),

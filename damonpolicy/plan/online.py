@@ -122,7 +122,7 @@ def change(
         (result.commit if number else result.stage).extend(operations)
         result.commit.append(_command(slot, "commit", "commit"))
     stays = without_schemes(before, schemes.front) if schemes.inherit else before
-    if not answered and unfed(desired, stays):
+    if unfed(ignored, desired, stays):
         result.commit.append(_command(slot, "commit", "commit"))
     if shortened:
         # the kernel has dropped the obsolete targets by now: only the files still show them

@@ -86,9 +86,14 @@ UNCOMMITTED = (
 )  # fmt: skip
 
 
+_UNFED = "commit.unfed", "refresh"
+"""The quirk of `unfed`, and the feature that shows its end."""
+
+
 def ignored(capabilities: Capabilities) -> tuple[str, ...]:
     """Return by name what this kernel may ignore: it shows no sign of the mending."""
-    return tuple(each.quirk for each in UNCOMMITTED if capabilities.known(each.mended) != "yes")
+    known = [*((each.quirk, each.mended) for each in UNCOMMITTED), _UNFED]
+    return tuple(quirk for quirk, mended in known if capabilities.known(mended) != "yes")
 
 
 def unheard(
@@ -112,13 +117,13 @@ def unheard(
     )
 
 
-def unfed(desired: Tree, *before: Tree) -> bool:
+def unfed(names: Sequence[str], desired: Tree, *before: Tree) -> bool:
     """Tell whether a commit adds a goal that is fed, whose current value old kernels leave behind.
 
     A second commit finds it there, and hands it over (mm/damon/core.c of 6.12:
     damos_commit_quota_goals(), damos_new_quota_goal()).
     """
-    return any(
+    return _UNFED[0] in names and any(
         metric == "user_input"
         and desired.get(f"{directory}/current_value", "0") != "0"
         and any(place not in _goals(tree) for tree in before)

@@ -304,7 +304,7 @@ PSI = "{metric: some_mem_psi_us, target: 1ms}"
     ],
     ids=["first", "second", "of a new scheme"],
 )
-@pytest.mark.parametrize(("kernel", "commits"), [("6.12", 1), ("6.18", 0), ("7.3", 0)])
+@pytest.mark.parametrize(("kernel", "commits"), [("6.12", 1), ("6.16", 1), ("6.17", 0), ("7.3", 0)])
 def test_a_new_goal_begins_with_its_current_value(kernel, commits, before, after):
     """6.12 leaves it behind in the commit that adds the goal: the quota would grow to its end."""
     world = World.make(kernel)
