@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +18,15 @@ __all__ = (
     "Span",
     "cell",
     "did_you_mean",
+    "is_whole",
     "render_github",
     "render_sarif",
     "render_text",
     "to_json",
     "visible",
 )
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 Severity = Literal["error", "warning", "note"]
 
@@ -97,6 +101,14 @@ def visible(text: str, kept: str = "\n") -> str:
         each if each.isprintable() or each in kept else each.encode("unicode_escape").decode()
         for each in text
     )
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text has no half of a character, which no file of UTF-8 can hold.
+
+    Python keeps each byte of a name or an option that is not UTF-8 as one.
+    """
+    return text.isascii() or not _HALF.search(text)
 
 
 def cell(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean, is_whole
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
@@ -79,6 +79,11 @@ class Overrides:
                 message = f"`--set {option}` is not of the form `name=value`"
                 hint = f"write `--set {name or 'name'}=VALUE`"
                 found.append(Diagnostic.error("DP0025", None, message, hint=hint))
+            if not is_whole(option):
+                message = f"`--set {option}` is not UTF-8"
+                hint = "set your terminal's locale to one with UTF-8"
+                found.append(Diagnostic.error("DP0038", None, message, hint=hint))
+                value = ""
             names.append(name)
             values[name] = value
         return cls(values, frozenset(names)), found

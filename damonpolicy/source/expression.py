@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import nodes
 
 from damonpolicy import limits
+from damonpolicy.diagnostics import is_whole
 
 __all__ = ("FILTERS", "TESTS", "Failed", "Undefined", "check", "evaluate")
 
@@ -209,9 +210,8 @@ def _check_one(node: nodes.Node) -> None:
         reason, hint = _check_filter(node)
     elif isinstance(node, nodes.Test) and node.name not in TESTS:
         reason, hint = f"there is no test `{node.name}`", "`is defined` and `is undefined` are there"
-    elif isinstance(node, nodes.Const) and isinstance(node.value, str):
-        if any("\ud800" <= each <= "\udfff" for each in node.value):
-            reason = "half a character is no text"
+    elif isinstance(node, nodes.Const) and not is_whole(str(node.value)):
+        reason = "half a character is no text"
     if reason:
         raise Failed(f"the template is refused: {reason}", "DP0022", hint)
 

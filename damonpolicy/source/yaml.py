@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy.diagnostics import Diagnostic, Span, is_whole
 from damonpolicy.source.nodes import Mapping, Node, Scalar, Sequence
 
 __all__ = ("MOST_BYTES", "parse", "parse_foreign")
@@ -145,6 +145,10 @@ class _Reader:
             self._add(Mapping(((Scalar("not", span), Scalar(meant[1], span)),), span))
             return
         self._common(event)
+        if not is_whole(event.value):  # PyYAML's own reader takes escapes that libyaml refuses
+            self.error("DP0003", span, "half a character is no text", "write the whole character")
+            self._add(Scalar("", span, quoted=True))
+            return
         self._add(Scalar(event.value, span, bool(event.style)))
 
     def _document(self, event: Any) -> None:
