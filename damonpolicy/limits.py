@@ -28,8 +28,9 @@ VALUES = Limit("Keys and values of a file", 20_000, "", "DP0013")
 EXPANDED = Limit("Values once `for_each` has repeated them", 20_000, "", "DP0031")
 COPIES = Limit("Values of one `for_each`", 256, "", "DP0030")
 KDAMONDS = Limit("Kdamonds of a policy, repeated ones included", 128, "", "DP0032")
-SCHEMES = Limit("Schemes of a policy, repeated ones included", 512, "", "DP0032")
-ITEMS = Limit("Items of any other list", 2_048, "", "DP0033")
+SCHEMES = Limit("Schemes of a policy, repeated ones included", 256, "", "DP0032")
+ITEMS = Limit("Items of any other list", 512, "", "DP0033")
+KEYS = Limit("Keys of a mapping", 512, "", "DP0033")
 POLICIES = Limit("Policies read at once", 4_096, "", "DP0034")
 ALL_POLICIES = Limit("Size of all policies read at once", 32 << 20, "bytes", "DP0034")
 TEXT = Limit("Length of a text", 4_096, "characters", "DP0119")
@@ -43,7 +44,17 @@ TEMPLATE_BITS = Limit("Size of any whole number in it", 256, "bits", "DP0024", "
 TEMPLATE_DEPTH = Limit("Operations within each other", 50, "", "DP0022", "A template")
 TEMPLATE_STEPS = Limit("Operations in it", 400, "", "DP0024", "A template")
 TEMPLATE_DIGITS = Limit("Digits that `round` keeps", 15, "", "DP0023", "A template")
-TEMPLATES = Limit("Different templates of a policy", 2_048, "", "DP0036", "A template")
+TEMPLATES = Limit(
+    "Length of all different templates of a policy", 1 << 16, "characters", "DP0036", "A template"
+)
+TEMPLATES_STEPS = Limit(
+    "Operations of all templates of a policy, repeated ones included",
+    100_000, "", "DP0036", "A template",
+)  # fmt: skip
+TEMPLATES_TEXT = Limit(
+    "Length of all that the templates of a policy give", 1 << 22, "characters", "DP0036",
+    "A template",
+)  # fmt: skip
 
 EXPRESSION = Limit("Length of it", 200, "characters", "DP0119", "A regular expression")
 EXPRESSION_STATES = Limit(

@@ -6,18 +6,19 @@ Everything here works on nodes, before types: a template can change a scalar's t
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from damonpolicy import limits
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.source import nodes
 from damonpolicy.source.nodes import Node, Scalar, Sequence
-from damonpolicy.source.template import TemplateError, render
+from damonpolicy.source.template import TemplateError, Templates
 
 __all__ = ("Expanded", "expand", "variables")
 
-_MOST_COPIES = 256
 _REPEATED = ("kdamonds", "schemes")
 
 
@@ -28,15 +29,30 @@ class Expanded:
     top: nodes.Mapping
     found: list[Diagnostic] = field(default_factory=list)
     lost: bool = False
+    templates: Templates = field(default_factory=Templates)
+    given_up: bool = False
+    """Whether it was too much to be looked at to its end: ``top`` is what it was before."""
+    made: int = 0
+    """How many values there are, repeated ones included."""
+
+    def error(self, node: Node, code: str, message: str, hint: str = "") -> None:
+        """Add an error, by which something is lost."""
+        self.found.append(Diagnostic.error(code, node.span, message, hint=hint))
+        self.lost = True
+
+
+class _TooMany(Exception):
+    """There is no end to what is repeated, or to what is wrong."""
 
 
 def variables(
-    top: nodes.Mapping, overrides: Mapping[str, str]
+    top: nodes.Mapping, overrides: Mapping[str, str], templates: Templates | None = None
 ) -> tuple[dict[str, Any], list[Diagnostic]]:
     """Return a policy's variables: its own in order, each able to use those before it.
 
-    ``overrides`` come from files and options and win.
+    ``overrides`` come from files and options and win; ``templates`` are those of the policy.
     """
+    templates = templates or Templates()
     found: list[Diagnostic] = []
     values: dict[str, Any] = {}
     node = top.get("vars")
@@ -46,7 +62,11 @@ def variables(
             hint = "write `vars: {name: value}`"
             found.append(Diagnostic.error("DP0103", node.span, message, hint=hint))
         return values, found
-    names = [key.text for key, _ in node.items]
+    if len(node.items) > limits.KEYS.most:
+        message = f"a mapping has at most {limits.KEYS.most:,} keys"
+        found.append(Diagnostic.error(limits.KEYS.code, node.span, message))
+        return values, found
+    names = {key.text for key, _ in node.items}
     for key, value in node.items:
         if not key.text.isidentifier():
             message = f"`{key.text[:40]}` cannot be the name of a variable"
@@ -56,10 +76,14 @@ def variables(
             values[key.text] = overrides[key.text]
         elif isinstance(value, Scalar):
             try:
-                values[key.text] = render(value, values).text
+                values[key.text] = templates.render(value, values).text
             except TemplateError as error:
-                later = [name for name in names if error.message.startswith(f"`{name}` ")]
-                hint = f"define `{later[0]}` above it" if later else error.hint
+                if len(found) >= limits.TOLD.most:
+                    message = "more variables are wrong: this is where reading them ends"
+                    found.append(Diagnostic.error("DP0035", value.span, message))
+                    return values, found
+                later = error.unknown if error.unknown in names else ""
+                hint = f"define `{later}` above it" if later else error.hint
                 found.append(Diagnostic.error(error.code, value.span, error.message, hint=hint))
                 values[key.text] = ""
         else:
@@ -70,16 +94,56 @@ def variables(
     return values, found
 
 
-def expand(top: nodes.Mapping, values: Mapping[str, Any], online: tuple[int, ...]) -> Expanded:
+def expand(
+    top: nodes.Mapping,
+    values: Mapping[str, Any],
+    online: tuple[int, ...],
+    templates: Templates | None = None,
+) -> Expanded:
     """Repeat and render; ``online`` are the nodes that ``for_each: {node: all}`` means."""
-    result = Expanded(top)
-    kept = [
-        (key, made)
-        for key, value in top.items
-        if key.text != "vars" and (made := _node(value, values, online, result, key.text))
-    ]
-    result.top = nodes.Mapping(tuple(kept), top.span)
+    result = Expanded(top, templates=templates or Templates())
+    if len(top.items) > limits.KEYS.most:
+        message = f"a mapping has at most {limits.KEYS.most:,} keys"
+        result.error(top, limits.KEYS.code, message)
+        result.given_up = True
+        return result
+    try:
+        kept = [
+            (key, made)
+            for key, value in top.items
+            if key.text != "vars" and (made := _node(value, values, online, result, key.text))
+        ]
+        result.top = nodes.Mapping(tuple(kept), top.span)
+        _count(result.top, result)
+    except _TooMany:
+        result.given_up = result.lost = True
     return result
+
+
+def _count(top: nodes.Mapping, result: Expanded) -> None:
+    """Refuse more kdamonds and schemes than a policy may have."""
+    kdamonds = top.get("kdamonds")
+    if not isinstance(kdamonds, Sequence):
+        return
+    schemes = 0
+    for number, kdamond in enumerate(kdamonds.items):
+        own = kdamond.get("schemes") if isinstance(kdamond, nodes.Mapping) else None
+        schemes += len(own.items) if isinstance(own, Sequence) else 0
+        for limit, count in ((limits.KDAMONDS, number + 1), (limits.SCHEMES, schemes)):
+            if count > limit.most:
+                kind = "kdamonds" if limit is limits.KDAMONDS else "schemes"
+                message = f"a policy has at most {limit.most} {kind}"
+                result.error(kdamond, limit.code, message, "split the policy")
+                raise _TooMany
+
+
+def _failed(result: Expanded, node: Node, error: TemplateError) -> None:
+    if len(result.found) >= limits.TOLD.most:
+        result.error(node, "DP0035", "more templates are wrong: this is where reading them ends")
+        raise _TooMany
+    result.error(node, error.code, error.message, error.hint)
+    if error.code == limits.TEMPLATES.code:
+        raise _TooMany
 
 
 def _node(
@@ -90,15 +154,17 @@ def _node(
     key: str,
 ) -> Node | None:
     """Render one node; None where its value was lost to an error."""
+    result.made += 1
+    if result.made > limits.EXPANDED.most:
+        message = f"`for_each` makes more than {limits.EXPANDED.most:,} values of this policy"
+        result.error(node, limits.EXPANDED.code, message, "split the policy")
+        raise _TooMany
     match node:
         case Scalar():
             try:
-                return render(node, values)
+                return result.templates.render(node, values)
             except TemplateError as error:
-                result.found.append(
-                    Diagnostic.error(error.code, node.span, error.message, hint=error.hint)
-                )
-                result.lost = True
+                _failed(result, node, error)
                 return None
         case Sequence():
             items: list[Node] = []
@@ -107,6 +173,10 @@ def _node(
                     made = _node(copy, scope, online, result, "")
                     if made is not None:
                         items.append(made)
+            if len(items) > limits.ITEMS.most:
+                message = f"a list has at most {limits.ITEMS.most:,} items"
+                result.error(node, limits.ITEMS.code, message, "split the policy")
+                return None
             return Sequence(tuple(items), node.span)
         case nodes.Mapping():
             pairs = [
@@ -114,6 +184,10 @@ def _node(
                 for name, value in node.items
                 if (made := _node(value, values, online, result, name.text)) is not None
             ]
+            if len(node.items) > limits.KEYS.most:
+                message = f"a mapping has at most {limits.KEYS.most:,} keys"
+                result.error(node, limits.KEYS.code, message, "split the policy")
+                return None
             return nodes.Mapping(tuple(pairs), node.span)
 
 
@@ -136,7 +210,7 @@ def _copies(
         return
     name, options = choices
     for option in options:
-        yield body, {**values, name: option}
+        yield body, ChainMap({name: option}, values)  # type: ignore[arg-type]  # it is only read
 
 
 def _choices(
@@ -165,8 +239,8 @@ def _choices(
     if isinstance(listed, nodes.Mapping) or not listed.items:
         refuse(listed, "`for_each` needs a list with at least one value", example)
         return None
-    if len(listed.items) > _MOST_COPIES:
-        refuse(listed, f"`for_each` repeats more than {_MOST_COPIES} times")
+    if len(listed.items) > limits.COPIES.most:
+        refuse(listed, f"`for_each` repeats more than {limits.COPIES.most} times")
         return None
     options = []
     for option in listed.items:

@@ -169,7 +169,9 @@ def _table(series: Series, number: int, first: int = 0) -> Any:
         return pa.array(whole, kind, mask=mask)
 
     def word(text: str) -> Any:
-        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), [_word(text)])
+        return pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(len(rows), np.int32)), [_word(text)]
+        )
 
     columns = schema()
     time = columns.field("begin_time").type

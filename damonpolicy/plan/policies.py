@@ -28,6 +28,7 @@ from damonpolicy.plan.tuning import compile_loops, uncounted
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.nodes import Mapping as MappingNode
 from damonpolicy.source.nodes import Scalar, plain
+from damonpolicy.source.template import Templates
 from damonpolicy.source.yaml import parse
 
 __all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place")
@@ -120,8 +121,12 @@ def load(
         if top is None:
             continue
         declared |= _declared(top)
-        values, wrong = read_variables(top, overrides.values)
-        expanded = expand(top, values, online)
+        templates = Templates()
+        values, wrong = read_variables(top, overrides.values, templates)
+        expanded = expand(top, values, online, templates)
+        if expanded.given_up:
+            problems += [*wrong, *expanded.found]
+            continue
         data, places = plain(expanded.top)
         read, errors = read_policy(data, places)
         problems += [*wrong, *expanded.found, *errors]

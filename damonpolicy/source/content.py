@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.source.files import SourceFile, drop_ins, policies_in, read_file
+from damonpolicy.source.files import Room, SourceFile, drop_ins, policies_in, read_file
 
 __all__ = ("Content", "gather", "signature", "without_alarm")
 
@@ -59,9 +59,13 @@ def gather(paths: Sequence[str], variables: Sequence[str] = ()) -> Content:
     for name in (*paths, *names, *variables):  # a directory's tells of files that went away
         with contextlib.suppress(OSError):
             changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too
+    room = Room()
     for name in (*names, *variables):
         with _lease(name) as settled:
             file, diagnostic = read_file(name)
+        if full := room.take(file.text):
+            found.append(full)
+            break
         if not settled:
             held.append(name)
         if diagnostic:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from damonpolicy import limits
 from damonpolicy.diagnostics import Diagnostic, Span
-from damonpolicy.source.yaml import MOST_BYTES
 
-__all__ = ("SourceFile", "drop_ins", "load", "policies_in", "read_file")
+__all__ = ("Room", "SourceFile", "drop_ins", "load", "policies_in", "read_file")
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -44,15 +44,36 @@ def load(paths: Iterable[str]) -> tuple[list[SourceFile], list[Diagnostic]]:
             names.append(path)
     names += drop_ins(directories)
     files = []
+    room = Room()
     for name in dict.fromkeys(names):
         text, diagnostic = _read(
             name, absent="`damonpolicy init` lists the shipped policies and writes one"
         )
+        if full := room.take(text):
+            found.append(full)
+            break
         if diagnostic:
             found.append(diagnostic)
         else:
             files.append(SourceFile("<stdin>" if name == "-" else name, text))
     return files, found
+
+
+class Room:
+    """How many policies can be read at once, and how large they are together."""
+
+    def __init__(self) -> None:
+        self.files = self.size = 0
+
+    def take(self, text: str) -> Diagnostic | None:
+        """Take one more, or say that it is too much."""
+        self.files += 1
+        self.size += len(text)
+        most, size = limits.POLICIES, limits.ALL_POLICIES
+        if self.files <= most.most and self.size <= size.most:
+            return None
+        message = f"more than {most.most:,} policies, or {size.most >> 20} MiB of them, are named"
+        return Diagnostic.error(most.code, None, message, hint="name them in several calls")
 
 
 def drop_ins(directories: Iterable[str]) -> list[str]:
@@ -85,21 +106,21 @@ def policies_in(directory: str) -> Sequence[str]:
 def _read(name: str, absent: str = "") -> tuple[str, Diagnostic | None]:
     try:
         if name == "-":
-            raw = sys.stdin.buffer.read(MOST_BYTES + 1)
+            raw = sys.stdin.buffer.read(limits.POLICY_FILE.most + 1)
         else:
             path = Path(name)
             if path.exists() and not path.is_file():
                 message = f"`{name}` is not a regular file"
                 return "", Diagnostic.error("DP0001", None, message)
             with path.open("rb") as stream:
-                raw = stream.read(MOST_BYTES + 1)
+                raw = stream.read(limits.POLICY_FILE.most + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
         hint = absent if isinstance(error, FileNotFoundError) else ""
         message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
         return "", Diagnostic.error("DP0001", None, message, hint=hint)
     shown = "<stdin>" if name == "-" else name
-    if len(raw) > MOST_BYTES:
+    if len(raw) > limits.POLICY_FILE.most:
         place = Span(shown, 1, 1, 1, 2)
         return "", Diagnostic.error("DP0013", place, "the file is larger than 1 MiB")
     try:

@@ -6,7 +6,7 @@ few filters. There are no statements, no calls and no powers; see `source.expres
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -16,23 +16,37 @@ from damonpolicy.limits import shortened
 from damonpolicy.recursion import deep
 from damonpolicy.source.nodes import Scalar
 
-__all__ = ("TemplateError", "holds_template", "line", "render")
+__all__ = ("TemplateError", "Templates", "holds_template", "line", "render")
 
 _HINTS = {
+    "DP0021": "define it under `vars:`",
     "DP0022": "a template gives one value; `for_each` repeats",
     "DP0023": "variables are text: write `{{ name | int * 2 }}` to calculate",
     "DP0024": "write the value out, or in steps under `vars:`",
+    "DP0036": "write values out that stand often",
 }
 
 
 class TemplateError(ValueError):
-    """A template that cannot be rendered; ``code`` and ``hint`` go into the diagnostic."""
+    """A template that cannot be rendered; ``code`` and ``hint`` go into the diagnostic.
 
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
+    ``unknown`` is the name that nobody has defined, if that is what is wrong.
+    """
+
+    def __init__(
+        self, code: str, message: str, hint: str = "", unknown: str = "", known: Iterable[str] = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.hint = hint
+        self.unknown = unknown
+        self._known = known
+        self._hint = hint or _HINTS.get(code, "")
+
+    @property
+    def hint(self) -> str:
+        """What to do; looked for only where it is shown."""
+        return did_you_mean(self.unknown, self._known) or self._hint
 
 
 def holds_template(text: str) -> bool:
@@ -40,14 +54,46 @@ def holds_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
-def render(scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
-    """Render one scalar; its place stays.
+class Templates:
+    """The templates of one policy: each is read once, and together they have so many steps."""
 
-    Raises `TemplateError` for anything that is wrong with the template.
-    """
-    if not holds_template(scalar.text):
-        return scalar
-    return Scalar(line(scalar.text)(variables), scalar.span, quoted=True)
+    def __init__(self) -> None:
+        self._trees: dict[str, tuple[Any, int]] = {}
+        self._read = self._steps = self._made = 0
+
+    def render(self, scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
+        """Render one scalar; its place stays.
+
+        Raises `TemplateError` for anything that is wrong with the template.
+        """
+        if not holds_template(scalar.text):
+            return scalar
+        made = _render(scalar.text, variables, self._tree)
+        self._made += len(made)
+        _within(self._made, limits.TEMPLATES_TEXT)
+        return Scalar(made, scalar.span, quoted=True)
+
+    def _tree(self, text: str) -> Any:
+        if text not in self._trees:
+            self._read += len(text)
+            _within(self._read, limits.TEMPLATES)
+            self._trees[text] = _parsed(text)
+        tree, steps = self._trees[text]
+        self._steps += steps
+        _within(self._steps, limits.TEMPLATES_STEPS)
+        return tree
+
+
+def _within(number: int, limit: limits.Limit) -> None:
+    if number > limit.most:
+        what = f"{limit.what[0].lower()}{limit.what[1:]}"
+        message = f"too much for templates: {what} is above {limit.most:,}"
+        raise TemplateError(limit.code, message)
+
+
+def render(scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
+    """Render one scalar that belongs to no policy."""
+    return Templates().render(scalar, variables)
 
 
 def line(text: str) -> Callable[[Mapping[str, Any]], str]:
@@ -55,28 +101,35 @@ def line(text: str) -> Callable[[Mapping[str, Any]], str]:
 
     Raises `TemplateError`, also when it is rendered.
     """
+    _short(text)
+    return partial(_render, text, tree_of=lambda text: _kept(text)[0])
+
+
+def _short(text: str) -> None:
     most = limits.TEMPLATE.most
     if len(text) > most:
         raise TemplateError("DP0024", f"a template is longer than {most} characters")
-    return partial(_render, text)
 
 
-def _render(text: str, variables: Mapping[str, Any]) -> str:
+def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], Any]) -> str:
     import jinja2
 
     from damonpolicy.source.expression import Failed, evaluate
 
+    _short(text)
     try:
         with deep():
-            return evaluate(_parsed(text), variables)
+            return evaluate(tree_of(text), variables)
     except Failed as error:
-        message, hint = str(error), error.hint
+        message = str(error)
         if error.code == "DP0021":
-            message = f"`{shortened(message, 60)}` is not defined"
-            hint = did_you_mean(str(error), sorted(variables)) or "define it under `vars:`"
-        elif error.code == "DP0023":
+            told = f"`{shortened(message, 60)}` is not defined"
+            raise TemplateError(error.code, told, "", message, variables) from error
+        if error.code == "DP0023":
             message = f"the template fails: {message}"
-        raise TemplateError(error.code, message, hint or _HINTS.get(error.code, "")) from error
+        raise TemplateError(error.code, message, error.hint) from error
+    except TemplateError:
+        raise
     except jinja2.TemplateSyntaxError as error:
         message = shortened((error.message or "it cannot be read").rstrip("."), 200)
         hint = 'a template is an expression such as "{{ name }}"'
@@ -85,17 +138,18 @@ def _render(text: str, variables: Mapping[str, Any]) -> str:
         raise TemplateError("DP0022", "the template is nested too deeply") from error
     except (ArithmeticError, TypeError, ValueError, LookupError) as error:
         message = f"the template fails: {shortened(str(error), 200)}"
-        raise TemplateError("DP0023", message, _HINTS["DP0023"]) from error
+        raise TemplateError("DP0023", message) from error
 
 
-@lru_cache(maxsize=512)
-def _parsed(text: str) -> Any:
-    """Parse a template, once: `for_each` renders it for each of its items."""
+def _parsed(text: str) -> tuple[Any, int]:
+    """Read a template; returns its tree, and how many steps it takes."""
     from damonpolicy.source.expression import check
 
     tree = _environment().parse(text)
-    check(tree)
-    return tree
+    return tree, check(tree)
+
+
+_kept = lru_cache(maxsize=8)(_parsed)
 
 
 @cache
