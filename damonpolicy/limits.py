@@ -64,21 +64,28 @@ EXPRESSION_LOOKS = Limit(
     "Command lines are searched up to here", 4_096, "characters", "", "A regular expression"
 )
 
-RECORD = Limit("Size of a record", 4 << 30, "bytes", "DP0365", "A record")
-RECORD_UNPACKED = Limit("Size of what it unpacks to", 4 << 30, "bytes", "DP0365", "A record")
-RECORD_RATIO = Limit(
-    "Times that it grows by being unpacked, beyond the first 64 MiB", 250, "", "DP0365", "A record"
-)
+RECORD = Limit("Size of it, and of what it unpacks to", 4 << 30, "bytes", "DP0365", "A record")
 RECORD_SMALL = Limit(
-    "Size of what any record may unpack to", 64 << 20, "bytes", "DP0365", "A record"
+    "Size that any record may unpack to", 32 << 20, "bytes", "DP0365", "A record"
 )
-RECORD_DEPTH = Limit("JSON within JSON", 64, "", "DP0365", "A record")
-RECORD_TOKEN = Limit("Length of a text or number of JSON", 1 << 20, "bytes", "DP0365", "A record")
-RECORD_MEMORY = Limit(
-    "Memory for reading one without a checksum of ours, and 30 times its size",
-    1 << 30, "bytes", "DP0366", "A record",
+RECORD_RATIO = Limit(
+    "Times that a larger one may grow by being unpacked", 250, "", "DP0365", "A record"
+)
+RECORD_SERIES = Limit("Kdamonds, schemes and targets in it", 1_024, "", "DP0365", "A record")
+RECORD_TOKEN = Limit(
+    "Length of one value of JSON, or of one region", 1 << 20, "characters", "DP0365", "A record"
+)
+RECORD_ROWS = Limit("Regions in it", 1 << 30, "", "DP0365", "A record")
+RECORD_ROWS_SMALL = Limit(
+    "Regions that any Parquet file may have; a larger one has 256 a byte",
+    1 << 24, "", "DP0365", "A record",
 )  # fmt: skip
-RECORD_SECONDS = Limit("Time for reading one", 60, "seconds", "DP0366", "A record")
+RECORD_FILTERS = Limit("Filters of a scheme in it", 512, "", "DP0365", "A record")
+RECORD_MEMORY = Limit(
+    "Memory for reading a Parquet file without a checksum of ours, beside 30 times its size",
+    1 << 30, "bytes", "DP0367", "A record",
+)  # fmt: skip
+RECORD_SECONDS = Limit("Time for reading such a file", 60, "seconds", "DP0367", "A record")
 
 OWN_FILE = Limit("Size of a plan or a machine file", 64 << 20, "bytes", "DP0501", "Other files")
 

@@ -22,18 +22,18 @@ def every(line, count):
 
 REFUSED = {
     "for-each-of-for-each": (
-        f"{HEAD}kdamonds:\n  - for_each: {{i: [{ALL}]}}\n    name: k{{{{ i }}}}\n    schemes:\n"
-        f"      - for_each: {{j: [{ALL}]}}\n        name: s\n        action: stat\n",
+        (f"{HEAD}kdamonds:\n  - for_each: {{i: [{ALL}]}}\n    name: k{{{{ i }}}}\n    schemes:\n"
+        f"      - for_each: {{j: [{ALL}]}}\n        name: s\n        action: stat\n"),
         "DP0031",
     ),
     "cpus": (
-        f"{HEAD}{KDAMOND}    accesses: {{cpus: '{','.join(['0-99999'] * 90_000)}'}}\n"
-        "    schemes: [{name: s, action: stat}]\n",
+        (f"{HEAD}{KDAMOND}    accesses: {{cpus: '{','.join(['0-99999'] * 90_000)}'}}\n"
+        "    schemes: [{name: s, action: stat}]\n"),
         "DP0122",
     ),
     "cpus-again-and-again": (
-        f"{HEAD}{KDAMOND}    accesses: {{cpus: '{','.join(['0-8191'] * 90_000)}'}}\n"
-        "    schemes: [{name: s, action: stat}]\n",
+        (f"{HEAD}{KDAMOND}    accesses: {{cpus: '{','.join(['0-8191'] * 90_000)}'}}\n"
+        "    schemes: [{name: s, action: stat}]\n"),
         "DP0122",
     ),
     "undefined-variables": (HEAD + "vars:\n" + every("  vNUMBER: '{{ wNUMBER }}'\n", 400), "DP0035"),
@@ -61,8 +61,8 @@ REFUSED = {
         "DP0036",
     ),
     "templates-repeated": (
-        f"{HEAD}kdamonds:\n  - for_each: {{i: [{ALL}]}}\n    name: k\n    schemes:\n"
-        f"      - for_each: {{j: [1, 2, 3, 4, 5, 6, 7]}}\n        name: \"{{{{ {'i ~ ' * 180} i }}}}\"\n",
+        (f"{HEAD}kdamonds:\n  - for_each: {{i: [{ALL}]}}\n    name: k\n    schemes:\n"
+        f"      - for_each: {{j: [1, 2, 3, 4, 5, 6, 7]}}\n        name: \"{{{{ {'i ~ ' * 180} i }}}}\"\n"),
         "DP0036",
     ),
     "a-repeat-of-repeats": (
