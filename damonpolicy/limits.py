@@ -65,9 +65,7 @@ EXPRESSION_LOOKS = Limit(
 )
 
 RECORD = Limit("Size of it, and of what it unpacks to", 4 << 30, "bytes", "DP0365", "A record")
-RECORD_SMALL = Limit(
-    "Size that any record may unpack to", 32 << 20, "bytes", "DP0365", "A record"
-)
+RECORD_SMALL = Limit("Size that any record may unpack to", 32 << 20, "bytes", "DP0365", "A record")
 RECORD_RATIO = Limit(
     "Times that a larger one may grow by being unpacked", 250, "", "DP0365", "A record"
 )
