@@ -55,6 +55,10 @@ class Selector:
     user: str = ""
     cgroup: str = ""
 
+    def __post_init__(self) -> None:
+        if self.cmdline:
+            compiled(self.cmdline)  # a file of ours that was changed may hold anything
+
     def __str__(self) -> str:
         given = {key: getattr(self, key) for key in self.__slots__ if getattr(self, key)}
         return ", ".join(f"{key}: {value}" for key, value in given.items())

@@ -69,7 +69,7 @@ def read(path: str) -> list[Series]:
             stream = JsonStream(pieces)
             found = _joined(list(_records(stream)))
             stream.end()
-        return found
+            return found
     except TooMuch as error:
         code, reason = limits.RECORD.code, str(error)
     except RecursionError:
@@ -126,7 +126,7 @@ def _records(stream: JsonStream) -> Iterator[tuple[int, Series]]:
     """Yield series, and which of our own each is a part of (-1: of none)."""
     if stream.peek() == "{":  # damo's own next version
         there = False
-        for key in stream.keys():
+        for key in stream.names():
             if key == "record_list" and not there:
                 there = True
                 yield from _list(stream)
@@ -162,7 +162,7 @@ def _record(stream: JsonStream) -> tuple[int, Series]:
     found: dict[str, Any] = {}
     ours: dict[str, Any] | None = None
     snapshots: Snapshots | None = None
-    for key in stream.keys():
+    for key in stream.names():
         if key == "snapshots":
             if snapshots is not None:
                 raise Malformed("`snapshots` stands twice")
@@ -195,7 +195,7 @@ def _own(stream: JsonStream) -> dict[str, Any] | None:
             return None
         raise Malformed(f"`{_OURS}` is no mapping")
     found: dict[str, Any] = {}
-    for key in stream.keys():
+    for key in stream.names():
         if key in ("sample", "aggregation"):
             column = array("q")
             for batch in stream.batches():

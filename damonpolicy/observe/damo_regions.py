@@ -72,7 +72,7 @@ class Snapshots:
         """Read a snapshot that is too large to be read at once."""
         head: dict[str, Any] = {}
         count = -1
-        for key in stream.keys():
+        for key in stream.names():
             if key == "regions" and count < 0:
                 count = 0
                 for batch in stream.batches():

@@ -38,7 +38,7 @@ def _constant(name: str) -> None:
 class JsonStream:
     """Reads one document from pieces of bytes.
 
-    Whoever walks it takes each value once: by `value`, `skip`, `keys`, `items`, `batches`. Raises ValueError
+    Whoever walks it takes each value once: by `value`, `skip`, `names`, `items`, `batches`. Raises ValueError
     where the text is not JSON, or where a value that is decoded is longer than its limit.
     """
 
@@ -101,7 +101,7 @@ class JsonStream:
         self._at = at
         return found
 
-    def keys(self) -> Iterator[str]:
+    def names(self) -> Iterator[str]:
         """Yield the keys of an object; the value of each is taken before the next."""
         self._expect("{")
         if self.peek() == "}":
@@ -180,7 +180,7 @@ class JsonStream:
                 if not self._more():
                     raise ValueError("it ends in the middle")
                 continue
-            depths, within, inside = _levels(part, depth, inside)
+            depths, within, inside = _levels(part, depth, inside=inside)
             ends = np.flatnonzero((depths <= 0) & ~within)
             if len(ends):
                 self._at += int(ends[0]) + 1
@@ -205,7 +205,7 @@ def _codes(text: str) -> Array:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def _levels(text: str, depth: int, inside: bool) -> tuple[Array, Array, bool]:
+def _levels(text: str, depth: int, *, inside: bool) -> tuple[Array, Array, bool]:
     """Return, after each character, how many brackets are open and whether it is in a text.
 
     ``depth`` and ``inside`` are so before the first; the last of the result is so after the last.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from damonpolicy import typed
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.compiled import CompiledPolicy
 
@@ -39,10 +40,7 @@ class SlotRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SlotRecord:
         """Read what `to_json` gave."""
-        members = tuple((pid, start) for pid, start in data["members"])
-        return cls(
-            data["kdamond"], data["files"], data["pid"], data["start"], members, data["names"]
-        )
+        return typed.record(cls, data, "a slot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class SettingRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SettingRecord:
         """Read what `to_json` gave."""
-        return cls(data["original"], data["written"], tuple(data["users"]), data["chosen"])
+        return typed.record(cls, data, "a setting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,11 @@ class Pending:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {"deadline": self.deadline, "previous": self.previous}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Pending:
+        """Read what `to_json` gave."""
+        return typed.record(cls, data, "what waits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +120,10 @@ class Managed:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Managed:
-        """Read what `to_json` gave; raises KeyError, TypeError or ValueError for anything else."""
-        if data["format"] != FORMAT:
-            message = f"unknown format {data['format']}"
-            raise ValueError(message)
-        return cls(
-            boot_id=data["boot_id"],
-            transaction=data["transaction"],
-            generation=data["generation"],
-            policies={n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()},
-            slots={int(n): SlotRecord.from_json(each) for n, each in data["slots"].items()},
-            settings={p: SettingRecord.from_json(each) for p, each in data["settings"].items()},
-            slots_before=data["slots_before"],
-            pending=Pending(**data["pending"]) if data["pending"] else None,
-        )
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, typed.of_format(data, FORMAT), besides=("format",))
+
+    def __post_init__(self) -> None:
+        for name, policy in self.policies.items():
+            if policy.name != name:
+                raise ValueError(f"the policy `{name}` is called `{policy.name}`")
