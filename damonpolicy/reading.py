@@ -7,9 +7,11 @@ import os
 import stat
 from pathlib import Path
 
+from damonpolicy import limits
+
 __all__ = ("MOST", "text")
 
-MOST = 64 << 20
+MOST = limits.OWN_FILE.most
 """Bytes: plans and machine files are far smaller."""
 
 

@@ -32,6 +32,8 @@ class Expanded:
     templates: Templates = field(default_factory=Templates)
     given_up: bool = False
     """Whether it was too much to be looked at to its end: ``top`` is what it was before."""
+    repeating: Node | None = None
+    """The last `for_each` that was met."""
     made: int = 0
     """How many values there are, repeated ones included."""
 
@@ -157,7 +159,7 @@ def _node(
     result.made += 1
     if result.made > limits.EXPANDED.most:
         message = f"`for_each` makes more than {limits.EXPANDED.most:,} values of this policy"
-        result.error(node, limits.EXPANDED.code, message, "split the policy")
+        result.error(result.repeating or node, limits.EXPANDED.code, message, "split the policy")
         raise _TooMany
     match node:
         case Scalar():
@@ -203,6 +205,7 @@ def _copies(
     if each is None or key not in _REPEATED or not isinstance(item, nodes.Mapping):
         yield item, values
         return
+    result.repeating = each
     body = item.without("for_each")
     choices = _choices(each, values, online, result)
     if choices is None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
-from damonpolicy import units
+from damonpolicy import limits, units
 from damonpolicy.units import UnitError
 
 __all__ = (
@@ -90,8 +90,8 @@ def scalar(read: Callable[[str], Any], pattern: str, **more: Any) -> tuple[Any, 
 
 
 def _text(text: str) -> str:
-    if len(text) > 4096:
-        raise UnitError("DP0119", "this text is longer than 4096 characters")
+    if len(text) > limits.TEXT.most:
+        raise UnitError("DP0119", f"this text is longer than {limits.TEXT.most} characters")
     if "\0" in text:
         raise UnitError("DP0119", "this text holds a NUL")
     return text

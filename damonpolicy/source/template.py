@@ -70,24 +70,23 @@ class Templates:
             return scalar
         made = _render(scalar.text, variables, self._tree)
         self._made += len(made)
-        _within(self._made, limits.TEMPLATES_TEXT)
+        _within(self._made, limits.TEMPLATES_TEXT, "give more than {} characters")
         return Scalar(made, scalar.span, quoted=True)
 
     def _tree(self, text: str) -> Any:
         if text not in self._trees:
             self._read += len(text)
-            _within(self._read, limits.TEMPLATES)
+            _within(self._read, limits.TEMPLATES, "are longer than {} characters")
             self._trees[text] = _parsed(text)
         tree, steps = self._trees[text]
         self._steps += steps
-        _within(self._steps, limits.TEMPLATES_STEPS)
+        _within(self._steps, limits.TEMPLATES_STEPS, "take more than {} steps")
         return tree
 
 
-def _within(number: int, limit: limits.Limit) -> None:
+def _within(number: int, limit: limits.Limit, what: str) -> None:
     if number > limit.most:
-        what = f"{limit.what[0].lower()}{limit.what[1:]}"
-        message = f"too much for templates: {what} is above {limit.most:,}"
+        message = f"all templates of this policy together {what.format(f'{limit.most:,}')}"
         raise TemplateError(limit.code, message)
 
 
