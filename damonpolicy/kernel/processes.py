@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from damonpolicy.kernel.cgroups import Members
+from damonpolicy.kernel.expressions import compiled
 from damonpolicy.kernel.host import pids, starts
 from damonpolicy.kernel.sysfs import Machine, read_or
 
@@ -54,6 +54,10 @@ class Selector:
     exe: str = ""
     user: str = ""
     cgroup: str = ""
+
+    def __post_init__(self) -> None:
+        if self.cmdline:
+            compiled(self.cmdline)  # a file of ours that was changed may hold anything
 
     def __str__(self) -> str:
         given = {key: getattr(self, key) for key in self.__slots__ if getattr(self, key)}
@@ -191,7 +195,7 @@ def _read(machine: Machine, pid: int) -> Process | None:
 def _matches(process: Process, selector: Selector, uid: int | None) -> bool:
     return (
         (not selector.name or selector.name in _names(process))
-        and (not selector.cmdline or bool(re.search(selector.cmdline, process.cmdline)))
+        and (not selector.cmdline or compiled(selector.cmdline).found(process.cmdline))
         and (not selector.exe or fnmatch.fnmatchcase(process.exe, selector.exe))
         and (not selector.user or process.uid == uid)
         and (not selector.cgroup or _inside(process.cgroup, selector.cgroup))
