@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 from urllib.parse import quote
 
-from damonpolicy import __version__
+from damonpolicy import __version__, limits
+from damonpolicy.limits import shortened
 
 __all__ = (
     "Diagnostic",
@@ -20,12 +22,17 @@ __all__ = (
     "as_text",
     "cell",
     "did_you_mean",
+    "is_whole",
     "render_github",
     "render_sarif",
     "render_text",
     "to_json",
+    "told",
     "visible",
 )
+
+_MOST_COMPARED, _LONGEST_WORD = 256, 64
+_HALF = re.compile("[\ud800-\udfff]")
 
 Severity = Literal["error", "warning", "note"]
 
@@ -91,6 +98,45 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     )
 
 
+def told(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> list[Diagnostic]:
+    """Return what is shown of findings, in their order: so many, each of a length to be read.
+
+    Errors come before warnings and notes where not all are shown. Places stay inside of
+    ``texts``, the texts of files by name.
+    """
+    found = in_order(diagnostics)
+    rest = len(found) - limits.TOLD.most
+    if rest > 0:
+        kinds = ("error", "warning", "note")
+        chosen = sorted(range(len(found)), key=lambda each: kinds.index(found[each].severity))
+        found = [found[each] for each in sorted(chosen[: limits.TOLD.most])]
+        message = f"{rest:,} more {'finding is' if rest == 1 else 'findings are'} not shown"
+        hint = "mend these first, then ask again"
+        found.append(Diagnostic.note(limits.TOLD.code, None, message, hint=hint))
+    lines = {name: text.splitlines() for name, text in texts.items()} if found else {}
+    return [_readable(each, lines) for each in found]
+
+
+def _readable(found: Diagnostic, lines: Mapping[str, Sequence[str]]) -> Diagnostic:
+    return replace(
+        found,
+        message=shortened(found.message),
+        hint=shortened(found.hint),
+        span=found.span and _inside(found.span, lines),
+        related=tuple((_inside(span, lines), shortened(text)) for span, text in found.related),
+    )
+
+
+def _inside(span: Span, lines: Mapping[str, Sequence[str]]) -> Span:
+    """Return a place that is in its file: parsers stop behind the end of one, too."""
+    own = lines.get(span.file)
+    if not own:
+        return span
+    line = min(span.line, len(own))
+    column = min(span.column, len(own[line - 1]) + 1)
+    return replace(span, line=line, column=column, end_line=max(span.end_line, line))
+
+
 def visible(text: str, kept: str = "\n") -> str:
     """Write as escapes what a terminal would obey or hide, but for ``kept``.
 
@@ -117,6 +163,14 @@ def _disarmed(line: str) -> str:
     return line.replace("##[", "#\\x23[")
 
 
+def is_whole(text: str) -> bool:
+    """Tell whether a text has no half of a character, which no file of UTF-8 can hold.
+
+    Python keeps each byte of a name or an option that is not UTF-8 as one.
+    """
+    return text.isascii() or not _HALF.search(text)
+
+
 def cell(text: str) -> str:
     """Write a name for a table of a spreadsheet, which would take some for formulas."""
     shown = _disarmed(visible(text, kept=""))
@@ -129,14 +183,15 @@ def render_text(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> 
     ``texts`` maps a file name to its text, for the source lines.
     """
     blocks = []
+    lines_of = {name: text.splitlines() for name, text in texts.items()}
     for diagnostic in in_order(diagnostics):
         where = f"{diagnostic.span}: " if diagnostic.span else ""
         lines = [f"{where}{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"]
         if diagnostic.span:
-            lines += _excerpt(diagnostic.span, texts)
+            lines += _excerpt(diagnostic.span, lines_of)
         for span, label in diagnostic.related:
             lines.append(f"  {span}: {label}")
-            lines += _excerpt(span, texts)
+            lines += _excerpt(span, lines_of)
         if diagnostic.hint:
             lines.append(f"  hint: {diagnostic.hint}")
         blocks.append(as_text(lines))
@@ -149,8 +204,8 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
 
 
-def _excerpt(span: Span, texts: Mapping[str, str]) -> list[str]:
-    lines = texts.get(span.file, "").splitlines()
+def _excerpt(span: Span, lines_of: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = lines_of.get(span.file, ())
     if not 1 <= span.line <= len(lines):
         return []
     source = "".join(char if char.isprintable() else " " for char in lines[span.line - 1])
@@ -266,7 +321,10 @@ def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint naming the closest known word, or all of them where there are few."""
     words = list(dict.fromkeys(known))
-    close = get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    # what is much longer or shorter is not meant, and nobody waits for thousands
+    near = [each for each in words if abs(len(each) - len(word)) <= len(word) // 2 + 2]
+    asked = word.lower() if len(word) <= _LONGEST_WORD else ""
+    close = get_close_matches(asked, near[:_MOST_COMPARED], n=1, cutoff=0.6)
     if close:
         return f"did you mean `{close[0]}`?"
     if 0 < len(words) <= 16:

@@ -7,11 +7,12 @@ import os
 import stat
 from pathlib import Path
 
+from damonpolicy import limits
 from damonpolicy.trust import Keepers, open_trusted
 
 __all__ = ("MOST", "text")
 
-MOST = 64 << 20
+MOST = limits.OWN_FILE.most
 """Bytes: plans and machine files are far smaller."""
 
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
+from damonpolicy import limits
+
 __all__ = (
     "UnitError",
     "approximate_bytes",
@@ -248,7 +250,9 @@ def read_bool(text: str) -> bool:
 def read_cpulist(text: str) -> tuple[int, ...]:
     """Read a list such as ``0-3,8`` into CPU numbers in ascending order."""
     numbers: set[int] = set()
-    for part in text.replace(" ", "").split(","):
+    most = limits.CPUS.most
+    listed = 0
+    for part in text.replace(" ", "").split(",", most):
         found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
         if not found:
             raise UnitError(
@@ -257,6 +261,10 @@ def read_cpulist(text: str) -> tuple[int, ...]:
         first, last = int(found[1]), int(found[2] or found[1])
         if first > last:
             raise UnitError("DP0122", f"`{part}` goes backwards", f"write `{last}-{first}`")
+        listed += last - first + 1
+        if last >= most or listed > most:  # NR_CPUS of arch/x86/Kconfig, the largest there is
+            raise UnitError("DP0122", f"`{_shorten(text)}` lists more CPUs than Linux takes",
+                            f"the highest is {most - 1}, and each stands once")  # fmt: skip
         numbers.update(range(first, last + 1))
     return tuple(sorted(numbers))
 

@@ -13,7 +13,7 @@ os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
 
 def pages() -> dict[Path, str]:
     """Return every generated page, by its path."""
-    from generator import commands, diagnostics, json_shapes, keys, tables
+    from generator import commands, diagnostics, json_shapes, keys, limits, tables
 
     reference = DOCS / "reference"
     return {
@@ -25,6 +25,7 @@ def pages() -> dict[Path, str]:
         reference / "settings.md": tables.settings(),
         reference / "machine-file.md": tables.machine_file(),
         reference / "json.md": json_shapes.page(),
+        reference / "limits.md": limits.page(),
     }
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from damonpolicy.diagnostics import (
     Diagnostic,
     as_text,
-    in_order,
     render_github,
     render_sarif,
     render_text,
+    told,
 )
 from damonpolicy.diagnostics import to_json as diagnostic_json
 from damonpolicy.errors import DamonPolicyError, ExitCode
@@ -63,6 +63,7 @@ def failure(error: DamonPolicyError, texts: Mapping[str, str]) -> Result:
 
 def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] | None) -> None:
     """Print a result; data to stdout, everything else to stderr."""
+    found = told(result.diagnostics, result.texts)
     if form == "json":
         document = {
             "schema": f"damonpolicy.{command}/1",
@@ -70,22 +71,22 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
             "exit_code": int(result.exit_code),
             "changed": result.changed,
             "kernel": dict(kernel) if kernel else None,
-            "diagnostics": [diagnostic_json(each) for each in in_order(result.diagnostics)],
+            "diagnostics": [diagnostic_json(each) for each in found],
             "data": result.data,
         }
         _write(sys.stdout, _plain(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
         return
     if form in ("github", "sarif"):
         render = render_github if form == "github" else render_sarif
-        _write(sys.stdout, render(in_order(result.diagnostics)))
+        _write(sys.stdout, render(found))
         return
     if kernel and kernel["name"].startswith("emulated") and not result.raw:
         _write(sys.stdout, f"emulated kernel {kernel['release']}: nothing real is touched\n")
     if result.text:
         _write(sys.stdout, result.text if result.raw else _coloured(_text(result), sys.stdout))
-    if result.diagnostics:
+    if found:
         sys.stdout.flush()
-        _write(sys.stderr, render_text(result.diagnostics, result.texts))
+        _write(sys.stderr, render_text(found, result.texts))
 
 
 def _text(result: Result) -> str:

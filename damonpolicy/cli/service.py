@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from damonpolicy import typed
 from damonpolicy.diagnostics import as_text
-from damonpolicy.engine.places import Places, read_json
+from damonpolicy.engine.places import Places, damaged, read_json
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
@@ -13,11 +16,65 @@ from damonpolicy.kernel.sysfs import LiveMachine, Machine
 __all__ = ("beside", "served")
 
 
+@dataclass(frozen=True, slots=True)
+class _Reload:
+    """How the last reload ended."""
+
+    result: str
+    at: float
+    digest: str
+    message: str
+    findings: str
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that drifted."""
+
+    where: str
+    path: str
+    committed: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Drift:
+    """What the service saw drift."""
+
+    files: int
+    first: tuple[_File, ...]
+    repairs: int
+    cannot_repair: str
+
+
+_SAID: Mapping[str, Any] = {
+    "pid": int,
+    "start": int,
+    "paths": tuple[str, ...],
+    "reload": _Reload | None,
+    "following": str,
+    "feeds": Mapping[str, str],
+    "loops": Mapping[str, str],
+    "observing": str,
+    "drift": _Drift,
+    "unasked": tuple[str, ...],
+    "schemes": Mapping[str, Any],
+}
+"""What commands show of it; a service of another version may say more."""
+
+
 def served(machine: Machine, places: Places) -> dict[str, Any] | None:
     """Return what a service says of itself, and whether it is ``running``; None where none does."""
     found = read_json(places.service)
     if found is None:
         return None
+    try:
+        for name, hint in _SAID.items():
+            # a service of before says nothing of some
+            given = found.get(name, [] if name == "unasked" else None)
+            typed.value(hint, given, f"`{name}`")
+    except ValueError as error:
+        raise damaged(places.service, error) from error
     # the service is a process of this machine's, also where the kernel is emulated
     here = LiveMachine()
     running = found["start"] in (0, starts(here, found["pid"])) or machine.name != "live"

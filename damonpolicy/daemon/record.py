@@ -15,7 +15,7 @@ from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.reload import Outcome, Reloader
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Readable, beat
-from damonpolicy.diagnostics import render_text
+from damonpolicy.diagnostics import render_text, told
 from damonpolicy.engine.places import write_json
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.host import starts
@@ -86,7 +86,7 @@ class RecordJob:
             "at": outcome.at,
             "digest": outcome.digest,
             "message": outcome.message,
-            "findings": render_text(outcome.diagnostics, outcome.texts),
+            "findings": render_text(told(outcome.diagnostics, outcome.texts), outcome.texts),
         }  # fmt: skip
         return {
             "pid": pid,

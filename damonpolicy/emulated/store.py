@@ -1,7 +1,7 @@
 """Where the state of an emulated machine is kept: in memory, or in a directory.
 
-A directory is shared by processes. Changes are made under a lock; the state is one JSON
-file that is replaced as a whole, so that nobody ever sees half of it. Beside it lies the
+A directory is shared by processes. Changes are made under a lock; the state is one file, a
+checksum and JSON, that is replaced as a whole, so that nobody ever sees half of it. Beside it lies the
 log of all attempted writes, one line each. A process that is killed between the two leaves
 its last line in the state file, and whoever comes next adds it to the log.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ _OLD_LOG = "writes.old.jsonl"
 _LOCK = "lock"
 _LONGEST_LOG = 16 << 20
 """Bytes; a longer log is set aside, and replaces what was set aside before."""
+
+
+def _checksum(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 class Write(NamedTuple):
@@ -142,13 +147,13 @@ class Directory:
         self._keep(descriptor)
         with os.fdopen(os.dup(descriptor), "rb") as file:
             data = file.read()
-        try:
-            state: State = json.loads(data)
-        except ValueError as error:
+        checksum, _, text = data.partition(b"\n")
+        if checksum != _checksum(text):
             raise UsageError(
-                f"`{path}` is damaged",
+                f"`{path}` is damaged, or of another damonpolicy",
                 hint=f"remove `{self.place}`: it holds an emulated machine only",
-            ) from error
+            )
+        state: State = json.loads(text)
         return state
 
     def _keep(self, descriptor: int) -> None:
@@ -165,7 +170,8 @@ class Directory:
             state["log"] = {"size": self._log_size(), "line": line.decode()}
         temporary = f"{_STATE}.new"
         descriptor = self._open(temporary, os.O_TRUNC)
-        data = json.dumps(state, separators=(",", ":")).encode()
+        text = json.dumps(state, separators=(",", ":")).encode()
+        data = _checksum(text) + b"\n" + text
         while data:
             data = data[os.write(descriptor, data) :]
         os.replace(self.place / temporary, self._state_path)
@@ -208,7 +214,7 @@ class Directory:
     def log(self) -> list[Write]:
         """All attempted writes of all processes, but for those that were set aside."""
         with self.locked():
-            state = json.loads((self.place / _STATE).read_bytes())
+            state = json.loads((self.place / _STATE).read_bytes().partition(b"\n")[2])
             self._repair(state)
             with open(self.place / _LOG, encoding="utf-8") as file:
                 return [Write(*json.loads(line)) for line in file]

@@ -36,6 +36,8 @@ _DIGITS = {
 }
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]")
 _SPACES = " \t\n\v\f\r"
+_TOKEN = re.compile(rf"\A[^{_SPACES}]+")
+_MOST_PID = 1 << 22
 
 
 class Refusal(Exception):
@@ -142,7 +144,7 @@ def sysctl(text: str, count: int, least: int, most: int) -> tuple[list[int], boo
     """
     rest, found = text.lstrip(_SPACES), list[int]()
     while rest and len(found) < count:
-        token = rest.split(maxsplit=1)[0]
+        token = _TOKEN.findall(rest)[0]  # Python knows more white space than the kernel
         try:
             value = _sysctl_number(token)
         except Refusal:
@@ -170,7 +172,7 @@ def cpulist(text: str, possible: int) -> set[int]:
     if plain == "all":
         return set(range(possible))
     for part in filter(None, plain.split(",")):
-        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part.strip())
         if not found or int(found[2] or found[1]) < int(found[1]):
             raise Refusal(errno.EINVAL)
         if int(found[2] or found[1]) >= possible:
@@ -183,9 +185,11 @@ def threads(text: str) -> list[int]:
     """Read thread ids: ``1,2`` or ``1-4``, up to what is neither; none at all is ENOENT."""
     ids: list[int] = []
     for part in text.split(","):
-        found = re.match(r"(\d+)(?:-(\d+))?", part)
+        found = re.match(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part)
         if not found:
             break
+        if int(found[2] or found[1]) > _MOST_PID:  # include/linux/threads.h: PID_MAX_LIMIT
+            raise Refusal(errno.EINVAL)
         ids += range(int(found[1]), int(found[2] or found[1]) + 1)
         if found.end() != len(part):
             break

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from damonpolicy import log, trust
+from damonpolicy import log, trust, typed
 from damonpolicy.engine.places import cannot, damaged, make_directory, write_all
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.sysfs import forbid_live
 from damonpolicy.plan.managed import Managed, Pending
+from damonpolicy.recursion import deep
 
 __all__ = (
     "Before",
@@ -83,17 +84,24 @@ class Header:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Header:
-        """Read what `to_json` gave."""
-        starts = {int(slot): start for slot, start in data["starts"].items()}
+        """Read what `to_json` gave; raises ValueError for anything else."""
+
+        def taken(name: str, hint: Any) -> Any:
+            return typed.value(hint, data.get(name), f"`{name}`")
+
         return cls(
-            data["transaction"],
-            data["boot_id"],
-            data["generation"],
-            Before(data["tree"], starts, data["settings"]),
-            tuple(Operation.from_json(each) for each in data["operations"]),
-            {int(slot): files for slot, files in data["after"].items()},
-            Managed.from_json(data["managed"]),
-            Pending.from_json(data["pending"]) if data["pending"] else None,
+            taken("transaction", str),
+            taken("boot_id", str),
+            taken("generation", int),
+            Before(
+                taken("tree", Mapping[str, str]),
+                taken("starts", Mapping[int, int]),
+                taken("settings", Mapping[str, str]),
+            ),
+            taken("operations", tuple[Operation, ...]),
+            taken("after", Mapping[int, Mapping[str, str]]),
+            Managed.from_json(typed.mapping(data.get("managed"), "`managed`")),
+            taken("pending", Pending | None),
         )
 
 
@@ -113,15 +121,15 @@ class Progress:
     undoing: bool = False
 
     def take(self, line: Mapping[str, Any]) -> None:
-        """Take note of one line."""
+        """Take note of one line; raises ValueError where it says what no line of ours does."""
         if "intent" in line:
-            self.intents.add(line["intent"])
+            self.intents.add(typed.integer(line["intent"], "`intent`"))
         elif "started" in line or "restarted" in line:
             kind = "started" if "started" in line else "restarted"
-            slot, pid, start = line[kind]
+            slot, pid, start = typed.value(tuple[int, int, int], line[kind], f"`{kind}`")
             getattr(self, kind).setdefault(slot, set()).add((pid, start))
         elif "restarting" in line:
-            self.restarting.add(line["restarting"])
+            self.restarting.add(typed.integer(line["restarting"], "`restarting`"))
         elif "undo" in line:
             self.undoing = True
 
@@ -277,11 +285,11 @@ def read(path: Path) -> tuple[Header, Progress, int] | None:
         message = f"cannot read the journal `{path}`: {(error.strerror or '').lower()}"
         raise DamonPolicyError(message) from error
     lines = data.split(b"\n")
-    first = _content(lines[0])
-    if first is None:
-        raise damaged(path, "its checksum is wrong")
     progress, size = Progress(), len(lines[0]) + 1
     try:
+        first = _content(lines[0])
+        if first is None:
+            raise damaged(path, "its checksum is wrong")
         header = Header.from_json(first)
         for line in lines[1:]:
             content = _content(line)
@@ -293,16 +301,18 @@ def read(path: Path) -> tuple[Header, Progress, int] | None:
                 header = _otherwise(header, content)
             progress.take(content)
             size += len(line) + 1
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, error) from error
     return header, progress, size
 
 
 def _otherwise(header: Header, line: Mapping[str, Any]) -> Header:
     """Return the header with what `Journal.go_on` has said."""
-    later = [Operation.from_json(each) for each in line["operations"]]
-    after = {**header.after, line["slot"]: line["after"]}
-    return replace(header, operations=(*header.operations[: line["from"]], *later), after=after)
+    later = typed.value(tuple[Operation, ...], line.get("operations"), "`operations`")
+    files = typed.value(Mapping[str, str], line.get("after"), "`after`")
+    slot, begin = typed.integer(line.get("slot"), "`slot`"), typed.integer(line["from"], "`from`")
+    after = {**header.after, slot: files}
+    return replace(header, operations=(*header.operations[:begin], *later), after=after)
 
 
 def _line(data: Mapping[str, Any]) -> bytes:
@@ -310,9 +320,9 @@ def _line(data: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(text).hexdigest()[:16].encode() + b" " + text + b"\n"
 
 
-def _content(line: bytes) -> dict[str, Any] | None:
+def _content(line: bytes) -> Mapping[str, Any] | None:
     checksum, _, text = line.partition(b" ")
     if hashlib.sha256(text).hexdigest()[:16].encode() != checksum:
         return None
-    data: dict[str, Any] = json.loads(text)
-    return data
+    with deep():
+        return typed.mapping(json.loads(text), "a line")

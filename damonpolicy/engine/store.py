@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from damonpolicy import log
+from damonpolicy import log, typed
 from damonpolicy.engine import places as files
 from damonpolicy.engine.places import Places, damaged, read_json, write_json
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.managed import Managed, agree
 
 __all__ = ("Generation", "NoGeneration", "Store")
 
+FORMAT = 1
 _KEPT = 50
 
 _GROWTH = 1 << 16
@@ -47,7 +48,7 @@ class Generation:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
-            "format": 1,
+            "format": FORMAT,
             "number": self.number,
             "when": self.when,
             "reason": self.reason,
@@ -56,6 +57,14 @@ class Generation:
             "awaits": self.awaits,
             "instead_of": self.instead_of,
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Generation:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, typed.of_format(data, FORMAT), besides=("format",))
+
+    def __post_init__(self) -> None:
+        agree(self.policies)
 
 
 class Store:
@@ -87,7 +96,7 @@ class Store:
             return None
         try:
             return Managed.from_json(data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except ValueError as error:
             raise damaged(path, error) from error
 
     def transaction(self) -> str:
@@ -155,20 +164,12 @@ class Store:
             message = f"there is no generation {number}: `{path}` is missing"
             raise NoGeneration(message, hint=hint)
         try:
-            if data["number"] != number:
-                raise damaged(path, f"it is generation {data['number']}")
-            policies = {n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()}
-            return Generation(
-                data["number"],
-                data["when"],
-                data["reason"],
-                data["release"],
-                policies,
-                bool(data["awaits"]),
-                int(data["instead_of"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            found = Generation.from_json(data)
+        except ValueError as error:
             raise damaged(path, error) from error
+        if found.number != number:
+            raise damaged(path, f"it is generation {found.number}")
+        return found
 
     def _path(self, number: int) -> Path:
         return self.places.generations / f"{number}.json"

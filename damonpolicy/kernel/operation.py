@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from damonpolicy import typed
 from damonpolicy.kernel.modules import module_of
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import KDAMONDS
@@ -65,9 +67,9 @@ class Operation:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Operation:
-        """Read what `to_json` gave; raises TypeError for anything else."""
-        return cls(**data)
+    def from_json(cls, data: Mapping[str, Any]) -> Operation:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "an operation")
 
 
 def kdamond_path(slot: int, path: str = "") -> str:

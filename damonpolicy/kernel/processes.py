@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from damonpolicy.kernel.cgroups import Members
+from damonpolicy.kernel.expressions import compiled
 from damonpolicy.kernel.host import pids, starts
 from damonpolicy.kernel.sysfs import Machine, read_or
 
@@ -55,6 +55,10 @@ class Selector:
     exe: str = ""
     user: str = ""
     cgroup: str = ""
+
+    def __post_init__(self) -> None:
+        if self.cmdline:
+            compiled(self.cmdline)  # a file of ours that was changed may hold anything
 
     def __str__(self) -> str:
         given = {key: getattr(self, key) for key in self.__slots__ if getattr(self, key)}
@@ -245,7 +249,7 @@ def _exe(machine: Machine, link: str) -> str | None:
 def _matches(process: Process, selector: Selector, uid: int | None) -> bool:
     return (
         (not selector.name or selector.name in _names(process))
-        and (not selector.cmdline or bool(re.search(selector.cmdline, process.cmdline)))
+        and (not selector.cmdline or compiled(selector.cmdline).found(process.cmdline))
         and (not selector.exe or fnmatch.fnmatchcase(process.exe or "", selector.exe))
         and (not selector.user or process.uid == uid)
         and (not selector.cgroup or _inside(process.cgroup, selector.cgroup))

@@ -7,21 +7,23 @@ Everything here works on nodes, before types: a template can change a scalar's t
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from damonpolicy import limits
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.source import nodes
 from damonpolicy.source.nodes import Hole, Lost, Node, Scalar, Sequence
-from damonpolicy.source.template import TemplateError, holds_template, render
+from damonpolicy.source.template import TemplateError, Templates, holds_template
 
 __all__ = ("Expanded", "expand", "variables")
 
-_MOST_COPIES = 256
 _REPEATED = ("kdamonds", "schemes")
 _ANY = ""
-"""Stands for the variable of a `for_each` that is wrong, whatever its name was to be."""
+"""Stands for variables that are wrong, whatever their names were to be."""
+_WORD = re.compile(r"\w+")
 
 
 @dataclass
@@ -30,15 +32,32 @@ class Expanded:
 
     top: nodes.Mapping
     found: list[Diagnostic] = field(default_factory=list)
+    templates: Templates = field(default_factory=Templates)
+    given_up: bool = False
+    """Whether it was too much to be looked at to its end: ``top`` is what it was before."""
+    repeating: Node | None = None
+    """The last `for_each` that was met."""
+    made: int = 0
+    """How many values there are, repeated ones included."""
+
+    def error(self, node: Node, code: str, message: str, hint: str = "") -> Lost:
+        """Add an error; returns what stands in its place."""
+        self.found.append(Diagnostic.error(code, node.span, message, hint=hint))
+        return Lost(node.span)
+
+
+class _TooMany(Exception):
+    """There is no end to what is repeated, or to what is wrong."""
 
 
 def variables(
-    top: nodes.Mapping, overrides: Mapping[str, str]
+    top: nodes.Mapping, overrides: Mapping[str, str], templates: Templates | None = None
 ) -> tuple[dict[str, Any], list[Diagnostic]]:
     """Return a policy's variables: its own in order, each able to use those before it.
 
-    ``overrides`` come from files and options and win.
+    ``overrides`` come from files and options and win; ``templates`` are those of the policy.
     """
+    templates = templates or Templates()
     found: list[Diagnostic] = []
     values: dict[str, Any] = {}
     node = top.get("vars")
@@ -48,7 +67,11 @@ def variables(
             hint = "write `vars: {name: value}`"
             found.append(Diagnostic.error("DP0103", node.span, message, hint=hint))
         return values, found
-    names = [key.text for key, _ in node.items]
+    if len(node.items) > limits.KEYS.most:
+        message = f"a mapping has at most {limits.KEYS.most:,} keys"
+        found.append(Diagnostic.error(limits.KEYS.code, node.span, message))
+        return {_ANY: Hole.WRONG}, found
+    names = {key.text for key, _ in node.items}
     for key, value in node.items:
         if not key.text.isidentifier():
             message = f"`{key.text[:40]}` cannot be the name of a variable"
@@ -58,11 +81,15 @@ def variables(
             values[key.text] = overrides[key.text]
         elif isinstance(value, Scalar):
             try:
-                made = _rendered(value, values)
+                made = _rendered(value, values, templates)
                 values[key.text] = made.text if isinstance(made, Scalar) else Hole.WRONG
             except TemplateError as error:
-                later = [name for name in names if error.message.startswith(f"`{name}` ")]
-                hint = f"define `{later[0]}` above it" if later else error.hint
+                if len(found) >= limits.TOLD.most:
+                    message = "more variables are wrong: this is where reading them ends"
+                    found.append(Diagnostic.error("DP0035", value.span, message))
+                    return {**values, _ANY: Hole.WRONG}, found
+                later = error.unknown if error.unknown in names else ""
+                hint = f"define `{later}` above it" if later else error.hint
                 found.append(Diagnostic.error(error.code, value.span, error.message, hint=hint))
                 values[key.text] = Hole.WRONG
         elif isinstance(value, Lost):
@@ -75,17 +102,58 @@ def variables(
     return values, found
 
 
-def expand(top: nodes.Mapping, values: Mapping[str, Any], online: tuple[int, ...]) -> Expanded:
+def expand(
+    top: nodes.Mapping,
+    values: Mapping[str, Any],
+    online: tuple[int, ...],
+    templates: Templates | None = None,
+) -> Expanded:
     """Repeat and render; ``online`` are the nodes that ``for_each: {node: all}`` means."""
-    result = Expanded(top)
-    kept = [
-        (key, made)
-        for key, value in top.items
-        if key.text != "vars"
-        for made in (_node(value, values, online, result, key.text),)
-    ]
-    result.top = nodes.Mapping(tuple(kept), top.span)
+    result = Expanded(top, templates=templates or Templates())
+    if len(top.items) > limits.KEYS.most:
+        message = f"a mapping has at most {limits.KEYS.most:,} keys"
+        result.error(top, limits.KEYS.code, message)
+        result.given_up = True
+        return result
+    try:
+        kept = [
+            (key, made)
+            for key, value in top.items
+            if key.text != "vars"
+            for made in (_node(value, values, online, result, key.text),)
+        ]
+        result.top = nodes.Mapping(tuple(kept), top.span)
+        _count(result.top, result)
+    except _TooMany:
+        result.given_up = True
     return result
+
+
+def _count(top: nodes.Mapping, result: Expanded) -> None:
+    """Refuse more kdamonds and schemes than a policy may have."""
+    kdamonds = top.get("kdamonds")
+    if not isinstance(kdamonds, Sequence):
+        return
+    schemes = 0
+    for number, kdamond in enumerate(kdamonds.items):
+        own = kdamond.get("schemes") if isinstance(kdamond, nodes.Mapping) else None
+        schemes += len(own.items) if isinstance(own, Sequence) else 0
+        for limit, count in ((limits.KDAMONDS, number + 1), (limits.SCHEMES, schemes)):
+            if count > limit.most:
+                kind = "kdamonds" if limit is limits.KDAMONDS else "schemes"
+                message = f"a policy has at most {limit.most} {kind}"
+                result.error(kdamond, limit.code, message, "split the policy")
+                raise _TooMany
+
+
+def _failed(result: Expanded, node: Node, error: TemplateError) -> Lost:
+    if len(result.found) >= limits.TOLD.most:
+        result.error(node, "DP0035", "more templates are wrong: this is where reading them ends")
+        raise _TooMany
+    lost = result.error(node, error.code, error.message, error.hint)
+    if error.code == limits.TEMPLATES.code:
+        raise _TooMany
+    return lost
 
 
 def _node(
@@ -96,43 +164,49 @@ def _node(
     key: str,
 ) -> Node:
     """Render one node."""
+    result.made += 1
+    if result.made > limits.EXPANDED.most:
+        message = f"`for_each` makes more than {limits.EXPANDED.most:,} values of this policy"
+        result.error(result.repeating or node, limits.EXPANDED.code, message, "split the policy")
+        raise _TooMany
     match node:
         case Lost():
             return node
         case Scalar():
             try:
-                return _rendered(node, values)
+                return _rendered(node, values, result.templates)
             except TemplateError as error:
-                result.found.append(
-                    Diagnostic.error(error.code, node.span, error.message, hint=error.hint)
-                )
-                return Lost(node.span)
+                return _failed(result, node, error)
         case Sequence():
             items = [
                 _node(copy, scope, online, result, "")
                 for item in node.items
                 for copy, scope in _copies(item, values, online, result, key)
             ]
+            if len(items) > limits.ITEMS.most:
+                message = f"a list has at most {limits.ITEMS.most:,} items"
+                return result.error(node, limits.ITEMS.code, message, "split the policy")
             return Sequence(tuple(items), node.span)
         case nodes.Mapping():
             pairs = [
                 (name, _node(value, values, online, result, name.text))
                 for name, value in node.items
             ]
+            if len(node.items) > limits.KEYS.most:
+                message = f"a mapping has at most {limits.KEYS.most:,} keys"
+                return result.error(node, limits.KEYS.code, message, "split the policy")
             return nodes.Mapping(tuple(pairs), node.span)
 
 
-def _rendered(scalar: Scalar, values: Mapping[str, Any]) -> Scalar | Lost:
+def _rendered(scalar: Scalar, values: Mapping[str, Any], templates: Templates) -> Scalar | Lost:
     """Render a scalar; one that uses a variable without a value is lost with it."""
-    wrong = [name for name, value in values.items() if value is Hole.WRONG]
-    if not wrong or not holds_template(scalar.text):
-        return render(scalar, values)
-    if any(re.search(rf"\b{re.escape(name)}\b", scalar.text) for name in wrong if name != _ANY):
-        return Lost(scalar.span)
+    if holds_template(scalar.text) and len(scalar.text) <= limits.TEMPLATE.most:
+        if any(values.get(word) is Hole.WRONG for word in _WORD.findall(scalar.text)):
+            return Lost(scalar.span)
     try:
-        return render(scalar, {name: each for name, each in values.items() if name not in wrong})
+        return templates.render(scalar, values)
     except TemplateError as error:
-        if _ANY in wrong and error.code == "DP0021":
+        if error.unknown and values.get(_ANY) is Hole.WRONG:
             return Lost(scalar.span)
         raise
 
@@ -149,14 +223,16 @@ def _copies(
     if each is None or key not in _REPEATED or not isinstance(item, nodes.Mapping):
         yield item, values
         return
+    result.repeating = each
     body = item.without("for_each")
     choices = _choices(each, values, online, result)
     if choices is None:
-        yield body, {**values, _ANY: Hole.WRONG}  # what uses its variable is lost, and no more
+        # what uses its variable is lost, and no more
+        yield body, ChainMap({_ANY: Hole.WRONG}, values)  # type: ignore[arg-type]  # only read
         return
     name, options = choices
     for option in options:
-        yield body, {**values, name: option}
+        yield body, ChainMap({name: option}, values)  # type: ignore[arg-type]  # only read
 
 
 def _choices(
@@ -189,8 +265,8 @@ def _choices(
     if isinstance(listed, nodes.Mapping) or not listed.items:
         refuse(listed, "`for_each` needs a list with at least one value", example)
         return None
-    if len(listed.items) > _MOST_COPIES:
-        refuse(listed, f"`for_each` repeats more than {_MOST_COPIES} times")
+    if len(listed.items) > limits.COPIES.most:
+        refuse(listed, f"`for_each` repeats more than {limits.COPIES.most} times")
         return None
     options = []
     for option in listed.items:

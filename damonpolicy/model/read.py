@@ -15,6 +15,7 @@ from typing import Any
 
 import pydantic
 
+from damonpolicy import limits
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.kernel import modules
 from damonpolicy.model import hints
@@ -40,6 +41,7 @@ class Read:
     policy: Policy
     places: Places
     lost: frozenset[Path]
+    """What was cut out because of an error, and all that contains some of it."""
     indexes: _Indexes
 
     @property
@@ -72,24 +74,19 @@ class Cursor:
     def spot(self) -> Span:
         """Where to point at: a scalar itself, but the key of a mapping or a list."""
         origin = self.read.indexes.origin(self.path)
-        length = len(origin)
-        inside = any(
-            len(path) > length and path[:length] == origin for path in self.read.places.values
-        )
-        return self.key if inside else self.value
+        return self.key if origin in self.read.places.filled else self.value
 
     @property
     def lost(self) -> bool:
         """Whether something at or below this place was cut out because of an error."""
-        origin = self.read.indexes.origin(self.path)
-        return any(path[: len(origin)] == origin for path in self.read.lost)
+        return self.read.indexes.origin(self.path) in self.read.lost
 
 
 def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnostic]]:
     """Read one policy; None where not even a part could be read."""
     found: list[Diagnostic] = []
     lost: set[Path] = set()
-    index_map = _Indexes()
+    index_map = _Indexes(data)
     for path in sorted(_holes(data, ()), key=_depth_first):
         lost.add(path)
         _cut(data, path, index_map)
@@ -97,11 +94,15 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
         try:
             policy = Policy.model_validate(data)
         except pydantic.ValidationError as error:
-            problems = list(_gathered(error.errors(), data))
+            problems = list(_gathered(error.errors(include_url=False), data))
             for path, each in problems:
                 origin = index_map.origin(path)
-                if not any(origin[: len(other)] == other for other in lost):
+                if not any(origin[:length] in lost for length in range(len(origin) + 1)):
                     found.append(_diagnostic(origin, each, places))
+                if len(found) > limits.TOLD.most:
+                    message = "more is wrong: this is where reading the policy ends"
+                    found.append(Diagnostic.error("DP0035", places.value(origin), message))
+                    return None, found
             for path, each in sorted(problems, key=lambda pair: _depth_first(pair[0])):
                 if not path:
                     return None, found
@@ -110,7 +111,8 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
                     lost.add(index_map.origin((*path[:-1], name)))
                     _cut(data, (*path[:-1], name), index_map, each["type"])
         else:
-            return Read(policy, places, frozenset(lost), index_map), found
+            above = {path[:length] for path in lost for length in range(len(path) + 1)}
+            return Read(policy, places, frozenset(above), index_map), found
     return None, found
 
 
@@ -144,35 +146,34 @@ def _at(data: Data, path: Path) -> Any:
 class _Indexes:
     """Remembers, for lists that items were cut from, where the rest stood at first."""
 
-    def __init__(self) -> None:
-        self.lists: dict[Path, list[int]] = {}
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self.lists: dict[int, list[int]] = {}
+        """By the identity of the list, which lives as long as the data."""
 
     def origin(self, path: Path) -> Path:
         """Return the path of the same thing in the document as it was written."""
+        node: Any = self.data
         result: Path = ()
-        for index, key in enumerate(path):
-            known = self.lists.get(path[:index], [])
-            if isinstance(key, int) and key < len(known):
-                result = (*result, known[key])
-            else:
-                result = (*result, key)
+        for key in path:
+            known = self.lists.get(id(node), ()) if isinstance(node, list) else ()
+            inside = isinstance(key, int) and key < len(known)
+            result = (*result, known[key] if inside else key)  # type: ignore[index]  # an int then
+            node = _inside(node, key)
         return result
 
-    def cut(self, path: Path, index: int, length: int) -> None:
-        """Forget one item of a list, and move what is known of the items after it."""
-        known = self.lists.setdefault(path, list(range(length)))
-        del known[index]
-        at = len(path)
-        shifted: dict[Path, list[int]] = {}
-        for other, numbers in self.lists.items():
-            place = other[at] if len(other) > at and other[:at] == path else None
-            if place == index:
-                continue
-            if isinstance(place, int) and place > index:
-                shifted[(*path, place - 1, *other[at + 1 :])] = numbers
-            else:
-                shifted[other] = numbers
-        self.lists = shifted
+    def cut(self, items: list[Any], index: int) -> None:
+        """Remove one item of a list, and remember where those after it stood."""
+        known = self.lists.setdefault(id(items), list(range(len(items))))
+        del known[index], items[index]
+
+
+def _inside(node: Any, key: str | int) -> Any:
+    if isinstance(node, dict):
+        return node.get(key)
+    if isinstance(node, list) and isinstance(key, int) and key < len(node):
+        return node[key]
+    return None
 
 
 def _depth_first(path: Path) -> tuple[int, list[tuple[int, int]]]:
@@ -197,10 +198,7 @@ def _cut(data: Data, path: Path, index_map: _Indexes, kind: str = "") -> None:
     """Take out what is wrong: an item or an unknown key goes, a known field becomes a hole."""
     node: Any = data
     for key in path[:-1]:
-        try:
-            node = node[key]
-        except (KeyError, IndexError, TypeError):
-            return
+        node = _inside(node, key)
     last = path[-1]
     if isinstance(node, dict):
         if kind == "extra_forbidden" or (path[0] in _OF_ANY_NAME and len(path) == 2):
@@ -208,8 +206,7 @@ def _cut(data: Data, path: Path, index_map: _Indexes, kind: str = "") -> None:
         else:
             node[last] = Hole.MISSING if kind == "missing" else Hole.WRONG
     elif isinstance(node, list) and isinstance(last, int) and last < len(node):
-        index_map.cut(path[:-1], last, len(node))
-        del node[last]
+        index_map.cut(node, last)
 
 
 def _resolve(error: Any, data: Data) -> Path:

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from damonpolicy import units
+from damonpolicy import limits, units
 from damonpolicy.source.nodes import Hole
 from damonpolicy.units import UnitError
 
@@ -146,8 +146,8 @@ def scalar(read: Callable[[str], Any], pattern: str, **more: Any) -> tuple[Any, 
 
 
 def _text(text: str) -> str:
-    if len(text) > 4096:
-        raise UnitError("DP0119", "this text is longer than 4096 characters")
+    if len(text) > limits.TEXT.most:
+        raise UnitError("DP0119", f"this text is longer than {limits.TEXT.most} characters")
     if "\0" in text:
         raise UnitError("DP0119", "this text holds a NUL")
     return text

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, TypeAlias
 
+from damonpolicy import limits
+from damonpolicy.kernel.expressions import ExpressionError, compiled
 from damonpolicy.model.scalars import Address, Flag, Model, Node, Pid, Text, scalar
 from damonpolicy.units import UnitError
 
@@ -12,19 +13,21 @@ __all__ = ("AddressRange", "ProcessSelector", "Target")
 
 
 def _regular_expression(text: str) -> str:
-    if len(text) > 200:
+    most = limits.EXPRESSION.most
+    if len(text) > most:
         raise UnitError(
             "DP0119",
-            "this regular expression is longer than 200 characters",
+            f"this regular expression is longer than {most} characters",
             "it is searched for: a part that tells processes apart is enough",
         )
     try:
-        re.compile(text)
-    except re.error as error:
+        compiled(text)
+    except ExpressionError as error:
+        lacks = error.code != "DP0124"
         raise UnitError(
-            "DP0124",
-            f"`{text[:40]}` is not a regular expression: {error}",
-            "the syntax is Python's",
+            error.code,
+            f"`{text[:40]}` is not {'taken' if lacks else 'a regular expression'}: {error}",
+            "search for a part that tells processes apart" if lacks else "the syntax is Python's",
         ) from error
     return text
 

@@ -17,23 +17,26 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from damonpolicy import limits
 from damonpolicy.errors import PolicyInvalid, UsageError
 from damonpolicy.observe import damo_text
-from damonpolicy.observe.damo_regions import Rows, compact, most_samples, regions_of
+from damonpolicy.observe.damo_regions import Snapshots, regions_of
 from damonpolicy.observe.damo_values import (
     MICRO,
-    NANO,
     Malformed,
     filters_in_words,
     filters_of_words,
     number,
 )
+from damonpolicy.observe.json_stream import JsonStream
 from damonpolicy.observe.parquet import source_of
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
 from damonpolicy.observe.whole import whole_file
@@ -43,13 +46,9 @@ __all__ = ("FORMS", "read", "write")
 
 FORMS = ("json_compressed", "json", "perf_script")
 _OURS = "damonpolicy"
-_LARGEST = 4 << 30
-_SMALL = 64 << 20
-_RATIO = 250
-"""Records shrink to a fiftieth; what shrinks more, and is not small, was made to fill memory."""
-
-_CHUNK = 1 << 20
-_LEAST_NANOSECONDS = 100_000
+_CHUNK = 1 << 16
+_LONGEST = 1 << 50
+"""Microseconds: 35 years."""
 
 
 def read(path: str) -> list[Series]:
@@ -57,14 +56,22 @@ def read(path: str) -> list[Series]:
 
     Raises PolicyInvalid where it cannot be read, OSError where the file cannot.
     """
+    code = PolicyInvalid.code
     try:
-        data = _content(path)
-        if data.lstrip()[:1] not in (b"[", b"{"):
-            return damo_text.read(data.decode("utf-8", "replace"))
+        pieces = _pieces(path)
+        first = b""
+        while not first.strip() and (piece := next(pieces, b"")):
+            first = piece
+        pieces = chain((first,), pieces)
+        if first.lstrip()[:1] not in (b"[", b"{"):
+            return damo_text.read(pieces)
         with deep():
-            found = json.loads(data, object_hook=compact, parse_constant=_constant)
-        del data
-        return _joined([_record(each, index) for index, each in enumerate(_list(found))])
+            stream = JsonStream(pieces)
+            found = _joined(list(_records(stream)))
+            stream.end()
+            return found
+    except TooMuch as error:
+        code, reason = limits.RECORD.code, str(error)
     except RecursionError:
         reason = "it is nested too deeply"
     except KeyError as error:
@@ -75,77 +82,140 @@ def read(path: str) -> list[Series]:
         "`damonpolicy record` makes records;"
         " `damo report access --input_file FILE` tells whether damo can read this one"
     )
-    raise PolicyInvalid(f"`{path}` cannot be read as a record of damo: {reason}", hint=hint)
+    message = f"`{path}` cannot be read as a record of damo: {reason}"
+    raise PolicyInvalid(message, hint=hint, code=code)
 
 
-def _content(path: str) -> bytes:
-    """Return the content, and not more than a machine can bear."""
-    size = os.stat(path).st_size
-    if size > _LARGEST:
-        raise Malformed(f"it has more than {_LARGEST >> 30} GiB")
+class TooMuch(ValueError):
+    """A record beyond one of the limits."""
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    """Yield the content piece by piece, and not more than a machine can bear."""
+    size, largest = os.stat(path).st_size, limits.RECORD.most
+    most = min(max(size * limits.RECORD_RATIO.most, limits.RECORD_SMALL.most), largest)
+    unpacked = 0
     with open(path, "rb") as file:
-        first = file.read(1)
-        if first != b"\x78":
-            return first + file.read(_LARGEST)
-        most = min(max(size * _RATIO, _SMALL), _LARGEST)
-        unpacking, parts, unpacked, chunk = zlib.decompressobj(), [], 0, first
+        first = file.read(_CHUNK)
+        if size > largest:
+            raise TooMuch(f"it has more than {largest >> 30} GiB")
+        if first[:1] != b"\x78":
+            while first and unpacked <= largest:
+                unpacked += len(first)
+                yield first
+                first = file.read(_CHUNK)
+            return
+        unpacking, chunk = zlib.decompressobj(), first
         while chunk and not unpacking.eof:
-            parts.append(unpacking.decompress(chunk, most + 1 - unpacked))
-            unpacked += len(parts[-1])
+            piece = unpacking.decompress(chunk, _CHUNK)
+            unpacked += len(piece)
             if unpacked > most:
-                raise Malformed(f"it unpacks to more than {most >> 20} MiB")
+                raise TooMuch(f"it unpacks to more than {most >> 20} MiB")
+            if piece:
+                yield piece
             chunk = unpacking.unconsumed_tail or file.read(_CHUNK)
         if not unpacking.eof:
             raise Malformed("it ends in the middle")
-    return b"".join(parts)
-
-
-def _constant(name: str) -> None:
-    raise Malformed(f"`{name}` is not a number")
-
-
-def _list(value: Any) -> list[Any]:
-    if isinstance(value, dict) and "record_list" in value:  # damo's own next version
-        value = value["record_list"]
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise Malformed("it is not a list of records")
-    return value
 
 
 def _maybe(value: Any, *units: Any) -> int | None:
     return None if value is None else number(value, *units)
 
 
-def _record(found: dict[str, Any], index: int) -> tuple[int, Series]:
-    """Make a series of a record, and tell which of our own it is a part of (-1: of none)."""
-    try:
-        ours = found.get(_OURS)
-        series = _plain(found)
-        if ours is None:
-            return -1, series
-        sample, aggregation = (np.array(ours[name], np.int64) for name in ("sample", "aggregation"))
-        if sample.shape != series.begin.shape or aggregation.shape != series.begin.shape:
-            raise Malformed("intervals of some snapshots are missing")
-        source = source_of(ours["source"])
-        series.regions.target[:] = number(ours["target"], least=UNKNOWN)
-        own = replace(series, source=source, sample=sample, aggregation=aggregation)
-        return int(ours["part"]), own
-    except KeyError as error:
-        raise Malformed(f"record {index}: {error} is missing") from error
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise Malformed(f"record {index}: {error}") from error
+def _records(stream: JsonStream) -> Iterator[tuple[int, Series]]:
+    """Yield series, and which of our own each is a part of (-1: of none)."""
+    if stream.peek() == "{":  # damo's own next version
+        there = False
+        for key in stream.names():
+            if key == "record_list" and not there:
+                there = True
+                yield from _list(stream)
+            else:
+                stream.skip()
+        if not there:
+            raise Malformed("it is not a list of records")
+        return
+    yield from _list(stream)
 
 
-def _plain(found: dict[str, Any]) -> Series:
+def _list(stream: JsonStream) -> Iterator[tuple[int, Series]]:
+    for index, _ in enumerate(stream.items()):
+        if index >= limits.RECORD_SERIES.most:
+            raise TooMuch(f"it holds more than {limits.RECORD_SERIES.most:,} records")
+        if stream.peek() != "{":
+            raise Malformed("it is not a list of records")
+        try:
+            yield _record(stream)
+        except TooMuch:
+            raise
+        except KeyError as error:
+            raise Malformed(f"record {index}: {error} is missing") from error
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise Malformed(f"record {index}: {error}") from error
+
+
+_KNOWN = ("kdamond_idx", "intervals", "scheme_idx", "target_id", "scheme_filters", "data_source")
+
+
+def _record(stream: JsonStream) -> tuple[int, Series]:
+    """Make a series of a record, and tell which of our own it is a part of."""
+    found: dict[str, Any] = {}
+    ours: dict[str, Any] | None = None
+    snapshots: Snapshots | None = None
+    for key in stream.names():
+        if key == "snapshots":
+            if snapshots is not None:
+                raise Malformed("`snapshots` stands twice")
+            snapshots = Snapshots()
+            snapshots.read(stream)
+        elif key == _OURS:
+            ours = _own(stream)
+        elif key in _KNOWN:
+            found[key] = stream.value()
+        else:
+            stream.skip()
+    if snapshots is None:
+        raise KeyError("snapshots")
+    series = _plain(found, snapshots, ours=ours is not None)
+    if ours is None:
+        return -1, series
+    sample, aggregation = ours["sample"], ours["aggregation"]
+    if sample.shape != series.begin.shape or aggregation.shape != series.begin.shape:
+        raise Malformed("intervals of some snapshots are missing")
+    source = source_of(ours["source"])
+    series.regions.target[:] = number(ours["target"], least=UNKNOWN)
+    own = replace(series, source=source, sample=sample, aggregation=aggregation)
+    return int(ours["part"]), own
+
+
+def _own(stream: JsonStream) -> dict[str, Any] | None:
+    """Read what only we know of a record."""
+    if stream.peek() != "{":
+        if stream.value() is None:
+            return None
+        raise Malformed(f"`{_OURS}` is no mapping")
+    found: dict[str, Any] = {}
+    for key in stream.names():
+        if key in ("sample", "aggregation"):
+            column = array("q")
+            for batch in stream.batches():
+                if batch is None:
+                    raise Malformed(f"`{key}` is no list of numbers")
+                column.extend(batch)
+            found[key] = np.array(column, np.int64)
+        else:
+            found[key] = stream.value()
+    return found
+
+
+def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series:
     """Make a series of what damo wrote."""
-    snapshots = found["snapshots"]
-    begin = np.array([number(each["start_time"], NANO) for each in snapshots], np.int64)
-    end = np.array([number(each["end_time"], NANO) for each in snapshots], np.int64)
-    sample, aggregation = _intervals(found, snapshots)
-    rows: list[Rows] = [each["regions"] for each in snapshots]
-    scheme = found.get("scheme_idx")
+    sample, aggregation = _intervals(found.get("intervals"), snapshots)
+    scheme, filters = found.get("scheme_idx"), found.get("scheme_filters") or ()
+    if len(filters) > limits.RECORD_FILTERS.most:
+        raise TooMuch(f"a scheme has more than {limits.RECORD_FILTERS.most} filters")
     # damo writes 0 where nothing is told
-    kept = scheme is not None or bool(found.get("scheme_filters")) or _OURS in found
+    kept = scheme is not None or bool(filters) or ours
     target = found.get("target_id")
     known = target is not None and number(target) < 1 << 31
     slot = _maybe(found.get("kdamond_idx")) or 0
@@ -155,42 +225,39 @@ def _plain(found: dict[str, Any]) -> Series:
         target=number(target) if known else UNKNOWN,
         slot=slot,
         scheme_index=_maybe(scheme) or 0,
-        filters=filters_in_words(found.get("scheme_filters") or ()),
+        filters=filters_in_words(filters),
         # an address of the kernel's, in old versions
         targets=() if known or target is None else (f"id {number(target)}",),
         origin="damo",
     )
-    offsets = np.concatenate(([0], np.cumsum([len(each) for each in rows]))).astype(np.int64)
+    rows = snapshots.rows()
+    offsets = np.concatenate(([0], np.cumsum(snapshots.counts))).astype(np.int64)
+    begin, end = np.array(snapshots.begin, np.int64), np.array(snapshots.end, np.int64)
     series = Series(source, begin, end, sample, aggregation, offsets, Regions.of((), (), (), ()))
-    series = damo_text.guessed(series, most_samples(rows))
+    series = damo_text.guessed(series, int(rows.samples.max(initial=0)))
     return replace(series, regions=regions_of(rows, series, source.target, kept=kept))
 
 
-def _intervals(found: dict[str, Any], snapshots: list[Any]) -> tuple[Array, Array]:
+def _intervals(intervals: Any, snapshots: Snapshots) -> tuple[Array, Array]:
     """Return both intervals of each snapshot, 0 where nobody knows them.
 
     Tuning moves both by the same factor (mm/damon/core.c: kdamond_tune_intervals()).
     """
-    intervals = found.get("intervals")
+    own = np.array(snapshots.tuned, np.int64)
     if intervals is None:
-        return np.zeros(len(snapshots), np.int64), np.zeros(len(snapshots), np.int64)
+        return np.zeros_like(own), np.zeros_like(own)
     sample = number(intervals["sample_us"], MICRO)
     aggregation = number(intervals["aggr_us"], MICRO)
-    own = [_tuned(each.get("sample_interval_us")) or sample for each in snapshots]
-    samples = np.array(own, np.int64)
+    if max(sample, aggregation) > _LONGEST or (own > _LONGEST).any():
+        raise Malformed("an interval is out of range")
+    samples = np.where(own == 0, sample, own)
     if not sample:
         return samples, np.full(len(own), aggregation, np.int64)
-    return samples, np.array([aggregation * each // sample for each in own], np.int64)
-
-
-def _tuned(value: Any) -> int:
-    """Read a tuned sampling interval: damo 3.4.3 writes nanoseconds there, despite its name.
-
-    It reads them as microseconds, and so does who mends it: nobody samples each 100 µs.
-    """
-    found = _maybe(value, MICRO) or 0
-    plain = not isinstance(value, str) or value.isdecimal()
-    return found // 1000 if plain and found >= _LEAST_NANOSECONDS else found
+    # of Python's numbers, as the product may have more than 64 bits
+    times = {each: aggregation * each // sample for each in np.unique(samples).tolist()}
+    if max(times.values(), default=0) > _LONGEST:
+        raise Malformed("an interval is out of range")
+    return samples, np.array([times[each] for each in samples.tolist()], np.int64)
 
 
 def _joined(found: list[tuple[int, Series]]) -> list[Series]:

@@ -1,30 +1,33 @@
-"""Regions of damo's records as columns, made snapshot by snapshot: a file has millions.
+"""Snapshots of damo's records as columns, made as they are read: a file has millions of regions.
 
 As Python's own objects they would take ten times the memory until the whole file is read.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from damonpolicy.observe.damo_values import BYTES, MICRO, Malformed, number
+from damonpolicy.observe.damo_values import BYTES, MICRO, NANO, Malformed, number
+from damonpolicy.observe.json_stream import JsonStream
 from damonpolicy.observe.regions import Array, Regions, Series
 
-__all__ = ("Rows", "compact", "most_samples", "regions_of")
+__all__ = ("Rows", "Snapshots", "regions_of")
 
 _NONE = -2
 """Stands for what is not told; -1 is damo's for what is no region."""
 
 _U32 = (1 << 32) - 1
+_LEAST_NANOSECONDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The regions of one snapshot: accesses and ages in either unit, -2 where not told."""
+    """Regions: accesses and ages in either unit, -2 where not told."""
 
     start: Array
     end: Array
@@ -39,18 +42,100 @@ class Rows:
         return len(self.start)
 
 
-def compact(found: dict[str, Any]) -> dict[str, Any]:
-    """Make the regions of a snapshot small as soon as they are read.
+class Snapshots:
+    """The snapshots of one record, column by column."""
 
-    Raises ValueError, KeyError, TypeError or AttributeError for what are none.
+    def __init__(self) -> None:
+        self.begin, self.end = array("q"), array("q")
+        self.tuned = array("q")
+        """The sampling interval in microseconds, 0 where none is told."""
+        self.counts = array("q")
+        self._parts: list[Rows] = []
+        self._waiting: list[Any] = []
+
+    def read(self, stream: JsonStream) -> None:
+        """Read a list of snapshots."""
+        for batch in stream.batches():
+            if batch is None:
+                self._large(stream)
+                continue
+            for each in batch:
+                rows = each["regions"]
+                if not isinstance(rows, list):
+                    raise Malformed("`regions` is no list")
+                self._add(each, len(rows))
+                self._waiting += rows
+            self._pack()
+        self._pack()
+
+    def _large(self, stream: JsonStream) -> None:
+        """Read a snapshot that is too large to be read at once."""
+        head: dict[str, Any] = {}
+        count = -1
+        for key in stream.names():
+            if key == "regions" and count < 0:
+                count = 0
+                for batch in stream.batches():
+                    if batch is None:
+                        raise Malformed("a region is too large")
+                    self._waiting += batch
+                    count += len(batch)
+                    self._pack()
+            elif key in ("start_time", "end_time", "sample_interval_us"):
+                head[key] = stream.value()
+            else:
+                stream.skip()
+        if count < 0:
+            raise KeyError("regions")
+        self._add(head, count)
+
+    def _add(self, head: dict[str, Any], count: int) -> None:
+        self.begin.append(number(head["start_time"], NANO))
+        self.end.append(number(head["end_time"], NANO))
+        self.tuned.append(_tuned(head.get("sample_interval_us")))
+        self.counts.append(count)
+
+    def _pack(self) -> None:
+        """Make columns of the regions that wait."""
+        rows, self._waiting = self._waiting, []
+        if rows:
+            try:
+                self._parts.append(_usual(rows))
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                self._parts.append(_any(rows))
+
+    def rows(self) -> Rows:
+        """Return all regions; a column that some lack is left out."""
+        if not self._parts:
+            return _any([])
+        parts, self._parts = self._parts, []
+        passed = [each.passed for each in parts if each.passed is not None]
+        hits = [each.hits for each in parts if each.hits is not None]
+        alike = len(hits) == len(parts) and len({each.shape[1] for each in hits}) == 1
+
+        def whole(name: str) -> Array:
+            return np.concatenate([getattr(each, name) for each in parts])
+
+        return Rows(
+            whole("start"),
+            whole("end"),
+            whole("samples"),
+            whole("percent"),
+            whole("age"),
+            whole("microseconds"),
+            np.concatenate(passed) if len(passed) == len(parts) else None,
+            np.concatenate(hits) if alike else None,
+        )
+
+
+def _tuned(value: Any) -> int:
+    """Read a tuned sampling interval: damo 3.4.3 writes nanoseconds there, despite its name.
+
+    It reads them as microseconds, and so does who mends it: nobody samples each 100 µs.
     """
-    if "regions" in found:
-        rows = found["regions"]
-        try:
-            found["regions"] = _usual(rows)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            found["regions"] = _any(rows)
-    return found
+    found = 0 if value is None else number(value, MICRO)
+    plain = not isinstance(value, str) or value.isdecimal()
+    return found // 1000 if plain and found >= _LEAST_NANOSECONDS else found
 
 
 def _usual(rows: list[dict[str, Any]]) -> Rows:
@@ -116,44 +201,26 @@ def _counts(values: Array) -> Array:
     return np.maximum(values, 0).astype(np.uint32)
 
 
-def most_samples(parts: Sequence[Rows]) -> int:
-    """Return the largest count of accesses."""
-    return max((int(each.samples.max(initial=0)) for each in parts), default=0)
-
-
-def regions_of(parts: Sequence[Rows], series: Series, target: int, *, kept: bool) -> Regions:
+def regions_of(rows: Rows, series: Series, target: int, *, kept: bool) -> Regions:
     """Turn accesses in percent and ages in time into counts, with the intervals of ``series``.
 
     Bytes that passed are left out unless ``kept``, where they are 0 throughout.
     """
-    made = []
-    for index, each in enumerate(parts):
-        intervals = series.intervals(index)
-        counted = each.samples != _NONE
-        if (~counted & (each.percent == _NONE)).any():
-            raise Malformed("a region without accesses")
-        percent = np.maximum(each.percent, 0) * intervals.samples // 100
-        lasted = np.maximum(each.microseconds, 0) // max(intervals.aggregation, 1)
-        made.append(
-            Regions(
-                each.start,
-                each.end,
-                _counts(np.where(counted, each.samples, percent)),
-                _counts(np.where(each.age == _NONE, lasted, each.age)),
-                np.full(len(each), target, np.int32),
-                each.passed,
-                each.hits,
-            )
-        )
-    regions = Regions.joined(made)
-    if regions.passed is None or kept or regions.passed.any():
-        return regions
+    counted = rows.samples != _NONE
+    if (~counted & (rows.percent == _NONE)).any():
+        raise Malformed("a region without accesses")
+    counts = np.diff(series.offsets)
+    samples = np.maximum(series.aggregation // np.maximum(series.sample, 1), 1)
+    percent = np.maximum(rows.percent, 0) * np.repeat(samples, counts) // 100
+    aggregation = np.repeat(np.maximum(series.aggregation, 1), counts)
+    lasted = np.maximum(rows.microseconds, 0) // aggregation
+    passed = rows.passed
     return Regions(
-        regions.start,
-        regions.end,
-        regions.accesses,
-        regions.age,
-        regions.target,
-        None,
-        regions.hits,
+        rows.start,
+        rows.end,
+        _counts(np.where(counted, rows.samples, percent)),
+        _counts(np.where(rows.age == _NONE, lasted, rows.age)),
+        np.full(len(rows), target, np.int32),
+        passed if passed is not None and (kept or passed.any()) else None,
+        rows.hits,
     )

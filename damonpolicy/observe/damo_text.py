@@ -6,27 +6,31 @@ of a snapshot is told, and no interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import codecs
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
 from damonpolicy.observe.damo_values import Malformed
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
-from damonpolicy.observe.trace import NO_TARGET, Runs, parse
+from damonpolicy.observe.trace import NO_TARGET, Events, Runs, lost, parse
 
 __all__ = ("by_target", "guessed", "lines", "read")
+
+_LONGEST_LINE = 1 << 16
 
 _USUAL_SAMPLES, _USUAL_US = 20, 100_000
 """Samples and length of an aggregation unless someone says otherwise."""
 
 
-def read(text: str) -> list[Series]:
-    """Read lines of trace events.
+def read(pieces: Iterable[bytes]) -> list[Series]:
+    """Read lines of trace events, from pieces of a file.
 
     Snapshots of which lines are missing are left out. Raises ValueError where there is none.
     """
-    runs = Runs.of(parse(text))
+    runs = Runs.of(_events(pieces))
     if not len(runs):
         raise Malformed("there is no line of `damon_aggregated` or `damos_before_apply` in it")
     names = ("pid", "scheme", "target")
@@ -43,6 +47,25 @@ def read(text: str) -> list[Series]:
     if not sum(map(len, made)):
         raise Malformed("no snapshot in it is complete")
     return [each for each in made if len(each)]
+
+
+def _events(pieces: Iterable[bytes]) -> Events:
+    """Read lines some at a time: as texts they take ten times the memory of columns."""
+    parts: list[Events] = []
+    rest, gap, tuned = "", 0, dict[str, int]()
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for piece in chain(pieces, (b"",)):
+        text = rest + decoder.decode(piece, final=not piece)
+        whole, line, rest = text.rpartition("\n") if piece else (text, "", "")
+        if len(rest) > _LONGEST_LINE:
+            rest = rest[:1]  # what is so long is no event
+        if not (whole or line):
+            continue
+        found = parse(whole + line, gap, tuned)
+        gap += lost(whole)
+        if len(found):
+            parts.append(found)
+    return Events.joined(parts) if parts else parse("")
 
 
 def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Series:

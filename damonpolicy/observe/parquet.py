@@ -27,14 +27,13 @@ null. All else that is known of the sources is JSON in the metadata ``damonpolic
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import IO, Any, Self
 
 import numpy as np
 
-from damonpolicy.errors import PolicyInvalid, UsageError
+from damonpolicy.errors import UsageError
 from damonpolicy.observe.regions import (
     UNKNOWN,
     Array,
@@ -44,20 +43,14 @@ from damonpolicy.observe.regions import (
     Source,
     series_of,
 )
+from damonpolicy.observe.sealed import seal
 from damonpolicy.observe.whole import Amount, Rotation, WholeFile, whole_file
 
-__all__ = ("MAGIC", "Writer", "arrow", "read", "schema", "source_of", "write")
+__all__ = ("MAGIC", "SOURCES", "VERSION", "Writer", "arrow", "schema", "source_of", "write")
 
 MAGIC = b"PAR1"
-_SOURCES = b"damonpolicy.sources"
-_VERSION = b"damonpolicy.records"
-_MOST_ROWS = 1 << 30
-"""More cannot be held in memory: 60 bytes each."""
-
-_FEW_ROWS, _ROWS_A_BYTE = 1 << 24, 256
-"""What has more rows, and more of them a byte of its file, no machine has recorded."""
-
-_MOST_PROBES = 16
+SOURCES = b"damonpolicy.sources"
+VERSION = b"damonpolicy.records"
 _U32 = (1 << 32) - 1
 _GROUP_ROWS = 1 << 17
 _GROUP_SNAPSHOTS = 1 << 12
@@ -102,7 +95,7 @@ def schema() -> Any:
 
 def _metadata(sources: list[Source]) -> dict[bytes, bytes]:
     """Return what is known of sources, by index."""
-    return {_VERSION: b"1", _SOURCES: json.dumps([asdict(each) for each in sources]).encode()}
+    return {VERSION: b"1", SOURCES: json.dumps([asdict(each) for each in sources]).encode()}
 
 
 def source_of(values: Any) -> Source:
@@ -138,19 +131,6 @@ def _word(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _refuse_bombs(content: Any, size: int) -> None:
-    """Refuse what was made to fill memory: a few bytes can stand for any number of equal rows."""
-    groups = [content.row_group(index) for index in range(content.num_row_groups)]
-    held = [
-        group.column(index).num_values for group in groups for index in range(group.num_columns)
-    ]
-    most = min(max(size * _ROWS_A_BYTE, _FEW_ROWS), _MOST_ROWS)
-    if content.num_rows > most:
-        raise ValueError(f"{content.num_rows} rows are too many")
-    if max(held, default=0) > most * _MOST_PROBES:
-        raise ValueError(f"{max(held)} hits are too many")
-
-
 def _table(series: Series, number: int, first: int = 0) -> Any:
     """Return a series as rows; ``number`` is its own, ``first`` that of its first snapshot."""
     pa = arrow()
@@ -169,7 +149,9 @@ def _table(series: Series, number: int, first: int = 0) -> Any:
         return pa.array(whole, kind, mask=mask)
 
     def word(text: str) -> Any:
-        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), [text])
+        return pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(len(rows), np.int32)), [_word(text)]
+        )
 
     columns = schema()
     time = columns.field("begin_time").type
@@ -218,17 +200,20 @@ def _opened(file: IO[bytes]) -> Any:
         compression="zstd",
         use_dictionary=[each.name for each in schema() if each.name not in rising],
         column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
+        write_page_checksum=True,
     )
 
 
 def write(path: str, series: Sequence[Series]) -> None:
     """Write a record as a whole: a file of mode 0600 that appears, or replaces another."""
-    with whole_file(path) as file, _opened(file) as content:
-        content.add_key_value_metadata(_metadata([each.source for each in series]))
-        for number, each in enumerate(series):
-            for first in range(0, len(each), _GROUP_SNAPSHOTS):
-                part = each.between(first, min(first + _GROUP_SNAPSHOTS, len(each)))
-                content.write_table(_table(part, number, first), _GROUP_ROWS)
+    with whole_file(path) as file:
+        with _opened(file) as content:
+            content.add_key_value_metadata(_metadata([each.source for each in series]))
+            for number, each in enumerate(series):
+                for first in range(0, len(each), _GROUP_SNAPSHOTS):
+                    part = each.between(first, min(first + _GROUP_SNAPSHOTS, len(each)))
+                    content.write_table(_table(part, number, first), _GROUP_ROWS)
+        seal(file)
 
 
 class Writer:
@@ -298,6 +283,7 @@ class Writer:
                 return
             self._content.add_key_value_metadata(_metadata(list(self._sources)))
             self._content.close()
+            seal(self._made.file)
             self.rotation.finish(self._made, Amount(self.snapshots, self.rows))
         except BaseException:
             if self._made is not None:
@@ -320,94 +306,3 @@ class Writer:
         self._waiting.clear()
         self._rows_waiting = 0
         self._content.write_table(arrow().concat_tables(tables).unify_dictionaries())
-
-
-def read(path: str) -> list[Series]:
-    """Read a record.
-
-    Raises PolicyInvalid where the file is no record of ours, or is damaged.
-    """
-    pa = arrow()
-    try:
-        with pa.parquet.ParquetFile(path) as file:
-            found = file.schema_arrow.metadata or {}
-            found = {**found, **(file.metadata.metadata or {})}
-            if _SOURCES not in found:
-                raise ValueError("it was not written by damonpolicy")
-            if found.get(_VERSION) != b"1":
-                raise ValueError("it was written by a newer damonpolicy")
-            _refuse_bombs(file.metadata, os.path.getsize(path))
-            sources = [source_of(each) for each in json.loads(found[_SOURCES])]
-            names = [each.name for each in schema() if each.name not in ("kdamond", "scheme")]
-            table = file.read(columns=names)
-        kept = [each for each in schema() if each.name in names]
-        return _series(table.cast(pa.schema(kept)), sources)
-    except (pa.ArrowException, ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        hint = "a recording that was killed leaves no file under its name"
-        raise PolicyInvalid(f"`{path}` cannot be read as a record: {reason}", hint=hint) from error
-
-
-def _series(table: Any, sources: list[Source]) -> list[Series]:
-    owner = table["series"].to_numpy()
-    if len(owner) and not 0 <= int(owner.min()) <= int(owner.max()) < len(sources):
-        raise ValueError("a row is of a series that the metadata does not know")
-    made = []
-    for number, source in enumerate(sources):
-        own = table if len(sources) == 1 else table.filter(arrow().array(owner == number))
-        made.append(_one(own.combine_chunks(), source))
-    return made
-
-
-def _one(table: Any, source: Source) -> Series:
-    """Make a series of its rows; those of a snapshot stand together, in the order of time."""
-    pa = arrow()
-    snapshot = table["snapshot"].to_numpy()
-    new = np.flatnonzero(np.concatenate(([True], snapshot[1:] != snapshot[:-1]))[: len(snapshot)])
-    if len(np.unique(snapshot)) != len(new):
-        raise ValueError("rows of a snapshot do not stand together")
-    there = table["start"].is_valid().to_numpy()
-    counts = np.add.reduceat(there, new, dtype=np.int64) if len(new) else np.empty(0, np.int64)
-    rows = table.filter(pa.array(there))
-
-    def whole(name: str) -> Array:
-        if rows[name].null_count:
-            raise ValueError(f"a region without `{name}`")
-        values: Array = rows[name].to_numpy()
-        return values
-
-    passed = rows["passed"]
-    target = rows["target"].fill_null(UNKNOWN).to_numpy().astype(np.int32)
-    regions = Regions(
-        whole("start"),
-        whole("end"),
-        whole("accesses"),
-        whole("age"),
-        target,
-        passed.to_numpy() if len(rows) and not passed.null_count else None,
-        _read_hits(rows),
-    )
-    first = table.take(pa.array(new)) if len(new) else table
-    return Series(
-        source,
-        first["begin_time"].cast(pa.int64()).to_numpy(),
-        first["end_time"].cast(pa.int64()).to_numpy(),
-        first["sample_us"].to_numpy(),
-        first["aggregation_us"].to_numpy(),
-        np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
-        regions,
-    )
-
-
-def _read_hits(rows: Any) -> Array | None:
-    """Return hits as (regions, probes), None unless each region has as many."""
-    hits = rows["hits"]
-    if not len(rows) or hits.null_count:
-        return None
-    flat = hits.combine_chunks().flatten()
-    probes, rest = divmod(len(flat), len(rows))
-    lengths = hits.combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
-    if not probes or rest or (lengths != probes).any() or flat.null_count:
-        return None
-    values: Array = flat.to_numpy().reshape(len(rows), probes)
-    return values

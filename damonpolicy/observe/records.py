@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from damonpolicy.errors import PolicyInvalid
-from damonpolicy.observe import damo, parquet
+from damonpolicy.observe import damo, parquet, parquet_read
 from damonpolicy.observe.regions import Regions, Series, Source
 
 __all__ = ("FORMS", "convert", "form_of", "joined", "load", "write")
@@ -50,7 +50,7 @@ def load(path: str) -> list[Series]:
     with open(path, "rb") as file:
         first = file.read(10)
     if first.startswith(parquet.MAGIC):
-        return [_checked(each, path) for each in parquet.read(path)]
+        return [_checked(each, path) for each in parquet_read.read(path)]
     for magic, hint in _OTHERS.items():
         if first.startswith(magic):
             raise PolicyInvalid(f"`{path}` is a file of another program", hint=hint)

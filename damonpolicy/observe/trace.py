@@ -14,6 +14,7 @@ events are traced, its line comes after the other. Lines of
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions
 
-__all__ = ("NO_TARGET", "Assembler", "Burst", "Events", "Runs", "parse")
+__all__ = ("NO_TARGET", "Assembler", "Burst", "Events", "Runs", "lost", "parse")
 
 _LINE = re.compile(
     r"^[ \t]*\S+?(?:-|[ \t]+)(?P<pid>\d{1,10}|x+)[ \t]+(?:(?:\[\d+\]|x+)[ \t]+)?(?:\S{3,9}[ \t]+)?"
@@ -79,6 +80,12 @@ class Events:
         """Return these lines after earlier ones."""
         pairs = ((getattr(earlier, each.name), getattr(self, each.name)) for each in fields(self))
         return Events(*(np.concatenate(pair) for pair in pairs))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Events]) -> Events:
+        """Put lines after each other."""
+        names = (each.name for each in fields(cls))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def regions(self, target: Array | None = None) -> Regions:
         """Return the rows as regions; ``target`` instead of what the events call it."""
@@ -141,6 +148,11 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
         np.array(gaps, np.int64),
         np.array(samples, np.int64),
     )
+
+
+def lost(text: str) -> int:
+    """Return how many events a text says were lost."""
+    return sum(int(each) for each in re.findall(r"\[LOST (\d{1,18}) EVENTS\]", text))
 
 
 def _told_once(events: Events) -> Events:
@@ -243,7 +255,7 @@ class Assembler:
         before = self._events
         events = parse(text, self.lost, self._tuned)
         events = self._new(events.take(events.scheme == UNKNOWN))
-        self.lost += sum(int(each) for each in re.findall(r"\[LOST (\d{1,18}) EVENTS\]", text))
+        self.lost += lost(text)
         runs = Runs.of(events.after(before))
         pid, target = runs.column("pid"), runs.column("target")
         new = np.ones(len(runs), bool)

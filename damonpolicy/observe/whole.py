@@ -34,11 +34,11 @@ class WholeFile:
             raise UsageError(f"`{path}` is no file that can be replaced", hint=hint)
         self.path = path
         self.part = os.path.join(directory, f".{name}.{os.getpid()}.part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.part)  # of a process that had our number
-            self.file: IO[bytes] = os.fdopen(os.open(self.part, flags, mode), "wb")
+            self.file: IO[bytes] = os.fdopen(os.open(self.part, flags, mode), "w+b")
         except OSError as error:
             error.filename = path  # nobody knows the other name
             raise

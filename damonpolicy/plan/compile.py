@@ -55,6 +55,8 @@ class Compiler(Quotas):
         self.part(self._probes, kdamond, f"{attributes}/probes", at("probes"))
         self.part(self._schemes, kdamond, f"{context}/schemes", at("schemes"))
         self.refuse_missing()
+        if f"{context}/operations" not in self.files:
+            raise Unread
         obsolete, warm = self.capabilities.known("target.obsolete") == "yes", kdamond.temperature
         return CompiledKdamond(
             policy=self.policy,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from damonpolicy import typed
 from damonpolicy.kernel.processes import Selector
 
 __all__ = ("CompiledKdamond", "CompiledPolicy", "Feed", "FilterLine", "Loop", "TargetLine")
@@ -39,13 +40,8 @@ class TargetLine:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TargetLine:
-        """Read what `to_json` gave."""
-        return cls(
-            data["system_ram"],
-            data["node"],
-            Selector(**data["selector"]) if data["selector"] else None,
-            tuple((start, end) for start, end in data["regions"]),
-        )
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +65,8 @@ class FilterLine:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FilterLine:
-        """Read what `to_json` gave."""
-        return cls(data["files"], data["subtree"], data["path_file"])
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a filter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +83,8 @@ class Feed:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Feed:
-        """Read what `to_json` gave."""
-        return cls(data["goal"], data["source"], data["every"])
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a feed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +115,8 @@ class Loop:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Loop:
-        """Read what `to_json` gave."""
-        sources = tuple(data["sources"])
-        return cls(
-            data["name"], data["kdamond"], data["path"], data["law"], sources, data["every"]
-        )  # fmt: skip
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +140,17 @@ class CompiledKdamond:
     """Whether to wait for a process instead of failing."""
     commit: Literal["answered", "waits", "none"] = "answered"
     """What the kernel does with a commit: ``waits`` while watermarks keep all schemes asleep."""
-    uncommitted: tuple[str, ...] = ()
+    uncommitted: tuple[str, ...] = field(default=(), metadata=typed.LATER)
     """What the kernel may ignore in a commit, by the names of `plan.uncommitted`."""
     feeds: tuple[Feed, ...] = ()
     commit_every: int = 500_000
     """Microseconds between two commits that follow the machine, at the least."""
-    temperature: tuple[int, int, int] | None = None
+    temperature: tuple[int, int, int] | None = field(default=None, metadata=typed.LATER)
     """Who counts as hot in reports: weights of size, access rate and age."""
+
+    def __post_init__(self) -> None:
+        if "contexts/0/operations" not in self.files:
+            raise ValueError(f"the kdamond `{self.name}` has no operation set")
 
     @property
     def full_name(self) -> str:
@@ -194,27 +191,8 @@ class CompiledKdamond:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CompiledKdamond:
-        """Read what `to_json` gave; raises KeyError or TypeError for anything else."""
-        # generations of before know nothing of temperature, nor of what commits do not carry
-        weights = data.get("temperature")
-        return cls(
-            data["policy"],
-            data["name"],
-            data["files"],
-            tuple(TargetLine.from_json(each) for each in data["targets"]),
-            {
-                directory: tuple(FilterLine.from_json(line) for line in lines)
-                for directory, lines in data["filters"].items()
-            },
-            data["names"],
-            data["target_files"],
-            data["wait"],
-            data["commit"],
-            tuple(data.get("uncommitted", ())),
-            tuple(Feed.from_json(each) for each in data["feeds"]),
-            data["commit_every"],
-            (weights[0], weights[1], weights[2]) if weights else None,
-        )
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a kdamond")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +211,8 @@ class CompiledPolicy:
     source: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     loops: tuple[Loop, ...] = ()
-    repairs: bool = False
-    monitored: bool = False
+    repairs: bool = field(default=False, metadata=typed.LATER)
+    monitored: bool = field(default=False, metadata=typed.LATER)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -252,15 +230,5 @@ class CompiledPolicy:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CompiledPolicy:
-        """Read what `to_json` gave; raises KeyError or TypeError for anything else."""
-        return cls(
-            data["name"],
-            data["owner"],
-            tuple(CompiledKdamond.from_json(each) for each in data["kdamonds"]),
-            data["settings"],
-            data["source"],
-            data["variables"],
-            tuple(Loop.from_json(each) for each in data["loops"]),
-            data.get("repairs", False),  # generations of before know nothing of these two
-            data.get("monitored", False),
-        )
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a policy")

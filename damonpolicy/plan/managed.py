@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from damonpolicy import typed
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.compiled import CompiledPolicy
 
-__all__ = ("Managed", "Pending", "SettingRecord", "SlotRecord")
+__all__ = ("Managed", "Pending", "SettingRecord", "SlotRecord", "agree")
 
 FORMAT = 1
+
+
+def agree(policies: Mapping[str, CompiledPolicy]) -> None:
+    """Raise ValueError where a policy is kept under another name than its own."""
+    for name, policy in policies.items():
+        if policy.name != name:
+            raise ValueError(f"the policy `{name}` is called `{policy.name}`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +47,7 @@ class SlotRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SlotRecord:
         """Read what `to_json` gave."""
-        members = tuple((pid, start) for pid, start in data["members"])
-        return cls(
-            data["kdamond"], data["files"], data["pid"], data["start"], members, data["names"]
-        )
+        return typed.record(cls, data, "a slot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class SettingRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SettingRecord:
         """Read what `to_json` gave."""
-        return cls(data["original"], data["written"], tuple(data["users"]), data["chosen"])
+        return typed.record(cls, data, "a setting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,11 @@ class Pending:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Pending:
-        """Read what `to_json` gave; raises KeyError, TypeError or ValueError for anything else."""
-        policies = {n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()}
-        return cls(data["deadline"], data["previous"], policies)
+        """Read what `to_json` gave."""
+        return typed.record(cls, data, "what waits")
+
+    def __post_init__(self) -> None:
+        agree(self.policies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +142,8 @@ class Managed:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Managed:
-        """Read what `to_json` gave; raises KeyError, TypeError or ValueError for anything else."""
-        if data["format"] != FORMAT:
-            message = f"unknown format {data['format']}"
-            raise ValueError(message)
-        return cls(
-            boot_id=data["boot_id"],
-            transaction=data["transaction"],
-            generation=data["generation"],
-            policies={n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()},
-            slots={int(n): SlotRecord.from_json(each) for n, each in data["slots"].items()},
-            settings={p: SettingRecord.from_json(each) for p, each in data["settings"].items()},
-            slots_before=data["slots_before"],
-            pending=Pending.from_json(data["pending"]) if data["pending"] else None,
-        )
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, typed.of_format(data, FORMAT), besides=("format",))
+
+    def __post_init__(self) -> None:
+        agree(self.policies)

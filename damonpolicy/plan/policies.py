@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean, is_whole
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
@@ -33,6 +33,7 @@ from damonpolicy.plan.tuning import compile_loops, uncounted
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.nodes import Lost, Scalar, plain
 from damonpolicy.source.nodes import Mapping as MappingNode
+from damonpolicy.source.template import Templates
 from damonpolicy.source.yaml import parse
 
 __all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place")
@@ -85,6 +86,11 @@ class Overrides:
                 message = f"`--set {option}` is not of the form `name=value`"
                 hint = f"write `--set {name or 'name'}=VALUE`"
                 found.append(Diagnostic.error("DP0025", None, message, hint=hint))
+            if not is_whole(option):
+                message = f"`--set {option}` is not UTF-8"
+                hint = "set your terminal's locale to one with UTF-8"
+                found.append(Diagnostic.error("DP0038", None, message, hint=hint))
+                value = ""
             names.append(name)
             values[name] = value
         return cls(values, frozenset(names)), found
@@ -121,8 +127,12 @@ def load(
         if top is None:
             continue
         declared |= _declared(top)
-        values, wrong = read_variables(top, overrides.values)
-        expanded = expand(top, values, online)
+        templates = Templates()
+        values, wrong = read_variables(top, overrides.values, templates)
+        expanded = expand(top, values, online, templates)
+        if expanded.given_up:
+            problems += [*wrong, *expanded.found]
+            continue
         data, places = plain(expanded.top)
         read, errors = read_policy(data, places)
         problems += [*wrong, *expanded.found, *errors]

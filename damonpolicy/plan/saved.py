@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from damonpolicy import typed
 from damonpolicy.errors import StalePlan, UsageError
-from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.tree import digest
-from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.order import KdamondPlan, Plan
-from damonpolicy.plan.settings import SettingPlan
 
 __all__ = ("from_json", "refuse_stale", "to_json")
 
@@ -72,41 +70,16 @@ def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
     """
     hint = "make one with `damonpolicy plan --out FILE`"
     try:
+        typed.of_format(data, FORMAT)
         body = {key: value for key, value in data.items() if key != "digest"}
-        if data["format"] != FORMAT or digest(body) != data["digest"]:
+        if digest(body) != data.get("digest"):
             raise UsageError(
                 f"`{name}` is not a plan, or was changed after it was saved", hint=hint
             )
-        kdamonds = tuple(
-            KdamondPlan(
-                **{
-                    **each,
-                    "members": tuple((pid, start) for pid, start in each["members"]),
-                    "remarks": tuple(each["remarks"]),
-                }
-            )
-            for each in data["kdamonds"]
-        )
-        settings = tuple(
-            SettingPlan(**{**each, "users": tuple(each["users"])}) for each in data["settings"]
-        )
-        plan = Plan(
-            machine=data["machine"],
-            release=data["release"],
-            boot_id=data["boot_id"],
-            fingerprint=data["fingerprint"],
-            policies={n: CompiledPolicy.from_json(each) for n, each in data["policies"].items()},
-            kdamonds=kdamonds,
-            settings=settings,
-            operations=tuple(Operation.from_json(each) for each in data["operations"]),
-            slots_before=data["slots_before"],
-            affected=tuple(data["affected"]),
-            takeover=data["takeover"],
-            remarks=tuple(data["remarks"]),
-        )
-        capabilities = str(data["capabilities"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"`{name}` is not a plan", hint=hint) from error
+        capabilities = typed.text(data.get("capabilities"), "`capabilities`")
+        plan = typed.record(Plan, data, besides=("format", "digest", "capabilities"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"`{name}` is not a plan: {error}", hint=hint) from error
     return plan, capabilities
 
 

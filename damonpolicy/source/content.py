@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.source.files import SourceFile, distrust, drop_ins, policies_in, read_file
+from damonpolicy.source.files import Room, SourceFile, distrust, drop_ins, policies_in, read_file
 from damonpolicy.trust import Keepers
 
 __all__ = ("Content", "gather", "signature", "without_alarm")
@@ -69,9 +69,13 @@ def gather(
     for name in (*paths, *names, *variables):  # a directory's tells of files that went away
         with contextlib.suppress(OSError):
             changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too
+    room = Room()
     for name in (*names, *variables):
         with _lease(name) as settled:
             file, diagnostic = read_file(name, keepers)
+        if full := room.take(file.text):
+            found.append(full)
+            break
         if not settled:
             held.append(name)
         if diagnostic:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from damonpolicy import trust
+from damonpolicy import limits, trust
 from damonpolicy.diagnostics import Diagnostic, Span
-from damonpolicy.source.yaml import MOST_BYTES
 
-__all__ = ("SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file")
+__all__ = ("Room", "SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file")
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -53,15 +52,36 @@ def load(
             names.append(path)
     names += drop_ins(directories)
     files = []
+    room = Room()
     for name in dict.fromkeys(names):
         text, diagnostic = _read(
             name, keepers, absent="`damonpolicy init` lists the shipped policies and writes one"
         )
+        if full := room.take(text):
+            found.append(full)
+            break
         if diagnostic:
             found.append(diagnostic)
         else:
             files.append(SourceFile("<stdin>" if name == "-" else name, text))
     return files, found
+
+
+class Room:
+    """How many policies can be read at once, and how large they are together."""
+
+    def __init__(self) -> None:
+        self.files = self.size = 0
+
+    def take(self, text: str) -> Diagnostic | None:
+        """Take one more, or say that it is too much."""
+        self.files += 1
+        self.size += len(text)
+        most, size = limits.POLICIES, limits.ALL_POLICIES
+        if self.files <= most.most and self.size <= size.most:
+            return None
+        message = f"more than {most.most:,} policies, or {size.most >> 20} MiB of them, are named"
+        return Diagnostic.error(most.code, None, message, hint="name them in several calls")
 
 
 def drop_ins(directories: Iterable[str]) -> list[str]:
@@ -111,14 +131,14 @@ def _read(
 ) -> tuple[str, Diagnostic | None]:
     try:
         if name == "-":
-            raw = sys.stdin.buffer.read(MOST_BYTES + 1)
+            raw = sys.stdin.buffer.read(limits.POLICY_FILE.most + 1)
         else:
             path = Path(name)
             if path.exists() and not path.is_file():
                 message = f"`{name}` is not a regular file"
                 return "", Diagnostic.error("DP0001", None, message)
             with open(path, "rb", opener=_opener(keepers)) as stream:
-                raw = stream.read(MOST_BYTES + 1)
+                raw = stream.read(limits.POLICY_FILE.most + 1)
     except trust.Untrusted as error:
         return "", _told(error)
     except (OSError, ValueError) as error:
@@ -127,7 +147,7 @@ def _read(
         message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
         return "", Diagnostic.error("DP0001", None, message, hint=hint)
     shown = "<stdin>" if name == "-" else name
-    if len(raw) > MOST_BYTES:
+    if len(raw) > limits.POLICY_FILE.most:
         place = Span(shown, 1, 1, 1, 2)
         return "", Diagnostic.error("DP0013", place, "the file is larger than 1 MiB")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -91,6 +91,8 @@ class Places:
 
     values: dict[Path, Span]
     keys: dict[Path, Span]
+    filled: set[Path] = field(default_factory=set)
+    """Mappings and lists that are not empty."""
 
     def value(self, path: Path) -> Span:
         """Return the place of a value, or of the nearest thing that contains it."""
@@ -111,6 +113,8 @@ def plain(node: Node) -> tuple[Data, Places]:
 
 def _plain(node: Node, path: Path, places: Places) -> Data:
     places.values[path] = node.span
+    if isinstance(node, (Sequence, Mapping)) and node.items:
+        places.filled.add(path)
     match node:
         case Scalar():
             return node.text

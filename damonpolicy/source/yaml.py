@@ -12,16 +12,12 @@ from typing import Any
 
 import yaml
 
-from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy import limits
+from damonpolicy.diagnostics import Diagnostic, Span, is_whole
 from damonpolicy.source.nodes import Lost, Mapping, Node, Scalar, Sequence
 
-__all__ = ("MOST_BYTES", "parse", "parse_foreign")
+__all__ = ("parse", "parse_foreign")
 
-MOST_BYTES = 1 << 20
-"""Larger files are refused; the largest real policies are a few kilobytes."""
-
-_MOST_DEPTH = 40
-_MOST_NODES = 200_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _PROBLEMS = (
@@ -145,6 +141,10 @@ class _Reader:
             self._add(Mapping(((Scalar("not", span), Scalar(meant[1], span)),), span))
             return
         self._common(event)
+        if not is_whole(event.value):  # PyYAML's own reader takes escapes that libyaml refuses
+            self.error("DP0003", span, "half a character is no text", "write the whole character")
+            self._add(Scalar("", span, quoted=True))
+            return
         self._add(Scalar(event.value, span, bool(event.style)))
 
     def _document(self, event: Any) -> None:
@@ -157,8 +157,12 @@ class _Reader:
     def _common(self, event: Any) -> None:
         self.nodes += 1
         span = self.span(event.start_mark, event.end_mark)
-        if self.nodes > _MOST_NODES:
-            raise _Refused(Diagnostic.error("DP0013", span, "the policy has too many values"))
+        if self.nodes > limits.VALUES.most:
+            raise _Refused(
+                Diagnostic.error(
+                    "DP0013", span, f"the file has more than {limits.VALUES.most:,} keys and values"
+                )
+            )
         if event.anchor is not None:
             message = f"anchors are not part of {self.language}"
             self.error("DP0007", span, message, self.instead)
@@ -169,7 +173,7 @@ class _Reader:
 
     def _open(self, event: Any) -> None:
         self._common(event)
-        if len(self.stack) >= _MOST_DEPTH:
+        if len(self.stack) >= limits.DEPTH.most:
             span = self.span(event.start_mark, event.end_mark)
             raise _Refused(Diagnostic.error("DP0013", span, _TOO_DEEP))
         mapping = isinstance(event, yaml.MappingStartEvent)
@@ -383,8 +387,8 @@ def _unreadable(name: str, text: str) -> Diagnostic:
     """Locate a character that YAML does not allow."""
     # libyaml's position counts bytes, the pure reader's counts characters: look for it instead
     position = next((i for i, char in enumerate(text) if not _allowed(char)), 0)
-    line = text.count("\n", 0, position) + 1
-    column = position - (text.rfind("\n", 0, position) + 1) + 1
+    before = (text[:position] + "x").splitlines()  # YAML has more ends of lines than one, too
+    line, column = len(before), len(before[-1])
     number = ord(text[position]) if text else 0
     return Diagnostic.error(
         "DP0003",

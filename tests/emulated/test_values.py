@@ -109,3 +109,14 @@ def test_only_the_first_page_before_the_first_nul_arrives():
 def test_a_page_has_room_for_a_final_nul():
     assert len(values.shown("x" * 4096)) == 4095
     assert values.shown("x") == "x\n"
+
+
+def test_white_space_that_only_python_knows_is_no_white_space():
+    for text in ("\u00a0", "1\u00a02", "\u20031", "\x1c"):
+        with pytest.raises(Refusal):
+            values.sysctl(text, 1, 0, 100)
+
+
+def test_ranges_of_threads_end_where_pids_do():
+    with pytest.raises(Refusal):
+        values.threads("1-9999999999")

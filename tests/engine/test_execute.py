@@ -218,5 +218,5 @@ def test_operations_know_their_inverse():
     assert start.inverse.inverse == start
     assert Operation.from_json(write.to_json()) == write
     assert write.relative == "0/contexts/0/schemes/0/quotas/bytes"
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="an operation has no `phase`"):
         Operation.from_json({"kind": "write"})

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from damonpolicy.engine import store as store_module
-from damonpolicy.engine.places import write_json
+from damonpolicy.engine.places import read_json, write_json
 from damonpolicy.engine.store import Generation, NoGeneration, Store
 from damonpolicy.errors import ExitCode
 from damonpolicy.plan.managed import Managed, Pending
@@ -83,6 +83,22 @@ def test_a_number_that_there_is_not(site):
     assert "there is no generation 7" in outcome.err
     assert "hint: there is only 1" in outcome.err
     assert site.run("rollback", "-1").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"when": "now"}, {"awaits": 0}, {"instead_of": None}, {"format": 2}, {"more": 1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_generation_that_says_what_none_of_ours_does_is_named(site, change):
+    site.done("apply", site.setting("a", 1))
+    site.done("apply", site.setting("a", 2))
+    path = site.places.generations / "1.json"
+    write_json(path, read_json(path) | change)
+    outcome = site.run("rollback", "1")
+
+    assert outcome.code not in (0, ExitCode.INTERNAL)
+    assert f"`{path}` is damaged: " in outcome.err
 
 
 def test_history_tells_why_and_which(site):

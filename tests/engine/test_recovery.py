@@ -135,6 +135,38 @@ def test_a_torn_last_line_counts_as_not_there(crashed):
     assert crashed.world.look() == crashed.before
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"starts": {"0": "x"}}, "`starts` is a str"),
+        ({"after": []}, "`after` is a list"),
+        ({"operations": [{"kind": "write"}]}, "has no `phase`"),
+        ({"managed": None}, "`managed` is a NoneType"),
+        ({"pending": {"deadline": 1, "previous": 0, "policies": 7}}, "`policies` of `pending`"),
+        ({"generation": True}, "`generation` is a bool"),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_a_journal_that_says_what_none_of_ours_does_is_named(crashed, change, said):
+    header = journal.read(crashed.places.journal)[0].to_json() | change
+    crashed.places.journal.write_bytes(journal._line(header))
+    outcome = crashed.run("recover")
+
+    assert outcome.code not in (0, ExitCode.INTERNAL)
+    assert f"`{crashed.places.journal}` is damaged: " in outcome.err
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("line", [{"intent": []}, {"started": [0, 1]}, {"restarting": "0"}, [1]])
+def test_a_line_of_a_journal_that_none_of_ours_says_is_named(crashed, line):
+    header, *_ = journal.read(crashed.places.journal)
+    crashed.places.journal.write_bytes(journal._line(header.to_json()) + journal._line(line))
+    outcome = crashed.run("recover")
+
+    assert outcome.code not in (0, ExitCode.INTERNAL)
+    assert f"`{crashed.places.journal}` is damaged: " in outcome.err
+
+
 ONE = """\
 version: 1
 name: one

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from damonpolicy import limits
 from damonpolicy.errors import PolicyInvalid
 from damonpolicy.observe import damo
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
@@ -185,13 +186,23 @@ def test_files_are_private(tmp_path):
 
 
 BAD = {
-    "not json": ("[{", "Expecting property name"),
+    "not json": ("[{", "a key is expected"),
     "nothing": ("[1]", "not a list of records"),
     "an object": ("{}", "not a list of records"),
     "no snapshots": ("[{}]", "record 0: 'snapshots' is missing"),
     "no regions": ('[{"snapshots":[{"start_time":1,"end_time":1}]}]', "'regions' is missing"),
     "snapshots is text": ('[{"snapshots":"abc"}]', "record 0: "),
-    "nested": ("[" * 100_000, "nested too deeply"),
+    "nothing but lists": ("[" * 100_000, "not a list of records"),
+    "nested": ('[{"intervals": ' + "[" * 100_000, "nested too deeply"),
+    "nested snapshots": ('[{"snapshots": ' + "[" * 100_000 + "]" * 99_999, "nested too deeply"),
+    "twice": ('[{"snapshots": [], "snapshots": []}]', "stands twice"),
+    "behind its end": ("[] []", "behind its end"),
+    "no comma": ('[{"snapshots": [] "scheme_idx": 1}]', "is expected"),
+    "wrong bracket": ('[{"snapshots": [}}]', "is expected"),
+    "wrong brackets": ('[{"snapshots": [{"a": ]}]}]', "record 0: "),
+    "number as a key": ("[{1: 2}]", "a key is expected"),
+    "no end": ('[{"unknown": [[', "ends in the middle"),
+    "nothing as a value": ('[{"unknown": , "a": 1}]', "is no value"),
     "not a number": (OF_OLD.replace("1000000000", '"soon"'), "`soon` is not a number"),
     "no unit": (OF_OLD.replace("4 KiB", "4 parsec"), "`parsec` is no unit of it"),
     "negative": (OF_OLD.replace('"start": 0', '"start": -4096'), "not a number of 64 bits"),
@@ -226,7 +237,7 @@ def test_bad_files(tmp_path, content, reason):
 
 
 def test_a_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(damo, "_SMALL", 1 << 20)
+    monkeypatch.setattr(limits, "RECORD_SMALL", limits.Limit("", 1 << 20, "bytes", ""))
     path = write(tmp_path, zlib.compress(b"[" + b" " * (32 << 20)))
 
     assert os.stat(path).st_size < 40_000
@@ -245,7 +256,7 @@ def test_damaged(tmp_path):
 
 
 def test_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(damo, "_LARGEST", 1)
+    monkeypatch.setattr(limits, "RECORD", limits.Limit("", 1, "bytes", ""))
     with pytest.raises(PolicyInvalid, match="it has more than"):
         damo.read(write(tmp_path, OF_OLD))
 

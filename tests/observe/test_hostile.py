@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from damonpolicy import limits
 from damonpolicy.errors import PolicyInvalid
-from damonpolicy.observe import parquet, records
+from damonpolicy.observe import parquet, parquet_read, records
 from damonpolicy.observe.damo_values import filters_of_words
 from damonpolicy.observe.heatmap_tables import to_csv
 from damonpolicy.observe.regions import Intervals, Regions, Series, Source, series_of
@@ -92,8 +93,8 @@ def test_what_is_no_file_is_not_read(tmp_path):
 
 
 def test_rows_that_take_no_place_in_a_file_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_FEW_ROWS", 10)
-    monkeypatch.setattr(parquet, "_ROWS_A_BYTE", 0)
+    monkeypatch.setattr(limits, "RECORD_ROWS_SMALL", limits.Limit("", 10, "", ""))
+    monkeypatch.setattr(parquet_read, "_ROWS_A_BYTE", 0)
     path = str(tmp_path / "bomb.parquet")
     equal = {name: [1] * 11 for name in ("start", "end", "accesses", "age")}
     parquet.write(path, [one(**equal)])
@@ -103,8 +104,8 @@ def test_rows_that_take_no_place_in_a_file_are_refused(tmp_path, monkeypatch):
 
 
 def test_hits_that_take_no_place_in_a_file_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_FEW_ROWS", 10)
-    monkeypatch.setattr(parquet, "_ROWS_A_BYTE", 0)
+    monkeypatch.setattr(limits, "RECORD_ROWS_SMALL", limits.Limit("", 10, "", ""))
+    monkeypatch.setattr(parquet_read, "_ROWS_A_BYTE", 0)
     path = str(tmp_path / "bomb.parquet")
     parquet.write(path, [one(hits=[[1] * 161])])
 

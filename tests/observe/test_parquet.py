@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from damonpolicy.errors import PolicyInvalid, UsageError
-from damonpolicy.observe import parquet
+from damonpolicy.observe import parquet, parquet_read
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
 from tests.observe.records import NOW, large, plain, records, snapshots
 
@@ -40,7 +40,7 @@ def test_what_is_written_is_read(tmp_path, made):
     path = str(tmp_path / "r.parquet")
     parquet.write(path, made)
 
-    assert [plain(each) for each in made] == [plain(each) for each in parquet.read(path)]
+    assert [plain(each) for each in made] == [plain(each) for each in parquet_read.read(path)]
 
 
 @same_directory
@@ -56,7 +56,7 @@ def test_groups_make_no_difference(tmp_path, seen, group):
             writer.add(other, *each)
 
     if seen:
-        found = parquet.read(str(path))
+        found = parquet_read.read(str(path))
 
         assert [plain(series_of(each, seen)) for each in (SOURCE, other)] == [
             plain(each) for each in found
@@ -107,7 +107,7 @@ def test_files_follow_each_other(tmp_path):
             writer.add(SOURCE, *one(number))
 
     assert names(tmp_path) == ["r.1.parquet", "r.2.parquet", "r.parquet", "r.x.parquet"]
-    seen = [int(parquet.read(each)[0].begin[0]) - NOW for each in writer.names]
+    seen = [int(parquet_read.read(each)[0].begin[0]) - NOW for each in writer.names]
     assert seen == [5, 4, 3]
     # numbers go on, so that files can be read as one
     assert pq.read_table(writer.names[0])["snapshot"].to_pylist() == [5, 5, 5]
@@ -125,7 +125,7 @@ def test_what_was_seen_before_an_error_is_kept(tmp_path):
     with pytest.raises(RuntimeError):
         recording()
 
-    assert len(parquet.read(path)[0]) == 1
+    assert len(parquet_read.read(path)[0]) == 1
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_damaged(tmp_path, content):
     path = tmp_path / "r.parquet"
     path.write_bytes(content)
     with pytest.raises(PolicyInvalid, match=r"r.parquet.* cannot be read as a record"):
-        parquet.read(str(path))
+        parquet_read.read(str(path))
 
 
 def replaced(tmp_path, **columns):
@@ -196,18 +196,18 @@ def replaced(tmp_path, **columns):
 )
 def test_made_up(tmp_path, changes, reason):
     with pytest.raises(PolicyInvalid, match=reason):
-        parquet.read(replaced(tmp_path, **changes))
+        parquet_read.read(replaced(tmp_path, **changes))
 
 
 def test_what_a_newer_version_knows_more_of_a_source_is_left_out(tmp_path):
     path = replaced(tmp_path, sources='[{"kdamond": "k", "colour": "red"}]')
 
-    assert parquet.read(path)[0].source == Source("k")
+    assert parquet_read.read(path)[0].source == Source("k")
 
 
 @pytest.mark.parametrize("hits", [[[1], [2], None], [[1], [2], [3, 4]], [[1, 2], [3], [4, 5, 6]]])
 def test_hits_that_are_not_alike_are_left_out(tmp_path, hits):
-    assert parquet.read(replaced(tmp_path, hits=hits * 2))[0].regions.hits is None
+    assert parquet_read.read(replaced(tmp_path, hits=hits * 2))[0].regions.hits is None
 
 
 def test_without_pyarrow(tmp_path, monkeypatch):
@@ -224,4 +224,4 @@ def test_ten_thousand_regions_are_small(tmp_path):
     parquet.write(path, [made])
 
     assert os.path.getsize(path) < 200_000 * 12
-    assert plain(made) == plain(parquet.read(path)[0])
+    assert plain(made) == plain(parquet_read.read(path)[0])

@@ -10,7 +10,7 @@ from damonpolicy.kernel.capabilities import detect
 from damonpolicy.plan.bind import Absent, bind
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.loading import Source, compile_on, located
-from damonpolicy.plan.policies import Overrides, load
+from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.source.files import SourceFile
 
 TEXT = """\
@@ -41,6 +41,17 @@ def test_a_cgroup_that_goes_between_the_rules_and_binding():
     (told,) = caught.value.diagnostics
     assert (str(told.span), caught.value.message) == ("p.yaml:10:9", "")
     assert "nginx.service` is gone" in told.message
+
+
+def test_a_wrong_operation_set_is_a_mistake_of_the_policy_and_no_defect():
+    machine = EmulatedMachine.create("7.3")
+    text = TEXT.replace("ops: paddr", "ops: everything")
+    loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=machine)
+
+    policies, _ = compile_policies(loaded, detect(machine, retrieve(machine).tree), machine)
+
+    assert [each.code for each in loaded.found] == ["DP0104"]
+    assert policies == {}
 
 
 def test_what_is_about_no_part_stays_as_it_is():

@@ -1,0 +1,167 @@
+"""Plain data that was read from a file, taken for what a dataclass says it is, or refused.
+
+A checksum tells that nobody has damaged a file, not that it says what we would. `record` compares
+each value with the field's type: nothing is converted, so that what is read is what was written.
+Standard library only, as the engine needs it.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
+
+__all__ = ("LATER", "integer", "mapping", "of_format", "record", "sequence", "text", "value")
+
+_T = TypeVar("_T")
+_MOST_BITS = 64
+
+LATER: Mapping[str, bool] = {"later": True}
+"""Metadata of a field that files of an older format lack; it has a default."""
+
+
+def text(data: Any, where: str = "it") -> str:
+    """Take a text that can be written to a file, or be the name of one."""
+    if type(data) is not str:
+        raise _wrong(data, where, "a text")
+    if not data.isascii():
+        data.encode("utf-8", "surrogateescape")  # a ValueError for half a character
+    if "\0" in data:
+        raise ValueError(f"{where} holds a NUL")
+    return data
+
+
+def integer(data: Any, where: str = "it") -> int:
+    """Take a whole number of at most 64 bits; truths are none."""
+    if type(data) is not int:
+        raise _wrong(data, where, "a whole number")
+    if data.bit_length() > _MOST_BITS:
+        raise ValueError(f"{where} has more than {_MOST_BITS} bits")
+    return data
+
+
+def mapping(data: Any, where: str = "it") -> Mapping[str, Any]:
+    """Take a mapping; its keys are texts."""
+    if type(data) is not dict:
+        raise _wrong(data, where, "a mapping")
+    for key in data:
+        text(key, f"a key of {where}")
+    return data
+
+
+def sequence(data: Any, where: str = "it") -> list[Any]:
+    """Take a list."""
+    if type(data) is not list:
+        raise _wrong(data, where, "a list")
+    return data
+
+
+def of_format(data: Any, number: int) -> Mapping[str, Any]:
+    """Take a mapping whose ``format`` is the one that we know."""
+    found = mapping(data)
+    if integer(found.get("format"), "its format") != number:
+        raise ValueError(f"unknown format {found['format']}")
+    return found
+
+
+def record(kind: type[_T], data: Any, where: str = "it", *, besides: Collection[str] = ()) -> _T:
+    """Make a dataclass of a mapping that has its fields, and ``besides`` only what is named.
+
+    A field of `LATER` may be missing: files of before know nothing of it. Raises ValueError,
+    naming the place, for anything that is not of its field's type.
+    """
+    found = mapping(data, where)
+    hints = _fields(typing.cast("typing.Hashable", kind))
+    for key in found:
+        if key not in hints and key not in besides:
+            raise ValueError(f"{where} has a `{key[:40]}`, which nobody knows")
+    made = {}
+    for name, (hint, needed) in hints.items():
+        if name in found:
+            made[name] = value(
+                hint, found[name], f"`{name}` of {where}" if where != "it" else f"`{name}`"
+            )
+        elif needed:
+            raise ValueError(f"{where} has no `{name}`")
+    return kind(**made)
+
+
+@lru_cache
+def _fields(kind: Any) -> Mapping[str, tuple[Any, bool]]:
+    """Return the types of a dataclass' fields, and whether they are needed."""
+    hints = typing.get_type_hints(kind)
+    return {
+        each.name: (hints[each.name], not each.metadata.get("later", False))
+        for each in fields(kind)
+    }
+
+
+_PLAIN: Mapping[Any, Callable[[Any, str], Any]] = {
+    str: text,
+    int: integer,
+    Any: lambda data, _: data,
+}
+
+
+def value(hint: Any, data: Any, where: str = "it") -> Any:
+    """Take data for a type: a plain one, a dataclass, or what is made of them."""
+    if hint in _PLAIN:
+        return _PLAIN[hint](data, where)
+    if hint is bool:
+        if type(data) is not bool:
+            raise _wrong(data, where, "true or false")
+        return data
+    if hint is float:
+        return _float(data, where)
+    if is_dataclass(hint):
+        return record(typing.cast("type[Any]", hint), data, where)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if data not in inner or type(data) is not str:
+            raise _wrong(data, where, " or ".join(f"`{each}`" for each in inner))
+        return data
+    if origin in (typing.Union, types.UnionType):
+        return None if data is None and type(None) in inner else value(inner[0], data, where)
+    if origin is tuple:
+        return _tuple(inner, data, where)
+    return _mapping(inner, data, where)
+
+
+def _float(data: Any, where: str) -> float:
+    if type(data) not in (int, float) or data != data or abs(data) > 1 << _MOST_BITS:  # noqa: PLR0124  # no number
+        raise _wrong(data, where, "a number")
+    return float(data)
+
+
+def _tuple(inner: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:
+    items = sequence(data, where)
+    if inner[1:] == (...,):
+        return tuple(value(inner[0], each, f"an item of {where}") for each in items)
+    if len(items) != len(inner):
+        raise ValueError(f"{where} has {len(items)} items instead of {len(inner)}")
+    return tuple(value(hint, each, where) for hint, each in zip(inner, items, strict=True))
+
+
+def _mapping(inner: tuple[Any, ...], data: Any, where: str) -> Mapping[Any, Any]:
+    """Take a mapping; JSON has numbers as keys in texts."""
+    found = mapping(data, where)
+    if inner[0] is int:
+        return {_number(key, where): value(inner[1], each, where) for key, each in found.items()}
+    if inner[1] is str:
+        for each in found.values():
+            text(each, where)
+        return found
+    return {key: value(inner[1], each, f"`{key}` of {where}") for key, each in found.items()}
+
+
+def _number(key: str, where: str) -> int:
+    if not (key.isascii() and key.isdecimal() and len(key) < 20) or str(int(key)) != key:
+        raise ValueError(f"a key of {where} is no number")
+    return int(key)
+
+
+def _wrong(data: Any, where: str, expected: str) -> ValueError:
+    return ValueError(f"{where} is a {type(data).__name__} instead of {expected}")

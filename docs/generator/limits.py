@@ -1,0 +1,42 @@
+"""The page of limits, from damonpolicy/limits.py."""
+
+from __future__ import annotations
+
+from damonpolicy import limits
+from generator.markdown import MADE, code, table
+
+__all__ = ("page",)
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [
+        "# Limits\n",
+        MADE,
+        (
+            "What is beyond a limit is refused where it stands, at once, and in little memory: files"
+            " of others may be made to fill a machine. No limit bounds what the kernel could do.\n"
+        ),
+    ]
+    groups = dict.fromkeys(each.group for each in limits.every())
+    for group in groups:
+        rows = [
+            (each.what, _number(each), _link(each.code))
+            for each in limits.every()
+            if each.group == group
+        ]
+        parts += [f"## {group}\n", table(("what", "most", "diagnostic"), rows)]
+    return "\n".join(parts)
+
+
+def _number(limit: limits.Limit) -> str:
+    if limit.unit != "bytes":
+        return f"{limit.most:,} {limit.unit}".rstrip()
+    for name, size in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if limit.most % size == 0:
+            return f"{limit.most // size} {name}"
+    return f"{limit.most:,} bytes"
+
+
+def _link(diagnostic: str) -> str:
+    return f"[{code(diagnostic)}](diagnostics.md#{diagnostic.lower()})" if diagnostic else ""
