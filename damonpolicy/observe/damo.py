@@ -210,7 +210,7 @@ def _own(stream: JsonStream) -> dict[str, Any] | None:
 
 def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series:
     """Make a series of what damo wrote."""
-    sample, aggregation = _intervals(found.get("intervals"), snapshots)
+    sample, aggregation = _intervals(found.get("intervals"), snapshots, ours=ours)
     scheme, filters = found.get("scheme_idx"), found.get("scheme_filters") or ()
     if len(filters) > limits.RECORD_FILTERS.most:
         raise TooMuch(f"a scheme has more than {limits.RECORD_FILTERS.most} filters")
@@ -238,7 +238,7 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
     return replace(series, regions=regions_of(rows, series, source.target, kept=kept))
 
 
-def _intervals(intervals: Any, snapshots: Snapshots) -> tuple[Array, Array]:
+def _intervals(intervals: Any, snapshots: Snapshots, *, ours: bool) -> tuple[Array, Array]:
     """Return both intervals of each snapshot, 0 where nobody knows them.
 
     Tuning moves both by the same factor (mm/damon/core.c: kdamond_tune_intervals()).
@@ -255,6 +255,8 @@ def _intervals(intervals: Any, snapshots: Snapshots) -> tuple[Array, Array]:
         return samples, np.full(len(own), aggregation, np.int64)
     # of Python's numbers, as the product may have more than 64 bits
     times = {each: aggregation * each // sample for each in np.unique(samples).tolist()}
+    if ours:  # what this record says of itself takes their place
+        times = {each: min(product, _LONGEST) for each, product in times.items()}
     if max(times.values(), default=0) > _LONGEST:
         raise Malformed("an interval is out of range")
     return samples, np.array([times[each] for each in samples.tolist()], np.int64)

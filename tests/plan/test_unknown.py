@@ -169,11 +169,14 @@ def test_the_plan_shows_whole_filters_where_nothing_is_known(blind, cli):
 
 
 @pytest.mark.parametrize("name", ["ksm", "proactive-reclaim", "memory-tiering", "monitor"])
-def test_the_plan_is_the_same_whether_the_kernel_is_known_or_not(name, blind, cli, monkeypatch):
+def test_the_plan_is_the_same_whether_the_kernel_is_known_or_not(
+    name, blind, cli, monkeypatch, tmp_path
+):
     blind("7.3")
     unknown = cli("plan", ROOT / f"policies/{name}.yaml")
     monkeypatch.undo()
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     known = cli("plan", ROOT / f"policies/{name}.yaml", "--kernel", "emulated:7.3")
 
     assert (unknown.code, unknown.out) == (known.code, known.out)

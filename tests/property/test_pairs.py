@@ -37,6 +37,8 @@ def documents():
     for expect in sorted((ROOT / "tests" / "errors").glob("*/expect.toml")):
         file = expect.parent / "policy.yaml"
         command = tomllib.loads(expect.read_text())["command"]
+        if expect.parent.name.endswith("-without-end"):
+            continue  # a stated limit ends the reading of the whole policy
         if command[-1:] == ["policy.yaml"] or ("policy.yaml" in command and file.exists()):
             top, errors = parse("p.yaml", file.read_text(errors="replace"))
             if top is not None and not errors:
