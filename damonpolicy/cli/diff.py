@@ -30,7 +30,7 @@ def command(invocation: Invocation) -> Result:
         if each.where != where:
             where = each.where
             lines.append(where)
-        lines.append(f"  ~ {each.path}: committed `{each.committed}`, found `{each.found}`")
+        lines.append(f"  ~ {each.words}")
     text = "\n".join(lines) + "\n" if lines else "No drift.\n"
     data = {
         "drift": [
@@ -39,6 +39,7 @@ def command(invocation: Invocation) -> Result:
                 "path": each.path,
                 "committed": each.committed,
                 "found": each.found,
+                "said": each.said or None,
             }
             for each in found
         ]

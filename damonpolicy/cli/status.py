@@ -46,19 +46,15 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     slots = status.kdamonds(current, managed)
     settings = status.settings(current, managed)
     running = {each.name for each in slots}
-    waiting = [
-        kdamond.full_name
-        for policy in managed.policies.values()
-        for kdamond in policy.kdamonds
-        if kdamond.full_name not in running
-    ]
+    lacking = status.lacking(machine, managed, running)
     service = served(machine, store.places)
     data: dict[str, Any] = {
         "generation": managed.generation or None,
         "confirmed": store.confirmed() or None,
         "policies": {name: policy.owner for name, policy in managed.policies.items()},
         "kdamonds": [known(each.to_json(), service) for each in slots],
-        "waiting": waiting,
+        "waiting": [each.kdamond for each in lacking if each.waits_for],
+        "lacking": [each.to_json() for each in lacking],
         "settings": [
             {
                 "path": each.path,
@@ -111,11 +107,20 @@ def _text(
         if _left_behind(managed, store):
             hint = "`damonpolicy apply --boot` brings it back"
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
+    left_out = {each["kdamond"]: each["left_out"] for each in data["lacking"]}
     for each in data["kdamonds"]:
         lines += ["", *_kdamond(each, names, fresh=fresh and each["name"] not in asleep)]
+        lines += [
+            f"  the filter on the cgroup `{path}` is left out until it is there"
+            for path in left_out.get(each["name"], ())
+        ]
         lines += [f"  {_ASLEEP}"] if each["name"] in asleep else []
-    for name in data["waiting"]:
-        lines += ["", f"kdamond {name}: waits for a process"]
+    lines += [
+        line
+        for each in data["lacking"]
+        if each["waits_for"]
+        for line in ("", f"kdamond {each['kdamond']}: waits for {each['waits_for']}")
+    ]
     if data["settings"]:
         lines += ["", "settings"]
         lines += [_setting(each) for each in settings]
@@ -165,10 +170,7 @@ def _served(service: dict[str, Any]) -> list[str]:
 
 def _drifted(drift: dict[str, Any]) -> list[str]:
     """Say what the service saw drift, and what it did."""
-    lines = [
-        f"  drift: {each['where']}: {each['path']}: committed `{each['committed']}`, found `{each['found']}`"
-        for each in drift["first"]
-    ]
+    lines = [f"  drift: {each['where']}: {status.Drift(**each).words}" for each in drift["first"]]
     more = drift["files"] - len(drift["first"])
     if more:
         lines.append(f"  drift: {more} more files")

@@ -113,6 +113,8 @@ class Kdamonds:
             aggr=aggregation,
             samples=aggregation // max(sample, 1),
             tuned_at=self.world.now(),
+            cgroups=checks.cgroups(self.world, context),
+            goal_cgroups=checks.goal_cgroups(self.world, context),
         )
 
     def _oops(self, slot: dict[str, Any]) -> None:
@@ -286,6 +288,7 @@ class Kdamonds:
             checks.check_goals(self.world, scheme, errno.EINVAL)
             if "goals" in scheme["quotas"]:
                 mine["quotas"]["goals"] = copy(scheme["quotas"]["goals"])
+        running["goal_cgroups"] = checks.goal_cgroups(self.world, running["tree"])
         for state in running["schemes"]:
             state["measured"] = False
         self._oops(self.slot(name))

@@ -258,6 +258,7 @@ class _Transaction:
                     starts(self.machine, pid),
                     each.members,
                     each.names,
+                    each.cgroups,
                 )
         settings = {
             each.path: SettingRecord(

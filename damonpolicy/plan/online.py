@@ -8,14 +8,14 @@ matters where a list shrinks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.plan.bind import Bound, Member
-from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.changes import changes, differing, remade
 
 __all__ = ("Change", "change", "without_dead")
 
@@ -39,22 +39,36 @@ class Change:
 
 
 def change(
-    slot: int, before: Tree, bound: Bound, verified: Tree, members: Sequence[Member] = ()
+    slot: int,
+    before: Tree,
+    bound: Bound,
+    verified: Tree,
+    members: Sequence[Member] = (),
+    cgroups: Mapping[str, int] | None = None,
 ) -> Change:
     """Plan the change of a running kdamond.
 
     ``before`` is its directory as it is, ``verified`` what was last committed by us: files
     may have been staged by someone since, or by us and never committed. ``members`` are the
-    processes that were committed: another one may have got the pid of one that ended.
+    processes that were committed: another one may have got the pid of one that ended. So are
+    ``cgroups``, by their paths: another one may have been made in the place of one.
     """
     desired = bound.files
     staged = differing(before, desired)
     committed = differing(verified, desired)
     known = dict(members)
     reused = any(known.get(pid, start) != start for pid, start in bound.members)
-    if not staged and not committed and not reused:
+    were = cgroups or {}
+    others = remade(verified, were, bound.cgroups)
+    if not staged and not committed and not reused and not others:
         return Change("keep", before)
     result = Change("change", before)
+    result.remarks += [
+        f"the cgroup `{path}` was made again since it was committed"
+        if path in were
+        else f"it is not known which cgroup `{path}` was committed, so it is committed again"
+        for path in others
+    ]
     if differing(before, verified):
         result.remarks.append("files were changed by someone since our last commit")
     if before.get("contexts/0/operations") != desired["contexts/0/operations"]:

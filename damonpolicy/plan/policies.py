@@ -185,7 +185,7 @@ def compile_policies(
                 found.append(Diagnostic.note("DP0602", here("when").key, message))
                 continue
             if machine is not None:
-                found += machine_rules.check_kdamond(kdamond, here, machine)
+                found += machine_rules.check_kdamond(kdamond, here, machine, served=served)
             compiler = Compiler(policy.name, capabilities, machine, served=served)
             kdamonds.append(compiler.kdamond(kdamond, here))
             if spans is not None:

@@ -7,7 +7,7 @@ import pytest
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.errors import KernelLacks
 from damonpolicy.kernel.processes import Selector
-from damonpolicy.plan.bind import Absent, bind
+from damonpolicy.plan.bind import Absent, Waits, bind
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
 
 TARGETS = "contexts/0/targets"
@@ -110,7 +110,7 @@ def test_a_pid_that_is_another_process_now_is_new(machine):
 def test_without_a_process_it_waits_or_fails(machine):
     absent = {"name": "postgres"}
 
-    assert bind(processes(absent, wait=True), machine) is None
+    assert bind(processes(absent, wait=True), machine) == Waits("a process")
     with pytest.raises(Absent) as caught:
         bind(processes(absent, {"cmdline": "zzz"}), machine)
     assert caught.value.message == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.kernel import cgroups, memory, nodes
@@ -20,8 +21,28 @@ from damonpolicy.units import format_cpulist
 __all__ = ("check_kdamond",)
 
 
-def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Yield what a kdamond names that this machine does not have."""
+_FOR_NOW = ("DP0301", "DP0303", "DP0304", "DP0310")
+"""Cgroups and nodes come and go."""
+
+
+def check_kdamond(
+    kdamond: Kdamond, at: Cursor, machine: Machine, *, served: bool = False
+) -> Iterator[Diagnostic]:
+    """Yield what a kdamond names that this machine does not have.
+
+    What it may have later is no error where somebody waits for it: a service, if it is ``served``.
+    """
+    waits = served or kdamond.when_absent == "wait"
+    for each in _needed(kdamond, at, machine):
+        if waits and each.code in _FOR_NOW:
+            message = f"{each.message}: it is waited for"
+            yield replace(each, severity="warning", message=message)
+        else:
+            yield each
+    yield from _accesses(kdamond, at("accesses"), machine)
+
+
+def _needed(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     for index, target in enumerate(kdamond.targets):
         place = at("targets", index)
         if target.numa_node is not None:
@@ -39,7 +60,6 @@ def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Di
                     )
     yield from _absent(kdamond, at("targets"), machine)
     yield from _numbers(kdamond, at("schemes"), machine)
-    yield from _accesses(kdamond, at("accesses"), machine)
     for index, probe in enumerate(kdamond.probes):
         for number, each in enumerate(probe.filters):
             yield from _memcg(each, at("probes", index, "filters", number), machine)
