@@ -36,7 +36,7 @@ _LONG = 3600.0
 _CLIENTS = 8
 """At most so many are served at a time."""
 _LOOPBACK = "127.0.0.1"
-_RESULTS = ("applied", "unchanged", "partly", "invalid", "failed", "gone")
+_RESULTS = ("applied", "unchanged", "invalid", "failed", "gone")
 
 
 class Exporter:

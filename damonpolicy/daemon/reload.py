@@ -39,8 +39,8 @@ __all__ = ("HELD", "Outcome", "Reloader")
 HELD = "somebody has it open for writing"
 """Why a file is not taken."""
 
-Kind = Literal["applied", "unchanged", "partly", "invalid", "failed", "gone"]
-"""``partly``: in force, but for files that are wrong."""
+Kind = Literal["applied", "unchanged", "invalid", "failed", "gone"]
+"""``invalid``: some files are wrong; what the others hold is in force, if that can be told apart."""
 
 _READ_ANYWAY = 60.0
 """Seconds after which files are read even if nothing tells that they changed."""
@@ -221,7 +221,7 @@ class Reloader:
         message = ""
         if compiled.wrong:
             names = ", ".join(f"`{name}`" for name in sorted(compiled.wrong))
-            kind, message = "partly", f"not {names}: what it held before stays as it is"
+            kind, message = "invalid", f"not {names}: what it held before stays as it is"
         return self._outcome(kind, content, message, compiled.found, generation)
 
     def _await_rest(self) -> None:
