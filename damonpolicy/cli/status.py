@@ -82,7 +82,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     return Result(
         _text(data, managed, store, names, settings, fresh=update or served_now, asleep=asleep),
         data,
-        diagnostics=_findings(data, managed, store),
+        diagnostics=[*_findings(data, managed, store), *_cgroups(status.drift(current, managed))],
     )
 
 
@@ -211,6 +211,16 @@ def _kdamond(each: dict[str, Any], names: Mapping[str, str], *, fresh: bool) -> 
         )
         lines += [f"    {line}" for line in goal_lines(scheme, fresh=fresh)]
     return lines
+
+
+def _cgroups(drift: Sequence[status.Drift]) -> list[Diagnostic]:
+    """Say which cgroups are others than the kernel was given: no file tells."""
+    hint = "`damonpolicy apply` commits what is there now; the service does so by itself"
+    return [
+        Diagnostic.warning("DP0650", None, f"{each.where}: {each.said}", hint=hint)
+        for each in drift
+        if each.said
+    ]
 
 
 def _findings(data: dict[str, Any], managed: Managed, store: Store) -> list[Diagnostic]:
