@@ -39,7 +39,7 @@ def command(invocation: Invocation) -> Result:
                 "path": each.path,
                 "committed": each.committed,
                 "found": each.found,
-                "said": each.said or None,
+                "said": each.said,
             }
             for each in found
         ]

@@ -123,7 +123,7 @@ class Lacking:
         """Plain data."""
         return {
             "kdamond": self.kdamond,
-            "waits_for": self.waits_for or None,
+            "waits_for": self.waits_for,
             "left_out": list(self.left_out),
         }
 

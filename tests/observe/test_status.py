@@ -168,7 +168,7 @@ class TestDrift:
                 "path": path,
                 "committed": str(128 << 20),
                 "found": "4096",
-                "said": None,
+                "said": "",
             }
         ]
         warned = applied.done("status").err
