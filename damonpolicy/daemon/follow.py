@@ -176,7 +176,7 @@ class FollowJob:
         self._look(everything=everything)
         now = machine.monotonic()
         if everything:
-            self._all_at = now + self.slow
+            self._all_at = beat(now, self.slow)  # a look that is late delays no other
         self._busy = watched and self.events is not None and changed != set()
         wait = self.slow if self.events and not cgroups else self.poll
         self.due = now + self.often if self._busy else beat(now, wait)

@@ -18,7 +18,9 @@ from .workload import Workload
 
 GROUP = "spared"
 COLD = 128
-"""MiB of the process in the cgroup: nearly all that is anonymous on its node."""
+"""MiB of the process in the cgroup; what else is anonymous on its node stays as it is."""
+SOME = COLD / 4
+"""MiB that may come and go beside it."""
 
 POLICY = f"""\
 version: 1
@@ -90,10 +92,12 @@ def test_a_filter_holds_again_after_the_next_apply(tmp_path: Path) -> None:
         assert "No changes" in run("apply", policy).out
         assert run("remove", "spare").code == 0
 
-    print(f"applied to {before:.0f}, {lost:.0f}, {after:.0f} MiB")
-    assert before < COLD / 4, "its memory is spared"
-    assert lost > COLD * 3 / 4, "files say the same, and the kernel compares ids"
-    assert after < COLD / 4
+    figures = f"applied to {before:.0f}, {lost:.0f}, {after:.0f} MiB"
+    print(figures)
+    assert lost > before + COLD - SOME, (
+        f"its files say the same, the kernel compares ids: {figures}"
+    )
+    assert abs(after - before) < SOME, figures
 
 
 def committed() -> int:
@@ -120,9 +124,10 @@ def test_the_service_commits_it_within_six_seconds(service: Service) -> None:
                 times.append(time.monotonic() - began if began else 0.0)
                 after.append(applied())
 
-    print(f"committed {times} s after its process had its memory; {before}, {after} MiB")
-    assert max(times) < 6
-    assert all(each < COLD / 4 for each in (before, *after))
+    figures = f"committed after {times} s, applied to {before:.0f}, {after} MiB"
+    print(figures)
+    assert max(times) < 6, figures
+    assert all(abs(each - before) < SOME for each in after), figures
     assert service.events("filters left out")[-1]["cgroups"] == [f"/{GROUP}"]
 
 
