@@ -32,7 +32,7 @@ def prepare(
     """Plan to manage exactly ``policies``, of which ``affected`` are applied now.
 
     Kdamonds of the others stay as they are; what is managed and not wanted ends. ``find`` and
-    ``waits`` are those of `bind`.
+    ``waits`` are those of `bind`; those of a service wait whoever asks, as it looks again.
 
     Raises PolicyInvalid for a setting that is not on the list.
     """
@@ -50,8 +50,9 @@ def prepare(
         for kdamond in (each for name in applied for each in policies[name].kdamonds):
             slot = managed.slot_of(kdamond.full_name)
             members = managed.slots[slot].members if slot is not None else ()
+            served = waits or policies[kdamond.policy].owner != "hand"
             try:
-                bound[kdamond.full_name] = bind(kdamond, machine, members, find=find, waits=waits)
+                bound[kdamond.full_name] = bind(kdamond, machine, members, find=find, waits=served)
             except (Absent, KernelLacks) as error:
                 wrong.append(error)
         if wrong:

@@ -8,6 +8,7 @@ import pytest
 
 from damonpolicy import log
 from damonpolicy.daemon.follow import FollowJob
+from damonpolicy.engine.session import changing
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.daemon.followed import AREA, follow, following, watched
 
@@ -176,6 +177,21 @@ kdamonds:
     follow(desk)
     assert desk.world.managed.slot_of("watch/k") is None
     assert desk.world.managed.slot_of("other/k") is not None
+
+
+def test_a_rollback_to_what_the_service_applied_waits_as_the_service_does(desk):
+    pid = web(desk)
+    desk.put("s.yaml", SPARE.format(filters=ALLOW))
+    desk.rest()
+    desk.put("s.yaml", SPARE.format(filters=ALLOW).replace("4GiB", "1MiB"))
+    desk.rest()
+    end(desk, pid)
+    with changing(desk.world.machine, desk.world.places) as session:
+        session.roll_back(1, "test")
+    assert not desk.world.managed.slots
+    web(desk)
+    assert follow(desk)
+    assert desk.read(f"{NAMED}/quotas/bytes") == str(4 << 30)
 
 
 GOAL = """\
