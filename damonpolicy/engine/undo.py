@@ -27,6 +27,7 @@ from damonpolicy.kernel.tree import (
     startable,
 )
 from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.lacking import without_gone
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.online import without_dead
 
@@ -34,6 +35,7 @@ __all__ = ("undo",)
 
 _EMPTY = {"contexts/nr_contexts": "0"}
 _SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
+_TARGETS = "contexts/0/targets/nr_targets"
 _TRIES = 5
 """How often a command is given whose processes end meanwhile."""
 
@@ -339,8 +341,9 @@ class _Undo:
                 self._stage(slot, said)
             if not reason:
                 if living != said:
-                    remark = f"slot {slot}: processes that ended are not put back"
-                    self.result.remarks.append(remark)
+                    dead = living.get(_TARGETS) != said.get(_TARGETS)
+                    what = "processes that ended" if dead else "filters on cgroups that are gone"
+                    self.result.remarks.append(f"slot {slot}: {what} are not put back")
                 return True
             if living == self._living(slot, said) or read_or(
                 self.machine, kdamond_path(slot, "state")
@@ -351,7 +354,10 @@ class _Undo:
         return False
 
     def _living(self, slot: int, tree: dict[str, str]) -> dict[str, str] | None:
-        """Return a tree without targets whose process has ended, None where none is left."""
+        """Return a tree without targets whose process has ended, None where none is left.
+
+        And without filters on cgroups that are gone: the kernel refuses those, too.
+        """
         record = self.managed.slots.get(slot)
         known = dict(record.members if record else ())
 
@@ -360,8 +366,9 @@ class _Undo:
             return bool(start) and known.get(pid, start) == start
 
         living = without_dead(tree, lives)
-        left = living.get("contexts/0/targets/nr_targets", "0") != "0"
-        return living if living == tree or left else None
+        if living != tree and living.get(_TARGETS, "0") == "0":
+            return None
+        return without_gone(living, self.machine)
 
     def _stage(self, slot: int, tree: dict[str, str]) -> None:
         operations, _ = changes(slot, slot_tree(snapshot(self.machine), slot), tree)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from damonpolicy.kernel import nodes
 from damonpolicy.kernel.cgroups import has_memory, subtree
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import CORE
+from damonpolicy.kernel.tree import CORE, Tree
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine
 
-__all__ = ("Lack", "cgroups_of_filters", "lacks", "without")
+__all__ = ("Lack", "cgroups_of_filters", "lacks", "without", "without_gone")
 
 _GOAL = re.compile(r"(contexts/0/schemes/\d+/quotas/goals/\d+)/(?:path|nid)\Z")
 _DESTINATION = re.compile(r"contexts/0/schemes/\d+/(?:target_nid|dests/\d+/id)\Z")
@@ -89,6 +89,35 @@ def without(filters: Filters, gone: Collection[str]) -> dict[str, tuple[FilterLi
             return None
         result |= left
     return result
+
+
+def without_gone(tree: Tree, machine: Machine) -> dict[str, str]:
+    """Return a slot's tree without its filters on cgroups that are gone.
+
+    As it is where that would mean something else.
+    """
+    filters, gone = {}, set()
+    for counter in [path for path in tree if path.endswith("filters/nr_filters")]:
+        directory, lines = counter.rpartition("/")[0], []
+        for index in range(int(tree[counter])):
+            prefix = f"{directory}/{index}/"
+            files = {p.removeprefix(prefix): v for p, v in tree.items() if p.startswith(prefix)}
+            path_file = "memcg_path" if "memcg_path" in files else "path"
+            path = files.get(path_file, "")
+            if path and files["type"] == "memcg" and not has_memory(machine, path):
+                gone.add(path)
+            lines.append(FilterLine(files, path_file=path_file))
+        filters[directory] = tuple(lines)
+    less = without(filters, gone) if gone else None
+    if less is None:
+        return dict(tree)
+    inside = tuple(f"{directory}/" for directory in filters)
+    left = {path: value for path, value in tree.items() if not path.startswith(inside)}
+    for directory, kept in less.items():
+        left[f"{directory}/nr_filters"] = str(len(kept))
+        for index, line in enumerate(kept):
+            left |= {f"{directory}/{index}/{name}": value for name, value in line.files.items()}
+    return left
 
 
 def _left(

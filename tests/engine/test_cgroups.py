@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
+from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.places import read_json, write_json
 from damonpolicy.errors import ExitCode
 from tests.engine.site import Site
@@ -244,3 +247,38 @@ kdamonds:
     assert "there is no node 7: it is waited for" in outcome.err
     assert "waits for node 7" in outcome.out
     site.close()
+
+
+def refused_after(site, monkeypatch):
+    """Let the next commit fail once it has reached the kernel."""
+    real, seen = EmulatedMachine.write, []
+
+    def write(machine, path, text):
+        real(machine, path, text)
+        if path.endswith("/state") and text == "commit" and not seen:
+            seen.append(path)
+            raise OSError(errno.EIO, "refused", path)
+
+    monkeypatch.setattr(EmulatedMachine, "write", write)
+
+
+def test_an_undo_leaves_out_a_filter_whose_cgroup_is_gone(site, monkeypatch):
+    """The kernel would refuse all that was before, and the journal would stay for ever."""
+    site.done("apply", spare(site))
+    before = site.world.look()
+    gone(site)
+    refused_after(site, monkeypatch)
+    outcome = site.run("apply", spare(site, "{reject: anon}"))
+
+    assert outcome.code == ExitCode.ROLLED_BACK
+    assert "slot 0: filters on cgroups that are gone are not put back" in outcome.err
+    assert not site.places.journal.exists()
+    after = site.world.look()
+    assert {p: v for p, v in before.items() if not p.endswith("/runs")} == {
+        p: v for p, v in after.items() if not p.endswith("/runs")
+    }, "files say what they said"
+    assert after["0/runs"]["contexts/0/schemes/0/quotas/bytes"] == str(512 << 20)
+    site.machine.start_process("web", pid=2001, areas=[AREA], cgroup=WEB)
+    assert "was made again since" in site.run("diff").out
+    site.done("apply", spare(site))
+    assert spares(site)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from damonpolicy.kernel.memory import node_ram
@@ -67,9 +67,17 @@ def applied() -> float:
 
 
 @contextmanager
-def other() -> Iterator[None]:
-    """Make another cgroup: up to 6.18 it takes the id that the kernel gave the last that went."""
-    with cgroup("other"):
+def others() -> Iterator[None]:
+    """Make cgroups that take what ids are free: older kernels (6.12) give the lowest one.
+
+    So a cgroup that is made again might have that of before, by chance. It is free once the old
+    one is gone for good, which the kernel does in its own time.
+    """
+    stat = ROOT / "cgroup.stat"
+    wait_for(lambda: "nr_dying_descendants 0\n" in stat.read_text(encoding="ascii"), 10)
+    with ExitStack() as stack:
+        for number in range(8):
+            stack.enter_context(cgroup(f"other{number}"))
         yield
 
 
@@ -80,7 +88,7 @@ def test_a_filter_holds_again_after_the_next_apply(tmp_path: Path) -> None:
         assert run("apply", policy).code == 0
         assert run("diff").code == 0
         before = applied()
-    with other(), inhabited():
+    with others(), inhabited():
         lost = applied()
         told, planned = run("diff"), run("plan", policy)
         assert told.code == planned.code == 2
@@ -115,14 +123,13 @@ def test_the_service_commits_it_within_six_seconds(service: Service) -> None:
         before = applied()
     times, after = [], []
     for gone_for in (0.0, 7.0):
-        with other():
-            time.sleep(gone_for)
-            with inhabited():
-                now = (ROOT / GROUP).stat().st_ino
-                began = time.monotonic() if committed() != now else 0.0
-                assert wait_for(lambda now=now: committed() == now, SECONDS)  # type: ignore[misc]
-                times.append(time.monotonic() - began if began else 0.0)
-                after.append(applied())
+        time.sleep(gone_for)
+        with inhabited():
+            now = (ROOT / GROUP).stat().st_ino
+            began = time.monotonic()
+            assert wait_for(lambda now=now: committed() == now, SECONDS)  # type: ignore[misc]
+            times.append(round(time.monotonic() - began, 1))
+            after.append(round(applied()))
 
     figures = f"committed after {times} s, applied to {before:.0f}, {after} MiB"
     print(figures)
