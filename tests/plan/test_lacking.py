@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
+from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.plan.compiled import FilterLine
-from damonpolicy.plan.lacking import without
+from damonpolicy.plan.lacking import without, without_gone
 
 BASE = "contexts/0/schemes/0"
 GONE, THERE = "/gone", "/there"
@@ -99,3 +100,20 @@ def test_all_other_memory_fares_as_before(length, layered):
         for page in PAGES:
             after = ([x for x in kept if x in core], [x for x in kept if x not in core])
             assert verdict(core, pages, page) == verdict(*after, page), lines
+
+
+def tree(*lines):
+    found = {"contexts/0/schemes/nr_schemes": "1", f"{BASE}/filters/nr_filters": str(len(lines))}
+    for index, each in enumerate(lines):
+        found |= {f"{BASE}/filters/{index}/{name}": value for name, value in each.files.items()}
+    return found
+
+
+def test_a_tree_loses_the_filters_on_what_is_gone_and_keeps_all_else():
+    machine = EmulatedMachine.create("7.3")
+    machine.make_cgroup(THERE)
+    there = line("reject", "memcg", THERE)
+
+    assert without_gone(tree(YOUNG, REJECT, there), machine) == tree(YOUNG, there)
+    assert without_gone(tree(there, YOUNG), machine) == tree(there, YOUNG)
+    assert without_gone(tree(YOUNG, ALLOW), machine) == tree(YOUNG, ALLOW), "else it allows all"
