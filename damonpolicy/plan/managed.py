@@ -16,7 +16,11 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class SlotRecord:
-    """A kdamond of ours: its last verified commit, and the kernel thread that runs it."""
+    """A kdamond of ours: its last verified commit, and the kernel thread that runs it.
+
+    ``members`` and ``cgroups`` are what the names in ``files`` meant then: the kernel looks pids
+    and paths up once. Of a path that is not in ``cgroups`` nobody knows.
+    """
 
     kdamond: str
     files: Mapping[str, str]
@@ -24,6 +28,7 @@ class SlotRecord:
     start: int
     members: tuple[Member, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    cgroups: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -34,6 +39,7 @@ class SlotRecord:
             "start": self.start,
             "members": [list(member) for member in self.members],
             "names": dict(self.names),
+            "cgroups": dict(self.cgroups),
         }
 
     @classmethod
@@ -41,7 +47,13 @@ class SlotRecord:
         """Read what `to_json` gave."""
         members = tuple((pid, start) for pid, start in data["members"])
         return cls(
-            data["kdamond"], data["files"], data["pid"], data["start"], members, data["names"]
+            data["kdamond"],
+            data["files"],
+            data["pid"],
+            data["start"],
+            members,
+            data["names"],
+            data.get("cgroups", {}),  # states of before know nothing of them
         )
 
 

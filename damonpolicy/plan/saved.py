@@ -62,6 +62,9 @@ def _kdamond(each: KdamondPlan) -> dict[str, Any]:
         "names_before": dict(each.names_before),
         "members": [list(member) for member in each.members],
         "remarks": list(each.remarks),
+        "cgroups": dict(each.cgroups),
+        "left_out": list(each.left_out),
+        "waits_for": each.waits_for,
     }
 
 
@@ -83,6 +86,7 @@ def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
                     **each,
                     "members": tuple((pid, start) for pid, start in each["members"]),
                     "remarks": tuple(each["remarks"]),
+                    "left_out": tuple(each.get("left_out", ())),
                 }
             )
             for each in data["kdamonds"]

@@ -169,12 +169,17 @@ def test_the_plan_shows_whole_filters_where_nothing_is_known(blind, cli):
 
 
 @pytest.mark.parametrize("name", ["ksm", "proactive-reclaim", "memory-tiering", "monitor"])
-def test_the_plan_is_the_same_whether_the_kernel_is_known_or_not(name, blind, cli, monkeypatch):
+def test_the_plan_is_the_same_whether_the_kernel_is_known_or_not(
+    name, blind, cli, monkeypatch, tmp_path
+):
     blind("7.3")
     unknown = cli("plan", ROOT / f"policies/{name}.yaml")
     monkeypatch.undo()
     monkeypatch.setenv("NO_COLOR", "1")
-    known = cli("plan", ROOT / f"policies/{name}.yaml", "--kernel", "emulated:7.3")
+    known = cli(
+        "plan", ROOT / f"policies/{name}.yaml", "--kernel", "emulated:7.3",
+        "--state-dir", tmp_path / "known",
+    )  # fmt: skip
 
     assert (unknown.code, unknown.out) == (known.code, known.out)
 
