@@ -110,8 +110,10 @@ def test_a_filter_holds_again_after_the_next_apply(tmp_path: Path) -> None:
 
 def committed() -> int:
     """Return which cgroup the service committed last."""
-    with Path("/run/damonpolicy/state.json").open(encoding="ascii") as stream:
-        slots = json.load(stream)["slots"].values()
+    record = Path("/run/damonpolicy/state.json")
+    if not record.exists():  # nothing was applied yet
+        return 0
+    slots = json.loads(record.read_text(encoding="ascii"))["slots"].values()
     return next((each["cgroups"].get(f"/{GROUP}", 0) for each in slots), 0)
 
 
