@@ -96,6 +96,8 @@ class DamonPolicyError(Exception):
         self.diagnostics = tuple(diagnostics)
         self.about: tuple[tuple[str, str], ...] = ()
         """Names of policies or kdamonds with the parts of them that this is about, best first."""
+        self.also: tuple[DamonPolicyError, ...] = ()
+        """Further errors of the same step, about others."""
 
 
 class UsageError(DamonPolicyError):

@@ -31,7 +31,7 @@ def command(invocation: Invocation) -> Result:
         if each.where != where:
             where = each.where
             lines.append(where)
-        lines.append(f"  ~ {each.path}: committed `{each.committed}`, found `{each.found}`")
+        lines.append(f"  ~ {each.words}")
     text = as_text(lines or ["No drift."])
     data = {
         "drift": [
@@ -40,6 +40,7 @@ def command(invocation: Invocation) -> Result:
                 "path": each.path,
                 "committed": each.committed,
                 "found": each.found,
+                "said": each.said,
             }
             for each in found
         ]

@@ -48,19 +48,15 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     slots = status.kdamonds(current, managed)
     settings = status.settings(current, managed)
     running = {each.name for each in slots}
-    waiting = [
-        kdamond.full_name
-        for policy in managed.policies.values()
-        for kdamond in policy.kdamonds
-        if kdamond.full_name not in running
-    ]
+    lacking = status.lacking(machine, managed, running)
     service = store.service(lambda: served(machine, store.places))
     data: dict[str, Any] = {
         "generation": managed.generation or None,
         "confirmed": store.confirmed() or None,
         "policies": {name: policy.owner for name, policy in managed.policies.items()},
         "kdamonds": [known(each.to_json(), service) for each in slots],
-        "waiting": waiting,
+        "waiting": [each.kdamond for each in lacking if each.waits_for],
+        "lacking": [each.to_json() for each in lacking],
         "settings": [
             {
                 "path": each.path,
@@ -88,7 +84,10 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     return Result(
         _text(data, managed, store, names, settings, fresh=update or served_now, asleep=asleep),
         data,
-        diagnostics=_findings(data, managed, store, machine.monotonic()),
+        diagnostics=[
+            *_findings(data, managed, store, machine.monotonic()),
+            *_cgroups(status.drift(current, managed)),
+        ],
     )
 
 
@@ -115,11 +114,20 @@ def _text(
         elif store.waiting() and store.confirmed() != managed.generation:
             hint = "`damonpolicy apply --boot` brings it back"
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
+    left_out = {each["kdamond"]: each["left_out"] for each in data["lacking"]}
     for each in data["kdamonds"]:
         lines += ["", *_kdamond(each, names, fresh=fresh and each["name"] not in asleep)]
+        lines += [
+            f"  the filter on the cgroup `{path}` is left out until it is there"
+            for path in left_out.get(each["name"], ())
+        ]
         lines += [f"  {_ASLEEP}"] if each["name"] in asleep else []
-    for name in data["waiting"]:
-        lines += ["", f"kdamond {name}: waits for a process"]
+    lines += [
+        line
+        for each in data["lacking"]
+        if each["waits_for"]
+        for line in ("", f"kdamond {each['kdamond']}: waits for {each['waits_for']}")
+    ]
     if data["settings"]:
         lines += ["", "settings"]
         lines += [_setting(each) for each in settings]
@@ -172,10 +180,7 @@ def _served(service: dict[str, Any]) -> list[str]:
 
 def _drifted(drift: dict[str, Any]) -> list[str]:
     """Say what the service saw drift, and what it did."""
-    lines = [
-        f"  drift: {each['where']}: {each['path']}: committed `{each['committed']}`, found `{each['found']}`"
-        for each in drift["first"]
-    ]
+    lines = [f"  drift: {each['where']}: {status.Drift(**each).words}" for each in drift["first"]]
     more = drift["files"] - len(drift["first"])
     if more:
         lines.append(f"  drift: {more} more files")
@@ -216,6 +221,16 @@ def _kdamond(each: dict[str, Any], names: Mapping[str, str], *, fresh: bool) -> 
         )
         lines += [f"    {line}" for line in goal_lines(scheme, fresh=fresh)]
     return lines
+
+
+def _cgroups(drift: Sequence[status.Drift]) -> list[Diagnostic]:
+    """Say which cgroups are others than the kernel was given: no file tells."""
+    hint = "`damonpolicy apply` commits what is there now; the service does so by itself"
+    return [
+        Diagnostic.warning("DP0650", None, f"{each.where}: {each.said}", hint=hint)
+        for each in drift
+        if each.said
+    ]
 
 
 def _findings(

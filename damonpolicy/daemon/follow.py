@@ -17,8 +17,9 @@ from damonpolicy.kernel.host import seconds
 from damonpolicy.kernel.process_events import ProcessEvents
 from damonpolicy.kernel.processes import Process, Selector, Table
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.plan.bind import Finder, Member, bind, members
+from damonpolicy.plan.bind import Finder, Member, Waits, bind, members
 from damonpolicy.plan.changes import differing as changed_files
+from damonpolicy.plan.changes import remade
 from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.managed import Managed
 
@@ -189,7 +190,7 @@ class Follower:
                 current, plan, "processes, cgroups or memory came or went",
                 capabilities=self.reloader.capabilities, interruptible=False, follows=True,
             )  # fmt: skip
-            self.reloader.spacing.note(plan, machine.monotonic())
+            self.reloader.note(plan)
             return changed
 
     def _pids(self, managed: Managed, policy: str) -> set[int]:
@@ -201,18 +202,21 @@ class Follower:
     def _differs(self, managed: Managed, kdamond: CompiledKdamond, everything: bool) -> bool:  # noqa: FBT001
         machine, slot = self.reloader.machine, managed.slot_of(kdamond.full_name)
         record = managed.slots[slot] if slot is not None else None
-        if kdamond.ops != "paddr":
-            followed = self._followed(managed, kdamond)
-            if members(kdamond, machine, self._finder(followed)) != followed:
-                return True
-        if not everything or record is None:
+        known = record.members if record else ()
+        find = self._finder(frozenset(known))
+        moved = kdamond.ops != "paddr" and members(kdamond, machine, find) != frozenset(known)
+        if not moved and not everything:
             return False
         try:
-            find = self._finder(frozenset(record.members))
-            bound = bind(kdamond, machine, record.members, find=find, waits=True)
+            bound = bind(kdamond, machine, known, find=find, waits=True)
         except DamonPolicyError:
-            return False
-        return bound is not None and bool(changed_files(record.files, bound.files))
+            return True  # the transaction tells why
+        if isinstance(bound, Waits) or record is None:
+            return isinstance(bound, Waits) != (record is None)
+        return moved or bool(
+            changed_files(record.files, bound.files)
+            or remade(record.files, record.cgroups, bound.cgroups)
+        )
 
 
 @dataclass(slots=True)
@@ -254,7 +258,7 @@ class FollowJob:
         self._look(everything=everything)
         now = machine.monotonic()
         if everything:
-            self._all_at = now + self.slow
+            self._all_at = beat(now, self.slow)  # a look that is late delays no other
         self._busy = watched and self.events is not None and changed != set()
         wait = self.slow if self.events and not cgroups else self.poll
         self.due = now + self.often if self._busy else beat(now, wait)

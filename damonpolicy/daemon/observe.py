@@ -147,13 +147,13 @@ class Observer:
         )
         there = {f"{each.name}/{scheme.name}" for each in kdamonds for scheme in each.schemes}
         self._memories = {key: each for key, each in self._memories.items() if key in there}
-        followed = {
-            slot
+        mine = {
+            slot: record
             for slot, record in managed.slots.items()
             if managed.policies[record.kdamond.partition("/")[0]].owner == self._owner
-            and ended(self._machine, current, slot, record)
         }
-        found = tuple(drift(current, managed, without=followed))
+        followed = {s for s, each in mine.items() if ended(self._machine, current, s, each)}
+        found = tuple(drift(current, managed, without=followed, followed=mine))
         return Observation(time.time(), managed.generation, found, kdamonds)
 
     def _kdamond(self, tree: Tree, record: SlotRecord, *, asked: bool) -> KdamondSeen:

@@ -1,7 +1,8 @@
 """Policy files onto the machine, each time they come to rest with other content.
 
-Content is validated, planned and committed as a whole. What is invalid changes nothing: the
-last good generation stays, and the outcome says what is wrong and where.
+Content is planned and committed as a whole. A file that is wrong changes nothing: what it held
+last stays, and the outcome says what is wrong and where. The others go on, unless that can't be told
+apart; and while one is wrong no policy ends, as it might be the one that the file holds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from damonpolicy import log, trust
+from damonpolicy.daemon.absences import Absences
 from damonpolicy.daemon.guard import contained
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.settling import Settling
@@ -29,6 +31,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.loading import Compiled, Source, compile_on, located, wanted
 from damonpolicy.plan.loops import carried
+from damonpolicy.plan.order import Plan
 from damonpolicy.plan.policies import Overrides, load
 from damonpolicy.source.content import Content, gather, signature
 
@@ -38,6 +41,7 @@ HELD = "somebody has it open for writing"
 """Why a file is not taken."""
 
 Kind = Literal["applied", "unchanged", "invalid", "failed", "gone"]
+"""``invalid``: some files are wrong; what the others hold is in force, if that can be told apart."""
 
 _READ_ANYWAY = 60.0
 """Seconds after which files are read even if nothing tells that they changed."""
@@ -97,6 +101,7 @@ class Reloader:
         self.capabilities: Capabilities | None = None
         self.spacing = Spacing()
         self.tally = Tally()
+        self._absences = Absences()
         self._settling = Settling(debounce)
         self._signature: tuple[object, ...] = ()
         self._content: Content | None = None
@@ -115,6 +120,11 @@ class Reloader:
         One holds up all, as all files are validated together: without it they may be half.
         """
         return self._held if self._held_told else ()
+
+    def note(self, plan: Plan) -> None:
+        """Take note of what was just done, for whatever reason."""
+        self.spacing.note(plan, self.machine.monotonic())
+        self._absences.note(plan)
 
     def again(self) -> None:
         """Take what is there once more, as if it had changed."""
@@ -192,26 +202,31 @@ class Reloader:
         try:
             with contained():
                 gone = self._sources.gone(content)
-                if not gone:
-                    self._sources.add(content)
-                    kind, generation, found = self._bring(content)
+                if gone:
+                    self._await_rest()
+                    message = f"`{gone[0]}` is gone: what it held stays as it is"
+                    return self._outcome("gone", content, message)
+                self._sources.add(content)
+                compiled, changed, generation = self._bring(content)
+                if not compiled.wrong:
                     self._sources.keep(content)
         except _Moved:
             raise
         except DamonPolicyError as error:
             self.tally.failed(error)
             self._await_rest()
-            kind = "invalid" if error.diagnostics and not error.undone else "failed"
+            wrong: Kind = "invalid" if error.diagnostics and not error.undone else "failed"
             hint = f" ({error.hint})" if error.hint and not error.diagnostics else ""
-            return self._outcome(kind, content, f"{error}{hint}", error.diagnostics)
-        if gone:
+            return self._outcome(wrong, content, f"{error}{hint}", error.diagnostics)
+        if not changed:
             self._await_rest()
-            message = f"`{gone[0]}` is gone: what it held stays as it is"
-            return self._outcome("gone", content, message)
-        if kind == "unchanged":
-            self._await_rest()
-        self.tally.applies += kind == "applied"
-        return self._outcome(kind, content, "", found, generation)
+        self.tally.applies += changed
+        kind: Kind = "applied" if changed else "unchanged"
+        message = ""
+        if compiled.wrong:
+            names = ", ".join(f"`{name}`" for name in sorted(compiled.wrong))
+            kind, message = "invalid", f"not {names}: what it held before stays as it is"
+        return self._outcome(kind, content, message, compiled.found, generation)
 
     def _await_rest(self) -> None:
         """Wait until content has rested, as all was made ready before; raises _Moved if it has not.
@@ -242,8 +257,11 @@ class Reloader:
             kind, content.digest, time.time(), generation, message, tuple(found), texts
         )  # fmt: skip
 
-    def _bring(self, content: Content) -> tuple[Kind, int, list[Diagnostic]]:
-        """Bring the machine under content: one transaction, or none where nothing changes."""
+    def _bring(self, content: Content) -> tuple[Compiled, bool, int]:
+        """Bring the machine under content: one transaction, or none where nothing changes.
+
+        Returns what was compiled, whether anything changed, and the generation in force.
+        """
         overrides, wrong = Overrides.read(content.variables, self.settings)
         loaded = load(
             content.files, overrides, machine=self.machine, found=[*content.found, *wrong]
@@ -253,16 +271,22 @@ class Reloader:
         source = Source(loaded, self.owner)
         with changing(self.machine, self.places) as session:
             self.capabilities = self._can_do()
+            compiled = self._compile(source, self.capabilities)
             while True:
-                compiled = compile_on([source], self.machine, self.capabilities, served=True)
                 try:
                     changed = self._transact(session, compiled)
                 except FeatureRefused as refused:
                     self.capabilities = refused.capabilities
+                    compiled = self._compile(source, self.capabilities)
+                except _Moved:
+                    raise
+                except DamonPolicyError as error:
+                    compiled = compiled.without(error)
                 else:
-                    break
-            kind: Kind = "applied" if changed else "unchanged"
-            return kind, session.managed.generation, compiled.found
+                    return compiled, changed, session.managed.generation
+
+    def _compile(self, source: Source, capabilities: Capabilities) -> Compiled:
+        return compile_on([source], self.machine, capabilities, served=True, shared=self.variables)
 
     def _can_do(self) -> Capabilities:
         """Look at what the kernel can do: what runs by now may show more than at the last time.
@@ -278,7 +302,8 @@ class Reloader:
         compiled_now = {
             name: carried(before.get(name), each) for name, each in compiled.policies.items()
         }
-        policies = wanted(session.managed, compiled_now, without=self.owner)
+        without = "" if compiled.wrong else self.owner
+        policies = wanted(session.managed, compiled_now, without=without)
         with located(compiled.spans):
             current, plan = prepare(
                 self.machine, session.managed, policies, compiled.policies, waits=True
@@ -288,7 +313,7 @@ class Reloader:
                 current, plan, reason, capabilities=self.capabilities, interruptible=False,
                 when_ready=self._await_rest,
             )  # fmt: skip
-        self.spacing.note(plan, self.machine.monotonic())
+        self.note(plan)
         return changed
 
 

@@ -71,7 +71,7 @@ class Repairer:
                 current, plan, "repair of drift",
                 capabilities=self.reloader.capabilities, interruptible=False, follows=True,
             )  # fmt: skip
-            self.reloader.spacing.note(plan, machine.monotonic())
+            self.reloader.note(plan)
         if changed:
             log.info("repaired", policies=late, operations=len(plan.operations))
         return changed

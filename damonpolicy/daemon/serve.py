@@ -77,7 +77,7 @@ def serve(
     def told(outcome: Outcome | None) -> None:
         notifier.ready(_line(outcome, reloader.held))
         record.count(outcome)
-        if outcome is not None and outcome.kind == "applied":
+        if outcome is not None and outcome.kind in ("applied", "invalid"):
             observe.due = tune.due = 0.0
 
     def record_soon() -> None:

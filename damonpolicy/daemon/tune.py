@@ -198,7 +198,7 @@ class TuneJob:
                     current, plan, "a loop moves what it tunes",
                     capabilities=reloader.capabilities, interruptible=False, follows=True,
                 )  # fmt: skip
-                reloader.spacing.note(plan, machine.monotonic())
+                reloader.note(plan)
         except DamonPolicyError as error:
             reloader.tally.failed(error)
             return str(error)

@@ -27,7 +27,7 @@ class Cgroups:
         cgroup = directory.removeprefix(MOUNT) or "/"
         if not path.startswith(MOUNT) or cgroup not in self.world.state["cgroups"]:
             return None
-        memory = self.world.state["cgroups"][cgroup]
+        memory = self.world.state["cgroups"][cgroup]["memory"]
         if name == "cgroup.controllers":
             words = _CONTROLLERS if cgroup == "/" else "memory pids" if memory else "pids"
             return Content(0o444, lambda: f"{words}\n", None, errno.EINVAL)
@@ -51,9 +51,14 @@ class Cgroups:
         if cgroup not in self.world.state["cgroups"]:
             return None
         found = dict.fromkeys(_FILES, False)
-        if self.world.state["cgroups"][cgroup] and cgroup != "/":
+        if self.world.state["cgroups"][cgroup]["memory"] and cgroup != "/":
             found["memory.current"] = False
         return found | dict.fromkeys(self._children(cgroup), True)
+
+    def identity(self, path: str) -> int:
+        """Return the inode number of a cgroup's directory, which is its id; 0 of anything else."""
+        found = self.world.state["cgroups"].get(path.removeprefix(MOUNT) or "/")
+        return int(found["id"]) if found and path.startswith(MOUNT) else 0
 
     def _others(self) -> list[str]:
         return [each for each in self.world.state["cgroups"] if each != "/"]

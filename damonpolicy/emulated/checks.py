@@ -16,7 +16,17 @@ from damonpolicy.emulated.table import Directory
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 
-__all__ = ("check", "check_goals", "committable", "oopses", "startable", "targets", "unmergeable")
+__all__ = (
+    "cgroups",
+    "check",
+    "check_goals",
+    "committable",
+    "goal_cgroups",
+    "oopses",
+    "startable",
+    "targets",
+    "unmergeable",
+)
 
 _PAGE = 4096
 _U32 = (1 << 32) - 1
@@ -68,7 +78,7 @@ def _check_probes(world: World, attributes: Directory) -> None:
         raise Refusal(errno.EINVAL)
     for probe in probes:
         for each in numbered(probe["filters"]):
-            if each["type"] == "memcg" and not world.counts_memory(each["path"]):
+            if each["type"] == "memcg" and not world.memory_cgroup(each["path"]):
                 raise Refusal(errno.EINVAL)
     primitives = attributes.get("sample", {}).get("primitives")
     if primitives and primitives["page_table"] == primitives["page_fault"]:
@@ -128,7 +138,7 @@ def _ranges(world: World, context: Directory, regions: Directory) -> list[tuple[
 def _check_filter(world: World, each: Directory) -> None:
     kind = each["type"]
     if (
-        (kind == "memcg" and not world.counts_memory(each["memcg_path"]))
+        (kind == "memcg" and not world.memory_cgroup(each["memcg_path"]))
         or (kind == "addr" and number(each, "addr_start") > number(each, "addr_end"))
         or (kind == "hugepage_size" and number(each, "min") > number(each, "max"))
     ):
@@ -144,8 +154,28 @@ def _goals(scheme: Directory) -> list[Directory]:
 def check_goals(world: World, scheme: Directory, number_: int) -> None:
     """Refuse goals on cgroups that are not there, with the errno of the caller's path."""
     for each in _goals(scheme):
-        if get(each, "target_metric") in _CGROUP_METRICS and not world.counts_memory(each["path"]):
+        if get(each, "target_metric") in _CGROUP_METRICS and not world.memory_cgroup(each["path"]):
             raise Refusal(number_)
+
+
+def cgroups(world: World, directory: Directory) -> dict[str, int]:
+    """Return the ids of the cgroups that files of a directory name, as they are looked up now."""
+    found: dict[str, int] = {}
+    for name, inside in directory.items():
+        if isinstance(inside, dict):
+            found |= cgroups(world, inside)
+        elif name in ("memcg_path", "path") and inside:
+            found[inside] = world.memory_cgroup(inside)
+    return found
+
+
+def goal_cgroups(world: World, context: Directory) -> dict[str, int]:
+    """Do the same for the goals of all schemes alone."""
+    found: dict[str, int] = {}
+    for scheme in numbered(context["schemes"]):
+        for goal in _goals(scheme):
+            found |= cgroups(world, goal)
+    return found
 
 
 def _even(world: World, context: Directory) -> bool:

@@ -12,7 +12,7 @@ from damonpolicy.errors import UsageError
 
 __all__ = ("check", "of")
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 def of(version: str, spec: Mapping[str, Any]) -> dict[str, Any]:

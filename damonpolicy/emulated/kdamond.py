@@ -113,6 +113,8 @@ class Kdamonds:
             aggr=aggregation,
             samples=aggregation // max(sample, 1),
             tuned_at=self.world.now(),
+            cgroups=checks.cgroups(self.world, context),
+            goal_cgroups=checks.goal_cgroups(self.world, context),
         )
 
     def _oops(self, slot: dict[str, Any]) -> None:
@@ -277,6 +279,7 @@ class Kdamonds:
                 ran = copy(mine)
                 mine["quotas"]["goals"] = copy(scheme["quotas"]["goals"])
                 commits.keep_goals(self.world, ran, mine)
+        running["goal_cgroups"] = checks.goal_cgroups(self.world, running["tree"])
         for state in running["schemes"]:
             state["measured"] = False
         self._oops(self.slot(name))

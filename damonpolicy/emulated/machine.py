@@ -75,13 +75,14 @@ class EmulatedMachine:
         self._modules = Modules(self._world)
         self._kdamonds = Kdamonds(self._world, self._modules)
         self._settings = Settings(self._world)
+        self._cgroups = Cgroups(self._world)
         self._files = Filesystem(
             (
                 Damon(self._world, self._kdamonds),
                 self._settings,
                 self._modules,
                 Hardware(self._world),
-                Cgroups(self._world),
+                self._cgroups,
                 Processes(self._world),
             )
         )
@@ -302,6 +303,12 @@ class EmulatedMachine:
     def resolve(self, path: str) -> str:
         with self._looking(path):
             return self._files.resolve(path)
+
+    def identity(self, path: str) -> int:
+        with self._looking(path):
+            if not self._files.exists(path):
+                raise Refusal(errno.ENOENT)
+            return self._cgroups.identity(path)
 
     def start_process(
         self, name: str, *, areas: Sequence[Mapping[str, Any]] = (), **more: Any

@@ -56,7 +56,7 @@ _APPLIED = {
 class Region:
     """A piece of a target; addresses and sizes in the kernel's core units.
 
-    ``area`` is the memory there (None: no process has any), ``cgroup`` its owner's.
+    ``area`` is the memory there (None: no process has any), ``cgroup`` the id of its owner's.
     """
 
     start: int
@@ -65,7 +65,7 @@ class Region:
     accesses: int
     age: int
     area: dict[str, Any] | None
-    cgroup: str
+    cgroup: int
     unit: int = 1
 
     @property
@@ -121,7 +121,7 @@ def _spans(world: World, running: dict[str, Any]) -> Iterator[tuple[int, int, in
             yield from ((low, high, index) for low, high in target["regions"])
 
 
-def _memory(world: World, running: dict[str, Any], index: int) -> list[tuple[int, Any, str]]:
+def _memory(world: World, running: dict[str, Any], index: int) -> list[tuple[int, Any, int]]:
     """Return the areas that a target can see: where they start, and whose they are."""
     key = "at" if running["ops"] == "paddr" else "start"
     target = running["targets"][index]
@@ -130,8 +130,13 @@ def _memory(world: World, running: dict[str, Any], index: int) -> list[tuple[int
         if running["ops"] == "paddr"
         else [world.processes[str(target["pid"])]]
     )
+    cgroups = world.state["cgroups"]
     return sorted(
-        ((area[key], area, owner["cgroup"]) for owner in owners for area in owner["areas"]),
+        (
+            (area[key], area, cgroups[owner["cgroup"]]["id"])
+            for owner in owners
+            for area in owner["areas"]
+        ),
         key=lambda found: found[0],
     )
 
@@ -148,16 +153,16 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
     found: list[Region] = []
     for low, high, index in _spans(world, running):
         position = low * unit
-        pieces: list[tuple[int, int, Any, str]] = []
+        pieces: list[tuple[int, int, Any, int]] = []
         for first, area, cgroup in _memory(world, running, index):
             start, end = max(first, low * unit), min(first + area["size"], high * unit)
             if start >= end:
                 continue
-            pieces += [(position, start, None, "")] if position < start else []
+            pieces += [(position, start, None, 0)] if position < start else []
             pieces.append((start, end, area, cgroup))
             position = end
         if position < high * unit or low == high:
-            pieces.append((position, high * unit, None, ""))
+            pieces.append((position, high * unit, None, 0))
         for start, end, area, cgroup in pieces:
             held = elapsed if area is None or area["age"] is None else min(elapsed, area["age"])
             accesses = 0 if blind else round(_rate(area, sample) * most)
@@ -253,7 +258,7 @@ def _core_match(region: Region, each: Directory) -> bool:
     return low <= region.start and region.end <= high
 
 
-def _ops_match(region: Region, each: Directory) -> bool:
+def _ops_match(running: dict[str, Any], region: Region, each: Directory) -> bool:
     area, kind = region.area, each["type"]
     if area is None:
         return bool(kind == "unmapped")
@@ -262,7 +267,9 @@ def _ops_match(region: Region, each: Directory) -> bool:
     if kind in ("young", "active"):
         return bool(area["rate"])
     if kind == "memcg":
-        return bool(region.cgroup == get(each, "memcg_path", get(each, "path")).removesuffix("\n"))
+        path = get(each, "memcg_path", get(each, "path"))
+        wanted: int = running["cgroups"][path]  # whichever has its path by now
+        return region.cgroup == wanted
     if kind == "hugepage_size":
         size = 2 << 20 if area["huge"] else _PAGE
         return number(each, "min") <= size <= number(each, "max")
@@ -287,7 +294,7 @@ def passed(world: World, running: dict[str, Any], scheme: Directory, region: Reg
         return region.size  # allowed for good (damos->core_filters_allowed)
     if action == "pageout" and not any(each["type"] == "young" for each in filters):
         filters = [*filters, {"type": "young", "matching": "Y", "allow": "N"}]
-    matches = (_ops_match(region, each) for each in filters)
+    matches = (_ops_match(running, region, each) for each in filters)
     default = _default(_filters(scheme, core=False))
     return region.size if _verdict(matches, filters, default=default) else 0
 
@@ -297,7 +304,7 @@ def hits(world: World, running: dict[str, Any], probe: Directory, region: Region
     if running["ops"] != "paddr" and not world.profile.has("probe.preps"):
         return 0
     filters = numbered(probe["filters"])
-    matches = (_ops_match(region, each) for each in filters)
+    matches = (_ops_match(running, region, each) for each in filters)
     there = region.area is not None or world.profile.quirk("probe.void")
     found = there and _verdict(matches, filters, default=_default(filters))
     return min(_samples(running), 255) if found else 0

@@ -174,7 +174,7 @@ def _charge(
     found: list[Region],
 ) -> None:
     """Begin a charge window: work out its quota, and use it up as far as there is memory."""
-    _effective(world, scheme, state, found)
+    _effective(world, running, scheme, state, found)
     fitting = within_quota(world, scheme, state, found)
     _count(world, running, scheme, state, fitting, 1)
     size = sum(region.size for region in found)
@@ -236,7 +236,13 @@ def _count(
     )
 
 
-def _effective(world: World, scheme: Directory, state: dict[str, Any], found: list[Region]) -> None:
+def _effective(
+    world: World,
+    running: dict[str, Any],
+    scheme: Directory,
+    state: dict[str, Any],
+    found: list[Region],
+) -> None:
     """Work out the quota of the next window in bytes (damos_set_effective_quota())."""
     quotas = scheme["quotas"]
     size, time = number(quotas, "bytes"), number(quotas, "ms")
@@ -247,7 +253,8 @@ def _effective(world: World, scheme: Directory, state: dict[str, Any], found: li
     room = _U64
     if goals:
         score = max(
-            _current(world, goal, found) * 10_000 // number(goal, "target_value") for goal in goals
+            _current(world, running, goal, found) * 10_000 // number(goal, "target_value")
+            for goal in goals
         )
         if score <= 10_000 and _unmeasured(world, goals, state):
             pass
@@ -271,7 +278,7 @@ def _unmeasured(world: World, goals: list[Directory], state: dict[str, Any]) -> 
     )
 
 
-def _current(world: World, goal: Directory, found: list[Region]) -> int:
+def _current(world: World, running: dict[str, Any], goal: Directory, found: list[Region]) -> int:
     """Measure a goal's metric; pressure is always 0 on this machine."""
     metric, node = get(goal, "target_metric", "user_input"), number(goal, "nid")
     if metric == "user_input":
@@ -289,11 +296,11 @@ def _current(world: World, goal: Directory, found: list[Region]) -> int:
         return sum(size for size, where in sizes if where == node) * 10_000 // whole if whole else 0
     used = world.used(node)
     if "memcg" in metric:
-        cgroup = goal["path"].removesuffix("\n")
+        cgroup = running["goal_cgroups"].get(goal["path"])
         used = sum(
             area["size"]
             for process in world.processes.values()
-            if process["cgroup"] == cgroup
+            if world.state["cgroups"][process["cgroup"]]["id"] == cgroup
             for area in process["areas"]
             if world.node_of(area["at"]) == node
         )

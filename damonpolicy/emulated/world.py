@@ -29,6 +29,7 @@ _RESERVED = 64 << 20
 _HUGE = 2 << 20
 _KERNEL_THREADS = {2: "kthreadd", 38: "ksmd", 39: "khugepaged"}
 _FIRST_PID = 1201
+_ROOT_CGROUP = 1
 
 
 def ram(spec: Spec) -> list[Ram]:
@@ -65,7 +66,8 @@ def boot(profile: Profile, spec: Spec, now: float, name: str, boots: int = 1) ->
         "pid": _FIRST_PID,
         "poison": "",
         "processes": {},
-        "cgroups": {"/": True},
+        "cgroups": {"/": {"id": _ROOT_CGROUP, "memory": True}},
+        "cgroup": _ROOT_CGROUP,
         "settings": {},
         "modules": {},
         "tree": layout(profile).fresh(""),
@@ -203,11 +205,14 @@ class World:
         return found is not None and found["start"] == start
 
     def make_cgroup(self, path: str, *, memory: bool = True) -> None:
-        """Make a cgroup, and those above it."""
+        """Make a cgroup, and those above it; each gets an id that none ever had."""
         parts = path.strip("/").split("/")
-        for index in range(1, len(parts)):
-            self.state["cgroups"].setdefault("/" + "/".join(parts[:index]), True)
-        self.state["cgroups"]["/" + "/".join(parts)] = memory
+        for index in range(1, len(parts) + 1):
+            here = "/" + "/".join(parts[:index])
+            if here not in self.state["cgroups"]:
+                self.state["cgroup"] += 1
+                self.state["cgroups"][here] = {"id": self.state["cgroup"], "memory": True}
+        self.state["cgroups"]["/" + "/".join(parts)]["memory"] = memory
 
     def remove_cgroup(self, path: str) -> None:
         """Remove a cgroup; raises Refusal with ENOENT, or with EBUSY while it is populated."""
@@ -219,12 +224,14 @@ class World:
             raise Refusal(errno.EBUSY)
         del self.state["cgroups"][path]
 
-    def counts_memory(self, path: str) -> bool:
-        """Tell whether a cgroup exists by exactly this path and has the memory controller.
+    def memory_cgroup(self, path: str) -> int:
+        """Return the id of a cgroup that has the memory controller; 0 where there is none.
 
-        One newline may follow (mm/damon/sysfs-schemes.c: damon_sysfs_memcg_path_to_id()).
+        By exactly this path; one newline may follow (mm/damon/sysfs-schemes.c:
+        damon_sysfs_memcg_path_to_id()).
         """
-        return bool(self.state["cgroups"].get(path.removesuffix("\n")))
+        found = self.state["cgroups"].get(path.removesuffix("\n"))
+        return int(found["id"]) if found and found["memory"] else 0
 
     def used(self, node: int) -> int:
         """Return how many bytes of a node processes and the kernel hold."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from damonpolicy.errors import PolicyInvalid
+from damonpolicy.errors import DamonPolicyError, KernelLacks, PolicyInvalid
 from damonpolicy.kernel import processes
 from damonpolicy.kernel.modules import watched
 from damonpolicy.kernel.settings import ADVISOR, EXTENSION, PAGES, refusal
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.plan.bind import Bound, Finder, bind
+from damonpolicy.plan.bind import Absent, Bound, Finder, Waits, bind
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.loops import from_start
@@ -32,7 +32,7 @@ def prepare(
     """Plan to manage exactly ``policies``, of which ``affected`` are applied now.
 
     Kdamonds of the others stay as they are; what is managed and not wanted ends. ``find`` and
-    ``waits`` are those of `bind`.
+    ``waits`` are those of `bind`; those of a service wait whoever asks, as it looks again.
 
     Raises PolicyInvalid for a setting that is not on the list.
     """
@@ -43,14 +43,21 @@ def prepare(
     paths |= set(managed.settings)
     advisor = {ADVISOR} if PAGES in paths else set()
     current = retrieve(machine, paths | advisor | watched(paths))
-    bound: dict[str, Bound | None] = {}
+    bound: dict[str, Bound | Waits] = {}
 
     def plan() -> Plan:
-        for name in applied:
-            for kdamond in policies[name].kdamonds:
-                slot = managed.slot_of(kdamond.full_name)
-                members = managed.slots[slot].members if slot is not None else ()
-                bound[kdamond.full_name] = bind(kdamond, machine, members, find=find, waits=waits)
+        wrong: list[DamonPolicyError] = []
+        for kdamond in (each for name in applied for each in policies[name].kdamonds):
+            slot = managed.slot_of(kdamond.full_name)
+            members = managed.slots[slot].members if slot is not None else ()
+            served = waits or policies[kdamond.policy].owner != "hand"
+            try:
+                bound[kdamond.full_name] = bind(kdamond, machine, members, find=find, waits=served)
+            except (Absent, KernelLacks) as error:
+                wrong.append(error)
+        if wrong:
+            wrong[0].also = tuple(wrong[1:])
+            raise wrong[0]
         return make_plan(current, managed, Wanted(policies, bound, applied, takeover))
 
     made = plan()

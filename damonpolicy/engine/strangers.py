@@ -11,8 +11,8 @@ from damonpolicy.kernel.tree import Tree, configuration, default, is_volatile, s
 
 __all__ = ("Known",)
 
-_PID = re.compile(r"contexts/0/targets/\d+/pid_target\Z")
-_COUNT = "contexts/0/targets/nr_targets"
+_PART = re.compile(r"(.*(?:targets|filters))/\d+/(.+)\Z")
+_COUNTS = ("/nr_targets", "/nr_filters")
 
 
 class Known:
@@ -41,7 +41,7 @@ class Known:
         old = slot_tree(self._before.tree, slot)
         trees = (old, self._after.get(slot, {}), self._committed.get(slot, {}))
         written = self._written.get(slot, {})
-        pids = {value for tree in trees for path, value in tree.items() if _PID.match(path)}
+        parts = _parts(trees)
         return [
             path
             for path, value in configuration(now).items()
@@ -49,15 +49,30 @@ class Known:
             and all(tree.get(path) != value for tree in trees)
             and value not in written.get(path, ())
             and not is_volatile(path, old)
-            and not _shorter(path, value, pids)
+            and not _shorter(path, value, trees, parts)
         ]
 
 
-def _shorter(path: str, value: str, pids: set[str]) -> bool:
-    """Tell whether a file is of a list of targets without those whose process has ended.
+def _parts(trees: Iterable[Tree]) -> dict[tuple[str, str], set[str]]:
+    """Return what the files of lists hold, by the list and the name, at whatever position."""
+    parts: dict[tuple[str, str], set[str]] = {}
+    for tree in trees:
+        for path, value in tree.items():
+            if match := _PART.match(path):
+                parts.setdefault((match[1], match[2]), set()).add(value)
+    return parts
 
-    An undo stages such a list while it commits; if it is killed then, the next one finds it.
+
+def _shorter(
+    path: str, value: str, trees: Iterable[Tree], parts: Mapping[tuple[str, str], set[str]]
+) -> bool:
+    """Tell whether a file is of a list of targets or filters without those that are gone.
+
+    Their processes have ended, or their cgroups are not there. An undo stages such a list while
+    it commits; if it is killed then, the next one finds it.
     """
-    if _PID.match(path):
-        return value in pids
-    return path == _COUNT and value.isdecimal() and int(value) <= len(pids)
+    if match := _PART.match(path):
+        return value in parts.get((match[1], match[2]), ())
+    if not path.endswith(_COUNTS) or not value.isdecimal():
+        return False
+    return any(int(value) <= int(tree.get(path) or "0") for tree in trees)

@@ -474,7 +474,13 @@ class _Transaction:
             if each.runs:
                 pid, start = thread or (-1, 0)
                 slots[each.slot] = SlotRecord(
-                    each.name, configuration(now), pid, start, each.members, each.names
+                    each.name,
+                    configuration(now),
+                    pid,
+                    start,
+                    each.members,
+                    each.names,
+                    each.cgroups,
                 )
         settings = {
             each.path: SettingRecord(

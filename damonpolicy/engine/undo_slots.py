@@ -20,11 +20,13 @@ from damonpolicy.kernel.tree import (
 )
 from damonpolicy.plan import online
 from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.lacking import without_gone
 
 __all__ = ("Slots",)
 
 _EMPTY = {"contexts/nr_contexts": "0"}
 _SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
+_TARGETS = "contexts/0/targets/nr_targets"
 _TRIES = 5
 """How often a command is given whose processes end meanwhile."""
 
@@ -240,7 +242,9 @@ class Slots:
                 if living != said:
                     # the kernel matches targets by position: what it has is what is on record
                     self.result.living[slot] = living
-                    self.result.remark(f"slot {slot}: processes that ended are not put back")
+                    dead = living.get(_TARGETS) != said.get(_TARGETS)
+                    what = "processes that ended" if dead else "filters on cgroups that are gone"
+                    self.result.remark(f"slot {slot}: {what} are not put back")
                 return True
             if living == self._living(slot, said) or self._is_on(slot) != (before == "on"):
                 break
@@ -264,7 +268,10 @@ class Slots:
         return None
 
     def _living(self, slot: int, tree: dict[str, str]) -> dict[str, str] | None:
-        """Return a tree without targets whose process has ended, None where none is left."""
+        """Return a tree without targets whose process has ended, None where none is left.
+
+        And without filters on cgroups that are gone: the kernel refuses those, too.
+        """
         record = self.undoing.managed.slots.get(slot)
         known = dict(record.members if record else ())
 
@@ -273,8 +280,9 @@ class Slots:
             return bool(start) and known.get(pid, start) == start
 
         living = online.without_dead(tree, lives)
-        left = living.get("contexts/0/targets/nr_targets", "0") != "0"
-        return living if living == tree or left else None
+        if living != tree and living.get(_TARGETS, "0") == "0":
+            return None
+        return without_gone(living, self.machine)
 
     # The number of slots
 

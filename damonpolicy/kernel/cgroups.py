@@ -1,13 +1,14 @@
-"""Control groups: the subtree below a path."""
+"""Control groups: the subtree below a path, its processes, and which cgroup a path means."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("MOUNT", "Members", "children", "exists", "has_memory", "subtree")
+__all__ = ("MOUNT", "Members", "children", "exists", "has_memory", "identities", "subtree")
 
 MOUNT = "/sys/fs/cgroup"
 
@@ -47,6 +48,20 @@ def subtree(machine: Machine, path: str) -> list[str]:
         if has_memory(machine, here):
             found.append(here)
         waiting += [f"{here.rstrip('/')}/{name}" for name in children(machine, here)]
+    return found
+
+
+def identities(machine: Machine, paths: Iterable[str]) -> dict[str, int]:
+    """Return which cgroups some paths mean now; a path that means none is left out.
+
+    The kernel turns a path into an id once, when a kdamond is started or committed
+    (mm/damon/sysfs-schemes.c: damon_sysfs_memcg_path_to_id()). A cgroup that was removed and made
+    again has another id, and another inode number. 0 where that is unknown.
+    """
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            found[path] = machine.identity(_place(path))
     return found
 
 

@@ -76,6 +76,12 @@ class Machine(Protocol):
     def resolve(self, path: str) -> str:
         """Return the path with every symbolic link followed."""
 
+    def identity(self, path: str) -> int:
+        """Return the inode number, which another directory of the same path does not have.
+
+        0 where it says nothing: that of a copy is not the machine's.
+        """
+
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
 
@@ -192,6 +198,10 @@ class LiveMachine:
     def resolve(self, path: str) -> str:
         real = os.path.realpath(self._path(path))
         return real.removeprefix(self.root) if self.root else real
+
+    def identity(self, path: str) -> int:
+        inode = os.stat(self._path(path)).st_ino
+        return 0 if self.root else inode
 
     def monotonic(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -19,6 +19,7 @@ __all__ = (
     "CORE",
     "COUNTS",
     "Tree",
+    "cgroup_paths",
     "configuration",
     "count_of",
     "default",
@@ -176,6 +177,15 @@ def startable(tree: Tree) -> dict[str, str]:
     base = "contexts/0/monitoring_attrs/intervals"
     intervals = (f"{base}/sample_us", f"{base}/aggr_us")
     return {**configuration(tree), **{path: tree[path] for path in intervals if path in tree}}
+
+
+def cgroup_paths(tree: Tree) -> set[str]:
+    """Return the cgroups that filters, goals and probes of a tree name."""
+    return {
+        value
+        for path, value in tree.items()
+        if value and path.rpartition("/")[2] in ("memcg_path", "path")
+    }
 
 
 def pattern(path: str) -> str:

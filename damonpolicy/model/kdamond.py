@@ -27,7 +27,7 @@ class Kdamond(Model):
     when: When | None = None
     """Take this alternative only on a kernel that has, or has not, a feature."""
     when_absent: Literal["fail", "wait"] = "fail"
-    """Without a matching process: `fail`, or `wait` for one."""
+    """Without the processes, cgroups or nodes that it names: `fail`, or `wait` for them."""
     ops: Literal["vaddr", "fvaddr", "paddr"]
     """Addresses of processes (`vaddr`, or `fvaddr` for fixed ranges), or physical ones (`paddr`)."""
     targets: tuple[Target, ...] = ()

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.kernel.tree import Tree, configuration
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import Tree, cgroup_paths, configuration
 from damonpolicy.model.words import by_kernel
 from damonpolicy.observe.quotas import effective, goals
+from damonpolicy.plan.bind import Waits, bind
 from damonpolicy.plan.changes import differing
+from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.current import Current, Owner
+from damonpolicy.plan.lacking import cgroups_of_filters
 from damonpolicy.plan.managed import Managed, SlotRecord
 from damonpolicy.plan.texts import accesses, chain, value_text
 
 __all__ = (
     "Drift",
     "KdamondStatus",
+    "Lacking",
     "SettingStatus",
     "drift",
     "drift_of",
     "kdamonds",
+    "lacking",
     "settings",
     "statistics",
 )
@@ -94,6 +102,30 @@ class Drift:
     path: str
     committed: str
     found: str
+    said: str = ""
+    """What that means, where it is no value of a file."""
+
+    @property
+    def words(self) -> str:
+        """Say what differs."""
+        return self.said or f"{self.path}: committed `{self.committed}`, found `{self.found}`"
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """What a kdamond lacks for now: what it waits for, or cgroups whose filters are left out."""
+
+    kdamond: str
+    waits_for: str = ""
+    left_out: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "kdamond": self.kdamond,
+            "waits_for": self.waits_for,
+            "left_out": list(self.left_out),
+        }
 
 
 def kdamonds(current: Current, managed: Managed) -> list[KdamondStatus]:
@@ -188,10 +220,42 @@ def settings(current: Current, managed: Managed) -> list[SettingStatus]:
     ]
 
 
-def drift(current: Current, managed: Managed, *, without: Collection[int] = ()) -> list[Drift]:
+def lacking(machine: Machine, managed: Managed, running: Collection[str]) -> list[Lacking]:
+    """Return which kdamonds of ours lack something for now; ``running`` are those in slots."""
+    found = []
+    for policy in managed.policies.values():
+        for kdamond in policy.kdamonds:
+            name, served = kdamond.full_name, policy.owner != "hand"
+            if name in running:
+                left_out = cgroups_of_filters(kdamond, machine) if served else ()
+                if left_out:
+                    found.append(Lacking(name, left_out=tuple(left_out)))
+            else:
+                found.append(Lacking(name, _awaited(kdamond, machine, served=served)))
+    return found
+
+
+def _awaited(kdamond: CompiledKdamond, machine: Machine, *, served: bool) -> str:
+    """Say what a kdamond waits for that does not run."""
+    try:
+        bound = bind(kdamond, machine, waits=served)
+    except DamonPolicyError as error:  # it could run when it was applied
+        return f"this to be mended: {error.message}"
+    if isinstance(bound, Waits):
+        return bound.what
+    return "the service" if served else "`damonpolicy apply`: what it lacked is there"
+
+
+def drift(
+    current: Current,
+    managed: Managed,
+    *,
+    without: Collection[int] = (),
+    followed: Collection[int] = (),
+) -> list[Drift]:
     """Return how the machine differs from the last verified commits, both ways.
 
-    Some slots may be left out.
+    Some slots may be left out; in those that are ``followed``, cgroups are looked after.
 
     Files show what was staged; a difference means that someone staged something since,
     or that a kdamond has ended, or that a setting was changed.
@@ -200,7 +264,7 @@ def drift(current: Current, managed: Managed, *, without: Collection[int] = ()) 
         each
         for slot, record in managed.slots.items()
         if slot not in without
-        for each in drift_of(current, slot, record)
+        for each in drift_of(current, slot, record, cgroups=slot not in followed)
     ]
     for each in settings(current, managed):
         if each.drifted:
@@ -208,7 +272,9 @@ def drift(current: Current, managed: Managed, *, without: Collection[int] = ()) 
     return found
 
 
-def drift_of(current: Current, slot: int, record: SlotRecord) -> list[Drift]:
+def drift_of(
+    current: Current, slot: int, record: SlotRecord, *, cgroups: bool = True
+) -> list[Drift]:
     """Return how one kdamond of ours differs from its last verified commit."""
     where = f"{record.kdamond} (slot {slot})"
     if slot not in current.slots:
@@ -225,4 +291,17 @@ def drift_of(current: Current, slot: int, record: SlotRecord) -> list[Drift]:
         found.append(Drift(where, path, record.files[path], tree.get(path, "no such file")))
     for path in sorted(set(configuration(tree)) - set(record.files)):
         found.append(Drift(where, path, "no such file", tree[path]))
-    return found
+    return [*found, *(_other_cgroups(current, where, tree, record) if cgroups else ())]
+
+
+def _other_cgroups(current: Current, where: str, tree: Tree, record: SlotRecord) -> Iterator[Drift]:
+    """Yield the cgroups that are named still, and are not those that were committed."""
+    for path in sorted(cgroup_paths(tree) & cgroup_paths(record.files)):
+        before, now = record.cgroups.get(path, 0), current.cgroups.get(path)
+        committed, place = f"inode {before}", f"{MOUNT}{path}"
+        if now is None:
+            said = f"the cgroup `{path}` is gone"
+            yield Drift(where, place, committed, "no such cgroup", said)
+        elif now and before and now != before:
+            said = f"the cgroup `{path}` was made again since: what was committed is gone"
+            yield Drift(where, place, committed, f"inode {now}", said)

@@ -5,18 +5,20 @@ Standard library only: the same is done at each apply, rollback and reload.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from damonpolicy.diagnostics import did_you_mean
 from damonpolicy.errors import DamonPolicyError, ExitCode, KernelLacks
 from damonpolicy.kernel import memory, processes
-from damonpolicy.kernel.cgroups import subtree
+from damonpolicy.kernel.cgroups import exists, identities, subtree
 from damonpolicy.kernel.features import first_kernel
 from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import cgroup_paths
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine
+from damonpolicy.plan.lacking import Lack, cgroups_of_filters, lacks, without
 
-__all__ = ("Absent", "Bound", "Finder", "Member", "bind", "members")
+__all__ = ("Absent", "Bound", "Finder", "Member", "Waits", "bind", "members")
 
 Member = tuple[int, int]
 """A process for good: its pid and its start time in clock ticks since boot."""
@@ -25,7 +27,7 @@ Finder = Callable[[Machine, processes.Selector], Sequence[processes.Process]]
 
 
 class Absent(DamonPolicyError):
-    """No process, cgroup or memory is there that the kdamond could monitor."""
+    """No process, cgroup, node or memory is there that the kdamond needs."""
 
     exit_code = ExitCode.FAILED
     can_retry = True
@@ -40,6 +42,17 @@ class Bound:
     files: dict[str, str]
     members: tuple[Member, ...] = ()
     """The monitored processes, in the order of the kernel's targets."""
+    cgroups: Mapping[str, int] = field(default_factory=dict)
+    """Which cgroups the paths in ``files`` mean now."""
+    left_out: tuple[str, ...] = ()
+    """Cgroups that are not there, and whose filters are left out until they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A kdamond that cannot run for now, and what it waits for, in words."""
+
+    what: str
 
 
 def bind(
@@ -49,24 +62,37 @@ def bind(
     *,
     find: Finder = processes.find,
     waits: bool = False,
-) -> Bound | None:
-    """Look everything up; None where the kdamond shall wait for a process.
+) -> Bound | Waits:
+    """Look everything up, or tell what the kdamond shall wait for.
 
     ``current`` are the processes that the running kdamond monitors: those that still match
-    keep their order, because the kernel matches targets by index. ``find`` looks processes up;
-    with ``waits`` every kdamond shall wait, as somebody will look again.
+    keep their order, because the kernel matches targets by index. ``find`` looks processes up.
+    With ``waits`` every kdamond shall wait, as somebody will look again; and a filter on a cgroup
+    that is not there is left out, where that means the same for all other memory.
 
-    Raises Absent where there is nothing to monitor; its ``about`` tells which part names it.
+    Raises Absent where something is not there; its ``about`` tells which part names it.
     """
     files = dict(kdamond.files)
     members: tuple[Member, ...] = ()
+    filters: Mapping[str, tuple[FilterLine, ...]] = kdamond.filters
+    gone = cgroups_of_filters(kdamond, machine)
+    less = without(filters, gone) if gone and waits else None
+    missing = list(lacks(kdamond, machine))
+    if less is not None:
+        filters = less
+    else:
+        missing += [Lack.cgroup(path, part) for path, part in gone.items()]
+    if missing:
+        return _waits(kdamond, missing[0], waits=waits)
     if kdamond.ops == "paddr":
-        _physical(kdamond, machine, files)
+        missing += _physical(kdamond, machine, files)
+        if missing:
+            return _waits(kdamond, missing[0], waits=waits)
     else:
         found = _processes(kdamond, machine, find)
         if not found:
             if kdamond.wait or waits:
-                return None
+                return Waits(_awaited(kdamond, machine))
             raise _no_process(kdamond, machine)
         members = tuple(
             sorted(found, key=lambda each: current.index(each) if each in current else len(current))
@@ -78,12 +104,20 @@ def bind(
             files |= {f"{base}/{name}": value for name, value in kdamond.target_files.items()}
             aligned = _aligned(found[member], memory.PAGE, apart=True)
             _regions(f"{base}/regions", aligned, files)
-    for directory, lines in kdamond.filters.items():
+    for directory, lines in filters.items():
         try:
             _filters(directory, lines, machine, files)
         except (Absent, KernelLacks) as error:
             raise _about(error, kdamond, directory) from None
-    return Bound(kdamond, files, members)
+    which = identities(machine, sorted(cgroup_paths(files)))
+    return Bound(kdamond, files, members, which, tuple(gone))
+
+
+def _waits(kdamond: CompiledKdamond, lack: Lack, *, waits: bool) -> Waits:
+    if kdamond.wait or waits:
+        return Waits(lack.what)
+    hint = "`when_absent: wait` lets the kdamond wait for it"
+    raise _about(Absent(lack.message, hint=hint, code=lack.code), kdamond, lack.part)
 
 
 def _about(error: DamonPolicyError, kdamond: CompiledKdamond, part: str) -> DamonPolicyError:
@@ -91,15 +125,24 @@ def _about(error: DamonPolicyError, kdamond: CompiledKdamond, part: str) -> Damo
     return error
 
 
-def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str]) -> None:
+def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str]) -> list[Lack]:
+    """Put the regions of physical memory into ``files``, or return what is lacking."""
     ranges: list[memory.Range] = []
-    for target in kdamond.targets:
+    lacking = []
+    for index, target in enumerate(kdamond.targets):
         if target.system_ram:
             ranges += memory.system_ram(machine)
         elif target.node >= 0:
-            ranges += memory.node_ram(machine, target.node)
+            mine = memory.node_ram(machine, target.node)
+            if not mine:
+                what = f"memory of node {target.node}"
+                message = f"there is no {what}"
+                lacking.append(Lack(what, message, f"targets/{index}", "DP0310"))
+            ranges += mine
         else:
             ranges += target.regions
+    if lacking and not ranges:
+        return lacking
     if not ranges:
         message = f"`{kdamond.full_name}` would monitor no memory at all"
         raise _about(Absent(message, hint="see /proc/iomem for System RAM"), kdamond, "targets/0")
@@ -112,6 +155,7 @@ def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str])
     apart = all(target.regions for target in kdamond.targets)
     aligned = _aligned(ranges, max(unit, memory.PAGE), unit, apart=apart)
     _regions(f"{base}/0/regions", aligned, files)
+    return []
 
 
 def _aligned(
@@ -150,6 +194,15 @@ def _processes(
             for process in find(machine, target.selector):
                 found.setdefault((process.pid, process.start), target.regions)
     return found
+
+
+def _awaited(kdamond: CompiledKdamond, machine: Machine) -> str:
+    """Say what a kdamond without any process waits for."""
+    selectors = [each.selector for each in kdamond.targets if each.selector]
+    missing = [
+        each.cgroup for each in selectors if each.cgroup and not exists(machine, each.cgroup)
+    ]
+    return f"the cgroup `{missing[0]}`" if len(missing) == len(selectors) else "a process"
 
 
 def _no_process(kdamond: CompiledKdamond, machine: Machine) -> DamonPolicyError:
@@ -191,9 +244,8 @@ def _paths(line: FilterLine, machine: Machine) -> list[str]:
     if not line.subtree:
         return [path]
     found = subtree(machine, path)
-    if not found:
-        message = f"the cgroup `{path}` is gone, or the memory controller does not count for it"
-        raise Absent(message)
+    if not found:  # only just now: a list without it could let everything in
+        raise Absent(Lack.cgroup(path, "").message, code="DP0303")
     if len(found) > 1 and line.files["matching"] == "N":
         message = f"this kernel cannot filter on `{path}` and the cgroups below it"
         hint = f"{first_kernel('filter.allow')}; `subtree: false` takes one cgroup only"

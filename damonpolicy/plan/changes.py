@@ -5,10 +5,21 @@ The same function plans an apply and an undo: only the direction differs.
 
 from __future__ import annotations
 
-from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
-from damonpolicy.kernel.tree import COUNTS, Tree, count_of, default, held, is_volatile, under
+from collections.abc import Mapping
 
-__all__ = ("changes", "differing")
+from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
+from damonpolicy.kernel.tree import (
+    COUNTS,
+    Tree,
+    cgroup_paths,
+    count_of,
+    default,
+    held,
+    is_volatile,
+    under,
+)
+
+__all__ = ("changes", "differing", "remade")
 
 
 def differing(current: Tree, desired: Tree) -> list[str]:
@@ -22,6 +33,19 @@ def differing(current: Tree, desired: Tree) -> list[str]:
         for path, value in desired.items()
         if held(path, current) != value
         and not (is_volatile(path, desired) and is_volatile(path, current))
+    ]
+
+
+def remade(committed: Tree, were: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
+    """Return the cgroups of a commit whose paths mean others now than they ``were``.
+
+    Those of which that is not known, too: the kernel may have been given any.
+    """
+    named = cgroup_paths(committed)
+    return [
+        path
+        for path, identity in now.items()
+        if path in named and identity and were.get(path) != identity
     ]
 
 

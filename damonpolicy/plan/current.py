@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from damonpolicy.errors import Foreign, KernelLacks, NoPermission
 from damonpolicy.kernel import host
+from damonpolicy.kernel.cgroups import identities
 from damonpolicy.kernel.features import NEWEST
 from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import ADMIN, Machine, read_or, read_value
-from damonpolicy.kernel.tree import Tree, configuration, digest, empty_slot, slot_numbers, slot_tree
+from damonpolicy.kernel.tree import (
+    Tree,
+    cgroup_paths,
+    configuration,
+    digest,
+    empty_slot,
+    slot_numbers,
+    slot_tree,
+)
 from damonpolicy.kernel.tree import snapshot as read_tree
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.managed import Managed
@@ -36,6 +45,8 @@ class Current:
     starts: Mapping[int, int]
     modules: tuple[str, ...]
     settings: Mapping[str, str | None]
+    cgroups: Mapping[str, int] = field(default_factory=dict)
+    """Which cgroups the paths in the tree mean now; those that mean none are left out."""
 
     @property
     def slots(self) -> list[int]:
@@ -129,6 +140,7 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
         starts=starts,
         modules=tuple(host.busy_modules(machine)),
         settings={path: _setting(machine, path) for path in sorted(set(settings))},
+        cgroups=identities(machine, sorted(cgroup_paths(tree))),
     )
 
 

@@ -16,7 +16,7 @@ from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.modules import parameter_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree, configuration, default, startable
-from damonpolicy.plan.bind import bind
+from damonpolicy.plan.bind import Bound, bind
 from damonpolicy.plan.decompile import kdamond
 from damonpolicy.plan.decompiled import Decompiled
 from damonpolicy.plan.imported_places import Source, relocated
@@ -129,7 +129,7 @@ def _again(
                 span = place(error, spans)
                 found.append(Diagnostic.error(error.code, span, error.message, hint=error.hint))
             else:
-                files = bound.files if bound else files
+                files = bound.files if isinstance(bound, Bound) else files
         result.append(files)
     return result, found
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.errors import DamonPolicyError, KernelLacks, PolicyInvalid
@@ -12,7 +12,15 @@ from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.policies import Loaded, Overrides, Spans, compile_policies, load, place
+from damonpolicy.plan.policies import (
+    Loaded,
+    Overrides,
+    Spans,
+    compile_policies,
+    load,
+    place,
+    wrong_files,
+)
 from damonpolicy.source.files import SourceFile
 
 __all__ = ("Compiled", "Source", "compile_on", "locate", "located", "refuse", "spans_of", "wanted")
@@ -28,19 +36,44 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Policies for one kernel, and what was found short of an error."""
+    """Policies for one kernel, what was found, and the files that are wrong and left out."""
 
     policies: dict[str, CompiledPolicy]
     found: list[Diagnostic]
     spans: Spans
+    wrong: frozenset[str] = frozenset()
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The file of each policy."""
+
+    def without(self, error: DamonPolicyError) -> Compiled:
+        """Leave out the policies that an error of planning is about, or raise it.
+
+        That is where it can't be told apart: it is about none of them, or about all that are left.
+        """
+        errors = (error, *error.also)
+        names = {name.partition("/")[0] for each in errors for name, _ in each.about}
+        left = {name: each for name, each in self.policies.items() if name not in names}
+        if error.undone or len(left) == len(self.policies):
+            raise error
+        told = error.diagnostics or tuple(
+            Diagnostic.error(each.code, None, each.message, hint=each.hint) for each in errors
+        )
+        if not left:
+            error.diagnostics = (*self.found, *told)
+            raise error
+        wrong = self.wrong | {self.files[name] for name in self.policies.keys() & names}
+        return replace(self, policies=left, found=[*self.found, *told], wrong=wrong)
 
 
 def locate(error: DamonPolicyError, spans: Spans) -> None:
     """Give an error of a plan, or of its operations, its place: only the source knows it."""
-    span = place(error, spans)
-    if span is not None:
-        told = Diagnostic.error(error.code, span, error.message, hint=error.hint)
-        error.diagnostics, error.message = (told,), ""
+    told = [
+        Diagnostic.error(each.code, span, each.message, hint=each.hint)
+        for each in (error, *error.also)
+        if (span := place(each, spans))
+    ]
+    if told:
+        error.diagnostics, error.message = tuple(told), ""
 
 
 @contextmanager
@@ -70,13 +103,17 @@ def compile_on(
     *,
     unfed: bool = False,
     served: bool = False,
+    shared: Collection[str] | None = None,
 ) -> Compiled:
     """Compile for a machine; raises where anything is wrong with the policies on it.
 
-    ``unfed`` and ``served`` are those of `compile_policies`.
+    ``unfed`` and ``served`` are those of `compile_policies`. With ``shared``, the files that all
+    policies depend on, others that are wrong by themselves, or disagree, are left out; unless they
+    are all.
     """
     everything = [each for source in sources for each in source.loaded.found]
     policies: dict[str, CompiledPolicy] = {}
+    files: dict[str, str] = {}
     spans: Spans = {}
     for source in sources:
         compiled, found = compile_policies(
@@ -84,9 +121,17 @@ def compile_on(
             owner=source.owner, unfed=unfed, served=served, spans=spans,
         )  # fmt: skip
         policies |= compiled
+        files |= {
+            name: read.cursor("name").value.file
+            for read, _ in source.loaded.reads
+            if (name := read.policy.known("name")) in compiled
+        }
         everything += found
-    refuse(everything)
-    return Compiled(policies, everything, spans)
+    wrong = wrong_files(everything)
+    good = {name: each for name, each in policies.items() if files[name] not in wrong}
+    if shared is None or not good or not wrong.isdisjoint(("", *shared)):
+        refuse(everything)
+    return Compiled(good, everything, spans, frozenset(wrong), files)
 
 
 def spans_of(

@@ -24,7 +24,11 @@ def agree(policies: Mapping[str, CompiledPolicy]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SlotRecord:
-    """A kdamond of ours: its last verified commit, and the kernel thread that runs it."""
+    """A kdamond of ours: its last verified commit, and the kernel thread that runs it.
+
+    ``members`` and ``cgroups`` are what the names in ``files`` meant then: the kernel looks pids
+    and paths up once. Of a path that is not in ``cgroups`` nobody knows.
+    """
 
     kdamond: str
     files: Mapping[str, str]
@@ -32,6 +36,7 @@ class SlotRecord:
     start: int
     members: tuple[Member, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    cgroups: Mapping[str, int] = field(default_factory=dict, metadata=typed.LATER)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -42,6 +47,7 @@ class SlotRecord:
             "start": self.start,
             "members": [list(member) for member in self.members],
             "names": dict(self.names),
+            "cgroups": dict(self.cgroups),
         }
 
     @classmethod

@@ -15,7 +15,7 @@ from typing import Literal
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, default, is_volatile
 from damonpolicy.plan.bind import Bound, Member
-from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.changes import changes, differing, remade
 from damonpolicy.plan.positions import Schemes, without_schemes
 from damonpolicy.plan.uncommitted import sooner, touched, unfed, unheard
 
@@ -59,12 +59,14 @@ def change(
     verified: Tree,
     members: Sequence[Member] = (),
     names: Mapping[str, str] | None = None,
+    cgroups: Mapping[str, int] | None = None,
 ) -> Change:
     """Plan the change of a running kdamond.
 
     ``before`` is its directory as it is, ``verified`` what was last committed by us: files
     may have been staged by someone since, or by us and never committed. ``members`` are the
-    processes that were committed: another one may have got the pid of one that ended.
+    processes that were committed: another one may have got the pid of one that ended. So are
+    ``cgroups``, by their paths: another one may have been made in the place of one.
     ``names`` are those of the schemes that run, by directory.
     """
     desired = bound.files
@@ -72,9 +74,11 @@ def change(
     committed = differing(verified, desired)
     known = dict(members)
     reused = any(known.get(pid, start) != start for pid, start in bound.members)
-    if not staged and not committed and not reused:
+    others = _others(verified, cgroups or {}, bound)
+    if not staged and not committed and not reused and not others:
         return Change("keep", before)
     result = Change("change", before)
+    result.remarks += others
     if differing(before, verified):
         result.remarks.append("files were changed by someone since our last commit")
     # The kernel runs what was committed, whatever someone has staged over it since.
@@ -153,6 +157,16 @@ def recommit(
         made, tree = changes(slot, tree, desired, "commit")
         operations += made
     return operations, tree
+
+
+def _others(verified: Tree, were: Mapping[str, int], bound: Bound) -> list[str]:
+    """Say which cgroups are others than the kernel was given, or may be."""
+    return [
+        f"the cgroup `{path}` was made again since it was committed"
+        if path in were
+        else f"it is not known which cgroup `{path}` was committed, so it is committed again"
+        for path in remade(verified, were, bound.cgroups)
+    ]
 
 
 def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -> Change:

@@ -15,7 +15,7 @@ from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import Tree, configuration, startable
 from damonpolicy.plan import modules, online, settings
-from damonpolicy.plan.bind import Bound, Member
+from damonpolicy.plan.bind import Bound, Member, Waits
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
@@ -35,12 +35,12 @@ Action = Literal["start", "change", "restart", "keep", "adopt", "stop", "wait"]
 class Wanted:
     """The managed set as it shall be.
 
-    ``bound`` holds the kdamonds of the policies that are applied now, by full name, None for
-    those that wait; kdamonds of other policies in ``policies`` are left as they are.
+    ``bound`` holds the kdamonds of the policies that are applied now, by full name, with what
+    those wait for that do; kdamonds of other policies in ``policies`` are left as they are.
     """
 
     policies: Mapping[str, CompiledPolicy]
-    bound: Mapping[str, Bound | None]
+    bound: Mapping[str, Bound | Waits]
     affected: tuple[str, ...] = ()
     takeover: bool = False
 
@@ -58,6 +58,11 @@ class KdamondPlan:
     names_before: Mapping[str, str] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
     remarks: tuple[str, ...] = ()
+    cgroups: Mapping[str, int] = field(default_factory=dict)
+    """Which cgroups the paths in ``after`` mean, where that is known."""
+    left_out: tuple[str, ...] = ()
+    """Cgroups that are not there: their filters are left out until they are."""
+    waits_for: str = ""
 
     @property
     def runs(self) -> bool:
@@ -170,11 +175,11 @@ class _Draft:
         retiring = {name: slot for name, slot in ours.items() if name not in wanted}
         placed = self._place(ours, retiring)
         for name, bound in self.wanted.bound.items():
-            if bound is None:
+            if isinstance(bound, Waits):
                 if name in ours:
-                    self._stop(name, ours[name], "wait")
+                    self._stop(name, ours[name], "wait", bound.what)
                 else:
-                    self.kdamonds.append(KdamondPlan(name, -1, "wait"))
+                    self.kdamonds.append(KdamondPlan(name, -1, "wait", waits_for=bound.what))
             else:
                 self._run(name, bound, *placed[name])
         for name, slot in ours.items():
@@ -195,7 +200,7 @@ class _Draft:
         placed: dict[str, tuple[int, Action]] = {}
         seeking = []
         for name, bound in self.wanted.bound.items():
-            if bound is None:
+            if isinstance(bound, Waits):
                 continue
             if name in ours:
                 placed[name] = (ours[name], "change")
@@ -269,14 +274,17 @@ class _Draft:
         verified = record.files if record and action == "change" else None
         running = bool(before) and self.current.running(slot)
         remarks: list[str] = []
+        cgroups: Mapping[str, int] = bound.cgroups
         if action == "adopt":
-            mine = self.owners.get(slot) == "ours" and record
+            mine = record if self.owners.get(slot) == "ours" else None
             was = f"was `{mine.kdamond}`, and " if mine else ""
             remarks.append(f"{was}runs already as wanted: adopted without a write")
             after: Tree = before
+            # who else committed it may have meant others
+            cgroups = mine.cgroups if mine else {}
         elif running and action == "change":
-            members, names = (record.members, record.names) if record else ((), {})
-            done = online.change(slot, before, bound, verified or {}, members, names)
+            known = (record.members, record.names, record.cgroups) if record else ((), {}, {})
+            done = online.change(slot, before, bound, verified or {}, *known)
             action, after = done.action, done.tree
             remarks += done.remarks
             self.stage += done.stage
@@ -308,6 +316,8 @@ class _Draft:
                 names_before=record.names if record else {},
                 members=bound.members,
                 remarks=tuple(remarks),
+                cgroups=cgroups,
+                left_out=bound.left_out,
             )
         )
 
@@ -317,11 +327,12 @@ class _Draft:
         tree = configuration(self.current.slot(slot))
         self.kdamonds.append(
             KdamondPlan(
-                name, slot, "keep", tree, record.files, record.names, record.names, record.members
+                name, slot, "keep", tree, record.files, record.names, record.names, record.members,
+                cgroups=record.cgroups,
             )
-        )
+        )  # fmt: skip
 
-    def _stop(self, name: str, slot: int, action: Action) -> None:
+    def _stop(self, name: str, slot: int, action: Action, waits_for: str = "") -> None:
         before = self.current.slot(slot)
         if self.current.running(slot):
             self.stop.append(_command(slot, "on", "off", "stop"))
@@ -337,6 +348,7 @@ class _Draft:
                 before=configuration(before),
                 after=configuration(after),
                 names_before=record.names,
+                waits_for=waits_for,
             )
         )
 

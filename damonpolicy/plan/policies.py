@@ -36,7 +36,7 @@ from damonpolicy.source.nodes import Mapping as MappingNode
 from damonpolicy.source.template import Templates
 from damonpolicy.source.yaml import parse
 
-__all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place")
+__all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place", "wrong_files")
 
 Spans: TypeAlias = dict[tuple[str, str], Span | Cursor]
 """Places in policies, by what errors are about.
@@ -156,6 +156,13 @@ def _declared(top: MappingNode) -> set[str]:
     return {key.text for key, _ in node.items} if isinstance(node, MappingNode) else set()
 
 
+def wrong_files(found: Sequence[Diagnostic]) -> set[str]:
+    """Return the files that errors are about; an empty name is that of errors about none."""
+    errors = [each for each in found if each.severity == "error"]
+    places = {span.file for each in errors for span, _ in each.related}
+    return places | {each.span.file if each.span else "" for each in errors}
+
+
 def compile_policies(
     loaded: Loaded,
     capabilities: Capabilities,
@@ -169,7 +176,7 @@ def compile_policies(
     """Compile for one kernel, and check by the rules that look at the machine.
 
     Policies with errors are looked at too, as far as they could be read, so that all that is wrong
-    is told at once; nothing is compiled then.
+    is told at once; they are not compiled then.
 
     Without ``machine`` (a kernel one is not on) nothing is looked up on it. ``unfed`` lets
     goals stand that nobody feeds; ``served``: a service feeds those that say where from.
@@ -177,7 +184,7 @@ def compile_policies(
     """
     found: list[Diagnostic] = []
     policies: dict[str, CompiledPolicy] = {}
-    sound = not any(each.severity == "error" for each in loaded.found)
+    wrong = wrong_files(loaded.found)
     for read, text in loaded.reads:
         policy, at = read.policy, read.cursor
         name, settings = policy.known("name", ""), policy.known("settings", {})
@@ -206,7 +213,7 @@ def compile_policies(
                 found.append(Diagnostic.note("DP0602", here("when").key, message))
                 continue
             if machine is not None:
-                found += machine_rules.check_kdamond(kdamond, here, machine)
+                found += machine_rules.check_kdamond(kdamond, here, machine, served=served)
             compiler = Compiler(name, capabilities, machine, served=served)
             with suppress(Unread):
                 kdamonds.append(compiler.kdamond(kdamond, here))
@@ -221,7 +228,7 @@ def compile_policies(
                     spans.setdefault((name, NUMA_BALANCING), here("accesses"))
         found += uncounted(policy, at, capabilities)
         found += _service_needed(policy, at, unfed=unfed, served=served)
-        if sound:
+        if wrong.isdisjoint(("", at("name").value.file)):
             policies[name] = CompiledPolicy(
                 name=name,
                 owner=owner,

@@ -26,7 +26,7 @@ _VERBS = {
     "keep": (" ", "stays as it is"),
     "adopt": (" ", "is adopted"),
     "stop": ("-", "stops"),
-    "wait": (" ", "waits for a process"),
+    "wait": (" ", "waits for {}"),
 }
 
 
@@ -86,8 +86,8 @@ def _summary(plan: Plan, settings: list[SettingPlan]) -> str:
 def _kdamond(each: KdamondPlan) -> Iterator[str]:
     sign, verb = _VERBS[each.action]
     where = f"slot {each.slot}, " if each.slot >= 0 else ""
-    yield f"{sign} kdamond {each.name} ({where}{verb})"
-    for remark in each.remarks:
+    yield f"{sign} kdamond {each.name} ({where}{verb.format(each.waits_for)})"
+    for remark in _remarks(each):
         yield f"    note: {remark}"
     if each.action in ("keep", "adopt", "wait"):
         return
@@ -106,6 +106,11 @@ def _kdamond(each: KdamondPlan) -> Iterator[str]:
         yield f"{text:<{_WIDTH}}  {row.path}".rstrip()
 
 
+def _remarks(each: KdamondPlan) -> list[str]:
+    gone = (f"the filter on the cgroup `{path}`" for path in each.left_out)
+    return [*each.remarks, *(f"{what} is left out until it is there" for what in gone)]
+
+
 def to_json(plan: Plan) -> dict[str, Any]:
     """Return the plan for tools: what `render` shows, and every operation."""
     return {
@@ -117,7 +122,8 @@ def to_json(plan: Plan) -> dict[str, Any]:
                 "slot": each.slot if each.slot >= 0 else None,
                 "action": each.action,
                 "members": [pid for pid, _ in each.members],
-                "remarks": list(each.remarks),
+                **({"waits_for": each.waits_for} if each.action == "wait" else {}),
+                "remarks": _remarks(each),
                 "changes": [
                     {
                         "scope": row.scope or None,

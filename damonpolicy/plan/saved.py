@@ -60,6 +60,9 @@ def _kdamond(each: KdamondPlan) -> dict[str, Any]:
         "names_before": dict(each.names_before),
         "members": [list(member) for member in each.members],
         "remarks": list(each.remarks),
+        "cgroups": dict(each.cgroups),
+        "left_out": list(each.left_out),
+        "waits_for": each.waits_for,
     }
 
 

@@ -139,9 +139,9 @@ class Author:
         texts = {os.path.basename(name).removesuffix(".yaml"): text
                  for name, text in outcome.texts.items()}  # fmt: skip
         assert texts == self.files_read
-        if outcome.ok:
-            self.good = texts
         assert outcome.ok is valid(texts)
+        # while a file is wrong no policy ends, as it might be that file's
+        self.good = texts if outcome.ok else {**self.good, **right(texts)}
         assert managed == self.good
 
     # the author's life
@@ -338,6 +338,16 @@ def cut(text):
 
 def valid(files):
     return not any(text.endswith(INVALID) for text in files.values())
+
+
+def right(files):
+    """Those that are valid, and whose name stands in no other."""
+    twice = any(name != "p" and text.endswith(INVALID[0]) for name, text in files.items())
+    return {
+        name: text
+        for name, text in files.items()
+        if valid({name: text}) and not (name == "p" and twice)
+    }
 
 
 @pytest.mark.unmeasured

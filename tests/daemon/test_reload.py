@@ -7,7 +7,7 @@ import os
 import pytest
 
 from damonpolicy import log
-from damonpolicy.daemon.reload import HELD
+from damonpolicy.daemon.reload import HELD, Reloader
 from damonpolicy.daemon.service import leave
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.sysfs import KDAMONDS
@@ -316,3 +316,101 @@ def test_a_file_that_is_held_open_and_not_changed_holds_up_nothing(desk):
             desk.reloader.look()
 
         assert desk.reloader.held == ()
+
+
+class TestAFileThatIsWrong:
+    """It keeps what it held last; the others go on, where that can be told apart."""
+
+    @pytest.fixture
+    def two(self, desk):
+        desk.put("p.yaml", RECLAIM.format(size="1MiB"))
+        desk.put("q.yaml", RECLAIM.format(size="1MiB").replace("name: reclaim", "name: other"))
+        desk.rest()
+        return desk
+
+    @staticmethod
+    def size(desk, name):
+        slot = desk.world.managed.slot_of(f"{name}/k")
+        return desk.read(f"{KDAMONDS}/{slot}/contexts/0/schemes/0/quotas/bytes")
+
+    @pytest.mark.parametrize(
+        "wrong",
+        ["name: [", RECLAIM.format(size="many"), "\t", RECLAIM.format(size="1MiB").replace(
+            "paddr", "vaddr").replace("system_ram: true", "process: {pid: 0}")],
+        ids=["syntax", "rule", "tab", "model"],
+    )  # fmt: skip
+    def test_does_not_hold_up_edits_of_others(self, two, wrong):
+        two.put("p.yaml", wrong)
+        two.put("q.yaml", RECLAIM.format(size="2MiB").replace("name: reclaim", "name: other"))
+        outcome = two.rest()
+
+        assert (outcome.kind, outcome.ok) == ("invalid", False)
+        assert outcome.generation == two.world.managed.generation == 2
+        assert f"not `{two.directory}/p.yaml`: what it held before stays" in outcome.message
+        assert all(each.span.file == f"{two.directory}/p.yaml" for each in outcome.diagnostics)
+        assert self.size(two, "other") == str(2 << 20)
+        assert self.size(two, "reclaim") == str(1 << 20)
+
+    def test_is_taken_once_it_is_right(self, two):
+        two.put("p.yaml", "name: [")
+        two.rest()
+        two.put("p.yaml", RECLAIM.format(size="3MiB"))
+        assert two.rest().kind == "applied"
+        assert self.size(two, "reclaim") == str(3 << 20)
+
+    def test_ends_no_policy_of_a_file_that_goes_before_it_is_right(self, two):
+        """Nobody knows whether what it holds is that policy, renamed."""
+        two.put("p.yaml", "name: [")
+        (two.directory / "q.yaml").unlink()
+        two.put("r.yaml", settings("r", pages=200))
+        assert two.rest().kind == "invalid"
+        assert sorted(two.world.managed.policies) == ["other", "r", "reclaim"]
+        (two.directory / "p.yaml").unlink()
+        assert two.rest().kind == "applied"
+        assert sorted(two.world.managed.policies) == ["r"]
+
+    def test_holds_up_who_would_disagree_with_what_it_held(self, desk):
+        desk.put("p.yaml", settings(pages=200))
+        desk.put("q.yaml", settings("q", pages=200))
+        desk.put("r.yaml", RECLAIM.format(size="1MiB"))
+        desk.rest()
+        desk.put("p.yaml", settings(pages=300).replace("settings", "setings"))
+        desk.put("q.yaml", settings("q", pages=300))
+        desk.put("r.yaml", RECLAIM.format(size="2MiB"))
+        outcome = desk.rest()
+
+        assert outcome.kind == "invalid"
+        assert {each.code for each in outcome.diagnostics} == {"DP0101", "DP0244"}
+        assert desk.read(PAGES) == "200"
+        assert self.size(desk, "reclaim") == str(2 << 20), "it has nothing to do with that"
+
+    def test_both_are_wrong_that_disagree(self, desk):
+        desk.put("p.yaml", settings(pages=200))
+        desk.put("r.yaml", RECLAIM.format(size="1MiB"))
+        desk.rest()
+        desk.put("p.yaml", settings(pages=300))
+        desk.put("q.yaml", settings("q", pages=400))
+        desk.put("r.yaml", RECLAIM.format(size="2MiB"))
+        assert desk.rest().kind == "invalid"
+        assert desk.read(PAGES) == "200"
+        assert "q" not in desk.world.managed.policies
+        assert self.size(desk, "reclaim") == str(2 << 20)
+
+    def test_is_one_for_what_this_machine_lacks_for_good(self, two):
+        """A file of settings that is not there; what may come is waited for."""
+        two.put("p.yaml", "version: 1\nname: reclaim\nsettings: {/proc/sys/vm/none: 1}\n")
+        two.put("q.yaml", RECLAIM.format(size="2MiB").replace("name: reclaim", "name: other"))
+        outcome = two.rest()
+        assert outcome.kind == "invalid"
+        assert outcome.diagnostics[0].span.file == f"{two.directory}/p.yaml"
+        assert self.size(two, "other") == str(2 << 20)
+
+    def test_of_variables_holds_up_all(self, world, desk, tmp_path):
+        variables = tmp_path / "vars.yaml"
+        variables.write_text("a: [1]\n")
+        reloader = Reloader(
+            world.machine, world.places, [str(desk.directory)], variables=[str(variables)]
+        )
+        desk.put("p.yaml", settings(pages=200))
+        assert reloader.look().kind == "invalid"
+        assert desk.world.managed.policies == {}

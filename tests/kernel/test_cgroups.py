@@ -7,7 +7,8 @@ import errno
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.kernel.cgroups import MOUNT, Members
+from damonpolicy.kernel.cgroups import MOUNT, Members, identities
+from damonpolicy.kernel.sysfs import LiveMachine
 
 
 @pytest.fixture
@@ -70,3 +71,23 @@ def test_directories_are_listed_when_cgroups_came_or_went_only(machine):
     assert members.read() == set()
     with pytest.raises(FileNotFoundError):
         machine.move_process(1, "/a")
+
+
+def test_a_path_means_another_cgroup_once_it_was_made_again(machine):
+    before = identities(machine, ["/a/b", "/c", "/none"])
+    assert sorted(before) == ["/a/b", "/c"], "what is not there is none"
+    machine.exit_process(machine.pids["/c"])
+    machine.remove_cgroup("/c")
+    machine.make_cgroup("/c")
+    after = identities(machine, ["/a/b", "/c"])
+
+    assert after["/a/b"] == before["/a/b"]
+    assert after["/c"] not in (0, before["/c"])
+
+
+def test_the_inode_number_of_a_copy_says_nothing(tmp_path):
+    (tmp_path / "sys/fs/cgroup/a").mkdir(parents=True)
+    copied = LiveMachine(str(tmp_path))
+
+    assert identities(copied, ["/a", "/b"]) == {"/a": 0}
+    assert LiveMachine().identity(str(tmp_path)) == tmp_path.stat().st_ino

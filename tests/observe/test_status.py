@@ -33,6 +33,7 @@ def test_nothing_is_applied(site):
         "policies": {},
         "kdamonds": [],
         "waiting": [],
+        "lacking": [],
         "settings": [],
         "modules": ["damon_stat"],
         "free_slots": 0,
@@ -167,6 +168,7 @@ class TestDrift:
                 "path": path,
                 "committed": str(128 << 20),
                 "found": "4096",
+                "said": "",
             }
         ]
         warned = applied.done("status").err

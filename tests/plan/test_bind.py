@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.errors import KernelLacks
 from damonpolicy.kernel.processes import Selector
-from damonpolicy.plan.bind import Absent, bind
+from damonpolicy.plan.bind import Absent, Bound, Waits, bind
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
 
 TARGETS = "contexts/0/targets"
@@ -110,7 +112,7 @@ def test_a_pid_that_is_another_process_now_is_new(machine):
 def test_without_a_process_it_waits_or_fails(machine):
     absent = {"name": "postgres"}
 
-    assert bind(processes(absent, wait=True), machine) is None
+    assert bind(processes(absent, wait=True), machine) == Waits("a process")
     with pytest.raises(Absent) as caught:
         bind(processes(absent, {"cmdline": "zzz"}), machine)
     assert caught.value.message == (
@@ -183,3 +185,57 @@ def test_a_subtree_that_kernels_cannot_negate(machine):
     machine.make_cgroup("/user.slice/new")
     with pytest.raises(KernelLacks, match=r"cannot filter on `/user\.slice` and the cgroups below"):
         bind(kdamond(TargetLine(node=0), filters=(memcg("/user.slice", matching="N"),)), machine)
+
+
+REJECTED = FilterLine(
+    {"type": "memcg", "matching": "Y", "allow": "N", "memcg_path": "/gone"}, subtree=True
+)
+
+
+def test_which_cgroups_the_paths_mean_is_kept(machine):
+    bound = bind(kdamond(TargetLine(node=0), filters=(memcg("/machine.slice"),)), machine)
+
+    paths = {v for path, v in bound.files.items() if path.endswith("memcg_path")}
+    assert len(paths) == 3
+    assert bound.cgroups == {
+        path: machine.identity(f"/sys/fs/cgroup{path}") for path in sorted(paths)
+    }
+
+
+def test_somebody_who_looks_again_leaves_out_what_rejects_nothing(machine):
+    wanted = kdamond(TargetLine(node=0), filters=(ANON, REJECTED))
+    bound = bind(wanted, machine, waits=True)
+
+    assert bound.files[f"{FILTERS}/nr_filters"] == "1"
+    assert bound.left_out == ("/gone",)
+    with pytest.raises(Absent) as caught:
+        bind(wanted, machine)
+    assert caught.value.code == "DP0303"
+    assert bind(replace(wanted, wait=True), machine) == Waits("the cgroup `/gone`")
+
+
+def test_somebody_who_looks_again_waits_for_what_would_allow_nothing(machine):
+    wanted = kdamond(TargetLine(node=0), filters=(ANON, memcg("/gone")))
+    assert bind(wanted, machine, waits=True) == Waits("the cgroup `/gone`")
+
+
+def test_a_cgroup_that_goes_while_it_is_looked_up_lets_nothing_in(machine, monkeypatch):
+    monkeypatch.setattr("damonpolicy.plan.bind.subtree", lambda machine, path: [])
+    with pytest.raises(Absent, match="is gone"):
+        bind(kdamond(TargetLine(node=0), filters=(memcg("/machine.slice"),)), machine, waits=True)
+
+
+def test_nodes_that_are_not_there_are_waited_for(machine):
+    goal = "contexts/0/schemes/0/quotas/goals/0"
+    for files, what in (
+        ({f"{goal}/target_metric": "node_mem_used_bp", f"{goal}/nid": "7"}, "node 7"),
+        ({"contexts/0/schemes/0/target_nid": "8"}, "node 8"),
+        ({"contexts/0/schemes/0/dests/0/id": "9"}, "node 9"),
+    ):
+        assert bind(kdamond(TargetLine(node=0), files=files), machine, waits=True) == Waits(what)
+    unused = {f"{goal}/target_metric": "user_input", f"{goal}/nid": "7"}
+    assert isinstance(bind(kdamond(TargetLine(node=0), files=unused), machine), Bound)
+    nowhere = kdamond(TargetLine(node=7))
+    assert bind(nowhere, machine, waits=True) == Waits("memory of node 7")
+    with pytest.raises(Absent, match="there is no memory of node 7"):
+        bind(nowhere, machine)

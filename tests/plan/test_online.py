@@ -218,6 +218,29 @@ def test_sample_filters_of_the_same_types_take_one_commit():
     assert done.tree == after
 
 
+MEMCG = "contexts/0/schemes/0/filters/0/memcg_path"
+
+
+@pytest.mark.parametrize(
+    ("were", "now", "commands"),
+    [
+        ({"/a": 7}, {"/a": 7}, []),
+        ({"/a": 7}, {"/a": 8}, ["commit"]),
+        ({}, {"/a": 8}, ["commit"]),
+        ({"/a": 7}, {"/a": 0}, []),
+    ],
+    ids=["the same", "another", "nobody knows which", "a copy tells nothing"],
+)
+def test_a_cgroup_that_was_made_again_takes_one_commit(were, now, commands):
+    files = {"contexts/0/operations": "paddr", MEMCG: "/a"}
+    done = change(0, files, Bound(KDAMOND, files, cgroups=now), files, cgroups=were)
+
+    assert done.stage == []
+    assert [each.after for each in done.commit] == commands
+    assert done.action == ("change" if commands else "keep")
+    assert len(done.remarks) == len(commands)
+
+
 def test_dead_targets_are_left_out():
     tree = {"contexts/0/operations": "vaddr", f"{TARGETS}/nr_targets": "3"}
     for index, pid in enumerate((10, 11, 12)):

@@ -176,8 +176,10 @@ def test_the_plan_is_the_same_whether_the_kernel_is_known_or_not(
     unknown = cli("plan", ROOT / f"policies/{name}.yaml")
     monkeypatch.undo()
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    known = cli("plan", ROOT / f"policies/{name}.yaml", "--kernel", "emulated:7.3")
+    known = cli(
+        "plan", ROOT / f"policies/{name}.yaml", "--kernel", "emulated:7.3",
+        "--state-dir", tmp_path / "known",
+    )  # fmt: skip
 
     assert (unknown.code, unknown.out) == (known.code, known.out)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.model.filters import Match
 from damonpolicy.model.intervals import AutoTune, Intervals
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.quotas import UNLIMITED
@@ -305,6 +306,19 @@ def _refresh(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _waiting(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    if kdamond.when_absent == "wait" and kdamond.ops == "paddr":
-        message = "`paddr` has no process to wait for"
+    if kdamond.when_absent == "wait" and kdamond.ops == "paddr" and not _may_be_absent(kdamond):
+        message = "there is nothing to wait for: no cgroup and no node is named"
         yield Diagnostic.error("DP0208", at("when_absent").key, message, hint="remove it")
+
+
+def _may_be_absent(kdamond: Kdamond) -> bool:
+    """Tell whether a kdamond names a cgroup or a node."""
+    filters = [each for probe in kdamond.probes for each in probe.filters]
+    filters += [each for scheme in kdamond.schemes for each in scheme.filters]
+    goals = [each for scheme in kdamond.schemes for each in scheme.limits.goals]
+    return (
+        any(isinstance(each.inner, Match) and each.inner.memcg is not None for each in filters)
+        or any(each.cgroup is not None or each.node is not None for each in goals)
+        or any(each.numa_node is not None for each in kdamond.targets)
+        or any(scheme.to is not None for scheme in kdamond.schemes)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.kernel import cgroups, memory, nodes
@@ -22,14 +23,34 @@ from damonpolicy.units import format_cpulist
 __all__ = ("check_kdamond",)
 
 
+_FOR_NOW = ("DP0301", "DP0303", "DP0304", "DP0310")
+"""Cgroups and nodes come and go."""
+
+
 @rule
-def check_kdamond(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Yield what a kdamond names that this machine does not have."""
+def check_kdamond(
+    kdamond: Kdamond, at: Cursor, machine: Machine, *, served: bool = False
+) -> Iterator[Diagnostic]:
+    """Yield what a kdamond names that this machine does not have.
+
+    What it may have later is no error where somebody waits for it: a service, if it is ``served``.
+    """
+    waits = served or kdamond.known("when_absent") == "wait"
+    for each in _needed(kdamond, at, machine):
+        if waits and each.code in _FOR_NOW:
+            message = f"{each.message}: it is waited for"
+            yield replace(each, severity="warning", message=message)
+        else:
+            yield each
+    yield from _threads(kdamond, at("accesses"), machine)
+    yield from _cpus(kdamond, at("accesses"), machine)
+
+
+@rule
+def _needed(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     yield from _targets(kdamond, at("targets"), machine)
     yield from _absent(kdamond, at("targets"), machine)
     yield from _numbers(kdamond, at("schemes"), machine)
-    yield from _threads(kdamond, at("accesses"), machine)
-    yield from _cpus(kdamond, at("accesses"), machine)
     for index, probe in readable(kdamond.known("probes", ()), "filters"):
         for number, each in enumerate(probe.filters):
             yield from _memcg(each, at("probes", index, "filters", number), machine)

@@ -1,0 +1,33 @@
+"""What kdamonds of a service lack for now, logged when it begins and when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from damonpolicy import log
+from damonpolicy.plan.order import Plan
+
+__all__ = ("Absences",)
+
+
+@dataclass(slots=True)
+class Absences:
+    """Remembers what was told of each kdamond: what it waits for, and which filters it lacks."""
+
+    _told: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    def note(self, plan: Plan) -> None:
+        """Take note of what was done, and tell what is new."""
+        for each in plan.kdamonds:
+            if each.name.partition("/")[0] not in plan.affected:
+                continue
+            before, now = self._told.get(each.name, ("", ())), (each.waits_for, each.left_out)
+            self._told[each.name] = now
+            if now == before:
+                continue
+            if each.waits_for:
+                log.info("waits", kdamond=each.name, reason=f"for {each.waits_for}")
+            elif each.left_out:
+                log.warning("filters left out", kdamond=each.name, cgroups=list(each.left_out))
+            elif each.runs:
+                log.info("all is there", kdamond=each.name)
