@@ -220,33 +220,37 @@ class Slots:
         return not wrong
 
     def _with_living(self, slot: int, before: str, word: str) -> bool:
-        """Give a command whose targets have to live; the files then say what the kernel took.
+        """Give a command whose targets have to live, and whose cgroups have to be there.
 
         Vanished processes cannot be put back, and one may vanish at any time: up to 6.12 its
-        commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()).
+        commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()). The kernel matches
+        targets by position, so those that it took are on record then, and in the files; filters
+        on cgroups that are gone stay in the files, and are committed when they are back.
         """
         for _ in range(_TRIES):
             said = configuration(self._now(slot))
-            living = self._living(slot, said)
-            if living is None:
+            left = self._left(slot, said)
+            if left is None:
                 if word == "on":
                     self.deserted.add(slot)
                 self.result.remark(f"slot {slot}: all its processes have ended")
                 return False
-            if living != said and not self._write(slot, living):
+            taken = without_gone(left, self.machine)
+            if taken != said and not self._write(slot, taken):
                 return False
             failure = self._commanded(slot, before, word)
-            if living != said and failure is not None:
-                self._write(slot, said)
+            if taken != said:
+                self._write(slot, said if failure else left)
             if failure is None:
-                if living != said:
-                    # the kernel matches targets by position: what it has is what is on record
-                    self.result.living[slot] = living
-                    dead = living.get(_TARGETS) != said.get(_TARGETS)
-                    what = "processes that ended" if dead else "filters on cgroups that are gone"
+                if left != said:
+                    self.result.living[slot] = left
+                    self.result.remark(f"slot {slot}: processes that ended are not put back")
+                if taken != left:
+                    what = "filters on cgroups that are gone"
                     self.result.remark(f"slot {slot}: {what} are not put back")
                 return True
-            if living == self._living(slot, said) or self._is_on(slot) != (before == "on"):
+            same = left == self._left(slot, said) and taken == without_gone(left, self.machine)
+            if same or self._is_on(slot) != (before == "on"):
                 break
         if failure is not None:  # up to 6.12 a commit that fails ends the kdamond: the next
             self.result.failed(failure)  # pass starts it
@@ -267,11 +271,8 @@ class Slots:
             self.result.remark(text)
         return None
 
-    def _living(self, slot: int, tree: dict[str, str]) -> dict[str, str] | None:
-        """Return a tree without targets whose process has ended, None where none is left.
-
-        And without filters on cgroups that are gone: the kernel refuses those, too.
-        """
+    def _left(self, slot: int, tree: dict[str, str]) -> dict[str, str] | None:
+        """Return a tree without targets whose process has ended, None where none is left."""
         record = self.undoing.managed.slots.get(slot)
         known = dict(record.members if record else ())
 
@@ -280,9 +281,7 @@ class Slots:
             return bool(start) and known.get(pid, start) == start
 
         living = online.without_dead(tree, lives)
-        if living != tree and living.get(_TARGETS, "0") == "0":
-            return None
-        return without_gone(living, self.machine)
+        return None if living != tree and living.get(_TARGETS, "0") == "0" else living
 
     # The number of slots
 
