@@ -61,9 +61,14 @@ class Session:
         return self._go_back(policies, reason, **options)
 
     def _go_back(
-        self, policies: Mapping[str, CompiledPolicy], reason: str, **options: Any
+        self,
+        policies: Mapping[str, CompiledPolicy],
+        reason: str,
+        *,
+        waits: bool = False,
+        **options: Any,
     ) -> tuple[Plan, bool]:
-        current, plan = prepare(self.machine, self.managed, policies, policies)
+        current, plan = prepare(self.machine, self.managed, policies, policies, waits=waits)
         return plan, self.carry_out(current, plan, reason, rescue=True, **options)
 
     def carry_out(self, current: Current, plan: Plan, reason: str, **options: Any) -> bool:
@@ -128,7 +133,8 @@ class Session:
             return
         generation = self.managed.generation
         reason = f"generation {generation} was not confirmed"
-        self._go_back(pending.policies, reason, instead_of=generation)
+        # what has ended meanwhile, or is not there, must not let the change stay
+        self._go_back(pending.policies, reason, waits=True, instead_of=generation)
         self.expired = True
         self.remarks.append(
             f"generation {generation} was not confirmed in time: back to {pending.previous}"

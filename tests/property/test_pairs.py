@@ -100,9 +100,15 @@ WEIGHTED = {
     "weight-beside-access-rates",
 }  # fmt: skip
 REPEATED = {each for each in CASES if each.startswith("for-each-")}
+BY_SETTINGS = {each for each in CASES if each.startswith("module-")}
+"""Where a module has parameters in both places, only that is told of them."""
+FILTERED = {each for each in CASES if each.startswith("filter")}
+"""They may name a cgroup, which could be waited for."""
 DEPENDS = {
-    "DP0201": UNTIMED,
-    "DP0203": UNTIMED,
+    "DP0201": UNTIMED | BY_SETTINGS,
+    "DP0202": BY_SETTINGS,
+    "DP0203": UNTIMED | BY_SETTINGS,
+    "DP0208": FILTERED,
     "DP0220": UNTIMED,
     "DP0234": UNTIMED | WEIGHTED,
     "DP0021": REPEATED,
