@@ -13,14 +13,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from damonpolicy import log
-from damonpolicy.engine import journal as journals
-from damonpolicy.engine.execute import OperationFailed, alive, deadline, patience, perform
-from damonpolicy.engine.journal import Before, Header, Thread, Unwritten
-from damonpolicy.engine.members import all_gone, dead, looks_pids_up, reused
+from damonpolicy.engine.execute import OperationFailed, deadline, patience, perform
+from damonpolicy.engine.journal import Before, Header, Unwritten
+from damonpolicy.engine.members import all_gone, dead, looks_pids_up
+from damonpolicy.engine.own_files import OwnFiles
 from damonpolicy.engine.settle import back
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.strangers import Known
+from damonpolicy.engine.verification import Unverified, Verification
+from damonpolicy.engine.watch import Watch
 from damonpolicy.errors import (
     Busy,
     DamonPolicyError,
@@ -32,24 +33,17 @@ from damonpolicy.errors import (
 )
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
-from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or, read_value
+from damonpolicy.kernel.sysfs import Machine, read_value
 from damonpolicy.kernel.tree import (
-    Tree,
-    configuration,
-    empty_slot,
     pattern,
-    slot_numbers,
     slot_tree,
-    snapshot,
 )
 from damonpolicy.plan.bind import Member
-from damonpolicy.plan.changes import differing
 from damonpolicy.plan.current import Current
-from damonpolicy.plan.managed import Managed, Pending, SettingRecord, SlotRecord
+from damonpolicy.plan.managed import Managed, Pending
 from damonpolicy.plan.mend import mend, staged
-from damonpolicy.plan.order import KdamondPlan, Plan
+from damonpolicy.plan.order import Plan
 
 __all__ = ("FeatureRefused", "execute")
 
@@ -63,14 +57,6 @@ class FeatureRefused(KernelLacks):
     def __init__(self, capabilities: Capabilities, message: str, hint: str) -> None:
         super().__init__(message, hint=hint)
         self.capabilities = capabilities
-
-
-class _Unverified(Exception):
-    """The kernel took everything and is not as it should be."""
-
-    def __init__(self, message: str, kdamond: str, path: str = "") -> None:
-        super().__init__(message)
-        self.about = ((kdamond, path), (kdamond, ""))
 
 
 def execute(
@@ -115,7 +101,7 @@ def execute(
     )
     header = _header(current, plan, number, pending, managed)
     log.info("begin", generation=number, operations=len(plan.operations), reason=reason)
-    own = _OwnFiles(store, remarks, rescue=rescue)
+    own = OwnFiles(store, remarks, rescue=rescue)
     committed = False
     try:
         if not follows:
@@ -143,63 +129,6 @@ def _next_number(store: Store, managed: Managed, *, rescue: bool) -> int:
         return managed.generation + 1
 
 
-class _OwnFiles:
-    """Our own files during one transaction; a rescue can do without them."""
-
-    def __init__(self, store: Store, remarks: list[str], *, rescue: bool) -> None:
-        self.store = store
-        self.remarks = remarks
-        self.rescue = rescue
-
-    def written(self, write: Callable[[], None], otherwise: str) -> bool:
-        """Write something; where it cannot be, raise, or say what a rescue does without."""
-        try:
-            write()
-        except (DamonPolicyError, OSError) as error:
-            if not self.rescue:
-                raise
-            self.remarks.append(f"{otherwise}: {error}")
-            return False
-        return True
-
-    def journal(self, header: Header, managed: Managed) -> Unwritten:
-        """Begin the journal, with room for the state file that will follow."""
-        made: list[Unwritten] = []
-
-        def begin() -> None:
-            self.store.reserve(managed)
-            made.append(journals.begin(self.store.places.journal, header))
-
-        if self.written(begin, "no journal is kept, so run this again if it is killed"):
-            return made[0]
-        return Unwritten(header)
-
-    def commit(self, after: Managed) -> None:
-        """Replace the state file: all that was done stays from here on."""
-        try:
-            self.store.save(after)
-        except (DamonPolicyError, OSError) as error:
-            if self._arrived(after.transaction):
-                return
-            if not self.rescue:
-                raise
-            self.remarks.append(f"the state file still tells of before: {error}")
-
-    def _arrived(self, transaction: str) -> bool:
-        """Tell whether the state file was replaced, although an error was told."""
-        try:
-            return self.store.transaction() == transaction
-        except DamonPolicyError:
-            return False
-
-    def finish(self, after: Managed, journal: Unwritten | None) -> None:
-        """Do what is left behind the commit point, where nothing can fail the change."""
-        self.remarks += self.store.finish(after)
-        if journal is not None:
-            reason = journal.end()
-            self.remarks += [f"the change is complete; {reason}"] if reason else []
-
-
 def _header(
     current: Current, plan: Plan, number: int, pending: Pending | None, managed: Managed
 ) -> Header:
@@ -225,7 +154,7 @@ class _Transaction:
         current: Current,
         plan: Plan,
         managed: Managed,
-        own: _OwnFiles,
+        own: OwnFiles,
         header: Header,
         pending: Pending | None,
     ) -> None:
@@ -238,21 +167,12 @@ class _Transaction:
         self.pending = pending
         self.journal: Unwritten | None = None
         self.writing = False
-        self.known = self._known()
+        self.watch = Watch(machine, current, header)
         self.committed: dict[int, dict[str, str]] = {}
         """What the kernel took, by slot, where a commit of this transaction went well."""
         self.compared: set[int] = set()
         """Slots whose processes were found to be those that they were."""
-        self.threads: dict[int, Thread] = {
-            slot: (current.pid(slot), start) for slot, start in current.starts.items()
-        }
-        """The kdamonds that run by our knowledge, by slot."""
         self._waits: dict[int, float] = {}
-
-    def _known(self) -> Known:
-        header, managed = self.header, self.managed
-        committed = {slot: record.files for slot, record in managed.slots.items()}
-        return Known(header.before, header.after, header.operations, committed)
 
     def run(
         self,
@@ -268,13 +188,13 @@ class _Transaction:
             when_ready()
             signals.check()
             if self.journal is not None:
-                self._look_again()
+                self.watch.unchanged()
                 self._perform_all(self.journal, signals)
-            after = self._verified()
+            after = Verification(self.machine, self.plan, self.header, self.watch).verified()
             signals.check()
             signals.heeded = False
             self.own.commit(after)
-        except (OperationFailed, _Unverified, Signalled, DamonPolicyError, OSError) as error:
+        except (OperationFailed, Unverified, Signalled, DamonPolicyError, OSError) as error:
             signals.heeded = False
             raise self._failed(error, capabilities) from error
         except BaseException:
@@ -305,9 +225,9 @@ class _Transaction:
             for gone in self._dead(operation.slot):
                 raise OperationFailed(operation, f"the process {gone} has ended")
         if operation.kind == "count":
-            self._look_before_wiping(operation)
+            self.watch.before_wiping(operation)
         if operation.kind == "command" and operation.before == "on":
-            self._look_at_thread(operation)
+            self.watch.same_thread(operation)
         if operation.kind != "write":
             journal.intend(index)
         self.writing = True
@@ -316,71 +236,12 @@ class _Transaction:
             seconds = max(seconds, patience(self.machine, operation, self.header.operations))
         perform(self.machine, operation, seconds, check=signals.check)
         if running:
-            self._alive(operation)
-            journal.started(operation.slot, self.threads[operation.slot])
+            self.watch.alive(operation, seconds)
+            journal.started(operation.slot, self.watch.threads[operation.slot])
             done = self.header.operations[: index + 1]
             self.committed[operation.slot] = staged(self.current.tree, operation.slot, done)
         elif operation.kind == "command" and operation.after == "off":
-            self.threads.pop(operation.slot, None)
-
-    def _look_again(self) -> None:
-        """Raise Foreign where someone has changed a slot since the plan was made.
-
-        All slots count where their number is written, which wipes them.
-        """
-        touched = {each.slot for each in self.plan.operations}
-        slots = self.current.slots if -1 in touched and self._recounts() else sorted(touched - {-1})
-        now = snapshot(self.machine, slots=slots)
-        if now.get("nr_kdamonds") != self.current.tree.get("nr_kdamonds"):
-            raise _meanwhile("the number of slots was changed")
-        for slot in slots:
-            if slot not in self.current.slots:
-                continue
-            if self._thread(slot, now) != self.threads.get(slot) or differing(
-                slot_tree(now, slot), configuration(self.current.slot(slot))
-            ):
-                raise _meanwhile(f"slot {slot} was changed")
-
-    def _recounts(self) -> bool:
-        return any(each.kind == "count" and each.slot < 0 for each in self.plan.operations)
-
-    def _thread(self, slot: int, tree: Tree) -> Thread | None:
-        """Return who runs in a slot, None while it is off."""
-        if tree.get(f"{slot}/state") != "on":
-            return None
-        pid = int(tree.get(f"{slot}/pid", "-1"))
-        return pid, starts(self.machine, pid)
-
-    def _look_before_wiping(self, operation: Operation) -> None:
-        """Raise OperationFailed where a count would wipe what someone else has written."""
-        try:
-            now = read_value(self.machine, operation.path)
-        except FileNotFoundError:
-            return  # there is nothing to wipe, and the write will tell
-        except OSError as error:
-            raise OperationFailed.by(operation, error) from error
-        if now != operation.before:
-            raise OperationFailed(operation, f"someone else has written `{now}`")
-        if now == "0":
-            return  # there is nothing to wipe
-        every = slot_numbers(self.current.tree) if operation.slot < 0 else [operation.slot]
-        tree = snapshot(self.machine, slots=every)
-        for slot in every:
-            own = slot_tree(tree, slot)
-            if operation.slot < 0 and slot not in self.header.after and not empty_slot(own):
-                raise OperationFailed(operation, f"someone else has configured slot {slot}")
-            if self._thread(slot, tree) != self.threads.get(slot):
-                raise OperationFailed(operation, f"someone else has started or stopped slot {slot}")
-            strangers = self.known.strangers(slot, own)
-            if strangers:
-                what = f"someone else has changed `{slot}/{strangers[0]}`"
-                raise OperationFailed(operation, what)
-
-    def _look_at_thread(self, operation: Operation) -> None:
-        """Raise OperationFailed where it is no longer the kdamond that we know that runs."""
-        pid = int(read_value(self.machine, kdamond_path(operation.slot, "pid")) or "-1")
-        if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
-            raise OperationFailed(operation, "another kdamond runs in this slot now")
+            self.watch.threads.pop(operation.slot, None)
 
     def _mend(self, journal: Unwritten, index: int, operation: Operation) -> bool:
         """Go on without those by whose end an operation failed; tell whether it was by that."""
@@ -399,7 +260,7 @@ class _Transaction:
         if mended is None:
             return False
         if not running:  # up to 6.12 a commit that fails ends the kdamond
-            self.threads.pop(slot, None)
+            self.watch.threads.pop(slot, None)
         others = (other for other in later if other.slot != slot)
         self.header = replace(
             self.header,
@@ -407,7 +268,7 @@ class _Transaction:
             after={**self.header.after, slot: mended.plan.after},
         )
         journal.go_on(index + 1, self.header, slot)
-        self.known = self._known()
+        self.watch.follow(self.header)
         plans = tuple(mended.plan if known is each else known for known in self.plan.kdamonds)
         self.plan = replace(self.plan, kdamonds=plans)
         log.debug("ended meanwhile", kdamond=each.name, processes=sorted(gone))
@@ -436,96 +297,6 @@ class _Transaction:
             self._waits[slot] = max(deadline(tree, slot) for tree in trees)
         return self._waits[slot]
 
-    def _alive(self, operation: Operation) -> None:
-        slot = operation.slot
-        pid, reason = alive(self.machine, slot, self._patience(slot))
-        if pid < 0:
-            raise OperationFailed(
-                operation, f"the kernel took it, but the kdamond is dead: {reason}"
-            )
-        thread = (pid, starts(self.machine, pid))
-        if operation.after == "commit" and thread != self.threads.get(slot):
-            raise OperationFailed(operation, "another kdamond runs in this slot now")
-        self.threads[slot] = thread
-
-    def _verified(self) -> Managed:
-        """Read everything back; the result is what the state file will say."""
-        tree = snapshot(self.machine) if self.plan.operations else self.current.tree
-        self._compare_count(tree)
-        slots: dict[int, SlotRecord] = {}
-        for each in self.plan.kdamonds:
-            if each.slot < 0 or (f"{each.slot}/state" not in tree and not each.runs):
-                continue
-            now = slot_tree(tree, each.slot)
-            if each.action != "keep":
-                self._compare(each, now)
-            thread = self._thread(each.slot, tree)
-            if thread != self.threads.get(each.slot):
-                message = f"the kdamond `{each.name}` has ended, or another one runs in its slot"
-                raise _Unverified(message, each.name)
-            if each.action == "keep":
-                record = self.managed.slots[each.slot]
-                slots[each.slot] = replace(record, names=each.names, members=each.members)
-                continue
-            gone = reused(self.machine, each.members)
-            if gone:
-                message = f"the process {gone} ended, and another one has its pid"
-                raise _Unverified(message, each.name)
-            if each.runs:
-                pid, start = thread or (-1, 0)
-                slots[each.slot] = SlotRecord(
-                    each.name,
-                    configuration(now),
-                    pid,
-                    start,
-                    each.members,
-                    each.names,
-                    each.cgroups,
-                )
-        settings = {
-            each.path: SettingRecord(
-                each.original,
-                read_or(self.machine, each.path) if each.chosen else each.after,
-                each.users,
-                each.chosen,
-            )
-            for each in self.plan.settings
-            if each.users or each.owed
-        }
-        return replace(
-            self.managed,
-            boot_id=self.plan.boot_id,
-            transaction=self.header.transaction,
-            generation=self.header.generation,
-            policies=self.plan.policies,
-            slots=slots,
-            settings=settings,
-            slots_before=self.plan.slots_before,
-            pending=self.pending,
-        )
-
-    def _compare_count(self, tree: Tree) -> None:
-        """Raise _Unverified where there are not as many slots as there shall be."""
-        path = f"{KDAMONDS}/nr_kdamonds"
-        counts = [each.after for each in self.header.operations if each.path == path]
-        wanted = counts[-1] if counts else self.current.tree.get("nr_kdamonds")
-        if tree.get("nr_kdamonds") != wanted:
-            raise _Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
-
-    def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
-        wrong = differing(now, each.after)
-        if wrong:
-            path = wrong[0]
-            message = (
-                f"`{each.slot}/{path}` reads `{now.get(path)}` and not `{each.after[path]}`"
-                + (f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else "")
-            )
-            raise _Unverified(message, each.name, path)
-        on = now["state"] == "on"
-        if on != each.runs:
-            state = "on" if on else "off"
-            raise _Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
-
     def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
         """Undo, and say what happened."""
         signalled = isinstance(error, Signalled)
@@ -544,7 +315,7 @@ class _Transaction:
         answer.undone = True
         if isinstance(error, OperationFailed):
             answer.about = self.plan.about(error.operation)
-        elif isinstance(error, _Unverified):
+        elif isinstance(error, Unverified):
             answer.about = error.about
         return answer
 
@@ -599,9 +370,3 @@ class _Transaction:
                 hint = first_kernel(feature.name)
                 return FeatureRefused(learned.without(feature.name), message, hint)
         return None
-
-
-def _meanwhile(what: str) -> Foreign:
-    return Foreign(
-        f"{what} by someone else meanwhile", hint="look with `damonpolicy status`, then try again"
-    )

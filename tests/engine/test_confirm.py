@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.engine import recover
+from damonpolicy.engine import recover, session
 from damonpolicy.engine.confirm import start_guard
 from damonpolicy.engine.recover import main as recover_main
 from damonpolicy.errors import ExitCode
@@ -75,6 +76,34 @@ def test_in_time_it_stays(pending, clock):
     assert "nothing to recover" in pending.done("recover").out
     assert pending.read(KSM_RUN) == "2"
     assert pending.run("confirm").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("times", [1, 7])
+def test_the_guard_tries_until_it_has_rolled_back(pending, monkeypatch, capsys, times):
+    """H7: nobody else may come; whatever is in the way, it says so and tries again."""
+    prepare, left = session.prepare, [times]
+
+    def busy(*arguments, **options):
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr(session, "prepare", busy)
+    done = guard(pending, 2, pending.machine.monotonic() + 3600)
+
+    assert done == ["generation 2 was not confirmed in time: back to 1"]
+    assert pending.read(KSM_RUN) == "1"
+    assert capsys.readouterr().err.count("generation 2: ") == times
+
+
+def test_a_guard_needs_no_library(pending, monkeypatch):
+    """H7: what was before lies in the state file, too."""
+    for each in pending.places.generations.iterdir():
+        each.write_text("{")
+
+    assert guard(pending, 2, pending.machine.monotonic() + 3600)[0].endswith("back to 1")
+    assert pending.read(KSM_RUN) == "1"
 
 
 def test_whoever_comes_after_the_deadline_rolls_back_first(pending, clock):

@@ -116,7 +116,7 @@ def test_a_failed_apply_leaves_no_generation(site, monkeypatch):
     """A2: a generation counts only once it was committed, so that nobody goes "back" to it."""
     site.done("apply", site.setting("a", 1))
     with monkeypatch.context() as patched:
-        patched.setattr("damonpolicy.engine.transaction.alive", lambda *_: (-1, "dead"))
+        patched.setattr("damonpolicy.engine.watch.alive", lambda *_: (-1, "dead"))
         assert site.run("apply", shipped("ksm")).code == ExitCode.ROLLED_BACK
 
     assert Store(site.places).numbers() == [1]

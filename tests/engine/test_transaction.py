@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.engine import transaction
+from damonpolicy.engine import verification
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign, NoPermission
 from damonpolicy.kernel.capabilities import detect
@@ -72,7 +72,7 @@ def test_a_value_that_reads_back_otherwise(world):
 
 def test_two_files_that_differ(world, monkeypatch):
     """The message names one and counts the others."""
-    real = transaction.snapshot
+    real = verification.snapshot
 
     def other(machine, **options):
         return {
@@ -80,7 +80,7 @@ def test_two_files_that_differ(world, monkeypatch):
             for path, value in real(machine, **options).items()
         }
 
-    monkeypatch.setattr(transaction, "snapshot", other)
+    monkeypatch.setattr(verification, "snapshot", other)
     error = fails(world, "ksm")
 
     assert error.exit_code == ExitCode.ROLLED_BACK
@@ -103,12 +103,12 @@ def test_a_kdamond_that_dies_at_once(world):
 
 def test_a_kdamond_that_dies_before_the_end(world, monkeypatch):
     """It answered, and is off when everything is read back."""
-    real = transaction.snapshot
+    real = verification.snapshot
 
     def off(machine, **options):
         return {**real(machine, **options), "0/state": "off"}
 
-    monkeypatch.setattr(transaction, "snapshot", off)
+    monkeypatch.setattr(verification, "snapshot", off)
     error = fails(world, "ksm")
 
     assert "the kdamond `ksm/vms` is off after all" in error.message

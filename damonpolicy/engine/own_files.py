@@ -1,0 +1,70 @@
+"""Our own files during one transaction; a rescue can do without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from damonpolicy.engine import journal as journals
+from damonpolicy.engine.journal import Header, Unwritten
+from damonpolicy.engine.store import Store
+from damonpolicy.errors import DamonPolicyError
+from damonpolicy.plan.managed import Managed
+
+__all__ = ("OwnFiles",)
+
+
+class OwnFiles:
+    """Writes generation, journal and state; ``remarks`` get what a ``rescue`` did without."""
+
+    def __init__(self, store: Store, remarks: list[str], *, rescue: bool) -> None:
+        self.store = store
+        self.remarks = remarks
+        self.rescue = rescue
+
+    def written(self, write: Callable[[], None], otherwise: str) -> bool:
+        """Write something; where it cannot be, raise, or say what a rescue does without."""
+        try:
+            write()
+        except (DamonPolicyError, OSError) as error:
+            if not self.rescue:
+                raise
+            self.remarks.append(f"{otherwise}: {error}")
+            return False
+        return True
+
+    def journal(self, header: Header, managed: Managed) -> Unwritten:
+        """Begin the journal, with room for the state file that will follow."""
+        made: list[Unwritten] = []
+
+        def begin() -> None:
+            self.store.reserve(managed)
+            made.append(journals.begin(self.store.places.journal, header))
+
+        if self.written(begin, "no journal is kept, so run this again if it is killed"):
+            return made[0]
+        return Unwritten(header)
+
+    def commit(self, after: Managed) -> None:
+        """Replace the state file: all that was done stays from here on."""
+        try:
+            self.store.save(after)
+        except (DamonPolicyError, OSError) as error:
+            if self._arrived(after.transaction):
+                return
+            if not self.rescue:
+                raise
+            self.remarks.append(f"the state file still tells of before: {error}")
+
+    def _arrived(self, transaction: str) -> bool:
+        """Tell whether the state file was replaced, although an error was told."""
+        try:
+            return self.store.transaction() == transaction
+        except DamonPolicyError:
+            return False
+
+    def finish(self, after: Managed, journal: Unwritten | None) -> None:
+        """Do what is left behind the commit point, where nothing can fail the change."""
+        self.remarks += self.store.finish(after)
+        if journal is not None:
+            reason = journal.end()
+            self.remarks += [f"the change is complete; {reason}"] if reason else []

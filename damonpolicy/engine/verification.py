@@ -1,0 +1,115 @@
+"""Nothing is taken on trust: everything is read back before a transaction counts as done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from damonpolicy.engine.journal import Header
+from damonpolicy.engine.members import reused
+from damonpolicy.engine.watch import Watch
+from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or
+from damonpolicy.kernel.tree import Tree, configuration, slot_tree, snapshot
+from damonpolicy.plan.changes import differing
+from damonpolicy.plan.managed import Managed, SettingRecord, SlotRecord
+from damonpolicy.plan.order import KdamondPlan, Plan
+
+__all__ = ("Unverified", "Verification")
+
+
+class Unverified(Exception):
+    """The kernel took everything and is not as it should be."""
+
+    def __init__(self, message: str, kdamond: str, path: str = "") -> None:
+        super().__init__(message)
+        self.about = ((kdamond, path), (kdamond, ""))
+
+
+class Verification:
+    """Compares the machine with what a plan wanted."""
+
+    def __init__(self, machine: Machine, plan: Plan, header: Header, watch: Watch) -> None:
+        self.machine = machine
+        self.plan = plan
+        self.header = header
+        self.watch = watch
+
+    def verified(self) -> Managed:
+        """Read everything back; the result is what the state file will say.
+
+        Raises Unverified where the machine is not as it should be.
+        """
+        tree = snapshot(self.machine) if self.plan.operations else self.watch.current.tree
+        self._compare_count(tree)
+        slots: dict[int, SlotRecord] = {}
+        for each in self.plan.kdamonds:
+            if each.slot < 0 or (f"{each.slot}/state" not in tree and not each.runs):
+                continue
+            now = slot_tree(tree, each.slot)
+            if each.action != "keep":
+                self._compare(each, now)
+            thread = self.watch.thread(each.slot, tree)
+            if thread != self.watch.threads.get(each.slot):
+                message = f"the kdamond `{each.name}` has ended, or another one runs in its slot"
+                raise Unverified(message, each.name)
+            if each.action == "keep":
+                record = self.header.managed.slots[each.slot]
+                slots[each.slot] = replace(record, names=each.names, members=each.members)
+                continue
+            gone = reused(self.machine, each.members)
+            if gone:
+                message = f"the process {gone} ended, and another one has its pid"
+                raise Unverified(message, each.name)
+            if each.runs:
+                pid, start = thread or (-1, 0)
+                slots[each.slot] = SlotRecord(
+                    each.name,
+                    configuration(now),
+                    pid,
+                    start,
+                    each.members,
+                    each.names,
+                    each.cgroups,
+                )
+        settings = {
+            each.path: SettingRecord(
+                each.original,
+                read_or(self.machine, each.path) if each.chosen else each.after,
+                each.users,
+                each.chosen,
+            )
+            for each in self.plan.settings
+            if each.users or each.owed
+        }
+        return replace(
+            self.header.managed,
+            boot_id=self.plan.boot_id,
+            transaction=self.header.transaction,
+            generation=self.header.generation,
+            policies=self.plan.policies,
+            slots=slots,
+            settings=settings,
+            slots_before=self.plan.slots_before,
+            pending=self.header.pending,
+        )
+
+    def _compare_count(self, tree: Tree) -> None:
+        """Raise Unverified where there are not as many slots as there shall be."""
+        path = f"{KDAMONDS}/nr_kdamonds"
+        counts = [each.after for each in self.header.operations if each.path == path]
+        wanted = counts[-1] if counts else self.watch.current.tree.get("nr_kdamonds")
+        if tree.get("nr_kdamonds") != wanted:
+            raise Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
+
+    def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
+        wrong = differing(now, each.after)
+        if wrong:
+            path = wrong[0]
+            message = (
+                f"`{each.slot}/{path}` reads `{now.get(path)}` and not `{each.after[path]}`"
+                + (f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else "")
+            )
+            raise Unverified(message, each.name, path)
+        on = now["state"] == "on"
+        if on != each.runs:
+            state = "on" if on else "off"
+            raise Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)

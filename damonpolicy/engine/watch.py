@@ -1,0 +1,124 @@
+"""A watch over the slots of a transaction: nothing of someone else's is wiped, stopped or committed.
+
+The kernel knows no owner. So slots are looked at again before the first write, and before each that
+wipes; and who runs is known by pid and start time.
+"""
+
+from __future__ import annotations
+
+from damonpolicy.engine.execute import OperationFailed, alive
+from damonpolicy.engine.journal import Header, Thread
+from damonpolicy.engine.strangers import Known
+from damonpolicy.errors import Foreign
+from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.sysfs import Machine, read_value
+from damonpolicy.kernel.tree import (
+    Tree,
+    configuration,
+    empty_slot,
+    slot_numbers,
+    slot_tree,
+    snapshot,
+)
+from damonpolicy.plan.changes import differing
+from damonpolicy.plan.current import Current
+
+__all__ = ("Watch",)
+
+
+class Watch:
+    """What is known of the slots while a transaction is under way."""
+
+    def __init__(self, machine: Machine, current: Current, header: Header) -> None:
+        self.machine = machine
+        self.current = current
+        self.threads: dict[int, Thread] = {
+            slot: (current.pid(slot), start) for slot, start in current.starts.items()
+        }
+        """The kdamonds that run by our knowledge, by slot."""
+        self.follow(header)
+
+    def follow(self, header: Header) -> None:
+        """Take the operations of a header for ours."""
+        self.header = header
+        committed = {slot: record.files for slot, record in header.managed.slots.items()}
+        self.known = Known(header.before, header.after, header.operations, committed)
+
+    def unchanged(self) -> None:
+        """Raise Foreign where someone has changed a slot since the plan was made.
+
+        All slots count where their number is written, which wipes them.
+        """
+        touched = {each.slot for each in self.header.operations}
+        slots = self.current.slots if -1 in touched and self._recounts() else sorted(touched - {-1})
+        now = snapshot(self.machine, slots=slots)
+        if now.get("nr_kdamonds") != self.current.tree.get("nr_kdamonds"):
+            raise _meanwhile("the number of slots was changed")
+        for slot in slots:
+            if slot not in self.current.slots:
+                continue
+            if self.thread(slot, now) != self.threads.get(slot) or differing(
+                slot_tree(now, slot), configuration(self.current.slot(slot))
+            ):
+                raise _meanwhile(f"slot {slot} was changed")
+
+    def _recounts(self) -> bool:
+        return any(each.kind == "count" and each.slot < 0 for each in self.header.operations)
+
+    def thread(self, slot: int, tree: Tree) -> Thread | None:
+        """Return who runs in a slot, None while it is off."""
+        if tree.get(f"{slot}/state") != "on":
+            return None
+        pid = int(tree.get(f"{slot}/pid", "-1"))
+        return pid, starts(self.machine, pid)
+
+    def before_wiping(self, operation: Operation) -> None:
+        """Raise OperationFailed where a count would wipe what someone else has written."""
+        try:
+            now = read_value(self.machine, operation.path)
+        except FileNotFoundError:
+            return  # there is nothing to wipe, and the write will tell
+        except OSError as error:
+            raise OperationFailed.by(operation, error) from error
+        if now != operation.before:
+            raise OperationFailed(operation, f"someone else has written `{now}`")
+        if now == "0":
+            return  # there is nothing to wipe
+        every = slot_numbers(self.current.tree) if operation.slot < 0 else [operation.slot]
+        tree = snapshot(self.machine, slots=every)
+        for slot in every:
+            own = slot_tree(tree, slot)
+            if operation.slot < 0 and slot not in self.header.after and not empty_slot(own):
+                raise OperationFailed(operation, f"someone else has configured slot {slot}")
+            if self.thread(slot, tree) != self.threads.get(slot):
+                raise OperationFailed(operation, f"someone else has started or stopped slot {slot}")
+            strangers = self.known.strangers(slot, own)
+            if strangers:
+                what = f"someone else has changed `{slot}/{strangers[0]}`"
+                raise OperationFailed(operation, what)
+
+    def same_thread(self, operation: Operation) -> None:
+        """Raise OperationFailed where it is no longer the kdamond that we know that runs."""
+        pid = int(read_value(self.machine, kdamond_path(operation.slot, "pid")) or "-1")
+        if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
+            raise OperationFailed(operation, "another kdamond runs in this slot now")
+
+    def alive(self, operation: Operation, seconds: float) -> None:
+        """Raise OperationFailed where nobody lives in a slot, or another one after a commit."""
+        slot = operation.slot
+        pid, reason = alive(self.machine, slot, seconds)
+        if pid < 0:
+            raise OperationFailed(
+                operation, f"the kernel took it, but the kdamond is dead: {reason}"
+            )
+        thread = (pid, starts(self.machine, pid))
+        if operation.after == "commit" and thread != self.threads.get(slot):
+            raise OperationFailed(operation, "another kdamond runs in this slot now")
+        self.threads[slot] = thread
+
+
+def _meanwhile(what: str) -> Foreign:
+    return Foreign(
+        f"{what} by someone else meanwhile", hint="look with `damonpolicy status`, then try again"
+    )
