@@ -41,6 +41,16 @@ class FaultyMachine:
         self.calls: list[str] = []
         self.hit: list[Fault] = []
         self.locked_until = 0.0
+        self.died: tuple[int, int] | None = None
+        """The slot whose kdamond has ended, and the number of calls until then."""
+
+    @property
+    def died_unseen(self):
+        """Whether a kdamond ended when its state was not read any more: nobody could know."""
+        if self.died is None:
+            return False
+        slot, at = self.died
+        return f"read {KDAMONDS}/{slot}/state" not in self.calls[at - 1 :]
 
     def __getattr__(self, name):
         return getattr(self.machine, name)
@@ -91,4 +101,5 @@ class FaultyMachine:
         for slot in range(int(self.machine.read(f"{KDAMONDS}/nr_kdamonds"))):
             if self.machine.running(slot) is not None:
                 self.machine.write(f"{KDAMONDS}/{slot}/state", "off")
+                self.died = slot, len(self.calls)
                 return

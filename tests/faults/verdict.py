@@ -20,10 +20,11 @@ def attempt(do):
     return None
 
 
-def violation(scenario, error, *, mortal=False):
+def violation(scenario, error, *, mortal=False, unseen=False):
     """Return how the promise was broken, or an empty text; faults are over by now.
 
-    ``mortal``: a kdamond ended by itself, which no undo has to put back.
+    ``mortal``: a kdamond ended by itself, which no undo has to put back; ``unseen``: it did so when
+    all had been looked at.
     """
     now = scenario.world.look()
     if isinstance(error, RollbackIncomplete):
@@ -41,7 +42,7 @@ def violation(scenario, error, *, mortal=False):
     if journal.read(scenario.world.places.journal) is not None:
         return f"a journal is left: {error}"
     if error is None:
-        if not _same(now, scenario.after, mortal=False):
+        if not _same(now, scenario.after, mortal=unseen):
             return f"done, and {difference(scenario.after, now)}"
         return _state(scenario, now)
     if error.exit_code in (ExitCode.INTERNAL, ExitCode.USAGE):
