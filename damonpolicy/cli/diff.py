@@ -10,6 +10,7 @@ from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import ExitCode
 from damonpolicy.kernel.host import look
+from damonpolicy.observe.remembered import Remembered, unsettled
 from damonpolicy.observe.status import drift
 from damonpolicy.plan.current import retrieve
 
@@ -24,7 +25,8 @@ def command(invocation: Invocation) -> Result:
     is `damonpolicy plan`.
     """
     machine = invocation.machine()
-    managed = Store(invocation.places()).managed(look(machine).boot_id)
+    store = Store(invocation.places())
+    managed = store.managed(look(machine).boot_id)
     found = drift(retrieve(machine, managed.settings), managed)
     lines, where = [], ""
     for each in found:
@@ -45,4 +47,6 @@ def command(invocation: Invocation) -> Result:
             for each in found
         ]
     }
-    return Result(text, data, exit_code=ExitCode.CHANGES if found else ExitCode.OK)
+    code = ExitCode.CHANGES if found else ExitCode.OK
+    warned = unsettled(Remembered(store), managed, machine.monotonic())
+    return Result(text, data, exit_code=code, diagnostics=warned)

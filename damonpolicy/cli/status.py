@@ -17,7 +17,7 @@ from damonpolicy.engine.store import Store
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import read_or
 from damonpolicy.observe import status
-from damonpolicy.observe.remembered import Remembered, overdue
+from damonpolicy.observe.remembered import Remembered, unsettled
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.texts import setting_text
@@ -243,20 +243,10 @@ def _findings(
         message = f"{drifted} files are not what was committed last"
         hint = "`damonpolicy diff` shows them"
         found.append(Diagnostic.warning("DP0614", None, message, hint=hint))
-    if late := overdue(managed, now):
-        hint = "`damonpolicy recover` rolls it back"
-        found.append(Diagnostic.warning("DP0661", None, late, hint=hint))
-    elif managed.pending is not None:
-        message = f"generation {managed.generation} waits to be confirmed"
-        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
-        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+    found += unsettled(store, managed, now)
     now_in_force = store.generation(managed.generation)
     if now_in_force is not None and now_in_force.instead_of:
         message = f"generation {now_in_force.instead_of} was not confirmed in time, and is undone"
         hint = "apply it again, and confirm in time"
         found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
-    if store.interrupted():
-        message = "a transaction was interrupted"
-        hint = "`damonpolicy recover` ends it"
-        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
     return [*store.found, *found]

@@ -7,6 +7,7 @@ main; main()"`` is how the guard and the units call it, where DIR holds the pack
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ from damonpolicy.engine.neutral import neutralise
 from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, LockHeld
+from damonpolicy.errors import DamonPolicyError, ExitCode, LockHeld
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m damonpolicy.engine.recover",
         description="Bring damonpolicy's last transaction to its end, with Python alone.",
     )
-    parser.add_argument("--kernel", default="live", help="live or emulated:VERSION")
+    usual = os.environ.get("DAMONPOLICY_KERNEL") or "live"
+    parser.add_argument("--kernel", default=usual, help="live or emulated:VERSION")
     parser.add_argument("--machine", type=Path, help="description of the emulated machine")
     parser.add_argument("--state-dir", type=Path)
     parser.add_argument("--stop-all", action="store_true", help="stop all that is ours")
@@ -57,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hint = [f"  hint: {error.hint}"] if error.hint else []
         _tell([f"error[{error.code}]: {error.message}", *hint])
         sys.exit(int(error.exit_code))
+    except OSError as error:
+        where = f"`{error.filename}`: " if error.filename else ""
+        _tell([f"error: {where}{(error.strerror or str(error)).lower()}"])
+        sys.exit(int(ExitCode.FAILED))
 
 
 def _tell(lines: Iterable[str]) -> None:
@@ -95,8 +101,10 @@ def _guard(machine: Machine, places: Places, generation: int, deadline: float) -
     The guard starts before the first write, so the generation may still have to come.
     """
     store = Store(places)
-    pause = 1.0
+    there, pause = places.run.exists(), 1.0
     while True:
+        if there and not places.run.exists():  # there is nothing left to watch over
+            return [f"generation {generation} is gone with its state directory"]
         left = deadline - machine.monotonic()
         try:
             managed = store.managed(look(machine).boot_id)

@@ -229,6 +229,8 @@ def changing(
                 raise
             # whoever stops everything, or goes back, must not be held up by it
             remarks.append(f"the change that nobody confirmed could not be rolled back: {error}")
+        first = tuple(remarks)
+        remarks += store.mended(session.managed)
         remarks += store.finish(session.managed)
         if session.managed.pending is not None and not settle:
             left = session.managed.pending.deadline - machine.monotonic()
@@ -239,7 +241,14 @@ def changing(
             raise Busy(
                 message, hint="`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
             )
-        yield session
+        try:
+            yield session
+        except DamonPolicyError as error:
+            if (
+                first and error.message
+            ):  # what an earlier change left was ended, whatever became of this one
+                error.message = f"{error.message}; before that, {'; '.join(first)}"
+            raise
 
 
 def _interrupted(places: Places) -> bool:

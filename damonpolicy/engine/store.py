@@ -72,6 +72,8 @@ class Store:
 
     def __init__(self, places: Places) -> None:
         self.places = places
+        self._damage = ""
+        """Why the state file was read from its copy."""
 
     def managed(self, boot_id: str) -> Managed:
         """Return what is managed; nothing is after a reboot, but the numbering goes on.
@@ -88,6 +90,7 @@ class Store:
             if found is None:
                 raise
             log.warning("state", path=str(self.places.state), reason=error.message)
+            self._damage = error.message
         return found if found is not None and found.boot_id == boot_id else Managed(boot_id)
 
     def _read(self, path: Path) -> Managed | None:
@@ -98,6 +101,17 @@ class Store:
             return Managed.from_json(data)
         except ValueError as error:
             raise damaged(path, error) from error
+
+    def mended(self, managed: Managed) -> list[str]:
+        """Write a damaged state file again; returns what was done, for the user."""
+        damage, self._damage = self._damage, ""
+        if not damage:
+            return []
+        try:
+            self.save(managed)
+        except DamonPolicyError:
+            return [f"{damage}: its copy is used"]
+        return [f"{damage}: it was written again from its copy"]
 
     def transaction(self) -> str:
         """Return which transaction the state file comes from, or its copy where it is damaged.

@@ -12,16 +12,19 @@ from damonpolicy.engine.store import Generation, Store
 from damonpolicy.errors import DamonPolicyError, NoPermission
 from damonpolicy.plan.managed import Managed
 
-__all__ = ("Remembered", "overdue")
+__all__ = ("Remembered", "overdue", "unsettled")
 
 Found = TypeVar("Found")
 
-_STATE = "move it away: what runs counts as someone else's then, and `apply --takeover` takes it"
+_STATE = (
+    "move it away: what runs counts as someone else's then, `damonpolicy apply` of the same policies"
+    " takes it over, and what settings were before is lost"
+)
 _GENERATION = "nothing that runs needs it, but `damonpolicy rollback` cannot go back to it"
 _CONFIRMED = (
     "move it away: the next change writes it again, and nothing comes back at boot till then"
 )
-_JOURNAL = "move it away, and see with `damonpolicy diff` what the transaction left behind"
+_JOURNAL = "move it away, and see with `damonpolicy status` what the transaction left behind"
 _SERVICE = "move it away, and restart the service: it writes it again"
 
 
@@ -93,3 +96,20 @@ def overdue(managed: Managed, now: float) -> str:
     if not managed.overdue(now):
         return ""
     return f"generation {managed.generation} was not confirmed in time, and is still there"
+
+
+def unsettled(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
+    """Warn of what has not come to its end: a change to be confirmed, an interrupted transaction."""
+    found = []
+    if late := overdue(managed, now):
+        hint = "`damonpolicy recover` rolls it back"
+        found.append(Diagnostic.warning("DP0661", None, late, hint=hint))
+    elif managed.pending is not None:
+        message = f"generation {managed.generation} waits to be confirmed"
+        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
+        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+    if store.interrupted():
+        message = "a transaction was interrupted"
+        hint = "`damonpolicy recover` ends it"
+        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+    return found

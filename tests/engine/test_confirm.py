@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from types import SimpleNamespace
 
@@ -95,6 +96,15 @@ def test_the_guard_tries_until_it_has_rolled_back(pending, monkeypatch, capsys, 
     assert done == ["generation 2 was not confirmed in time: back to 1"]
     assert pending.read(KSM_RUN) == "1"
     assert capsys.readouterr().err.count("generation 2: ") == times
+
+
+def test_a_guard_ends_with_its_state_directory(pending, monkeypatch):
+    run, gone = pending.places.run, pending.places.run.with_name("gone")
+    monkeypatch.setattr(recover.time, "sleep", lambda _: shutil.move(run, gone))
+    done = guard(pending, 2, pending.machine.monotonic() + 3600)
+    shutil.move(gone, run)
+
+    assert done == ["generation 2 is gone with its state directory"]
 
 
 def test_a_guard_needs_no_library(pending, monkeypatch):

@@ -166,6 +166,25 @@ def test_a_damaged_state_file_is_read_from_its_copy(site):
     site.done("apply", shipped("ksm"))
     site.places.state.write_text("{")
 
+    assert "it was written again from its copy" in site.done("recover").out
+    assert "nothing to recover" in site.done("recover").out
+    site.places.state.write_text("{")
     assert site.done("diff").out.endswith("No drift.\n")
     site.done("stop", "--all")
     assert site.world.look() == before
+
+
+def test_what_was_ended_first_is_told_with_whatever_fails_then(site):
+    site.killed(lambda path, text: text == "on", "ksm")
+    outcome = site.run("confirm")
+
+    assert outcome.code == ExitCode.USAGE
+    assert "nothing waits to be confirmed; before that, generation 1 was interrupted" in outcome.err
+
+
+def test_looking_at_drift_tells_of_an_interrupted_transaction(site):
+    site.killed(lambda path, text: text == "on", "ksm")
+
+    assert "warning[DP0612]" in site.run("diff").err
+    site.done("recover")
+    assert "DP0612" not in site.run("diff").err

@@ -24,6 +24,7 @@ from pathlib import Path
 
 os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
 
+from damonpolicy.cli import confirmation
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import journal
 from damonpolicy.engine.store import Store
@@ -34,6 +35,8 @@ from tests.world import ROOT, World, in_memory_directory
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.EDQUOT)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MODES = {"once": 0, "ever": 1, "short": 2, "after": 3, "killed": 4, "signalled": 5}
+
+confirmation.start_guard = lambda *_: None  # a guard would outlive its machine
 
 KSM = str(ROOT / "policies" / "ksm.yaml")
 MONITOR = str(ROOT / "policies" / "monitor.yaml")
