@@ -40,7 +40,7 @@ def command(
         if session.expired and generation is None:
             return Result(notes(session), {"generation": session.managed.generation}, changed=True)
         number = session.previous() if generation is None else _known(session, generation)
-        if session.store.generation(number).awaits:
+        if session.awaits(number):
             session.remarks.append(f"generation {number} was never confirmed")
         with compiled_before(invocation, lambda: session.store.generation(number).policies):
             plan, changed = session.roll_back(

@@ -53,6 +53,8 @@ class OwnFiles:
                 return
             if not self.rescue:
                 raise
+            if not after.slots and not after.settings and self.store.forget():
+                return  # nothing is ours any more, and no guard finds what it would bring back
             self.remarks.append(f"the state file still tells of before: {error}")
 
     def _arrived(self, transaction: str) -> bool:

@@ -21,6 +21,7 @@ from damonpolicy.errors import (
     DamonPolicyError,
     Interrupted,
     NoPermission,
+    RollbackIncomplete,
     RolledBack,
     UsageError,
 )
@@ -57,8 +58,18 @@ class Session:
 
         A generation is compiled, so that this needs no policy language.
         """
+        pending = self.managed.pending
+        if pending is not None and number == pending.previous:  # the state file holds those, too
+            return self._go_back(pending.policies, reason, **options)
         policies = self.store.generation(number).policies
         return self._go_back(policies, reason, **options)
+
+    def awaits(self, number: int) -> bool:
+        """Tell whether nobody has ever confirmed a generation, though it was to be confirmed."""
+        pending = self.managed.pending
+        if pending is not None and number == pending.previous:
+            return False
+        return self.store.generation(number).awaits
 
     def _go_back(
         self,
@@ -224,6 +235,8 @@ def changing(
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         try:
             session.expire()
+        except RollbackIncomplete:
+            raise  # its journal has to be ended before anything else is done
         except DamonPolicyError as error:
             if not settle:
                 raise

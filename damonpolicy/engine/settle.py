@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from damonpolicy import log
 from damonpolicy.engine import journal as journals
-from damonpolicy.engine.journal import Journal, Unwritten
+from damonpolicy.engine.journal import Header, Journal, Unwritten
 from damonpolicy.engine.places import forget
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.undo import undo
@@ -33,7 +33,8 @@ def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[s
     if header.boot_id != look(machine).boot_id:
         return [_put_aside(store, header.boot_id)]
     journal = journals.reopen(path, header, progress, size)
-    if not progress.undoing and store.transaction() == header.transaction:
+    if not progress.undoing and _committed(store, header):
+        store.copy()
         journal.end()
         return [f"generation {header.generation} was complete: only its journal was left"]
     remarks = back(machine, store, journal, overwrite=overwrite)
@@ -41,6 +42,14 @@ def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[s
         store.unstage(header.generation)
     done = f"generation {header.generation} was interrupted: everything is as it was before"
     return [done, *remarks]
+
+
+def _committed(store: Store, header: Header) -> bool:
+    """Tell whether a transaction has passed its commit point; where nobody can tell, it has not."""
+    try:
+        return store.transaction() == header.transaction
+    except DamonPolicyError:
+        return False
 
 
 def _put_aside(store: Store, boot_id: str) -> str:

@@ -137,13 +137,24 @@ class Store:
 
     def save(self, managed: Managed) -> None:
         """Replace the state file: the commit point of a transaction."""
-        data = managed.to_json()
-        write_json(self.places.state, data)
+        write_json(self.places.state, managed.to_json())
+        self.copy()
+
+    def copy(self) -> None:
+        """Write the copy of the state file; one that cannot be written would say what is no more."""
         try:
-            write_json(self.places.state_copy, data)
-        except DamonPolicyError as error:  # an old one would say what is no more
+            data = read_json(self.places.state)
+            if data is not None:
+                write_json(self.places.state_copy, data)
+        except DamonPolicyError as error:
             log.warning("no copy", path=str(self.places.state_copy), reason=error.message)
             files.forget(self.places.state_copy)
+
+    def forget(self) -> bool:
+        """Forget all that is managed, where it cannot be written; tell whether that was done."""
+        files.forget(self.places.state_copy)
+        files.forget(self.places.state)
+        return not os.path.lexists(self.places.state)
 
     def numbers(self) -> list[int]:
         """Return the numbers of all generations."""
@@ -215,17 +226,20 @@ class Store:
             self._keep(managed)
             if managed.pending is None:
                 self.confirm(managed.generation)
-        except DamonPolicyError as error:
-            log.warning("unfinished", generation=managed.generation, reason=error.message)
+        except (DamonPolicyError, OSError) as error:
+            log.warning("unfinished", generation=managed.generation, reason=str(error))
             again = "the next change, or `damonpolicy recover`, tries again"
+            other = self._confirmed_or_none()
             what = f"generation {managed.generation} will not come back at boot"
-            return [f"{what} ({error.message}): {again}"]
+            if other not in (0, managed.generation):
+                what += f", but generation {other}"
+            return [f"{what} ({error}): {again}"]
         return []
 
     def _keep(self, managed: Managed) -> None:
         """Make a committed generation count; one whose file is lost is written from the state."""
         path, staged = self._path(managed.generation), self._staged(managed.generation)
-        if staged.exists():
+        if self._is_of(staged, managed):
             try:
                 staged.replace(path)
             except OSError as error:
@@ -238,6 +252,17 @@ class Store:
                 managed.generation, when, "written again", "", managed.policies, awaits
             )
             write_json(path, kept.to_json())
+
+    def _is_of(self, staged: Path, managed: Managed) -> bool:
+        """Tell whether a staged generation is the one that was reached, and not an older try."""
+        data = read_json(staged)
+        if data is None:
+            return False
+        policies = {name: each.to_json() for name, each in managed.policies.items()}
+        if data.get("policies") == policies:
+            return True
+        files.forget(staged)
+        return False
 
     def _forget_oldest(self, number: int) -> None:
         protected = {self._confirmed_or_none(), number}

@@ -85,12 +85,15 @@ def execute(
     leaves signals to the handlers that are there, such as a service's. What only ``follows`` the
     machine (a process that came or went) is no generation of its own. ``when_ready`` is called
     once only the writes are left: it may wait for their time, or raise a DamonPolicyError.
-    A ``rescue`` goes on where our own files cannot be written; ``remarks`` get what it did without.
+    A ``rescue`` that starts nothing goes on where our own files cannot be written; ``remarks`` get
+    what it did without.
 
     Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
     it is not, Interrupted where a signal came before the first write.
     """
     remarks = [] if remarks is None else remarks
+    # What starts has to be on record, or it would be someone else's to whoever comes next.
+    rescue = rescue and not any(each.after == "on" for each in plan.operations)
     number = managed.generation if follows else _next_number(store, managed, rescue=rescue)
     pending = managed.pending if follows else None
     if confirm_within is not None:

@@ -6,6 +6,7 @@ process that has neither the policy language nor its libraries.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from damonpolicy import typed
 from damonpolicy.kernel.processes import Selector
 
 __all__ = ("CompiledKdamond", "CompiledPolicy", "Feed", "FilterLine", "Loop", "TargetLine")
+
+_INSIDE = re.compile(r"contexts/[a-z0-9_]+(/[a-z0-9_]+)*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,9 @@ class CompiledKdamond:
     def __post_init__(self) -> None:
         if "contexts/0/operations" not in self.files:
             raise ValueError(f"the kdamond `{self.name}` has no operation set")
+        for path in self.files:
+            if path != "refresh_ms" and not _INSIDE.match(path):
+                raise ValueError(f"`{path[:80]}` is no file of a kdamond")
 
     @property
     def full_name(self) -> str:

@@ -81,6 +81,8 @@ def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
             )
         capabilities = typed.text(data.get("capabilities"), "`capabilities`")
         plan = typed.record(Plan, data, besides=("format", "digest", "capabilities"))
+        if not {*plan.affected} <= plan.policies.keys():
+            raise ValueError("`affected` names a policy that it does not have")
     except (ValueError, RecursionError) as error:
         raise UsageError(f"`{name}` is not a plan: {error}", hint=hint) from error
     return plan, capabilities

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from damonpolicy import trust
 from damonpolicy.engine import recover
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import ExitCode
@@ -188,3 +189,96 @@ def test_looking_at_drift_tells_of_an_interrupted_transaction(site):
     assert "warning[DP0612]" in site.run("diff").err
     site.done("recover")
     assert "DP0612" not in site.run("diff").err
+
+
+RECLAIM = shipped("proactive-reclaim")
+
+
+def test_nothing_is_started_that_cannot_be_written_down(site, disk):
+    """What ran without a record would be someone else's to whoever comes next."""
+    site.done("apply", shipped("monitor"))
+    site.done("apply", RECLAIM)
+    site.done("remove", "proactive-reclaim")
+    before = site.world.look()
+    disk[site.places.run] = errno.ENOSPC
+
+    assert site.run("rollback").code == ExitCode.FAILED
+    assert site.world.look() == before
+    disk.clear()
+    assert "Back to generation 2" in site.done("rollback").out
+    assert all(each["owner"] == "ours" for each in site.json("status")["data"]["kdamonds"])
+
+
+def test_no_guard_brings_back_what_was_stopped(site, disk, monkeypatch):
+    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
+    site.done("apply", site.setting("a", 1))
+    site.done("apply", site.setting("a", 2), "--confirm-within", "1h")
+    real = os.replace
+
+    def full(source, target, **options):
+        if str(target).endswith("state.json"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        return real(source, target, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        site.done("stop", "--all")
+    assert site.read(KSM_RUN) == "0"
+    assert site.world.managed.pending is None
+    site.done("recover")
+    assert site.read(KSM_RUN) == "0"
+
+
+def test_an_older_try_does_not_become_the_generation(site, monkeypatch):
+    """A kill leaves what it had staged under the number that comes next."""
+    site.done("apply", site.setting("a", 1))
+    site.killed(lambda path, text: text == "on", "ksm")
+    staged = site.places.generations / "2.json.staged"
+    assert staged.exists()
+    kept = staged.read_bytes()
+    site.done("recover")
+    staged.write_bytes(kept)
+    monkeypatch.setattr(Store, "stage", _full)
+    site.done("stop", "--all")
+
+    assert Store(site.places).generation(2).policies == {}
+
+
+def _full(self, generation):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_change_that_waits_is_taken_back_without_the_library(site, monkeypatch):
+    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
+    site.done("apply", site.setting("a", 1))
+    site.done("apply", site.setting("a", 2), "--confirm-within", "1h")
+    (site.places.generations / "1.json").unlink()
+
+    site.done("rollback")
+    assert site.read(KSM_RUN) == "1"
+
+
+def test_a_journal_needs_no_state_file(site):
+    before = site.world.look()
+    site.killed(lambda path, text: text == "on", "ksm")
+    for path in (site.places.state, site.places.state_copy):
+        path.write_text("{}")
+
+    assert "everything is as it was before" in site.done("recover").out
+    assert site.world.look() == before
+    site.done("apply", shipped("ksm"))
+
+
+def test_a_library_that_cannot_be_looked_at_holds_up_nothing(site, monkeypatch):
+    before = site.world.look()
+    site.done("apply", shipped("ksm"))
+
+    def unreadable(path):
+        if "generations" in str(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path)
+
+    real = trust.read_own
+    monkeypatch.setattr(trust, "read_own", unreadable)
+    site.done("stop", "--all")
+    assert site.world.look() == before
