@@ -232,6 +232,7 @@ def changing(
             if remarks:
                 done = f"when an earlier transaction had been ended: {remarks[0]}"
             raise Interrupted(f"interrupted by {signals.came} {done}")
+        first = tuple(remarks)
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         try:
             session.expire()
@@ -242,7 +243,6 @@ def changing(
                 raise
             # whoever stops everything, or goes back, must not be held up by it
             remarks.append(f"the change that nobody confirmed could not be rolled back: {error}")
-        first = tuple(remarks)
         remarks += store.mended(session.managed)
         remarks += store.finish(session.managed)
         if session.managed.pending is not None and not settle:
