@@ -181,6 +181,10 @@ class Unwritten:
     def leave(self) -> None:
         """Stop writing; the file stays."""
 
+    def ended(self) -> bool:
+        """End the transaction for sure: tell whether nobody can take it up again."""
+        return True
+
     def end(self) -> str:
         """End the transaction; returns why the file stays, if it does."""
         return ""
@@ -215,6 +219,14 @@ class Journal(Unwritten):
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def ended(self) -> bool:
+        try:
+            self.note({"end": True})
+        except OSError:
+            _forget(self.path)
+            return not os.path.lexists(self.path)
+        return True
 
     def end(self) -> str:
         """End the transaction: whatever becomes of the file, nobody takes it up again."""

@@ -20,14 +20,14 @@ def looks_pids_up(operation: Operation) -> bool:
     return operation.kind == "command" and operation.after in ("on", "commit")
 
 
-def dead(machine: Machine, members: Sequence[Member], *, closely: bool) -> set[int]:
-    """Return the pids that are nobody's by now; ``closely`` also those that are another process'.
+def dead(machine: Machine, members: Sequence[Member]) -> set[int]:
+    """Return the pids that are nobody's by now, or another process'.
 
     That takes a file for each, and meanwhile others may end: so one look at all comes last.
     """
     if not members:
         return set()
-    other = {pid for pid, start in members if closely and starts(machine, pid) != start}
+    other = {pid for pid, start in members if starts(machine, pid) != start}
     here = set(pids(machine))
     return other | {pid for pid, _ in members if pid not in here}
 

@@ -44,18 +44,29 @@ class OwnFiles:
             return made[0]
         return Unwritten(header)
 
-    def commit(self, after: Managed) -> None:
-        """Replace the state file: all that was done stays from here on."""
+    def commit(self, after: Managed, journal: Unwritten | None) -> None:
+        """Replace the state file: all that was done stays from here on.
+
+        A rescue may do without it, if nobody will take up its journal again.
+        """
         try:
-            self.store.save(after)
+            self._save(after)
         except (DamonPolicyError, OSError) as error:
             if self._arrived(after.transaction):
                 return
-            if not self.rescue:
+            if not self.rescue or not (journal is None or journal.ended()):
                 raise
             if not after.slots and not after.settings and self.store.forget():
                 return  # nothing is ours any more, and no guard finds what it would bring back
             self.remarks.append(f"the state file still tells of before: {error}")
+
+    def _save(self, after: Managed) -> None:
+        try:
+            self.store.save(after)
+        except (DamonPolicyError, OSError):
+            if not self.rescue:
+                raise
+            self.store.save(after)  # an error may pass
 
     def _arrived(self, transaction: str) -> bool:
         """Tell whether the state file was replaced, although an error was told."""

@@ -173,8 +173,6 @@ class _Transaction:
         self.watch = Watch(machine, current, header)
         self.committed: dict[int, dict[str, str]] = {}
         """What the kernel took, by slot, where a commit of this transaction went well."""
-        self.compared: set[int] = set()
-        """Slots whose processes were found to be those that they were."""
         self._waits: dict[int, float] = {}
 
     def run(
@@ -196,7 +194,7 @@ class _Transaction:
             after = Verification(self.machine, self.plan, self.header, self.watch).verified()
             signals.check()
             signals.heeded = False
-            self.own.commit(after)
+            self.own.commit(after, self.journal)
         except (OperationFailed, Unverified, Signalled, DamonPolicyError, OSError) as error:
             signals.heeded = False
             raise self._failed(error, capabilities) from error
@@ -288,9 +286,7 @@ class _Transaction:
         return next((each.members for each in self.plan.kdamonds if each.slot == slot), ())
 
     def _dead(self, slot: int) -> set[int]:
-        closely = slot not in self.compared
-        self.compared.add(slot)
-        return dead(self.machine, self._members(slot), closely=closely)
+        return dead(self.machine, self._members(slot))
 
     def _patience(self, slot: int) -> float:
         """Return how many seconds a command may take, as the slot was or as it is to be."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 
 from damonpolicy.kernel.sysfs import KDAMONDS
+
+_PROCESS = re.compile(r"read /proc/\d+/")
 
 READS = (errno.EIO, errno.EBUSY, errno.ENOMEM, errno.EINTR)
 WRITES = (errno.EIO, errno.EINVAL, errno.ENOMEM, errno.EBUSY, errno.EPERM, errno.EINTR)
@@ -51,6 +54,11 @@ class FaultyMachine:
             return False
         slot, at = self.died
         return f"read {KDAMONDS}/{slot}/state" not in self.calls[at - 1 :]
+
+    @property
+    def blind(self):
+        """Whether something of a process could not be read: who is unknown is not chosen."""
+        return any(_PROCESS.search(self.calls[fault.at - 1]) for fault in self.hit)
 
     def __getattr__(self, name):
         return getattr(self.machine, name)

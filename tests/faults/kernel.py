@@ -52,7 +52,9 @@ def tried(scenario: Scenario, faults) -> tuple[str, str]:
     error = attempt(lambda: scenario.do(machine))
     scenario.machine._slept += 3600  # whatever was held has been let go
     mortal = any(each.kind == "dies" for each in machine.hit)
-    broken = violation(scenario, error, mortal=mortal, unseen=machine.died_unseen)
+    broken = violation(
+        scenario, error, mortal=mortal, unseen=machine.died_unseen, blind=machine.blind
+    )
     if scenario.machine.poisoned:
         broken = f"a real kernel would be wrecked: {scenario.machine.poisoned}"
     return str(int(error.exit_code)) if error else "0", broken

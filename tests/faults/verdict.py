@@ -20,11 +20,12 @@ def attempt(do):
     return None
 
 
-def violation(scenario, error, *, mortal=False, unseen=False):
+def violation(scenario, error, *, mortal=False, unseen=False, blind=False):
     """Return how the promise was broken, or an empty text; faults are over by now.
 
     ``mortal``: a kdamond ended by itself, which no undo has to put back; ``unseen``: it did so when
-    all had been looked at.
+    all had been looked at. ``blind``: something of a process could not be read, so that it was not
+    chosen.
     """
     now = scenario.world.look()
     if isinstance(error, RollbackIncomplete):
@@ -42,8 +43,11 @@ def violation(scenario, error, *, mortal=False, unseen=False):
     if journal.read(scenario.world.places.journal) is not None:
         return f"a journal is left: {error}"
     if error is None:
-        if not _same(now, scenario.after, mortal=unseen):
-            return f"done, and {difference(scenario.after, now)}"
+        wanted = scenario.after
+        if blind:
+            now, wanted = _untargeted(now), _untargeted(wanted)
+        if not _same(now, wanted, mortal=unseen):
+            return f"done, and {difference(wanted, now)}"
         return _state(scenario, now)
     if error.exit_code in (ExitCode.INTERNAL, ExitCode.USAGE):
         return f"exit {int(error.exit_code)}: {error}"
@@ -65,6 +69,10 @@ def _state(scenario, now):
         if current.running(slot) and slot not in managed.slots and not scenario.spec:
             return f"slot {slot} runs and nobody knows it"
     return ""
+
+
+def _untargeted(seen):
+    return {p: v for p, v in seen.items() if "/targets/" not in p and not p.endswith("/runs")}
 
 
 def _same(now, wanted, *, mortal):

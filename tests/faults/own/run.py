@@ -162,7 +162,7 @@ class Start:
         if now[0] not in (self.before[0], self.after[0]) and not rescued:
             return f"exit {ended}, and after `recover` it is neither before nor after"
         numbers = Store(world.places).numbers()
-        if numbers and max(numbers) > world.managed.generation:
+        if ended and numbers and max(numbers) > world.managed.generation:
             return f"generation {max(numbers)} is kept and never ran"
         code = self.command(place, self.words)
         allowed = (0, int(ExitCode.USAGE)) if now[0] == self.after[0] else (0,)

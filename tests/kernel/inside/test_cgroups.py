@@ -144,7 +144,8 @@ def test_a_missing_cgroup_keeps_no_other_policy_waiting(service: Service) -> Non
     reloads = len(service.events("reload"))
     service.put("spare.yaml", POLICY.replace("{reject: {memcg", "{allow: {memcg"))
     text = POLICY.replace("name: spare", "name: look").replace("lru_deprio", "stat")
-    service.put("look.yaml", text.replace(f", {{reject: {{memcg: /{GROUP}}}}}", ""))
+    lines = text.splitlines(keepends=True)
+    service.put("look.yaml", "".join(each for each in lines if "filters:" not in each))
     assert service.reloaded(reloads + 1)
 
     def runs() -> list[str]:

@@ -168,7 +168,7 @@ def test_what_an_undo_has_started_is_known_to_the_next(
     assert run("status", "--format", "json").data["kdamonds"][0]["owner"] == "ours"
 
 
-def _fail(self: object, after: Managed) -> None:
+def _fail(self: object, after: Managed, journal: object) -> None:
     message = "no room"
     raise DamonPolicyError(message)
 
