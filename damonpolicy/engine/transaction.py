@@ -20,7 +20,7 @@ from damonpolicy.engine.own_files import OwnFiles
 from damonpolicy.engine.settle import back
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.verification import Unverified, Verification
+from damonpolicy.engine.verification import Unverified, Verification, read_back
 from damonpolicy.engine.watch import Watch
 from damonpolicy.errors import (
     Busy,
@@ -229,6 +229,8 @@ class _Transaction:
             self.watch.before_wiping(operation)
         if operation.kind == "command" and operation.before == "on":
             self.watch.same_thread(operation)
+        if running:
+            self._read_back(operation, index)
         if operation.kind != "write":
             journal.intend(index)
         self.writing = True
@@ -243,6 +245,12 @@ class _Transaction:
             self.committed[operation.slot] = staged(self.current.tree, operation.slot, done)
         elif operation.kind == "command" and operation.after == "off":
             self.watch.threads.pop(operation.slot, None)
+
+    def _read_back(self, operation: Operation, index: int) -> None:
+        slot = operation.slot
+        name = next((each.name for each in self.plan.kdamonds if each.slot == slot), "")
+        wanted = staged(self.current.tree, slot, self.header.operations[:index])
+        read_back(self.machine, slot, name, wanted)
 
     def _mend(self, journal: Unwritten, index: int, operation: Operation) -> bool:
         """Go on without those by whose end an operation failed; tell whether it was by that."""

@@ -13,7 +13,7 @@ from damonpolicy.plan.changes import differing
 from damonpolicy.plan.managed import Managed, SettingRecord, SlotRecord
 from damonpolicy.plan.order import KdamondPlan, Plan
 
-__all__ = ("Unverified", "Verification")
+__all__ = ("Unverified", "Verification", "read_back")
 
 
 class Unverified(Exception):
@@ -101,15 +101,27 @@ class Verification:
             raise Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
 
     def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
-        wrong = differing(now, each.after)
-        if wrong:
-            path = wrong[0]
-            message = (
-                f"`{each.slot}/{path}` reads `{now.get(path)}` and not `{each.after[path]}`"
-                + (f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else "")
-            )
-            raise Unverified(message, each.name, path)
+        _same(each.slot, each.name, now, each.after)
         on = now["state"] == "on"
         if on != each.runs:
             state = "on" if on else "off"
             raise Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
+
+
+def read_back(machine: Machine, slot: int, name: str, wanted: Tree) -> None:
+    """Raise Unverified where a slot's files do not hold what was written, before it is used.
+
+    A kernel may break over a wrong file: a `threads` filter without ids, where its write got lost.
+    """
+    now = slot_tree(snapshot(machine, slots=[slot]), slot)
+    _same(slot, name, now, configuration(wanted))
+
+
+def _same(slot: int, name: str, now: Tree, wanted: Tree) -> None:
+    wrong = differing(now, wanted)
+    if wrong:
+        path = wrong[0]
+        message = f"`{slot}/{path}` reads `{now.get(path)}` and not `{wanted[path]}`" + (
+            f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else ""
+        )
+        raise Unverified(message, name, path)
