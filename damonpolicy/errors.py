@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from enum import IntEnum
@@ -25,6 +26,8 @@ __all__ = (
     "StalePlan",
     "UsageError",
     "defect",
+    "reason_of",
+    "system_error",
 )
 
 
@@ -197,3 +200,19 @@ def defect(error: Exception) -> DamonPolicyError:
         where = f" at {name}:{frame.tb_lineno}"
     hint = "please report it, with the command and `DAMONPOLICY_DEBUG=1` in the environment"
     return _Defect(f"a defect of damonpolicy: {type(error).__name__}{where}: {error}", hint=hint)
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says, as the end of a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
+def system_error(error: OSError, before: str = "") -> DamonPolicyError:
+    """Return the error for one of the system's, with words before its own; its code tells who can help."""
+    where = f"`{error.filename}`: " if error.filename else ""
+    message = f"{before}{where}{reason_of(error)}"
+    if error.errno == errno.EBUSY:
+        return Busy(message, hint="another program holds DAMON's lock: try again")
+    if isinstance(error, PermissionError):
+        return NoPermission(message, hint="run as root")
+    return DamonPolicyError(message)

@@ -11,7 +11,7 @@ from damonpolicy.cli import shipped
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import did_you_mean
-from damonpolicy.errors import DamonPolicyError, UsageError
+from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
 
 
 def _complete(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
@@ -53,8 +53,7 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
     except FileExistsError as error:
         raise UsageError(f"`{target}` exists", hint="`--force` replaces it") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DamonPolicyError(f"cannot write `{target}`: {reason}") from error
+        raise DamonPolicyError(f"cannot write `{target}`: {reason_of(error)}") from error
     return Result(f"{target}\n", {"file": str(target)}, changed=True, raw=True)
 
 

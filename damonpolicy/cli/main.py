@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import importlib
 import keyword
@@ -21,7 +20,15 @@ from damonpolicy import __version__
 from damonpolicy.cli.invocation import Invocation, common
 from damonpolicy.cli.output import Result, emit, failure
 from damonpolicy.engine.signals import keeping
-from damonpolicy.errors import DamonPolicyError, ExitCode, Interrupted, UsageError, defect
+from damonpolicy.errors import (
+    DamonPolicyError,
+    ExitCode,
+    Interrupted,
+    UsageError,
+    defect,
+    reason_of,
+    system_error,
+)
 from damonpolicy.kernel.sysfs import FORBID
 
 __all__ = ("COMMANDS", "find_command", "main")
@@ -148,7 +155,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _close_output()
     except OSError as error:
         _close_output()
-        sys.stderr.write(f"error: the output cannot be written: {(error.strerror or '').lower()}\n")
+        sys.stderr.write(f"error: the output cannot be written: {reason_of(error)}\n")
         sys.exit(int(result.exit_code) or int(ExitCode.FAILED))
     sys.exit(int(result.exit_code))
 
@@ -249,21 +256,10 @@ def _near(error: click.NoSuchOption) -> str:
 
 
 def _system(error: OSError) -> DamonPolicyError:
-    reason = error.strerror or str(error)
-    what = f"`{error.filename}`: " if error.filename else ""
-    if FORBID in reason:
+    if FORBID in str(error):
         from damonpolicy.errors import NoPermission
         from damonpolicy.kernel.features import NEWEST
 
         hint = f"unset it, or take an emulated machine: `--kernel emulated:{NEWEST}`"
-        return NoPermission(f"{what}{reason}", hint=hint)
-    reason = reason.lower()
-    if error.errno == errno.EBUSY:
-        from damonpolicy.errors import Busy
-
-        return Busy(f"{what}{reason}", hint="another program holds DAMON's lock: try again")
-    if isinstance(error, PermissionError):
-        from damonpolicy.errors import NoPermission
-
-        return NoPermission(f"{what}{reason}", hint="run as root")
-    return DamonPolicyError(f"{what}{reason}")
+        return NoPermission(f"`{error.filename}`: {error.strerror}", hint=hint)
+    return system_error(error)

@@ -15,7 +15,7 @@ from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.errors import DamonPolicyError, ExitCode, reason_of
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.host import look
 from damonpolicy.observe.remembered import Remembered, overdue
@@ -80,7 +80,7 @@ def _save(path: Path, data: object) -> None:
         with open(path, "w", encoding="utf-8", opener=_private) as stream:
             stream.write(json.dumps(data, indent=1) + "\n")
     except OSError as error:
-        message = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
+        message = f"cannot write `{path}`: {reason_of(error)}"
         raise DamonPolicyError(message) from error
 
 

@@ -23,7 +23,7 @@ from damonpolicy import log
 from damonpolicy.daemon.endpoint import Answer, Endpoint, Request
 from damonpolicy.daemon.figures import Figures
 from damonpolicy.daemon.observe import KdamondSeen, Observation
-from damonpolicy.errors import DamonPolicyError, UsageError
+from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
 
 __all__ = ("Exporter", "families", "read_address")
 
@@ -47,8 +47,7 @@ class Exporter:
         try:
             self._endpoint = Endpoint(host, port, self._answer)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            message = f"cannot serve metrics on `{address}`: {reason}"
+            message = f"cannot serve metrics on `{address}`: {reason_of(error)}"
             hint = "choose another port with `--metrics ADDRESS:PORT`, or leave it out"
             raise DamonPolicyError(message, hint=hint) from error
         self.port = self._endpoint.port

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from damonpolicy import log
-from damonpolicy.errors import DamonPolicyError, defect
+from damonpolicy.errors import DamonPolicyError, defect, system_error
 from damonpolicy.kernel.sysfs import Machine
 
 __all__ = ("Guard", "contained")
@@ -31,8 +31,7 @@ def contained() -> Iterator[None]:
     except DamonPolicyError:
         raise
     except OSError as error:
-        what = f"`{error.filename}`: " if error.filename else ""
-        raise DamonPolicyError(what + (error.strerror or str(error)).lower()) from error
+        raise system_error(error) from error
     except Exception as error:  # a defect of ours, too: it may end a command, but no service
         raise defect(error) from error
 

@@ -48,7 +48,7 @@ from pathlib import Path
 from typing import Any
 
 from damonpolicy import reading
-from damonpolicy.errors import UsageError
+from damonpolicy.errors import UsageError, reason_of
 from damonpolicy.recursion import deep
 from damonpolicy.units import (
     UnitError,
@@ -178,9 +178,7 @@ def load(path: Path) -> Mapping[str, Any]:
         with deep():
             return tomllib.loads(reading.text(path))
     except OSError as error:
-        reason = error.strerror or str(error)
-        reason = reason[:1].lower() + reason[1:]
-        raise UsageError(f"cannot read the machine file `{path}`: {reason}") from error
+        raise UsageError(f"cannot read the machine file `{path}`: {reason_of(error)}") from error
     except RecursionError as error:
         raise UsageError(f"the machine file `{path}` is nested too deeply") from error
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits

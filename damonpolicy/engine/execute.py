@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from damonpolicy import log
 from damonpolicy.engine import waiting
+from damonpolicy.errors import reason_of
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.modules import module_of, parameter_path
 from damonpolicy.kernel.operation import Operation, kdamond_path
@@ -244,8 +245,7 @@ def _hand_over(machine: Machine, operation: Operation, seconds: float) -> None:
 
 def _reason(error: OSError) -> str:
     name = errno.errorcode.get(error.errno or 0, "")
-    text = (error.strerror or str(error)).lower()
-    return f"{text} ({name})" if name else text
+    return f"{reason_of(error)} ({name})" if name else reason_of(error)
 
 
 def alive(

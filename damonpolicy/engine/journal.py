@@ -18,7 +18,7 @@ from typing import Any
 
 from damonpolicy import log, trust, typed
 from damonpolicy.engine.places import cannot, damaged, make_directory, write_all
-from damonpolicy.errors import DamonPolicyError
+from damonpolicy.errors import DamonPolicyError, reason_of
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.sysfs import forbid_live
 from damonpolicy.plan.managed import Managed, Pending
@@ -277,7 +277,7 @@ def _forget(path: Path) -> str:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        reason = f"`{path}` cannot be removed: {(error.strerror or '').lower()}"
+        reason = f"`{path}` cannot be removed: {reason_of(error)}"
         log.warning("journal", path=str(path), reason=error.strerror)
         return reason
     return ""
@@ -294,7 +294,7 @@ def read(path: Path) -> tuple[Header, Progress, int] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        message = f"cannot read the journal `{path}`: {(error.strerror or '').lower()}"
+        message = f"cannot read the journal `{path}`: {reason_of(error)}"
         raise DamonPolicyError(message) from error
     lines = data.split(b"\n")
     progress, size = Progress(), len(lines[0]) + 1

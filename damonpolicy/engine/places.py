@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from damonpolicy import log, trust
-from damonpolicy.errors import DamonPolicyError, NoPermission
+from damonpolicy.errors import DamonPolicyError, NoPermission, reason_of
 from damonpolicy.kernel.sysfs import Machine, forbid_live
 from damonpolicy.kernel.tree import digest
 from damonpolicy.recursion import deep
@@ -220,8 +220,7 @@ def damaged(path: Path, reason: object) -> DamonPolicyError:
 
 def cannot(verb: str, path: Path, error: OSError) -> DamonPolicyError:
     """Build the error for a file of ours that cannot be read, written or made."""
-    reason = (error.strerror or str(error)).lower()
-    message = f"cannot {verb} `{path}`: {reason}"
+    message = f"cannot {verb} `{path}`: {reason_of(error)}"
     if isinstance(error, PermissionError):
         return NoPermission(message, hint="run as root, or choose another `--state-dir`")
     return DamonPolicyError(message)

@@ -20,7 +20,7 @@ from damonpolicy.engine.neutral import neutralise
 from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode, LockHeld
+from damonpolicy.errors import DamonPolicyError, ExitCode, LockHeld, reason_of
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(int(error.exit_code))
     except OSError as error:
         where = f"`{error.filename}`: " if error.filename else ""
-        _tell([f"error: {where}{(error.strerror or str(error)).lower()}"])
+        _tell([f"error: {where}{reason_of(error)}"])
         sys.exit(int(ExitCode.FAILED))
 
 

@@ -30,6 +30,7 @@ from damonpolicy.errors import (
     KernelLacks,
     NoPermission,
     RolledBack,
+    system_error,
 )
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
@@ -174,6 +175,8 @@ class _Transaction:
         self.committed: dict[int, dict[str, str]] = {}
         """What the kernel took, by slot, where a commit of this transaction went well."""
         self._waits: dict[int, float] = {}
+        self._read: dict[int, int] = {}
+        """How many of the operations have been read back, by slot."""
 
     def run(
         self,
@@ -221,16 +224,15 @@ class _Transaction:
         self, journal: Unwritten, index: int, operation: Operation, signals: Signals
     ) -> None:
         running = looks_pids_up(operation)
-        if running:
-            # the kernel would refuse, or (6.12) end the kdamond
-            for gone in self._dead(operation.slot):
-                raise OperationFailed(operation, f"the process {gone} has ended")
         if operation.kind == "count":
             self.watch.before_wiping(operation)
         if operation.kind == "command" and operation.before == "on":
             self.watch.same_thread(operation)
         if running:
-            self._read_back(operation, index)
+            self._read_back(operation.slot, index)
+            # the kernel would refuse, or (6.12) end the kdamond; others may end while we look
+            for gone in self._dead(operation.slot):
+                raise OperationFailed(operation, f"the process {gone} has ended")
         if operation.kind != "write":
             journal.intend(index)
         self.writing = True
@@ -246,11 +248,13 @@ class _Transaction:
         elif operation.kind == "command" and operation.after == "off":
             self.watch.threads.pop(operation.slot, None)
 
-    def _read_back(self, operation: Operation, index: int) -> None:
-        slot = operation.slot
+    def _read_back(self, slot: int, index: int) -> None:
+        """Raise Unverified where what was written since the last time does not read back."""
+        done = self.header.operations[:index]
         name = next((each.name for each in self.plan.kdamonds if each.slot == slot), "")
-        wanted = staged(self.current.tree, slot, self.header.operations[:index])
-        read_back(self.machine, slot, name, wanted)
+        fresh = done[self._read.get(slot, 0) :]
+        read_back(self.machine, slot, name, staged(self.current.tree, slot, done), fresh)
+        self._read[slot] = index
 
     def _mend(self, journal: Unwritten, index: int, operation: Operation) -> bool:
         """Go on without those by whose end an operation failed; tell whether it was by that."""
@@ -316,6 +320,8 @@ class _Transaction:
                 return Interrupted(f"{what} before anything was changed")
             if isinstance(error, DamonPolicyError):
                 return error
+            if isinstance(error, OSError):
+                return system_error(error, "nothing was changed: ")
             return DamonPolicyError(f"nothing was changed: {what}")
         refused = self._refused(error, capabilities)
         answer = self._undone(error, what, self._back(what), refused)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from damonpolicy.engine.execute import OperationFailed, deadline, patience, perform
 from damonpolicy.engine.journal import Thread, Unwritten
 from damonpolicy.engine.patient import longest_hold, patient
+from damonpolicy.errors import system_error
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import Tree
@@ -49,9 +50,9 @@ class Undone:
     def failed(self, error: OSError | OperationFailed) -> None:
         """Take note of what could not be read or written."""
         self.waited = self.waited or error.errno in (errno.EBUSY, errno.ETIMEDOUT)
-        where = getattr(error, "filename", None)
-        text = f"`{where}`: {(error.strerror or '').lower()}" if where else str(error)  # type: ignore[union-attr]
-        self.problems.append(text)
+        self.problems.append(
+            str(error if isinstance(error, OperationFailed) else system_error(error))
+        )
 
 
 class Undoing:

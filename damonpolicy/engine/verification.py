@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from damonpolicy.engine.journal import Header
 from damonpolicy.engine.members import reused
 from damonpolicy.engine.watch import Watch
-from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or
-from damonpolicy.kernel.tree import Tree, configuration, slot_tree, snapshot
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or, read_value
+from damonpolicy.kernel.tree import (
+    Tree,
+    configuration,
+    is_volatile,
+    slot_tree,
+    snapshot,
+    under,
+)
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.managed import Managed, SettingRecord, SlotRecord
 from damonpolicy.plan.order import KdamondPlan, Plan
@@ -101,23 +111,35 @@ class Verification:
             raise Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
 
     def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
-        _same(each.slot, each.name, now, each.after)
+        _compare_files(each.slot, each.name, now, each.after)
         on = now["state"] == "on"
         if on != each.runs:
             state = "on" if on else "off"
             raise Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
 
 
-def read_back(machine: Machine, slot: int, name: str, wanted: Tree) -> None:
-    """Raise Unverified where a slot's files do not hold what was written, before it is used.
+def read_back(
+    machine: Machine, slot: int, name: str, wanted: Tree, written: Iterable[Operation]
+) -> None:
+    """Raise Unverified where files that were ``written`` do not hold what a slot's tree says.
 
-    A kernel may break over a wrong file: a `threads` filter without ids, where its write got lost.
+    A kernel may break over a wrong file once it is used: a `threads` filter without ids, where its
+    write got lost. Only these are read, as what is there for a moment has to be committed soon.
     """
-    now = slot_tree(snapshot(machine, slots=[slot]), slot)
-    _same(slot, name, now, configuration(wanted))
+    files: set[str] = set()
+    for each in written:
+        path = each.relative.removeprefix(f"{slot}/")
+        if each.slot == slot and each.kind in ("write", "count"):
+            files |= {path, *(under(path, wanted) if each.kind == "count" else ())}
+    now: dict[str, str] = {}
+    ours = {path: wanted[path] for path in sorted(files & wanted.keys())}
+    for path in ours:
+        with suppress(FileNotFoundError):
+            now[path] = read_value(machine, kdamond_path(slot, path))
+    _compare_files(slot, name, now, {p: v for p, v in ours.items() if not is_volatile(p, wanted)})
 
 
-def _same(slot: int, name: str, now: Tree, wanted: Tree) -> None:
+def _compare_files(slot: int, name: str, now: Tree, wanted: Tree) -> None:
     wrong = differing(now, wanted)
     if wrong:
         path = wrong[0]

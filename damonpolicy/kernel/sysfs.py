@@ -157,6 +157,7 @@ class LiveMachine:
                 return self._read(path)
             except OSError as error:
                 if error.errno != errno.EBUSY or self.monotonic() >= deadline:
+                    error.filename = error.filename or path  # open() names it, read() does not
                     raise
             self.sleep(_PAUSE)
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.errors import reason_of
 from damonpolicy.source.files import Room, SourceFile, distrust, drop_ins, policies_in, read_file
 from damonpolicy.trust import Keepers
 
@@ -64,8 +65,8 @@ def gather(
     there = tuple(path for path in paths if _holds(path))
     names, missing, unreadable = _names([path for path in paths if not wrong[path]])
     for path, error in unreadable:
-        reason = (error.strerror or str(error)).lower()
-        found.append(Diagnostic.error("DP0001", None, f"cannot read `{path}`: {reason}"))
+        message = f"cannot read `{path}`: {reason_of(error)}"
+        found.append(Diagnostic.error("DP0001", None, message))
     for name in (*paths, *names, *variables):  # a directory's tells of files that went away
         with contextlib.suppress(OSError):
             changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too

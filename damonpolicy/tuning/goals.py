@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
+from damonpolicy.errors import reason_of
 from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.tuning.sources import Stale
@@ -73,7 +74,7 @@ class GoalMeter:
                 return self._lru(active=metric == "active_mem_bp")
         except OSError as error:
             self._last = None
-            raise Stale((error.strerror or str(error)).lower()) from error
+            raise Stale(reason_of(error)) from error
         except (KeyError, ValueError, IndexError) as error:
             self._last = None
             raise Stale("this kernel tells it in another way, or not") from error

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from damonpolicy import etc, trust
-from damonpolicy.errors import DamonPolicyError
+from damonpolicy.errors import DamonPolicyError, reason_of
 from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.tuning import ask, programs
@@ -92,7 +92,7 @@ class Meter:
 def _reason(error: Exception) -> str:
     """Say why in words that show nothing of what was read: a library's message may quote it."""
     if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
+        return reason_of(error)
     if isinstance(error, DamonPolicyError):
         return f"{error.message} ({error.hint})" if error.hint else error.message
     if isinstance(error, KeyError):  # looked up by words of ours and of the policy only

@@ -27,6 +27,8 @@ kdamonds:
 settings: {/proc/sys/vm/swappiness: 70}
 """
 SLOT = 7
+HELD = (ExitCode.BUSY, ExitCode.ROLLED_BACK, ExitCode.FOREIGN)
+"""What a lock of someone else leads to, by how far it came; by the last one at a start."""
 
 
 class Visited(FaultyMachine):
@@ -148,7 +150,7 @@ def test_who_holds_the_lock_for_long_leaves_nothing_half_changed(removal):
             break
         world.machine.sleep(100)
         if error is not None:
-            assert not isinstance(error, OSError)
+            assert error.exit_code in HELD, (at, error)
             assert world.look() == before, (at, error)
             assert not world.places.journal.exists(), (at, error)
     world.close()

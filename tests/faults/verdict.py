@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from damonpolicy.engine import journal
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode, RollbackIncomplete
+from damonpolicy.errors import DamonPolicyError, ExitCode, RollbackIncomplete, system_error
 from damonpolicy.kernel.host import look
 from damonpolicy.plan.current import retrieve
 
@@ -16,7 +16,7 @@ def attempt(do):
     except DamonPolicyError as error:
         return error
     except OSError as error:  # as `cli/main.py` tells it: before anything was done
-        return DamonPolicyError(str(error))
+        return system_error(error)
     return None
 
 

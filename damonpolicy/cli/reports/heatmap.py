@@ -16,7 +16,7 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.diagnostics import as_text, did_you_mean, visible
-from damonpolicy.errors import DamonPolicyError, UsageError
+from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.units import (
     U64_MAX,
     UnitError,
@@ -342,7 +342,7 @@ def _write(
 
             save(heatmaps, out, colours=colours, absolute=absolute)
     except OSError as error:
-        message = f"`{visible(out)}` cannot be written: {(error.strerror or '').lower()}"
+        message = f"`{visible(out)}` cannot be written: {reason_of(error)}"
         raise DamonPolicyError(message) from error
 
 
