@@ -204,7 +204,8 @@ def defect(error: Exception) -> DamonPolicyError:
 
 def reason_of(error: OSError) -> str:
     """Return what the system says, as the end of a sentence."""
-    return (error.strerror or str(error)).lower()
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
 
 
 def system_error(error: OSError, before: str = "") -> DamonPolicyError:

@@ -38,7 +38,12 @@ def test_every_code_has_a_meaning_of_its_own():
 
 def test_every_error_is_exported_with_a_code_of_its_own():
     assert len(TREE) == 12
-    assert {each.__name__ for each in TREE} | {"ExitCode", "defect"} == set(errors.__all__)
+    assert {each.__name__ for each in TREE} | {
+        "ExitCode",
+        "defect",
+        "reason_of",
+        "system_error",
+    } == set(errors.__all__)
     assert len({each.code for each in TREE}) == len(TREE)
     assert len({each.exit_code for each in TREE}) == len(TREE)
     for each in TREE:

@@ -37,6 +37,8 @@ __all__ = (
 )
 
 _INIT = Path(__file__).with_name("init.sh")
+_STEP = 1000
+"""Instructions in a microsecond of the emulator's clock, at the most."""
 _HIDDEN = ("/tmp", "/run", "/var/tmp", "/var/lib/damonpolicy", "/dev/shm")
 """Where the guest's init mounts a tmpfs: what is needed from below is bound again."""
 
@@ -100,8 +102,10 @@ class Guest:
         seconds, the boot apart. ``share`` is seen at /mnt (a directory of its own if not
         given). ``visible`` are paths that the command needs beside the Python that runs
         this. ``append`` goes to the end of the kernel's command line. With ``mips`` the
-        guest's clock counts instructions, so many millions a second or a few more (1000 over
-        a power of two): what is measured does not hang on what else this machine does.
+        guest's clock counts instructions, so many millions a second or a few more (up to 1000,
+        by powers of two): what is measured does not hang on what else this machine does.
+        Beyond 1000, an emulator's least step, the kernel is given another frequency of its
+        time stamp counter, so that its second takes longer.
         """
         if numa and cpus % 2:
             raise ValueError("two nodes need an even number of CPUs")
@@ -114,7 +118,9 @@ class Guest:
         self.share = share
         self.visible = tuple(visible)
         self.append = append
-        self.shift = (1000 // mips).bit_length() - 1 if mips else -1
+        self.shift = max((_STEP // mips).bit_length() - 1, 0) if mips else -1
+        if mips > _STEP:
+            self.append += f" tsc=reliable clocksource=tsc tsc_early_khz={mips}000"
         self._tools = tools
 
     def run(
