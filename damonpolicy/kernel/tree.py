@@ -7,6 +7,7 @@ The tree of one slot has paths below that slot: ``contexts/0/operations``.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -193,6 +194,7 @@ def pattern(path: str) -> str:
     return _NUMBER.sub("*", "/" + path)[1:]
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def default(path: str) -> str:
     """Return what a file holds right after its directory was made.
 

@@ -5,7 +5,7 @@ The same function plans an apply and an undo: only the direction differs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
 from damonpolicy.kernel.tree import (
@@ -60,17 +60,18 @@ def changes(
     kdamond that is going to start: what the kernel tuned for an earlier one is written over.
     """
     walk = _Walk(slot, current, desired, phase, anew=anew)
-    walk.directory("", _nested(desired))
+    walk.directory("", _nested(walk.concerned()))
     return walk.operations, walk.tree
 
 
+_COUNTERS = frozenset(COUNTS.values())
 _Nested = dict[str, "_Nested | None"]
 
 
-def _nested(tree: Tree) -> _Nested:
+def _nested(paths: Iterable[str]) -> _Nested:
     """Return directories as dicts and files as None."""
     top: _Nested = {}
-    for path in tree:
+    for path in paths:
         *directories, name = path.split("/")
         here = top
         for directory in directories:
@@ -99,6 +100,14 @@ class _Walk:
             for path, value in desired.items()
             if value == "" and current.get(path) and (counter := count_of(path))
         }
+
+    def concerned(self) -> list[str]:
+        """Return the files that differ, and those below a count that is written."""
+        differ = {path for path, value in self.desired.items() if self.tree.get(path) != value}
+        counters = {path for path in differ if path.rpartition("/")[2] in _COUNTERS} | self.remade
+        for counter in counters:
+            differ.update(under(counter, self.desired))
+        return list(differ)
 
     def directory(self, directory: str, inside: _Nested) -> None:
         """Bring one directory to what is desired: its count, its files, what is below."""
