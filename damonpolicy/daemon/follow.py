@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from damonpolicy import log
@@ -189,9 +191,18 @@ class Follower:
             changed = session.carry_out(
                 current, plan, "processes, cgroups or memory came or went",
                 capabilities=self.reloader.capabilities, interruptible=False, follows=True,
+                spares=partial(self._spares, policies[name].kdamonds),
             )  # fmt: skip
             self.reloader.note(plan)
             return changed
+
+    def _spares(self, kdamonds: Iterable[CompiledKdamond], name: str) -> list[Member]:
+        """Return who could be monitored by a kdamond whose targets are all alike, the oldest first."""
+        kdamond = next((each for each in kdamonds if each.full_name == name), None)
+        if kdamond is None or len(kdamond.targets) != 1:
+            return []
+        found = members(kdamond, self.reloader.machine, self.table.find)
+        return sorted(found, key=lambda member: member[1])
 
     def _pids(self, managed: Managed, policy: str) -> set[int]:
         """Return the pids that a policy's kdamonds shall monitor."""

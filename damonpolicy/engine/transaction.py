@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 from damonpolicy import log
 from damonpolicy.engine.execute import OperationFailed, deadline, patience, perform
@@ -34,6 +35,7 @@ from damonpolicy.errors import (
 )
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
+from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_value
 from damonpolicy.kernel.tree import (
@@ -44,9 +46,12 @@ from damonpolicy.plan.bind import Member
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, Pending
 from damonpolicy.plan.mend import mend, staged
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.order import KdamondPlan, Plan
 
 __all__ = ("FeatureRefused", "execute")
+
+_Spares: TypeAlias = Callable[[str], Iterable[Member]]
+"""Returns for a kdamond's name who could be monitored by it, too."""
 
 
 class FeatureRefused(KernelLacks):
@@ -77,6 +82,7 @@ def execute(
     follows: bool = False,
     rescue: bool = False,
     when_ready: Callable[[], None] = lambda: None,
+    spares: _Spares = lambda _: (),
 ) -> Managed:
     """Do what a plan says, and return what is managed then.
 
@@ -86,6 +92,7 @@ def execute(
     leaves signals to the handlers that are there, such as a service's. What only ``follows`` the
     machine (a process that came or went) is no generation of its own. ``when_ready`` is called
     once only the writes are left: it may wait for their time, or raise a DamonPolicyError.
+    ``spares`` are processes that may take the places of others that end meanwhile.
     A ``rescue`` that starts nothing goes on where our own files cannot be written; ``remarks`` get
     what it did without.
 
@@ -112,7 +119,7 @@ def execute(
             own.written(lambda: store.stage(generation), f"generation {number} is not kept")
         if guard is not None and pending is not None:
             guard(number, pending.deadline)
-        done = _Transaction(machine, current, plan, managed, own, header, pending)
+        done = _Transaction(machine, current, plan, managed, own, header, pending, spares)
         with taken(interruptible=interruptible) as signals:
             after = done.run(capabilities, signals, when_ready)
             committed = signals.committed = True
@@ -161,6 +168,7 @@ class _Transaction:
         own: OwnFiles,
         header: Header,
         pending: Pending | None,
+        spares: _Spares,
     ) -> None:
         self.machine = machine
         self.current = current
@@ -169,6 +177,7 @@ class _Transaction:
         self.own = own
         self.header = header
         self.pending = pending
+        self.spares = spares
         self.journal: Unwritten | None = None
         self.writing = False
         self.watch = Watch(machine, current, header)
@@ -268,7 +277,7 @@ class _Transaction:
         running = read_value(self.machine, kdamond_path(slot, "state")) == "on"
         mended = mend(
             each, gone, staged(tree, slot, done), self.committed.get(slot, slot_tree(tree, slot)),
-            running=running,
+            running=running, spares=self._spares(each),
         )  # fmt: skip
         if mended is None:
             return False
@@ -286,6 +295,12 @@ class _Transaction:
         self.plan = replace(self.plan, kdamonds=plans)
         log.debug("ended meanwhile", kdamond=each.name, processes=sorted(gone))
         return True
+
+    def _spares(self, each: KdamondPlan) -> Iterator[Member]:
+        """Return the living that are not monitored yet, as they are asked for."""
+        for pid, start in self.spares(each.name):
+            if (pid, start) not in each.members and starts(self.machine, pid) == start:
+                yield pid, start
 
     def _look_for_members(self) -> None:
         """Raise Busy where all processes of a kdamond have ended since they were found."""

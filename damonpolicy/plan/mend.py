@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, default, slot_tree, under
+from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import changes
-from damonpolicy.plan.online import recommit, without_dead
+from damonpolicy.plan.online import pids, recommit, with_pids, without_dead
 from damonpolicy.plan.order import KdamondPlan
 
 __all__ = ("Mended", "mend", "staged")
@@ -42,15 +43,27 @@ def staged(before: Tree, slot: int, done: Iterable[Operation]) -> dict[str, str]
 
 
 def mend(
-    each: KdamondPlan, dead: set[int], now: Tree, committed: Tree, *, running: bool
+    each: KdamondPlan,
+    dead: set[int],
+    now: Tree,
+    committed: Tree,
+    *,
+    running: bool,
+    spares: Iterable[Member] = (),
 ) -> Mended | None:
     """Plan the rest for a kdamond without the ``dead``; None where nobody else is left.
 
     ``now`` is what is staged, ``committed`` what the kernel took last. A kdamond that was to be
-    changed and does not run any more is started.
+    changed and does not run any more is started. ``spares`` take the places of dead that the kernel
+    does not have yet: where the list of targets stays as long as it is, no other is written again.
     """
-    after = without_dead(each.after, lambda pid: pid not in dead)
-    members = tuple(member for member in each.members if member[0] not in dead)
+    known = set(pids(committed)) if running else set()
+    new = (pid for pid, _ in each.members if pid in dead and str(pid) not in known)
+    instead = dict(zip(new, spares, strict=False))
+    taken = {str(pid): str(spare) for pid, (spare, _) in instead.items()}
+    after = without_dead(with_pids(each.after, taken), lambda pid: pid not in dead)
+    replaced = (instead.get(member[0], member) for member in each.members)
+    members = tuple(member for member in replaced if member[0] not in dead)
     if not members:
         return None
     action = each.action

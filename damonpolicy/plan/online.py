@@ -25,9 +25,11 @@ __all__ = (
     "change",
     "commit_steps",
     "may_sleep",
+    "pids",
     "recommit",
     "retuned",
     "shifts",
+    "with_pids",
     "without_dead",
 )
 
@@ -85,7 +87,7 @@ def change(
     ran = verified or before
     if {each.get(_OPERATIONS) for each in (before, ran)} != {desired[_OPERATIONS]}:
         return _restart(slot, before, desired, result, "other operations need other targets")
-    if _pids(before) != _pids(ran):
+    if pids(before) != pids(ran):
         why = "its targets were changed by someone since our last commit"
         return _restart(slot, before, desired, result, why)
     if reused:
@@ -207,7 +209,8 @@ def retuned(tree: Tree, desired: Tree) -> bool:
     return moved and _tuned(tree) and _tuned(desired)
 
 
-def _pids(tree: Tree) -> list[str]:
+def pids(tree: Tree) -> list[str]:
+    """Return the processes of a tree's targets, in their order."""
     found = {int(match[1]): value for path, value in tree.items() if (match := _PID.match(path))}
     return [found[index] for index in sorted(found)]
 
@@ -217,7 +220,7 @@ def _shifts(before: Tree, desired: Tree) -> bool:
 
     They are kept where the new list names none (mm/damon/core.c: damon_commit_target_regions()).
     """
-    old, new = _pids(before), _pids(desired)
+    old, new = pids(before), pids(desired)
     gone = any(pid not in new for pid in old)
     return gone and old[0] != new[0] and f"{_TARGETS}/0/obsolete_target" not in desired
 
@@ -232,8 +235,8 @@ def acts(tree: Tree) -> bool:
 
 def shifts(running: Iterable[Tree], desired: Tree) -> bool:
     """Tell whether a commit over one of these would hand a target's regions to another process."""
-    new = _pids(desired)
-    return any(old[: len(new)] != new[: len(old)] for old in map(_pids, running))
+    new = pids(desired)
+    return any(old[: len(new)] != new[: len(old)] for old in map(pids, running))
 
 
 def commit_steps(running: Sequence[Tree], desired: Tree) -> list[Tree]:
@@ -250,7 +253,7 @@ def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[li
 
     ``running`` are the files as they are, and what was committed last.
     """
-    old, new = _pids(running[-1]), _pids(desired)
+    old, new = pids(running[-1]), pids(desired)
     gone = any(pid not in new for pid in old)
     last: list[Tree] = [desired]
     shortened = False
@@ -288,11 +291,16 @@ def _target_files(tree: Tree) -> dict[str, dict[str, str]]:
 
 def without_dead(tree: Tree, lives: Callable[[int], bool]) -> dict[str, str]:
     """Return a tree without the targets whose process has ended; without targets, as it is."""
-    pids = _pids(tree)
+    known = pids(tree)
     if tree.get("contexts/0/operations") == "paddr":
         return dict(tree)
-    living = [pid for pid in pids if lives(int(pid))]
-    return dict(tree) if living == pids else _with_targets(tree, living, pids)
+    living = [pid for pid in known if lives(int(pid))]
+    return dict(tree) if living == known else _with_targets(tree, living, known)
+
+
+def with_pids(tree: Tree, others: Mapping[str, str]) -> dict[str, str]:
+    """Return a tree in which ``others`` are in the places of processes."""
+    return {path: others.get(v, v) if _PID.match(path) else v for path, v in tree.items()}
 
 
 def _with_targets(desired: Tree, pids: list[str], all_pids: list[str]) -> dict[str, str]:

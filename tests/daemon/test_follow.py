@@ -88,6 +88,39 @@ def test_a_pid_that_another_process_got_is_another_process(desk):
     assert watched(desk) == {other}
 
 
+@pytest.fixture(params=KERNELS)
+def aging(request, tmp_path, monkeypatch):
+    """A machine on whose clock processes are as old as they are, not long past their youth."""
+    monkeypatch.setattr("damonpolicy.emulated.machine._BOOT", 0.0)
+    yield from following(request.param, tmp_path / "policies")
+
+
+def test_who_is_young_takes_the_place_of_one_that_ends_meanwhile(aging):
+    """A14: the list of targets stays as long as it is, so that no other one is written again."""
+    machine = aging.world.machine
+    machine.start_process("worker", areas=[AREA])
+    aging.put("w.yaml", WATCH)
+    aging.rest()
+    second = machine.start_process("worker", areas=[AREA])
+    machine.sleep(1)
+    young = machine.start_process("worker", areas=[AREA])
+    counts = []
+
+    def ends(_, path, text):
+        if path.endswith("nr_targets"):
+            counts.append(text)
+        if text == "commit" and len(counts) == 1 and starts(machine, second):
+            machine.exit_process(second)
+
+    machine.before_write = ends
+    aging.follower.table.update()
+    assert aging.follower.look(everything=True)
+
+    assert young in watched(aging)
+    assert second not in watched(aging)
+    assert counts == ["2"] or aging.reloader.capabilities.known("commit") != "yes"
+
+
 @pytest.mark.parametrize("moment", ["nr_targets", "commit"])
 @pytest.mark.parametrize("reused", [False, True], ids=["free", "reused"])
 def test_who_ends_while_a_commit_is_under_way_is_nobodys_trouble(desk, moment, *, reused):
