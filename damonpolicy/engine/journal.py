@@ -21,6 +21,7 @@ from damonpolicy.engine.places import cannot, damaged, make_directory, write_all
 from damonpolicy.errors import DamonPolicyError, reason_of
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.sysfs import forbid_live
+from damonpolicy.kernel.tree import check_numbers
 from damonpolicy.plan.managed import Managed, Pending
 from damonpolicy.recursion import deep
 
@@ -89,6 +90,9 @@ class Header:
         def taken(name: str, hint: Any) -> Any:
             return typed.value(hint, data.get(name), f"`{name}`")
 
+        after = taken("after", Mapping[int, Mapping[str, str]])
+        for tree in (taken("tree", Mapping[str, str]), *after.values()):
+            check_numbers(tree)
         return cls(
             taken("transaction", str),
             taken("boot_id", str),
@@ -99,7 +103,7 @@ class Header:
                 taken("settings", Mapping[str, str]),
             ),
             taken("operations", tuple[Operation, ...]),
-            taken("after", Mapping[int, Mapping[str, str]]),
+            after,
             Managed.from_json(typed.mapping(data.get("managed"), "`managed`")),
             taken("pending", Pending | None),
         )
@@ -322,6 +326,7 @@ def _otherwise(header: Header, line: Mapping[str, Any]) -> Header:
     """Return the header with what `Journal.go_on` has said."""
     later = typed.value(tuple[Operation, ...], line.get("operations"), "`operations`")
     files = typed.value(Mapping[str, str], line.get("after"), "`after`")
+    check_numbers(files)
     slot, begin = typed.integer(line.get("slot"), "`slot`"), typed.integer(line["from"], "`from`")
     after = {**header.after, slot: files}
     return replace(header, operations=(*header.operations[:begin], *later), after=after)

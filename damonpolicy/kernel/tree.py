@@ -21,6 +21,7 @@ __all__ = (
     "COUNTS",
     "Tree",
     "cgroup_paths",
+    "check_numbers",
     "configuration",
     "count_of",
     "default",
@@ -56,6 +57,9 @@ COUNTS = {
 }
 """The file that makes and wipes the numbered directories beside it, by directory."""
 
+_NUMBERS = re.compile(
+    r"(?:^|/)(?:nr_\w+|pid|pid_target|addr_unit|\w+_us|(?:addr_)?(?:start|end)|min|max)\Z"
+)
 _SKIPPED = ("tried_regions", "avail_operations")
 _STATISTICS = re.compile(r"contexts/\d+/schemes/\d+/stats/(?!max_nr_snapshots$)\w+\Z")
 _INTERVALS = re.compile(r"(contexts/\d+/monitoring_attrs/intervals)/(?:sample|aggr)_us\Z")
@@ -215,6 +219,13 @@ def held(path: str, tree: Tree) -> str:
     """Return what a file holds, and of one that is not there what it would hold."""
     value = tree.get(path)
     return default(path) if value is None else value
+
+
+def check_numbers(tree: Tree) -> None:
+    """Raise ValueError where a file of numbers holds none: no kernel says so, but a record may."""
+    for path, value in tree.items():
+        if _NUMBERS.search(path) and not value.removeprefix("-").isdecimal():
+            raise ValueError(f"`{path[:80]}` holds no number")
 
 
 def empty_slot(tree: Tree) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from damonpolicy import typed
 from damonpolicy.kernel.processes import Selector
+from damonpolicy.kernel.tree import check_numbers
 
 __all__ = ("CompiledKdamond", "CompiledPolicy", "Feed", "FilterLine", "Loop", "TargetLine")
 
@@ -157,6 +158,9 @@ class CompiledKdamond:
         for path in self.files:
             if path != "refresh_ms" and not _INSIDE.match(path):
                 raise ValueError(f"`{path[:80]}` is no file of a kdamond")
+        check_numbers(self.files)
+        if self.ops != "paddr" and not any(each.selector for each in self.targets):
+            raise ValueError(f"the kdamond `{self.name}` has no processes to monitor")
 
     @property
     def full_name(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from damonpolicy import typed
+from damonpolicy.kernel.tree import check_numbers
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.compiled import CompiledPolicy
 
@@ -49,6 +50,9 @@ class SlotRecord:
             "names": dict(self.names),
             "cgroups": dict(self.cgroups),
         }
+
+    def __post_init__(self) -> None:
+        check_numbers(self.files)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SlotRecord:
