@@ -9,22 +9,18 @@ from __future__ import annotations
 import errno
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from typing import TypeAlias
+from collections.abc import Callable
 
 from damonpolicy import log
-from damonpolicy.engine.execute import OperationFailed, deadline, patience, perform
+from damonpolicy.engine.execute import OperationFailed
+from damonpolicy.engine.forward import Forward, Spares
 from damonpolicy.engine.journal import Before, Header, Unwritten
-from damonpolicy.engine.members import all_gone, dead, looks_pids_up
 from damonpolicy.engine.own_files import OwnFiles
 from damonpolicy.engine.settle import back
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.verification import Unverified, Verification, read_back
-from damonpolicy.engine.watch import Watch
+from damonpolicy.engine.verification import Unverified
 from damonpolicy.errors import (
-    Busy,
     DamonPolicyError,
     Foreign,
     Interrupted,
@@ -35,23 +31,13 @@ from damonpolicy.errors import (
 )
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
-from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import Machine, read_value
-from damonpolicy.kernel.tree import (
-    pattern,
-    slot_tree,
-)
-from damonpolicy.plan.bind import Member
+from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.tree import pattern
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, Pending
-from damonpolicy.plan.mend import mend, staged
-from damonpolicy.plan.order import KdamondPlan, Plan
+from damonpolicy.plan.order import Plan
 
 __all__ = ("FeatureRefused", "execute")
-
-_Spares: TypeAlias = Callable[[str], Iterable[Member]]
-"""Returns for a kdamond's name who could be monitored by it, too."""
 
 
 class FeatureRefused(KernelLacks):
@@ -82,7 +68,7 @@ def execute(
     follows: bool = False,
     rescue: bool = False,
     when_ready: Callable[[], None] = lambda: None,
-    spares: _Spares = lambda _: (),
+    spares: Spares = lambda _: (),
 ) -> Managed:
     """Do what a plan says, and return what is managed then.
 
@@ -119,7 +105,8 @@ def execute(
             own.written(lambda: store.stage(generation), f"generation {number} is not kept")
         if guard is not None and pending is not None:
             guard(number, pending.deadline)
-        done = _Transaction(machine, current, plan, managed, own, header, pending, spares)
+        forward = Forward(machine, current, plan, header, spares)
+        done = _Transaction(machine, managed, own, forward)
         with taken(interruptible=interruptible) as signals:
             after = done.run(capabilities, signals, when_ready)
             committed = signals.committed = True
@@ -159,33 +146,12 @@ def _header(
 
 
 class _Transaction:
-    def __init__(
-        self,
-        machine: Machine,
-        current: Current,
-        plan: Plan,
-        managed: Managed,
-        own: OwnFiles,
-        header: Header,
-        pending: Pending | None,
-        spares: _Spares,
-    ) -> None:
+    def __init__(self, machine: Machine, managed: Managed, own: OwnFiles, forward: Forward) -> None:
         self.machine = machine
-        self.current = current
-        self.plan = plan
         self.managed = managed
         self.own = own
-        self.header = header
-        self.pending = pending
-        self.spares = spares
+        self.forward = forward
         self.journal: Unwritten | None = None
-        self.writing = False
-        self.watch = Watch(machine, current, header)
-        self.committed: dict[int, dict[str, str]] = {}
-        """What the kernel took, by slot, where a commit of this transaction went well."""
-        self._waits: dict[int, float] = {}
-        self._read: dict[int, int] = {}
-        """How many of the operations have been read back, by slot."""
 
     def run(
         self,
@@ -195,15 +161,15 @@ class _Transaction:
     ) -> Managed:
         """Do it; whatever goes wrong, also a defect of ours, ends in an undo."""
         try:
-            if self.plan.operations:
-                self._look_for_members()
-                self.journal = self.own.journal(self.header, self.managed)
+            if self.forward.plan.operations:
+                self.forward.look_for_members()
+                self.journal = self.own.journal(self.forward.header, self.managed)
             when_ready()
             signals.check()
             if self.journal is not None:
-                self.watch.unchanged()
-                self._perform_all(self.journal, signals)
-            after = Verification(self.machine, self.plan, self.header, self.watch).verified()
+                self.forward.watch.unchanged()
+                self.forward.perform_all(self.journal, signals)
+            after = self.forward.verified()
             signals.check()
             signals.heeded = False
             self.own.commit(after, self.journal)
@@ -216,118 +182,11 @@ class _Transaction:
             raise
         return after
 
-    def _perform_all(self, journal: Unwritten, signals: Signals) -> None:
-        """Do all operations; who ends meanwhile is left out, and the rest is committed at once."""
-        index = 0
-        while index < len(self.header.operations):
-            signals.check()
-            operation = self.header.operations[index]
-            try:
-                self._perform(journal, index, operation, signals)
-            except OperationFailed:
-                if not self._mend(journal, index, operation):
-                    raise
-            index += 1
-
-    def _perform(
-        self, journal: Unwritten, index: int, operation: Operation, signals: Signals
-    ) -> None:
-        running = looks_pids_up(operation)
-        if operation.kind == "count":
-            self.watch.before_wiping(operation)
-        if operation.kind == "command" and operation.before == "on":
-            self.watch.same_thread(operation)
-        if running:
-            self._read_back(operation.slot, index)
-            # the kernel would refuse, or (6.12) end the kdamond; others may end while we look
-            for gone in self._dead(operation.slot):
-                raise OperationFailed(operation, f"the process {gone} has ended")
-        if operation.kind != "write":
-            journal.intend(index)
-        self.writing = True
-        seconds = self._patience(operation.slot)
-        if operation.kind == "inputs":
-            seconds = max(seconds, patience(self.machine, operation, self.header.operations))
-        perform(self.machine, operation, seconds, check=signals.check)
-        if running:
-            self.watch.alive(operation, seconds)
-            journal.started(operation.slot, self.watch.threads[operation.slot])
-            done = self.header.operations[: index + 1]
-            self.committed[operation.slot] = staged(self.current.tree, operation.slot, done)
-        elif operation.kind == "command" and operation.after == "off":
-            self.watch.threads.pop(operation.slot, None)
-
-    def _read_back(self, slot: int, index: int) -> None:
-        """Raise Unverified where what was written since the last time does not read back."""
-        done = self.header.operations[:index]
-        name = next((each.name for each in self.plan.kdamonds if each.slot == slot), "")
-        fresh = done[self._read.get(slot, 0) :]
-        read_back(self.machine, slot, name, staged(self.current.tree, slot, done), fresh)
-        self._read[slot] = index
-
-    def _mend(self, journal: Unwritten, index: int, operation: Operation) -> bool:
-        """Go on without those by whose end an operation failed; tell whether it was by that."""
-        slot = operation.slot
-        gone = self._dead(slot) if looks_pids_up(operation) else set()
-        each = next((each for each in self.plan.kdamonds if each.slot == slot), None)
-        if not gone or each is None:
-            return False
-        done, later = self.header.operations[: index + 1], self.header.operations[index + 1 :]
-        tree = self.current.tree
-        running = read_value(self.machine, kdamond_path(slot, "state")) == "on"
-        mended = mend(
-            each, gone, staged(tree, slot, done), self.committed.get(slot, slot_tree(tree, slot)),
-            running=running, spares=self._spares(each),
-        )  # fmt: skip
-        if mended is None:
-            return False
-        if not running:  # up to 6.12 a commit that fails ends the kdamond
-            self.watch.threads.pop(slot, None)
-        others = (other for other in later if other.slot != slot)
-        self.header = replace(
-            self.header,
-            operations=(*done, *mended.operations, *others),
-            after={**self.header.after, slot: mended.plan.after},
-        )
-        journal.go_on(index + 1, self.header, slot)
-        self.watch.follow(self.header)
-        plans = tuple(mended.plan if known is each else known for known in self.plan.kdamonds)
-        self.plan = replace(self.plan, kdamonds=plans)
-        log.debug("ended meanwhile", kdamond=each.name, processes=sorted(gone))
-        return True
-
-    def _spares(self, each: KdamondPlan) -> Iterator[Member]:
-        """Return the living that are not monitored yet, as they are asked for."""
-        for pid, start in self.spares(each.name):
-            if (pid, start) not in each.members and starts(self.machine, pid) == start:
-                yield pid, start
-
-    def _look_for_members(self) -> None:
-        """Raise Busy where all processes of a kdamond have ended since they were found."""
-        for slot in {each.slot for each in self.plan.operations if looks_pids_up(each)}:
-            gone = all_gone(self.machine, self._members(slot))
-            if gone:
-                raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
-
-    def _members(self, slot: int) -> tuple[Member, ...]:
-        return next((each.members for each in self.plan.kdamonds if each.slot == slot), ())
-
-    def _dead(self, slot: int) -> set[int]:
-        return dead(self.machine, self._members(slot))
-
-    def _patience(self, slot: int) -> float:
-        """Return how many seconds a command may take, as the slot was or as it is to be."""
-        if slot not in self._waits:  # the trees are large, and operations many
-            after = {f"{slot}/{p}": v for p, v in self.header.after.get(slot, {}).items()}
-            trees = (self.current.tree, after)
-            self._waits[slot] = max(deadline(tree, slot) for tree in trees)
-        return self._waits[slot]
-
     def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
         """Undo, and say what happened."""
         signalled = isinstance(error, Signalled)
         what = f"interrupted by {error}" if signalled else str(error)
-        if not self.writing:
+        if not self.forward.writing:
             if self.journal is not None:
                 self.journal.end()
             self.own.store.unreserve()
@@ -342,7 +201,7 @@ class _Transaction:
         answer = self._undone(error, what, self._back(what), refused)
         answer.undone = True
         if isinstance(error, OperationFailed):
-            answer.about = self.plan.about(error.operation)
+            answer.about = self.forward.plan.about(error.operation)
         elif isinstance(error, Unverified):
             answer.about = error.about
         return answer
@@ -369,7 +228,7 @@ class _Transaction:
         """
         if self.journal is None:
             return ""
-        log.warning("undo", transaction=self.header.transaction, reason=what)
+        log.warning("undo", transaction=self.forward.header.transaction, reason=what)
         remarks = back(self.machine, self.own.store, self.journal, because=f"{what}, and ")
         return f" ({'; '.join(remarks)})" if remarks else ""
 

@@ -42,8 +42,16 @@ class Watch:
     def follow(self, header: Header) -> None:
         """Take the operations of a header for ours."""
         self.header = header
-        committed = {slot: record.files for slot, record in header.managed.slots.items()}
-        self.known = Known(header.before, header.after, header.operations, committed)
+        self._known: Known | None = None
+
+    @property
+    def known(self) -> Known:
+        """What is ours or was there; built when it is asked for, as plans may follow each other."""
+        if self._known is None:
+            header = self.header
+            committed = {slot: record.files for slot, record in header.managed.slots.items()}
+            self._known = Known(header.before, header.after, header.operations, committed)
+        return self._known
 
     def unchanged(self) -> None:
         """Raise Foreign where someone has changed a slot since the plan was made.

@@ -145,19 +145,17 @@ def recommit(
 ) -> tuple[list[Operation], dict[str, str]]:
     """Return what brings a running kdamond from ``committed`` to ``desired``, and the tree then.
 
-    Whatever is ``staged`` by now; what that does not mention holds its default.
+    Whatever is ``staged`` by now; what that does not mention holds its default. Targets that the
+    kernel drops at the last commit are still in that tree: `changes` takes them out of the files.
     """
     operations: list[Operation] = []
     schemes = Schemes(committed, desired, {}, {})  # where they are was settled before
-    steps, shortened = _steps((staged, committed), desired, schemes)
+    steps, _ = _steps((staged, committed), desired, schemes)
     tree = dict(staged)
     for step in steps:
         fresh = {path: default(path) for path in step if path not in tree}
         made, tree = changes(slot, {**fresh, **tree}, step, "commit")
         operations += [*made, _command(slot, "commit", "commit")]
-    if shortened:
-        made, tree = changes(slot, tree, desired, "commit")
-        operations += made
     return operations, tree
 
 

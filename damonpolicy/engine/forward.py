@@ -1,0 +1,210 @@
+"""The way forward: the operations of a transaction, one after the other, each looked at before.
+
+Where processes end meanwhile, another plan is followed that leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TypeAlias
+
+from damonpolicy import log
+from damonpolicy.engine.execute import OperationFailed, deadline, patience, perform
+from damonpolicy.engine.journal import Header, Unwritten
+from damonpolicy.engine.members import all_gone, dead, looks_pids_up
+from damonpolicy.engine.signals import Signals
+from damonpolicy.engine.verification import Verification, read_back
+from damonpolicy.engine.watch import Watch
+from damonpolicy.errors import Busy
+from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.sysfs import Machine, read_value
+from damonpolicy.kernel.tree import Tree, slot_tree
+from damonpolicy.plan.bind import Member
+from damonpolicy.plan.changes import changes
+from damonpolicy.plan.current import Current
+from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.mend import mend, staged
+from damonpolicy.plan.order import KdamondPlan, Plan
+
+__all__ = ("Forward", "Spares")
+
+Spares: TypeAlias = Callable[[str], Iterable[Member]]
+"""Returns for a kdamond's name who could be monitored by it, too."""
+
+
+class _Ended(OperationFailed):
+    """Processes have ended that an operation was about to give to the kernel."""
+
+    def __init__(self, operation: Operation, gone: set[int]) -> None:
+        super().__init__(operation, f"the process {min(gone)} has ended")
+        self.gone = gone
+
+
+class Forward:
+    """How far the operations have come; ``plan`` and ``header`` are those of now."""
+
+    def __init__(
+        self, machine: Machine, current: Current, plan: Plan, header: Header, spares: Spares
+    ) -> None:
+        self.machine = machine
+        self.current = current
+        self.plan = plan
+        self.header = header
+        self.watch = Watch(machine, current, header)
+        self.writing = False
+        """Whether anything may have been written."""
+        self._spares_of = spares
+        self._committed: dict[int, dict[str, str]] = {}
+        """What the kernel took, by slot, where a commit of this transaction went well."""
+        self._mended: set[int] = set()
+        """The slots whose plan is another one by now, until it is done."""
+        self._waits: dict[int, float] = {}
+        self._read: dict[int, int] = {}
+        """How many of the operations have been read back, by slot."""
+
+    def look_for_members(self) -> None:
+        """Raise Busy where all processes of a kdamond have ended since they were found."""
+        for slot in {each.slot for each in self.plan.operations if looks_pids_up(each)}:
+            gone = all_gone(self.machine, self._members(slot))
+            if gone:
+                raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
+
+    def perform_all(self, journal: Unwritten, signals: Signals) -> None:
+        """Do all operations; who ends meanwhile is left out, and the rest is committed at once."""
+        index = 0
+        while index < len(self.header.operations):
+            signals.check()
+            operation = self.header.operations[index]
+            try:
+                self._perform(journal, index, operation, signals)
+            except OperationFailed as error:
+                gone = error.gone if isinstance(error, _Ended) else self._ended(operation)
+                if not gone or not self._mend(journal, index, operation, gone):
+                    raise
+            else:
+                self._tidy(journal, index, operation)
+            index += 1
+
+    def verified(self) -> Managed:
+        """Read everything back; the result is what the state file will say."""
+        return Verification(self.machine, self.plan, self.header, self.watch).verified()
+
+    def _perform(
+        self, journal: Unwritten, index: int, operation: Operation, signals: Signals
+    ) -> None:
+        running = looks_pids_up(operation)
+        if operation.kind == "count":
+            self.watch.before_wiping(operation)
+        if operation.kind == "command" and operation.before == "on":
+            self.watch.same_thread(operation)
+        if running:
+            self._read_back(operation.slot, index)
+            # the kernel would refuse, or (6.12) end the kdamond; others may end while we look
+            gone = self._ended(operation)
+            if gone:
+                raise _Ended(operation, gone)
+        if operation.kind != "write":
+            journal.intend(index)
+        self.writing = True
+        seconds = self._patience(operation.slot)
+        if operation.kind == "inputs":
+            seconds = max(seconds, patience(self.machine, operation, self.header.operations))
+        perform(self.machine, operation, seconds, check=signals.check)
+        if running:
+            self.watch.alive(operation, seconds)
+            journal.started(operation.slot, self.watch.threads[operation.slot])
+            done = self.header.operations[: index + 1]
+            self._committed[operation.slot] = staged(self.current.tree, operation.slot, done)
+        elif operation.kind == "command" and operation.after == "off":
+            self.watch.threads.pop(operation.slot, None)
+
+    def _read_back(self, slot: int, index: int) -> None:
+        """Raise Unverified where what was written since the last time does not read back."""
+        done = self.header.operations[:index]
+        each = self._plan_of(slot)
+        fresh = done[self._read.get(slot, 0) :]
+        read_back(
+            self.machine,
+            slot,
+            each.name if each else "",
+            staged(self.current.tree, slot, done),
+            fresh,
+        )
+        self._read[slot] = index
+
+    def _mend(self, journal: Unwritten, index: int, operation: Operation, gone: set[int]) -> bool:
+        """Go on without those by whose end an operation failed; tell whether anybody is left."""
+        slot = operation.slot
+        each = self._plan_of(slot)
+        if each is None:
+            return False
+        done, tree = self.header.operations[: index + 1], self.current.tree
+        running = read_value(self.machine, kdamond_path(slot, "state")) == "on"
+        mended = mend(
+            each, gone, staged(tree, slot, done), self._committed.get(slot, slot_tree(tree, slot)),
+            running=running, spares=self._spares(each),
+        )  # fmt: skip
+        if mended is None:
+            return False
+        if not running:  # up to 6.12 a commit that fails ends the kdamond
+            self.watch.threads.pop(slot, None)
+        plans = tuple(mended.plan if known is each else known for known in self.plan.kdamonds)
+        self.plan = replace(self.plan, kdamonds=plans)
+        self._mended.add(slot)
+        self._go_on(journal, index, slot, mended.operations, mended.plan.after)
+        log.debug("ended meanwhile", kdamond=each.name, processes=sorted(gone))
+        return True
+
+    def _tidy(self, journal: Unwritten, index: int, operation: Operation) -> None:
+        """After the last commit of a mended plan: take out of the files whom the kernel dropped."""
+        slot = operation.slot
+        later = self.header.operations[index + 1 :]
+        if slot not in self._mended or any(each.slot == slot for each in later):
+            return
+        self._mended.discard(slot)
+        after = self.header.after[slot]
+        operations, _ = changes(slot, self._committed[slot], after, "commit")
+        if operations:
+            self._go_on(journal, index, slot, operations, after)
+
+    def _go_on(
+        self, journal: Unwritten, index: int, slot: int, rest: Iterable[Operation], after: Tree
+    ) -> None:
+        """Follow another plan for a slot behind an operation."""
+        done, later = self.header.operations[: index + 1], self.header.operations[index + 1 :]
+        others = (other for other in later if other.slot != slot)
+        self.header = replace(
+            self.header,
+            operations=(*done, *rest, *others),
+            after={**self.header.after, slot: after},
+        )
+        journal.go_on(index + 1, self.header, slot)
+        self.watch.follow(self.header)
+
+    def _plan_of(self, slot: int) -> KdamondPlan | None:
+        return next((each for each in self.plan.kdamonds if each.slot == slot), None)
+
+    def _spares(self, each: KdamondPlan) -> Iterator[Member]:
+        """Return the living that are not monitored yet, as they are asked for."""
+        for pid, start in self._spares_of(each.name):
+            if (pid, start) not in each.members and starts(self.machine, pid) == start:
+                yield pid, start
+
+    def _members(self, slot: int) -> tuple[Member, ...]:
+        each = self._plan_of(slot)
+        return each.members if each else ()
+
+    def _ended(self, operation: Operation) -> set[int]:
+        """Return the pids that the kernel would look up in vain."""
+        members = self._members(operation.slot) if looks_pids_up(operation) else ()
+        return dead(self.machine, members)
+
+    def _patience(self, slot: int) -> float:
+        """Return how many seconds a command may take, as the slot was or as it is to be."""
+        if slot not in self._waits:  # the trees are large, and operations many
+            after = {f"{slot}/{p}": v for p, v in self.header.after.get(slot, {}).items()}
+            trees = (self.current.tree, after)
+            self._waits[slot] = max(deadline(tree, slot) for tree in trees)
+        return self._waits[slot]
