@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.site import Site
+from tests.engine.site import Site, starting
 from tests.world import World
 
 
@@ -21,3 +21,11 @@ def newest():
     made = World.make("7.3")
     yield made
     made.close()
+
+
+@pytest.fixture
+def crashed(site):
+    """The first apply of ksm.yaml was killed right before its kdamond was started."""
+    site.before = site.world.look()
+    site.killed(starting, "ksm")
+    return site

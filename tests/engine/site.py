@@ -112,3 +112,19 @@ class Site:
 def truncated(path: Path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
+
+
+CHANGING = (
+    ("apply", shipped("ksm")),
+    ("apply", "--boot"),
+    ("confirm",),
+    ("rollback", "0"),
+    ("recover",),
+    ("remove", "ksm"),
+    ("stop", "--all"),
+)
+
+
+def starting(path, text):
+    """Tell whether a write starts a kdamond."""
+    return text == "on"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from damonpolicy.engine import journal
@@ -13,31 +11,10 @@ from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.plan.managed import Managed
-from tests.engine.site import KSM_RUN, shipped, truncated
+from tests.engine.site import KSM_RUN, shipped, starting
 
 SLEEP = "/sys/kernel/mm/ksm/sleep_millisecs"
 ACTION = f"{KDAMONDS}/0/contexts/0/schemes/0/action"
-CHANGING = (
-    ("apply", shipped("ksm")),
-    ("apply", "--boot"),
-    ("confirm",),
-    ("rollback", "0"),
-    ("recover",),
-    ("remove", "ksm"),
-    ("stop", "--all"),
-)
-
-
-def starting(path, text):
-    return text == "on"
-
-
-@pytest.fixture
-def crashed(site):
-    """The first apply of ksm.yaml was killed right before its kdamond was started."""
-    site.before = site.world.look()
-    site.killed(starting, "ksm")
-    return site
 
 
 def test_an_interrupted_transaction_is_announced(crashed):
@@ -215,145 +192,6 @@ def test_a_kdamond_that_someone_started_meanwhile_is_not_stopped(site):
     assert "slot 0 was started by someone else" in outcome.err
     assert site.read(f"{KDAMONDS}/0/state") == "on"
     assert site.machine.running(0)["operations"] == "paddr"
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:200])
-
-
-def flip(path):
-    path.write_bytes(path.read_bytes().replace(b"nr_kdamonds", b"nr_kdamondz", 1))
-
-
-def other_header(path):
-    path.write_bytes(journal._line({"transaction": "x"}))
-
-
-def not_text(path):
-    path.write_bytes(b"\xff\xfe\x00")
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def list_instead(path):
-    path.write_text("[1, 2]")
-
-
-def deep(path):
-    path.write_text("[" * 100_000)
-
-
-def edited(path):
-    data = json.loads(path.read_text())
-    data["generation" if "generation" in data else "number"] = 17
-    path.write_text(json.dumps(data))
-
-
-def wrong_shape(path):
-    """What has the right checksum is still not believed."""
-    data = json.loads(path.read_text())
-    del data["digest"]
-    write_json(path, dict.fromkeys(data, 5) | {"format": data.get("format", 0)})
-
-
-def directory(path):
-    path.unlink()
-    path.mkdir()
-
-
-@pytest.mark.parametrize("damage", [cut, flip, other_header, not_text, empty])
-def test_a_damaged_journal_stops_every_change(crashed, damage):
-    damage(crashed.places.journal)
-    between = crashed.world.look()
-    for words in (*CHANGING, ("status",), ("plan", shipped("ksm"))):
-        outcome = crashed.run(*words)
-        if words in CHANGING:
-            assert outcome.code == ExitCode.FAILED, words
-        assert "journal` is damaged" in outcome.err
-        assert "hint: move it away" in outcome.err
-    assert crashed.world.look() == between
-    assert "journal` is damaged" in crashed.run("doctor").out
-
-
-def test_a_journal_that_cannot_be_read(crashed):
-    directory(crashed.places.journal)
-
-    for words in CHANGING:
-        assert "journal` is not a regular file" in crashed.run(*words).err, words
-
-
-def told(damage):
-    """The exit code: what is no file at all is not opened."""
-    return ExitCode.NO_PERMISSION if damage is directory else ExitCode.FAILED
-
-
-DAMAGES = [truncated, not_text, empty, list_instead, deep, edited, wrong_shape, directory]
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_state_file_stops_every_change(site, damage):
-    site.done("apply", shipped("ksm"))
-    before = site.world.look()
-    damage(site.places.state)
-    damage(site.places.state_copy)
-    for words in CHANGING:
-        outcome = site.run(*words)
-        assert outcome.code == told(damage), words
-        assert "state.json`" in outcome.err
-        assert outcome.err.count("error[") == 1
-    assert site.world.look() == before
-    examined = site.run("doctor")
-    assert examined.code == ExitCode.FAILED
-    assert examined.out.count("state.json`") == 1
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_generation_stops_only_who_needs_it(site, damage):
-    site.done("apply", shipped("monitor"))
-    site.done("apply", shipped("ksm"))
-    damage(site.places.generations / "1.json")
-    before = site.world.look()
-    for words in (("rollback", "1"), ("rollback",)):
-        outcome = site.run(*words)
-        assert outcome.code == told(damage), words
-        assert "1.json`" in outcome.err
-    assert site.world.look() == before
-    site.done("apply", shipped("ksm"), "--set", "cold_for=5m")
-    site.done("remove", "monitor")
-    site.done("stop", "--all")
-
-
-def test_a_generation_under_another_ones_name_is_damaged(site):
-    site.done("apply", site.setting("a", 1))
-    first = site.places.generations / "1.json"
-    (site.places.generations / "4.json").write_bytes(first.read_bytes())
-    outcome = site.run("rollback", "4")
-
-    assert outcome.code == ExitCode.FAILED
-    assert "4.json` is damaged: it is generation 1" in outcome.err
-
-
-@pytest.mark.parametrize("damage", [each for each in DAMAGES if each is not wrong_shape])
-def test_a_damaged_confirmation(site, damage):
-    site.done("apply", shipped("ksm"))
-    site.machine.reboot()
-    damage(site.places.confirmed)
-    outcome = site.run("apply", "--boot")
-
-    assert outcome.code == told(damage)
-    assert "confirmed.json`" in outcome.err
-    assert site.run("doctor").code == ExitCode.FAILED
-
-
-def test_a_confirmed_generation_that_is_gone(site):
-    site.done("apply", shipped("ksm"))
-    (site.places.generations / "1.json").unlink()
-    site.machine.reboot()
-
-    assert "there is no generation 1" in site.run("apply", "--boot").err
-    assert "there is no generation 1" in site.run("doctor").out
 
 
 def test_what_is_written_reads_back(tmp_path):
