@@ -7,6 +7,7 @@ Standard library only, as the engine needs it.
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -131,7 +132,7 @@ def value(hint: Any, data: Any, where: str = "it") -> Any:
 
 
 def _float(data: Any, where: str) -> float:
-    if type(data) not in (int, float) or data != data or abs(data) > 1 << _MOST_BITS:  # noqa: PLR0124  # no number
+    if type(data) not in (int, float) or abs(data) > 1 << _MOST_BITS or math.isnan(data):
         raise _wrong(data, where, "a number")
     return float(data)
 

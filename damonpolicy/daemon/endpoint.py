@@ -118,7 +118,10 @@ class Endpoint:
         except (BlockingIOError, ConnectionError):  # it is gone already
             return
         except OSError:  # no descriptor is left, and the socket stays ready
-            self._make_room() if self._clients else time.sleep(_PAUSE)
+            if self._clients:
+                self._make_room()
+            else:  # it is the rest of the service that holds them all: no busy loop meanwhile
+                time.sleep(_PAUSE)
             return
         if len(self._clients) >= _CLIENTS:
             self._make_room()

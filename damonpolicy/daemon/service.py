@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from damonpolicy import log
@@ -178,7 +179,7 @@ class Service:
         for job in self.jobs:
             guard = self._guard(job)
             if not guard.rests:
-                found = guard.attempt(lambda job=job: job.readable)  # type: ignore[misc]
+                found = guard.attempt(partial(getattr, job, "readable"))
                 if found is not None:
                     yield job, found
 

@@ -158,7 +158,7 @@ class _Indexes:
         for key in path:
             known = self.lists.get(id(node), ()) if isinstance(node, list) else ()
             inside = isinstance(key, int) and key < len(known)
-            result = (*result, known[key] if inside else key)  # type: ignore[index]  # an int then
+            result = (*result, known[int(key)] if inside else key)
             node = _inside(node, key)
         return result
 
