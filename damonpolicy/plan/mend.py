@@ -14,7 +14,7 @@ from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, default, slot_tree, under
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import changes
-from damonpolicy.plan.online import pids, recommit, with_pids, without_dead
+from damonpolicy.plan.online import acts, inherits, pids, recommit, with_pids, without_dead
 from damonpolicy.plan.order import KdamondPlan
 
 __all__ = ("Mended", "mend", "staged")
@@ -54,10 +54,12 @@ def mend(
     """Plan the rest for a kdamond without the ``dead``; None where nobody else is left.
 
     ``now`` is what is staged, ``committed`` what the kernel took last. A kdamond that was to be
-    changed and does not run any more is started. ``spares`` take the places of dead that the kernel
-    does not have yet: where the list of targets stays as long as it is, no other is written again.
+    changed and does not run any more is started; one whose schemes would act on where the dead had
+    its memory is restarted. ``spares`` take the places of the dead, but for those that the kernel
+    has to drop: where the list of targets stays as long as it is, no other is written again.
     """
-    known = set(pids(committed)) if running else set()
+    moves = running and inherits(committed, without_dead(each.after, lambda pid: pid not in dead))
+    known = set(pids(committed)) if running and not moves else set()
     new = (pid for pid, _ in each.members if pid in dead and str(pid) not in known)
     instead = dict(zip(new, spares, strict=False))
     taken = {str(pid): str(spare) for pid, (spare, _) in instead.items()}
@@ -67,13 +69,15 @@ def mend(
     if not members:
         return None
     action = each.action
-    if action == "change" and running:
+    if action == "change" and running and not (moves and acts(after)):
         operations, _ = recommit(each.slot, now, committed, after)
     else:
         fresh = {path: default(path) for path in after if path not in now}
         operations, _ = changes(each.slot, {**fresh, **now}, after, "start")
         path = kdamond_path(each.slot, "state")
-        operations.append(Operation("command", "start", path, "off", "on", each.slot))
+        stop = [Operation("command", "start", path, "on", "off", each.slot)] if running else []
+        start = Operation("command", "start", path, "off", "on", each.slot)
+        operations = [*stop, *operations, start]
         action = "restart" if action == "change" else action
     mended = replace(each, action=action, after=after, members=members)
     return Mended(mended, tuple(operations))

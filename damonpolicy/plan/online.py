@@ -24,6 +24,7 @@ __all__ = (
     "acts",
     "change",
     "commit_steps",
+    "inherits",
     "may_sleep",
     "pids",
     "recommit",
@@ -94,7 +95,7 @@ def change(
         return _restart(
             slot, before, desired, result, "a new process has the pid of one that ended"
         )
-    if _shifts(ran, desired):
+    if inherits(ran, desired):
         if acts(desired):
             why = "its schemes would act on where the process that goes has its memory"
             return _restart(slot, before, desired, result, why)
@@ -213,7 +214,7 @@ def pids(tree: Tree) -> list[str]:
     return [found[index] for index in sorted(found)]
 
 
-def _shifts(before: Tree, desired: Tree) -> bool:
+def inherits(before: Tree, desired: Tree) -> bool:
     """Tell whether a commit would give a process the regions of one that ended.
 
     They are kept where the new list names none (mm/damon/core.c: damon_commit_target_regions()).

@@ -121,6 +121,32 @@ def test_who_is_young_takes_the_place_of_one_that_ends_meanwhile(aging):
     assert counts == ["2"] or aging.reloader.capabilities.known("commit") != "yes"
 
 
+@pytest.mark.parametrize("action", ["stat", "cold"])
+def test_nobody_is_acted_upon_where_one_that_ended_had_its_memory(desk, action):
+    """A kernel that cannot drop a target gives its regions to the next one at a commit."""
+    machine = desk.world.machine
+    first = machine.start_process("worker", areas=[AREA])
+    others = {machine.start_process("worker", areas=[AREA]) for _ in range(2)}
+    desk.put("w.yaml", WATCH.replace("stat", action))
+    desk.rest()
+    thread = kdamond(desk)
+    others.add(machine.start_process("worker", areas=[AREA]))
+
+    def ends(_, path, text):
+        if text == "commit" and starts(machine, first):
+            machine.exit_process(first)
+
+    machine.before_write = ends
+    follow(desk)
+    machine.before_write = None
+    follow(desk)
+
+    assert watched(desk) == others
+    drops = desk.world.machine.exists(f"{KDAMONDS}/0/contexts/0/targets/0/obsolete_target")
+    if action == "cold" and not drops:
+        assert kdamond(desk) != thread
+
+
 @pytest.mark.parametrize("moment", ["nr_targets", "commit"])
 @pytest.mark.parametrize("reused", [False, True], ids=["free", "reused"])
 def test_who_ends_while_a_commit_is_under_way_is_nobodys_trouble(desk, moment, *, reused):
