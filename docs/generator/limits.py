@@ -14,8 +14,8 @@ def page() -> str:
         "# Limits\n",
         MADE,
         (
-            "What is beyond a limit is refused where it stands, at once, and in little memory: files"
-            " of others may be made to fill a machine. No limit bounds what the kernel could do.\n"
+            "What exceeds a limit is refused at its place, at once, and in little memory, as files of"
+            " others may be made to fill a machine. No limit restricts what the kernel could do.\n"
         ),
     ]
     groups = dict.fromkeys(each.group for each in limits.every())

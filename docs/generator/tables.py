@@ -153,9 +153,9 @@ def settings() -> str:
             ),
             (
                 "What a known file takes is checked in the policy, at its line, and written in one form:"
-                " numbers in decimal without zeros in front (`010` and `0x10` are errors, as kernels"
-                " read them each in its own way), truths as the file shows them (`on` becomes `Y`, `1`"
-                " or `true`). Of other files the form is checked by what they hold.\n"
+                " numbers in decimal without leading zeros (`010` and `0x10` are errors, as kernels do"
+                " not all read them alike), yes and no as the file shows them (`on` becomes `Y`, `1`"
+                " or `true`). For other files the form is checked against what they hold.\n"
             ),
             "## What may be set\n",
             "\n".join(f"- {place}" for place in places) + "\n",
@@ -170,8 +170,8 @@ def settings() -> str:
                 " with units and checks. `enabled: N` of one is fine on a kernel without the module.\n"
             ),
             (
-                "A kernel that has not even the file does what these values ask for, and a note says"
-                f" so (DP0645): {_as_good()}.\n"
+                "A kernel that lacks the file behaves as these values ask, and a note says so"
+                f" (DP0645): {_as_good()}.\n"
             ),
             "## What the emulated machine knows\n",
             (
