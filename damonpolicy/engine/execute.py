@@ -111,9 +111,9 @@ def perform(
     """Do one operation; ``seconds`` is the longest that a command may take.
 
     Raises OperationFailed. EBUSY is tried again for a while where it can only come from the
-    kernel's lock; a kdamond that runs already, or cannot, is busy for good. Who has to go back
-    says for how many seconds the ``lock`` may be held, and tries everything for so long. ``check``
-    is called between two tries.
+    kernel's lock; a kdamond that runs already, or cannot, is busy for good. An undo says for how
+    many seconds the ``lock`` may be held, and tries everything for that long. ``check`` is called
+    between two tries.
     """
     log.debug("operation", path=operation.path, value=operation.after, phase=operation.phase)
     if operation.kind == "inputs":

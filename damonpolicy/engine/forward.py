@@ -1,6 +1,6 @@
-"""The way forward: the operations of a transaction, one after the other, each looked at before.
+"""The way forward: the operations of a transaction, one after the other, each after a check.
 
-Where processes end meanwhile, another plan is followed that leaves them out.
+If processes end meanwhile, a new plan leaves them out.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from damonpolicy.plan.order import KdamondPlan, Plan
 __all__ = ("Forward", "Spares")
 
 Spares: TypeAlias = Callable[[str], Iterable[Member]]
-"""Returns for a kdamond's name who could be monitored by it, too."""
+"""Returns, for a kdamond's name, the further processes that it could monitor."""
 
 
 class _Ended(OperationFailed):
-    """Processes have ended that an operation was about to give to the kernel."""
+    """Processes that an operation was about to give to the kernel have ended."""
 
     def __init__(self, operation: Operation, gone: set[int]) -> None:
         super().__init__(operation, f"the process {min(gone)} has ended")
@@ -43,7 +43,7 @@ class _Ended(OperationFailed):
 
 
 class Forward:
-    """How far the operations have come; ``plan`` and ``header`` are those of now."""
+    """How far the operations have come; ``plan`` and ``header`` are the present ones."""
 
     def __init__(
         self, machine: Machine, current: Current, plan: Plan, header: Header, spares: Spares
@@ -59,7 +59,7 @@ class Forward:
         self._committed: dict[int, dict[str, str]] = {}
         """What the kernel took, by slot, where a commit of this transaction went well."""
         self._mended: set[int] = set()
-        """The slots whose plan is another one by now, until it is done."""
+        """The slots whose plan has been replaced, until the new one is done."""
         self._waits: dict[int, float] = {}
         self._read: dict[int, int] = {}
         """How many of the operations have been read back, by slot."""
@@ -72,7 +72,7 @@ class Forward:
                 raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
 
     def perform_all(self, journal: Unwritten, signals: Signals) -> None:
-        """Do all operations; who ends meanwhile is left out, and the rest is committed at once."""
+        """Do all operations; leave out processes that end meanwhile, and commit the rest at once."""
         index = 0
         while index < len(self.header.operations):
             signals.check()
@@ -135,7 +135,7 @@ class Forward:
         self._read[slot] = index
 
     def _mend(self, journal: Unwritten, index: int, operation: Operation, gone: set[int]) -> bool:
-        """Go on without those by whose end an operation failed; tell whether anybody is left."""
+        """Go on without the processes whose end made an operation fail; tell whether any is left."""
         slot = operation.slot
         each = self._plan_of(slot)
         if each is None:
@@ -158,7 +158,7 @@ class Forward:
         return True
 
     def _tidy(self, journal: Unwritten, index: int, operation: Operation) -> None:
-        """After the last commit of a mended plan: take out of the files whom the kernel dropped."""
+        """After the last commit of a mended plan, remove from the files what the kernel dropped."""
         slot = operation.slot
         later = self.header.operations[index + 1 :]
         if slot not in self._mended or any(each.slot == slot for each in later):
@@ -172,7 +172,7 @@ class Forward:
     def _go_on(
         self, journal: Unwritten, index: int, slot: int, rest: Iterable[Operation], after: Tree
     ) -> None:
-        """Follow another plan for a slot behind an operation."""
+        """Follow another plan for a slot after an operation."""
         done, later = self.header.operations[: index + 1], self.header.operations[index + 1 :]
         others = (other for other in later if other.slot != slot)
         self.header = replace(
@@ -187,7 +187,7 @@ class Forward:
         return next((each for each in self.plan.kdamonds if each.slot == slot), None)
 
     def _spares(self, each: KdamondPlan) -> Iterator[Member]:
-        """Return the living that are not monitored yet, as they are asked for."""
+        """Return living processes that are not monitored yet, looked up when they are needed."""
         for pid, start in self._spares_of(each.name):
             if (pid, start) not in each.members and starts(self.machine, pid) == start:
                 yield pid, start

@@ -2,8 +2,8 @@
 
 The first line is the header. Each further line says what is about to be done, or was done. Every
 line has a checksum, and the first damaged one ends the journal: an operation begins only after its
-line was written. /run forgets with the kernel's own state, so a journal has to survive the process,
-not the machine. Room for all lines is taken before the first write.
+line was written. A reboot clears /run together with the kernel's state, so a journal has to survive
+the process, not the machine. Room for all lines is reserved before the first write.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ __all__ = (
 )
 
 Thread = tuple[int, int]
-"""A kdamond's pid and start time: pids are used again."""
+"""A kdamond's pid and start time, as pids are reused."""
 
 _LINE = 96
-"""Bytes that one line after the header takes at most."""
+"""The most bytes that one line after the header takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Header:
     after: Mapping[int, Mapping[str, str]]
     """The configuration that each touched slot shall have."""
     managed: Managed
-    """What was managed before; the state file says so again after an undo."""
+    """What was managed before; an undo writes it back to the state file."""
     pending: Pending | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Progress:
     undoing: bool = False
 
     def take(self, line: Mapping[str, Any]) -> None:
-        """Take note of one line; raises ValueError where it says what no line of ours does."""
+        """Take note of one line; raises ValueError where it is not a line that we write."""
         if "intent" in line:
             self.intents.add(typed.integer(line["intent"], "`intent`"))
         elif "started" in line or "restarted" in line:
@@ -139,7 +139,7 @@ class Progress:
 
 
 class Unwritten:
-    """A journal that could not be written: what is done is known to this process only."""
+    """A journal that could not be written: only this process knows what is done."""
 
     def __init__(self, header: Header, progress: Progress | None = None) -> None:
         self.header = header
@@ -186,7 +186,7 @@ class Unwritten:
         """Stop writing; the file stays."""
 
     def ended(self) -> bool:
-        """End the transaction for sure: tell whether nobody can take it up again."""
+        """End the transaction; return whether it is certain that nobody can take it up again."""
         return True
 
     def end(self) -> str:
@@ -211,7 +211,7 @@ class Journal(Unwritten):
             if self._descriptor >= 0:
                 write_all(self._descriptor, data, self._at)
         except OSError as error:
-            # Half a line would hide all that come after it: the next one is written over it.
+            # Half a line would hide all lines after it, so the next one is written over it.
             log.warning("journal", path=str(self.path), reason=error.strerror)
             if must:
                 raise

@@ -1,4 +1,4 @@
-"""One change of a machine at a time, and one service."""
+"""The lock: one change of a machine at a time, and one service."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iter
         raise cannot("lock", path, error) from error
     try:
         _take(descriptor, path, wait=wait, held=held)
-        # Only who waits for us reads it: whoever has to go back is not held up by a full disk.
+        # Only those who wait for us read it: a full disk must not hold up an undo.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -58,7 +58,7 @@ def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iter
 
 
 def _opened(path: Path) -> int:
-    """Open a lock's file; where none can be made, or nothing written, what is there to be read."""
+    """Open a lock's file; if it cannot be made or written, open what can be read."""
     try:
         return trust.open_own(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
@@ -81,7 +81,7 @@ def _take(descriptor: int, path: Path, *, wait: bool, held: tuple[str, str]) -> 
 
 
 def _holder(path: Path) -> str:
-    """Return the pid of who has a lock, as far as that can be told."""
+    """Return the pid of the process that holds a lock, as far as it is known."""
     try:
         return path.read_text("ascii", "replace").strip()[:20] or "unknown"
     except OSError:

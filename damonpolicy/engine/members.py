@@ -1,4 +1,4 @@
-"""Processes that a kdamond monitors, and whether they are still those that were found.
+"""Whether the processes that a kdamond monitors are still the ones that were found.
 
 The kernel looks pids up at each commit and start, and knows no start times.
 """
@@ -16,12 +16,12 @@ __all__ = ("all_gone", "dead", "looks_pids_up", "reused")
 
 
 def looks_pids_up(operation: Operation) -> bool:
-    """Tell whether the kernel looks up the pids of a slot then."""
+    """Tell whether the kernel looks up the pids of a slot in an operation."""
     return operation.kind == "command" and operation.after in ("on", "commit")
 
 
 def dead(machine: Machine, members: Sequence[Member]) -> set[int]:
-    """Return the pids that are nobody's by now, or another process'.
+    """Return the pids that no process has any more, or that another process has.
 
     That takes a file for each, and meanwhile others may end: so one look at all comes last.
     """
@@ -33,14 +33,14 @@ def dead(machine: Machine, members: Sequence[Member]) -> set[int]:
 
 
 def all_gone(machine: Machine, members: Sequence[Member]) -> int:
-    """Return the first pid where nobody is left, 0 where somebody lives or nobody was meant."""
+    """Return the first pid if no process is left; 0 if one lives, or there were none."""
     if any(starts(machine, pid) == start for pid, start in members):
         return 0
     return members[0][0] if members else 0
 
 
 def reused(machine: Machine, members: Sequence[Member]) -> int:
-    """Return a pid that is another process' by now, 0 where there is none."""
+    """Return a pid that another process has by now, 0 if there is none."""
     for pid, start in members:
         now = starts(machine, pid)
         if now and now != start:

@@ -1,4 +1,4 @@
-"""Goals that nobody feeds any more: they are told to be reached, so that the kernel tunes no more.
+"""Goals that nobody feeds any more: they are reported as reached, so the kernel stops tuning.
 
 A goal of the metric `user_input` keeps the last number that it was given, and the kernel goes on
 by it (mm/damon/core.c: damos_set_quota_goal_current_value()): it would cut a quota down to one
@@ -22,11 +22,11 @@ from damonpolicy.plan.managed import SlotRecord
 __all__ = ("SERVICE", "neutralise", "rest")
 
 SERVICE = "service:"
-"""How owners begin that feed: what is applied by hand is fed by others, or by nobody."""
+"""How the names of owners that feed begin; goals applied by hand are fed by others, if at all."""
 
 
 def rest(machine: Machine, places: Places, owner: str = SERVICE) -> list[str]:
-    """Hold the machine, and `neutralise` what services whose names begin so have fed."""
+    """Lock the machine, and `neutralise` what was fed by services whose names begin this way."""
     with changing(machine, places, wait=True, settle=True) as session:
         return neutralise(session, owner)
 
@@ -34,8 +34,7 @@ def rest(machine: Machine, places: Places, owner: str = SERVICE) -> list[str]:
 def neutralise(session: Session, owner: str = SERVICE) -> list[str]:
     """Hand over current = target for each goal that was fed; returns which kdamonds took it.
 
-    Raises Busy where a kdamond does
-    not take it, after all others were told.
+    Raises Busy where a kdamond does not take it, after all others were told.
     """
     done, failed = [], []
     for slot, record, goals in _fed(session, owner):
@@ -69,7 +68,7 @@ def _fed(session: Session, owner: str) -> Iterator[tuple[int, SlotRecord, list[s
 
 
 def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[str]) -> bool:
-    """Tell one kdamond; False where others have staged something: that is not ours to commit."""
+    """Tell one kdamond; False if others have staged something, which is not ours to commit."""
     staged = [
         name
         for name, text in record.files.items()
@@ -88,7 +87,7 @@ def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[str]) -> 
         before = read_or(machine, path)
         if before != target:
             perform(machine, Operation("write", "stage", path, before, target, slot))
-    # also where the files say so: who was killed may have staged it, and not handed it over
+    # even if the files say so already: a killed process may have staged it without a commit
     seconds = deadline({f"{slot}/{name}": text for name, text in record.files.items()}, slot)
     state, word = kdamond_path(slot, "state"), "commit_schemes_quota_goals"
     perform(machine, Operation("command", "commit", state, "on", word, slot), seconds)

@@ -1,4 +1,4 @@
-"""Our own files during one transaction; a rescue can do without them."""
+"""Our own files during one transaction; a rescue can go on without them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ("OwnFiles",)
 
 
 class OwnFiles:
-    """Writes generation, journal and state; ``remarks`` get what a ``rescue`` did without."""
+    """Writes generation, journal and state; ``remarks`` collects what a ``rescue`` did without."""
 
     def __init__(self, store: Store, remarks: list[str], *, rescue: bool) -> None:
         self.store = store
@@ -22,7 +22,7 @@ class OwnFiles:
         self.rescue = rescue
 
     def written(self, write: Callable[[], None], otherwise: str) -> bool:
-        """Write something; where it cannot be, raise, or say what a rescue does without."""
+        """Write something; if that fails, raise, or note what a rescue does without."""
         try:
             write()
         except (DamonPolicyError, OSError) as error:
@@ -69,14 +69,14 @@ class OwnFiles:
             self.store.save(after)  # an error may pass
 
     def _arrived(self, transaction: str) -> bool:
-        """Tell whether the state file was replaced, although an error was told."""
+        """Tell whether the state file was replaced despite an error."""
         try:
             return self.store.transaction() == transaction
         except DamonPolicyError:
             return False
 
     def finish(self, after: Managed, journal: Unwritten | None) -> None:
-        """Do what is left behind the commit point, where nothing can fail the change."""
+        """Do what is left after the commit point, where nothing can fail the change."""
         self.remarks += self.store.finish(after)
         if journal is not None:
             reason = journal.end()

@@ -1,4 +1,4 @@
-"""A machine whose files are asked again while someone else holds DAMON's lock."""
+"""A machine whose files are read again while someone else holds DAMON's lock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Answer = TypeVar("_Answer")
 
 
 def longest_hold(tree: Tree) -> float:
-    """Return for how many seconds the kernel's one lock may be held by anybody.
+    """Return for how many seconds anybody may hold the kernel's one lock.
 
     A command holds it while it waits for its kdamond (mm/damon/sysfs.c: damon_sysfs_lock), so the
     longest interval of any kdamond decides.

@@ -39,7 +39,7 @@ class Places:
 
     @property
     def state_copy(self) -> Path:
-        """The same once more, for when someone has damaged it."""
+        """A copy of it, for when someone has damaged it."""
         return self.run / "state.copy.json"
 
     @property
@@ -101,7 +101,7 @@ def make_directory(path: Path) -> None:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace a file at once; afterwards it survives a crash of process and machine.
+    """Replace a file atomically; afterwards it survives a crash of process and machine.
 
     Room that was reserved for it is used. Raises DamonPolicyError; the old file stays then.
     """
@@ -170,7 +170,7 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def forget(path: Path) -> None:
-    """Remove a file of ours that nobody needs; where that fails, it lies about."""
+    """Remove a file of ours that nobody needs; if that fails, it stays."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""From a managed set that is wanted to a plan, on the machine as it is now."""
+"""Make a plan from the managed set that is wanted, on the machine as it is now."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Session:
         return self._go_back(policies, reason, **options)
 
     def awaits(self, number: int) -> bool:
-        """Tell whether nobody has ever confirmed a generation, though it was to be confirmed."""
+        """Tell whether a generation was to be confirmed, and nobody ever did."""
         pending = self.managed.pending
         if pending is not None and number == pending.previous:
             return False
@@ -241,7 +241,7 @@ def changing(
         except DamonPolicyError as error:
             if not settle:
                 raise
-            # whoever stops everything, or goes back, must not be held up by it
+            # it must not hold up a command that stops everything or goes back
             remarks.append(f"the change that nobody confirmed could not be rolled back: {error}")
         remarks += store.mended(session.managed)
         remarks += store.finish(session.managed)
@@ -265,7 +265,7 @@ def changing(
 
 
 def _interrupted(places: Places) -> bool:
-    """Tell whether a journal waits for its end; one that cannot be read does."""
+    """Tell whether a journal waits to be ended; one that cannot be read does."""
     try:
         return journal.read(places.journal) is not None
     except DamonPolicyError:
@@ -276,7 +276,7 @@ def _interrupted(places: Places) -> bool:
 def looking(machine: Machine, places: Places, *, wait: bool = False) -> Iterator[Session]:
     """Hold the machine still for a look: nothing is recovered, rolled back or changed.
 
-    Raises LockHeld, and Busy where somebody has to bring a change to its end first.
+    Raises LockHeld, and Busy where somebody has to end a change first.
     """
     if not machine.writable:
         hint = "a copy answers nothing: leave `--root` out to ask kdamonds"

@@ -1,4 +1,4 @@
-"""The way back, and the end of what a crash has left: finish or undo what the journal tells of."""
+"""The way back, also after a crash: finish or undo the transaction in the journal."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[s
 
 
 def _committed(store: Store, header: Header) -> bool:
-    """Tell whether a transaction has passed its commit point; where nobody can tell, it has not."""
+    """Tell whether a transaction has passed its commit point; if nobody knows, it has not."""
     try:
         return store.transaction() == header.transaction
     except DamonPolicyError:
@@ -96,7 +96,7 @@ def back(
 
 
 def _say_so(store: Store, managed: Managed) -> None:
-    """Let the state file say what is managed after an undo, where it does not already."""
+    """Write what is managed after an undo to the state file, unless it says so already."""
     try:
         known = store.managed(managed.boot_id) == managed
     except DamonPolicyError:

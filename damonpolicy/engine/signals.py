@@ -1,4 +1,4 @@
-"""Signals while the machine is changed: noted when they come, answered between two operations."""
+"""Signals during a change: noted when they arrive, answered between two operations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Signals:
         self.came = ""
         """The last that came."""
         self.heeded = True
-        """Whether `check` raises: an undo, and all that follows the commit point, goes on."""
+        """Whether `check` raises; an undo, and all that follows the commit point, is not interrupted."""
         self.committed = False
         """Whether the change is complete, so that only the answer is left to be printed."""
 
@@ -38,7 +38,7 @@ class Signals:
         self.came = signal.Signals(number).name
 
     def check(self) -> None:
-        """Raise Signalled where a signal came that is heeded."""
+        """Raise Signalled if a signal has come and signals are heeded."""
         if self.came and self.heeded:
             raise Signalled(self.came)
 
@@ -50,7 +50,7 @@ _under_way: list[Signals] = []
 
 
 def writing() -> bool:
-    """Tell whether the machine is being written to: nobody may break that off."""
+    """Tell whether the machine is being written to, which nobody may interrupt."""
     return bool(_under_way)
 
 

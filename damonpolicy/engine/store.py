@@ -22,11 +22,11 @@ FORMAT = 1
 _KEPT = 50
 
 _GROWTH = 1 << 16
-"""Bytes by which a state file may grow in one transaction, at the most."""
+"""The most bytes by which a state file may grow in one transaction."""
 
 
 class NoGeneration(DamonPolicyError):
-    """There is no generation of a number; only who typed that number made a mistake."""
+    """There is no generation of that number: the mistake of whoever typed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Store:
         return [f"{damage}: it was written again from its copy"]
 
     def transaction(self) -> str:
-        """Return which transaction the state file comes from, or its copy where it is damaged.
+        """Return which transaction the state file, or its copy if it is damaged, comes from.
 
         Raises DamonPolicyError where both are.
         """
@@ -141,7 +141,7 @@ class Store:
         self.copy()
 
     def copy(self) -> None:
-        """Write the copy of the state file; one that cannot be written would say what is no more."""
+        """Write the copy of the state file, or remove a copy that cannot be brought up to date."""
         try:
             data = read_json(self.places.state)
             if data is not None:
@@ -200,7 +200,7 @@ class Store:
         return self.places.generations / f"{number}.json"
 
     def _staged(self, number: int) -> Path:
-        """Return where a generation lies that nobody has reached yet, so that it does not count."""
+        """Return the path of a generation that was not reached yet, so that it does not count."""
         return self.places.generations / f"{number}.json.staged"
 
     def next_number(self, managed: Managed) -> int:
@@ -218,7 +218,7 @@ class Store:
     def finish(self, managed: Managed) -> list[str]:
         """Do what is left after the commit point; returns what could not be done, for the user.
 
-        Nothing of it is needed to go on: whoever changes the machine next does it again.
+        None of it is needed to go on: whoever changes the machine next does it again.
         """
         if not managed.generation:
             return []
@@ -280,7 +280,7 @@ class Store:
         return number if isinstance(number, int) else 0
 
     def _confirmed_or_none(self) -> int:
-        """Return the same, and 0 where nobody can tell."""
+        """Return the same, or 0 if that cannot be read."""
         try:
             return self.confirmed()
         except DamonPolicyError:

@@ -54,7 +54,7 @@ class Known:
 
 
 def _parts(trees: Iterable[Tree]) -> dict[tuple[str, str], set[str]]:
-    """Return what the files of lists hold, by the list and the name, at whatever position."""
+    """Return what the files of lists hold, by list and name, whatever the position."""
     parts: dict[tuple[str, str], set[str]] = {}
     for tree in trees:
         for path, value in tree.items():
@@ -66,7 +66,7 @@ def _parts(trees: Iterable[Tree]) -> dict[tuple[str, str], set[str]]:
 def _shorter(
     path: str, value: str, trees: Iterable[Tree], parts: Mapping[tuple[str, str], set[str]]
 ) -> bool:
-    """Tell whether a file is of a list of targets or filters without those that are gone.
+    """Tell whether a file belongs to a list of targets or filters without those that are gone.
 
     Their processes have ended, or their cgroups are not there. An undo stages such a list while
     it commits; if it is killed then, the next one finds it.

@@ -1,7 +1,7 @@
 """All or nothing: journal, operations, verification, commit point; or back to before.
 
-The states of a transaction, and who leaves them how, are drawn in docs/explanation/transactions.md:
-begun, writing, committed, undoing, ended.
+docs/explanation/transactions.md shows the states of a transaction, and who leaves them how: begun,
+writing, committed, undoing, ended.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def execute(
     machine (a process that came or went) is no generation of its own. ``when_ready`` is called
     once only the writes are left: it may wait for their time, or raise a DamonPolicyError.
     ``spares`` are processes that may take the places of others that end meanwhile.
-    A ``rescue`` that starts nothing goes on where our own files cannot be written; ``remarks`` get
-    what it did without.
+    A ``rescue`` that starts nothing goes on where our own files cannot be written; ``remarks``
+    collects what it did without.
 
     Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
     it is not, Interrupted where a signal came before the first write.
@@ -238,8 +238,8 @@ class _Transaction:
         """Tell whether the kernel refused something that could only be found out by trying.
 
         Asked before the undo, while directories are there that show what else is missing; what
-        they show to be there is not what was refused. A refused command tells of no missing word:
-        it is what the files say that the kernel does not take.
+        they show to be there is not what was refused. A refused command does not point to a missing
+        word: the kernel refuses what the files say.
         """
         if capabilities is None or not isinstance(error, OperationFailed):
             return None

@@ -1,8 +1,8 @@
 """Back to before: compare the kernel with how it was, and restore what differs.
 
-Not a reversed list of operations: after a crash nobody knows how far it came, and counts
-wipe more than they say. What holds neither an old nor a new value belongs to someone
-else, is left alone, and makes the undo incomplete. All of it may be done again.
+It does not reverse a list of operations: after a crash nobody knows how far the change came, and
+writing a count wipes more than it says. A file that holds neither an old nor a new value belongs
+to someone else, is left alone, and makes the undo incomplete. An undo may be repeated.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from damonpolicy.kernel.sysfs import Machine, read_or, read_value
 __all__ = ("undo",)
 
 _PASSES = 3
-"""How often everything is tried: an error may come once."""
+"""How often everything is tried, as an error may be temporary."""
 
 
 def undo(machine: Machine, journal: Unwritten, *, overwrite: bool = False) -> Undone:
-    """Restore the tree, the running states and the settings of before a transaction.
+    """Restore the tree, the running states and the settings from before a transaction.
 
     With ``overwrite`` also what someone else wrote into the transaction's slots and settings.
     Raises nothing: what cannot be read or written is a problem of the result.
@@ -41,7 +41,7 @@ def undo(machine: Machine, journal: Unwritten, *, overwrite: bool = False) -> Un
 
 
 def _one_pass(undoing: Undoing) -> None:
-    """Take every step; one that cannot read or write is told, and the others are still taken."""
+    """Take every step; one that cannot read or write is noted, and the others are still taken."""
     settings, slots = _Settings(undoing), Slots(undoing)
     steps: tuple[Callable[[], None], ...] = (
         lambda: settings.put_back("modules"),

@@ -28,7 +28,7 @@ _EMPTY = {"contexts/nr_contexts": "0"}
 _SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
 _TARGETS = "contexts/0/targets/nr_targets"
 _TRIES = 5
-"""How often a command is given whose processes end meanwhile."""
+"""How often a command is repeated because processes end meanwhile."""
 
 
 class Slots:
@@ -51,7 +51,7 @@ class Slots:
         self.miscounted = False
         """Whether the number of slots stays as someone else has left it."""
         self.deserted: set[int] = set()
-        """Slots whose kdamond ran, and has nobody left to run for."""
+        """Slots whose kdamond ran, and has no process left to monitor."""
 
     # What was
 
@@ -86,7 +86,7 @@ class Slots:
         return pid, starts(self.machine, pid) if pid > 0 else 0
 
     def _of_before(self, slot: int) -> bool:
-        """Tell whether what runs is the kdamond of before, or one that an undo has started."""
+        """Tell whether what runs is the former kdamond, or one that an undo has started."""
         return self._known_thread(slot) or self._unnoted(slot)
 
     def _known_thread(self, slot: int) -> bool:
@@ -122,7 +122,7 @@ class Slots:
         )
 
     def _must_commit(self, slot: int) -> bool:
-        """Tell whether what runs may be something else than what ran: files alone prove nothing."""
+        """Tell whether what runs may differ from what ran before: files alone prove nothing."""
         if not (self._was_on(slot) and self._is_on(slot)):
             return False
         again = slot in self.progress.restarted or slot in self.progress.restarting
@@ -201,7 +201,7 @@ class Slots:
         return commit == "answered" or (commit == "waits" and not online.may_sleep(ran))
 
     def _stage(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
-        """Write files, and tell whether they read back; what someone else has written stays."""
+        """Write files, and tell whether they read back; leave what someone else has written."""
         now = self._now(slot)
         strangers = [] if self.undoing.overwrite else self.known.strangers(slot, now)
         for path in strangers:
@@ -220,7 +220,7 @@ class Slots:
         return not wrong
 
     def _with_living(self, slot: int, before: str, word: str) -> bool:
-        """Give a command whose targets have to live, and whose cgroups have to be there.
+        """Give a command that needs living targets and existing cgroups.
 
         Vanished processes cannot be put back, and one may vanish at any time: up to 6.12 its
         commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()). The kernel matches
@@ -257,7 +257,7 @@ class Slots:
         return False
 
     def _commanded(self, slot: int, before: str, word: str) -> OperationFailed | None:
-        """Give a command, and write down whom it has started; return why it failed."""
+        """Give a command, and write down the thread that it started; return why it failed."""
         if word == "on":
             self.undoing.journal.restarting(slot)
         try:
@@ -341,7 +341,7 @@ class Slots:
             if not old or slot in self.gone:
                 continue
             if slot not in self.slots and self.known.strangers(slot, slot_tree(now, slot)):
-                continue  # we have not touched it, and someone has come meanwhile
+                continue  # we have not touched it, and someone else has taken it meanwhile
             self._compare(slot, old, now)
 
     def _compare(self, slot: int, old: Tree, now: Tree) -> None:

@@ -25,7 +25,7 @@ class Undone:
         self.theirs = False
         """Whether a problem is what someone else wrote, so that it could be overwritten."""
         self.waited = False
-        """Whether a problem is one that was waited for already, so that it is not tried again."""
+        """Whether a problem was already waited for, so that it is not tried again."""
         self.remarks: list[str] = []
         self.restarted: dict[int, Thread] = {}
         """Threads of kdamonds that had to be started once more, by slot."""
@@ -96,7 +96,7 @@ class Undoing:
 
 
 def put_right(managed: Managed, undone: Undone) -> Managed:
-    """Return what is managed after an undo: the same, but for new threads and who has ended."""
+    """Return what is managed after an undo: the same, except new threads and ended processes."""
     slots = {}
     for slot, record in managed.slots.items():
         pid, start = undone.restarted.get(slot, (record.pid, record.start))

@@ -27,7 +27,7 @@ __all__ = ("Unverified", "Verification", "read_back")
 
 
 class Unverified(Exception):
-    """The kernel took everything and is not as it should be."""
+    """The kernel took everything, but the machine is not as it should be."""
 
     def __init__(self, message: str, kdamond: str, path: str = "") -> None:
         super().__init__(message)

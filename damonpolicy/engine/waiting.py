@@ -1,4 +1,4 @@
-"""Waits for the kernel that may be long, and what else is done meanwhile: `meanwhile`."""
+"""Long waits for the kernel, and what else is done during them: `meanwhile`."""
 
 from __future__ import annotations
 

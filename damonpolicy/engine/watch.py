@@ -1,7 +1,7 @@
 """A watch over the slots of a transaction: nothing of someone else's is wiped, stopped or committed.
 
-The kernel knows no owner. So slots are looked at again before the first write, and before each that
-wipes; and who runs is known by pid and start time.
+The kernel knows no owner. So slots are checked again before the first write, and before each write
+that wipes; a kdamond that runs is known by its pid and start time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Watch:
         self.threads: dict[int, Thread] = {
             slot: (current.pid(slot), start) for slot, start in current.starts.items()
         }
-        """The kdamonds that run by our knowledge, by slot."""
+        """The kdamonds that we know to run, by slot."""
         self.follow(header)
 
     def follow(self, header: Header) -> None:
@@ -107,13 +107,13 @@ class Watch:
                 raise OperationFailed(operation, what)
 
     def same_thread(self, operation: Operation) -> None:
-        """Raise OperationFailed where it is no longer the kdamond that we know that runs."""
+        """Raise OperationFailed if what runs is no longer the kdamond that we know."""
         pid = int(read_value(self.machine, kdamond_path(operation.slot, "pid")) or "-1")
         if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
 
     def alive(self, operation: Operation, seconds: float) -> None:
-        """Raise OperationFailed where nobody lives in a slot, or another one after a commit."""
+        """Raise OperationFailed if no kdamond lives in a slot, or another one does after a commit."""
         slot = operation.slot
         pid, reason = alive(self.machine, slot, seconds)
         if pid < 0:
