@@ -72,7 +72,7 @@ class Forward:
                 raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
 
     def perform_all(self, journal: Unwritten, signals: Signals) -> None:
-        """Do all operations; leave out processes that end meanwhile, and commit the rest at once."""
+        """Do all operations; processes that end meanwhile are left out of the commit."""
         index = 0
         while index < len(self.header.operations):
             signals.check()
@@ -135,7 +135,7 @@ class Forward:
         self._read[slot] = index
 
     def _mend(self, journal: Unwritten, index: int, operation: Operation, gone: set[int]) -> bool:
-        """Go on without the processes whose end made an operation fail; tell whether any is left."""
+        """Go on without processes whose end made an operation fail; tell whether any is left."""
         slot = operation.slot
         each = self._plan_of(slot)
         if each is None:

@@ -28,7 +28,7 @@ class Signals:
         self.came = ""
         """The last that came."""
         self.heeded = True
-        """Whether `check` raises; an undo, and all that follows the commit point, is not interrupted."""
+        """Whether `check` raises: not in an undo, nor after the commit point."""
         self.committed = False
         """Whether the change is complete, so that only the answer is left to be printed."""
 

@@ -113,7 +113,7 @@ class Watch:
             raise OperationFailed(operation, "another kdamond runs in this slot now")
 
     def alive(self, operation: Operation, seconds: float) -> None:
-        """Raise OperationFailed if no kdamond lives in a slot, or another one does after a commit."""
+        """Raise OperationFailed if nobody lives in a slot, or another one does after a commit."""
         slot = operation.slot
         pid, reason = alive(self.machine, slot, seconds)
         if pid < 0:
