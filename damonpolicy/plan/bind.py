@@ -1,4 +1,4 @@
-"""Compiled kdamonds onto this machine as it is now: processes, cgroups, memory.
+"""Bind compiled kdamonds to this machine as it is now: processes, cgroups, memory.
 
 Standard library only: the same is done at each apply, rollback and reload.
 """
@@ -27,7 +27,7 @@ Finder = Callable[[Machine, processes.Selector], Sequence[processes.Process]]
 
 
 class Absent(DamonPolicyError):
-    """No process, cgroup, node or memory is there that the kdamond needs."""
+    """A process, cgroup, node or memory that the kdamond needs is not there."""
 
     exit_code = ExitCode.FAILED
     can_retry = True
@@ -126,7 +126,7 @@ def _about(error: DamonPolicyError, kdamond: CompiledKdamond, part: str) -> Damo
 
 
 def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str]) -> list[Lack]:
-    """Put the regions of physical memory into ``files``, or return what is lacking."""
+    """Put the regions of physical memory into ``files``, or return what is missing."""
     ranges: list[memory.Range] = []
     lacking = []
     for index, target in enumerate(kdamond.targets):
@@ -244,7 +244,7 @@ def _paths(line: FilterLine, machine: Machine) -> list[str]:
     if not line.subtree:
         return [path]
     found = subtree(machine, path)
-    if not found:  # only just now: a list without it could let everything in
+    if not found:  # it vanished only just now: a list without it could let everything in
         raise Absent(Lack.cgroup(path, "").message, code="DP0303")
     if len(found) > 1 and line.files["matching"] == "N":
         message = f"this kernel cannot filter on `{path}` and the cgroups below it"

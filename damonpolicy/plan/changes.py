@@ -39,7 +39,7 @@ def differing(current: Tree, desired: Tree) -> list[str]:
 def remade(committed: Tree, were: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
     """Return the cgroups of a commit whose paths mean others now than they ``were``.
 
-    Those of which that is not known, too: the kernel may have been given any.
+    That includes cgroups whose former meaning is unknown: the kernel may have been given any.
     """
     named = cgroup_paths(committed)
     return [

@@ -46,7 +46,7 @@ class Current:
     modules: tuple[str, ...]
     settings: Mapping[str, str | None]
     cgroups: Mapping[str, int] = field(default_factory=dict)
-    """Which cgroups the paths in the tree mean now; those that mean none are left out."""
+    """Which cgroups the paths in the tree mean now; paths that mean none are left out."""
 
     @property
     def slots(self) -> list[int]:

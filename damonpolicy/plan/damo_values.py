@@ -1,4 +1,4 @@
-"""The values of damo's files: texts for people, as ``4,096``, ``5 ms``, ``4 %``, ``max``.
+"""The values of damo's files: texts for people, such as ``4,096``, ``5 ms``, ``4 %``, ``max``.
 
 What damo would read in another way than it is written is refused where it stands: a key that it
 does not know, a unit that it does not know there. What it rounds to nothing is told.

@@ -1,4 +1,4 @@
-"""The files that a kdamond compiles to, where they come from, and what the kernel lacks of them."""
+"""The files that a kdamond compiles to, where they come from, and which ones the kernel lacks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Files:
         self.refused: set[tuple[str, Path]] = set()
 
     def part(self, compile_: Callable[..., None], *arguments: Any) -> None:
-        """Compile a part; what could not be read of it is left out, as an error has told."""
+        """Compile a part; leave out what could not be read, as an error was reported."""
         with suppress(Unread, UnitError):
             compile_(*arguments)
 
@@ -57,7 +57,7 @@ class Files:
         self.origins[path] = at
 
     def refuse_missing(self) -> None:
-        """Refuse what the kernel lacks; drop what equals what it does anyway.
+        """Refuse what the kernel lacks; drop what equals its behaviour anyway.
 
         What it may have stays, defaults too: where the file is there, it may hold anything.
         """

@@ -1,4 +1,4 @@
-"""Mistakes of a policy that was made of a file, told where that file says it.
+"""Mistakes of a policy that was made from a file, reported at their places in that file.
 
 A place in the printed policy is a path of keys; the table of words gives the kernel's file for it;
 whoever read the user's file knows where it says what that kernel file holds.

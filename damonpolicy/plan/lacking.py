@@ -26,7 +26,7 @@ Filters = Mapping[str, tuple[FilterLine, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """Something that is not there: what, in words, and the part of the kdamond that names it."""
+    """Something that is missing: what, in words, and the part of the kdamond that names it."""
 
     what: str
     message: str
@@ -35,13 +35,13 @@ class Lack:
 
     @classmethod
     def cgroup(cls, path: str, part: str) -> Lack:
-        """Build that of a cgroup whose memory counts."""
+        """Build the `Lack` of a cgroup whose memory counts."""
         gone = f"the cgroup `{path}` is gone, or the memory controller does not count for it"
         return cls(f"the cgroup `{path}`", gone, part, "DP0303")
 
 
 def lacks(kdamond: CompiledKdamond, machine: Machine) -> Iterator[Lack]:
-    """Yield what goals and destinations need, and the machine lacks."""
+    """Yield what goals and destinations need and the machine lacks."""
     online: tuple[int, ...] | None = None
     for path, value in kdamond.files.items():
         goal, node = _GOAL.match(path), -1
@@ -62,7 +62,7 @@ def lacks(kdamond: CompiledKdamond, machine: Machine) -> Iterator[Lack]:
 def cgroups_of_filters(kdamond: CompiledKdamond, machine: Machine) -> dict[str, str]:
     """Return the cgroups of filters that are not there, with the directory that names each first.
 
-    One that has not the memory controller is none to the kernel.
+    To the kernel, one without the memory controller is not there.
     """
     found: dict[str, str] = {}
     for directory, lines in kdamond.filters.items():
@@ -76,7 +76,7 @@ def cgroups_of_filters(kdamond: CompiledKdamond, machine: Machine) -> dict[str, 
 
 
 def without(filters: Filters, gone: Collection[str]) -> dict[str, tuple[FilterLine, ...]] | None:
-    """Leave out the filters on cgroups that are gone; None where that means something else.
+    """Leave out the filters on cgroups that are gone; None if that would change the meaning.
 
     What no filter matches gets the opposite of the last one. So without its last `allow` a list
     would allow all, and no list says "nothing".
@@ -94,7 +94,7 @@ def without(filters: Filters, gone: Collection[str]) -> dict[str, tuple[FilterLi
 def without_gone(tree: Tree, machine: Machine) -> dict[str, str]:
     """Return a slot's tree without its filters on cgroups that are gone.
 
-    As it is where that would mean something else.
+    If that would change the meaning, the tree stays as it is.
     """
     filters, gone = {}, set()
     for counter in [path for path in tree if path.endswith("filters/nr_filters")]:

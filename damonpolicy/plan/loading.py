@@ -1,4 +1,4 @@
-"""Policies that were read, for a kernel: compiled, or refused with everything that is wrong."""
+"""Policies that were read, compiled for a kernel or refused with everything that is wrong."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Policies for one kernel, what was found, and the files that are wrong and left out."""
+    """Policies for one kernel, the findings, and the files that are wrong and left out."""
 
     policies: dict[str, CompiledPolicy]
     found: list[Diagnostic]
@@ -48,7 +48,7 @@ class Compiled:
     def without(self, error: DamonPolicyError) -> Compiled:
         """Leave out the policies that an error of planning is about, or raise it.
 
-        That is where it can't be told apart: it is about none of them, or about all that are left.
+        It is raised if something was undone, or if it is about none of them or all that are left.
         """
         errors = (error, *error.also)
         names = {name.partition("/")[0] for each in errors for name, _ in each.about}

@@ -28,7 +28,7 @@ class SlotRecord:
     """A kdamond of ours: its last verified commit, and the kernel thread that runs it.
 
     ``members`` and ``cgroups`` are what the names in ``files`` meant then: the kernel looks pids
-    and paths up once. Of a path that is not in ``cgroups`` nobody knows.
+    and paths up once. What a path meant that is not in ``cgroups`` is unknown.
     """
 
     kdamond: str
@@ -89,7 +89,7 @@ class SettingRecord:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A change that has to be confirmed: seconds of the machine's clock, and what was before.
+    """A change that has to be confirmed: its deadline on the machine's clock, and what was before.
 
     ``policies`` are those of the generation before: going back must need no other file.
     """
@@ -133,7 +133,7 @@ class Managed:
         return next((slot for slot, each in self.slots.items() if each.kdamond == kdamond), None)
 
     def overdue(self, now: float) -> bool:
-        """Tell whether a change waits to be confirmed whose time is over."""
+        """Tell whether the time to confirm a waiting change is over."""
         return self.pending is not None and now >= self.pending.deadline
 
     def to_json(self) -> dict[str, Any]:

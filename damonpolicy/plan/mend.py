@@ -22,14 +22,14 @@ __all__ = ("Mended", "mend", "staged")
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What happens to a kdamond after all, and the operations that are left for it."""
+    """What now happens to a kdamond, and the operations that are left for it."""
 
     plan: KdamondPlan
     operations: tuple[Operation, ...]
 
 
 def staged(before: Tree, slot: int, done: Iterable[Operation]) -> dict[str, str]:
-    """Return a slot's tree after operations; what a count made holds its default, unsaid."""
+    """Return a slot's tree after operations; what a count made holds its default, not listed."""
     tree = slot_tree(before, slot)
     for each in done:
         if each.slot != slot or each.kind not in ("write", "count"):

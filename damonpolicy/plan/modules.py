@@ -1,4 +1,4 @@
-"""DAMON's modules among the settings: when each is switched, and what a running one takes.
+"""DAMON's modules among the settings: when each is switched, and what a running one accepts.
 
 A module is switched off before anything else is done, and on when all else is: nothing runs
 beside it. Parameters change while it is off, or are handed over to it at once.

@@ -146,8 +146,8 @@ def recommit(
 ) -> tuple[list[Operation], dict[str, str]]:
     """Return what brings a running kdamond from ``committed`` to ``desired``, and the tree then.
 
-    Whatever is ``staged`` by now; what that does not mention holds its default. Targets that the
-    kernel drops at the last commit are still in that tree: `changes` takes them out of the files.
+    ``staged`` may hold anything; what it does not mention holds its default. Targets that the
+    kernel drops at the last commit are still in the tree: `changes` takes them out of the files.
     """
     operations: list[Operation] = []
     schemes = Schemes(committed, desired, {}, {})  # where they are was settled before
@@ -161,7 +161,7 @@ def recommit(
 
 
 def _others(verified: Tree, were: Mapping[str, int], bound: Bound) -> list[str]:
-    """Say which cgroups are others than the kernel was given, or may be."""
+    """Say which cgroups differ, or may differ, from those that the kernel was given."""
     return [
         f"the cgroup `{path}` was made again since it was committed"
         if path in were
@@ -225,7 +225,7 @@ def inherits(before: Tree, desired: Tree) -> bool:
 
 
 def acts(tree: Tree) -> bool:
-    """Tell whether a scheme does more than to look."""
+    """Tell whether a scheme does more than look."""
     actions = (
         value for path, value in tree.items() if re.fullmatch(r".*/schemes/\d+/action", path)
     )
@@ -242,7 +242,7 @@ def commit_steps(running: Sequence[Tree], desired: Tree) -> list[Tree]:
     """Return the trees to commit one after the other, where one of ``running`` runs."""
     if not any(_types_change(each, desired) for each in running):
         return [desired]
-    # A commit copies everything of a sample filter but its type: none first, then the new.
+    # A commit copies everything of a sample filter but its type: first none, then the new one.
     without = {p: v for p, v in desired.items() if not p.startswith(f"{_SAMPLE}/")}
     return [{**without, f"{_SAMPLE}/nr_filters": "0"}, desired]
 
@@ -267,7 +267,7 @@ def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[li
         if 0 < front < len(new):
             last = [_with_targets(desired, new[:front], new), desired]
     if schemes.inherit:
-        # the common front first, then all: what comes behind it begins without another's state
+        # the common front first, then all, so that what follows does not take over another's state
         last, shortened = [without_schemes(last[0], schemes.front), desired], False
     return [*commit_steps(running, last[0]), *last[1:]], shortened
 

@@ -35,8 +35,8 @@ Action = Literal["start", "change", "restart", "keep", "adopt", "stop", "wait"]
 class Wanted:
     """The managed set as it shall be.
 
-    ``bound`` holds the kdamonds of the policies that are applied now, by full name, with what
-    those wait for that do; kdamonds of other policies in ``policies`` are left as they are.
+    ``bound`` holds the kdamonds of the policies that are applied now, by full name, and for those
+    that wait what they wait for; kdamonds of other policies in ``policies`` stay as they are.
     """
 
     policies: Mapping[str, CompiledPolicy]
@@ -61,7 +61,7 @@ class KdamondPlan:
     cgroups: Mapping[str, int] = field(default_factory=dict)
     """Which cgroups the paths in ``after`` mean, where that is known."""
     left_out: tuple[str, ...] = ()
-    """Cgroups that are not there: their filters are left out until they are."""
+    """Missing cgroups: their filters are left out until they exist."""
     waits_for: str = ""
 
     @property
@@ -228,7 +228,7 @@ class _Draft:
         return placed
 
     def _equal(self, bound: Bound, taken: set[int], retiring: Mapping[str, int]) -> int | None:
-        """Find a running kdamond that already is what is wanted: nobody's, or ours by another name."""
+        """Find a running kdamond that is what is wanted: nobody's, or ours by another name."""
         for slot, owner in self.owners.items():
             record = self.managed.slots.get(slot) if slot in retiring.values() else None
             if (
@@ -280,7 +280,7 @@ class _Draft:
             was = f"was `{mine.kdamond}`, and " if mine else ""
             remarks.append(f"{was}runs already as wanted: adopted without a write")
             after: Tree = before
-            # who else committed it may have meant others
+            # whoever else committed it may have meant others
             cgroups = mine.cgroups if mine else {}
         elif running and action == "change":
             known = (record.members, record.names, record.cgroups) if record else ((), {}, {})

@@ -1,4 +1,4 @@
-"""Policy files into compiled policies: reading, rules, compiling, all diagnostics at once."""
+"""Make compiled policies from files: reading, rules, compiling, all diagnostics at once."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _declared(top: MappingNode) -> set[str]:
 
 
 def wrong_files(found: Sequence[Diagnostic]) -> set[str]:
-    """Return the files that errors are about; an empty name is that of errors about none."""
+    """Return the files that errors are about; an empty name stands for errors about none."""
     errors = [each for each in found if each.severity == "error"]
     places = {span.file for each in errors for span, _ in each.related}
     return places | {each.span.file if each.span else "" for each in errors}
@@ -178,7 +178,7 @@ def compile_policies(
     Policies with errors are looked at too, as far as they could be read, so that all that is wrong
     is told at once; they are not compiled then.
 
-    Without ``machine`` (a kernel one is not on) nothing is looked up on it. ``unfed`` lets
+    Without ``machine`` (a kernel that we are not on) nothing is looked up on it. ``unfed`` lets
     goals stand that nobody feeds; ``served``: a service feeds those that say where from.
     ``spans`` takes the places of what is looked up later.
     """

@@ -29,18 +29,18 @@ class Schemes:
         self._old, self._new = _names(before, old), _names(desired, new)
         self._desired, self._changed = desired, differing(before, desired)
         self.front = 0
-        """How many of them stay where they are, from the first one on."""
+        """How many of them keep their places, counted from the first."""
         while self.front < min(len(self._old), len(self._new)) and self._stays(self.front):
             self.front += 1
 
     @property
     def inherit(self) -> bool:
-        """Whether one commit would give some scheme what is another's."""
+        """Whether a single commit would give a scheme the state of another."""
         return self.front < min(len(self._old), len(self._new))
 
     @property
     def remark(self) -> str:
-        """What those lose that move to another position; an empty text if none does."""
+        """What schemes lose that move to another position; an empty text if none moves."""
         kept = set(self._old[self.front :])
         moved = {
             name: place
@@ -56,7 +56,7 @@ class Schemes:
         return f"the kernel knows schemes by position: {names} {begin} again, {lost}"
 
     def _stays(self, place: int) -> bool:
-        """Tell whether the same scheme is at a position: by name, or with another one and alike."""
+        """Tell whether the same scheme is at a position: by name, or renamed but alike."""
         prefix = f"{_SCHEMES}/{place}/"
         return self._old[place] == self._new[place] or not any(
             path.startswith(prefix) for path in self._changed

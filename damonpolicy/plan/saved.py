@@ -1,4 +1,4 @@
-"""Plans as files: what was shown is what is applied, or nothing is."""
+"""Saved plans: what was shown is what is applied, or nothing is."""
 
 from __future__ import annotations
 

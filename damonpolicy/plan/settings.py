@@ -97,7 +97,7 @@ def operation(each: SettingPlan, phase: Phase) -> Operation | None:
 
 
 def remarks(plans: Iterable[SettingPlan]) -> list[str]:
-    """Say what changes leave as it is, although it looks as if they put it back."""
+    """Say what changes leave as it is, although they seem to put it back."""
     moves = (each for each in plans if not each.left)
     found = (STAYS.get((x.path, normalise(x.before), normalise(x.after))) for x in moves)
     return [each for each in found if each]

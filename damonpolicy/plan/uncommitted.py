@@ -1,7 +1,7 @@
-"""What a commit does not carry into effect on some kernels, though the files read back as written.
+"""What a commit does not put into effect on some kernels, though the files read back as written.
 
-tests/kernel/effects.py asks every file of every kernel. Where one is ignored, the kdamond has
-to restart. A kernel is taken to be mended where it shows a feature that came with the mending.
+tests/kernel/effects.py tries every file on every kernel. Where one is ignored, the kdamond has
+to restart. A kernel counts as fixed where it shows a feature that came with the fix or later.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ UNCOMMITTED = (
 
 
 _UNFED = "commit.unfed", "refresh"
-"""The quirk of `unfed`, and the feature that shows its end."""
+"""The quirk behind `unfed`, and the feature that shows its end."""
 
 
 def ignored(capabilities: Capabilities) -> tuple[str, ...]:
-    """Return by name what this kernel may ignore: it shows no sign of the mending."""
+    """Return by name what this kernel may ignore: it shows no sign of the fix."""
     known = [*((each.quirk, each.mended) for each in UNCOMMITTED), _UNFED]
     return tuple(quirk for quirk, mended in known if capabilities.known(mended) != "yes")
 
@@ -99,7 +99,7 @@ def ignored(capabilities: Capabilities) -> tuple[str, ...]:
 def unheard(
     names: Sequence[str], desired: Tree, *before: Tree, late: bool = False
 ) -> tuple[str, ...]:
-    """Return what of a change a commit would not carry, or would carry ``late``.
+    """Return the parts of a change that a commit would not carry, or would carry ``late``.
 
     ``before`` are what is known of what runs: files, and what was committed. What is new,
     or differs from one of them, may be in effect with another value.
@@ -118,7 +118,7 @@ def unheard(
 
 
 def unfed(names: Sequence[str], desired: Tree, *before: Tree) -> bool:
-    """Tell whether a commit adds a goal that is fed, whose current value old kernels leave behind.
+    """Tell whether a commit adds a fed goal, whose current value old kernels do not carry over.
 
     A second commit finds it there, and hands it over (mm/damon/core.c of 6.12:
     damos_commit_quota_goals(), damos_new_quota_goal()).
@@ -138,7 +138,7 @@ _MOST = "contexts/0/monitoring_attrs/nr_regions/max"
 
 
 def sooner(front: int, desired: Tree, *before: Tree) -> bool:
-    """Tell whether a scheme shall be applied more often, and would wait as long as before once more.
+    """Tell whether a scheme that is to be applied more often would first wait as long as before.
 
     When it is applied next is worked out where attributes of the monitoring change, not where
     its interval does (mm/damon/core.c: damos_commit(), damon_set_attrs()). Tuning changes them.
@@ -161,5 +161,5 @@ def _wait(tree: Tree, path: str) -> int:
 
 
 def touched(tree: Tree) -> dict[str, str]:
-    """Return a tree in which one attribute of the monitoring differs, to no effect."""
+    """Return a tree in which one attribute of the monitoring differs, without effect."""
     return {**tree, _MOST: str(int(tree[_MOST]) + 1)}
