@@ -1,7 +1,7 @@
-"""SIGTERM is always answered: `Ending` breaks off what takes too long.
+"""SIGTERM is always answered: `within` interrupts what takes too long.
 
 Whoever stops a service waits for it, whatever a job computes. So after a while an alarm raises
-`Late` wherever the one thread is, but in the midst of a transaction, whose waits have deadlines.
+`Late` wherever the one thread is, except during a transaction, whose waits have deadlines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from damonpolicy.engine.signals import writing
 __all__ = ("Late", "ending", "within")
 
 _ONCE_MORE = 0.5
-"""Seconds between two tries: the first may hit a transaction, or what swallows all errors."""
+"""Seconds between two tries: the first may hit a transaction, or code that catches all errors."""
 
 
 class Late(BaseException):
@@ -38,7 +38,7 @@ def ending() -> Iterator[None]:
 
 
 def within(seconds: float) -> None:
-    """Raise Late after so many seconds, in place of what was said before; 0 is never."""
+    """Raise Late after so many seconds, which replace earlier ones; 0 is never."""
     if threading.current_thread() is threading.main_thread():
         signal.setitimer(signal.ITIMER_REAL, seconds, _ONCE_MORE if seconds else 0)
 

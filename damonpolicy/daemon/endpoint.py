@@ -1,8 +1,8 @@
-"""A small HTTP server in a thread of its own, which waits for nobody: for short answers.
+"""A small HTTP server for short answers, in a thread of its own that waits for no client.
 
-Strangers may connect. One connection is a few bytes of ours, it ends after some seconds whatever
-its client does, and where there are too many the one that came first makes room: who asks for
-something sends all of it at once, who only wants to hold places does not.
+Strangers may connect. A connection costs us a few bytes and ends after some seconds whatever its
+client does. If there are too many, the oldest makes room: a client that wants something sends its
+whole request at once, one that only wants to hold places does not.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from http import HTTPStatus
 __all__ = ("Answer", "Endpoint", "Request")
 
 _CLIENTS = 64
-"""At most so many are connected at a time."""
+"""The most clients that are connected at a time."""
 _QUEUE = 1024
-"""At most so many wait to be welcomed: who finds it full comes again after a second (tcp(7))."""
+"""The most that wait to be accepted: a client beyond tries again after a second (tcp(7))."""
 _ASKING = 2.0
-"""Seconds in which a request has to be whole, from the connection on."""
+"""Seconds from the connection on in which a request has to be complete."""
 _TAKING = 5.0
-"""Seconds in which its answer has to be taken."""
+"""Seconds in which the client has to take its answer."""
 _LEAVING = 0.5
-"""Seconds in which a client has to hang up then: what it still sends would break its answer."""
+"""Seconds in which it then has to hang up: what it still sends would break its answer."""
 _MOST_BYTES = 8192
 """The longest request."""
 _PIECE = 1 << 16
 _PAUSE = 0.1
-"""Seconds without a look at who comes, where no descriptor is left for them."""
+"""Seconds without a look at new clients when no descriptor is left for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What somebody asks for; names of headers are in lower case."""
+    """What a client asks for; names of headers are in lower case."""
 
     method: str
     target: str
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is said; its length is added."""
+    """What the client gets; the length is added."""
 
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -60,14 +60,14 @@ class _Client:
     until: float
     said: bytearray = field(default_factory=bytearray)
     left: memoryview | None = None
-    """What is still to be sent; None while the request is not whole."""
+    """What is still to be sent; None while the request is not complete."""
 
 
 class Endpoint:
     """Answers GET and HEAD until it is stopped."""
 
     def __init__(self, host: str, port: int, answer: Callable[[Request], Answer]) -> None:
-        """Listen; ``answer`` is called by the thread. Raises OSError where nobody can listen."""
+        """Listen; the thread calls ``answer``. Raises OSError where listening is impossible."""
         self._answer = answer
         self._clients: dict[int, _Client] = {}
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -87,7 +87,7 @@ class Endpoint:
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more, and hang up."""
+        """Stop listening, and hang up."""
         os.eventfd_write(self._bell, 1)
         self._thread.join()
         for client in list(self._clients.values()):
@@ -105,14 +105,14 @@ class Endpoint:
                     return
                 if key.fd == self._listening.fileno():
                     self._welcome()
-                elif key.fd in self._clients:  # else it has made room just now
+                elif key.fd in self._clients:  # otherwise it has just made room
                     self._attend(self._clients[key.fd])
             now = time.monotonic()
             for client in [each for each in self._clients.values() if each.until <= now]:
                 self._hang_up(client)
 
     def _welcome(self) -> None:
-        """Take one who comes."""
+        """Accept one client."""
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, ConnectionError):  # it is gone already
@@ -120,7 +120,7 @@ class Endpoint:
         except OSError:  # no descriptor is left, and the socket stays ready
             if self._clients:
                 self._make_room()
-            else:  # it is the rest of the service that holds them all: no busy loop meanwhile
+            else:  # the rest of the service holds them all: no busy loop meanwhile
                 time.sleep(_PAUSE)
             return
         if len(self._clients) >= _CLIENTS:
@@ -135,7 +135,7 @@ class Endpoint:
         self._hang_up(next(iter(self._clients.values())))
 
     def _attend(self, client: _Client) -> None:
-        """Hear or tell one client what there is, without waiting."""
+        """Read from or write to one client what is possible without waiting."""
         try:
             if client.left is None:
                 self._hear(client)
@@ -179,7 +179,7 @@ class Endpoint:
 
 
 def _reply(head: bytes | None, answer: Callable[[Request], Answer]) -> bytes:
-    """Return a whole answer to a request, which is None where it is too long."""
+    """Return a whole answer to a request; the request is None if it was too long."""
     if head is None:
         return _whole(Answer(status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
     request = _read(head.decode("latin-1"))

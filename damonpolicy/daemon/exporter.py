@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: an endpoint in a thread of its own, which waits for nobody.
+"""Metrics for Prometheus: an endpoint in a thread of its own that waits for no client.
 
 It shows what was there at the last observation: a scrape asks the kernel nothing.
 """

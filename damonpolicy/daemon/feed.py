@@ -103,7 +103,7 @@ class FeedJob:
                 try:
                     value = min(max(round(each.meter.read()), 0), U64_MAX)
                 except Stale as error:
-                    # the kernel would go on tuning by an old number; by a goal that is reached
+                    # the kernel would go on tuning by an old number; with a goal that is reached
                     # it rests
                     value, stale = None, str(error)
                 return self._hand_over(each, value) or stale

@@ -1,4 +1,4 @@
-"""What a service counts and sees, as one thing that does not change any more: `Figures`."""
+"""What a service has counted and seen, as one unchanging value: `Figures`."""
 
 from __future__ import annotations
 

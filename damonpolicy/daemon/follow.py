@@ -1,4 +1,4 @@
-"""Processes, cgroups and memory that come and go: what kdamonds monitor follows them."""
+"""Follow processes, cgroups and memory that come and go with what kdamonds monitor."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ __all__ = ("FollowJob", "Follower", "Waiting")
 _TRIES = 3
 """A process may vanish between being found and being committed, which the kernel refuses."""
 _SETTLED = 0.2
-"""Seconds that a process lives before it is joined: many end at once, and cost a commit each."""
+"""Seconds that a process lives before it is joined: many end early, and cost a commit each."""
 _SHOWN = 5
-"""At most so many processes that are not followed are named."""
+"""The most processes named that are not followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Processes that a kdamond shall monitor and does not yet, and why."""
+    """Processes that a kdamond is to monitor but does not yet, and why."""
 
     kdamond: str
     pids: tuple[int, ...]
@@ -108,7 +108,7 @@ class Follower:
         return sum(self._commit(managed, name) for name in late) > 0
 
     def waiting(self) -> list[Waiting]:
-        """Return who is not followed although it shall be."""
+        """Return the processes that are to be followed and are not."""
         managed, machine = self.keeper.managed(), self.reloader.machine
         found = []
         for each in self.keeper.kdamonds():
@@ -129,7 +129,7 @@ class Follower:
         self.held = min(until, self.held or until)
 
     def _finder(self, followed: frozenset[Member]) -> Finder:
-        """Return what finds those that are followed, and others once they have lived a while."""
+        """Return a finder of followed processes, and of others that have lived for a while."""
 
         def find(machine: Machine, selector: Selector) -> list[Process]:
             found = []
@@ -143,7 +143,7 @@ class Follower:
         return find
 
     def _young(self, start: int) -> bool:
-        """Tell whether a process has only just started; who is from the future has another clock."""
+        """Tell whether a process has only just started; one from the future has another clock."""
         return 0 <= self.reloader.machine.monotonic() - seconds(start) < _SETTLED
 
     def _followed(self, managed: Managed, kdamond: CompiledKdamond) -> frozenset[Member]:
@@ -197,7 +197,7 @@ class Follower:
             return changed
 
     def _spares(self, kdamonds: Iterable[CompiledKdamond], name: str) -> list[Member]:
-        """Return who could be monitored by a kdamond whose targets are all alike, the oldest first."""
+        """Return what a kdamond whose targets are all alike could monitor, the oldest first."""
         kdamond = next((each for each in kdamonds if each.full_name == name), None)
         if kdamond is None or len(kdamond.targets) != 1:
             return []
@@ -269,7 +269,7 @@ class FollowJob:
         self._look(everything=everything)
         now = machine.monotonic()
         if everything:
-            self._all_at = beat(now, self.slow)  # a look that is late delays no other
+            self._all_at = beat(now, self.slow)  # a late look delays no other
         self._busy = watched and self.events is not None and changed != set()
         wait = self.slow if self.events and not cgroups else self.poll
         self.due = now + self.often if self._busy else beat(now, wait)

@@ -1,7 +1,7 @@
-"""Errors of jobs end nothing: `contained` is the boundary, a `Guard` what becomes of them.
+"""Errors of jobs end nothing: `contained` is the boundary, and a `Guard` puts the job off.
 
-A service that dies of one policy, one process or one defect of ours leaves all others alone. So
-whatever a job raises is logged, counted, and the job is tried again later.
+A service that dies of one policy, one process or one defect of ours abandons all the others. So
+whatever a job raises is logged and counted, and the job is tried again later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from damonpolicy.kernel.sysfs import Machine
 __all__ = ("Guard", "contained")
 
 _AGAIN, _SELDOM = 1.0, 60.0
-"""Seconds until a job that failed is tried again: twice as many each time, up to the second."""
+"""Seconds until a failed job is tried again: doubled each time, up to the second number."""
 
 _T = TypeVar("_T")
 
@@ -43,9 +43,9 @@ class Guard:
     name: str
     machine: Machine
     failures: int = 0
-    """Since the start."""
+    """How often it has failed since the start."""
     trouble: str = ""
-    """Why it failed, empty once it has gone well again."""
+    """Why it failed; empty once it has succeeded again."""
     not_before: float = 0.0
     """When it may be tried again, in seconds of the machine's clock."""
     _pause: float = _AGAIN
@@ -56,7 +56,7 @@ class Guard:
         return self.machine.monotonic() < self.not_before
 
     def attempt(self, do: Callable[[], _T]) -> _T | None:
-        """Do something of the job's; None where that fails."""
+        """Do a part of the job; None if that fails."""
         try:
             with contained():
                 return do()
@@ -65,7 +65,7 @@ class Guard:
             return None
 
     def well(self) -> None:
-        """Take note that it has gone well."""
+        """Take note that it has succeeded."""
         if self.trouble:
             log.info("job works again", job=self.name, failures=self.failures)
         self.trouble, self._pause = "", _AGAIN

@@ -1,4 +1,4 @@
-"""Numbers that take a running kdamond to be asked, for `tuning.sources.Meter`."""
+"""Numbers that only a running kdamond can give, for `tuning.sources.Meter`."""
 
 from __future__ import annotations
 

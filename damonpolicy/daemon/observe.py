@@ -1,4 +1,4 @@
-"""What the kernel does with our policies, and what others do to them: one look each 30 seconds."""
+"""What the kernel does with our policies, and what others do to them: a look every 30 seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service says of itself, for `status`: a file that is written when it has changed."""
+"""What a service says about itself, for `status`: a file that is written when that changes."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class RecordJob:
     poll: float = 5.0
     due: float = 0.0
     guards: Callable[[], Mapping[str, Guard]] = dict
-    """What stands before the jobs, this one among them."""
+    """The guards of the jobs, including this one."""
     told: Callable[[], None] = lambda: None
-    """Called after each look at what there is to say."""
+    """Called after each check for something to say."""
     reloads: dict[str, int] = field(default_factory=dict)
     """How often a reload ended in what."""
     good: Outcome | None = None
@@ -75,7 +75,7 @@ class RecordJob:
         self._written = data
 
     def remove(self) -> None:
-        """Say nothing any more: the service ends, also where that cannot be taken back."""
+        """Say nothing more: the service ends, even if what it said cannot be removed."""
         with contextlib.suppress(OSError):
             self.reloader.places.service.unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
-"""Policy files onto the machine, each time they come to rest with other content.
+"""Apply policy files each time they have settled with new content.
 
-Content is planned and committed as a whole. A file that is wrong changes nothing: what it held
-last stays, and the outcome says what is wrong and where. The others go on, unless that can't be told
-apart; and while one is wrong no policy ends, as it might be the one that the file holds.
+Content is planned and committed as a whole. An invalid file changes nothing: what it held last
+stays, and the outcome says what is wrong and where. The others are applied, unless they cannot be
+told apart; while one is invalid no policy ends, as it might be the one that the file holds.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Reloader:
         return self._held if self._held_told else ()
 
     def note(self, plan: Plan) -> None:
-        """Take note of what was just done, for whatever reason."""
+        """Take note of what was just done, whatever the reason."""
         self.spacing.note(plan, self.machine.monotonic())
         self._absences.note(plan)
 
@@ -190,7 +190,7 @@ class Reloader:
             or seen != self._signature
             or self._content.held
             or self._content.young
-            or self._content.found  # the mode of a directory above may be what is mended
+            or self._content.found  # the fix may be to the mode of a directory above
             or now - self._read_at >= _READ_ANYWAY
         ):
             self._signature, self._read_at = seen, now
@@ -289,7 +289,7 @@ class Reloader:
         return compile_on([source], self.machine, capabilities, served=True, shared=self.variables)
 
     def _can_do(self) -> Capabilities:
-        """Look at what the kernel can do: what runs by now may show more than at the last time.
+        """Look at what the kernel can do: what runs by now may show more than last time.
 
         What it has refused stays refused: it would be tried again at each reload.
         """

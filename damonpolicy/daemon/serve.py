@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ("serve",)
 
 _GRACE = 5.0
-"""Seconds that a job may go on after the signal that ends the service."""
+"""Seconds that a job may run on after the signal that ends the service."""
 _LAST = 60.0
 """Seconds that the last things may take: less than systemd gives a unit to stop."""
 
@@ -117,7 +117,7 @@ def serve(
 
 
 def _run(service: Service, ready: Callable[[], None], ends: Sequence[Callable[[], None]]) -> None:
-    """Run until a signal comes, and not much longer."""
+    """Run until a signal comes, and then not much longer."""
     try:
         service.run(ready)
     except Late:
@@ -129,7 +129,7 @@ def _run(service: Service, ready: Callable[[], None], ends: Sequence[Callable[[]
 
 
 def _last(reloader: Reloader, keeper: Keeper, *, remove: bool) -> bool:
-    """Leave the machine as nobody needs to look after; tell whether policies were ended."""
+    """Leave the machine so that nobody needs to look after it; tell whether policies were ended."""
     within(_LAST)
     try:
         if remove:

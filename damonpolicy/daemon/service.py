@@ -125,14 +125,14 @@ class AliveJob:
 
 @dataclass(slots=True)
 class Service:
-    """Runs jobs until it is stopped; none of their errors ends it."""
+    """Runs jobs until it is stopped; no error of a job ends it."""
 
     machine: Machine
     wake: Wake
     jobs: list[Job] = field(default_factory=list)
     stopping: bool = False
     failed: Callable[[], None] = lambda: None
-    """Called when a job has failed, or goes well again."""
+    """Called when a job has failed, or succeeds again."""
     _guards: dict[str, Guard] = field(default_factory=dict)
 
     def stop(self) -> None:
@@ -147,7 +147,7 @@ class Service:
                 job.waiting()
 
     def guards(self) -> Mapping[str, Guard]:
-        """Return what stands before the jobs, by their names."""
+        """Return the guards of the jobs, by name."""
         return self._guards
 
     def step(self) -> float:
@@ -175,7 +175,7 @@ class Service:
             self.failed()
 
     def _readable(self) -> Iterator[tuple[Job, Readable]]:
-        """Yield what makes which jobs due; a job that has just failed waits for its time."""
+        """Yield jobs with what makes them due; a job that has failed waits for its time."""
         for job in self.jobs:
             guard = self._guard(job)
             if not guard.rests:

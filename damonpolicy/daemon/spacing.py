@@ -1,4 +1,4 @@
-"""How far apart commits to a kdamond are that nobody has asked for: `Spacing`."""
+"""How far apart unrequested commits to a kdamond are: `Spacing`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources that take their time do not take everybody else's."""
+"""Turns for sources, so that slow ones do not hold up the others."""
 
 from __future__ import annotations
 
