@@ -27,7 +27,7 @@ _LEAST_NANOSECONDS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Regions: accesses and ages in either unit, -2 where not told."""
+    """Regions: accesses and ages in either unit, -2 where unknown."""
 
     start: Array
     end: Array
@@ -48,7 +48,7 @@ class Snapshots:
     def __init__(self) -> None:
         self.begin, self.end = array("q"), array("q")
         self.tuned = array("q")
-        """The sampling interval in microseconds, 0 where none is told."""
+        """The sampling interval in microseconds, 0 where unknown."""
         self.counts = array("q")
         self._parts: list[Rows] = []
         self._waiting: list[Any] = []
@@ -131,7 +131,8 @@ class Snapshots:
 def _tuned(value: Any) -> int:
     """Read a tuned sampling interval: damo 3.4.3 writes nanoseconds there, despite its name.
 
-    It reads them as microseconds, and so does who mends it: nobody samples each 100 µs.
+    It reads them as microseconds, and so would a version that fixes this: nobody samples every
+    100 µs.
     """
     found = 0 if value is None else number(value, MICRO)
     plain = not isinstance(value, str) or value.isdecimal()

@@ -38,8 +38,8 @@ def _constant(name: str) -> None:
 class JsonStream:
     """Reads one document from pieces of bytes.
 
-    Whoever walks it takes each value once: by `value`, `skip`, `names`, `items`, `batches`. Raises ValueError
-    where the text is not JSON, or where a value that is decoded is longer than its limit.
+    Whoever walks it takes each value once: by `value`, `skip`, `names`, `items`, `batches`. Raises
+    ValueError where the text is not JSON, or where a decoded value is longer than its limit.
     """
 
     def __init__(self, pieces: Iterator[bytes], window: int = RECORD_TOKEN.most) -> None:
@@ -52,7 +52,7 @@ class JsonStream:
         self._ended = False
 
     def _more(self) -> bool:
-        """Read one piece more; False at the end."""
+        """Read one more piece; False at the end."""
         if self._ended:
             return False
         piece = next(self._pieces, b"")
@@ -195,7 +195,7 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _plainly(error: json.JSONDecodeError) -> str:
-    """Return what is wrong; its place is one in a window, which tells nobody anything."""
+    """Return what is wrong, without its place: that is one in a window, which helps nobody."""
     return error.msg[:1].lower() + error.msg[1:]
 
 

@@ -252,7 +252,7 @@ class Writer:
 
     @property
     def kept(self) -> Amount:
-        """How much there is in files that are still there, or in the making."""
+        """How much there is in files that are kept, or being written."""
         return Amount(self.snapshots, self.rows).without(self.rotation.discarded)
 
     @property

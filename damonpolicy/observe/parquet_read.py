@@ -1,7 +1,7 @@
-"""Reading records of Parquet: at once where a checksum of ours is right, else by another process.
+"""Reading Parquet records: directly if our checksum is right, otherwise in another process.
 
-What others made, or an older damonpolicy did, may end the process that reads it, or fill the
-memory. So another reads it, with so much memory and time, and hands the columns over.
+A file that others or an older damonpolicy made may crash the process that reads it, or fill the
+memory. So another process with limited memory and time reads it, and hands the columns over.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ("child", "read")
 _MOST_PROBES = 16
 _MOST_GROUPS, _MOST_COLUMNS = 1 << 16, 64
 _ROWS_A_BYTE = 256
-"""What has more rows, and is not small, no machine has recorded."""
+"""The most rows per byte of a file that is not small: no machine records more."""
 
 _TIMES_SIZE = 30
 _BOOTSTRAP = (
@@ -254,7 +254,7 @@ def _one(table: Any, source: Source) -> Series:
 
 
 def _read_hits(rows: Any) -> Array | None:
-    """Return hits as (regions, probes), None unless each region has as many."""
+    """Return hits as (regions, probes), None unless all regions have the same number."""
     hits = rows["hits"]
     if not len(rows) or hits.null_count:
         return None

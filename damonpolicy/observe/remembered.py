@@ -38,7 +38,7 @@ class Remembered:
         self._store = store
         self._said: dict[str, Diagnostic] = {}
         self.unknown = False
-        """Whether it is not known what is ours."""
+        """Whether what is ours is unknown."""
 
     @property
     def places(self) -> Places:
@@ -99,7 +99,7 @@ def overdue(managed: Managed, now: float) -> str:
 
 
 def unsettled(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
-    """Warn of what has not come to its end: a change to be confirmed, an interrupted transaction."""
+    """Warn of what is unfinished: a change to be confirmed, an interrupted transaction."""
     found = []
     if late := overdue(managed, now):
         hint = "`damonpolicy recover` rolls it back"

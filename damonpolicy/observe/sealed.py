@@ -1,8 +1,8 @@
 """A checksum of a whole Parquet file, which other readers of Parquet do not see.
 
 It stands between the data and the footer, where nothing points to. A library that is written for
-speed takes what a file says: one flipped bit can end the process. So nothing of a file of ours is
-handed to it before all of it is known to be what was written.
+speed trusts what a file says, and one flipped bit can crash the process. So no part of our file is
+handed to it before the whole file is known to be what was written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 
 
 class Damaged(ValueError):
-    """A file is not what was written."""
+    """A file does not hold what was written."""
 
 
 def seal(file: IO[bytes]) -> None:
@@ -64,7 +64,7 @@ def _footer(file: IO[bytes], size: int) -> int:
 
 
 def _digest(file: IO[bytes], size: int, until: int, then: int) -> bytes:
-    """Return the checksum of all but what stands between ``until`` and ``then``."""
+    """Return the checksum of everything except what stands between ``until`` and ``then``."""
     digest = hashlib.blake2b(digest_size=_DIGEST)
     for begin, end in ((0, until), (then, size)):
         file.seek(begin)

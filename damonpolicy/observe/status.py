@@ -221,7 +221,7 @@ def settings(current: Current, managed: Managed) -> list[SettingStatus]:
 
 
 def lacking(machine: Machine, managed: Managed, running: Collection[str]) -> list[Lacking]:
-    """Return which kdamonds of ours lack something for now; ``running`` are those in slots."""
+    """Return our kdamonds that lack something for now; ``running`` are those in slots."""
     found = []
     for policy in managed.policies.values():
         for kdamond in policy.kdamonds:
@@ -236,7 +236,7 @@ def lacking(machine: Machine, managed: Managed, running: Collection[str]) -> lis
 
 
 def _awaited(kdamond: CompiledKdamond, machine: Machine, *, served: bool) -> str:
-    """Say what a kdamond waits for that does not run."""
+    """Say what a kdamond that does not run waits for."""
     try:
         bound = bind(kdamond, machine, waits=served)
     except DamonPolicyError as error:  # it could run when it was applied
@@ -295,7 +295,7 @@ def drift_of(
 
 
 def _other_cgroups(current: Current, where: str, tree: Tree, record: SlotRecord) -> Iterator[Drift]:
-    """Yield the cgroups that are named still, and are not those that were committed."""
+    """Yield cgroups that are still named, but are not those that were committed."""
     for path in sorted(cgroup_paths(tree) & cgroup_paths(record.files)):
         before, now = record.cgroups.get(path, 0), current.cgroups.get(path)
         committed, place = f"inode {before}", f"{MOUNT}{path}"

@@ -1,4 +1,4 @@
-"""Files that are there under their name only when they are whole, and no more than some of them."""
+"""Files that have their names only once they are complete, of which a limited number is kept."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Rotation:
 
     @property
     def discarded(self) -> Amount:
-        """How much was in files that are no more."""
+        """How much was in files that are gone."""
         return self._ends[0]
 
     def name(self, number: int) -> str:

@@ -19,10 +19,10 @@ _OK = 200
 
 
 def get(url: str, *, seconds: float, most: int) -> str:
-    """Return what a local address answers; anything else would make a policy a way out.
+    """Return what a local address answers; other addresses would let a policy send data out.
 
-    Nobody is followed elsewhere. Raises Unread for an answer that is none, not whole or longer
-    than ``most`` bytes, OSError where there is nobody or no answer within ``seconds``.
+    Redirects are not followed. Raises Unread for an answer that is not one, not whole or longer
+    than ``most`` bytes, OSError where nobody answers within ``seconds``.
     """
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname not in _LOCAL:
@@ -38,9 +38,9 @@ def get(url: str, *, seconds: float, most: int) -> str:
 
 @contextmanager
 def _in_time(asked: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
-    """Connect, and hang up after ``seconds``: whatever that breaks is told as being late.
+    """Connect, and hang up after ``seconds``: whatever that breaks is reported as being late.
 
-    The connection's own timeout is for each read: with a byte now and then it would never come.
+    The connection's own timeout is for each read: with a byte now and then it would never expire.
     """
     late = threading.Event()
     alarm = threading.Timer(seconds, _hang_up, [asked, late])

@@ -1,4 +1,4 @@
-"""Where the numbers come from that a policy is tuned by: `Meter`.
+"""Where the numbers that tune a policy come from: `Meter`.
 
 A source is plain data, as a generation keeps it: one of the keys of `KINDS`, and what belongs to
 it. What cannot be read, or is old, is `Stale`: nobody acts on old numbers.
@@ -103,9 +103,9 @@ def _reason(error: Exception) -> str:
 
 
 def _number(text: str) -> Fraction:
-    """Read a number as programs write it; infinity and NaN are none, nor is what fills memory.
+    """Read a number as programs write it; infinity, NaN and what would fill memory are refused.
 
-    What is none is never shown, only of what kind it is: it may be a secret.
+    What is not a number is never shown, only its kind, as it may be a secret.
     """
     word = text.strip()
     if not word:
@@ -237,7 +237,7 @@ def _command(machine: Machine, source: Source) -> Fraction:
     words = list(source["command"])
     if words[0] not in etc.named(etc.PROGRAMS):
         raise Unread(f"`{words[0]}` is not in {etc.PROGRAMS}")
-    # or whoever can exchange it has what it is run with
+    # otherwise whoever can exchange it gets the rights that it runs with
     os.close(trust.open_trusted(words[0], etc.ROOT, os.O_PATH))
     lines = programs.said(words, seconds=_SECONDS, most=_MOST_BYTES).split()
     return _number(lines[-1] if lines else "")
