@@ -99,10 +99,10 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 
 def told(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> list[Diagnostic]:
-    """Return what is shown of findings, in their order: so many, each of a length to be read.
+    """Return the findings that are shown, in their order, limited in number and length.
 
-    Errors come before warnings and notes where not all are shown. Places stay inside of
-    ``texts``, the texts of files by name.
+    Where not all are shown, errors take precedence. Places stay inside ``texts``, the texts of
+    files by name.
     """
     found = in_order(diagnostics)
     rest = len(found) - limits.TOLD.most
@@ -128,7 +128,7 @@ def _readable(found: Diagnostic, lines: Mapping[str, Sequence[str]]) -> Diagnost
 
 
 def _inside(span: Span, lines: Mapping[str, Sequence[str]]) -> Span:
-    """Return a place that is in its file: parsers stop behind the end of one, too."""
+    """Return a place inside its file: parsers may stop after the end of one."""
     own = lines.get(span.file)
     if not own:
         return span
@@ -149,7 +149,7 @@ def visible(text: str, kept: str = "\n") -> str:
 
 
 def as_text(lines: Iterable[str]) -> str:
-    """Return lines as text for people: what is in one stays in it, and nobody obeys it.
+    """Return lines as text for people: content cannot break out of its line, or act as a command.
 
     GitHub Actions takes lines of a job's output that begin with `::` for commands, and what
     follows `##[` anywhere: a name could end a group, or mask and forge what others say.
@@ -164,7 +164,7 @@ def _disarmed(line: str) -> str:
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether a text has no half of a character, which no file of UTF-8 can hold.
+    """Tell whether a text has no half of a character, which no UTF-8 file can hold.
 
     Python keeps each byte of a name or an option that is not UTF-8 as one.
     """

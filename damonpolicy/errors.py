@@ -100,7 +100,7 @@ class DamonPolicyError(Exception):
         self.about: tuple[tuple[str, str], ...] = ()
         """Names of policies or kdamonds with the parts of them that this is about, best first."""
         self.also: tuple[DamonPolicyError, ...] = ()
-        """Further errors of the same step, about others."""
+        """Further errors of the same step, about other things."""
 
 
 class UsageError(DamonPolicyError):
@@ -190,7 +190,7 @@ class _Defect(DamonPolicyError):
 
 
 def defect(error: Exception) -> DamonPolicyError:
-    """Say of what nobody expected what it is, and where it was raised."""
+    """Say what an unexpected error is, and where it was raised."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next

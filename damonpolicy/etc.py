@@ -11,9 +11,9 @@ __all__ = ("POLICIES", "PROGRAMS", "ROOT", "SETTINGS", "SOURCES", "named", "path
 SETTINGS = "/etc/damonpolicy/settings.allow"
 """Further files and directories that policies may set."""
 PROGRAMS = "/etc/damonpolicy/programs.allow"
-"""The programs that policies may run for a number."""
+"""The programs that policies may run to get a number."""
 SOURCES = "/etc/damonpolicy/sources.allow"
-"""Files and directories that not everybody can read, and policies may read numbers from."""
+"""Files and directories that policies may read numbers from though not everybody can read them."""
 
 POLICIES = (
     "/usr/lib/damonpolicy/policies.d",
@@ -29,7 +29,7 @@ _MOST = 1 << 20
 
 
 def named(path: str) -> tuple[str, ...]:
-    """Return what a list names, one absolute path in each line, ``#`` begins a comment.
+    """Return what a list names: one absolute path in each line; ``#`` begins a comment.
 
     A list that is not there names nothing. Raises Untrusted for one that others can change,
     OSError for one that cannot be read.

@@ -1,6 +1,6 @@
-"""How much of anything is taken: one name and one number for each limit.
+"""How large input may be: one name and one number for each limit.
 
-What is beyond a limit is refused where it stands, before it costs time or memory. The page
+What exceeds a limit is refused at its place, before it costs time or memory. The page
 docs/reference/limits.md is made from this file.
 """
 
@@ -13,7 +13,7 @@ __all__ = ("Limit", "every", "shortened")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most of something; ``code`` is the diagnostic of what is beyond."""
+    """The most of something; ``code`` is the diagnostic for anything beyond it."""
 
     what: str
     most: int

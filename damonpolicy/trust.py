@@ -1,10 +1,10 @@
-"""Whose files may decide what root does: owners and modes, seen on what is opened.
+"""Whose files may decide what root does: owners and modes, checked on what is opened.
 
-A path is walked from `/` downwards, each step is opened by itself, and what is opened is looked at.
-So nobody can exchange a file between the look and the reading. Directories with the sticky bit
+A path is walked from `/` downwards, each step is opened by itself, and what is opened is checked.
+So nobody can exchange a file between the check and the reading. Directories with the sticky bit
 (/tmp) let everybody add names, but exchange only their own: there the entry's owner decides.
 
-An access control list needs no look of its own: the group's bits of the mode show the most that
+An access control list needs no check of its own: the group's bits of the mode show the most that
 it gives (acl(5)).
 """
 
@@ -44,7 +44,7 @@ Look: TypeAlias = Callable[[str, os.stat_result], None]
 
 
 class Untrusted(NoPermission):
-    """Somebody who may not could change a file; the hint says how to mend that."""
+    """Somebody who must not be able to could change a file; the hint says how to fix that."""
 
     code = "DP0046"
 
@@ -63,7 +63,7 @@ def root_and_we() -> Keepers:
 
 
 def by_hand() -> Keepers:
-    """Return besides who became root by sudo, and groups: for files that a command names.
+    """Return also whoever became root by sudo, and groups: for files that a command names.
 
     Many systems give every user a group of its own, which may write the user's files.
     """
@@ -73,14 +73,14 @@ def by_hand() -> Keepers:
 
 
 def guarded(machine: str) -> bool:
-    """Tell whether a file of somebody else could change a machine that only root may."""
+    """Tell whether somebody else's file could change a machine that only root may change."""
     return machine == "live" and os.geteuid() == 0
 
 
 def open_trusted(path: str | Path, keepers: Keepers, flags: int = os.O_RDONLY) -> int:
     """Open what only ``keepers`` can change or exchange, every directory above it included.
 
-    Links are followed, and looked at as well.
+    Links are followed, and checked as well.
 
     Raises Untrusted for what others can change, OSError for what cannot be opened or is not a
     regular file; a directory is opened where ``flags`` say so.
@@ -144,7 +144,7 @@ def _reversed(path: str) -> list[str]:
 
 
 def _final(name: str, flags: int, at: int, here: str, look: Look) -> int:
-    """Open for good; it may be another file by now, so it is looked at once more."""
+    """Open it at last; it may be another file by now, so it is checked once more."""
     descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
     try:
         look(here, os.fstat(descriptor))
@@ -227,7 +227,7 @@ def _own_directory(path: Path) -> int:
 def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
     """Open a file that we keep ourselves, with mode 0600 where ``flags`` make it.
 
-    Only its directory and itself are looked at: what lies above is where the user wants it.
+    Only the file and its directory are checked: what lies above is where the user wants it.
 
     Raises Untrusted where others can change it, or it is a link or no regular file, OSError where
     it cannot be opened.

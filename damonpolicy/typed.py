@@ -1,7 +1,7 @@
-"""Plain data that was read from a file, taken for what a dataclass says it is, or refused.
+"""Plain data that was read from a file, checked against a dataclass, or refused.
 
-A checksum tells that nobody has damaged a file, not that it says what we would. `record` compares
-each value with the field's type: nothing is converted, so that what is read is what was written.
+A checksum shows that a file is undamaged, not that its content is what we would write. `record`
+compares each value with the field's type and converts nothing, so what is read is what was written.
 Standard library only, as the engine needs it.
 """
 
@@ -36,7 +36,7 @@ def text(data: Any, where: str = "it") -> str:
 
 
 def integer(data: Any, where: str = "it") -> int:
-    """Take a whole number of at most 64 bits; truths are none."""
+    """Take a whole number of at most 64 bits; true and false are not numbers."""
     if type(data) is not int:
         raise _wrong(data, where, "a whole number")
     if data.bit_length() > _MOST_BITS:
@@ -71,7 +71,7 @@ def of_format(data: Any, number: int) -> Mapping[str, Any]:
 def record(kind: type[_T], data: Any, where: str = "it", *, besides: Collection[str] = ()) -> _T:
     """Make a dataclass of a mapping that has its fields, and ``besides`` only what is named.
 
-    A field of `LATER` may be missing: files of before know nothing of it. Raises ValueError,
+    A field of `LATER` may be missing, as older files lack it. Raises ValueError,
     naming the place, for anything that is not of its field's type.
     """
     found = mapping(data, where)
@@ -147,7 +147,7 @@ def _tuple(inner: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:
 
 
 def _mapping(inner: tuple[Any, ...], data: Any, where: str) -> Mapping[Any, Any]:
-    """Take a mapping; JSON has numbers as keys in texts."""
+    """Take a mapping; JSON writes numbers that are keys as texts."""
     found = mapping(data, where)
     if inner[0] is int:
         return {_number(key, where): value(inner[1], each, where) for key, each in found.items()}

@@ -23,7 +23,7 @@ _THREE = struct.Struct("<III")
 def of(profile: Profile) -> bytes:
     """Return the content of ``/sys/kernel/btf/vmlinux``: the names of the kernel's features.
 
-    Those are what real kernels were seen to have (tests/kernel/test_observed_names.py).
+    They were read from real kernels (tests/kernel/test_observed_names.py).
     """
     there = [each.symbol for each in FEATURES if profile.has(each.name)]
     return encode([EMULATED, *WORDS.values(), *there])

@@ -1,4 +1,4 @@
-"""What a commit leaves as it was on some kernels, though it was staged (damon_commit_ctx()).
+"""What a commit leaves unchanged on some kernels, though it was staged (damon_commit_ctx()).
 
 Each is a row of `kernel.quirks`; which files are concerned was seen on real kernels
 (tests/kernel/effects.py).
@@ -16,18 +16,18 @@ from damonpolicy.emulated.world import World
 __all__ = ("changed_types", "keep", "keep_goals", "limit", "wait")
 
 _NOWHERE = "-1"
-"""What is never written holds what was in memory before: no node, as good as always."""
+"""The node of a goal that was never given one: what was in memory, so almost never a real one."""
 
 
 def keep(world: World, ran: Directory, runs: Directory) -> None:
-    """Put back into what ``runs`` now, a copy of its own, what the commit has ignored."""
+    """Put back what the commit has ignored into ``runs``, the copy that runs now."""
     before = numbered(ran["schemes"])
     for place, scheme in enumerate(numbered(runs["schemes"])):
         keep_goals(world, before[place] if place < len(before) else {}, scheme)
 
 
 def keep_goals(world: World, ran: Directory, runs: Directory) -> None:
-    """Let goals on eligible memory keep their nodes, and new ones be fed nothing yet.
+    """Let goals on eligible memory keep their nodes, and leave new goals without a fed value.
 
     They are matched by their place among those that have a target
     (damos_commit_quota_goals(), damos_commit_quota_goal_union()).

@@ -13,7 +13,7 @@ __all__ = ("Processes",)
 _FILES = ("cgroup", "cmdline", "comm", "stat", "status")
 _NAMESPACES = {"cgroup": "cgroup:[4026531835]", "pid": "pid:[4026531836]"}
 _INNER = 4026532100
-"""Namespaces that are made later have such numbers."""
+"""Namespaces that are made later have numbers from here on."""
 _COMM_LENGTH = 15
 """TASK_COMM_LEN without its final NUL (include/linux/sched.h)."""
 

@@ -1,12 +1,11 @@
 """Where the state of an emulated machine is kept: in memory, or in a directory.
 
 A directory is shared by processes. Changes are made under a lock; the state is one file, a
-checksum and JSON, that is replaced as a whole, so that nobody ever sees half of it. Beside it lies the
-log of all attempted writes, one line each. A process that is killed between the two leaves
-its last line in the state file, and whoever comes next adds it to the log.
+checksum and JSON, that is replaced as a whole, so that nobody ever sees half of it. Beside it lies
+the log of all attempted writes, one line each. A process that is killed between the two leaves its
+last line in the state file, and the next process adds it to the log.
 
-Nothing is forced to the disk: what a machine forgets when its host loses power was never
-more than a test's.
+Nothing is forced to the disk: if the host loses power, only a test's machine is lost.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ class World:
         return found is not None and found["start"] == start
 
     def make_cgroup(self, path: str, *, memory: bool = True) -> None:
-        """Make a cgroup, and those above it; each gets an id that none ever had."""
+        """Make a cgroup, and those above it; each gets an id that was never used before."""
         parts = path.strip("/").split("/")
         for index in range(1, len(parts) + 1):
             here = "/" + "/".join(parts[:index])

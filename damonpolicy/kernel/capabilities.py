@@ -3,8 +3,8 @@
 Nothing is ever written to find out. Three sources are asked in turn: files that are
 visible in the tree, whoever made them; names in the kernel's BTF; and, for what stays
 unknown, the transaction itself, which stages such things first and undoes them where the
-kernel refuses. BTF says no to a word only where it names another one of the same file:
-names in a development tree change, and what goes by another name is not missing.
+kernel refuses. BTF says no to a word only where it names another word of the same file:
+names in a development tree change, and a word with another name is not missing.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ _UNNAMED = Answer("no", "btf")
 
 
 def _renamed(feature: Feature, names: frozenset[str], answers: Mapping[str, Answer]) -> bool:
-    """Tell whether a word's file is there, and its words have names that we do not know."""
+    """Tell whether a word's file is there, but its words have names that we do not know."""
     kin = siblings(feature)
     if not feature.words or feature.btf not in kin or kin & names:
         return False

@@ -1,12 +1,12 @@
 """Regular expressions that take time in proportion to the text, whatever they say.
 
 Whoever runs a process chooses its command line. Python's `re` tries one way after the other, and
-for `(x+)+y` there are as many ways as there are subsets of a row of `x`. Here all ways are gone
+for `(x+)+y` there are as many ways as there are subsets of a row of `x`. Here all ways are tried
 at once, by a set of states (Thompson's construction), and sets that were met are kept.
 
 The syntax is that of Python's `re`, without what needs to look back: references, look-around,
-atomic groups and possessive repeats. Only whether an expression is found is told, so greedy and
-lazy repeats are the same.
+atomic groups and possessive repeats. The only answer is whether an expression is found, so greedy
+and lazy repeats are the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ("Expression", "ExpressionError", "compiled")
 
 
 class ExpressionError(ValueError):
-    """A text that is no regular expression, or one that is not taken."""
+    """A text that is not a regular expression, or one that is not accepted."""
 
     def __init__(self, message: str, code: str = "DP0124") -> None:
         super().__init__(message)
@@ -82,7 +82,7 @@ _Part: TypeAlias = "_Char | _Place | _Row | _Choice | _Repeat"
 
 
 class _Parser:
-    """Reads an expression from the left to the right."""
+    """Reads an expression from left to right."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -290,7 +290,7 @@ class _State:
 
 @dataclass(slots=True, eq=False)
 class _Met:
-    """A set of states between two characters; ``next`` is what comes of it by the next one."""
+    """A set of states between two characters; ``next`` maps a character to the set after it."""
 
     states: frozenset[int]
     before: str
@@ -298,7 +298,7 @@ class _Met:
 
 
 class Expression:
-    """A regular expression that can be looked for."""
+    """A regular expression that can be searched for."""
 
     _MOST_KEPT = 10_000
 
@@ -337,7 +337,7 @@ class Expression:
         return then
 
     def found(self, text: str) -> bool:
-        """Tell whether it is found in a text, of which so much is looked at."""
+        """Tell whether it is found in a text, of which only a limited part is searched."""
         met = self._begin
         for char in (*text[: limits.EXPRESSION_LOOKS.most], _END):
             following = met.next.get(char)
@@ -354,7 +354,7 @@ class Expression:
         self._kept = 0
 
     def _step(self, met: _Met, char: str) -> _Met | bool:
-        """Go one character on, and keep where that leads to; True where it is found."""
+        """Go one character further, and remember where that leads; True if it is found."""
         result: _Met | bool
         if self._kept >= self._MOST_KEPT:
             self._forget()
@@ -372,7 +372,7 @@ class Expression:
         return result
 
     def _reached(self, met: _Met, char: str) -> set[int]:
-        """Return all states that are reached without a character."""
+        """Return all states that can be reached without a character."""
         edge = (met.before == "w") != (char != _END and _CLASSES["w"](char))
         holds = {
             "start": met.before == _END,
@@ -395,5 +395,5 @@ class Expression:
 
 @lru_cache(maxsize=256)
 def compiled(text: str) -> Expression:
-    """Return an expression, made once. Raises ExpressionError."""
+    """Return an expression, which is made only once. Raises ExpressionError."""
     return Expression(text)

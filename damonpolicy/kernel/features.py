@@ -427,7 +427,7 @@ def needed(pattern: str, word: str) -> list[Feature]:
 def siblings(feature: Feature) -> frozenset[str]:
     """Return the names of all words that the same files take.
 
-    A kernel that has none of them calls its words otherwise: that it lacks one says nothing.
+    A kernel that has none of them uses other names, so that one is missing says nothing.
     """
     patterns = {where for where, _ in feature.words}
     others = (each for each in FEATURES if any(where in patterns for where, _ in each.words))

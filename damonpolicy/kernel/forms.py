@@ -1,9 +1,9 @@
 """What the files of known settings take, and the one way in which each value is written.
 
-Kernels read a number by its first digits (010 is 8 in one file, 10 in another), and a truth by its
-first letter. Here every value has one form: what was checked is then what is written, and what is
-read back. Ranges and words are those of kernels 5.18 and newer; a test compares every file, form
-and value with every emulated kernel, and a long one with real kernels.
+Kernels read a number by its first digits (010 is 8 in one file, 10 in another), and a yes or no by
+its first letter. Here every value has one form, so what was checked is what is written and read
+back. Ranges and words are those of kernels 5.18 and newer; a test compares every file, form and
+value with every emulated kernel, and a long one with real kernels.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _INT = (1 << 31) - 1
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1
 _SECONDS = _INT // 1000
-"""Kept in timer ticks, of which a second has at most 1000."""
+"""The limit of values kept in timer ticks, of which a second has at most 1000."""
 
 _TRUTH = {
     **dict.fromkeys(("1", "y", "yes", "true", "on"), True),
     **dict.fromkeys(("0", "n", "no", "false", "off"), False),
 }
-"""What every kernel reads as a truth (lib/kstrtox.c: kstrtobool())."""
+"""What every kernel reads as yes or no (lib/kstrtox.c: kstrtobool())."""
 
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _ODD = re.compile(r"[+-]?0*([0-9]{1,20})")
@@ -254,12 +254,12 @@ def unsettable(path: str) -> str:
 
 
 def _truth(text: str) -> bool | None:
-    """Read a truth as kernels do; None for anything else."""
+    """Read yes or no as kernels do; None for anything else."""
     return _TRUTH.get(text.lower())
 
 
 def plain(value: str) -> str:
-    """Return how a number is written that stands in another form, empty for anything else.
+    """Return the right form of a number that has another form; empty for anything else.
 
     ``010`` is 10: nobody who writes it in a policy means the 8 that some files make of it.
     """
@@ -272,13 +272,13 @@ def plain(value: str) -> str:
 
 
 def problem(path: str, value: str) -> str:
-    """Return what a file takes where ``value`` is not of it, or an empty text."""
+    """Return what a file takes if ``value`` is not part of that, or an empty text."""
     form, text = form_of(path), value.strip()
     if form is None:
         rest = plain(text)
         if not text:
             return "write what the file is to hold"
-        # a file that is not known may count in hexadecimal; zeros in front it may read as octal
+        # an unknown file may count in hexadecimal, and may read leading zeros as octal
         return f"write `{rest}`" if rest and not _HEX.fullmatch(text) else ""
     if form.canonical(text):
         return ""
@@ -291,13 +291,13 @@ def problem(path: str, value: str) -> str:
 
 
 def canonical(path: str, value: str) -> str:
-    """Return the form in which a value is written; one that is not known is written as it is."""
+    """Return the form in which a value is written; values of unknown files stay as they are."""
     form, text = form_of(path), value.strip()
     return (form.canonical(text) if form is not None else "") or text
 
 
 def like(content: str) -> Form | None:
-    """Return what a file seems to take by its present content; None where that tells nothing."""
+    """Return what a file seems to take by its present content; None if that shows nothing."""
     text = content.strip()
     if re.search(r"\[[^\]]*\]", text):
         return Words(tuple(text.replace("[", "").replace("]", "").split()))

@@ -48,7 +48,7 @@ def _read(machine: Machine) -> Host:
 
 
 def _outside(machine: Machine, kind: str, initial: str) -> bool:
-    """Tell whether we are in another namespace; one that may not be looked at is another."""
+    """Tell whether we are in another namespace; one that we may not look at counts as another."""
     path = f"/proc/self/ns/{kind}"
     try:
         return machine.exists(path) and not machine.resolve(path).endswith(initial)

@@ -48,7 +48,7 @@ class ProcessEvents:
                 data = self._socket.recv(_BUFFER)
             except BlockingIOError:
                 return found
-            except OSError:  # ENOBUFS: more happened than waits for us; or nobody tells any more
+            except OSError:  # ENOBUFS: more happened than the queue holds; or no more events come
                 return None
             found |= set(changed(data))
 

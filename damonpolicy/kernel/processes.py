@@ -39,7 +39,7 @@ class Process:
     start: int
     comm: str
     exe: str | None
-    """None where nobody may tell us: that is so of other users' processes, and in containers."""
+    """None if we may not know, as for other users' processes and in containers."""
     cmdline: str
     uid: int
     cgroup: str
@@ -167,7 +167,7 @@ def known_names(machine: Machine) -> list[str]:
 
 
 def unknown(machine: Machine) -> int:
-    """Return of how many processes we may not know what they run, for hints."""
+    """Return the number of processes whose programs we may not know, for hints."""
     return sum(process.exe is None for process in _all(machine))
 
 
@@ -204,13 +204,13 @@ def _status(machine: Machine, base: str) -> dict[str, str]:
 
 
 def _read(machine: Machine, pid: int) -> Process | None:
-    # Any of these reads may find it gone, and the next one another process of its pid. The start
-    # time comes first, so that nobody is taken for what started later.
+    # Any of these reads may find it gone, and the next one may find another process with its pid.
+    # The start time comes first, so that no process is taken for one that started later.
     base = f"/proc/{pid}"
     try:
         start = starts(machine, pid) or starts(machine, pid)
     except OSError:
-        return None  # who it is cannot be told, so it is nobody's
+        return None  # its owner is unknown, so it counts as nobody's
     fields = _status(machine, base)
     if "VmSize" not in fields:
         return None  # gone, a kernel thread, or a zombie: nothing that could be monitored

@@ -19,7 +19,7 @@ _S = "*/contexts/*/schemes/*"
 class Quirk:
     """A behaviour of the kernels from ``since`` up to, but without, ``before``.
 
-    ``cells`` are what a commit does not carry into effect, as tests/kernel/effects.py names it: a
+    ``cells`` are what a commit does not put into effect, as tests/kernel/effects.py names it: a
     file's pattern, perhaps with a word or a note.
     """
 

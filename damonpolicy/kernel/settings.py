@@ -61,7 +61,7 @@ STAYS = {
     (f"{_KSM}/run", "1", "0"): "pages that KSM has merged stay merged: 2 in"
     f" `{_KSM}/run` parts them",  # mm/ksm.c: run_store()
 }
-"""What a change of a setting leaves as it is, by path and by what it held and holds then."""
+"""What a change of a setting leaves as it is, by path, former value and new value."""
 
 _PATTERNS = (
     re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
@@ -138,11 +138,11 @@ _MISSING = (
     (re.compile(rf"{_VM}/(zone_reclaim_mode|compaction_proactiveness|defrag_mode)"), "0"),
     (re.compile(rf"{_VM}/nr_(overcommit_)?hugepages"), "0"),
 )
-"""What kernels do that have not even the file: what it switches is not there."""
+"""The value that a missing file amounts to, by path: what it would switch is not there."""
 
 
 def missing(path: str, value: str) -> bool:
-    """Tell whether a kernel without a file does what ``value`` in it would ask for."""
+    """Tell whether a kernel without a file behaves as ``value`` in it would ask."""
     counts = (off for pattern, off in _MISSING if pattern.fullmatch(path))
     return normalise(value) in counts
 
@@ -184,7 +184,7 @@ def unreadable(path: str, content: str, value: str) -> str:
 
 
 def written(path: str, value: str, content: str = "") -> str:
-    """Return what is written for a policy's value, to a file that holds ``content``."""
+    """Return what is written for a policy's value to a file that holds ``content``."""
     text = forms.canonical(path, value)
     form = forms.like(content) if forms.form_of(path) is None else None
     return (form.canonical(text) if form is not None else "") or text

@@ -79,7 +79,7 @@ class Machine(Protocol):
     def identity(self, path: str) -> int:
         """Return the inode number, which another directory of the same path does not have.
 
-        0 where it says nothing: that of a copy is not the machine's.
+        0 if it means nothing: that of a copy is not the machine's.
         """
 
     def monotonic(self) -> float:

@@ -106,7 +106,7 @@ _DEFAULTS = {
 def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[str, str]:
     """Read the whole tree, or the number of slots and some of them, but for monitoring results.
 
-    Who reads holds no lock: where directories vanish meanwhile, it is read again.
+    Reading holds no lock: if directories vanish meanwhile, they are read again.
 
     Raises OSError where DAMON is missing (ENOENT) or may not be read (EACCES).
     """
@@ -216,13 +216,13 @@ def default(path: str) -> str:
 
 
 def held(path: str, tree: Tree) -> str:
-    """Return what a file holds, and of one that is not there what it would hold."""
+    """Return what a file holds, or would hold if it existed."""
     value = tree.get(path)
     return default(path) if value is None else value
 
 
 def check_numbers(tree: Tree) -> None:
-    """Raise ValueError where a file of numbers holds none: no kernel says so, but a record may."""
+    """Raise ValueError if a file of numbers holds none: no kernel shows that, but a record may."""
     for path, value in tree.items():
         if _NUMBERS.search(path) and not value.removeprefix("-").isdecimal():
             raise ValueError(f"`{path[:80]}` holds no number")

@@ -99,8 +99,8 @@ def gather(
 def signature(paths: Sequence[str]) -> tuple[object, ...]:
     """Return what changes when files do, without reading them: inodes, sizes and times.
 
-    Of directories it tells when they were made anew, or others may change them, not what else
-    happens in them.
+    Of directories it shows whether they were made again, or others may change them, and nothing
+    else that happens in them.
     """
     names, missing, unreadable = _names(paths)
     seen: list[object] = [tuple(missing), *((path, error.errno) for path, error in unreadable)]
@@ -129,7 +129,7 @@ def _holds(path: str) -> bool:
 def _names(paths: Sequence[str]) -> tuple[list[str], list[str], list[tuple[str, OSError]]]:
     """Return the files of paths, those of directories by the precedence of drop-ins.
 
-    And what is missing, and the directories that cannot be read, with the reason.
+    It also returns what is missing, and the directories that cannot be read, with the reason.
     """
     names: list[str] = []
     directories: list[str] = []

@@ -1,8 +1,8 @@
-"""Expressions of templates: jinja2 reads them, and here is what they are worth.
+"""Expressions of templates: jinja2 parses them, and this module evaluates them.
 
 jinja2 would compile them to Python, whose steps nobody could count. So its syntax tree is
 walked instead. Only what is named here exists, each operation checks what it would make
-before it makes it, and a template has so many operations and no more: time and memory are
+before it makes it, and the number of operations of a template is limited: time and memory are
 bounded whatever the text says.
 """
 
@@ -33,7 +33,7 @@ class Failed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Undefined:
-    """What a name that nobody has defined stands for, until it is needed."""
+    """What an undefined name stands for until its value is needed."""
 
     name: str = ""
 
@@ -70,7 +70,7 @@ def _number(value: Any, sign: str) -> Any:
 
 
 def _joined(parts: list[str]) -> str:
-    """Put texts after each other, once it is known how long they are together."""
+    """Join texts, once it is known how long they are together."""
     if sum(map(len, parts)) > limits.TEMPLATE_TEXT.most:
         raise Failed("a text becomes too long", "DP0024")
     return "".join(parts)
@@ -81,7 +81,7 @@ def _abs(value: Any) -> Any:
 
 
 def _int(value: Any, other: Any = 0, base: Any = 10) -> Any:
-    """As jinja2's: what is no number becomes ``other``."""
+    """Do as jinja2 does: what is not a number becomes ``other``."""
     if base not in range(2, 37) or isinstance(base, float):
         raise Failed("`int` takes bases from 2 to 36")
     try:
@@ -151,7 +151,7 @@ FILTERS: Mapping[str, tuple[Callable[..., Any], int, int]] = {
     "trim": (_trim, 0, 1),
     "upper": (lambda value: _text(value).upper(), 0, 0),
 }
-"""What each filter does, and how many arguments it takes, at the least and at the most."""
+"""What each filter does, and how many arguments it takes at least and at most."""
 
 TESTS = ("defined", "undefined")
 

@@ -105,7 +105,7 @@ def read_file(
 
 
 def distrust(path: str, keepers: trust.Keepers | None) -> Diagnostic | None:
-    """Return what is wrong where others than ``keepers`` can change a file or directory."""
+    """Return what is wrong if others than ``keepers`` can change a file or directory."""
     error = None if keepers is None else trust.why_untrusted(path, keepers)
     return None if error is None else _told(error)
 

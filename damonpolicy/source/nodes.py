@@ -28,9 +28,9 @@ Data: TypeAlias = "str | Hole | list[Data] | dict[str, Data]"
 
 
 class Hole(Enum):
-    """What stands in plain data where there is no value: what was written is wrong, or nothing was.
+    """Stands in plain data for a value that is wrong or missing.
 
-    An error tells of each; whoever needs the value then says nothing more.
+    An error reports each; whoever needs the value then says nothing more.
     """
 
     WRONG = 1
@@ -77,7 +77,7 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A value that could not be read, as an error has told."""
+    """A value that could not be read, as an error has reported."""
 
     span: Span
 

@@ -1,4 +1,4 @@
-"""Templates on scalars: jinja2 expressions, and only what is bounded by construction.
+"""Templates on scalars: jinja2 expressions, limited to what is bounded by construction.
 
 An expression may use variables, literals, arithmetic, comparisons, ``if … else`` and a
 few filters. There are no statements, no calls and no powers; see `source.expression`.
@@ -55,7 +55,7 @@ def holds_template(text: str) -> bool:
 
 
 class Templates:
-    """The templates of one policy: each is read once, and together they have so many steps."""
+    """The templates of one policy: each is read once, and together their steps are limited."""
 
     def __init__(self) -> None:
         self._trees: dict[str, tuple[Any, int]] = {}

@@ -249,7 +249,7 @@ class _Reader:
         return Lost(span)
 
     def _no_value(self, frame: _Frame, key: Scalar) -> Scalar | None:
-        """Tell that a key has no value; return the key, unless it is a part of another's value."""
+        """Report a key without a value; return the key, unless it is a part of another's value."""
         found = re.fullmatch(r"([a-z_]+) (\S+)", key.text) if frame.flow else None
         meant = f"`{found[1]}: {found[2]}`" if found else ""
         if frame.flow and frame.items and isinstance(frame.items[-1][1], Scalar):
