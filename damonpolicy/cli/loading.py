@@ -56,7 +56,7 @@ def read(
 ) -> Loaded:
     """Read policies; their errors are in the result.
 
-    For a live ``machine`` of root's nobody else may be able to change them.
+    As root on a live ``machine``, nobody else may be able to change them.
     """
     from damonpolicy.plan.policies import Overrides, load
     from damonpolicy.source.files import load as load_files

@@ -90,7 +90,7 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
 
 
 def _text(result: Result) -> str:
-    """Return the text as it may be shown, whatever those did who made it of lines."""
+    """Return the text as it may be shown, whatever its lines were made from."""
     return as_text(result.text.removesuffix("\n").split("\n"))
 
 

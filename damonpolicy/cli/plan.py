@@ -90,7 +90,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def _warnings(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
-    """Say what stands before this plan, or what it could not know."""
+    """Say what precedes this plan, or what it could not know."""
     found = []
     if store.interrupted():
         message = "a transaction was interrupted: `apply` ends it first, and then plans anew"

@@ -350,7 +350,7 @@ def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
 
 
 def _unseen(lasted: float, notes: list[str]) -> Diagnostic:
-    """Say that there is no file, which who waits for one has to know."""
+    """Say that there is no file, for whoever waits for one."""
     message = "; ".join([f"nothing was seen in {lasted:.1f} s, and no file is written", *notes])
     hint = "a kdamond tells something once an aggregation: give `--for` more time, or leave it out"
     return Diagnostic.error("DP0500", None, message, hint=hint)

@@ -70,7 +70,7 @@ def served(machine: Machine, places: Places) -> dict[str, Any] | None:
         return None
     try:
         for name, hint in _SAID.items():
-            # a service of before says nothing of some
+            # an older service does not report all of them
             given = found.get(name, [] if name == "unasked" else None)
             typed.value(hint, given, f"`{name}`")
     except ValueError as error:

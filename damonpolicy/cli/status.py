@@ -224,7 +224,7 @@ def _kdamond(each: dict[str, Any], names: Mapping[str, str], *, fresh: bool) -> 
 
 
 def _cgroups(drift: Sequence[status.Drift]) -> list[Diagnostic]:
-    """Say which cgroups are others than the kernel was given: no file tells."""
+    """Say which cgroups differ from those that the kernel was given, which no file shows."""
     hint = "`damonpolicy apply` commits what is there now; the service does so by itself"
     return [
         Diagnostic.warning("DP0650", None, f"{each.where}: {each.said}", hint=hint)

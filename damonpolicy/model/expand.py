@@ -41,13 +41,13 @@ class Expanded:
     """How many values there are, repeated ones included."""
 
     def error(self, node: Node, code: str, message: str, hint: str = "") -> Lost:
-        """Add an error; returns what stands in its place."""
+        """Add an error; return what takes the value's place."""
         self.found.append(Diagnostic.error(code, node.span, message, hint=hint))
         return Lost(node.span)
 
 
 class _TooMany(Exception):
-    """There is no end to what is repeated, or to what is wrong."""
+    """Too much is repeated, or too much is wrong."""
 
 
 def variables(

@@ -1,4 +1,4 @@
-"""Rules say what they can: each ends where it needs something that could not be read."""
+"""Rules report what they can: each ends where it needs a value that could not be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rule(function: Callable[P, Iterator[Diagnostic]]) -> Callable[P, Iterator[Di
 
     @wraps(function)
     def speaking(*arguments: P.args, **options: P.kwargs) -> Iterator[Diagnostic]:
-        with suppress(Unread):  # an error has told why
+        with suppress(Unread):  # an error has said why
             yield from function(*arguments, **options)
 
     return speaking
