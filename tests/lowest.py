@@ -1,4 +1,4 @@
-"""Print constraints for pip: of each library the lowest version that pyproject.toml allows.
+"""Print constraints for pip: the lowest version of each library that pyproject.toml allows.
 
 python tests/lowest.py > constraints.txt
 pip install --constraint constraints.txt --editable '.[test]'

@@ -1,10 +1,11 @@
 """Every state of a transaction that one or two events lead to, with the real code, exhaustively.
 
-`python -m tests.faults.explore --jobs 2`: at every effect (a write to the machine, or a change of a file
-of our own) of an apply, an online change, a removal, a roll-back and an expiry, the process dies, the
-call fails once or for ever, another program configures a kdamond, or DAMON's lock is held. Then a
-second event comes: in the undo of the same process, or in the recovery by the next one. In the end
-`recover` has to find, or make, the machine as before or as after.
+`python -m tests.faults.explore --jobs 2`: at every effect (a write to the machine, or a change of a
+file of our own) of an apply, an online change, a removal, a roll-back and an expiry, the process
+dies, the call fails once or for ever, another program configures a kdamond, or DAMON's lock is
+held. Then a second event comes: in the undo of the same process, or in the recovery by the next
+one. In the end `recover` has to find, or make, the machine as it was before or as it should be
+after.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SETTING = "/proc/sys/vm/swappiness"
 
 
 class Crash(BaseException):
-    """The process is gone: nothing that it would still do happens."""
+    """The process is gone: nothing that it would still have done happens."""
 
 
 class Steps:
@@ -56,7 +57,7 @@ class Steps:
         self.visited = False
 
     def effect(self, kind, path):
-        """Be asked before an effect; raises what the event makes of it."""
+        """Called before an effect; raises what the event turns it into."""
         if self.dead:
             raise Crash
         self.count += 1
@@ -157,7 +158,7 @@ def run(scenario, do, events):
 
 
 def wrong(scenario, ended, visited):
-    """Return how a promise is broken when all is over, or an empty text."""
+    """Return how a promise is broken in the end, or an empty text."""
     wanted = (scenario.before, scenario.after)
     incomplete = isinstance(ended, RollbackIncomplete)
     if isinstance(ended, DamonPolicyError) and not incomplete:

@@ -23,7 +23,7 @@ LOCKED = 20.0
 what an undo has to wait."""
 
 TRUSTED = ("commit", "commit_inputs")
-"""What no read-back can tell from being ignored: see the effect matrix for what is known of it."""
+"""Commands that, ignored, read back as if they had worked; the effect matrix covers them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FaultyMachine:
 
     @property
     def died_unseen(self):
-        """Whether a kdamond ended when its state was not read any more: nobody could know."""
+        """Whether a kdamond ended after its state was read for the last time: nobody could know."""
         if self.died is None:
             return False
         slot, at = self.died
@@ -57,7 +57,7 @@ class FaultyMachine:
 
     @property
     def blind(self):
-        """Whether something of a process could not be read: who is unknown is not chosen."""
+        """Whether something of a process could not be read: an unknown process is not chosen."""
         return any(_PROCESS.search(self.calls[fault.at - 1]) for fault in self.hit)
 
     def __getattr__(self, name):

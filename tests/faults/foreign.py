@@ -1,8 +1,9 @@
-"""A second program that interferes: it configures, starts and stops a kdamond of its own meanwhile.
+"""A second program interferes: it configures, starts and stops a kdamond of its own meanwhile.
 
-`python -m tests.faults.foreign --rounds 500`: in each round one process applies, changes and removes a
-policy, and another one plays with the last slot, both on one durable emulated machine. What is on
-record runs, what runs is on record or theirs, and what they held up ends once they have gone.
+`python -m tests.faults.foreign --rounds 500`: in each round one process applies, changes and
+removes a policy, and another one plays with the last slot, both on one durable emulated machine. In
+the end what is on record runs, what runs is on record or the other's, and what the other held up is
+ended.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def opened(directory) -> World:
 
 
 def interfere(directory, seed: int) -> None:
-    """Be the other program: for a moment, at times by chance."""
+    """Be the other program for a moment, at random times."""
     chance, world = random.Random(seed), opened(directory)
     end = time.monotonic() + 0.5
     while time.monotonic() < end:

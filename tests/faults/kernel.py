@@ -1,7 +1,7 @@
-"""Single and double faults of the kernel's answers, drawn by chance from a seed.
+"""Single and double faults of the kernel's answers, drawn at random from a seed.
 
-`python -m tests.faults.kernel --single 5000 --double 20000 --jobs 2` prints how many were tried, what
-they ended in, and every violation with the numbers that bring it back.
+`python -m tests.faults.kernel --single 5000 --double 20000 --jobs 2` prints how many were tried,
+how they ended, and every violation with the numbers that reproduce it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def calls(scenario: Scenario, faults=()) -> list[str]:
 
 
 def fault(chance: random.Random, made: list[str], wanted: str, behind: int = 0) -> Fault | None:
-    """Choose a fault of a kind of call that is behind the ``behind``-th."""
+    """Choose a fault at a kind of call that comes after the ``behind``-th."""
     places = [
         number
         for number, call in enumerate(made, 1)

@@ -1,4 +1,4 @@
-"""Changes of a machine that faults are tried on: each starts the same way as often as one likes."""
+"""Changes of a machine that faults are tried on: each can be started anew in the same state."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Scenario:
         return self.world.look()
 
     def begin(self):
-        """Start as every time."""
+        """Start in the same state every time."""
         state, files, slept = self.start
         self.machine._world.state.clear()
         self.machine._world.state.update(json.loads(state))

@@ -1,4 +1,4 @@
-"""A part of what the commands of this folder try at length, the same in every run."""
+"""A fixed part of what the commands of this folder try at length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults.scenarios import OPERATIONS, Scenario, scenarios
 pytestmark = pytest.mark.unmeasured  # forks, and thousands of transactions
 
 EVERY = 7
-"""One scenario of so many."""
+"""One scenario in so many is tried."""
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -1,4 +1,4 @@
-"""Another program on the same machine: what it has done before our write stays."""
+"""Another program on the same machine: what it wrote before our write stays."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Visited(FaultyMachine):
 
 
 def configure(world, *, on):
-    """As a script of someone else would: slots where there are none, then one of them."""
+    """Do as someone else's script would: make slots if there are none, then fill one of them."""
     with suppress(OSError):
         if world.machine.read(f"{KDAMONDS}/nr_kdamonds") == "0\n":
             world.write("nr_kdamonds", "8")

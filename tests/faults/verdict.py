@@ -23,9 +23,8 @@ def attempt(do):
 def violation(scenario, error, *, mortal=False, unseen=False, blind=False):
     """Return how the promise was broken, or an empty text; faults are over by now.
 
-    ``mortal``: a kdamond ended by itself, which no undo has to put back; ``unseen``: it did so when
-    all had been looked at. ``blind``: something of a process could not be read, so that it was not
-    chosen.
+    ``mortal``: a kdamond ended by itself, which no undo has to put back; ``unseen``: it did so
+    after the last look. ``blind``: something of a process could not be read, so it was not chosen.
     """
     now = scenario.world.look()
     if isinstance(error, RollbackIncomplete):
@@ -35,7 +34,7 @@ def violation(scenario, error, *, mortal=False, unseen=False, blind=False):
         if again is not None:
             return f"81, then recover: {again}"
         now = scenario.world.look()
-        # whoever comes behind the deadline goes on to roll back
+        # whoever comes after the deadline goes on to roll back
         wanted = scenario.after if scenario.operation == "expiry" else scenario.before
         if not _same(now, wanted, mortal=mortal):
             return f"81, and after `recover` {difference(wanted, now)}"

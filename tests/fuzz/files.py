@@ -1,6 +1,6 @@
 """Mutated files of our own, and machine files: `python -m tests.fuzz.files --count 5000`.
 
-Those with a checksum get a new one, so that what they say is what is tried.
+Files with a checksum get a new one, so that their content is what is tried.
 """
 
 from __future__ import annotations

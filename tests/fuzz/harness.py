@@ -1,7 +1,7 @@
-"""Run very many cases in a few processes, each with limits, and tell which go wrong.
+"""Run very many cases in a few processes, each with limits, and report which ones fail.
 
-A case is a number: everything about it follows from that and the seed. A process that is ended by
-a case says so, as the number of the case is in memory that its parent shares.
+A case is a number: everything about it follows from that and the seed. If a case crashes its
+process, the parent knows which one, as the number of the case is in shared memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.conftest import Outcome, run_cli
 from tests.world import in_memory_directory
 
 SECONDS = 1.0
-"""Of CPU time: what takes longer, and is not refused, is told."""
+"""Seconds of CPU time: a case that takes longer, and is not refused, is reported."""
 
 MEMORY = 200 << 20
 """Bytes that a case may take beyond what its process had."""
@@ -38,7 +38,7 @@ Case = Callable[[int, Path], "Outcome | None"]
 
 
 class Hangs(BaseException):
-    """A case took so long that nobody waits for its end."""
+    """A case took too long to wait for its end."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Tally:
 
 
 def cli(*words: str) -> Outcome:
-    """Run a command; what is a defect is told by its exit code."""
+    """Run a command; its exit code shows a defect."""
     return run_cli(*words)
 
 
@@ -140,7 +140,7 @@ def _parsed(text: str) -> Tally:
 
 
 def run(case: Case, numbers: range, *, jobs: int = 1, memory: int = MEMORY) -> Tally:
-    """Run cases in child processes; what ends one is told, and the next goes on behind it."""
+    """Run cases in child processes; report what crashes one, and go on after it in the next."""
     whole = Tally()
     waiting = [numbers[at : at + 500] for at in range(0, len(numbers), 500)]
     running: dict[int, tuple[range, mmap.mmap, str]] = {}

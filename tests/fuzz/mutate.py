@@ -1,4 +1,4 @@
-"""Changes to files, by chance: of bytes, of lines, of what they mean."""
+"""Random changes to files: to bytes, to lines, to values."""
 
 from __future__ import annotations
 

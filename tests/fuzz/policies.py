@@ -54,7 +54,7 @@ def made(number: int) -> bytes:
 
 
 def case(number: int, place: Path) -> Outcome:
-    """Check and plan one policy; what is worse of the two counts."""
+    """Check and plan one policy; the worse of the two results counts."""
     machines.open_machine = lambda kernel, *_, **__: machine(kernel)
     path = place / "p.yaml"
     path.write_bytes(made(number))

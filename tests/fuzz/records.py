@@ -21,7 +21,7 @@ NOW, SECOND = 1_700_000_000_000_000_000, 10**9
 REPORTS = (("snapshot",), ("wss",), ("histogram",), ("heatmap", "--resolution", "8x4"), ("rank",))
 FORMS = ("r.parquet", "old.parquet", "r.data", "r.json", "r.txt")
 APART = 40
-"""Of so many records without a checksum one is read: each takes a process of its own."""
+"""One in so many records without a checksum is read, as each takes a process of its own."""
 
 
 def series(source: Source, count: int) -> Series:

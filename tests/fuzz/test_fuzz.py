@@ -1,4 +1,4 @@
-"""The beginning of each fuzzer; `python -m tests.fuzz.NAME --count N` runs as many as there is time for."""
+"""The first cases of each fuzzer; `python -m tests.fuzz.NAME --count N` runs more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask real kernels of every file of DAMON's tree: does a commit carry a new value into effect?
+"""Ask real kernels for every file of DAMON's tree: does a commit put a new value into effect?
 
     python -m tests.kernel.effects [--jobs N] [--cell TEXT]... [SERIES...]
 

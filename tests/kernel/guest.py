@@ -103,7 +103,7 @@ class Guest:
         given). ``visible`` are paths that the command needs beside the Python that runs
         this. ``append`` goes to the end of the kernel's command line. With ``mips`` the
         guest's clock counts instructions, so many millions a second or a few more (up to 1000,
-        by powers of two): what is measured does not hang on what else this machine does.
+        by powers of two): what is measured does not depend on what else this machine does.
         Beyond 1000, an emulator's least step, the kernel is given another frequency of its
         time stamp counter, so that its second takes longer.
         """

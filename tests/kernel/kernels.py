@@ -1,9 +1,9 @@
 """The one list of supported kernel series, and how to find the Debian kernel of each.
 
-It is the version that `observed/` tells of, as long as a mirror has it. Debian's mirrors keep
-only the last versions of a series, and drop them without notice: then it is the newest of the
-series, and every line about it says so (`remark`). To add a series, add a line here (see
-README.md for what else).
+The version is the one that `observed/` has answers of, as long as a mirror has it. Debian's mirrors
+keep only the last versions of a series, and drop them without notice: then it is the newest of the
+series, and every line about it says so (`remark`). To add a series, add a line here (README.md says
+what else).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What commits carry into effect: real kernels' answers, the quirks, and the emulated kernels."""
+"""What commits put into effect: real kernels' answers, the quirks, and the emulated kernels."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Whatever is valid for a kernel is applied there: policies made by chance, on every kernel.
+"""Whatever is valid for a kernel can be applied there: random policies, on every kernel.
 
     python -m tests.property.appliable --count 20000
     python -m tests.property.appliable --count 500 --kernel 6.12 --seed 7
 
-Each policy is checked as `validate --kernel` does it. One that is valid has to be applied, or to be
-refused by what only the machine knows, before anything is written. An errno, a roll-back or a
-defect is a failure, and is shown with its seed.
+Each policy is checked as `validate --kernel` checks it. A valid one has to be applied, or be
+refused before anything is written for a reason that only the machine knows. An errno, a roll-back
+or a defect is a failure, and is shown with its seed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ REFUSALS = (
     ExitCode.FOREIGN,
     ExitCode.BUSY,
 )
-"""What may be said of a valid policy before the first write: the machine is not as it asks for."""
+"""How a valid policy may be refused before the first write: the machine does not fit it."""
 
 
 @dataclass

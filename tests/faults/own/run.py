@@ -1,9 +1,9 @@
 """Faults of our own files: every call that opens, writes, renames or removes one can go wrong.
 
 `python -m tests.faults.own.run --files 3000 --signals 500 --jobs 2` lets the command line run in
-children, on durable emulated machines. Below Python (`shim.c`, loaded with LD_PRELOAD) one call of each
-fails: once, from there on, half written, or behind its effect; or the process is killed there, or gets
-a signal. What is left has to be before or after, and never in the way of what comes next.
+children, on durable emulated machines. Below Python (`shim.c`, loaded with LD_PRELOAD) one call of
+each fails: once, from there on, half written, or after its effect; or the process is killed there,
+or gets a signal. What is left has to be as before or as after, and may not block the next command.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SCENARIOS = {
 KERNELS = ("6.12", "7.3")
 
 RESCUES = ("rollback", "stop")
-"""What goes on where our own files cannot be written; a kill in the midst needs it once more."""
+"""Commands that go on where our own files cannot be written; after a kill they are run again."""
 
 
 class Start:

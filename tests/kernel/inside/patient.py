@@ -1,4 +1,4 @@
-"""Writes to DAMON's files that wait for whoever holds the one lock of all of them."""
+"""Writes to DAMON's files that wait while somebody holds the one lock of all of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PAUSE = 0.01
 def write(path: Path, value: object) -> None:
     """Write a value; one that finds DAMON's lock held is refused, and written again.
 
-    Commands and writes to files only try the lock (mm/damon/sysfs.c: state_store()). What is
-    refused with the same error for another reason still is when the time is over.
+    Commands and writes to files only try the lock (mm/damon/sysfs.c: state_store()). A write that
+    is refused with the same error for another reason is still refused when the time is over.
     """
     deadline = time.monotonic() + _SECONDS
     while True:

@@ -1,4 +1,4 @@
-"""What is valid on a kernel is applied there: policies made by chance, on a real one.
+"""What is valid on a kernel can be applied there: random policies, on a real kernel.
 
 `tests/property/by_chance.py` makes them, `appliable.py` tries tens of thousands on emulated kernels.
 """

@@ -1,4 +1,4 @@
-"""Changes of a running kdamond come into effect, and what was tuned is never another scheme's."""
+"""Changes of a running kdamond take effect, and no scheme gets what another had tuned."""
 
 from __future__ import annotations
 

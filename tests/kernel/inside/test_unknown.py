@@ -1,4 +1,4 @@
-"""A real kernel whose type information cannot be read: what is edited is in the kernel then."""
+"""A real kernel whose type information cannot be read: edits still reach the kernel."""
 
 from __future__ import annotations
 

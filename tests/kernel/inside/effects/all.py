@@ -1,4 +1,4 @@
-"""All probes, and all that none can see."""
+"""All probes, and the files whose effect no probe can see."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A kdamond that is started with one value, and committed another: does the other one act?
+"""A kdamond is started with one value, and another is committed: does the new one act?
 
-An answer is ``yes``; ``no``, where the new value acts after a restart alone; ``never``, where
-it does not even then; or ``unclear`` with what went wrong. What acts is told by statistics,
-tried regions, quotas in effect, or tuned intervals, never by the file that was written.
+An answer is ``yes``; ``no``, where the new value acts only after a restart; ``never``, where it
+does not even then; or ``unclear`` with what went wrong. Statistics, tried regions, quotas in effect
+or tuned intervals show what acts, never the file that was written.
 """
 
 from __future__ import annotations
