@@ -1,6 +1,6 @@
 """Single and double faults of the kernel's answers, drawn at random from a seed.
 
-`python -m tests.faults.kernel --single 5000 --double 20000 --jobs 2` prints how many were tried,
+`python -m tests.faults.kernel --single 5000 --double 24000 --jobs 2` prints how many were tried,
 how they ended, and every violation with the numbers that reproduce it.
 """
 
@@ -98,7 +98,7 @@ def _nth(index: int) -> Scenario:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kernel", description=__doc__)
     parser.add_argument("--single", type=int, default=5000)
-    parser.add_argument("--double", type=int, default=20000)
+    parser.add_argument("--double", type=int, default=24000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument(
