@@ -55,6 +55,8 @@ class Steps:
         self.failing = ""
         self.locked_until = 0.0
         self.visited = False
+        self.left: set[int] = set()
+        """Files that are open in the end, where the process lives on."""
 
     def effect(self, kind, path):
         """Called before an effect; raises what the event turns it into."""
@@ -144,17 +146,28 @@ def own_files(steps, below):
 
 def run(scenario, do, events):
     """Let a process do something under events; returns its steps, and how it ended."""
-    steps = Steps(scenario, events)
+    steps, before = Steps(scenario, events), descriptors()
     try:
         with own_files(steps, str(scenario.directory)):
             do(Machine(scenario.machine, steps))
     except Crash:
+        for each in descriptors() - before:  # as the end of a process does
+            with suppress(OSError):
+                os.close(each)
         return steps, "crash"
     except DamonPolicyError as error:
         return steps, error
     except OSError as error:
         return steps, DamonPolicyError(str(error))
+    finally:
+        steps.left = descriptors() - before
     return steps, None
+
+
+def descriptors():
+    """Return the files that are open; the one that lists them is not any more."""
+    found = {int(each) for each in os.listdir("/proc/self/fd")}
+    return {each for each in found if os.path.lexists(f"/proc/self/fd/{each}")}
 
 
 def wrong(scenario, ended, visited):
@@ -228,14 +241,14 @@ def explored(operation: str, part: int, parts: int, stride: int):
         if number % stride or number // stride % parts != part:
             continue
         steps, ended = begun(scenario, events)
-        visited = steps.visited
+        visited, left = steps.visited, steps.left
         scenario.machine._slept += 3600
         if later:
             steps, ended = run(scenario, scenario.recover, later)
-            visited |= steps.visited
+            visited, left = visited | steps.visited, left | steps.left
             scenario.machine._slept += 3600
             ended = ended if isinstance(ended, RollbackIncomplete) else "crash"
-        reason = wrong(scenario, ended, visited)
+        reason = wrong(scenario, ended, visited) or (f"{len(left)} files left open" if left else "")
         counts[operation] += 1
         if reason:
             broken.append(f"{operation}: {events} then {later}: {reason}")
