@@ -158,6 +158,9 @@ class CompiledKdamond:
         for path in self.files:
             if path != "refresh_ms" and not _INSIDE.match(path):
                 raise ValueError(f"`{path[:80]}` is no file of a kdamond")
+
+    def check(self) -> None:
+        """Raise ValueError for what no valid policy compiles to; a record may hold anything."""
         check_numbers(self.files)
         if self.ops != "paddr" and not any(each.selector for each in self.targets):
             raise ValueError(f"the kdamond `{self.name}` has no processes to monitor")

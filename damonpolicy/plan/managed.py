@@ -17,10 +17,12 @@ FORMAT = 1
 
 
 def agree(policies: Mapping[str, CompiledPolicy]) -> None:
-    """Raise ValueError where a policy is kept under another name than its own."""
+    """Raise ValueError where a policy is kept under another name than its own, or is none."""
     for name, policy in policies.items():
         if policy.name != name:
             raise ValueError(f"the policy `{name}` is called `{policy.name}`")
+        for kdamond in policy.kdamonds:
+            kdamond.check()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from damonpolicy import typed
 from damonpolicy.errors import StalePlan, UsageError
 from damonpolicy.kernel.tree import digest
+from damonpolicy.plan.managed import agree
 from damonpolicy.plan.order import KdamondPlan, Plan
 
 __all__ = ("from_json", "refuse_stale", "to_json")
@@ -81,6 +82,7 @@ def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
             )
         capabilities = typed.text(data.get("capabilities"), "`capabilities`")
         plan = typed.record(Plan, data, besides=("format", "digest", "capabilities"))
+        agree(plan.policies)
         if not {*plan.affected} <= plan.policies.keys():
             raise ValueError("`affected` names a policy that it does not have")
     except (ValueError, RecursionError) as error:
