@@ -20,9 +20,10 @@ from damonpolicy.errors import Busy
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_value
-from damonpolicy.kernel.tree import Tree, slot_tree
+from damonpolicy.kernel.tree import Tree, default, fed, slot_tree
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import changes
+from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.mend import mend, staged
@@ -114,7 +115,8 @@ class Forward:
         perform(self.machine, operation, seconds, check=signals.check)
         if running:
             self.watch.alive(operation, seconds)
-            journal.started(operation.slot, self.watch.threads[operation.slot])
+            if operation.after == "on":  # what a commit was handed to was there before
+                journal.started(operation.slot, self.watch.threads[operation.slot])
             done = self.header.operations[: index + 1]
             self._committed[operation.slot] = staged(self.current.tree, operation.slot, done)
         elif operation.kind == "command" and operation.after == "off":
@@ -142,15 +144,23 @@ class Forward:
             return False
         done, tree = self.header.operations[: index + 1], self.current.tree
         running = read_value(self.machine, kdamond_path(slot, "state")) == "on"
+        planned = staged(tree, slot, self.header.operations)
+        each = replace(each, after={**fed(planned, each.after), **each.after})
+        committed: Tree | None = self._committed.get(slot)
+        names = each.names
+        if committed is None:  # files may have been staged by someone since
+            record = self.header.managed.slots.get(slot)
+            committed = record.files if record else slot_tree(tree, slot)
+            names = each.names_before
         mended = mend(
-            each, gone, staged(tree, slot, done), self._committed.get(slot, slot_tree(tree, slot)),
+            each, gone, staged(tree, slot, done), committed, self._compiled(each.name), names,
             running=running, spares=self._spares(each),
         )  # fmt: skip
         if mended is None:
             return False
         if not running:  # up to 6.12 a commit that fails ends the kdamond
             self.watch.threads.pop(slot, None)
-        plans = tuple(mended.plan if known is each else known for known in self.plan.kdamonds)
+        plans = tuple(mended.plan if known.slot == slot else known for known in self.plan.kdamonds)
         self.plan = replace(self.plan, kdamonds=plans)
         self._mended.add(slot)
         self._go_on(journal, index, slot, mended.operations, mended.plan.after)
@@ -164,8 +174,9 @@ class Forward:
         if slot not in self._mended or any(each.slot == slot for each in later):
             return
         self._mended.discard(slot)
-        after = self.header.after[slot]
-        operations, _ = changes(slot, self._committed[slot], after, "commit")
+        after, now = self.header.after[slot], self._committed[slot]
+        fresh = {path: default(path) for path in after if path not in now}
+        operations, _ = changes(slot, {**fresh, **now}, after, "commit")
         if operations:
             self._go_on(journal, index, slot, operations, after)
 
@@ -182,6 +193,10 @@ class Forward:
         )
         journal.go_on(index + 1, self.header, slot)
         self.watch.follow(self.header)
+
+    def _compiled(self, name: str) -> CompiledKdamond:
+        every = (each for policy in self.plan.policies.values() for each in policy.kdamonds)
+        return next(each for each in every if each.full_name == name)
 
     def _plan_of(self, slot: int) -> KdamondPlan | None:
         return next((each for each in self.plan.kdamonds if each.slot == slot), None)

@@ -12,6 +12,7 @@ from damonpolicy.kernel.sysfs import KDAMONDS, read_value
 from damonpolicy.kernel.tree import (
     Tree,
     configuration,
+    fed,
     is_volatile,
     slot_numbers,
     slot_tree,
@@ -20,7 +21,9 @@ from damonpolicy.kernel.tree import (
 )
 from damonpolicy.plan import online
 from damonpolicy.plan.changes import changes, differing
+from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.lacking import without_gone
+from damonpolicy.plan.uncommitted import unfed
 
 __all__ = ("Slots",)
 
@@ -164,6 +167,7 @@ class Slots:
     def _restore(self, slot: int) -> None:
         commits, was_on, is_on = self._must_commit(slot), self._was_on(slot), self._is_on(slot)
         kept = configuration(self._old(slot)) or _EMPTY
+        kept = {**fed(self._old(slot), kept), **kept}
         if not was_on or (is_on and not commits):
             self._stage(slot, kept)
             return
@@ -183,21 +187,38 @@ class Slots:
             self.undoing.do(_command(slot, "on", "update_tuned_intervals"))
         if begins:
             ran = {**startable(self._old(slot)), **ran}
+        ran = {**fed(self._old(slot), ran), **ran}
         steps = online.commit_steps((ran, after, kept), ran) if commits else [ran]
         for step in steps:
             if not self._stage(slot, step, anew=begins):
                 return
-            if not self._with_living(slot, *(("on", "commit") if commits else ("off", "on"))):
-                return
+            if not self._with_living(slot, "commit" if commits else "on", (ran, after)):
+                if slot not in self.deserted:
+                    return
+                break
+        else:
+            if commits and unfed(self._uncommitted(slot), ran, after):
+                if not self._with_living(slot, "commit", (ran,)):
+                    return
         if differing(ran, kept) and slot not in self.result.living:
             self._stage(slot, kept)
 
-    def _answers(self, slot: int, ran: Tree) -> bool:
-        """Tell whether this kernel answers a commit, whatever keeps the schemes asleep."""
+    def _kdamond(self, slot: int) -> CompiledKdamond | None:
+        """Return what was managed in a slot."""
         managed = self.undoing.managed
         name = managed.slots[slot].kdamond if slot in managed.slots else ""
         every = (each for policy in managed.policies.values() for each in policy.kdamonds)
-        commit = next((each.commit for each in every if each.full_name == name), "waits")
+        return next((each for each in every if each.full_name == name), None)
+
+    def _uncommitted(self, slot: int) -> tuple[str, ...]:
+        """Return what this kernel may ignore in a commit."""
+        kdamond = self._kdamond(slot)
+        return kdamond.uncommitted if kdamond else ()
+
+    def _answers(self, slot: int, ran: Tree) -> bool:
+        """Tell whether this kernel answers a commit, whatever keeps the schemes asleep."""
+        kdamond = self._kdamond(slot)
+        commit = kdamond.commit if kdamond else "waits"
         return commit == "answered" or (commit == "waits" and not online.may_sleep(ran))
 
     def _stage(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
@@ -219,22 +240,33 @@ class Slots:
             self.result.problems.append(f"`{slot}/{wrong[0]}` does not read back as before")
         return not wrong
 
-    def _with_living(self, slot: int, before: str, word: str) -> bool:
+    def _with_living(self, slot: int, word: str, running: tuple[Tree, ...]) -> bool:
         """Give a command that needs living targets and existing cgroups.
+
+        A commit over one of ``running`` that would let schemes act on where one that ended had its
+        memory becomes a restart.
 
         Vanished processes cannot be put back, and one may vanish at any time: up to 6.12 its
         commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()). The kernel matches
         targets by position, so those that it took are on record then, and in the files; filters
         on cgroups that are gone stay in the files, and are committed when they are back.
         """
+        before = "off" if word == "on" else "on"
         for _ in range(_TRIES):
             said = configuration(self._now(slot))
             left = self._left(slot, said)
             if left is None:
-                if word == "on":
-                    self.deserted.add(slot)
+                # what the transaction made it monitor may live, but it was to end with its own
+                if word == "commit" and self._is_on(slot):
+                    if not self.undoing.do(_command(slot, "on", "off")):
+                        return False
+                self.deserted.add(slot)
                 self.result.remark(f"slot {slot}: all its processes have ended")
                 return False
+            if word == "commit" and online.acts(left) and online.shifts(running, left):
+                if not self.undoing.do(_command(slot, "on", "off")):
+                    return False
+                before, word = "off", "on"
             taken = without_gone(left, self.machine)
             if taken != said and not self._write(slot, taken):
                 return False

@@ -27,6 +27,7 @@ __all__ = (
     "default",
     "digest",
     "empty_slot",
+    "fed",
     "held",
     "is_volatile",
     "pattern",
@@ -175,6 +176,19 @@ def is_volatile(path: str, tree: Tree) -> bool:
 def configuration(tree: Tree) -> dict[str, str]:
     """Return a slot's tree without what is volatile."""
     return {path: value for path, value in tree.items() if not is_volatile(path, tree)}
+
+
+def fed(tree: Tree, goals: Tree) -> dict[str, str]:
+    """Return the values that a slot's fed goals hold, for those that a tree has, too.
+
+    They are volatile; but where a count makes the goals again, they have to be written again.
+    """
+    return {
+        path: value
+        for path, value in tree.items()
+        if (found := _CURRENT.match(path))
+        and goals.get(f"{found[1]}/target_metric") == "user_input"
+    }
 
 
 def startable(tree: Tree) -> dict[str, str]:

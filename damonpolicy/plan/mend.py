@@ -7,13 +7,14 @@ from the beginning would always come too late: only the targets are planned once
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, default, slot_tree, under
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import changes
+from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.online import acts, inherits, pids, recommit, with_pids, without_dead
 from damonpolicy.plan.order import KdamondPlan
 
@@ -47,13 +48,16 @@ def mend(
     dead: set[int],
     now: Tree,
     committed: Tree,
+    kdamond: CompiledKdamond,
+    names: Mapping[str, str],
     *,
     running: bool,
     spares: Iterable[Member] = (),
 ) -> Mended | None:
     """Plan the rest for a kdamond without the ``dead``; None where nobody else is left.
 
-    ``now`` is what is staged, ``committed`` what the kernel took last. A kdamond that was to be
+    ``now`` is what is staged, ``committed`` what the kernel took last, with the ``names`` of its
+    schemes. A kdamond that was to be
     changed and does not run any more is started; one whose schemes would act on where the dead had
     its memory is restarted. ``spares`` take the places of the dead, but for those that the kernel
     has to drop: where the list of targets stays as long as it is, no other is written again.
@@ -61,7 +65,10 @@ def mend(
     moves = running and inherits(committed, without_dead(each.after, lambda pid: pid not in dead))
     known = set(pids(committed)) if running and not moves else set()
     new = (pid for pid, _ in each.members if pid in dead and str(pid) not in known)
-    instead = dict(zip(new, spares, strict=False))
+    # one with the pid of a process that was committed would get the regions of that
+    monitored = set(pids(committed))
+    others = (spare for spare in spares if str(spare[0]) not in monitored)
+    instead = dict(zip(new, others, strict=False))
     taken = {str(pid): str(spare) for pid, (spare, _) in instead.items()}
     after = without_dead(with_pids(each.after, taken), lambda pid: pid not in dead)
     replaced = (instead.get(member[0], member) for member in each.members)
@@ -70,7 +77,7 @@ def mend(
         return None
     action = each.action
     if action == "change" and running and not (moves and acts(after)):
-        operations, _ = recommit(each.slot, now, committed, after)
+        operations, _ = recommit(each.slot, now, committed, after, kdamond, names)
     else:
         fresh = {path: default(path) for path in after if path not in now}
         operations, _ = changes(each.slot, {**fresh, **now}, after, "start")

@@ -16,6 +16,7 @@ from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.tree import Tree, default, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing, remade
+from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.positions import Schemes, without_schemes
 from damonpolicy.plan.uncommitted import sooner, touched, unfed, unheard
 
@@ -142,21 +143,32 @@ def change(
 
 
 def recommit(
-    slot: int, staged: Tree, committed: Tree, desired: Tree
+    slot: int,
+    staged: Tree,
+    committed: Tree,
+    desired: Tree,
+    kdamond: CompiledKdamond,
+    names: Mapping[str, str],
 ) -> tuple[list[Operation], dict[str, str]]:
     """Return what brings a running kdamond from ``committed`` to ``desired``, and the tree then.
 
     ``staged`` may hold anything; what it does not mention holds its default. Targets that the
     kernel drops at the last commit are still in the tree: `changes` takes them out of the files.
+    ``names`` are those of the schemes that were committed, by directory.
     """
     operations: list[Operation] = []
-    schemes = Schemes(committed, desired, {}, {})  # where they are was settled before
+    schemes = Schemes(committed, desired, names, kdamond.names)
     steps, _ = _steps((staged, committed), desired, schemes)
+    if kdamond.commit == "answered" and sooner(schemes.front, desired, committed):
+        steps = [touched(steps[0]), *(steps[1:] or [desired])]
     tree = dict(staged)
     for step in steps:
         fresh = {path: default(path) for path in step if path not in tree}
         made, tree = changes(slot, {**fresh, **tree}, step, "commit")
         operations += [*made, _command(slot, "commit", "commit")]
+    stays = without_schemes(committed, schemes.front) if schemes.inherit else committed
+    if unfed(kdamond.uncommitted, desired, stays):
+        operations.append(_command(slot, "commit", "commit"))
     return operations, tree
 
 
