@@ -57,10 +57,10 @@ def mend(
     """Plan the rest for a kdamond without the ``dead``; None where nobody else is left.
 
     ``now`` is what is staged, ``committed`` what the kernel took last, with the ``names`` of its
-    schemes. A kdamond that was to be
-    changed and does not run any more is started; one whose schemes would act on where the dead had
-    its memory is restarted. ``spares`` take the places of the dead, but for those that the kernel
-    has to drop: where the list of targets stays as long as it is, no other is written again.
+    schemes. A kdamond that was to be changed and does not run any more is started; one whose
+    schemes would act on where the dead had its memory is restarted. ``spares`` take the places of
+    the dead, but for those that the kernel has to drop: where the list of targets keeps its length,
+    no other is written again.
     """
     moves = running and inherits(committed, without_dead(each.after, lambda pid: pid not in dead))
     known = set(pids(committed)) if running and not moves else set()

@@ -139,7 +139,10 @@ def test_who_is_killed_behind_a_start_leaves_what_can_be_recovered(world, who, m
 
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_a_scheme_that_moves_takes_nothing_of_the_other(world, at):
-    one, two = STAT.replace("name: s", "name: one"), AGED.replace("name: s", "name: two") % ("stat", 2)
+    one, two = (
+        STAT.replace("name: s", "name: one"),
+        AGED.replace("name: s", "name: two") % ("stat", 2),
+    )
     pids = workers(world, 3)
     assert run(world, f"{one}, {two}") is None
     world.machine.sleep(30)
