@@ -17,6 +17,18 @@ from tests.world import APPLIES, KERNELS, ROOT, World, in_memory_directory
 OPERATIONS = ("first", "online", "remove", "rollback", "expiry")
 WITHIN = 60.0
 
+WORKERS = """
+version: 1
+name: watch
+kdamonds:
+  - name: workers
+    ops: vaddr
+    when_absent: wait
+    targets: [{process: {name: worker}}]
+    schemes: [%s]
+"""
+"""A policy that follows processes; its schemes are to be filled in."""
+
 
 def texts():
     """Name, kernel, machine and text of every shipped policy and of golden ones that stand alone."""

@@ -13,18 +13,9 @@ from damonpolicy.engine.transaction import _Transaction
 from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.daemon.followed import AREA, WATCH, follow, following, kdamond, watched
+from tests.faults.scenarios import WORKERS
 from tests.world import STAT_OFF, World
 
-POLICY = """
-version: 1
-name: watch
-kdamonds:
-  - name: workers
-    ops: vaddr
-    when_absent: wait
-    targets: [{process: {name: worker}}]
-    schemes: [%s]
-"""
 STAT = "{name: s, action: stat}"
 AGED = "{name: s, action: %s, access_pattern: {age: {min: %d aggregations}}}"
 QUOTA = "{name: one, action: cold, quota: {size: 1MiB, every: 1s%s}}"
@@ -59,7 +50,7 @@ def run(world, schemes, hook=None):
     """Apply under a hook before each write; return the error."""
     world.machine.before_write = hook
     try:
-        world.apply("watch", text=POLICY % schemes)
+        world.apply("watch", text=WORKERS % schemes)
     except DamonPolicyError as error:
         return error
     finally:
@@ -74,6 +65,21 @@ def ends(world, pid, at, words=("commit",)):
     def hook(_, path, text):
         seen[0] += text in words
         if text in words and seen[0] == at:
+            world.machine.exit_process(pid)
+
+    return hook
+
+
+def fails_then_ends(world, pid):
+    """Return a hook by which a change fails behind its commit, and a process ends in its undo."""
+    seen = [0]
+
+    def hook(_, path, text):
+        if text == "update_schemes_stats" and not seen[0]:
+            seen[0] = 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        if seen[0] == 1:
+            seen[0] = 2
             world.machine.exit_process(pid)
 
     return hook
@@ -248,17 +254,8 @@ def test_a_pid_of_one_that_was_monitored_takes_no_place(kernel, tmp_path, monkey
 def test_an_undo_acts_on_nobody_where_one_that_ended_had_its_memory(world, who):
     pids = workers(world, 3)
     assert run(world, AGED % ("cold", 1)) is None
-    thread, seen = running(world)["pid"], [0]
-
-    def hook(_, path, text):
-        if text == "update_schemes_stats" and not seen[0]:
-            seen[0] = 1
-            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-        if seen[0] == 1:
-            seen[0] = 2
-            world.machine.exit_process(pids[who])
-
-    error = run(world, AGED % ("cold", 2), hook)
+    thread = running(world)["pid"]
+    error = run(world, AGED % ("cold", 2), fails_then_ends(world, pids[who]))
 
     assert error.exit_code == ExitCode.ROLLED_BACK
     assert running(world)["pid"] != thread
@@ -270,17 +267,7 @@ def test_a_kdamond_whose_own_processes_have_ended_does_not_go_on_after_an_undo(w
     (first,) = workers(world, 1)
     assert run(world, AGED % ("stat", 1)) is None
     workers(world, 1)
-    seen = [0]
-
-    def hook(_, path, text):
-        if text == "update_schemes_stats" and not seen[0]:
-            seen[0] = 1
-            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-        if seen[0] == 1:
-            seen[0] = 2
-            world.machine.exit_process(first)
-
-    error = run(world, AGED % ("stat", 2), hook)
+    error = run(world, AGED % ("stat", 2), fails_then_ends(world, first))
 
     assert error.exit_code == ExitCode.ROLLED_BACK
     assert running(world) is None

@@ -5,18 +5,10 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.errors import DamonPolicyError, ExitCode
+from tests.faults.scenarios import WORKERS
 from tests.world import STAT_OFF, World
 
-POLICY = """
-version: 1
-name: watch
-kdamonds:
-  - name: workers
-    ops: vaddr
-    when_absent: wait
-    targets: [{process: {name: worker}}]
-    schemes: [{name: seen, action: stat}]
-"""
+POLICY = WORKERS % "{name: seen, action: stat}"
 KERNELS = ("6.1", "6.12", "6.18", "6.19", "7.3")
 WHO = {
     "a new one": (3,),
