@@ -29,7 +29,7 @@ GOALS = KERNELS[1:]
 
 
 class Killed(BaseException):
-    """What a process hears of SIGKILL."""
+    """Stands for SIGKILL: nothing of ours runs after it."""
 
 
 @pytest.fixture(params=KERNELS)
@@ -106,7 +106,7 @@ def fed(world):
 @pytest.mark.parametrize("world", OLD, indirect=True)
 @pytest.mark.parametrize("who", [0, 2, 3])
 def test_who_is_killed_behind_a_start_leaves_what_can_be_recovered(world, who, monkeypatch):
-    """A commit that ended a kdamond, or moved all, is followed by a start of ours."""
+    """A start that follows a commit which ended the kdamond is known to be ours."""
     pids = workers(world, 3)
     assert run(world, STAT) is None
     world.machine.exit_process(pids[1])
