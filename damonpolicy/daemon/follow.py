@@ -57,6 +57,10 @@ class Follower:
     reloader: Reloader
     keeper: Keeper
     table: Table
+    events: ProcessEvents | None = None
+    """What the kernel tells of processes, where it does."""
+    moved: bool = False
+    """Whether something has happened to processes since this was last set to false."""
     commits: int = 0
     held: float | None = None
     """From when on something may be committed that was too early at the last look."""
@@ -79,6 +83,15 @@ class Follower:
         targets = (target for each in self.keeper.kdamonds() for target in each.targets)
         selectors = (each.selector for each in targets if each.selector)
         return frozenset(each.cgroup for each in selectors if each.cgroup.strip("/"))
+
+    def update(self) -> None:
+        """Take in what has happened to processes since the last time."""
+        changed = self.events.read() if self.events else None
+        if not self.watched:
+            self.table.forget()
+            return
+        self.moved |= changed != set()
+        self.table.update(changed, self.cgroups)
 
     def look(self, *, everything: bool) -> bool:
         """Commit what has changed; with ``everything`` also cgroups and memory are looked at."""
@@ -197,10 +210,14 @@ class Follower:
             return changed
 
     def _spares(self, kdamonds: Iterable[CompiledKdamond], name: str) -> list[Member]:
-        """Return what a kdamond whose targets are all alike could monitor, the oldest first."""
+        """Return what a kdamond whose targets are all alike could monitor, the oldest first.
+
+        A commit may take seconds where many end meanwhile, and as many have started since.
+        """
         kdamond = next((each for each in kdamonds if each.full_name == name), None)
         if kdamond is None or len(kdamond.targets) != 1:
             return []
+        self.update()
         found = members(kdamond, self.reloader.machine, self.table.find)
         return sorted(found, key=lambda member: member[1])
 
@@ -241,7 +258,6 @@ class FollowJob:
     """
 
     follower: Follower
-    events: ProcessEvents | None = None
     often: float = 0.25
     poll: float = 1.0
     slow: float = 5.0
@@ -254,27 +270,24 @@ class FollowJob:
     @property
     def readable(self) -> ProcessEvents | None:
         """What is worth waking up for: not while events are being gathered, or matter to nobody."""
-        return self.events if self.events and not self._busy and self.follower.watched else None
+        follower = self.follower
+        return follower.events if not self._busy and follower.watched else None
 
     def run(self) -> None:
         """Follow what has changed since the last time."""
-        machine = self.follower.reloader.machine
-        changed = self.events.read() if self.events else None
-        watched, cgroups = self.follower.watched, self.follower.cgroups
-        if watched:
-            self.follower.table.update(changed, cgroups)
-        else:
-            self.follower.table.forget()
+        follower, machine = self.follower, self.follower.reloader.machine
+        follower.moved = False
+        follower.update()
         everything = machine.monotonic() >= self._all_at
         self._look(everything=everything)
         now = machine.monotonic()
         if everything:
             self._all_at = beat(now, self.slow)  # a late look delays no other
-        self._busy = watched and self.events is not None and changed != set()
-        wait = self.slow if self.events and not cgroups else self.poll
+        self._busy = follower.events is not None and follower.moved
+        wait = self.slow if follower.events and not follower.cgroups else self.poll
         self.due = now + self.often if self._busy else beat(now, wait)
-        if self.follower.held is not None:
-            self.due = min(self.due, self.follower.held)
+        if follower.held is not None:
+            self.due = min(self.due, follower.held)
 
     def _look(self, *, everything: bool) -> None:
         """Look, unless all is as it was when there was nothing to do."""

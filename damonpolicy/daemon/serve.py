@@ -67,7 +67,7 @@ def serve(
     keeper = Keeper(machine, places, reloader.owner)
     reload = ReloadJob(reloader)
     events = listen(machine)
-    follow = FollowJob(Follower(reloader, keeper, Table(machine)), events)
+    follow = FollowJob(Follower(reloader, keeper, Table(machine), events))
     feed = FeedJob(keeper, places, reloader.spacing)
     tune = TuneJob(follow.follower)
     observe = ObserveJob(keeper, places, Repairer(reloader))

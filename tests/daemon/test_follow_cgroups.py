@@ -73,7 +73,8 @@ def test_who_moves_to_another_cgroup_is_followed_within_two_seconds(desk, events
     second = machine.start_process("worker", areas=[AREA], cgroup="/other.slice")
     desk.put("w.yaml", GROUPED)
     desk.rest()
-    job = FollowJob(desk.follower, events)
+    desk.follower.events = events
+    job = FollowJob(desk.follower)
 
     def rest(seconds):
         ends = machine.monotonic() + seconds
@@ -103,7 +104,8 @@ def test_who_is_in_a_cgroup_is_looked_up_where_that_matters_only(desk):
     desk.put("w.yaml", WATCH)
     desk.rest()
     assert desk.follower.cgroups == frozenset()
-    job, reads, real = FollowJob(desk.follower, Quiet()), [], machine.read
+    desk.follower.events = Quiet()
+    job, reads, real = FollowJob(desk.follower), [], machine.read
     job.run()
     machine.read = lambda path: reads.append(path) or real(path)
     machine.sleep(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from damonpolicy.daemon.follow import FollowJob
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.daemon.followed import AREA, KERNELS, WATCH, follow, following, kdamond, watched
@@ -21,7 +22,8 @@ def aging(request, tmp_path, monkeypatch):
     yield from following(request.param, tmp_path / "policies")
 
 
-def test_who_is_young_takes_the_place_of_one_that_ends_meanwhile(aging):
+@pytest.mark.parametrize("starts_at", ["the look", "the commit"])
+def test_who_is_young_takes_the_place_of_one_that_ends_meanwhile(aging, starts_at):
     """A14: the list of targets stays as long as it is, so that no other one is written again."""
     machine = aging.world.machine
     machine.start_process("worker", areas=[AREA])
@@ -29,22 +31,61 @@ def test_who_is_young_takes_the_place_of_one_that_ends_meanwhile(aging):
     aging.rest()
     second = machine.start_process("worker", areas=[AREA])
     machine.sleep(1)
-    young = machine.start_process("worker", areas=[AREA])
-    counts = []
+    young, counts = [], []
+
+    def start():
+        young.append(machine.start_process("worker", areas=[AREA]))
 
     def ends(_, path, text):
         if path.endswith("nr_targets"):
             counts.append(text)
         if text == "commit" and len(counts) == 1 and starts(machine, second):
+            if not young:
+                start()
             machine.exit_process(second)
 
     machine.before_write = ends
+    if starts_at == "the look":
+        start()
     aging.follower.table.update()
     assert aging.follower.look(everything=True)
 
-    assert young in watched(aging)
+    assert young[0] in watched(aging)
     assert second not in watched(aging)
     assert counts == ["2"] or aging.reloader.capabilities.known("commit") != "yes"
+
+
+def test_who_starts_during_a_commit_is_looked_at_soon_after(desk):
+    """Also where the service has heard of it while it committed, for the place of another."""
+    machine = desk.world.machine
+    machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    second = machine.start_process("worker", areas=[AREA])
+    machine.sleep(1)
+    started = set()
+
+    class Told:
+        def read(self):
+            told = {*started}
+            started.clear()
+            return told
+
+    desk.follower.events = Told()
+    job = FollowJob(desk.follower)
+
+    def ends(_, __, text):
+        if text == "commit" and starts(machine, second):
+            started.update(machine.start_process("worker", areas=[AREA]) for _ in range(2))
+            started.add(second)
+            machine.exit_process(second)
+
+    machine.before_write = ends
+    desk.follower.table.update()
+    job.run()
+
+    assert not starts(machine, second)
+    assert job.due <= machine.monotonic() + job.often
 
 
 @pytest.mark.parametrize("action", ["stat", "cold"])

@@ -94,7 +94,8 @@ def test_a_cgroup_that_is_made_again_is_committed_within_six_seconds(desk, event
     pid = web(desk)
     desk.put("s.yaml", SPARE.format(filters=REJECT))
     desk.rest()
-    job = FollowJob(desk.follower, events)
+    desk.follower.events = events
+    job = FollowJob(desk.follower)
     within(desk, job, 11)
     spared = applied(desk)
     for _ in range(3):
@@ -253,7 +254,8 @@ def test_a_look_that_is_late_puts_off_no_other(newest, monkeypatch):
         return real(follower, everything=everything)
 
     monkeypatch.setattr(type(newest.follower), "look", look)
-    job = FollowJob(newest.follower, Quiet())
+    newest.follower.events = Quiet()
+    job = FollowJob(newest.follower)
     for late in (0.75, 0.5, 0.25, 0.0):
         machine.sleep(max(job.due - machine.monotonic(), 0.0) + late)
         job.run()
