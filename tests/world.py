@@ -18,7 +18,7 @@ from damonpolicy.engine.transaction import FeatureRefused, execute
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import is_volatile, slot_tree
+from damonpolicy.kernel.tree import configuration, fed, is_volatile, slot_tree
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.source.files import SourceFile
@@ -184,7 +184,7 @@ class World:
 def committed(running):
     """What a running kdamond was given, without what the kernel tunes."""
     tree = {f"contexts/0/{path}": value for path, value in flat(running).items()}
-    return {path: value for path, value in tree.items() if not is_volatile(path, tree)}
+    return {**configuration(tree), **fed(tree, tree)}
 
 
 def flat(tree, prefix=""):

@@ -13,6 +13,7 @@ from damonpolicy.kernel.tree import (
     Tree,
     configuration,
     fed,
+    held,
     is_volatile,
     slot_numbers,
     slot_tree,
@@ -233,9 +234,12 @@ class Slots:
 
     def _write(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
         """Write files, and tell whether they read back: nothing else is ever committed."""
-        operations, _ = changes(slot, self._now(slot), wanted, anew=anew)
+        operations, tree = changes(slot, self._now(slot), wanted, anew=anew)
+        # a goal that the transaction or an earlier pass has made again holds 0
+        operations += [_feed(slot, path, tree, wanted) for path in _unfed(tree, wanted)]
         failed = [each for each in operations if not self.undoing.do(each)]
-        wrong = differing(self._now(slot), wanted)
+        now = self._now(slot)
+        wrong = [*differing(now, wanted), *_unfed(now, wanted)]
         if wrong and not failed:
             self.result.problems.append(f"`{slot}/{wrong[0]}` does not read back as before")
         return not wrong
@@ -398,6 +402,16 @@ class Slots:
         record = self.undoing.managed.slots.get(slot)
         if record is not None and thread != (record.pid, record.start):
             self.result.restarted[slot] = thread
+
+
+def _unfed(now: Tree, wanted: Tree) -> list[str]:
+    return [path for path, value in fed(wanted, wanted).items() if held(path, now) != value]
+
+
+def _feed(slot: int, path: str, now: Tree, wanted: Tree) -> Operation:
+    return Operation(
+        "write", "stage", kdamond_path(slot, path), held(path, now), wanted[path], slot
+    )
 
 
 def _command(slot: int, before: str, word: str) -> Operation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or, read_value
 from damonpolicy.kernel.tree import (
     Tree,
     configuration,
+    held,
     is_volatile,
     slot_tree,
     snapshot,
@@ -111,7 +112,7 @@ class Verification:
             raise Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
 
     def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
-        _compare_files(each.slot, each.name, now, each.after)
+        _tell(each.slot, each.name, now, each.after, differing(now, each.after))
         on = now["state"] == "on"
         if on != each.runs:
             state = "on" if on else "off"
@@ -127,20 +128,29 @@ def read_back(
     write got lost. Only these are read, as what is there for a moment has to be committed soon.
     """
     files: set[str] = set()
+    before: dict[str, str] = {}
     for each in written:
         path = each.relative.removeprefix(f"{slot}/")
         if each.slot == slot and each.kind in ("write", "count"):
             files |= {path, *(under(path, wanted) if each.kind == "count" else ())}
+            before[path] = each.before
     now: dict[str, str] = {}
     ours = {path: wanted[path] for path in sorted(files & wanted.keys())}
     for path in ours:
         with suppress(FileNotFoundError):
             now[path] = read_value(machine, kdamond_path(slot, path))
-    _compare_files(slot, name, now, {p: v for p, v in ours.items() if not is_volatile(p, wanted)})
+    # what is volatile may have moved on, but not still be as it was
+    wrong = [
+        path
+        for path, value in ours.items()
+        if held(path, now) != value
+        and (not is_volatile(path, wanted) or now.get(path, "") == before.get(path))
+    ]
+    _tell(slot, name, now, wanted, wrong)
 
 
-def _compare_files(slot: int, name: str, now: Tree, wanted: Tree) -> None:
-    wrong = differing(now, wanted)
+def _tell(slot: int, name: str, now: Tree, wanted: Tree, wrong: Sequence[str]) -> None:
+    """Raise Unverified where any file is ``wrong``."""
     if wrong:
         path = wrong[0]
         message = f"`{slot}/{path}` reads `{now.get(path)}` and not `{wanted[path]}`" + (

@@ -39,9 +39,8 @@ def texts():
     for folder in CASES:
         case = tomllib.loads((folder / "case.toml").read_text())
         files = list(folder.glob("*.yaml"))
-        plain = case["command"] == ["apply", "policy.yaml"] and not case.keys() & {
-            "before", "foreign", "exit",
-        }  # fmt: skip
+        applied = case["command"] in (["apply", "policy.yaml"], ["apply", "policy.yaml", "--unfed"])
+        plain = applied and not case.keys() & {"before", "foreign", "exit"}
         if plain and len(files) == 1:
             yield folder.name, case["kernel"], case.get("machine"), files[0].read_text()
 

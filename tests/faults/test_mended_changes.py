@@ -21,6 +21,7 @@ AGED = "{name: s, action: %s, access_pattern: {age: {min: %d aggregations}}}"
 QUOTA = "{name: one, action: cold, quota: {size: 1MiB, every: 1s%s}}"
 TARGET = "{metric: user_input, target: %d}"
 FED = QUOTA % f", goals: [{TARGET % 100}]"
+VALUE = "contexts/0/schemes/0/quotas/goals/0/current_value"
 KERNELS = ("6.6", "6.12", "6.18", "6.19", "7.3")
 OLD = KERNELS[:3]
 """Those that take two commits where somebody goes: they cannot drop a target."""
@@ -204,6 +205,38 @@ def test_an_undo_that_makes_goals_again_keeps_what_they_were_fed(world):
 
     assert error.exit_code == ExitCode.ROLLED_BACK
     assert fed(world)["0"] == [("100", "100")]
+    assert world.look() == before
+
+
+@pytest.mark.parametrize("world", GOALS, indirect=True)
+@pytest.mark.parametrize("fault", ["fails", "is lost"])
+@pytest.mark.parametrize("change", ["online", "remove"])
+def test_an_undo_writes_fed_values_until_they_are_there(world, fault, change, monkeypatch):
+    """A goal that is fed 0 would cut its quota to one byte."""
+    workers(world, 2)
+    assert run(world, FED) is None
+    before, steps, write = world.look(), [], world.machine.write
+
+    def faulty(path, text):
+        if not steps and (text == "update_schemes_stats" or path.endswith("nr_kdamonds")):
+            steps.append("undo")
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        if steps == ["undo"] and path.endswith("current_value"):
+            steps.append(fault)
+            if fault == "fails":
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), path)
+            return
+        if text in ("on", "commit") and steps[1:] == [fault]:
+            assert world.machine.read(f"{KDAMONDS}/0/{VALUE}").strip() == "100"
+        write(path, text)
+
+    monkeypatch.setattr(world.machine, "write", faulty)
+    more = WORKERS % (QUOTA % f", goals: [{TARGET % 100}, {TARGET % 200}]")
+    with pytest.raises(DamonPolicyError) as caught:
+        world.remove("watch") if change == "remove" else world.apply("watch", text=more)
+
+    assert steps == ["undo", fault]
+    assert caught.value.exit_code == ExitCode.ROLLED_BACK
     assert world.look() == before
 
 
