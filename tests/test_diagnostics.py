@@ -8,6 +8,7 @@ from damonpolicy.diagnostics import (
     render_sarif,
     render_text,
     to_json,
+    told,
 )
 
 HERE = Span("a.yaml", 2, 4, 2, 6)
@@ -56,6 +57,17 @@ def test_order_is_by_place_and_repetitions_go():
 
     assert text.count("it is wrong") == 1
     assert text.index("it is wrong") < text.index("later") < text.index("nowhere")
+
+
+def test_places_stay_inside_of_their_file():
+    beyond = Span("a.yaml", 9, 40, 12, 41)
+    related = ((Span("a.yaml", 1, 9, 1, 10), "here"), (Span("b.yaml", 3, 3, 3, 4), "no text"))
+    (found,) = told(
+        [Diagnostic("error", "DP0001", "x", beyond, related=related)], {"a.yaml": "x: 1\ny: zz\n"}
+    )
+
+    assert (found.span.line, found.span.column) == (2, 6)
+    assert [(span.line, span.column) for span, _ in found.related] == [(1, 5), (3, 3)]
 
 
 def test_github_annotations_are_escaped():

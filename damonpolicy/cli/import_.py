@@ -54,7 +54,7 @@ def command(invocation: Invocation, sources: Sequence[str], name: str) -> Result
 def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     from damonpolicy.engine.store import Store
     from damonpolicy.kernel.capabilities import detect
-    from damonpolicy.observe.remembered import Remembered
+    from damonpolicy.observe.remembered import Remembered, unfinished
     from damonpolicy.plan.current import retrieve
     from damonpolicy.plan.imported import policy
 
@@ -84,7 +84,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
         for module in current.modules
     ]
     result = policy(sources, name, detect(machine, current.tree), machine, comments)
-    return replace(result, found=(*store.found, *result.found))
+    half = unfinished(store, managed, machine.monotonic())
+    return replace(result, found=(*store.found, *half, *result.found))
 
 
 def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[Source]:

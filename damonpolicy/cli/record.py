@@ -16,7 +16,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic, as_text
-from damonpolicy.errors import DamonPolicyError, ExitCode, UsageError
+from damonpolicy.errors import Busy, DamonPolicyError, ExitCode, UsageError
 from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_duration
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def command(
     form = wanted or form_of(out)
     sink = sink_of(out, form, limit_bytes=size, keep=keep)
     store = Remembered(Store(invocation.places()))
+    half = _unfinished(machine, store)
     notes: list[str] = []
     with _stopping() as stop, sink:
         until = _Until(machine, stop, most, _Progress(sink))
@@ -128,7 +129,7 @@ def command(
             "notes": notes,
         },
         exit_code=ExitCode.OK if sink.names else ExitCode.FAILED,
-        diagnostics=store.found if sink.names else [*store.found, _unseen(lasted, notes)],
+        diagnostics=[*store.found, *half, *([] if sink.names else [_unseen(lasted, notes)])],
     )
 
 
@@ -233,9 +234,18 @@ def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]
     return [each for each in found if wanted in ("", each.name)]
 
 
+def _unfinished(machine: Machine, store: Remembered) -> list[Diagnostic]:
+    from damonpolicy.kernel.host import look
+    from damonpolicy.observe.remembered import unfinished
+
+    return unfinished(store, store.managed(look(machine).boot_id), machine.monotonic())
+
+
 def _nothing(machine: Machine, store: Remembered, wanted: str) -> DamonPolicyError:
     """Say that there is nothing to record, and what there is."""
     running = [each.name for each in _kdamonds(machine, store, "")]
+    if not running and (half := _unfinished(machine, store)):
+        return Busy(half[0].message, hint=half[0].hint)
     if not running:
         hint = "`damonpolicy apply POLICY` starts some, `damonpolicy status` shows them"
         return DamonPolicyError("no kdamond is running", hint=hint)

@@ -225,9 +225,12 @@ def _kdamond(each: dict[str, Any], names: Mapping[str, str], *, fresh: bool) -> 
 
 def _cgroups(drift: Sequence[status.Drift]) -> list[Diagnostic]:
     """Say which cgroups differ from those that the kernel was given, which no file shows."""
-    hint = "`damonpolicy apply` commits what is there now; the service does so by itself"
+    gone = "`damonpolicy apply` commits it once it is back; `when_absent: wait` does without it"
+    made = "`damonpolicy apply` commits what is there now; the service does so by itself"
     return [
-        Diagnostic.warning("DP0650", None, f"{each.where}: {each.said}", hint=hint)
+        Diagnostic.warning(
+            "DP0650", None, f"{each.where}: {each.said}", hint=gone if each.gone else made
+        )
         for each in drift
         if each.said
     ]

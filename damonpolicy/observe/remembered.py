@@ -12,7 +12,7 @@ from damonpolicy.engine.store import Generation, Store
 from damonpolicy.errors import DamonPolicyError, NoPermission
 from damonpolicy.plan.managed import Managed
 
-__all__ = ("Remembered", "overdue", "unsettled")
+__all__ = ("Remembered", "overdue", "unfinished", "unsettled")
 
 Found = TypeVar("Found")
 
@@ -98,18 +98,24 @@ def overdue(managed: Managed, now: float) -> str:
     return f"generation {managed.generation} was not confirmed in time, and is still there"
 
 
-def unsettled(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
-    """Warn of what is unfinished: a change to be confirmed, an interrupted transaction."""
+def unfinished(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
+    """Warn of what nobody has ended: a change that was not confirmed in time, a transaction."""
     found = []
     if late := overdue(managed, now):
         hint = "`damonpolicy recover` rolls it back"
         found.append(Diagnostic.warning("DP0661", None, late, hint=hint))
-    elif managed.pending is not None:
-        message = f"generation {managed.generation} waits to be confirmed"
-        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
-        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
     if store.interrupted():
         message = "a transaction was interrupted"
         hint = "`damonpolicy recover` ends it"
         found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+    return found
+
+
+def unsettled(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
+    """Warn of what is unfinished, and of a change that waits to be confirmed."""
+    found = unfinished(store, managed, now)
+    if managed.pending is not None and not overdue(managed, now):
+        message = f"generation {managed.generation} waits to be confirmed"
+        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
+        found.insert(0, Diagnostic.warning("DP0613", None, message, hint=hint))
     return found

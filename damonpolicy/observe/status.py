@@ -104,6 +104,8 @@ class Drift:
     found: str
     said: str = ""
     """What that means, where it is no value of a file."""
+    gone: bool = False
+    """Whether there is nothing now that could be committed."""
 
     @property
     def words(self) -> str:
@@ -301,7 +303,7 @@ def _other_cgroups(current: Current, where: str, tree: Tree, record: SlotRecord)
         committed, place = f"inode {before}", f"{MOUNT}{path}"
         if now is None:
             said = f"the cgroup `{path}` is gone"
-            yield Drift(where, place, committed, "no such cgroup", said)
+            yield Drift(where, place, committed, "no such cgroup", said, gone=True)
         elif now and before and now != before:
             said = f"the cgroup `{path}` was made again since: what was committed is gone"
             yield Drift(where, place, committed, f"inode {now}", said)

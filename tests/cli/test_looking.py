@@ -173,6 +173,30 @@ def test_nobody_is_asked_before_a_change_was_brought_to_its_end(request, state, 
     site.done(*words)
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("interrupted", "a transaction was interrupted"),
+        ("overdue", "generation 2 was not confirmed in time"),
+    ],
+)
+@pytest.mark.parametrize("name", ["status", "diff", "import", "record", "report"])
+def test_what_is_seen_of_an_unfinished_change_is_said_to_be(request, state, said, name):
+    site = request.getfixturevalue(state)
+    for words in LOOKS[name]:
+        assert f"]: {said}" in site.run(name, *words).err
+
+
+@pytest.mark.parametrize("words", calls(ASKS) + calls({"report": LOOKS["report"]}), ids=named)
+def test_nothing_to_see_because_of_an_interrupted_change_is_said(site, words):
+    interrupt(site)
+    assert not any(site.machine.running(slot) for slot in range(1))
+    outcome = site.run(*words)
+
+    assert outcome.code == ExitCode.BUSY
+    assert "hint: `damonpolicy recover` ends it" in outcome.err
+
+
 class TestTop:
     @pytest.fixture
     def started(self, monkeypatch):

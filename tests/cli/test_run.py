@@ -285,7 +285,7 @@ def test_sighup_while_it_starts_is_no_reason_to_end(monkeypatch, tmp_path):
     assert signal.getsignal(signal.SIGHUP) == before
 
 
-def test_sighup_again_and_again_from_the_first_moment(start):
+def test_sighup_again_and_again_from_the_first_sign_of_life(start):
     running = start()
     running.wait_for(lambda: running.log.read_text() or os.path.exists(
         running.directory / "state" / "run" / "service.lock"))  # fmt: skip

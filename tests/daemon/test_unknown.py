@@ -144,6 +144,19 @@ def test_an_edit_of_accesses_reaches_the_kernel(desk_of, first, last, wanted):
     assert fault == ("Y" if wanted else "N")
 
 
+@pytest.mark.parametrize(("kernel", "layers"), [("6.12", "no"), ("6.18", "yes"), ("7.3", "yes")])
+def test_what_a_directory_shows_is_known_at_the_next_reload(desk_of, kernel, layers):
+    desk = desk_of(kernel)
+    known = []
+    goals = ", goals: [{metric: some_mem_psi_us, target: 10ms}]"
+    for text in (policy(), policy(quota=goals), policy()):
+        edit(desk, text)
+        found = desk.reloader.capabilities
+        known.append((found.known("filters.layers"), found.known("quota.goal.metric")))
+
+    assert known == [("unknown", "unknown"), (layers, "unknown"), (layers, "yes")]
+
+
 def test_what_shows_later_is_known_at_the_next_reload_and_what_was_refused_stays_so(desk_of):
     desk = desk_of("6.12")
     edit(desk, policy("{reject: {hugepage_size: {min: 2MiB, max: 2MiB}}}").replace(

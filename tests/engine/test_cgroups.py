@@ -103,6 +103,10 @@ def test_a_cgroup_that_is_gone_is_drift(site):
     found = site.json("diff")["data"]["drift"]
     assert found[0]["path"] == "/sys/fs/cgroup/web.slice"
     assert found[0]["found"] == "no such cgroup"
+    hint = (
+        "hint: `damonpolicy apply` commits it once it is back; `when_absent: wait` does without it"
+    )
+    assert hint in site.done("status").err
 
 
 def test_a_state_of_before_is_read_and_what_it_does_not_know_is_committed_once(site):

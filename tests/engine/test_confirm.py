@@ -235,6 +235,23 @@ def test_stopping_everything_ends_the_waiting(pending, clock):
     assert not pending.world.managed.policies
 
 
+@pytest.mark.parametrize("words", [("stop", "--all"), ("rollback", "0")], ids=["stop", "rollback"])
+def test_what_cannot_be_rolled_back_holds_up_no_rescue(pending, clock, words, monkeypatch):
+    """H7: the change that nobody confirmed goes with everything else."""
+    clock(3601)
+    write = EmulatedMachine.write
+
+    def fails(machine, path, text):
+        if (path, text) == (KSM_RUN, "1"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        write(machine, path, text)
+
+    monkeypatch.setattr(EmulatedMachine, "write", fails)
+
+    assert "that nobody confirmed could not be rolled back" in pending.done(*words).out
+    assert pending.read(KSM_RUN) == "0"
+
+
 def test_a_first_change_goes_back_to_nothing(site, clock):
     before = site.world.look()
     site.done("apply", site.setting("a", 2), "--confirm-within", "10s")

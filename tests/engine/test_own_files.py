@@ -68,6 +68,25 @@ def test_what_follows_the_commit_point_fails_no_change(site, disk, code):
     assert Store(site.places).confirmed() == 3
 
 
+def test_a_state_file_that_arrived_with_an_error_counts(site, monkeypatch):
+    """A1: the commit point is the file that is there, not what the call said."""
+    site.done("apply", site.setting("a", 1))
+    replace = os.replace
+
+    def replaced(old, new, **options):
+        replace(old, new, **options)
+        if Path(new) == site.places.state:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(new))
+
+    monkeypatch.setattr(os, "replace", replaced)
+    site.done("apply", site.setting("a", 2))
+    monkeypatch.undo()
+
+    assert site.read(KSM_RUN) == "2"
+    assert site.done("status")
+    assert site.world.managed.generation == 2
+
+
 @KEPT
 def test_a_lost_generation_is_written_again(site, disk, code):
     site.done("apply", site.setting("a", 1))

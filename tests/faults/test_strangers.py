@@ -9,8 +9,10 @@ from functools import partial
 
 import pytest
 
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.faults.faulty import Fault, FaultyMachine
 from tests.faults.verdict import attempt
@@ -132,6 +134,31 @@ def test_a_kdamond_that_comes_meanwhile_is_neither_stopped_nor_wiped(on, removal
     last = (f"write {KDAMONDS}/nr_kdamonds", f"read {KDAMONDS}/{SLOT}/")
     assert len(open_at) <= 4, open_at
     assert all(call.startswith(last) for call in open_at), open_at
+
+
+@pytest.mark.parametrize("what", ["a file", "a kdamond", "the number of slots"])
+def test_nothing_is_written_where_a_slot_was_changed_since_the_plan(what):
+    """H4: a file that the change does not write would be committed with it."""
+    world = begun(removal=True)
+    more = TEXT.replace("name: s,", "name: s, access_pattern: {age: {min: 2m}},")
+    with changing(world.machine, world.places) as session:
+        policies = world.compile("a", text=more)
+        current, plan = prepare(world.machine, session.managed, policies, policies)
+        if what == "a file":
+            world.write("0/contexts/0/monitoring_attrs/intervals/sample_us", "7000")
+        elif what == "a kdamond":
+            world.write("0/state", "off")
+            world.write("0/state", "on")
+        else:
+            world.write("0/state", "off")
+            world.write("nr_kdamonds", "2")
+        theirs, since = world.look(), len(world.machine.log)
+        with pytest.raises(Foreign, match="meanwhile"):
+            session.carry_out(current, plan, "t")
+
+    assert world.look() == theirs
+    assert len(world.machine.log) == since
+    world.close()
 
 
 @pytest.mark.parametrize("removal", [False, True], ids=["apply", "remove"])

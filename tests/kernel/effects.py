@@ -1,10 +1,11 @@
 """Ask real kernels for every file of DAMON's tree: does a commit put a new value into effect?
 
-    python -m tests.kernel.effects [--jobs N] [--cell TEXT]... [SERIES...]
+    python -m tests.kernel.effects [--jobs N] [--mips N] [--cell TEXT]... [SERIES...]
 
 boots one guest for each, asks the probes of `inside/effects/`, and writes the answers to
 `observed/effects/SERIES.toml`; with ``--cell`` only those of files whose pattern has the text.
-It prints one line a kernel, and what was not ``yes``. Without SERIES: all of kernels.py.
+``--mips`` gives the guest a clock that counts instructions (see guest.py), so that what else this
+machine does changes no answer. It prints one line a kernel, and what was not ``yes``. Without SERIES: all of kernels.py.
 `test_effects.py` compares the answers with the quirks and with the emulated kernels. In a file
 an answer may be ``unobserved: REASON``, put there by hand where no run gave a steady one.
 """
@@ -85,14 +86,14 @@ def _save(series: str, answers: Answers, cells: Sequence[str]) -> None:
     (OBSERVED / f"{series}.toml").write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _ask(series: str, cells: Sequence[str]) -> Answers:
+def _ask(series: str, cells: Sequence[str], mips: int) -> Answers:
     """Boot a kernel and ask it."""
     share = Path(tempfile.mkdtemp(prefix="damonpolicy-share-"))
     answers = Answers(series)
     try:
         guest = Guest(
             kernel(series), memory_mib=_MEMORY_MIB, numa=True, timeout=_TIMEOUT, share=share,
-            append="damon_stat.enabled=N",
+            append="damon_stat.enabled=N", mips=mips,
         )  # fmt: skip
         command = [sys.executable, "-m", "tests.kernel.inside.effects", "/mnt/found"]
         try:
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m tests.kernel.effects")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="guests at a time")
+    parser.add_argument("--mips", type=int, default=0, metavar="N", help="0: as fast as it is")
     parser.add_argument("--cell", action="append", default=[], metavar="TEXT")
     parser.add_argument("series", nargs="*", metavar="SERIES", help=", ".join(kernels.KNOWN))
     chosen = parser.parse_args(arguments)
@@ -122,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def one(series: str) -> bool:
         try:
-            answers = _ask(series, chosen.cell)
+            answers = _ask(series, chosen.cell, chosen.mips)
         except Unavailable as error:
             print(f"kernel {series}: {error}", flush=True)
             return False

@@ -161,3 +161,9 @@ def test_threads_that_end_meanwhile_are_none(tmp_path):
     })  # fmt: skip
 
     assert numbered(machine, [1, 6, 9, 10]) == {1: [], 6: [6], 9: [9], 10: []}
+
+
+def test_a_command_line_that_invites_to_try_everything_is_looked_through_once(machine):
+    """Trying one way after the other would take 2 to the power of 60 steps."""
+    machine.start_process("evil", cmdline="x" * 60)
+    assert found(machine, cmdline="(x+)+y") == []

@@ -11,7 +11,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
-from damonpolicy.errors import KernelLacks, UsageError
+from damonpolicy.errors import Busy, KernelLacks, UsageError
 from damonpolicy.units import UnitError, read_address, read_bytes, read_duration, read_percent
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Inputs:
     def load(self, invocation: Invocation) -> list[Series]:
         """Return all series that are asked for, with the regions that are.
 
-        Raises UsageError where nothing of that name is there, KernelLacks where no kdamond runs.
+        Raises UsageError where nothing of that name is there, KernelLacks where no kdamond runs, and
+        Busy where none does while a change has to be ended.
         """
         from damonpolicy.observe.select import Wanted, selected
 
@@ -116,13 +117,14 @@ class Inputs:
         from damonpolicy.engine.store import Store
         from damonpolicy.kernel.host import busy_modules, look
         from damonpolicy.observe import live
-        from damonpolicy.observe.remembered import Remembered
+        from damonpolicy.observe.remembered import Remembered, unfinished
         from damonpolicy.plan.current import retrieve
 
         machine = invocation.machine()
         store = Remembered(Store(invocation.places()))
         managed = store.managed(look(machine).boot_id)
-        self.found += store.found
+        half = unfinished(store, managed, machine.monotonic())
+        self.found += [*store.found, *half]
         self._unknown = store.unknown
         there = live.running(retrieve(machine), managed)
         # another's is never asked unless it is named: that is a write to its files
@@ -136,6 +138,8 @@ class Inputs:
             )
         ]
         if not chosen:
+            if half:
+                raise Busy(half[0].message, hint=half[0].hint)
             raise self._nothing(there, busy_modules(machine))
         self.asked = {each.name: each for each in chosen}
         regions = [each for each in chosen if self._tells_regions(machine, each)]

@@ -129,9 +129,14 @@ def _goals(places: Places) -> Iterator[Probe]:
             cell(f"{metric} = {word}"), start, {**start, f"{G}/0/target_metric": word}, _grown
         )
     fed = {**achieved, f"{G}/0/current_value": 1}
-    measured = {**fed, f"{G}/0/target_metric": "node_mem_used_bp", f"{G}/0/target_value": 10}
-    told = {**measured, f"{G}/0/target_metric": "user_input"}
-    yield Probe(cell(f"{metric} = user_input"), measured, told, _grown)
+    told = cell(f"{metric} = user_input")
+    if places.able("quota.goal.node_mem_used_bp"):
+        measured = {f"{G}/0/target_metric": "node_mem_used_bp", f"{G}/0/target_value": 10}
+        back = {f"{G}/0/target_metric": "user_input"}
+        yield Probe(told, {**fed, **measured}, {**fed, **measured, **back}, _grown)
+    else:  # a quiet guest has no pressure: its goal is missed
+        missed = {**achieved, f"{G}/0/target_metric": "some_mem_psi_us"}
+        yield Probe(told, missed, achieved, _is(1))
     higher = {**achieved, f"{G}/0/target_value": 10 * _MUCH}
     yield Probe(cell("quotas/goals/*/target_value"), achieved, higher, _grown)
     current = cell("quotas/goals/*/current_value")
