@@ -84,11 +84,18 @@ def back(
     if problems:
         journal.leave()
         message = f"{because}not everything could be put back: {'; '.join(problems[:4])}"
-        hint = "look with `damonpolicy status`, mend that and run `damonpolicy recover`"
         if isinstance(journal, Journal):
-            hint = f"the journal stays at `{journal.path}`; {hint}"
-        if undone.theirs and not overwrite:
-            hint += ", or have it put back with `damonpolicy recover --overwrite`"
+            hint = (
+                f"the journal stays at `{journal.path}`; look with `damonpolicy status`, mend that"
+                " and run `damonpolicy recover`"
+            )
+            if undone.theirs and not overwrite:
+                hint += ", or have it put back with `damonpolicy recover --overwrite`"
+        else:
+            hint = (
+                "no journal could be kept, so `damonpolicy recover` knows nothing of it: look with"
+                " `damonpolicy status`, mend that and give the same command again"
+            )
         raise RollbackIncomplete(message, hint=hint)
     store.unreserve()
     journal.end()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from damonpolicy import trust
+from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import recover
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import ExitCode
@@ -85,6 +86,31 @@ def test_a_state_file_that_arrived_with_an_error_counts(site, monkeypatch):
     assert site.read(KSM_RUN) == "2"
     assert site.done("status")
     assert site.world.managed.generation == 2
+
+
+def test_what_ends_half_way_without_a_journal_is_told_to_be_run_again(site, disk, monkeypatch):
+    policy = shipped("monitor")
+    site.done("apply", policy)
+    before = site.world.look()
+    write = EmulatedMachine.write
+
+    def fails(machine, path, text):
+        if site.machine.log[-1].path.endswith("state") and site.machine.log[-1].text == "off":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        write(machine, path, text)
+
+    disk |= {site.places.run: errno.ENOSPC}
+    monkeypatch.setattr(EmulatedMachine, "write", fails)
+    outcome = site.run("remove", "monitor")
+
+    assert outcome.code == ExitCode.ROLLBACK_INCOMPLETE
+    assert "no journal could be kept" in outcome.err
+    assert "give the same command again" in outcome.err
+    disk.clear()
+    monkeypatch.undo()
+    assert site.world.look() != before
+    site.done("remove", "monitor")
+    assert not site.world.managed.policies
 
 
 @KEPT

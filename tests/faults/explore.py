@@ -37,6 +37,8 @@ modules: {damon_stat: {enabled: false}}
 EVENTS = ("crash", "once", "ever", "foreign", "lock")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 SLOT = 7
+RESCUES = ("remove", "rollback")
+"""Ways out, which go on where no journal can be written."""
 SETTING = "/proc/sys/vm/swappiness"
 
 
@@ -55,6 +57,8 @@ class Steps:
         self.failing = ""
         self.locked_until = 0.0
         self.visited = False
+        self.unwritten = False
+        """Whether a file of our own could not be written."""
         self.left: set[int] = set()
         """Files that are open in the end, where the process lives on."""
 
@@ -74,6 +78,7 @@ class Steps:
         elif event == "foreign":
             self._visit()
         if event == "once" or self.failing == kind:
+            self.unwritten |= kind == "own"
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
         self.look(path)
 
@@ -170,8 +175,11 @@ def descriptors():
     return {each for each in found if os.path.lexists(f"/proc/self/fd/{each}")}
 
 
-def wrong(scenario, ended, visited):
-    """Return how a promise is broken in the end, or an empty text."""
+def wrong(scenario, ended, visited, *, unkept):
+    """Return how a promise is broken in the end, or an empty text.
+
+    ``unkept``: a way out went on without a journal, and said that it has to be run again if it ends.
+    """
     wanted = (scenario.before, scenario.after)
     incomplete = isinstance(ended, RollbackIncomplete)
     if isinstance(ended, DamonPolicyError) and not incomplete:
@@ -189,7 +197,11 @@ def wrong(scenario, ended, visited):
     if journal.read(scenario.world.places.journal) is not None:
         return "a journal is left"
     if not any(same(now, each, visited) for each in wanted):
-        return f"neither before nor after: {difference(scenario.before, now)}"
+        if not unkept:
+            return f"neither before nor after: {difference(scenario.before, now)}"
+        error = attempt(lambda: scenario.do(scenario.machine))
+        if error is not None or not same(scenario.world.look(), scenario.after, visited):
+            return f"again: {error} {difference(scenario.after, scenario.world.look())}"
     return scenario.machine.poisoned
 
 
@@ -242,13 +254,16 @@ def explored(operation: str, part: int, parts: int, stride: int):
             continue
         steps, ended = begun(scenario, events)
         visited, left = steps.visited, steps.left
+        journaled = journal.read(scenario.world.places.journal) is not None
+        unkept = steps.unwritten and operation in RESCUES and not journaled
         scenario.machine._slept += 3600
         if later:
             steps, ended = run(scenario, scenario.recover, later)
             visited, left = visited | steps.visited, left | steps.left
             scenario.machine._slept += 3600
             ended = ended if isinstance(ended, RollbackIncomplete) else "crash"
-        reason = wrong(scenario, ended, visited) or (f"{len(left)} files left open" if left else "")
+        reason = wrong(scenario, ended, visited, unkept=unkept)
+        reason = reason or (f"{len(left)} files left open" if left else "")
         counts[operation] += 1
         if reason:
             broken.append(f"{operation}: {events} then {later}: {reason}")
