@@ -25,6 +25,9 @@ class Spoiled(EmulatedMachine):
         if path == KDAMONDS + self.wrong.get("refuses", "?"):
             raise OSError(errno.EIO, "spoiled", path)
         super().write(path, text)
+        if path == KDAMONDS + self.wrong.get("is late", "?") and text.startswith("update"):
+            self.wrong = {}
+            super().write(path, "clear_schemes_tried_regions")
 
     def read(self, path):
         if path == KDAMONDS + self.wrong.get("shows", "?"):
@@ -56,6 +59,12 @@ def answers(*steps, **wrong):
     """Compare a spoiled machine with one that is not, without the words about leaving."""
     found = compare(player(**wrong), player(), [scene("here", *steps)])
     return [line.removeprefix("here: ") for line in found if not line.startswith("here, leaving")]
+
+
+def test_who_is_late_is_asked_again():
+    asked = (*started(), write("0/state", "update_schemes_tried_regions"))
+
+    assert answers(*asked, **{"is late": "0/state"}) == []
 
 
 @pytest.mark.unmeasured

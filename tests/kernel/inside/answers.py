@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine
 
-__all__ = ("Answers", "Emulated", "Player", "Scene", "Step", "compare", "steady")
+__all__ = ("Answers", "Emulated", "Player", "Scene", "Step", "compare", "is_late", "steady")
 
 _LASTING = ("commit", "update", "clear")
 """Commands after which all is compared at once; `on` and `off` leave that to what follows."""
@@ -168,6 +168,15 @@ class Player:
             return errno.errorcode[error.errno or errno.EIO]
 
 
+def is_late(step: Step) -> bool:
+    """Tell whether a busy kernel may answer a step with nothing, and in full where asked again.
+
+    6.12 gives tried regions up after two apply intervals without a turn of the kdamond
+    (mm/damon/sysfs-schemes.c: damon_sysfs_schemes_update_regions_start()).
+    """
+    return step.do == "write" and step.text == "update_schemes_tried_regions"
+
+
 def _full(path: str) -> str:
     return path if path.startswith("/") else f"{KDAMONDS}/{path}".rstrip("/")
 
@@ -241,6 +250,11 @@ class Answers:
             path = directory.partition("/")[0] if deep else directory
             deep = deep or name.startswith("nr_")
             real, emulated = (side.look(path, deep=deep) for side in (self.real, self.emulated))
+            deadline = self.real.machine.monotonic() + _SECONDS
+            while real != emulated and is_late(step) and self.real.machine.monotonic() < deadline:
+                self.real.machine.sleep(_BLINK)
+                self.real.play(step)
+                real = self.real.look(path, deep=deep)
         self._compare(step, real, emulated)
 
     def look_at_all(self, step: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ("Pages", "merged", "pages", "physical", "slow_disk", "zram_swap")
+__all__ = ("Pages", "merged", "no_balancing", "pages", "physical", "slow_disk", "zram_swap")
 
 _PAGE = 4096
 _ZRAM = Path("/sys/block/zram0")
@@ -47,6 +47,18 @@ def pages(pid: int, within: tuple[int, int] = (0, 1 << 64)) -> Pages:
             for node, count in re.findall(r" N(\d+)=(\d+)", line):
                 found.nodes[int(node)] = found.nodes.get(int(node), 0) + int(count) * _PAGE
     return found
+
+
+@contextmanager
+def no_balancing() -> Iterator[None]:
+    """Let NUMA balancing not move pages to the node of whoever touches them."""
+    knob = Path("/proc/sys/kernel/numa_balancing")
+    before = knob.read_text("ascii")
+    knob.write_text("0", encoding="ascii")
+    try:
+        yield
+    finally:
+        knob.write_text(before, encoding="ascii")
 
 
 def physical(pid: int, within: tuple[int, int]) -> tuple[int, int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .cgroups import cgroup
-from .memory import merged, pages, zram_swap
+from .memory import merged, no_balancing, pages, zram_swap
 from .policy import KDAMONDS, MIB, has, look, run, shipped, state, wait_for, write
 from .workload import Range, Workload
 
@@ -122,18 +121,6 @@ def age_all(tmp_path: Path) -> None:
     assert run("apply", policy).code == 0
     assert wait_for(lambda: numbers("age-all/k", "s")["sz_tried"] > 2048 * MIB)
     assert run("remove", "age-all").code == 0
-
-
-@contextlib.contextmanager
-def no_balancing() -> Iterator[None]:
-    """Let NUMA balancing not move pages before a policy has even begun."""
-    knob = Path("/proc/sys/kernel/numa_balancing")
-    before = knob.read_text("ascii")
-    knob.write_text("0", encoding="ascii")
-    try:
-        yield
-    finally:
-        knob.write_text(before, encoding="ascii")
 
 
 def tiering(**variables: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .cgroups import ROOT, cgroup
-from .memory import merged, pages, zram_swap
+from .memory import merged, no_balancing, pages, zram_swap
 from .workload import Range, Workload
 
 KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
@@ -89,7 +89,7 @@ def test_damon_sees_the_hot_memory_and_only_that(*, by_write: bool) -> None:
 @pytest.mark.parametrize("anon", [True, False], ids=["anon", "shared"])
 def test_pages_are_put_on_a_node(node: int, *, anon: bool) -> None:
     """All of the memory is where it was asked for."""
-    with Workload.start(4, 12, node=node, anon=anon) as load:
+    with no_balancing(), Workload.start(4, 12, node=node, anon=anon) as load:
         assert {node: 4 * MIB} == pages(load.pid, load.hot).nodes
         assert {node: 12 * MIB} == pages(load.pid, load.cold).nodes
 
