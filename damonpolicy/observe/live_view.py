@@ -360,17 +360,20 @@ def heading(scene: Scene) -> str:
 
 
 def scheme_lines(scene: Scene) -> list[str]:
-    """Say of each scheme what it did so far, its quota, and its goals."""
+    """Say of each scheme what it selects now, what it did so far, its quota, and its goals."""
     lines = []
     for scheme in scene.kdamond["schemes"] if scene.kdamond else ():
         numbers = scheme["statistics"]
-        parts = [
-            f"{scheme['name']}: {scheme['action']}",
-            f"tried {approximate_bytes(numbers.get('sz_tried', 0))}",
-            f"applied {approximate_bytes(numbers.get('sz_applied', 0))}",
-        ]
+        parts = [f"{scheme['name']}: {scheme['action']}", *_now(scene, scheme["name"])]
+        if numbers.get("sz_tried") is None:
+            parts.append("not asked what it did so far")
+        else:
+            parts += [
+                f"tried {approximate_bytes(numbers['sz_tried'])}",
+                f"applied {approximate_bytes(numbers.get('sz_applied') or 0)} so far",
+            ]
         if scheme["quota"]:
-            exceeded = numbers.get("qt_exceeds", 0)
+            exceeded = numbers.get("qt_exceeds")
             parts.append(
                 f"quota {scheme['quota']}" + (f" (exceeded {exceeded} times)" if exceeded else "")
             )
@@ -378,8 +381,22 @@ def scheme_lines(scene: Scene) -> list[str]:
         if effective and effective < U64_MAX:
             parts.append(f"in effect {approximate_bytes(effective)}")
         lines.append(visible(", ".join(parts), kept=""))
+        if scheme["watermarks"] and scheme["watermarks"]["asleep"] is not False:
+            lines.append(f"  {scheme['watermarks']['why']}")
         lines += [visible(f"  {_goal(goal)}", kept="") for goal in scheme["goals"]]
     return lines
+
+
+def _now(scene: Scene, scheme: str) -> list[str]:
+    """Say what a scheme selects now, where its regions were told."""
+    for each in scene.series:
+        if each.source.scheme == scheme and each.source.origin == "regions" and len(each):
+            regions = each.snapshot(-1)
+            passed = "" if regions.passed is None else (
+                f" ({approximate_bytes(int(regions.passed.sum()))} passed)"
+            )  # fmt: skip
+            return [f"now {approximate_bytes(regions.total)}{passed}"]
+    return []
 
 
 def _goal(goal: Mapping[str, Any]) -> str:
@@ -387,5 +404,5 @@ def _goal(goal: Mapping[str, Any]) -> str:
     where = "" if goal["node"] is None else f" of node {goal['node']}"
     where += f" for {goal['cgroup']}" if goal["cgroup"] else ""
     if goal["current"] is None:
-        return f"goal {metric}{where}: {target}"
+        return f"goal {metric}{where}: {target}{'' if goal['fed'] else ' (not fed)'}"
     return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}"

@@ -171,14 +171,15 @@ KDAMOND = {
             "name": "cold", "action": "stat", "quota": "200MiB every 1s",
             "effective_quota": 1 << 20,
             "statistics": {"sz_tried": 4096, "sz_applied": 1024, "qt_exceeds": 7},
+            "watermarks": None,
             "goals": [
                 {
                     "metric": "some_mem_psi_us", "target": 500, "current": 250, "node": None,
-                    "cgroup": None,
+                    "cgroup": None, "fed": True,
                 },
                 {
                     "metric": "node_mem_used_bp", "target": 9000, "current": None, "node": 1,
-                    "cgroup": "/vms",
+                    "cgroup": "/vms", "fed": True,
                 },
             ],
         },
@@ -201,13 +202,43 @@ def test_the_kdamond_in_words():
 def test_schemes_quotas_and_goals_in_words():
     assert live_view.scheme_lines(Scene([KDAMOND], 3)) == [
         (
-            "cold: stat, tried 4KiB, applied 1KiB, quota 200MiB every 1s (exceeded 7 times),"
+            "cold: stat, tried 4KiB, applied 1KiB so far, quota 200MiB every 1s (exceeded 7 times),"
             " in effect 1MiB"
         ),
         "  goal some_mem_psi_us: 250us of 500us",
         "  goal node_mem_used_bp of node 1 for /vms: 90%",
     ]
     assert live_view.scheme_lines(Scene()) == []
+
+
+def test_what_a_scheme_selects_now_is_its_regions():
+    told = series_of(
+        replace(SOURCE, scheme="cold"),
+        [(1, 2, TENTH, Regions.of([0], [8192], [0], [9], passed=[4096]))],
+    )
+    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [told]))
+    assert line.startswith("cold: stat, now 8KiB (4KiB passed), tried 4KiB, ")
+    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [replace(told, source=SOURCE)]))
+    assert line.startswith("cold: stat, now 8KiB (4KiB passed)")
+    traced = replace(told, source=replace(SOURCE, scheme="", origin="trace"))
+    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [traced]))
+    assert line.startswith("cold: stat, tried 4KiB, ")
+
+
+def test_a_scheme_that_sleeps_says_why_and_what_nobody_asked_is_no_number():
+    (scheme,) = KDAMOND["schemes"]
+    sleeps = {"asleep": True, "why": "asleep: 62% of memory is free, above high 50%"}
+    unasked = {
+        **scheme, "goals": [], "quota": None, "effective_quota": None, "watermarks": sleeps,
+        "statistics": dict.fromkeys(scheme["statistics"]),
+    }  # fmt: skip
+
+    def lines(scheme):
+        return live_view.scheme_lines(Scene([{**KDAMOND, "schemes": [scheme]}], 3))
+
+    assert lines(unasked) == ["cold: stat, not asked what it did so far", f"  {sleeps['why']}"]
+    awake = {**unasked, "watermarks": {"asleep": False, "why": "awake"}}
+    assert lines(awake) == ["cold: stat, not asked what it did so far"]
 
 
 @given(
