@@ -28,6 +28,7 @@ __all__ = (
     "kind",
     "known_target",
     "of_target",
+    "once",
     "only_cgroup",
     "pids_of",
     "process_of",
@@ -186,7 +187,7 @@ def _seen(plain: Sequence[Part], layer: Sequence[Part]) -> Seen:
     )
     if len(columns) < 2:
         return whole
-    rows, start, end = _once(whole.start, whole.end)
+    rows, start, end = once(whole.start, whole.end)
     if layer:
         new = rows >= sum(len(part.regions) for part in plain)
         rows, start, end = rows[new], start[new], end[new]
@@ -218,7 +219,7 @@ def _columns(part: Part) -> Seen:
     )
 
 
-def _once(start: Array, end: Array) -> tuple[Array, Array, Array]:
+def once(start: Array, end: Array) -> tuple[Array, Array, Array]:
     """Cut ranges so that no two overlap; the first of a byte wins.
 
     Returns for each piece the row that it is of, its start and its end; neighbours of one row

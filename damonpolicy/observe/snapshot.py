@@ -12,6 +12,7 @@ import numpy as np
 from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
 from damonpolicy.observe.select import Columns, columns
 from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, working_set
+from damonpolicy.observe.together import together
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
 
@@ -157,22 +158,20 @@ def merged(series: Series) -> Series:
 def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
     """Return series by scheme as they are, one for each target, or one for each kdamond.
 
-    Of a kdamond the series that shows most of its memory is taken: schemes see the same regions,
-    and to add them up would count memory twice. Where all of them are of one target each, as in
-    damo's text, that holds for each target.
+    What the schemes of a kdamond saw is put `together`, and where all of them are of one target
+    each, as in damo's text, for each target.
     """
     if by == "scheme":
         return list(found)
     if by == "kdamond":
-        best: dict[tuple[object, ...], Series] = {}
+        parts: dict[tuple[object, ...], list[Series]] = {}
         whole = {each.source.kdamond for each in found if each.source.target < 0}
         for each in found:
             source = each.source
             target = UNKNOWN if source.kdamond in whole else source.target
             key = (source.kdamond, target, source.targets if source.origin == "damo" else ())
-            if key not in best or _shown(each) > _shown(best[key]):
-                best[key] = each
-        return list(best.values())
+            parts.setdefault(key, []).append(each)
+        return [together(each) for each in parts.values()]
     result: list[Series] = []
     for each in found:
         if not len(each.regions):
@@ -181,7 +180,3 @@ def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
             part = each.where(each.regions.target == target)
             result.append(replace(part, source=replace(each.source, target=int(target))))
     return result
-
-
-def _shown(series: Series) -> int:
-    return series.snapshot(-1).total if len(series) else 0

@@ -6,6 +6,8 @@ of both can be compared. All take and return columns, one value a region.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from damonpolicy.observe.regions import Array, Regions, Series
@@ -100,12 +102,17 @@ def working_sets(series: Series, least: int = 1) -> Array:
     return sizes
 
 
-def spread(sizes: Array, percents: tuple[int, ...]) -> list[int]:
-    """Return the sizes that so many percent of all do not exceed, 0 the least, 100 the most."""
+def spread(sizes: Array, percents: Sequence[float], *, by_time: bool = False) -> list[int]:
+    """Return the sizes that so many percent of all do not exceed, 0 the least, 100 the most.
+
+    Or ``by_time`` the sizes when so many percent of the snapshots had passed.
+    """
     if not len(sizes):
         return []
-    ordered = np.sort(sizes)
-    return [int(ordered[min(len(ordered) * each // 100, len(ordered) - 1)]) for each in percents]
+    ordered = sizes if by_time else np.sort(sizes)
+    return [
+        int(ordered[min(int(len(ordered) * each / 100), len(ordered) - 1)]) for each in percents
+    ]
 
 
 def observed_bp(regions: Regions, samples: int) -> int:

@@ -8,6 +8,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.quantities import percentages
 from damonpolicy.cli.reports.inputs import Inputs, inputs, read_temperature
 from damonpolicy.cli.reports.snapshot import numbers
 from damonpolicy.diagnostics import as_text
@@ -50,7 +51,7 @@ def command(
     """
     from damonpolicy.observe.histogram import histogram, percentiles
 
-    wanted = _percents(percents) if percents is not None else ()
+    wanted = percentages(percents) if percents is not None else ()
     ranges = _ranges(bins, what) if bins else []
     parts, data = [], []
     for series in given.load(invocation):
@@ -127,17 +128,6 @@ def _bars(found: list[Bin], what: str) -> list[str]:
 
 def _text(value: int, what: str) -> str:
     return approximate_duration(value) if what == "idle" else f"{value:,}"
-
-
-def _percents(text: str) -> list[float]:
-    try:
-        found = [float(each) for each in text.split(",")]
-    except ValueError as error:
-        message = f"--percentiles: `{text[:80]}` is not a list of numbers"
-        raise UsageError(message, hint="write for example `25,50,75`") from error
-    if not all(0 <= each <= 100 for each in found):
-        raise UsageError("--percentiles: they are from 0 to 100", hint="write `25,50,75`")
-    return found
 
 
 def _ranges(text: str, what: str) -> list[tuple[int, int]]:
