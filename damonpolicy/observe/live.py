@@ -82,6 +82,13 @@ class Kdamond:
         return tuple(self.names.get(f"{base}/{index}", str(index)) for index in range(count))
 
     @property
+    def processes(self) -> list[str]:
+        """The processes that it monitors, whose addresses have nothing to do with each other."""
+        count = int(self.tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))
+        pids = (self.tree.get(f"{_CONTEXT}/targets/{index}/pid_target") for index in range(count))
+        return [pid for pid in pids if pid not in (None, "0")]
+
+    @property
     def intervals(self) -> Intervals:
         """The intervals that its files hold; while they are tuned, those last told."""
         sample, aggregation, update = (

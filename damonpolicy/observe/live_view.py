@@ -16,6 +16,7 @@ import numpy as np
 
 from damonpolicy.diagnostics import visible
 from damonpolicy.kernel.memory import Range
+from damonpolicy.observe.order import in_order
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
 from damonpolicy.observe.seen import in_ranges, known_target
 from damonpolicy.observe.temperature import access_percent, age_us, temperature
@@ -24,12 +25,14 @@ from damonpolicy.units import (
     U64_MAX,
     UnitError,
     approximate_bytes,
+    approximate_number,
     format_duration,
     read_address,
     read_bytes,
     read_duration,
     read_integer,
     read_percent,
+    read_temperature,
 )
 
 __all__ = (
@@ -106,7 +109,7 @@ class Row:
 
     start: int
     end: int
-    percent: int
+    percent: float
     age: int
     temperature: float
     target: int
@@ -118,9 +121,9 @@ class Row:
         return (
             f"{self.start:#x}",
             approximate_bytes(self.end - self.start),
-            f"{self.percent}%",
+            "<1%" if 0 < self.percent < 1 else f"{self.percent:.0f}%",
             _short(self.age),
-            f"{self.temperature:,.0f}",
+            approximate_number(self.temperature),
             "-" if self.target == UNKNOWN else str(self.target),
             visible(self.scheme, kept="") or "-",
         )
@@ -178,20 +181,13 @@ def _condition(word: str) -> Condition:
         "size": read_bytes,
         "rate": lambda text: read_percent(text) * 100,
         "age": read_duration,
-        "temperature": _number,
+        "temperature": read_temperature,
         "target": read_integer,
     }
     if column not in readers:
         hint = "columns are " + ", ".join(f"`{name}`" for name in HEAD)
         raise UnitError("DP0113", f"`{word[:40]}` compares nothing that is shown", hint)
     return Condition(column, operator, float(readers[column](text)))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text.replace(",", ""))
-    except ValueError as error:
-        raise UnitError("DP0113", f"`{text[:40]}` is not a number", "write digits only") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +266,13 @@ def rows(series: Sequence[Series], view: View, most: int) -> Rows:
     columns = _columns(series)
     regions = columns.regions
     kept = np.flatnonzero(_kept(columns, view))
-    order = np.argsort(columns.value(view.sort)[kept], kind="stable")
-    if (view.sort != "address") != view.reverse:
-        order = order[::-1]
+    descending = (view.sort != "address") != view.reverse
+    order = in_order(columns.value(view.sort)[kept], descending=descending)
     shown = tuple(
         Row(
             int(regions.start[index]),
             int(regions.end[index]),
-            int(columns.percent[index]),
+            float(columns.percent[index]),
             int(columns.age[index]),
             float(columns.temperature[index]),
             int(regions.target[index]),

@@ -183,6 +183,8 @@ class Series:
     aggregation: Array
     offsets: Array
     regions: Regions = field(repr=False)
+    as_damo: bool = False
+    """Whether reports work out numbers as damo does: access rates are cut off to whole percents."""
 
     def __len__(self) -> int:
         return len(self.begin)

@@ -49,6 +49,7 @@ class Part:
     source: Source
     intervals: Intervals
     regions: Regions = field(repr=False)
+    as_damo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,10 @@ def rounds(series: Sequence[Series]) -> Iterator[list[Part]]:
     """
     held = [each for each in series if len(each)]
     for back in range(-1, -1 - min((len(each) for each in held), default=0), -1):
-        yield [Part(each.source, each.intervals(back), each.snapshot(back)) for each in held]
+        yield [
+            Part(each.source, each.intervals(back), each.snapshot(back), each.as_damo)
+            for each in held
+        ]
 
 
 def seen(parts: Sequence[Part]) -> Seen:
@@ -205,7 +209,7 @@ def _seen(plain: Sequence[Part], layer: Sequence[Part]) -> Seen:
 
 def _columns(part: Part) -> Seen:
     regions, intervals = part.regions, part.intervals
-    percent = access_percent(regions.accesses, intervals.samples)
+    percent = access_percent(regions.accesses, intervals.samples, as_damo=part.as_damo)
     held = counted(part.source, regions)
     moved = held.astype(np.float64) * regions.accesses
     return Seen(

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from damonpolicy.observe.order import in_order
 from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
 from damonpolicy.observe.select import Columns, columns
-from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, working_set
+from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, plain, working_set
 from damonpolicy.observe.together import together
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
@@ -32,6 +33,7 @@ class View:
     regions: Regions
     columns: Columns
     idle: Array
+    as_damo: bool = False
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -62,7 +64,7 @@ class View:
                 "end": int(regions.end[index]),
                 "size_bytes": int(found.size[index]),
                 "accesses": int(regions.accesses[index]),
-                "access_percent": int(found.percent[index]),
+                "access_percent": plain(found.percent[index]),
                 "age_us": int(found.age[index]),
                 "idle_us": int(self.idle[index]),
                 "temperature": int(found.temperature[index]),
@@ -116,14 +118,19 @@ def view(
         "temperature": found.temperature,
         "passed": np.zeros(len(regions)) if regions.passed is None else regions.passed,
     }
-    rows = np.argsort(keys[order], kind="stable")
-    if descending:
-        rows = rows[::-1]
+    rows = in_order(keys[order], descending=descending)
     ordered = Columns(*(getattr(found, name)[rows] for name in Columns.__slots__))
     shown = regions.take(rows)
     idle = idle_us(ordered.percent, shown.age, ordered.aggregation)
     return View(
-        one.source, int(one.begin[0]), int(one.end[0]), one.intervals(0), shown, ordered, idle
+        one.source,
+        int(one.begin[0]),
+        int(one.end[0]),
+        one.intervals(0),
+        shown,
+        ordered,
+        idle,
+        one.as_damo,
     )
 
 

@@ -89,7 +89,7 @@ def test_filters_that_say_nothing(text):
 
 def test_a_row_in_words():
     row = rows(ALL, View(), 9).shown[0]
-    assert row.cells == ("0x0", "8KiB", "100%", "300ms", "30,010,000", "0", "cold")
+    assert row.cells == ("0x0", "8KiB", "100%", "300ms", "30M", "0", "cold")
     unknown = rows([series(HOT, targets=(), scheme="")], View(), 9).shown[0]
     assert unknown.cells[-2:] == ("-", "-")
 

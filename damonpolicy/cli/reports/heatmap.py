@@ -15,7 +15,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
-from damonpolicy.diagnostics import as_text, did_you_mean, visible
+from damonpolicy.diagnostics import Diagnostic, as_text, did_you_mean, visible
 from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.units import (
     U64_MAX,
@@ -64,9 +64,10 @@ _FOR_TOOLS = (80, 40)
 @click.option(
     "--value",
     "kind",
-    type=click.Choice(["accesses", "temperature", "passed"]),
+    type=click.Choice(["accesses", "percent", "temperature", "passed"]),
     default="accesses",
-    help="what to show; passed: accesses to what passed the scheme's filters",
+    help="what to show: accesses a second; the share of samples that found one, for intervals that"
+    " are tuned; temperature; accesses to what passed the scheme's filters",
 )
 @click.option("--probe", metavar="NAME", help="show how often this probe hit")
 @click.option(
@@ -77,6 +78,9 @@ _FOR_TOOLS = (80, 40)
     help="what goes up: addresses, or bytes from cold to hot",
 )
 @click.option("--hottest-first", is_flag=True, help="with `--sort temperature`: from hot to cold")
+@click.option(
+    "--scale", metavar="MAX", help="the value that is hottest; else the highest of all these maps"
+)
 @click.option("--absolute", is_flag=True, help="show times of the day and addresses")
 @click.option(
     "--colours",
@@ -104,6 +108,7 @@ def command(
     probe: str | None,
     order: str,
     hottest_first: bool,
+    scale: str | None,
     absolute: bool,
     colours: str,
     out: str | None,
@@ -112,9 +117,12 @@ def command(
     """Show when which addresses were accessed how often.
 
     Time goes to the right and addresses go up. A region's age tells of the time before its
-    snapshot; what nothing tells of stays blank.
+    snapshot; what nothing tells of stays blank. All maps of a command have one scale.
     """
-    from damonpolicy.observe.heatmap import by_target
+    from damonpolicy.observe.heatmap import by_target, on_one_scale
+
+    most = _most(scale)
+    given.apart = probe is None and kind != "passed"
 
     form = _form(out)
     asked = _Asked(given, ranges or ("hottest",), times, kind, probe, order, reverse=hottest_first)
@@ -136,6 +144,8 @@ def command(
         if len(heatmaps) > _MOST_MAPS:
             hint = "`--guide` lists the areas: name some with `--range START-END`"
             raise UsageError(f"that makes too many maps, {_MOST_MAPS} at most", hint=hint)
+        heatmaps = on_one_scale(heatmaps, most)
+        given.found += _remarks(found, kind if probe is None else "hits")
         if out is not None:
             _write(heatmaps, out, form, colours, absolute=absolute)
             result = _written(heatmaps, out)
@@ -143,6 +153,38 @@ def command(
             result = _shown(invocation, heatmaps, colours, absolute=absolute)
     result.diagnostics = given.found
     return result
+
+
+def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
+    """Say what may mislead in such maps."""
+    apart = [
+        each for each in found if each.source.ops != "paddr" and (each.regions.target < 0).any()
+    ]
+    for name in sorted({each.source.kdamond for each in apart if len(each.source.targets) > 1}):
+        message = (
+            f"of {name} the kernel does not tell of which process regions are:"
+            " where several lie at the same addresses, their mean is shown"
+        )
+        hint = "`--source trace` tells, in a record made with it as well"
+        yield Diagnostic.note("DP0633", None, message, hint=hint)
+    if kind in ("accesses", "passed"):
+        for name in sorted({each.source.kdamond for each in found if each.source.tuned}):
+            message = f"the intervals of {name} are tuned: accesses a second depend on how often it samples"
+            hint = "`--value percent` does not"
+            yield Diagnostic.note("DP0690", None, message, hint=hint)
+
+
+def _most(text: str | None) -> float | None:
+    """Read `--scale`: a number above 0."""
+    if text is None:
+        return None
+    try:
+        found = float(text.removesuffix("%"))
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise UsageError(f"`--scale {visible(text[:40])}` is no number above 0", hint="write `200`")
+    return found
 
 
 def _shown(

@@ -12,7 +12,14 @@ import click
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.errors import Busy, KernelLacks, UsageError
-from damonpolicy.units import UnitError, read_address, read_bytes, read_duration, read_percent
+from damonpolicy.units import (
+    UnitError,
+    read_address,
+    read_bytes,
+    read_duration,
+    read_percent,
+    read_temperature,
+)
 
 if TYPE_CHECKING:
     from damonpolicy.kernel.sysfs import Machine
@@ -20,11 +27,10 @@ if TYPE_CHECKING:
     from damonpolicy.observe.regions import Series
     from damonpolicy.observe.select import Bounds
 
-__all__ = ("Inputs", "inputs", "read_temperature")
+__all__ = ("Inputs", "inputs")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_DIGITS = 40
 LONG = 1.0
 """Seconds from which on it is worth a word that DAMON's lock is held."""
 
@@ -42,6 +48,8 @@ class Inputs:
     source: str = "auto"
     ranges: dict[str, str | None] = field(default_factory=dict)
     weights: tuple[int, int, int] | None = None
+    as_damo: bool = False
+    """Whether numbers are worked out, and shown, as damo has them."""
     found: list[Diagnostic] = field(default_factory=list)
     asked: dict[str, Kdamond] = field(default_factory=dict)
     """The kdamonds that run and were looked at, by name."""
@@ -49,6 +57,9 @@ class Inputs:
     """Whether nobody knows which kdamonds are ours: watching disturbs none, asking might."""
     whole: bool = False
     """Whether a part of the regions is of no use, so that trace events are better where there are any."""
+
+    apart: bool = False
+    """Whether it matters of which process regions are: then trace events are better, too."""
 
     def load(self, invocation: Invocation) -> list[Series]:
         """Return all series that are asked for, with the regions that are.
@@ -69,7 +80,8 @@ class Inputs:
         return [selected(self._weighed(each), wanted) for each in self._named(series)]
 
     def _weighed(self, series: Series) -> Series:
-        """Return a series with the weights of the option, so that no report forgets them."""
+        """Return a series with what the options say of numbers, so that no report forgets it."""
+        series = replace(series, as_damo=self.as_damo)
         if self.weights is None:
             return series
         return replace(series, source=replace(series.source, weights=self.weights))
@@ -183,7 +195,8 @@ class Inputs:
                 hint="`--source trace` needs no answer",
             )
         missing = self.scheme is None and writable and live.partial(kdamond)
-        if missing and self.whole and self.source == "auto":
+        mixed = self.apart and self.scheme is None and writable and len(kdamond.processes) > 1
+        if ((missing and self.whole) or mixed) and self.source == "auto":
             from damonpolicy.observe.traced import possible
 
             if possible(machine):
@@ -251,6 +264,11 @@ _OPTIONS = (
         show_default="the policy's, else 0,100,100",
         help="weights of temperature",
     ),
+    click.option(
+        "--as-damo",
+        is_flag=True,
+        help="access rates below 1% count as idle, and temperatures have all digits, as in damo",
+    ),
 )
 
 
@@ -265,13 +283,14 @@ def inputs(function: Function) -> Function:
         scheme: str | None,
         source: str,
         temperature_weights: str | None,
+        as_damo: bool,
         **options: Any,
     ) -> Any:
         names = ("size", "access_rate", "age", "address", "temperature")
         ranges = {name: options.pop(name) for name in names}
         given = Inputs(
             files, kdamond, scheme, source, ranges,
-            _weights(temperature_weights) if temperature_weights else None,
+            _weights(temperature_weights) if temperature_weights else None, as_damo,
         )  # fmt: skip
         return function(*arguments, given, **options)
 
@@ -288,13 +307,3 @@ def _weights(text: str) -> tuple[int, int, int]:
         raise UsageError(message, hint="write for example `0,100,100`: size, access rate, age")
     size, rate, age = (int(each) for each in parts)
     return size, rate, age
-
-
-def read_temperature(text: str) -> int:
-    """Read a temperature, negative or not; it is a sum of three products of 64 bits at most."""
-    digits = text.replace(",", "")
-    if not digits.removeprefix("-").isdecimal() or len(digits) > _DIGITS:
-        raise UnitError(
-            "DP0113", f"`{text[:40]}` is not a temperature", "write for example `-1000..0`"
-        )
-    return int(digits)

@@ -13,9 +13,10 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
+from damonpolicy.cli.reports.table import rate_words
 from damonpolicy.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.errors import UsageError
-from damonpolicy.units import approximate_bytes, approximate_duration
+from damonpolicy.units import approximate_bytes, approximate_duration, approximate_number
 
 __all__ = ("command", "numbers", "words")
 
@@ -198,7 +199,7 @@ def words(row: dict[str, Any]) -> dict[str, Any]:
         "start_bytes": row["start"],
         "end_bytes": row["end"],
         "size": approximate_bytes(row["size_bytes"]),
-        "access_rate": f"{row['access_percent']}%",
+        "access_rate": rate_words(row["access_percent"]),
         "age": approximate_duration(row["age_us"]),
         "idle": approximate_duration(row["idle_us"]),
         "passed": "" if passed is None else approximate_bytes(passed),
@@ -226,7 +227,8 @@ def _table(each: View, limit: int | None) -> list[str]:
         if limit is not None and index >= limit:
             break
         found = words(row)
-        found["temperature"] = f"{row['temperature']:,}"
+        heat = row["temperature"]
+        found["temperature"] = f"{heat:,}" if each.as_damo else approximate_number(heat)
         rows.append([str(found[name]) for name in names])
     widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
     lines = [
@@ -251,7 +253,7 @@ def _boxes(each: View, limit: int | None) -> list[str]:
     lines = []
     for row, bits in zip(list(each.rows())[:limit], sizes, strict=False):
         length = 1 + (bits - least) * (_BOX - 1) // max(most - least, 1)
-        digit = str(min(row["access_percent"] // 10, 9))
+        digit = str(min(int(row["access_percent"]) // 10, 9))
         found = words(row)
         box = f"|{digit * length}|".ljust(_BOX + 2)
         lines.append(

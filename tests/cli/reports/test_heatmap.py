@@ -73,6 +73,37 @@ def test_the_hottest_area_is_drawn_in_the_window(report):
     assert len(lines) < 15
 
 
+def test_the_same_colour_is_the_same_value_in_all_maps(report):
+    def legend(*options):
+        text = report("--range", "all", *options).text
+        return [line for line in text.splitlines() if line.startswith("0123456789")]
+
+    assert legend() == ["0123456789  0 to 200 accesses/s, 20 each; blank: unknown"] * 2
+    assert legend("--scale", "50") == ["0123456789  0 to 50 accesses/s, 5 each; blank: unknown"] * 2
+    percent = "0123456789  0 to 80 %, 8 each; blank: unknown"
+    assert legend("--value", "percent", "--scale", "80%") == [percent] * 2
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "hot", "nan", "inf"])
+def test_a_scale_is_a_number_above_0(report, text):
+    with pytest.raises(UsageError, match="is no number above 0"):
+        report("--scale", text)
+
+
+def test_what_may_mislead_is_said(report):
+    codes = lambda *options, **more: [  # noqa: E731
+        each.code for each in report(*options, seen=[record(**more)]).diagnostics
+    ]
+
+    assert codes() == []
+    assert codes(tuned=True) == ["DP0690"]
+    assert codes("--value", "percent", tuned=True) == []
+    two = {"ops": "vaddr", "targets": ("pid 1", "pid 2")}
+    assert codes(**two) == ["DP0633"]
+    assert codes(**two, target=[0, 1]) == []
+    assert codes(ops="paddr", targets=("1GiB", "1GiB")) == []
+
+
 def test_colours_where_they_are_forced(report, monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("FORCE_COLOR", "1")
