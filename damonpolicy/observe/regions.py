@@ -154,6 +154,10 @@ class Source:
     tuned: bool = False
     origin: str = "regions"
     """``regions`` (tried_regions of a scheme), ``trace`` (trace events), or ``damo``."""
+    guessed: bool = False
+    """Whether nobody recorded the intervals."""
+    ageless: bool = False
+    """Whether nobody recorded ages: those in columns mean nothing."""
 
     @property
     def name(self) -> str:

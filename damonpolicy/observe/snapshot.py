@@ -57,6 +57,7 @@ class View:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Plain data of each region; what is not told is None."""
         regions, found = self.regions, self.columns
+        aged = not self.source.ageless
         for index in range(len(self)):
             target = int(regions.target[index])
             yield {
@@ -65,9 +66,9 @@ class View:
                 "size_bytes": int(found.size[index]),
                 "accesses": int(regions.accesses[index]),
                 "access_percent": plain(found.percent[index]),
-                "age_us": int(found.age[index]),
-                "idle_us": int(self.idle[index]),
-                "temperature": int(found.temperature[index]),
+                "age_us": int(found.age[index]) if aged else None,
+                "idle_us": int(self.idle[index]) if aged else None,
+                "temperature": int(found.temperature[index]) if aged else None,
                 "target": None if target == UNKNOWN else target,
                 "passed_bytes": None if regions.passed is None else int(regions.passed[index]),
                 "probe_hits": None
@@ -90,6 +91,7 @@ class View:
             "sample_us": self.intervals.sample,
             "aggregation_us": self.intervals.aggregation,
             "intervals_tuned": source.tuned,
+            "intervals_guessed": source.guessed,
             **self.totals(),
             "regions": list(islice(self.rows(), limit)),
         }

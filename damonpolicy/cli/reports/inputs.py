@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from damonpolicy.cli.invocation import Invocation
-from damonpolicy.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.diagnostics import Diagnostic, did_you_mean, visible
 from damonpolicy.errors import Busy, KernelLacks, UsageError
 from damonpolicy.units import (
     UnitError,
@@ -103,7 +103,9 @@ class Inputs:
     def _records(self) -> list[Series]:
         from damonpolicy.observe.records import joined, load
 
-        return joined(each for path in self.files for each in load(path))
+        found = joined(each for path in self.files for each in load(path))
+        self.found += _unrecorded(found)
+        return found
 
     def _named(self, series: list[Series]) -> list[Series]:
         """Return the series of the kdamond and the scheme that are named."""
@@ -241,6 +243,25 @@ class Inputs:
                 hint = "it may be paused, asleep by watermarks, or have no process left"
                 self.found.append(Diagnostic.warning("DP0631", None, message, hint=hint))
         return found
+
+
+def _unrecorded(found: Sequence[Series]) -> Iterator[Diagnostic]:
+    """Say what records do not tell, as those of other programs."""
+    hint = "`damonpolicy record` records both"
+    if names := sorted({each.source.name for each in found if each.source.ageless}):
+        message = f"nobody recorded ages of {_listed(names)}: what depends on them is not known"
+        yield Diagnostic.note("DP0691", None, message, hint=hint)
+    if names := sorted({each.source.name for each in found if each.source.guessed}):
+        message = (
+            f"nobody recorded the intervals of {_listed(names)}: they are guessed by the times of"
+            " snapshots, and access rates and ages with them"
+        )
+        yield Diagnostic.note("DP0692", None, message, hint=hint)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if names[3:] else ""
+    return ", ".join(f"`{visible(each)}`" for each in names[:3]) + more
 
 
 _OPTIONS = (

@@ -120,13 +120,18 @@ def _head(each: View) -> list[str]:
     summed = approximate_duration(each.intervals.aggregation)
     lines = [
         f"{name} at {when}: {regions}, {approximate_bytes(each.regions.total)}",
-        f"  sampled each {sampled}, summed up over {summed}{' (tuned)' * each.source.tuned}",
+        f"  sampled each {sampled}, summed up over {summed}{_how(each)}",
     ]
     if each.source.accesses != "all":
         lines.append(f"  accesses: {each.source.accesses}")
     if each.source.filters:
         lines.append(f"  filters: {each.source.filters}")
     return lines
+
+
+def _how(each: View) -> str:
+    words = ["tuned"] * each.source.tuned + ["guessed: not recorded"] * each.source.guessed
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
@@ -200,8 +205,8 @@ def words(row: dict[str, Any]) -> dict[str, Any]:
         "end_bytes": row["end"],
         "size": approximate_bytes(row["size_bytes"]),
         "access_rate": rate_words(row["access_percent"]),
-        "age": approximate_duration(row["age_us"]),
-        "idle": approximate_duration(row["idle_us"]),
+        "age": "-" if row["age_us"] is None else approximate_duration(row["age_us"]),
+        "idle": "-" if row["idle_us"] is None else approximate_duration(row["idle_us"]),
         "passed": "" if passed is None else approximate_bytes(passed),
         "target": "" if row["target"] is None else row["target"],
         "probe_hits": " ".join(f"{k}={v}" for k, v in (row["probe_hits"] or {}).items()),
@@ -228,7 +233,8 @@ def _table(each: View, limit: int | None) -> list[str]:
             break
         found = words(row)
         heat = row["temperature"]
-        found["temperature"] = f"{heat:,}" if each.as_damo else approximate_number(heat)
+        text_of = "{:,}".format if each.as_damo else approximate_number
+        found["temperature"] = "-" if heat is None else text_of(heat)
         rows.append([str(found[name]) for name in names])
     widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
     lines = [
