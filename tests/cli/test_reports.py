@@ -182,7 +182,7 @@ def test_another_s_kdamond_is_looked_at_only_when_named(site):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("snapshot",), "only damon_stat of the kernel runs, which tells nobody its regions"),
+        (("snapshot",), "only damon_stat of the kernel runs, whose regions no report reads"),
         (
             ("snapshot", "--kdamond", "x"),
             "hint: `damonpolicy init monitor` writes a policy that looks",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
 
 _MOST_MAPS = 20
 _MOST_PIXELS = 10_000
-_MOST_TOGETHER = 16_000_000
+_MOST_TOGETHER = {"png": 16_000_000, "svg": 16_000_000, "pdf": 16_000_000}
+"""Pixels of all maps of a file; of those that write each as text, and of what is printed, fewer."""
+_MOST_AS_TEXT = 4_000_000
 _MOST_CELLS = 2000
 """Of a terminal: the environment may say anything."""
 
@@ -41,6 +42,8 @@ _FURTHEST = 1 << 62
 
 _FORMS = ("png", "svg", "pdf", "html", "csv")
 _FOR_FILES = (500, 500)
+_FOR_PAGES = 500_000
+"""Pixels of all maps of a page together: 2.6 MiB."""
 _FOR_TOOLS = (80, 40)
 
 
@@ -126,7 +129,7 @@ def command(
 
     form = _form(out)
     asked = _Asked(given, ranges or ("hottest",), times, kind, probe, order, reverse=hottest_first)
-    size = _resolution(resolution) or _room(invocation, form, absolute=absolute)
+    wanted = _resolution(resolution)
     found = [part for each in given.load(invocation) for part in by_target(each)]
     found = [each for each in found if (each.regions.end > each.regions.start).any()]
     if not found:
@@ -139,12 +142,14 @@ def command(
     if guided:
         result = _guide(found)
     else:
-        made = (each for series in found for each in asked.maps(series, size))
-        heatmaps = list(islice(made, _MOST_MAPS + 1))
-        if len(heatmaps) > _MOST_MAPS:
+        count = sum(asked.count(each) for each in found)
+        if count > _MOST_MAPS:
             hint = "`--guide` lists the areas: name some with `--range START-END`"
             raise UsageError(f"that makes too many maps, {_MOST_MAPS} at most", hint=hint)
-        heatmaps = on_one_scale(heatmaps, most)
+        size = wanted or _room(invocation, form, count, absolute=absolute)
+        _bounded(size, count, form)
+        made = [each for series in found for each in asked.maps(series, size)]
+        heatmaps = on_one_scale(made, most)
         given.found += _remarks(found, kind if probe is None else "hits")
         if out is not None:
             _write(heatmaps, out, form, colours, absolute=absolute)
@@ -250,6 +255,10 @@ class _Asked:
                 raise UsageError(str(error), hint=hint) from error
             yield made
 
+    def count(self, series: Series) -> int:
+        """Return how many maps there are to be of a series."""
+        return len(self._areas(series))
+
     def _areas(self, series: Series) -> list[Area]:
         from damonpolicy.observe.heatmap import Area, areas, hottest
 
@@ -338,17 +347,27 @@ def _resolution(text: str | None) -> tuple[int, int] | None:
     times, addresses = int(matched[1]), int(matched[2])
     if not (1 <= times <= _MOST_PIXELS and 1 <= addresses <= _MOST_PIXELS):
         raise UsageError(f"`--resolution` is from 1x1 to {_MOST_PIXELS}x{_MOST_PIXELS}")
-    if times * addresses > _MOST_TOGETHER:
-        message = f"`--resolution {text}` is more than {_MOST_TOGETHER:,} pixels"
-        raise UsageError(message, hint="write for example `2000x2000`")
     return times, addresses
 
 
-def _room(invocation: Invocation, form: str, *, absolute: bool) -> tuple[int, int]:
+def _bounded(size: tuple[int, int], count: int, form: str) -> None:
+    """Refuse more pixels than a form can bear, in memory and as a file."""
+    most = _MOST_TOGETHER.get(form, _MOST_AS_TEXT)
+    if size[0] * size[1] * count > most:
+        side = int((most / count) ** 0.5)
+        of = f" of {count} maps" if count > 1 else ""
+        message = f"`--resolution {size[0]}x{size[1]}`{of} is more than {most:,} pixels"
+        raise UsageError(message, hint=f"write for example `{side}x{side}`")
+
+
+def _room(invocation: Invocation, form: str, count: int, *, absolute: bool) -> tuple[int, int]:
     """Return how many pixels fit, where nobody said."""
-    if form:
+    if form == "html" and count:
+        side = min(int((_FOR_PAGES / count) ** 0.5), _FOR_FILES[0])
+        return side, side
+    if form and form != "csv":
         return _FOR_FILES
-    if invocation.form == "json":
+    if form == "csv" or invocation.form == "json":
         return _FOR_TOOLS
     from damonpolicy.observe.heatmap_terminal import room
 
@@ -374,7 +393,7 @@ def _write(
         if form == "html":
             from damonpolicy.observe.heatmap_html import page
 
-            _save(out, page(heatmaps, colours=colours, absolute=absolute))
+            _save(out, [page(heatmaps, colours=colours, absolute=absolute)])
         elif form == "csv":
             from damonpolicy.observe.heatmap_tables import to_csv
 
@@ -388,11 +407,12 @@ def _write(
         raise DamonPolicyError(message) from error
 
 
-def _save(out: str, text: str) -> None:
+def _save(out: str, parts: Iterable[str]) -> None:
     from damonpolicy.observe.whole import PUBLIC, whole_file
 
     with whole_file(out, PUBLIC) as file:
-        file.write(text.encode("utf-8", "replace"))
+        for part in parts:
+            file.write(part.encode("utf-8", "replace"))
 
 
 def _written(heatmaps: Sequence[Heatmap], out: str) -> Result:

@@ -175,8 +175,11 @@ class Inputs:
             hint = f"`--kdamond '{names[0]}'` looks at what someone else runs"
             return KernelLacks("no kdamond of ours runs", hint=hint, diagnostics=self.found)
         if modules:
-            message = f"only {modules[0]} of the kernel runs, which tells nobody its regions"
-            hint = "`damonpolicy init monitor` writes a policy that looks, and that takes its place"
+            message = f"only {modules[0]} of the kernel runs, whose regions no report reads"
+            hint = (
+                "`damonpolicy init monitor` writes a policy that looks, and that takes its place;"
+                " `damonpolicy status` shows its figures"
+            )
             return KernelLacks(message, hint=hint)
         hint = "`damonpolicy apply` starts a policy, and a record can be named instead"
         return KernelLacks("no kdamond runs, so there is nothing to see", hint=hint)
