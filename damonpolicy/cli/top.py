@@ -22,6 +22,7 @@ from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe import live, status, traced
 from damonpolicy.observe.live_view import Scene
+from damonpolicy.observe.modules import look as look_at_modules
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.remembered import Remembered
 from damonpolicy.observe.watermarks import free_memory
@@ -103,7 +104,8 @@ class Reader:
         there = live.running(current, managed)
         kdamond = next((each for each in there if each.slot == slot), there[0] if there else None)
         if kdamond is None:
-            return Scene()
+            names, free = current.modules, free_memory(self._machine)
+            return Scene(modules=look_at_modules(self._machine, names, free))
         why = self._why_not(kdamond, willing=willing)
         key = (kdamond.slot, kdamond.pid)
         asked: set[str] = set()

@@ -175,7 +175,7 @@ def with_past(series: Series) -> tuple[int, int]:
 def by_target(series: Series) -> list[Series]:
     """Part a series that tells targets into one for each; addresses of two don't compare."""
     targets = np.unique(series.regions.target)
-    if series.source.target != UNKNOWN or len(targets) < 2:
+    if series.source.target != UNKNOWN or targets.tolist() in ([], [UNKNOWN]):
         return [series]
     return [
         replace(

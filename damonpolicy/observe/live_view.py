@@ -16,6 +16,7 @@ import numpy as np
 
 from damonpolicy.diagnostics import visible
 from damonpolicy.kernel.memory import Range
+from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.order import in_order
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
 from damonpolicy.observe.seen import in_ranges, known_target
@@ -73,6 +74,8 @@ class Scene:
     slot: int | None = None
     series: Sequence[Series] = field(default=(), repr=False)
     why: str = ""
+    modules: Sequence[ModuleStatus] = ()
+    """Modules of the kernel that run a kdamond, beside which no other runs."""
 
     @property
     def kdamond(self) -> Mapping[str, Any] | None:
@@ -343,7 +346,12 @@ def heading(scene: Scene) -> str:
     """Say which kdamond it is, and what it is about."""
     each = scene.kdamond
     if each is None:
-        return "no kdamond runs"
+        names = ", ".join(each.name for each in scene.modules)
+        return (
+            f"no kdamond of a policy runs: {names} of the kernel does"
+            if names
+            else "no kdamond runs"
+        )
     place = [one["slot"] for one in scene.kdamonds].index(scene.slot) + 1
     parts = [f"{each['name'] or 'somebody else'}: {each['state']}"]
     parts += ["paused"] if each["paused"] else []
@@ -356,7 +364,7 @@ def heading(scene: Scene) -> str:
 
 def scheme_lines(scene: Scene) -> list[str]:
     """Say of each scheme what it selects now, what it did so far, its quota, and its goals."""
-    lines = []
+    lines = [f"{each.name}: {line}" for each in scene.modules for line in each.lines]
     for scheme in scene.kdamond["schemes"] if scene.kdamond else ():
         numbers = scheme["statistics"]
         parts = [f"{scheme['name']}: {scheme['action']}", *_now(scene, scheme["name"])]

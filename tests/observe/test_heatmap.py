@@ -82,6 +82,15 @@ def test_a_share_of_samples_is_the_same_at_all_intervals():
     assert rates[0] != rates[1], "accesses a second are not"
 
 
+def test_the_only_target_that_is_seen_is_named():
+    seen = series(snapshot(0.1, [(0, 100, 20, 0)], target=[0]), targets=("pid 8 (qemu)",))
+
+    (only,) = by_target(seen)
+    assert only.source.name == "vm, scheme stat, target 0 (pid 8 (qemu))"
+    assert by_target(series(snapshot(0.1, [(0, 100, 20, 0)])))[0].source.target == -1
+    assert len(by_target(series(snapshot(0.1, [])))) == 1
+
+
 def test_maps_of_one_command_have_one_scale():
     maps = [
         heatmap(series(snapshot(0.1, [(0, 100, count, 0)])), window(0, 0.1, 0, 100), (1, 1))

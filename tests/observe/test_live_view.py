@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from damonpolicy.observe import live_view
 from damonpolicy.observe.live_view import Scene, View, read_filter, rows, span, strip, zoomed
+from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.observe.watermarks import Watch
 from damonpolicy.units import UnitError
 
 TENTH = Intervals(5_000, 100_000)
@@ -209,6 +211,16 @@ def test_schemes_quotas_and_goals_in_words():
         "  goal node_mem_used_bp of node 1 for /vms: 90%",
     ]
     assert live_view.scheme_lines(Scene()) == []
+
+
+def test_a_module_of_the_kernel_says_what_it_does_and_whether_it_sleeps():
+    watch = Watch(620, 500, 400, 200)
+    scene = Scene(modules=[ModuleStatus("damon_reclaim", watch)])
+
+    assert live_view.heading(scene) == (
+        "no kdamond of a policy runs: damon_reclaim of the kernel does"
+    )
+    assert live_view.scheme_lines(scene) == [f"damon_reclaim: {watch.words}"]
 
 
 def test_what_a_scheme_selects_now_is_its_regions():

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.reports.heatmap_options import (
+    FURTHEST,
+    bounded,
+    form_of,
+    most_of,
+    range_of,
+    resolution_of,
+    room,
+    span_of,
+)
 from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.diagnostics import Diagnostic, as_text, did_you_mean, visible
 from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.units import (
-    U64_MAX,
-    UnitError,
     approximate_bytes,
     format_duration,
-    read_address,
-    read_duration,
 )
 
 if TYPE_CHECKING:
@@ -30,21 +33,6 @@ if TYPE_CHECKING:
     from damonpolicy.observe.regions import Series
 
 _MOST_MAPS = 20
-_MOST_PIXELS = 10_000
-_MOST_TOGETHER = {"png": 16_000_000, "svg": 16_000_000, "pdf": 16_000_000}
-"""Pixels of all maps of a file; of those that write each as text, and of what is printed, fewer."""
-_MOST_AS_TEXT = 4_000_000
-_MOST_CELLS = 2000
-"""Of a terminal: the environment may say anything."""
-
-_FURTHEST = 1 << 62
-"""Nanoseconds, to either side of the epoch."""
-
-_FORMS = ("png", "svg", "pdf", "html", "csv")
-_FOR_FILES = (500, 500)
-_FOR_PAGES = 500_000
-"""Pixels of all maps of a page together: 2.6 MiB."""
-_FOR_TOOLS = (80, 40)
 
 
 @click.command("heatmap")
@@ -124,12 +112,12 @@ def command(
     """
     from damonpolicy.observe.heatmap import by_target, on_one_scale
 
-    most = _most(scale)
+    most = most_of(scale)
     given.apart = probe is None and kind != "passed"
 
-    form = _form(out)
+    form = form_of(out)
     asked = _Asked(given, ranges or ("hottest",), times, kind, probe, order, reverse=hottest_first)
-    wanted = _resolution(resolution)
+    wanted = resolution_of(resolution)
     found = [part for each in given.load(invocation) for part in by_target(each)]
     found = [each for each in found if (each.regions.end > each.regions.start).any()]
     if not found:
@@ -146,8 +134,8 @@ def command(
         if count > _MOST_MAPS:
             hint = "`--guide` lists the areas: name some with `--range START-END`"
             raise UsageError(f"that makes too many maps, {_MOST_MAPS} at most", hint=hint)
-        size = wanted or _room(invocation, form, count, absolute=absolute)
-        _bounded(size, count, form)
+        size = wanted or room(invocation, form, count, absolute=absolute)
+        bounded(size, count, form)
         made = [each for series in found for each in asked.maps(series, size)]
         heatmaps = on_one_scale(made, most)
         given.found += _remarks(found, kind if probe is None else "hits")
@@ -179,19 +167,6 @@ def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
             yield Diagnostic.note("DP0690", None, message, hint=hint)
 
 
-def _most(text: str | None) -> float | None:
-    """Read `--scale`: a number above 0."""
-    if text is None:
-        return None
-    try:
-        found = float(text.removesuffix("%"))
-    except ValueError:
-        found = 0.0
-    if not 0 < found < float("inf"):
-        raise UsageError(f"`--scale {visible(text[:40])}` is no number above 0", hint="write `200`")
-    return found
-
-
 def _shown(
     invocation: Invocation, heatmaps: Sequence[Heatmap], colours: str, *, absolute: bool
 ) -> Result:
@@ -221,9 +196,9 @@ class _Asked:
         reverse: bool,
     ) -> None:
         self.given = given
-        self.ranges = [each if each in ("hottest", "all") else _range(each) for each in ranges]
+        self.ranges = [each if each in ("hottest", "all") else range_of(each) for each in ranges]
         self.times = times
-        self.span = None if times in (None, "all") else _span(times or "")
+        self.span = None if times in (None, "all") else span_of(times or "")
         self.kind = kind
         self.probe = probe
         if reverse and order != "temperature":
@@ -282,8 +257,8 @@ class _Asked:
             return with_past(series) if self.times == "all" or len(series) == 1 else (begin, end)
         first, last = self.span
         origin = begin
-        begin = begin if first is None else max(origin + first, -_FURTHEST)
-        end = end if last is None else min(origin + last, _FURTHEST)
+        begin = begin if first is None else max(origin + first, -FURTHEST)
+        end = end if last is None else min(origin + last, FURTHEST)
         if begin >= end:
             text = format_duration((recorded(series)[1] - origin) // 1000)
             raise UsageError(f"`--time {self.times}` has no length", hint=f"{text} were recorded")
@@ -301,89 +276,6 @@ class _Asked:
             hint = did_you_mean(self.probe, probes) or f"probes: {known}"
             raise UsageError(message, hint=hint)
         return Value("hits", probe=probes.index(self.probe))
-
-
-def _range(text: str) -> tuple[int, int]:
-    """Read ``START-END``; a size may stand for an address."""
-    first, dash, last = text.partition(".." if ".." in text else "-")
-    hint = "write for example `0x100000000-0x140000000` or `4GiB-5GiB`; `--guide` lists areas"
-    try:
-        start, end = read_address(first.strip()), read_address(last.strip()) if dash else 0
-    except UnitError as error:
-        raise UsageError(error.message, hint=error.hint or hint) from error
-    if not dash:
-        raise UsageError(f"`{visible(text[:40])}` is not a range of addresses", hint=hint)
-    if start >= end:
-        raise UsageError(f"`--range {visible(text[:60])}` has no length", hint=hint)
-    return start, min(end, U64_MAX)
-
-
-_SPAN = re.compile(r"(?P<first>-?[^-]+?)?(?:-|\.\.)(?P<last>-?[^-]+)?\Z")
-
-
-def _span(text: str) -> tuple[int | None, int | None]:
-    """Read ``START-END`` in ns from the first snapshot; either may be missing or negative."""
-    matched = _SPAN.match(text.replace(" ", ""))
-    hint = "write for example `10s-1m`, `10s-`, or `--time=-5m..0` for what was before"
-    if not matched:
-        raise UsageError(f"`{visible(text[:40])}` is not a range of times", hint=hint)
-    moments: list[int | None] = []
-    for each in matched.group("first", "last"):
-        try:
-            sign = -1000 if (each or "").startswith("-") else 1000
-            moments.append(None if not each else sign * read_duration(each.lstrip("-")))
-        except UnitError as error:
-            raise UsageError(error.message, hint=error.hint or hint) from error
-    return moments[0], moments[1]
-
-
-def _resolution(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    matched = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
-    if not matched:
-        message = f"`{visible(text[:40])}` is not a resolution"
-        raise UsageError(message, hint="write for example `500x500`")
-    times, addresses = int(matched[1]), int(matched[2])
-    if not (1 <= times <= _MOST_PIXELS and 1 <= addresses <= _MOST_PIXELS):
-        raise UsageError(f"`--resolution` is from 1x1 to {_MOST_PIXELS}x{_MOST_PIXELS}")
-    return times, addresses
-
-
-def _bounded(size: tuple[int, int], count: int, form: str) -> None:
-    """Refuse more pixels than a form can bear, in memory and as a file."""
-    most = _MOST_TOGETHER.get(form, _MOST_AS_TEXT)
-    if size[0] * size[1] * count > most:
-        side = int((most / count) ** 0.5)
-        of = f" of {count} maps" if count > 1 else ""
-        message = f"`--resolution {size[0]}x{size[1]}`{of} is more than {most:,} pixels"
-        raise UsageError(message, hint=f"write for example `{side}x{side}`")
-
-
-def _room(invocation: Invocation, form: str, count: int, *, absolute: bool) -> tuple[int, int]:
-    """Return how many pixels fit, where nobody said."""
-    if form == "html" and count:
-        side = min(int((_FOR_PAGES / count) ** 0.5), _FOR_FILES[0])
-        return side, side
-    if form and form != "csv":
-        return _FOR_FILES
-    if form == "csv" or invocation.form == "json":
-        return _FOR_TOOLS
-    from damonpolicy.observe.heatmap_terminal import room
-
-    window = shutil.get_terminal_size()
-    columns, lines = (min(each, _MOST_CELLS) for each in window)
-    return room(columns, lines, absolute=absolute)
-
-
-def _form(out: str | None) -> str:
-    if out is None:
-        return ""
-    form = Path(out).suffix.lower().removeprefix(".")
-    if form not in _FORMS:
-        message = f"`{visible(out)}` does not end as a file that is known"
-        raise UsageError(message, hint="end it in " + ", ".join(f"`.{each}`" for each in _FORMS))
-    return form
 
 
 def _write(
