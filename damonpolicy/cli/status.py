@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from damonpolicy.cli.service import served
 from damonpolicy.diagnostics import Diagnostic, as_text
 from damonpolicy.engine.session import Session, looking, refresh
 from damonpolicy.engine.store import Store
+from damonpolicy.errors import Busy
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import read_or
 from damonpolicy.observe import status
@@ -121,12 +123,12 @@ def _now(session: Session) -> dict[int, Sequence[Any]]:
     # slow to import
     from damonpolicy.observe import live
 
-    current = retrieve(session.machine)
-    return {
-        each.slot: live.now(session.machine, each)
-        for each in live.running(current, session.managed)
-        if each.ours
-    }
+    found: dict[int, Sequence[Any]] = {}
+    for each in live.running(retrieve(session.machine), session.managed):
+        if each.ours:
+            with suppress(Busy):  # it has told its numbers: what it selects now stays unknown
+                found[each.slot] = live.now(session.machine, each)
+    return found
 
 
 def _asked(managed: Managed, service: Mapping[str, Any] | None, *, update: bool) -> Collection[str]:

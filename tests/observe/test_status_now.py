@@ -135,6 +135,23 @@ class TestNow:
         assert scheme_of(site, "--update")["now"] is None
         assert not [text for _, text in site.writes(since) if "tried_regions" in text]
 
+    def test_who_does_not_tell_its_regions_has_told_its_numbers(self, applied, clock, monkeypatch):
+        site = applied(policy("action: stat"))
+        clock.sleep(10)
+        machine = type(site.machine)
+        write = machine.write
+
+        def refuse(self, path, text):
+            if text == "update_schemes_tried_regions":
+                raise OSError(5, "Input/output error", path)
+            write(self, path, text)
+
+        monkeypatch.setattr(machine, "write", refuse)
+        scheme = scheme_of(site, "--update")
+
+        assert scheme["now"] is None
+        assert scheme["statistics"]["sz_tried"] > 0
+
 
 class TestAsleep:
     MARKS = (
