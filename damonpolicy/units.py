@@ -16,6 +16,7 @@ __all__ = (
     "UnitError",
     "approximate_bytes",
     "approximate_duration",
+    "approximate_number",
     "format_bytes",
     "format_cpulist",
     "format_duration",
@@ -28,6 +29,7 @@ __all__ = (
     "read_duration",
     "read_integer",
     "read_percent",
+    "read_temperature",
 )
 
 BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
@@ -39,11 +41,16 @@ DURATIONS = {
     "h": 3_600_000_000,
     "d": 86_400_000_000,
 }
+THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
+"""Letters for powers of a thousand, as `approximate_number` writes them."""
 U32_MAX = (1 << 32) - 1
 U64_MAX = (1 << 64) - 1
 
 _NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-zµ%]*)\Z")
+_TEMPERATURE = re.compile(r"(-?[0-9]+(\.[0-9]+)?)([kMGTPE]?)", re.ASCII)
+_LONGEST_TEMPERATURE = 40
+_LETTERS: dict[str, int] = {letter: 1_000**power for power, letter in enumerate(THOUSANDS)}
 _NAMES = {
     "us": "us usec usecs microsecond microseconds µs μs",
     "ms": "ms msec msecs millisecond milliseconds",
@@ -269,6 +276,18 @@ def read_cpulist(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
+def read_temperature(text: str) -> int:
+    """Read a temperature, negative or not, as `1,110,003,000` or `1.11G`.
+
+    It is a sum of three products of 64 bits at most.
+    """
+    found = _TEMPERATURE.fullmatch(text.replace(",", ""))
+    if not found or len(text) > _LONGEST_TEMPERATURE or (found[2] and not found[3]):
+        hint = "write for example `-1000..0`, or `-1.5G..0`"
+        raise UnitError("DP0113", f"`{_shorten(text)}` is not a temperature", hint)
+    return round(Fraction(found[1]) * _LETTERS[found[3]])
+
+
 def format_bytes(value: int) -> str:
     """Write a size exactly, in the largest unit that divides it."""
     for unit, size in reversed(BYTES.items()):
@@ -283,6 +302,16 @@ def approximate_bytes(value: int) -> str:
         if value >= size:
             return f"{value / size:.1f}".removesuffix(".0") + unit
     return "0B"
+
+
+def approximate_number(value: float) -> str:
+    """Write a number for people, to three digits and a letter for its thousands: `1.11G`."""
+    size, rest = 0, abs(value)
+    while rest >= 999.5 and size < len(THOUSANDS) - 1:
+        size, rest = size + 1, rest / 1_000
+    shown = f"{rest:.3g}" if size else f"{rest:.0f}"
+    sign = "-" if value < 0 and float(shown) else ""
+    return f"{sign}{float(shown):g}{THOUSANDS[size]}"
 
 
 def format_duration(microseconds: int) -> str:

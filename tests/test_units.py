@@ -161,3 +161,30 @@ def test_any_text_is_read_or_refused(text):
             read(text)
         except UnitError as error:
             assert error.message
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (999, "999"), (999.4, "999"), (999.6, "1k"), (1_000, "1k"), (-1_500, "-1.5k"),
+        (1_110_003_000, "1.11G"), (1_110_000_500, "1.11G"), (999_999, "1M"), (-0.2, "0"),
+        (12_345_678, "12.3M"), (5e21, "5000E"),
+    ],
+)  # fmt: skip
+def test_numbers_for_people(value, text):
+    assert units.approximate_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), ("-1,000", -1000), ("1.11G", 1_110_000_000), ("-1.5k", -1500), ("12", 12)],
+)
+def test_temperatures_are_read_as_they_are_shown(text, value):
+    assert units.read_temperature(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "hot", "1.5", "1.5X", "G", "--1", "1e5", "١", "9" * 41])
+def test_what_is_no_temperature(text):
+    with pytest.raises(units.UnitError) as error:
+        units.read_temperature(text)
+    assert error.value.code == "DP0113"

@@ -32,6 +32,9 @@ FORMS = ("parquet", "damo", "damo-json", "perf-script")
 """Those of `observe.records.FORMS`, which is imported where it is needed only."""
 
 _OUT = "damon.parquet"
+_TOLERATED = 10
+"""A note says so where looks come later by more than one part in so many."""
+
 _SLICE = 0.2
 """Seconds between two looks for a signal."""
 
@@ -114,7 +117,7 @@ def command(
         if _traced(machine, source):
             notes += _trace(machine, store, kdamond or "", tally, until)
         else:
-            _look(machine, store, kdamond or "", every, tally, until)
+            notes += _look(machine, store, kdamond or "", every, tally, until)
     lasted = until.lasted()
     if invocation.form == "text" and sink.names:
         sys.stderr.write(_summary(sink, lasted, notes))
@@ -290,22 +293,29 @@ def _trace(
 
 def _look(
     machine: Machine, store: Remembered, wanted: str, every: float, tally: Tally, until: _Until
-) -> None:
-    """Record the regions that schemes tried, at an interval."""
+) -> list[str]:
+    """Record the regions that schemes tried, at an interval; return what is to be told of it."""
     until.begin()
     due = machine.monotonic()
+    looks, late = 0, 0.0
     while True:
         if machine.monotonic() >= due:
             found = _tried(machine, store, wanted)
             _add(tally, found)
+            looks += 1
+            late += max(machine.monotonic() - due - every, 0.0)
             if tally.enough([each[0] for each in found]):
                 until.progress.clear()
-                return
+                break
             due = max(due + every, machine.monotonic())
         left = until.left()
         if not left:
-            return
+            break
         machine.sleep(min(max(due - machine.monotonic(), 0.0), left))
+    if late <= every * looks / _TOLERATED:
+        return []
+    apart = f"{every + late / looks:.1f} s apart and not {every:g} s"
+    return [f"looks were {apart}: a kdamond answers once each of its schemes had its turn"]
 
 
 def _add(tally: Tally, found: Iterable[Snapshot]) -> None:

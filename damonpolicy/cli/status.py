@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from damonpolicy.cli.goals import goal_lines, known, measure
+from damonpolicy.cli.goals import goal_name, known, measure, unfed
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.kdamond_text import kdamond_lines
+from damonpolicy.cli.loops import loop_lines, loops
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.service import served
 from damonpolicy.diagnostics import Diagnostic, as_text
-from damonpolicy.engine.session import looking, refresh
+from damonpolicy.engine.session import Session, looking, refresh
 from damonpolicy.engine.store import Store
+from damonpolicy.errors import Busy
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import read_or
 from damonpolicy.observe import status
+from damonpolicy.observe.modules import ModuleStatus
+from damonpolicy.observe.modules import look as look_at_modules
 from damonpolicy.observe.remembered import Remembered, unsettled
+from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.texts import setting_text
-from damonpolicy.units import approximate_bytes
 
 _ASLEEP = "the numbers are old: it may sleep long by its watermarks, and the service lets it"
 
@@ -34,27 +40,34 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     """Show what runs, whose it is, and what it did so far.
 
     Numbers are those that the kernel last gave to anyone. `--update` asks our own kdamonds anew,
-    which is a command to each, and changes nothing that they do.
+    also for what their schemes select now: that is some commands to each, and changes nothing
+    that they do.
     """
     machine = invocation.machine()
     store = Remembered(Store(invocation.places()))
     boot_id = look(machine).boot_id
     managed = store.managed(boot_id)
+    now: dict[int, Sequence[Any]] = {}
     if update and not store.unknown:
         with looking(machine, invocation.places(), wait=True) as session:
             refresh(session)
+            now = _now(session)
         managed = store.managed(boot_id)
     current = retrieve(machine, managed.settings)
-    slots = status.kdamonds(current, managed)
+    service = store.service(lambda: served(machine, store.places))
+    free = free_memory(machine)
+    asked = _asked(managed, service, update=update)
+    slots = status.kdamonds(current, managed, asked=asked, free=free)
     settings = status.settings(current, managed)
     running = {each.name for each in slots}
     lacking = status.lacking(machine, managed, running)
-    service = store.service(lambda: served(machine, store.places))
+    modules = look_at_modules(machine, current.modules, free)
+    why_not = unfed(managed, service)
     data: dict[str, Any] = {
         "generation": managed.generation or None,
         "confirmed": store.confirmed() or None,
         "policies": {name: policy.owner for name, policy in managed.policies.items()},
-        "kdamonds": [known(each.to_json(), service) for each in slots],
+        "kdamonds": [known(each.to_json(), service, why_not) for each in slots],
         "waiting": [each.kdamond for each in lacking if each.waits_for],
         "lacking": [each.to_json() for each in lacking],
         "settings": [
@@ -68,9 +81,14 @@ def command(invocation: Invocation, *, update: bool) -> Result:
             for each in settings
         ],
         "modules": list(current.modules),
+        "module_status": [each.to_json() for each in modules],
         "free_slots": sum(current.owner(slot, managed) == "free" for slot in current.slots),
+        "loops": loops(managed, service),
         "service": service,
     }
+    for each in data["kdamonds"]:
+        for scheme, selected in zip(each["schemes"], now.get(each["slot"], ()), strict=False):
+            scheme["now"] = selected
     if update:
         measure(machine, data["kdamonds"])
     served_now = service is not None and service["running"]
@@ -82,7 +100,16 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         if target.startswith("pid ")
     }
     return Result(
-        _text(data, managed, store, names, settings, fresh=update or served_now, asleep=asleep),
+        _text(
+            data,
+            managed,
+            store,
+            names,
+            settings,
+            modules,
+            fresh=update or served_now,
+            asleep=asleep,
+        ),
         data,
         diagnostics=[
             *_findings(data, managed, store, machine.monotonic()),
@@ -91,12 +118,37 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     )
 
 
+def _now(session: Session) -> dict[int, Sequence[Any]]:
+    """Ask our own kdamonds what each scheme selects now; by slot."""
+    # slow to import
+    from damonpolicy.observe import live
+
+    found: dict[int, Sequence[Any]] = {}
+    for each in live.running(retrieve(session.machine), session.managed):
+        if each.ours:
+            with suppress(Busy):  # it has told its numbers: what it selects now stays unknown
+                found[each.slot] = live.now(session.machine, each)
+    return found
+
+
+def _asked(managed: Managed, service: Mapping[str, Any] | None, *, update: bool) -> Collection[str]:
+    """Return the kdamonds that were asked for their numbers just now, or by the service."""
+    names = {each.kdamond for each in managed.slots.values()}
+    if update:
+        return names
+    if service is None or not service["running"]:
+        return ()
+    # a service of before says only whom it did not ask
+    return set(service.get("asked", names - set(service.get("unasked", ()))))
+
+
 def _text(
     data: dict[str, Any],
     managed: Managed,
     store: Remembered,
     names: Mapping[str, str],
     settings: Sequence[status.SettingStatus],
+    modules: Sequence[ModuleStatus],
     *,
     fresh: bool,
     asleep: Collection[str],
@@ -116,7 +168,7 @@ def _text(
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
     left_out = {each["kdamond"]: each["left_out"] for each in data["lacking"]}
     for each in data["kdamonds"]:
-        lines += ["", *_kdamond(each, names, fresh=fresh and each["name"] not in asleep)]
+        lines += ["", *kdamond_lines(each, names, fresh=fresh and each["name"] not in asleep)]
         lines += [
             f"  the filter on the cgroup `{path}` is left out until it is there"
             for path in left_out.get(each["name"], ())
@@ -131,10 +183,13 @@ def _text(
     if data["settings"]:
         lines += ["", "settings"]
         lines += [_setting(each) for each in settings]
+    if data["loops"]:
+        lines += ["", "loops", *(f"  {line}" for line in loop_lines(data["loops"]))]
     if data["service"]:
-        lines += ["", *_served(data["service"])]
+        lines += ["", *_served(data["service"], managed)]
     if data["modules"]:
         lines += ["", "kernel modules that run a kdamond: " + ", ".join(data["modules"])]
+        lines += [f"  {each.name}: {line}" for each in modules for line in each.lines]
     return as_text(lines)
 
 
@@ -144,7 +199,7 @@ def _setting(each: status.SettingStatus) -> str:
     return f"  {each.path}: {value} (was {original}, {users})"
 
 
-def _served(service: dict[str, Any]) -> list[str]:
+def _served(service: dict[str, Any], managed: Managed) -> list[str]:
     """Say how the service is: the last reload, and what it cannot follow or feed."""
     where = ", ".join(service["paths"])
     if not service["running"]:
@@ -171,8 +226,20 @@ def _served(service: dict[str, Any]) -> list[str]:
         more = f" and {each['more']} more" if each["more"] else ""
         pids = ", ".join(map(str, each["pids"]))
         lines.append(f"  not yet followed: {each['kdamond']}: pid {pids}{more}: {each['why']}")
-    lines += [f"  not fed: {goal}: {why}" for goal, why in sorted(service["feeds"].items())]
-    lines += [f"  stands still: {loop}: {why}" for loop, why in sorted(service["loops"].items())]
+    lines += [
+        f"  not fed: {goal_name(managed, goal)}: {why}"
+        for goal, why in sorted(service["feeds"].items())
+    ]
+    known = {
+        f"{policy.name}/{loop.name}"
+        for policy in managed.policies.values()
+        for loop in policy.loops
+    }
+    lines += [
+        f"  stands still: {loop}: {why}"
+        for loop, why in sorted(service["loops"].items())
+        if loop not in known  # else it is said beside where it is
+    ]
     if service["observing"]:
         lines.append(f"  cannot observe: {service['observing']}")
     return lines + _drifted(service["drift"])
@@ -188,38 +255,6 @@ def _drifted(drift: dict[str, Any]) -> list[str]:
         lines.append(f"  repaired {drift['repairs']} time{'s' if drift['repairs'] > 1 else ''}")
     if drift["cannot_repair"]:
         lines.append(f"  cannot repair: {drift['cannot_repair']}")
-    return lines
-
-
-def _kdamond(each: dict[str, Any], names: Mapping[str, str], *, fresh: bool) -> list[str]:
-    whose = each["name"] or "someone else's"
-    pid = f", pid {each['pid']}" if each["pid"] else ""
-    state = f"{each['state']}, paused" if each["paused"] else each["state"]
-    lines = [f"kdamond {whose}: {state} (slot {each['slot']}{pid})"]
-    targets = [
-        f"{target} ({names[target]})" if names.get(target) else target for target in each["targets"]
-    ]
-    if targets:
-        shown = ", ".join(targets[:4]) + (f" and {len(targets) - 4} more" if targets[4:] else "")
-        lines.append(f"  {each['ops']}: {shown}")
-    if each["accesses"] != "all":
-        lines.append(f"  accesses: {each['accesses']}")
-    if not each["schemes"]:
-        lines.append("  no scheme: one with `action: stat` would count what it selects")
-    for scheme in each["schemes"]:
-        quota = f", {scheme['quota']}" if scheme["quota"] else ""
-        lines.append(f"  scheme {scheme['name']}: {scheme['action']}{quota}")
-        if scheme["filters"]:
-            lines.append(f"    {scheme['filters']}")
-        numbers = scheme["statistics"]
-        passed = numbers.get("sz_ops_filter_passed") if scheme["filters"] else None
-        lines.append(
-            f"    tried {approximate_bytes(numbers.get('sz_tried', 0))}"
-            f" in {numbers.get('nr_tried', 0)} regions,"
-            + (f" {approximate_bytes(passed)} passed the filters," if passed is not None else "")
-            + f" applied to {approximate_bytes(numbers.get('sz_applied', 0))}"
-        )
-        lines += [f"    {line}" for line in goal_lines(scheme, fresh=fresh)]
     return lines
 
 

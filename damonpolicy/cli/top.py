@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from damonpolicy import log
-from damonpolicy.cli.goals import known, measure
+from damonpolicy.cli.goals import known, measure, unfed
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import duration
@@ -22,8 +22,10 @@ from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe import live, status, traced
 from damonpolicy.observe.live_view import Scene
+from damonpolicy.observe.modules import look as look_at_modules
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.remembered import Remembered
+from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed
 
@@ -102,9 +104,11 @@ class Reader:
         there = live.running(current, managed)
         kdamond = next((each for each in there if each.slot == slot), there[0] if there else None)
         if kdamond is None:
-            return Scene()
+            names, free = current.modules, free_memory(self._machine)
+            return Scene(modules=look_at_modules(self._machine, names, free))
         why = self._why_not(kdamond, willing=willing)
         key = (kdamond.slot, kdamond.pid)
+        asked: set[str] = set()
         if not self._machine.writable:
             self._told[key] = live.read(self._machine, kdamond)
         elif self._may_be_asked(kdamond) and (not why or _quick(kdamond) or willing):
@@ -112,16 +116,18 @@ class Reader:
                 if not why:
                     self._told[key] = live.look(self._machine, kdamond)
                 refresh(session, only=kdamond.slot)
+                asked = {kdamond.name} if kdamond.ours else set()
             current, managed = self._read()
         if why and self._watch(kdamond):
             why = f"seen by trace events: {why}"
             current, managed = self._read()
         store = Remembered(Store(self._places))
         service = store.service(lambda: served(self._machine, self._places))
-        running = {each.slot for each in there}
+        running, why_not = {each.slot for each in there}, unfed(managed, service)
+        free = free_memory(self._machine)
         found = [
-            known(each.to_json(), service)
-            for each in status.kdamonds(current, managed)
+            known(each.to_json(), service, why_not)
+            for each in status.kdamonds(current, managed, asked=asked, free=free)
             if each.slot in running
         ]
         if self._machine.writable:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
@@ -24,10 +24,12 @@ from damonpolicy.daemon.endpoint import Answer, Endpoint, Request
 from damonpolicy.daemon.figures import Figures
 from damonpolicy.daemon.observe import KdamondSeen, Observation
 from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
+from damonpolicy.observe.modules import ModuleStatus
 
 __all__ = ("Exporter", "families", "read_address")
 
 _LOOPBACK = "127.0.0.1"
+_PERCENTILES = (0, 25, 50, 75, 100)
 _RESULTS = ("applied", "unchanged", "invalid", "failed", "gone")
 
 
@@ -128,6 +130,16 @@ def families(figures: Figures) -> Iterator[Metric]:
     for job, count in figures.failures.items():
         failures.add_metric([job], count)
     yield failures
+    for name, text, truth in (
+        ("last_reload_successful", "Whether the last reload succeeded.", figures.reload_ok),
+        (
+            "in_force",
+            "Whether the last reload succeeded, and nothing has drifted since.",
+            figures.in_force,
+        ),
+    ):
+        if truth is not None:
+            yield _value(name, text, truth)
     if figures.reloaded_at is not None:
         text = "When policy files were taken last without an error, in seconds since the epoch."
         yield _value("last_reload_success_timestamp_seconds", text, figures.reloaded_at)
@@ -153,6 +165,10 @@ def _observed(observation: Observation | None) -> Iterator[Metric]:
         text = "When the kernel was looked at last, in seconds since the epoch."
         yield _value("last_observation_timestamp_seconds", text, observation.at)
         kdamonds = observation.kdamonds
+        if observation.free is not None:
+            text = "The share of memory that is free, as watermarks measure it."
+            yield _value("free_memory_ratio", text, observation.free / 1_000)
+        yield from _modules(observation.modules)
     targets = GaugeMetricFamily(
         "damonpolicy_targets", "What a kdamond monitors.", labels=["kdamond"]
     )
@@ -175,6 +191,9 @@ def _observed(observation: Observation | None) -> Iterator[Metric]:
     score = GaugeMetricFamily(
         "damonpolicy_scheme_goal_ratio", "How far a scheme's goals are reached.", labels=labels
     )
+    asleep = GaugeMetricFamily(
+        "damonpolicy_scheme_asleep", "Whether watermarks keep a scheme asleep.", labels=labels
+    )
     for kdamond in kdamonds:
         targets.add_metric([kdamond.name], kdamond.targets)
         if kdamond.cpu is not None:
@@ -186,9 +205,37 @@ def _observed(observation: Observation | None) -> Iterator[Metric]:
                     family.add_metric(names, scheme.statistics[field])
             if scheme.effective is not None:
                 quota.add_metric(names, scheme.effective)
+            if scheme.watch is not None and scheme.watch.asleep is not None:
+                asleep.add_metric(names, scheme.watch.asleep)
             if scheme.score is not None:
                 score.add_metric(names, scheme.score / 10_000)
-    yield from (targets, cpu, *counts.values(), quota, score)
+    yield from (targets, cpu, *counts.values(), quota, score, asleep)
+
+
+def _modules(modules: Sequence[ModuleStatus]) -> Iterator[Metric]:
+    """Yield what DAMON's modules tell of themselves."""
+    asleep = GaugeMetricFamily(
+        "damonpolicy_module_asleep", "Whether watermarks keep a module asleep.", labels=["module"]
+    )
+    figures = GaugeMetricFamily(
+        "damonpolicy_module_figure",
+        "What a module of DAMON's tells of itself, by its parameter's name.",
+        labels=["module", "parameter"],
+    )
+    idle = GaugeMetricFamily(
+        "damonpolicy_module_idle_seconds",
+        "For how long at most so many percent of the memory have been idle.",
+        labels=["module", "percentile"],
+    )
+    for each in modules:
+        if each.watch is not None and each.watch.asleep is not None:
+            asleep.add_metric([each.name], each.watch.asleep)
+        for name, value in each.figures.items():
+            figures.add_metric([each.name, name], value)
+        if any(each.idle):
+            for percent in _PERCENTILES:
+                idle.add_metric([each.name, str(percent)], each.idle[percent] / 1_000)
+    yield from (asleep, figures, idle)
 
 
 def _value(name: str, text: str, value: float) -> Metric:

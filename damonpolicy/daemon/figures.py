@@ -17,6 +17,10 @@ class Figures:
 
     reloads: Mapping[str, int] = field(default_factory=dict)
     reloaded_at: float | None = None
+    reload_ok: bool | None = None
+    """Whether the last reload brought the machine under its files; None before the first."""
+    in_force: bool | None = None
+    """Whether that is so still, as nothing has drifted; None where nobody could look."""
     digest: str = ""
     applies: int = 0
     rollbacks: int = 0
@@ -34,9 +38,14 @@ class Figures:
 def figures(record: RecordJob, errors: Callable[[], Mapping[str, float]] = dict) -> Figures:
     """Take them; ``errors`` are those of the loops of `tuning`, by name."""
     tally, observe = record.reloader.tally, record.observe
+    last = record.reloader.outcome
+    fine = None if last is None else last.ok
+    seen = observe.last if not observe.trouble else None
     return Figures(
         reloads=dict(record.reloads),
         reloaded_at=record.good.at if record.good else None,
+        reload_ok=fine,
+        in_force=False if fine is False else None if seen is None else fine and not seen.drift,
         digest=record.good.digest if record.good else "",
         applies=tally.applies,
         rollbacks=tally.rollbacks,

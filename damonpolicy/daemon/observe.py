@@ -20,8 +20,11 @@ from damonpolicy.errors import Busy, DamonPolicyError, LockHeld
 from damonpolicy.kernel.host import cpu_seconds
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import Tree
+from damonpolicy.observe.modules import ModuleStatus, look
 from damonpolicy.observe.quotas import Goal, effective, goals
-from damonpolicy.observe.status import Drift, drift, statistics
+from damonpolicy.observe.schemes import statistics
+from damonpolicy.observe.status import Drift, drift
+from damonpolicy.observe.watermarks import Watch, free_memory, of_scheme
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed, SlotRecord
 from damonpolicy.tuning.goals import GoalMeter, Trend, score, trend
@@ -68,6 +71,7 @@ class SchemeSeen:
     goals: tuple[GoalSeen, ...] = ()
     score: int | None = None
     trend: Trend | None = None
+    watch: Watch | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What `status` shows beside the scheme, as plain data."""
@@ -100,6 +104,9 @@ class Observation:
     generation: int
     drift: tuple[Drift, ...]
     kdamonds: tuple[KdamondSeen, ...]
+    free: int | None = None
+    """How much memory is free, in parts of 1000."""
+    modules: tuple[ModuleStatus, ...] = ()
 
 
 class _Memory:
@@ -138,8 +145,9 @@ class Observer:
 
     def look(self, current: Current, managed: Managed) -> Observation:
         """Make one of what was read just now."""
+        free = free_memory(self._machine)
         kdamonds = tuple(
-            self._kdamond(current.slot(slot), record, asked=not _naps(record))
+            self._kdamond(current.slot(slot), record, free, asked=not _naps(record))
             for slot, record in managed.slots.items()
             if slot in current.slots
             and current.running(slot)
@@ -154,22 +162,27 @@ class Observer:
         }
         followed = {s for s, each in mine.items() if ended(self._machine, current, s, each)}
         found = tuple(drift(current, managed, without=followed, followed=mine))
-        return Observation(time.time(), managed.generation, found, kdamonds)
+        modules = tuple(look(self._machine, current.modules, free))
+        return Observation(time.time(), managed.generation, found, kdamonds, free, modules)
 
-    def _kdamond(self, tree: Tree, record: SlotRecord, *, asked: bool) -> KdamondSeen:
+    def _kdamond(
+        self, tree: Tree, record: SlotRecord, free: int | None, *, asked: bool
+    ) -> KdamondSeen:
         count = int(tree.get("contexts/0/schemes/nr_schemes", "0"))
         return KdamondSeen(
             record.kdamond,
             int(tree.get("contexts/0/targets/nr_targets", "0")),
             cpu_seconds(self._machine, record.pid),
             tuple(
-                self._scheme(tree, record, f"contexts/0/schemes/{index}", asked=asked)
+                self._scheme(tree, record, f"contexts/0/schemes/{index}", free, asked=asked)
                 for index in range(count)
             ),
             asked,
         )
 
-    def _scheme(self, tree: Tree, record: SlotRecord, base: str, *, asked: bool) -> SchemeSeen:
+    def _scheme(
+        self, tree: Tree, record: SlotRecord, base: str, free: int | None, *, asked: bool
+    ) -> SchemeSeen:
         name = record.names.get(base, base.rpartition("/")[2])
         key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
         memory = self._memories.get(key)
@@ -181,19 +194,20 @@ class Observer:
         scores = [each.score for each in seen if each.score is not None]
         return SchemeSeen(
             name,
-            _in_bytes(statistics(tree, base), int(tree.get("contexts/0/addr_unit", "1"))),
+            _known(statistics(tree, base), asked=asked),
             quota,
             seen,
             max(scores) if scores and len(scores) == len(seen) else None,
             trend(memory.quotas) if wanted else None,
+            of_scheme(tree, base, free),
         )
 
 
-def _in_bytes(numbers: Mapping[str, int], unit: int) -> dict[str, int]:
-    """The kernel counts sizes in units of addresses (mm/damon/core.c: damos_apply_scheme())."""
-    return {
-        name: value * unit if name.startswith("sz_") else value for name, value in numbers.items()
-    }
+def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
+    """Leave out what is unknown: zeros are, where nobody has asked."""
+    if not asked and not any(numbers.values()):
+        return {}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 @dataclass(slots=True)

@@ -105,6 +105,7 @@ class RecordJob:
             "not_followed": [each.to_json() for each in self.follower.waiting()],
             "feeds": dict(self.feed.troubles()),
             "loops": dict(self.tune.troubles()),
+            "errors": {loop: round(share, 2) for loop, share in self.tune.errors().items()},
             **self._observed(),
         }
 
@@ -121,6 +122,7 @@ class RecordJob:
                 "repairs": repairer.repairs,
                 "cannot_repair": repairer.trouble,
             },
+            "asked": [each.name for each in kdamonds if each.asked],
             "unasked": [each.name for each in kdamonds if not each.asked],
             "schemes": {
                 f"{kdamond.name}/{scheme.name}": scheme.to_json()

@@ -111,8 +111,10 @@ def execute(
             after = done.run(capabilities, signals, when_ready)
             committed = signals.committed = True
     finally:
-        if not committed and not follows:
-            store.unstage(number)
+        if not committed:
+            log.info("not applied", generation=number)  # each `begin` has an end
+            if not follows:
+                store.unstage(number)
     own.finish(after, done.journal)
     log.info("applied", generation=number, operations=len(plan.operations))
     return after

@@ -20,6 +20,7 @@ __all__ = (
     "CORE",
     "COUNTS",
     "Tree",
+    "asks_pages",
     "cgroup_paths",
     "check_numbers",
     "configuration",
@@ -42,6 +43,8 @@ Tree: TypeAlias = Mapping[str, str]
 
 CORE = ("addr", "target", "probe_hits_wsum")
 """Filters that DAMON's core decides before it looks at single pages, by their type."""
+
+_PAGES = ("filters", "ops_filters")
 
 COUNTS = {
     "contexts": "nr_contexts",
@@ -205,6 +208,15 @@ def cgroup_paths(tree: Tree) -> set[str]:
         for path, value in tree.items()
         if value and path.rpartition("/")[2] in ("memcg_path", "path")
     }
+
+
+def asks_pages(tree: Tree, scheme: str) -> bool:
+    """Tell whether a scheme looks at pages: without such a filter, what passed says nothing."""
+    return any(
+        tree.get(f"{scheme}/{layer}/{index}/type") not in CORE
+        for layer in _PAGES
+        for index in range(int(tree.get(f"{scheme}/{layer}/nr_filters", "0")))
+    )
 
 
 def pattern(path: str) -> str:

@@ -226,16 +226,28 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
         slot=slot,
         scheme_index=_maybe(scheme) or 0,
         filters=filters_in_words(filters),
+        tuned=_tuned(found.get("intervals")),
         # an address of the kernel's, in old versions
         targets=() if known or target is None else (f"id {number(target)}",),
         origin="damo",
     )
     rows = snapshots.rows()
+    told = (rows.age >= 0) | (rows.microseconds >= 0)
+    source = replace(source, ageless=bool(len(rows)) and not told.any())
     offsets = np.concatenate(([0], np.cumsum(snapshots.counts))).astype(np.int64)
     begin, end = np.array(snapshots.begin, np.int64), np.array(snapshots.end, np.int64)
     series = Series(source, begin, end, sample, aggregation, offsets, Regions.of((), (), (), ()))
     series = damo_text.guessed(series, int(rows.samples.max(initial=0)))
+    if rows.hits is not None:  # damo has no names for probes
+        probes = tuple(str(each) for each in range(rows.hits.shape[1]))
+        series = replace(series, source=replace(series.source, probes=probes))
     return replace(series, regions=regions_of(rows, series, source.target, kept=kept))
+
+
+def _tuned(intervals: Any) -> bool:
+    """Tell whether the intervals were being tuned."""
+    goal = intervals.get("intervals_goal") if isinstance(intervals, dict) else None
+    return isinstance(goal, dict) and number(goal.get("aggrs") or 0) > 0
 
 
 def _intervals(intervals: Any, snapshots: Snapshots, *, ours: bool) -> tuple[Array, Array]:
@@ -329,7 +341,7 @@ def _record_json(series: Series, part: int, target: int) -> Iterator[str]:
     head = {
         "kdamond_idx": source.slot,
         "context_idx": 0,
-        "intervals": _intervals_json(series),
+        "intervals": None if source.guessed else _intervals_json(series),
         "scheme_idx": source.scheme_index if source.scheme else None,
         "target_id": None if known == UNKNOWN else known,
         "scheme_filters": filters_of_words(source.filters),
@@ -350,10 +362,10 @@ def _record_json(series: Series, part: int, target: int) -> Iterator[str]:
             "end_time": str(series.end[index]),
             "total_bytes": str(regions.total),
             "damos_stats": None,
-            "sample_interval_us": str(sample) if sample else None,
+            "sample_interval_us": str(sample) if sample and not source.guessed else None,
         }
         yield (",\n" if index else "\n") + json.dumps(snapshot)[:-1] + ', "regions": ['
-        yield ",\n".join(_regions_json(regions))
+        yield ",\n".join(_regions_json(regions, ageless=source.ageless))
         yield "]}"
     yield "]}"
 
@@ -369,16 +381,17 @@ def _intervals_json(series: Series) -> dict[str, str] | None:
     }
 
 
-def _regions_json(regions: Regions) -> Iterator[str]:
+def _regions_json(regions: Regions, *, ageless: bool) -> Iterator[str]:
     columns: list[list[Any]] = [
         each.tolist() for each in (regions.start, regions.end, regions.accesses, regions.age)
     ]
     columns.append([None] * len(regions) if regions.passed is None else regions.passed.tolist())
     columns.append([[]] * len(regions) if regions.hits is None else regions.hits.tolist())
     for start, end, accesses, age, passed, hits in zip(*columns, strict=True):
+        lasted = "null" if ageless else f'"{age}"'
         told = "" if passed is None else f', "sz_filter_passed": "{passed}"'
         yield (
             f'{{"start": "{start}", "end": "{end}",'
             f' "nr_accesses": {{"samples": {accesses}, "percent": null}},'
-            f' "age": {{"usec": null, "aggr_intervals": "{age}"}}, "probe_hits": {hits}{told}}}'
+            f' "age": {{"usec": null, "aggr_intervals": {lasted}}}, "probe_hits": {hits}{told}}}'
         )

@@ -93,6 +93,7 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
     sample = runs.events.sample[firsts]
     lengths = (runs.last - runs.first)[chosen]
     events = events.take(events.accesses >= 0)
+    source = replace(source, ageless=bool(len(events)) and not events.aged.any())
     regions = events.regions(np.full(len(events), source.target, np.int32))
     series = Series(
         source,
@@ -118,15 +119,24 @@ def guessed(series: Series, most: int) -> Series:
     """Fill in intervals where they are 0, as nobody has recorded them.
 
     An aggregation took as long as snapshots usually did, or 100 ms where none tells. It had 20
-    samples, as is the default, or as many as found a region accessed at ``most``.
+    samples, as is the default, or as many as found a region accessed at ``most``. Where the
+    sampling interval is known, as it is tuned, so is each aggregation: tuning changes both alike
+    (mm/damon/core.c: kdamond_tune_intervals()).
     """
     unknown = series.aggregation == 0
+    if not (unknown | (series.sample == 0)).any():
+        return series
     lasted = (series.end - series.begin) // 1000
     usual = (int(np.median(lasted[unknown])) if unknown.any() else 0) or _USUAL_US
-    aggregation = np.where(unknown, usual, series.aggregation)
     samples = max(most, _USUAL_SAMPLES)
+    told = unknown & (series.sample > 0)
+    if told.any():
+        samples = max(samples, int(np.median(np.round(lasted[told] / series.sample[told]))))
+    aggregation = np.where(unknown, usual, series.aggregation)
+    aggregation = np.where(told, series.sample * samples, aggregation)
     sample = np.where(series.sample == 0, aggregation // samples, series.sample)
-    return replace(series, sample=sample, aggregation=aggregation)
+    source = replace(series.source, guessed=True, tuned=series.source.tuned or bool(told.any()))
+    return replace(series, source=source, sample=sample, aggregation=aggregation)
 
 
 def by_target(series: Series) -> list[tuple[int, Series]]:

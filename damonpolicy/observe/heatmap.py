@@ -4,7 +4,8 @@ A region of a snapshot has been as it is for its age, so it paints the time from
 begin less its age up to the snapshot's end, but never what an earlier snapshot has painted. A
 pixel is the sum of heat times the time and the bytes that overlap it, divided by the time and the
 bytes of a pixel. Both is as damo 3.4.3 prints it, except that each snapshot's own aggregation
-interval counts, so that records of tuned intervals are right. Pixels that nothing covers are NaN.
+interval counts, so that records of tuned intervals are right, and that address spaces which lie
+over each other are not added up. Pixels that nothing covers are NaN.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = (
     "by_target",
     "heatmap",
     "hottest",
+    "on_one_scale",
     "recorded",
     "sorted_by_temperature",
     "with_past",
@@ -41,6 +43,8 @@ __all__ = (
 )
 
 
+_DUST = 1e-6
+"""What rounding may add to the share of a pixel that is covered."""
 _LONGEST = 1 << 62
 """Nanoseconds: with times of records, which are no larger, that stays within 64 bits."""
 
@@ -83,7 +87,8 @@ class Window:
 class Value:
     """What a pixel tells.
 
-    ``kind`` is ``accesses`` (per second), ``passed`` (those of the bytes that passed the scheme's
+    ``kind`` is ``accesses`` (per second), ``percent`` (how many of the samples found it accessed,
+    whatever the intervals are), ``passed`` (accesses to the bytes that passed the scheme's
     filters), ``hits`` (of the probe of index ``probe``, per second) or ``temperature``.
     """
 
@@ -110,6 +115,8 @@ class Heatmap:
     origin: int = 0
     sorted: str = ""
     """What stands for the address axis: empty, ``hottest last`` or ``hottest first``."""
+    limits: tuple[float, float] | None = None
+    """The scale, where it is not that of these values: several maps may share one."""
 
     @property
     def times(self) -> list[int]:
@@ -123,12 +130,25 @@ class Heatmap:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Lowest and highest value; what counts accesses begins at 0."""
+        """Lowest and highest value, or the limits; what counts accesses begins at 0."""
+        if self.limits is not None:
+            return self.limits
         known = self.values[~np.isnan(self.values)]
         if not known.size:
             return 0.0, 0.0
         low, high = float(known.min()), float(known.max())
         return (low if self.unit == "" else 0.0), high
+
+
+def on_one_scale(heatmaps: Sequence[Heatmap], most: float | None = None) -> list[Heatmap]:
+    """Let maps of one kind share a scale, which ends at ``most`` or the highest value of all.
+
+    Else the same colour would be another value in each of them.
+    """
+    scales = [each.scale for each in heatmaps]
+    low = min((each[0] for each in scales), default=0.0)
+    high = max((each[1] for each in scales), default=0.0) if most is None else most
+    return [replace(each, limits=(min(low, high), high)) for each in heatmaps]
 
 
 def _edges(first: int, last: int, count: int) -> list[int]:
@@ -155,7 +175,7 @@ def with_past(series: Series) -> tuple[int, int]:
 def by_target(series: Series) -> list[Series]:
     """Part a series that tells targets into one for each; addresses of two don't compare."""
     targets = np.unique(series.regions.target)
-    if series.source.target != UNKNOWN or len(targets) < 2:
+    if series.source.target != UNKNOWN or targets.tolist() in ([], [UNKNOWN]):
         return [series]
     return [
         replace(
@@ -214,7 +234,7 @@ def _temperatures(series: Series, weights: tuple[int, int, int] | None) -> Array
     regions = series.regions
     return temperature(
         regions.size,
-        percent_of(regions.accesses, samples_of_rows(series)),
+        percent_of(regions.accesses, samples_of_rows(series), as_damo=series.as_damo),
         regions.age,
         series.aggregation[series.of_row],
         weights or series.source.weights,
@@ -246,6 +266,8 @@ def _heat(series: Series, value: Value) -> Array:
     interval = series.aggregation[series.of_row]
     if value.kind == "temperature":
         return _temperatures(series, value.weights)
+    if value.kind == "percent":
+        return regions.accesses * 100.0 / samples_of_rows(series)
     if value.kind == "hits":
         if regions.hits is None or value.probe >= regions.hits.shape[1]:
             raise ValueError("these snapshots have no hits of that probe")
@@ -261,6 +283,8 @@ def _heat(series: Series, value: Value) -> Array:
 def _words(series: Series, value: Value) -> tuple[str, str]:
     if value.kind == "temperature":
         return "temperature", ""
+    if value.kind == "percent":
+        return "access rate", "%"
     if value.kind == "hits":
         probes = series.source.probes
         name = probes[value.probe] if value.probe < len(probes) else str(value.probe)
@@ -296,6 +320,14 @@ def _rectangles(series: Series, window: Window, shape: tuple[int, int]) -> Recta
     )
 
 
+def _layers(series: Series, rectangles: Rectangles) -> Array | float:
+    """Return how often each pixel is covered, at least once: more than once by several processes."""
+    if series.source.ops == "paddr" or (series.regions.target != UNKNOWN).all():
+        return 1.0
+    share = painted(rectangles, np.ones(len(rectangles)))
+    return np.where(share > 1 + _DUST, share, 1.0)
+
+
 def heatmap(
     series: Series,
     window: Window,
@@ -306,8 +338,10 @@ def heatmap(
 ) -> Heatmap:
     """Paint a window of a series, of pixels ``resolution`` (time, address).
 
-    Temperature is the mean over what covers a pixel, everything else is a sum, so that heat is
-    kept: the sum of pixels times their time and bytes is that of the regions in the window.
+    Temperature and percent are the mean over what covers a pixel, everything else is a sum, so that
+    heat is kept: the sum of pixels times their time and bytes is that of the regions in the
+    window. Where nobody knows of which process regions are, several may lie at the same addresses:
+    there the mean of them is shown.
     ``sorted_as`` tells that the series was sorted, and how. Raises ValueError where the snapshots
     do not tell the value that is asked for.
     """
@@ -318,15 +352,17 @@ def heatmap(
     rectangles, heat = everything.take(seen), heat[seen]
     del everything, seen
     known = covered(rectangles) > 0
-    if asked.kind == "temperature":
+    if asked.kind in ("temperature", "percent"):
         sums = painted(rectangles, heat)
         share = painted(rectangles, np.ones(len(rectangles)))
         values = np.divide(sums, share, out=np.zeros_like(sums), where=share > 0)
     else:
+        over = _layers(series, rectangles)
         warm = np.flatnonzero(heat)
         rectangles, heat = rectangles.take(warm), heat[warm]
         # running sums leave dust of rounding where there is nothing: it is told by exact counts
         values = np.where(covered(rectangles) > 0, np.maximum(painted(rectangles, heat), 0), 0)
+        values = values / over
     shows, unit = _words(series, asked)
     return Heatmap(
         series.source.name,

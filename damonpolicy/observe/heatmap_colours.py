@@ -1,14 +1,17 @@
 """The sets of colours of heatmaps, from cold to hot, for terminals, images and pages.
 
-Lightness grows with heat, so that prints and every eye agree. The hottest is never white, which
-in images and pages is the unknown.
+Lightness grows with heat, so that prints and every eye agree. The unknown has a colour that no
+heat has: on white, the hottest would look much like it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ("OF_SCREENS", "OF_TERMINALS")
+__all__ = ("OF_SCREENS", "OF_TERMINALS", "UNKNOWN")
+
+UNKNOWN = "#bcd5ea"
+"""In images and pages; on terminals it is blank."""
 
 OF_TERMINALS: Mapping[str, tuple[int, ...]] = {
     "heat": (17, 18, 54, 90, 126, 162, 197, 208, 220, 230),

@@ -16,7 +16,7 @@ from damonpolicy.diagnostics import visible
 from damonpolicy.errors import UsageError
 from damonpolicy.observe.heatmap import Heatmap
 from damonpolicy.observe.heatmap_axes import title
-from damonpolicy.observe.heatmap_colours import OF_SCREENS
+from damonpolicy.observe.heatmap_colours import OF_SCREENS, UNKNOWN
 
 __all__ = ("page",)
 
@@ -45,6 +45,8 @@ def page(heatmaps: Sequence[Heatmap], *, colours: str = "heat", absolute: bool =
         "colours": colours,
         "scales": dict(OF_SCREENS),
         "absolute": absolute,
+        "unknown": UNKNOWN,
+        "opens": _hottest(heatmaps),
     }
     # within a script, `<` could end it: names are chosen by others
     data = json.dumps(told).replace("<", "\\u003c")
@@ -52,6 +54,13 @@ def page(heatmaps: Sequence[Heatmap], *, colours: str = "heat", absolute: bool =
     before, rest = text.split("/*DATA*/")
     between, after = rest.split("/*LIBRARY*/")
     return f"{before}{data}{between}{_library()}{after}"
+
+
+def _hottest(heatmaps: Sequence[Heatmap]) -> int:
+    """Return which map a page opens on: the one with most heat in what is known."""
+    known = [each.values[~np.isnan(each.values)] for each in heatmaps]
+    means = [float(each.mean()) if each.size else float("-inf") for each in known]
+    return means.index(max(means))
 
 
 def _told(heatmap: Heatmap) -> dict[str, Any]:

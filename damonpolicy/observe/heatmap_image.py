@@ -18,7 +18,7 @@ from damonpolicy.observe.heatmap_axes import (
     time_title,
     title,
 )
-from damonpolicy.observe.heatmap_colours import OF_SCREENS
+from damonpolicy.observe.heatmap_colours import OF_SCREENS, UNKNOWN
 from damonpolicy.observe.whole import PUBLIC, whole_file
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def _matplotlib() -> Any:
     try:
         import matplotlib as mpl
         import matplotlib.colors
-        import matplotlib.figure  # all are reached through the package
+        import matplotlib.figure
+        import matplotlib.patches  # all are reached through the package
     except ImportError as error:
         hint = "`pip install 'damonpolicy[images]'`"
         raise UsageError("images need matplotlib", hint=hint) from error
@@ -47,7 +48,7 @@ def save(
 ) -> None:
     """Write maps below each other into one file; its suffix says in which form.
 
-    The unknown stays white. Raises UsageError where matplotlib is missing, OSError of the file.
+    The unknown has a colour of its own. Raises UsageError where matplotlib is missing, OSError of the file.
     """
     library = _matplotlib()
     width, height = _SIZE
@@ -85,7 +86,7 @@ def _draw(
         aspect="auto",
         interpolation="nearest",
         extent=(0.0, float(columns), 0.0, float(rows)),
-        cmap=shown.with_extremes(bad="white"),
+        cmap=shown.with_extremes(bad=UNKNOWN),
         vmin=low,
         vmax=high if high > low else low + 1,
     )
@@ -107,5 +108,11 @@ def _draw(
     axes.set_xlabel(time_title(heatmap, absolute=absolute))
     axes.set_ylabel(address_title(heatmap, absolute=absolute))
     axes.set_title(visible(title(heatmap), kept=""), fontsize="medium", parse_math=False)
+    if np.isnan(heatmap.values).any():
+        patch = library.patches.Patch(facecolor=UNKNOWN, edgecolor="grey", label="unknown")
+        axes.legend(
+            handles=[patch], loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False,
+            fontsize="small", borderaxespad=0.1,
+        )  # fmt: skip
     if np.isnan(heatmap.values).all():
         axes.text(0.5, 0.5, "nothing is known", ha="center", transform=axes.transAxes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -43,21 +43,20 @@ def to_json(heatmap: Heatmap) -> dict[str, Any]:
     return {**head(heatmap), "values": values.tolist()}
 
 
-def to_csv(heatmaps: Sequence[Heatmap]) -> str:
-    """Write a line for each pixel that is known, with its edges in ns and bytes."""
-    lines = [f"map,begin_ns,end_ns,start,end,{heatmaps[0].unit or heatmaps[0].shows}"]
+def to_csv(heatmaps: Sequence[Heatmap]) -> Iterator[str]:
+    """Write a line for each pixel that is known, with its edges in ns and bytes; in pieces."""
+    yield f"map,begin_ns,end_ns,start,end,{heatmaps[0].unit or heatmaps[0].shows}\n"
     for heatmap in heatmaps:
         name = _quoted(cell(heatmap.name[:_NAME]))
         times = [f"{name},{first},{last}," for first, last in pairwise(heatmap.times)]
         addresses = [f"{first},{last}," for first, last in pairwise(heatmap.addresses)]
-        for time, row in zip(times, heatmap.values.tolist(), strict=True):
+        for time, row in zip(times, heatmap.values, strict=True):
             # what is not equal to itself is NaN
-            lines += [
-                f"{time}{address}{value!r}"
-                for address, value in zip(addresses, row, strict=True)
+            yield "".join(
+                f"{time}{address}{value!r}\n"
+                for address, value in zip(addresses, row.tolist(), strict=True)
                 if value == value  # noqa: PLR0124
-            ]
-    return "\n".join(lines) + "\n"
+            )
 
 
 def _quoted(text: str) -> str:

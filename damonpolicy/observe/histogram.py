@@ -21,12 +21,12 @@ PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Values from ``low`` up to, but without, ``high``; how many bytes have them.
+    """Values from ``low`` (None: whatever is below) up to, but without, ``high``, and their bytes.
 
     ``passed`` is how many of the bytes passed the page filters, None where nobody tells.
     """
 
-    low: int
+    low: int | None
     high: int
     size: int
     passed: int | None = None
@@ -74,7 +74,7 @@ def histogram(
     for low, high in edges(values, log=log, ranges=ranges):
         inside = values < high if cumulative else (values >= low) & (values < high)
         of_them = None if passed is None else int(passed[inside].sum())
-        found.append(Bin(low, high, int(size[inside].sum()), of_them))
+        found.append(Bin(None if cumulative else low, high, int(size[inside].sum()), of_them))
     return found
 
 

@@ -16,7 +16,7 @@ from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.errors import Busy
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.kernel.tree import CORE, Tree
+from damonpolicy.kernel.tree import Tree, asks_pages
 from damonpolicy.observe.regions import UNKNOWN, Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.temperature import DEFAULT_WEIGHTS
 from damonpolicy.plan.current import Current
@@ -31,6 +31,7 @@ __all__ = (
     "clear",
     "held_for",
     "look",
+    "now",
     "obstacle",
     "partial",
     "read",
@@ -43,6 +44,8 @@ __all__ = (
 _CONTEXT = "contexts/0"
 _SCHEMES = f"{_CONTEXT}/schemes"
 _INTERVALS = f"{_CONTEXT}/monitoring_attrs/intervals"
+_PATIENCE = 5.0
+"""Seconds for which DAMON's lock may be held for the sake of numbers beside others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,13 @@ class Kdamond:
         base = f"{_CONTEXT}/monitoring_attrs/probes"
         count = int(self.tree.get(f"{base}/nr_probes", "0"))
         return tuple(self.names.get(f"{base}/{index}", str(index)) for index in range(count))
+
+    @property
+    def processes(self) -> list[str]:
+        """The processes that it monitors, whose addresses have nothing to do with each other."""
+        count = int(self.tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))
+        pids = (self.tree.get(f"{_CONTEXT}/targets/{index}/pid_target") for index in range(count))
+        return [pid for pid in pids if pid not in (None, "0")]
 
     @property
     def intervals(self) -> Intervals:
@@ -267,6 +277,34 @@ def look(machine: Machine, kdamond: Kdamond) -> list[Series]:
             clear(machine, kdamond)
 
 
+def now(machine: Machine, kdamond: Kdamond) -> list[dict[str, int | None] | None]:
+    """Ask what each scheme tries now, and say how much that is; None where it is not to be had.
+
+    ``passed_bytes`` is None where no filter looks at pages. The caller holds the machine, as for
+    `look`. Raises Busy where the kdamond does not answer.
+    """
+    directories = [kdamond_path(kdamond.slot, f"{base}/tried_regions") for base in kdamond.schemes]
+    told_by_none = not all(machine.exists(each) for each in directories)
+    if told_by_none or obstacle(kdamond) or held_for(kdamond) > _PATIENCE:
+        return [None] * len(directories)
+    return [
+        {
+            "bytes": each.regions.total,
+            "regions": len(each.regions),
+            "passed_bytes": _passed(kdamond, base, each),
+        }
+        for base, each in zip(kdamond.schemes, look(machine, kdamond), strict=True)
+    ]
+
+
+def _passed(kdamond: Kdamond, base: str, series: Series) -> int | None:
+    """Return how much passed the page filters of a scheme, None where nobody tells."""
+    if series.regions.passed is not None:
+        return int(series.regions.passed.sum())
+    shown = f"{base}/stats/sz_ops_filter_passed" in kdamond.tree
+    return 0 if asks_pages(kdamond.tree, base) and shown and not len(series.regions) else None
+
+
 def told(machine: Machine, kdamond: Kdamond) -> bool:
     """Tell whether somebody has asked for regions, and has not cleared them."""
     return any(
@@ -321,15 +359,6 @@ def _only_target(tree: Tree, base: str) -> int:
     return UNKNOWN
 
 
-def _asks_pages(tree: Tree, base: str) -> bool:
-    """Tell whether a scheme looks at pages: without such a filter, what passed says nothing."""
-    return any(
-        tree.get(f"{base}/{layer}/{index}/type") not in CORE
-        for layer in ("filters", "ops_filters")
-        for index in range(int(tree.get(f"{base}/{layer}/nr_filters", "0")))
-    )
-
-
 def _scheme(machine: Machine, kdamond: Kdamond, base: str, source: Source) -> Series:
     """Read the regions of one scheme; addresses are in units of ``addr_unit`` bytes."""
     directory = kdamond_path(kdamond.slot, f"{base}/tried_regions")
@@ -338,7 +367,7 @@ def _scheme(machine: Machine, kdamond: Kdamond, base: str, source: Source) -> Se
     names = ["start", "end", "nr_accesses", "age"]
     if (
         numbers
-        and _asks_pages(kdamond.tree, base)
+        and asks_pages(kdamond.tree, base)
         and machine.exists(f"{directory}/{numbers[0]}/sz_filter_passed")
     ):
         names.append("sz_filter_passed")

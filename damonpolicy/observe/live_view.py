@@ -16,6 +16,8 @@ import numpy as np
 
 from damonpolicy.diagnostics import visible
 from damonpolicy.kernel.memory import Range
+from damonpolicy.observe.modules import ModuleStatus
+from damonpolicy.observe.order import in_order
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
 from damonpolicy.observe.seen import in_ranges, known_target
 from damonpolicy.observe.temperature import access_percent, age_us, temperature
@@ -24,12 +26,14 @@ from damonpolicy.units import (
     U64_MAX,
     UnitError,
     approximate_bytes,
+    approximate_number,
     format_duration,
     read_address,
     read_bytes,
     read_duration,
     read_integer,
     read_percent,
+    read_temperature,
 )
 
 __all__ = (
@@ -70,6 +74,8 @@ class Scene:
     slot: int | None = None
     series: Sequence[Series] = field(default=(), repr=False)
     why: str = ""
+    modules: Sequence[ModuleStatus] = ()
+    """Modules of the kernel that run a kdamond, beside which no other runs."""
 
     @property
     def kdamond(self) -> Mapping[str, Any] | None:
@@ -106,7 +112,7 @@ class Row:
 
     start: int
     end: int
-    percent: int
+    percent: float
     age: int
     temperature: float
     target: int
@@ -118,9 +124,9 @@ class Row:
         return (
             f"{self.start:#x}",
             approximate_bytes(self.end - self.start),
-            f"{self.percent}%",
+            "<1%" if 0 < self.percent < 1 else f"{self.percent:.0f}%",
             _short(self.age),
-            f"{self.temperature:,.0f}",
+            approximate_number(self.temperature),
             "-" if self.target == UNKNOWN else str(self.target),
             visible(self.scheme, kept="") or "-",
         )
@@ -178,20 +184,13 @@ def _condition(word: str) -> Condition:
         "size": read_bytes,
         "rate": lambda text: read_percent(text) * 100,
         "age": read_duration,
-        "temperature": _number,
+        "temperature": read_temperature,
         "target": read_integer,
     }
     if column not in readers:
         hint = "columns are " + ", ".join(f"`{name}`" for name in HEAD)
         raise UnitError("DP0113", f"`{word[:40]}` compares nothing that is shown", hint)
     return Condition(column, operator, float(readers[column](text)))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text.replace(",", ""))
-    except ValueError as error:
-        raise UnitError("DP0113", f"`{text[:40]}` is not a number", "write digits only") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +269,13 @@ def rows(series: Sequence[Series], view: View, most: int) -> Rows:
     columns = _columns(series)
     regions = columns.regions
     kept = np.flatnonzero(_kept(columns, view))
-    order = np.argsort(columns.value(view.sort)[kept], kind="stable")
-    if (view.sort != "address") != view.reverse:
-        order = order[::-1]
+    descending = (view.sort != "address") != view.reverse
+    order = in_order(columns.value(view.sort)[kept], descending=descending)
     shown = tuple(
         Row(
             int(regions.start[index]),
             int(regions.end[index]),
-            int(columns.percent[index]),
+            float(columns.percent[index]),
             int(columns.age[index]),
             float(columns.temperature[index]),
             int(regions.target[index]),
@@ -348,7 +346,12 @@ def heading(scene: Scene) -> str:
     """Say which kdamond it is, and what it is about."""
     each = scene.kdamond
     if each is None:
-        return "no kdamond runs"
+        names = ", ".join(each.name for each in scene.modules)
+        return (
+            f"no kdamond of a policy runs: {names} of the kernel does"
+            if names
+            else "no kdamond runs"
+        )
     place = [one["slot"] for one in scene.kdamonds].index(scene.slot) + 1
     parts = [f"{each['name'] or 'somebody else'}: {each['state']}"]
     parts += ["paused"] if each["paused"] else []
@@ -360,17 +363,20 @@ def heading(scene: Scene) -> str:
 
 
 def scheme_lines(scene: Scene) -> list[str]:
-    """Say of each scheme what it did so far, its quota, and its goals."""
-    lines = []
+    """Say of each scheme what it selects now, what it did so far, its quota, and its goals."""
+    lines = [f"{each.name}: {line}" for each in scene.modules for line in each.lines]
     for scheme in scene.kdamond["schemes"] if scene.kdamond else ():
         numbers = scheme["statistics"]
-        parts = [
-            f"{scheme['name']}: {scheme['action']}",
-            f"tried {approximate_bytes(numbers.get('sz_tried', 0))}",
-            f"applied {approximate_bytes(numbers.get('sz_applied', 0))}",
-        ]
+        parts = [f"{scheme['name']}: {scheme['action']}", *_now(scene, scheme["name"])]
+        if numbers.get("sz_tried") is None:
+            parts.append("not asked what it did so far")
+        else:
+            parts += [
+                f"tried {approximate_bytes(numbers['sz_tried'])}",
+                f"applied {approximate_bytes(numbers.get('sz_applied') or 0)} so far",
+            ]
         if scheme["quota"]:
-            exceeded = numbers.get("qt_exceeds", 0)
+            exceeded = numbers.get("qt_exceeds")
             parts.append(
                 f"quota {scheme['quota']}" + (f" (exceeded {exceeded} times)" if exceeded else "")
             )
@@ -378,8 +384,22 @@ def scheme_lines(scene: Scene) -> list[str]:
         if effective and effective < U64_MAX:
             parts.append(f"in effect {approximate_bytes(effective)}")
         lines.append(visible(", ".join(parts), kept=""))
+        if scheme["watermarks"] and scheme["watermarks"]["asleep"] is not False:
+            lines.append(f"  {scheme['watermarks']['why']}")
         lines += [visible(f"  {_goal(goal)}", kept="") for goal in scheme["goals"]]
     return lines
+
+
+def _now(scene: Scene, scheme: str) -> list[str]:
+    """Say what a scheme selects now, where its regions were told."""
+    for each in scene.series:
+        if each.source.scheme == scheme and each.source.origin == "regions" and len(each):
+            regions = each.snapshot(-1)
+            passed = "" if regions.passed is None else (
+                f" ({approximate_bytes(int(regions.passed.sum()))} passed)"
+            )  # fmt: skip
+            return [f"now {approximate_bytes(regions.total)}{passed}"]
+    return []
 
 
 def _goal(goal: Mapping[str, Any]) -> str:
@@ -387,5 +407,5 @@ def _goal(goal: Mapping[str, Any]) -> str:
     where = "" if goal["node"] is None else f" of node {goal['node']}"
     where += f" for {goal['cgroup']}" if goal["cgroup"] else ""
     if goal["current"] is None:
-        return f"goal {metric}{where}: {target}"
+        return f"goal {metric}{where}: {target}{'' if goal['fed'] else ' (not fed)'}"
     return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}"

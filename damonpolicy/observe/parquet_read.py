@@ -192,7 +192,7 @@ def _received(file: IO[bytes]) -> list[Series]:
 
     made = []
     for each in head["series"]:
-        columns = {name: array() for name in _COLUMNS}
+        columns: dict[str, Any] = {name: array() for name in _COLUMNS}
         regions = Regions(**{name: array() for name in each["there"]})
         made.append(Series(source_of(each["source"]), **columns, regions=regions))
     return made

@@ -154,6 +154,10 @@ class Source:
     tuned: bool = False
     origin: str = "regions"
     """``regions`` (tried_regions of a scheme), ``trace`` (trace events), or ``damo``."""
+    guessed: bool = False
+    """Whether nobody recorded the intervals."""
+    ageless: bool = False
+    """Whether nobody recorded ages: those in columns mean nothing."""
 
     @property
     def name(self) -> str:
@@ -183,6 +187,8 @@ class Series:
     aggregation: Array
     offsets: Array
     regions: Regions = field(repr=False)
+    as_damo: bool = False
+    """Whether reports work out numbers as damo does: access rates are cut off to whole percents."""
 
     def __len__(self) -> int:
         return len(self.begin)

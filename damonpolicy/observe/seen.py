@@ -28,6 +28,7 @@ __all__ = (
     "kind",
     "known_target",
     "of_target",
+    "once",
     "only_cgroup",
     "pids_of",
     "process_of",
@@ -48,6 +49,7 @@ class Part:
     source: Source
     intervals: Intervals
     regions: Regions = field(repr=False)
+    as_damo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,10 @@ def rounds(series: Sequence[Series]) -> Iterator[list[Part]]:
     """
     held = [each for each in series if len(each)]
     for back in range(-1, -1 - min((len(each) for each in held), default=0), -1):
-        yield [Part(each.source, each.intervals(back), each.snapshot(back)) for each in held]
+        yield [
+            Part(each.source, each.intervals(back), each.snapshot(back), each.as_damo)
+            for each in held
+        ]
 
 
 def seen(parts: Sequence[Part]) -> Seen:
@@ -186,7 +191,7 @@ def _seen(plain: Sequence[Part], layer: Sequence[Part]) -> Seen:
     )
     if len(columns) < 2:
         return whole
-    rows, start, end = _once(whole.start, whole.end)
+    rows, start, end = once(whole.start, whole.end)
     if layer:
         new = rows >= sum(len(part.regions) for part in plain)
         rows, start, end = rows[new], start[new], end[new]
@@ -204,7 +209,7 @@ def _seen(plain: Sequence[Part], layer: Sequence[Part]) -> Seen:
 
 def _columns(part: Part) -> Seen:
     regions, intervals = part.regions, part.intervals
-    percent = access_percent(regions.accesses, intervals.samples)
+    percent = access_percent(regions.accesses, intervals.samples, as_damo=part.as_damo)
     held = counted(part.source, regions)
     moved = held.astype(np.float64) * regions.accesses
     return Seen(
@@ -218,7 +223,7 @@ def _columns(part: Part) -> Seen:
     )
 
 
-def _once(start: Array, end: Array) -> tuple[Array, Array, Array]:
+def once(start: Array, end: Array) -> tuple[Array, Array, Array]:
     """Cut ranges so that no two overlap; the first of a byte wins.
 
     Returns for each piece the row that it is of, its start and its end; neighbours of one row

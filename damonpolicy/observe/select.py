@@ -48,7 +48,7 @@ class Wanted:
 class Columns:
     """What is made of the columns of a series, one value a row.
 
-    ``percent`` is the access rate in whole percent, ``age`` in microseconds, ``aggregation`` the
+    ``percent`` is the access rate as `access_percent` has it, ``age`` in microseconds, ``aggregation`` the
     aggregation interval in microseconds.
     """
 
@@ -62,7 +62,7 @@ class Columns:
 def columns(series: Series, weights: Weights | None = None) -> Columns:
     """Work out size, access rate, age and temperature of every row."""
     regions, of_row = series.regions, series.of_row
-    percent = access_percent(regions.accesses, samples_of_rows(series))
+    percent = access_percent(regions.accesses, samples_of_rows(series), as_damo=series.as_damo)
     aggregation = series.aggregation[of_row]
     heat = temperature(
         regions.size, percent, regions.age, aggregation, weights or series.source.weights

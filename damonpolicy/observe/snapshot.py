@@ -9,9 +9,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from damonpolicy.observe.order import in_order
 from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
 from damonpolicy.observe.select import Columns, columns
-from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, working_set
+from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, plain, working_set
+from damonpolicy.observe.together import together
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
 
@@ -31,6 +33,7 @@ class View:
     regions: Regions
     columns: Columns
     idle: Array
+    as_damo: bool = False
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -54,6 +57,7 @@ class View:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Plain data of each region; what is not told is None."""
         regions, found = self.regions, self.columns
+        aged = not self.source.ageless
         for index in range(len(self)):
             target = int(regions.target[index])
             yield {
@@ -61,10 +65,10 @@ class View:
                 "end": int(regions.end[index]),
                 "size_bytes": int(found.size[index]),
                 "accesses": int(regions.accesses[index]),
-                "access_percent": int(found.percent[index]),
-                "age_us": int(found.age[index]),
-                "idle_us": int(self.idle[index]),
-                "temperature": int(found.temperature[index]),
+                "access_percent": plain(found.percent[index]),
+                "age_us": int(found.age[index]) if aged else None,
+                "idle_us": int(self.idle[index]) if aged else None,
+                "temperature": int(found.temperature[index]) if aged else None,
                 "target": None if target == UNKNOWN else target,
                 "passed_bytes": None if regions.passed is None else int(regions.passed[index]),
                 "probe_hits": None
@@ -87,6 +91,7 @@ class View:
             "sample_us": self.intervals.sample,
             "aggregation_us": self.intervals.aggregation,
             "intervals_tuned": source.tuned,
+            "intervals_guessed": source.guessed,
             **self.totals(),
             "regions": list(islice(self.rows(), limit)),
         }
@@ -115,14 +120,19 @@ def view(
         "temperature": found.temperature,
         "passed": np.zeros(len(regions)) if regions.passed is None else regions.passed,
     }
-    rows = np.argsort(keys[order], kind="stable")
-    if descending:
-        rows = rows[::-1]
+    rows = in_order(keys[order], descending=descending)
     ordered = Columns(*(getattr(found, name)[rows] for name in Columns.__slots__))
     shown = regions.take(rows)
     idle = idle_us(ordered.percent, shown.age, ordered.aggregation)
     return View(
-        one.source, int(one.begin[0]), int(one.end[0]), one.intervals(0), shown, ordered, idle
+        one.source,
+        int(one.begin[0]),
+        int(one.end[0]),
+        one.intervals(0),
+        shown,
+        ordered,
+        idle,
+        one.as_damo,
     )
 
 
@@ -157,22 +167,20 @@ def merged(series: Series) -> Series:
 def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
     """Return series by scheme as they are, one for each target, or one for each kdamond.
 
-    Of a kdamond the series that shows most of its memory is taken: schemes see the same regions,
-    and to add them up would count memory twice. Where all of them are of one target each, as in
-    damo's text, that holds for each target.
+    What the schemes of a kdamond saw is put `together`, and where all of them are of one target
+    each, as in damo's text, for each target.
     """
     if by == "scheme":
         return list(found)
     if by == "kdamond":
-        best: dict[tuple[object, ...], Series] = {}
+        parts: dict[tuple[object, ...], list[Series]] = {}
         whole = {each.source.kdamond for each in found if each.source.target < 0}
         for each in found:
             source = each.source
             target = UNKNOWN if source.kdamond in whole else source.target
             key = (source.kdamond, target, source.targets if source.origin == "damo" else ())
-            if key not in best or _shown(each) > _shown(best[key]):
-                best[key] = each
-        return list(best.values())
+            parts.setdefault(key, []).append(each)
+        return [together(each) for each in parts.values()]
     result: list[Series] = []
     for each in found:
         if not len(each.regions):
@@ -181,7 +189,3 @@ def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
             part = each.where(each.regions.target == target)
             result.append(replace(part, source=replace(each.source, target=int(target))))
     return result
-
-
-def _shown(series: Series) -> int:
-    return series.snapshot(-1).total if len(series) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,14 @@ from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import Tree, cgroup_paths, configuration
-from damonpolicy.model.words import by_kernel
-from damonpolicy.observe.quotas import effective, goals
+from damonpolicy.observe.schemes import schemes
 from damonpolicy.plan.bind import Waits, bind
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.current import Current, Owner
 from damonpolicy.plan.lacking import cgroups_of_filters
 from damonpolicy.plan.managed import Managed, SlotRecord
-from damonpolicy.plan.texts import accesses, chain, value_text
+from damonpolicy.plan.texts import accesses
 
 __all__ = (
     "Drift",
@@ -31,18 +30,9 @@ __all__ = (
     "kdamonds",
     "lacking",
     "settings",
-    "statistics",
 )
 
 _CONTEXT = "contexts/0"
-_STATISTICS = (
-    "nr_tried",
-    "sz_tried",
-    "nr_applied",
-    "sz_applied",
-    "sz_ops_filter_passed",
-    "qt_exceeds",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +120,18 @@ class Lacking:
         }
 
 
-def kdamonds(current: Current, managed: Managed) -> list[KdamondStatus]:
-    """Return every slot that is not empty."""
+def kdamonds(
+    current: Current,
+    managed: Managed,
+    *,
+    asked: Collection[str] = (),
+    free: int | None = None,
+) -> list[KdamondStatus]:
+    """Return every slot that is not empty.
+
+    ``asked`` names the kdamonds that somebody has just asked for their numbers; ``free`` memory,
+    in parts of 1000, tells who sleeps by watermarks.
+    """
     found = []
     for slot in current.slots:
         owner = current.owner(slot, managed)
@@ -139,6 +139,9 @@ def kdamonds(current: Current, managed: Managed) -> list[KdamondStatus]:
             continue
         tree = current.slot(slot)
         record = managed.slots.get(slot) if owner == "ours" else None
+        known = tree.get("refresh_ms", "0") != "0" or (
+            record is not None and record.kdamond in asked
+        )
         found.append(
             KdamondStatus(
                 slot=slot,
@@ -150,7 +153,9 @@ def kdamonds(current: Current, managed: Managed) -> list[KdamondStatus]:
                 accesses=accesses(tree),
                 paused=tree.get(f"{_CONTEXT}/pause") == "Y",
                 targets=tuple(_targets(tree)),
-                schemes=tuple(_schemes(tree, record.names if record else {})),
+                schemes=tuple(
+                    schemes(tree, record.names if record else {}, asked=known, free=free)
+                ),
                 drifted=len(differing(tree, record.files)) if record else 0,
             )
         )
@@ -166,50 +171,6 @@ def _targets(tree: Tree) -> list[str]:
         regions = f"{count} region{'' if count == 1 else 's'}"
         result.append(f"pid {pid}" if pid != "0" else regions)
     return result
-
-
-def _schemes(tree: Tree, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    result = []
-    for index in range(int(tree.get(f"{_CONTEXT}/schemes/nr_schemes", "0"))):
-        base = f"{_CONTEXT}/schemes/{index}"
-        result.append(
-            {
-                "name": names.get(base, str(index)),
-                "action": tree.get(f"{base}/action", ""),
-                "quota": _quota(tree, f"{base}/quotas"),
-                "filters": chain(tree, base) or None,
-                "statistics": statistics(tree, base),
-                "goals": [each.to_json() for each in goals(tree, base)],
-                "effective_quota": effective(tree, base),
-            }
-        )
-    return result
-
-
-def statistics(tree: Tree, scheme: str) -> dict[str, int]:
-    """Return what a scheme did so far, by the kernel's names; its directory is given."""
-    return {
-        name: int(tree[f"{scheme}/stats/{name}"])
-        for name in _STATISTICS
-        if f"{scheme}/stats/{name}" in tree
-    }
-
-
-def _quota(tree: Tree, base: str) -> str | None:
-    parts = []
-    for name in ("bytes", "ms"):
-        value = tree.get(f"{base}/{name}", "0")
-        if value != "0":
-            parts.append(_value(tree, f"{base}/{name}", value))
-    every = tree.get(f"{base}/reset_interval_ms", "0")
-    if not parts or every == "0":
-        return None
-    return " and ".join(parts) + f" every {_value(tree, f'{base}/reset_interval_ms', every)}"
-
-
-def _value(tree: Tree, path: str, value: str) -> str:
-    word = by_kernel(path)
-    return value_text(word.unit if word else "text", value, tree, path)
 
 
 def settings(current: Current, managed: Managed) -> list[SettingStatus]:

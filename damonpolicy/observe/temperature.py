@@ -1,10 +1,13 @@
 """Who is hot and who is cold: access rate, temperature, idle time, working set, bandwidth.
 
 Formulas are those of damo's reports (version 3.4.3, as seen from what it prints), so that numbers
-of both can be compared. All take and return columns, one value a region.
+of both can be compared; only what was accessed in less than one percent of the samples is idle to
+damo, and in use here. All take and return columns, one value a region.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,6 +21,7 @@ __all__ = (
     "bandwidth",
     "idle_us",
     "observed_bp",
+    "plain",
     "samples_of_rows",
     "spread",
     "temperature",
@@ -44,12 +48,21 @@ def samples_of_rows(series: Series) -> Array:
     return rows
 
 
-def access_percent(accesses: Array, samples: Array | int) -> Array:
-    """Return the access rate in whole percent, cut off: 1 of 200 samples is 0.
+def access_percent(accesses: Array, samples: Array | int, *, as_damo: bool = False) -> Array:
+    """Return the access rate in whole percent, cut off; ``samples`` is the largest count.
 
-    ``samples`` is the largest count that an aggregation can have.
+    Below one it is exact: 1 of 200 samples is 0.5. It is 0 for ``as_damo``, to which such memory
+    is idle.
     """
-    return accesses.astype(np.int64) * 100 // samples
+    whole: Array = accesses.astype(np.int64) * 100 // samples
+    if as_damo:
+        return whole
+    return np.where((whole == 0) & (accesses > 0), accesses * 100.0 / samples, whole)
+
+
+def plain(percent: float) -> int | float:
+    """Return an access rate as a plain number: whole, or below one to three digits."""
+    return round(float(percent), 3) if 0 < percent < 1 else int(percent)
 
 
 def accesses_per_second(accesses: Array, aggregation: Array | int) -> Array:
@@ -100,12 +113,17 @@ def working_sets(series: Series, least: int = 1) -> Array:
     return sizes
 
 
-def spread(sizes: Array, percents: tuple[int, ...]) -> list[int]:
-    """Return the sizes that so many percent of all do not exceed, 0 the least, 100 the most."""
+def spread(sizes: Array, percents: Sequence[float], *, by_time: bool = False) -> list[int]:
+    """Return the sizes that so many percent of all do not exceed, 0 the least, 100 the most.
+
+    Or ``by_time`` the sizes when so many percent of the snapshots had passed.
+    """
     if not len(sizes):
         return []
-    ordered = np.sort(sizes)
-    return [int(ordered[min(len(ordered) * each // 100, len(ordered) - 1)]) for each in percents]
+    ordered = sizes if by_time else np.sort(sizes)
+    return [
+        int(ordered[min(int(len(ordered) * each / 100), len(ordered) - 1)]) for each in percents
+    ]
 
 
 def observed_bp(regions: Regions, samples: int) -> int:

@@ -68,6 +68,8 @@ class Events:
     again: Array
     gap: Array
     sample: Array
+    aged: Array
+    """Whether the line tells an age, which those of old kernels do not."""
 
     def __len__(self) -> int:
         return len(self.pid)
@@ -147,6 +149,7 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
         np.array([bool(each) for each in columns[_AGAIN]], bool),
         np.array(gaps, np.int64),
         np.array(samples, np.int64),
+        np.array([each not in ("", "None") for each in columns[_LINE.groupindex["age"] - 1]], bool),
     )
 
 

@@ -19,6 +19,7 @@ from damonpolicy.errors import DamonPolicyError, reason_of
 from damonpolicy.kernel.cgroups import MOUNT
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.tuning import ask, programs
+from damonpolicy.tuning.ages import dated
 from damonpolicy.tuning.unread import Unread
 
 __all__ = ("Meter", "Reader", "Source", "Stale")
@@ -145,7 +146,8 @@ def _file(machine: Machine, source: Source) -> Fraction:
         status = os.fstat(descriptor)
         if not public and os.geteuid() == 0 and not etc.within(real, etc.named(etc.SOURCES)):
             raise Unread(f"not everybody may read `{real}`, and it is not in {etc.SOURCES}")
-        _fresh(time.time() - status.st_mtime, source)
+        if source.get("stale_after") is not None and dated(status):
+            _fresh(time.time() - status.st_mtime, source)
         data = stream.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:  # what is cut off may be the half of a number
         raise Unread(f"it is longer than {_MOST_BYTES >> 20} MiB")

@@ -36,6 +36,7 @@ _BY_NAME = {
     "status.service.feeds": "GOAL",
     "status.service.jobs": "JOB",
     "status.service.schemes": "SCHEME",
+    "status.service.errors": "LOOP",
 }
 """Mappings whose keys are data."""
 
@@ -63,8 +64,22 @@ kdamonds:
           size: 1MiB
           every: 1s
           goals: [{{metric: user_input, target: 99, from: {{file: missing}}}}]
+      - name: u
+        action: stat
+        watermarks: {{metric: free_mem_rate, every: 5s, high: 99%, mid: 98%, low: 1%}}
+        quota: {{size: 1MiB, every: 1s, goals: [{{metric: node_mem_used_bp, node: 0, target: 99%}}]}}
   - {{name: p, ops: vaddr, targets: [{{process: {{name: worker}}}}], schemes: []}}
-settings: {{{_SETTING}: 1}}
+settings: {{{_SETTING}: 1, /proc/sys/vm/swappiness: 60}}
+tuning:
+  - name: l
+    setting: /proc/sys/vm/swappiness
+    from: {{ksm: sleep_millisecs}}
+    bounds: {{min: 1, max: 100}}
+    every: 1s
+"""
+_MODULE = """version: 1
+name: module
+modules: {damon_stat: {enabled: false}, damon_reclaim: {enabled: true}}
 """
 _PROCESS, _RAM = '{process: {name: "{{ program }}"}}', "{system_ram: true}"
 _TYPES = {str: "text", bool: "true or false", int: "number", float: "number", type(None): "null"}
@@ -182,13 +197,15 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
             _seen(found)
             goals = Path("goals.yaml")
             goals.write_text(_GOALS)
+            module = Path("module.yaml")
+            module.write_text(_MODULE)
             for line in (("run", str(goals)), ("status",), ("status", "--update")):
                 _run(found, line)
             machine.write(f"{KDAMONDS}/1/state", "off")
             machine.write(f"{KDAMONDS}/1/contexts/nr_contexts", "1")
             for line in (
                 ("plan", policy["monitor"]), ("apply", policy["monitor"]), ("stop", "--all"),
-                ("run", str(wrong)), ("status",), ("rollback",), ("remove", "monitor"),
+                ("apply", str(module)), ("status",), ("stop", "--all"), ("run", str(wrong)), ("status",), ("rollback",), ("remove", "monitor"),
             ):  # fmt: skip
                 _run(found, line)
         finally:

@@ -143,6 +143,23 @@ def test_what_came_before_the_end_is_recorded_however_late_it_is_read(looked, cl
     assert len(loaded()) > 0
 
 
+def test_who_cannot_keep_up_says_so(looked, clock, monkeypatch):
+    look = record._tried
+
+    def slowly(*arguments):
+        clock.sleep(11.7)
+        return look(*arguments)
+
+    monkeypatch.setattr(record, "_tried", slowly)
+    options = ("record", "--source", "regions", "--out", str(looked.directory / "slow.json"))
+    found = looked.json(*options, "--interval", "2s", "--for", "47s")["data"]
+    (note,) = found["notes"]
+    assert note.startswith("looks were 11.7 s apart and not 2 s")
+    assert (
+        looked.json(*options, "--force", "--interval", "12s", "--count", "2")["data"]["notes"] == []
+    )
+
+
 def test_nothing_is_overwritten(looked):
     looked.done("record", "--count", "1")
     again = looked.run("record", "--count", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from damonpolicy.errors import ExitCode
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import snapshot
+from tests.conftest import ROOT
 
 LOOK = """
 version: 1
@@ -180,7 +182,7 @@ def test_another_s_kdamond_is_looked_at_only_when_named(site):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("snapshot",), "only damon_stat of the kernel runs, which tells nobody its regions"),
+        (("snapshot",), "only damon_stat of the kernel runs, whose regions no report reads"),
         (
             ("snapshot", "--kdamond", "x"),
             "hint: `damonpolicy init monitor` writes a policy that looks",
@@ -366,6 +368,58 @@ def test_a_record_tells_whether_the_working_set_grows(looked, tmp_path):
     assert "4 snapshots together" in looked.done(
         "report", "histogram", "--snapshot", "all", path
     ).out  # fmt: skip
+
+
+def test_the_working_set_of_a_record_is_that_of_all_its_schemes(site, clock, tmp_path):
+    """Not that of the scheme that shows most: what is cold is no working set at all."""
+    site.done("apply", str(ROOT / "policies/monitor.yaml"))
+    clock.sleep(30)
+    path = str(tmp_path / "seen.parquet")
+    site.done("record", "--source", "regions", "--count", "4", "--interval", "1s", "--out", path)
+    (found,) = site.json("report", "wss", path)["data"]["working_sets"]
+
+    assert (found["kdamond"], found["scheme"]) == ("monitor/program", None)
+    assert found["schemes"] == ["cold", "hot", "warm"]
+    parts = [
+        site.json("report", "wss", path, "--scheme", name)["data"]["working_sets"][0]["mean_bytes"]
+        for name in ("hot", "warm")
+    ]
+    assert found["mean_bytes"] == sum(parts) > 0
+    assert "monitor/program: working set of 4 snapshots" in site.done("report", "wss", path).out
+
+
+def test_working_sets_by_time_at_the_percentiles_that_are_asked_for(looked, tmp_path):
+    path = tmp_path / "seen.json"
+    record = [
+        {
+            "kdamond_idx": 0, "context_idx": 0, "scheme_idx": 0, "target_id": target,
+            "intervals": {"sample_us": "5000", "aggr_us": "100000", "ops_update_us": "0"},
+            "snapshots": [
+                {
+                    "start_time": str(at * 10**8), "end_time": str((at + 1) * 10**8),
+                    "regions": [
+                        {"start": "0", "end": str(size << 20), "nr_accesses": {"samples": "3"},
+                         "age": {"aggr_intervals": "1"}},
+                    ],
+                }
+                for at, size in enumerate(sizes)
+            ],
+        }
+        for target, sizes in ((0, (40, 30, 20, 10)), (1, (1, 1, 1, 1)))
+    ]  # fmt: skip
+    path.write_text(json.dumps(record))
+
+    def shown(*options):
+        found = looked.json("report", "wss", str(path), *options)["data"]["working_sets"]
+        return [[each["bytes"] >> 20 for each in one["percentiles"]] for one in found]
+
+    asked = ("--percentiles", "0,50,100")
+    assert shown(*asked) == [[10, 30, 40], [1, 1, 1], [11, 31, 41]], "and of both targets"
+    assert shown(*asked, "--sort", "time") == [[40, 20, 10], [1, 1, 1], [41, 21, 11]]
+    text = looked.done("report", "wss", str(path), "--percentiles", "12.5", "--sort", "time").out
+    assert "slot 0, all targets: working set of 4 snapshots, by time\n  12.5%  41MiB" in text
+    refused = looked.run("report", "wss", str(path), "--percentiles", "101")
+    assert refused.code == 64
 
 
 def test_nothing_at_all_runs(site):

@@ -83,7 +83,7 @@ def shown(test, *, size=(80, 24), machine=None, interval=3600.0, slot=None):
 def test_a_kdamond_its_schemes_and_its_regions():
     async def test(screen, _):
         assert screen.text("heading").startswith("[1/2] ksm/a: on, slot 0, vaddr")
-        assert "cold: stat, tried 4KiB" in screen.text("schemes")
+        assert "cold: stat, now 256KiB, tried 4KiB" in screen.text("schemes")
         assert "goal some_mem_psi_us: 250us of 500us" in screen.text("schemes")
         assert screen.text("state") == "fresh, 3 regions, 256KiB, by temperature"
         assert screen.addresses == [8, 12, 0]

@@ -25,7 +25,9 @@ from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.errors import DamonPolicyError, ExitCode, UsageError
 from damonpolicy.kernel.processes import Table
 from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.status import Drift
+from damonpolicy.observe.watermarks import Watch
 from tests.conftest import ROOT
 from tests.daemon.test_observe import POLICY, look
 from tests.world import fail_at
@@ -36,10 +38,20 @@ SEEN = Observation(
     generation=7,
     drift=(Drift("p/k (slot 0)", "state", "on", "off"),),
     kdamonds=(
-        KdamondSeen("p/k", 2, 1.25, (SchemeSeen("s", STATISTICS, 5 << 20, score=6400),)),
-        KdamondSeen("p/older", 1, None, (SchemeSeen("s", {"sz_tried": 5}),)),
+        KdamondSeen(
+            "p/k", 2, 1.25,
+            (SchemeSeen("s", STATISTICS, 5 << 20, score=6400, watch=Watch(620, 500, 400, 200)),),
+        ),
+        KdamondSeen(
+            "p/older", 1, None, (SchemeSeen("s", {"sz_tried": 5}, watch=Watch(620, 700, 600, 200)),)
+        ),
     ),
-)
+    free=620,
+    modules=(
+        ModuleStatus("damon_reclaim", Watch(620, 700, 650, 200), {"nr_quota_exceeds": 4}),
+        ModuleStatus("damon_stat", None, {}, [each * 1_000 for each in range(101)]),
+    ),
+)  # fmt: skip
 FIGURES = Figures(
     reloads={"applied": 2, "invalid": 1},
     reloaded_at=900.0,
@@ -51,6 +63,8 @@ FIGURES = Figures(
     drifts=3,
     repairs=1,
     errors={"pages": 0.25},
+    reload_ok=True,
+    in_force=False,
     observation=SEEN,
 )
 
@@ -113,6 +127,16 @@ def test_everything_that_is_told(serve):
         "damonpolicy_scheme_quota_exceeds_total{kdamond=p/k,scheme=s}": 4,
         "damonpolicy_scheme_effective_quota_bytes{kdamond=p/k,scheme=s}": 5 << 20,
         "damonpolicy_scheme_goal_ratio{kdamond=p/k,scheme=s}": 0.64,
+        "damonpolicy_last_reload_successful": 1,
+        "damonpolicy_in_force": 0,
+        "damonpolicy_free_memory_ratio": 0.62,
+        "damonpolicy_scheme_asleep{kdamond=p/k,scheme=s}": 1,  # of the other it is not known
+        "damonpolicy_module_asleep{module=damon_reclaim}": 0,
+        "damonpolicy_module_figure{module=damon_reclaim,parameter=nr_quota_exceeds}": 4,
+        **{
+            f"damonpolicy_module_idle_seconds{{module=damon_stat,percentile={each}}}": each
+            for each in (0, 25, 50, 75, 100)
+        },
     }
 
 
@@ -120,7 +144,8 @@ def test_before_anything_was_seen(serve):
     found = scrape(serve())
 
     assert found["damonpolicy_up"] == 1
-    assert not [name for name in found if "generation" in name or "timestamp" in name]
+    unknown = ("generation", "timestamp", "in_force", "successful")
+    assert not [name for name in found if any(each in name for each in unknown)]
 
 
 def test_it_shows_what_was_published_last(serve):
@@ -156,6 +181,7 @@ def test_of_a_service(desk, serve):
     assert found[f"damonpolicy_policies_info{{digest={digest}}}"] == 1, "the last good one"
     assert found["damonpolicy_generation"] == 1
     assert found["damonpolicy_drift_files"] == 0
+    assert found["damonpolicy_last_reload_successful"] == found["damonpolicy_in_force"] == 0
     assert found["damonpolicy_loop_error_ratio{loop=loop}"] == 0.5
     tried = int(desk.read(f"{KDAMONDS}/0/contexts/0/schemes/1/stats/sz_tried"))
     assert found["damonpolicy_scheme_tried_bytes_total{kdamond=r/k,scheme=seen}"] == tried > 0
@@ -174,6 +200,38 @@ def test_of_a_service(desk, serve):
     assert found["damonpolicy_repairs_total"] == 1
     assert found["damonpolicy_drift_files"] == 0
     assert found["damonpolicy_drifts_total"] == 1
+
+
+def test_in_force_is_told_until_the_machine_is_under_its_files_again(desk, serve):
+    """Not for a quarter of an hour after a reload that failed."""
+    world = desk.world
+    observe = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
+    follower = Follower(desk.reloader, desk.keeper, Table(world.machine))
+    feed, tune = FeedJob(desk.keeper, world.places, desk.reloader.spacing), TuneJob(follower)
+    record, desk.job = RecordJob(desk.reloader, follower, feed, tune, observe), observe
+
+    def seen():
+        look(desk)
+        found = figures(record)
+        return found.reload_ok, found.in_force
+
+    assert seen() == (None, None)
+    desk.put("r.yaml", POLICY)
+    record.count(desk.rest())
+    assert seen() == (True, True)
+    world.write("0/contexts/0/monitoring_attrs/intervals/sample_us", "7000")
+    assert seen() == (True, False)
+    world.write("0/contexts/0/monitoring_attrs/intervals/sample_us", "5000")
+    desk.put("q.yaml", "version: 1\n")
+    record.count(desk.rest())
+    assert seen() == (False, False)
+    world.machine.sleep(3600)
+    assert seen() == (False, False)
+    (desk.directory / "q.yaml").unlink()
+    record.count(desk.rest())
+    assert seen() == (True, True)
+    observe.trouble = "nobody answers"
+    assert figures(record).in_force is None
 
 
 def test_a_failed_reload_is_a_rollback(desk):

@@ -350,7 +350,7 @@ def test_status_says_who_is_not_followed_and_why(desk):
         "jobs": {"tune": {"failures": 2, "trouble": "it broke"}, "feed": {"failures": 1,
                  "trouble": ""}},
         "drift": {"first": [], "files": 0, "repairs": 0, "cannot_repair": ""},
-    }))  # fmt: skip
+    }, desk.keeper.managed()))  # fmt: skip
     assert f"  not yet followed: watch/workers: pid {others[0]}, " in lines
     assert " and 2 more: " in lines
     assert "  the job `tune` fails, and is tried again (2 failures): it broke" in lines

@@ -70,6 +70,7 @@ def test_what_is_seen(watched):
     assert kdamond.cpu == 0.0, "the emulated kernel's threads cost nothing"
     assert [each.name for each in kdamond.schemes] == ["cold", "seen"]
     assert kdamond.schemes[1].statistics["sz_tried"] > 0
+    assert "sz_ops_filter_passed" not in kdamond.schemes[1].statistics, "it has no such filter"
     assert kdamond.schemes[1].goals == ()
 
 
@@ -257,6 +258,7 @@ def test_the_record_holds_what_took_two_looks(watched):
     record.run()
     said = json.loads(world.places.service.read_text())["schemes"]
 
+    assert json.loads(world.places.service.read_text())["asked"] == ["r/k"]
     assert list(said) == ["r/k/cold"], "only what is tuned toward goals"
     assert said["r/k/cold"]["goals"][0] == {"current": 0, "score": 0, "why": None}
     assert said["r/k/cold"]["score"] == said["r/k/cold"]["goals"][1]["score"] > 10_000

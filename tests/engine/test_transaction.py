@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
+from damonpolicy import log
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import verification
 from damonpolicy.engine.store import Store
@@ -16,7 +18,7 @@ from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import snapshot
 from tests.engine.site import Site, shipped
-from tests.world import APPLIES, KERNELS, World
+from tests.world import APPLIES, KERNELS, STAT_OFF, World, fail_at
 
 BYTES = "0/contexts/0/schemes/0/quotas/bytes"
 
@@ -332,3 +334,22 @@ def test_a_shipped_policy_on_a_kernel_that_tells_nothing(monkeypatch):
     assert "has it" in outcome.err
     assert site.world.look() == before
     site.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_each_begin_in_the_log_has_an_end(fails):
+    events = []
+    world = World.make("7.3")
+    world.write(STAT_OFF, "N")
+    log.set_sink(lambda level, event, values: events.append((event, values.get("generation"))))
+    try:
+        if fails:
+            fail_at(world.machine, 2)
+        with suppress(DamonPolicyError):
+            world.apply("monitor")
+    finally:
+        log._sinks.clear()
+        world.close()
+
+    assert ("begin", 1) in events
+    assert (("not applied" if fails else "applied"), 1) in events

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import stat
 import zlib
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from damonpolicy import limits
 from damonpolicy.errors import PolicyInvalid
 from damonpolicy.observe import damo
+from damonpolicy.observe.records import load as load_record
+from damonpolicy.observe.records import write as write_record
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
 from tests.observe.records import NOW, plain, records
 
@@ -81,7 +84,7 @@ def test_a_record_of_today(tmp_path, pack):
 
     assert plain(series) == {
         "source": Source(
-            "slot 1", "2", slot=1, scheme_index=2, origin="damo",
+            "slot 1", "2", slot=1, scheme_index=2, origin="damo", tuned=True, probes=("0", "1"),
             filters="allow memcg /a; reject what is not addr 0x1000-0x2000;"
             " reject hugepage_size 4KiB-2MiB; allow target 3; reject anon; the rest is taken",
         ),
@@ -98,7 +101,9 @@ def test_an_old_record(tmp_path):
     """No interval is known: an aggregation lasted as long as a snapshot, and had 20 samples."""
     (series,) = damo.read(write(tmp_path, OF_OLD))
 
-    assert series.source == Source("slot 0", targets=("id 18446623435582458880",), origin="damo")
+    assert series.source == Source(
+        "slot 0", targets=("id 18446623435582458880",), origin="damo", guessed=True
+    )
     assert (series.begin.tolist(), series.end.tolist()) == (
         [SECOND, 6 * SECOND // 5], [6 * SECOND // 5, 7 * SECOND // 5],
     )  # fmt: skip
@@ -273,3 +278,53 @@ def test_whatever_is_in_it_there_is_no_traceback(tmp_path, value):
     path = write(tmp_path, json.dumps([value, value]))
     with contextlib.suppress(PolicyInvalid):
         damo.read(path)
+
+
+UNTOLD = """[{"kdamond_idx": 0, "intervals": null, "scheme_idx": null, "target_id": null, "snapshots": [
+    {"start_time": "1000000000", "end_time": "1100000000", "regions": [
+        {"start": "0", "end": "4096", "nr_accesses": {"samples": 7},
+         "age": {"usec": null, "aggr_intervals": null}}]}]}]"""
+
+
+def test_what_a_record_does_not_tell_stays_unknown_when_it_is_converted(tmp_path):
+    (read,) = damo.read(write(tmp_path, UNTOLD))
+    assert (read.source.guessed, read.source.ageless) == (True, True)
+
+    write_record(str(tmp_path / "again.json"), [read], "damo-json")
+    (record,) = json.loads((tmp_path / "again.json").read_text())
+    assert record["intervals"] is None
+    (snapshot,) = record["snapshots"]
+    assert snapshot["sample_interval_us"] is None
+    assert snapshot["regions"][0]["age"] == {"usec": None, "aggr_intervals": None}
+
+    write_record(str(tmp_path / "kept.parquet"), [read], "parquet")
+    for name in ("again.json", "kept.parquet"):
+        (found,) = load_record(str(tmp_path / name))
+        assert (found.source.guessed, found.source.ageless) == (True, True)
+        assert found.aggregation.tolist() == read.aggregation.tolist()
+
+
+def test_unknown_ages_and_guessed_intervals_are_shown_as_such(site, tmp_path):
+    path = tmp_path / "untold.json"
+    path.write_text(UNTOLD)
+    shown = site.done("report", "snapshot", str(path))
+    (snapshot,) = site.json("report", "snapshot", str(path))["data"]["snapshots"]
+
+    assert "sampled each 5ms, summed up over 100ms (guessed: not recorded)" in shown.out
+    assert shown.out.splitlines()[3].split() == ["0x0", "4KiB", "35%", "-", "-"]
+    assert {"DP0691", "DP0692"} <= set(re.findall(r"DP\d+", shown.err))
+    assert snapshot["intervals_guessed"] is True
+    (region,) = snapshot["regions"]
+    assert (region["age_us"], region["idle_us"], region["temperature"]) == (None, None, None)
+    assert "nan" not in site.done("report", "snapshot", str(path), "--csv").out
+
+
+def test_hits_of_probes_are_shown_by_number(site, tmp_path):
+    path = tmp_path / "today.json"
+    path.write_text(OF_TODAY)
+
+    (snapshot, *_) = site.json("report", "snapshot", str(path), "--snapshot", "0")["data"][
+        "snapshots"
+    ]
+    assert snapshot["regions"][0]["probe_hits"] == {"0": 1, "1": 2}
+    assert "0=1 1=2" in site.done("report", "snapshot", str(path), "--snapshot", "0").out

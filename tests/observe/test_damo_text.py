@@ -5,6 +5,7 @@ import pytest
 from damonpolicy.errors import PolicyInvalid
 from damonpolicy.observe import damo
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.observe.temperature import access_percent, samples_of_rows
 from tests.observe.records import NOW
 from tests.observe.test_trace import burst, line
 
@@ -23,8 +24,8 @@ def test_one_series_a_target(tmp_path):
     text = "# a heading\n" + "".join(burst(1 + number / 10, (2, 1)) for number in range(3))
     first, second = read(tmp_path, text)
 
-    assert first.source == Source("pid 40", target=0, origin="damo")
-    assert second.source == Source("pid 40", target=1, origin="damo")
+    assert first.source == Source("pid 40", target=0, origin="damo", guessed=True)
+    assert second.source == Source("pid 40", target=1, origin="damo", guessed=True)
     assert first.begin.tolist() == [SECOND * each // 10 for each in (9, 10, 11)]
     assert first.end.tolist() == [SECOND * each // 10 for each in (10, 11, 12)]
     assert first.offsets.tolist() == [0, 2, 4, 6]
@@ -54,7 +55,9 @@ def test_schemes_and_old_targets(tmp_path):
     old = line(0, count=1, target=18446623435582458880)
     both = {each.source.scheme: each for each in read(tmp_path, applied + old)}
 
-    assert both["3"].source == Source("pid 40", "3", target=0, scheme_index=3, origin="damo")
+    assert both["3"].source == Source(
+        "pid 40", "3", target=0, scheme_index=3, origin="damo", guessed=True
+    )
     assert both[""].source.targets == ("id 18446623435582458880",)
     assert both[""].regions.target.tolist() == [-1]
 
@@ -62,7 +65,7 @@ def test_schemes_and_old_targets(tmp_path):
 def test_a_target_that_damo_does_not_know(tmp_path):
     (found,) = read(tmp_path, burst(1).replace("target_id=0", "target_id=None"))
 
-    assert found.source == Source("pid 40", origin="damo")
+    assert found.source == Source("pid 40", origin="damo", guessed=True)
 
 
 def series(*counts, source=None):
@@ -118,3 +121,28 @@ def test_what_we_write_of_several_targets(tmp_path):
 def test_bad_text(tmp_path, text, reason):
     with pytest.raises(PolicyInvalid, match=reason):
         read(tmp_path, text)
+
+
+def test_a_constant_access_rate_stays_one_while_intervals_are_tuned(tmp_path):
+    """Each aggregation is as long as its own sampling interval says."""
+    text, now = "", 1.0
+    for sample in (5_000, 20_000, 20_000, 100_000, 40_000):
+        text += f" kdamond.0-40 [001] ..... {now:.6f}: damon_monitor_intervals_tune: sample_us={sample}\n"
+        for _ in range(3):
+            now += 20 * sample / 1e6
+            text += line(0, count=1, time=now, accesses=4)
+    (found,) = read(tmp_path, text)
+
+    assert (found.sample * 20 == found.aggregation).all()
+    assert set(access_percent(found.regions.accesses, samples_of_rows(found)).tolist()) == {20}
+    assert found.source.tuned
+
+
+def test_ages_that_lines_do_not_tell_are_unknown(tmp_path):
+    """Kernels before 5.17 do not."""
+    old = line(0, count=1).replace(": 3 7\n", ": 3\n")
+    (found,) = read(tmp_path, old)
+    assert found.source.ageless
+
+    (told,) = read(tmp_path, old + line(0, count=1, time=2.5))
+    assert not told.source.ageless

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from damonpolicy.observe.heatmap import (
     by_target,
     heatmap,
     hottest,
+    on_one_scale,
     recorded,
     sorted_by_temperature,
     with_past,
@@ -55,6 +57,52 @@ def test_a_pixel_is_accesses_a_second_of_what_covers_it():
     # 10 samples in 100 ms
     assert values(found) == [[100, 0]]
     assert (found.shows, found.unit, found.name) == ("accesses", "accesses/s", "vm, scheme stat")
+
+
+def test_address_spaces_that_lie_over_each_other_are_not_added_up():
+    """Two processes with the same addresses, of which the kernel does not tell whose is whose."""
+    rows = [(0, 100, 20, 0), (0, 100, 10, 0)]
+    both = series(snapshot(0.1, rows), ops="vaddr", targets=("pid 1", "pid 2"))
+
+    found = heatmap(both, window(0, 0.1, 0, 100), (1, 2))
+
+    assert values(found) == [[150, 150]], "their mean, and never more than the hottest"
+
+
+def test_a_share_of_samples_is_the_same_at_all_intervals():
+    slow = Intervals(100_000, 2_000_000)
+    fast = series(snapshot(0.1, [(0, 100, 20, 0)]))
+    tuned = series(snapshot(0.1, [(0, 100, 20, 0)]), snapshot(2.1, [(0, 100, 20, 0)], slow))
+    percent = Value("percent")
+
+    assert values(heatmap(fast, window(0, 0.1, 0, 200), (1, 1), percent)) == [[100]]
+    found = heatmap(tuned, window(0, 2.1, 0, 100), (2, 1), percent)
+    assert (values(found), found.unit) == ([[100], [100]], "%")
+    rates = values(heatmap(tuned, window(0, 2.1, 0, 100), (2, 1)))
+    assert rates[0] != rates[1], "accesses a second are not"
+
+
+def test_the_only_target_that_is_seen_is_named():
+    seen = series(snapshot(0.1, [(0, 100, 20, 0)], target=[0]), targets=("pid 8 (qemu)",))
+
+    (only,) = by_target(seen)
+    assert only.source.name == "vm, scheme stat, target 0 (pid 8 (qemu))"
+    assert by_target(series(snapshot(0.1, [(0, 100, 20, 0)])))[0].source.target == -1
+    assert len(by_target(series(snapshot(0.1, [])))) == 1
+
+
+def test_maps_of_one_command_have_one_scale():
+    maps = [
+        heatmap(series(snapshot(0.1, [(0, 100, count, 0)])), window(0, 0.1, 0, 100), (1, 1))
+        for count in (1, 20)
+    ]
+
+    assert [each.scale for each in maps] == [(0, 10), (0, 200)]
+    assert [each.scale for each in on_one_scale(maps)] == [(0, 200)] * 2
+    assert [each.scale for each in on_one_scale(maps, 50)] == [(0, 50)] * 2
+    assert on_one_scale([]) == []
+    cold, warm = (replace(maps[0], unit="", values=np.array([[at]])) for at in (-5.0, 7.0))
+    assert [each.scale for each in on_one_scale([cold, warm])] == [(-5, 7)] * 2
 
 
 def test_a_pixel_that_is_covered_in_part_has_that_part_of_the_heat():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from damonpolicy.errors import UsageError
-from damonpolicy.observe.heatmap_colours import OF_SCREENS
+from damonpolicy.observe.heatmap_colours import OF_SCREENS, UNKNOWN
 from damonpolicy.observe.heatmap_html import page
 from tests.observe.browser import Browser, chromium
 from tests.observe.maps import BASE, MIB, made, ramp
@@ -71,9 +72,21 @@ def test_the_picture_has_the_pixels_of_the_map(shown):
 
     expected = np.where(np.isnan(MAP.values), None, MAP.values).T.tolist()
     assert rows == expected
-    # and it was painted: the hot corner is light, the cold one dark, the unknown white
+    # and it was painted: the hot corner is light, the cold one dark, the unknown pale blue
     image = shown.evaluate("place.querySelector('.heatmaplayer image').getAttribute('href')")
     assert image.startswith("data:image/png")
+
+
+def test_a_page_opens_on_the_hottest_map_and_names_the_unknown(tmp_path):
+    cold, hot, none = made([[1, None]]), made([[9, 9]]), made([[None, None]])
+
+    def opened(maps):
+        return json.loads(re.search(r'id="data">(.*?)</script>', page(maps), re.DOTALL)[1])
+
+    assert opened([cold, hot, none])["opens"] == 1
+    assert opened([none])["opens"] == 0
+    assert opened([none])["unknown"] == UNKNOWN
+    assert UNKNOWN not in {each for name in OF_SCREENS for each in OF_SCREENS[name]}
 
 
 def test_colours_are_seen(shown, tmp_path):
@@ -87,7 +100,7 @@ def test_colours_are_seen(shown, tmp_path):
             sum(picture.convert("RGB").getpixel(tuple(map(int, at(*share)))))
             for share in ((0.1, 0.1), (0.05, 0.35), (0.95, 0.95))
         )
-    assert unknown == 765
+    assert unknown == sum(int(UNKNOWN[at : at + 2], 16) for at in (1, 3, 5))
     assert cold < 250 < hot < 765
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from damonpolicy.errors import UsageError
+from damonpolicy.observe.heatmap_colours import UNKNOWN
 from damonpolicy.observe.heatmap_image import save
 from tests.observe.maps import made, ramp
 
@@ -19,7 +20,7 @@ def pixels(path):
         return np.asarray(picture.convert("RGB")).astype(int)
 
 
-def test_a_png_has_dark_cold_light_hot_and_white_unknown(tmp_path):
+def test_a_png_has_dark_cold_light_hot_and_an_unknown_of_its_own(tmp_path):
     hot, cold, unknown = np.full((4, 4), 100.0), np.zeros((4, 4)), np.full((4, 4), np.nan)
     save([made(np.vstack([unknown, cold, hot]))], str(tmp_path / "map.png"))
 
@@ -28,7 +29,7 @@ def test_a_png_has_dark_cold_light_hot_and_white_unknown(tmp_path):
     assert found.shape == (750, 1350, 3)
     # along the middle: the unknown, the cold, the hot
     unknown, cold, hot = (found[350, at : at + 100] for at in (250, 550, 850))
-    assert (unknown == 255).all()
+    assert (unknown == [int(UNKNOWN[at : at + 2], 16) for at in (1, 3, 5)]).all()
     assert cold.max() < 20
     assert hot.sum(axis=1).min() > 550
     assert (hot != 255).any()

@@ -24,7 +24,9 @@ def test_json_has_null_where_nothing_is_known():
 def test_csv_has_a_line_for_each_pixel_that_is_known():
     rows = list(
         csv.DictReader(
-            io.StringIO(to_csv([made([[0.0, None], [2.5, 7.0]], name='vm "a", scheme stat')]))
+            io.StringIO(
+                "".join(to_csv([made([[0.0, None], [2.5, 7.0]], name='vm "a", scheme stat')]))
+            )
         )
     )
 

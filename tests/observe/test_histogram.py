@@ -80,3 +80,10 @@ def test_percentiles_are_monotone_and_the_ends_are_the_extremes(pairs):
         assert (found[0][1], found[-1][1]) == (values.min(), values.max())
     else:
         assert found == []
+
+
+def test_a_cumulative_bin_has_no_lower_end():
+    found = histogram(np.array([1, 5, 9]), np.array([4, 4, 4]), cumulative=True,
+                      ranges=[(4, 6), (6, 10)])  # fmt: skip
+
+    assert [(each.low, each.high, each.size) for each in found] == [(None, 6, 8), (None, 10, 12)]

@@ -156,7 +156,7 @@ def test_tables_hold_no_formulas_and_no_escapes():
     from damonpolicy.observe.heatmap import Window, heatmap
 
     made = heatmap(one(Source("=1+\x1b[31m" + "k" * 500)), Window(NOW, NOW + 9, 0, 9000), (1, 1))
-    name = to_csv([made]).splitlines()[1].split(",")[0]
+    name = "".join(to_csv([made])).splitlines()[1].split(",")[0]
 
     assert name.startswith("\"'=1+\\x1b[31mkkk")
     assert len(name) < 220

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from damonpolicy.observe import live_view
 from damonpolicy.observe.live_view import Scene, View, read_filter, rows, span, strip, zoomed
+from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.observe.watermarks import Watch
 from damonpolicy.units import UnitError
 
 TENTH = Intervals(5_000, 100_000)
@@ -89,7 +91,7 @@ def test_filters_that_say_nothing(text):
 
 def test_a_row_in_words():
     row = rows(ALL, View(), 9).shown[0]
-    assert row.cells == ("0x0", "8KiB", "100%", "300ms", "30,010,000", "0", "cold")
+    assert row.cells == ("0x0", "8KiB", "100%", "300ms", "30M", "0", "cold")
     unknown = rows([series(HOT, targets=(), scheme="")], View(), 9).shown[0]
     assert unknown.cells[-2:] == ("-", "-")
 
@@ -171,14 +173,15 @@ KDAMOND = {
             "name": "cold", "action": "stat", "quota": "200MiB every 1s",
             "effective_quota": 1 << 20,
             "statistics": {"sz_tried": 4096, "sz_applied": 1024, "qt_exceeds": 7},
+            "watermarks": None,
             "goals": [
                 {
                     "metric": "some_mem_psi_us", "target": 500, "current": 250, "node": None,
-                    "cgroup": None,
+                    "cgroup": None, "fed": True,
                 },
                 {
                     "metric": "node_mem_used_bp", "target": 9000, "current": None, "node": 1,
-                    "cgroup": "/vms",
+                    "cgroup": "/vms", "fed": True,
                 },
             ],
         },
@@ -201,13 +204,53 @@ def test_the_kdamond_in_words():
 def test_schemes_quotas_and_goals_in_words():
     assert live_view.scheme_lines(Scene([KDAMOND], 3)) == [
         (
-            "cold: stat, tried 4KiB, applied 1KiB, quota 200MiB every 1s (exceeded 7 times),"
+            "cold: stat, tried 4KiB, applied 1KiB so far, quota 200MiB every 1s (exceeded 7 times),"
             " in effect 1MiB"
         ),
         "  goal some_mem_psi_us: 250us of 500us",
         "  goal node_mem_used_bp of node 1 for /vms: 90%",
     ]
     assert live_view.scheme_lines(Scene()) == []
+
+
+def test_a_module_of_the_kernel_says_what_it_does_and_whether_it_sleeps():
+    watch = Watch(620, 500, 400, 200)
+    scene = Scene(modules=[ModuleStatus("damon_reclaim", watch)])
+
+    assert live_view.heading(scene) == (
+        "no kdamond of a policy runs: damon_reclaim of the kernel does"
+    )
+    assert live_view.scheme_lines(scene) == [f"damon_reclaim: {watch.words}"]
+
+
+def test_what_a_scheme_selects_now_is_its_regions():
+    told = series_of(
+        replace(SOURCE, scheme="cold"),
+        [(1, 2, TENTH, Regions.of([0], [8192], [0], [9], passed=[4096]))],
+    )
+    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [told]))
+    assert line.startswith("cold: stat, now 8KiB (4KiB passed), tried 4KiB, ")
+    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [replace(told, source=SOURCE)]))
+    assert line.startswith("cold: stat, now 8KiB (4KiB passed)")
+    traced = replace(told, source=replace(SOURCE, scheme="", origin="trace"))
+    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [traced]))
+    assert line.startswith("cold: stat, tried 4KiB, ")
+
+
+def test_a_scheme_that_sleeps_says_why_and_what_nobody_asked_is_no_number():
+    (scheme,) = KDAMOND["schemes"]
+    sleeps = {"asleep": True, "why": "asleep: 62% of memory is free, above high 50%"}
+    unasked = {
+        **scheme, "goals": [], "quota": None, "effective_quota": None, "watermarks": sleeps,
+        "statistics": dict.fromkeys(scheme["statistics"]),
+    }  # fmt: skip
+
+    def lines(scheme):
+        return live_view.scheme_lines(Scene([{**KDAMOND, "schemes": [scheme]}], 3))
+
+    assert lines(unasked) == ["cold: stat, not asked what it did so far", f"  {sleeps['why']}"]
+    awake = {**unasked, "watermarks": {"asleep": False, "why": "awake"}}
+    assert lines(awake) == ["cold: stat, not asked what it did so far"]
 
 
 @given(

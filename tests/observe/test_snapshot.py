@@ -96,6 +96,14 @@ def test_every_order_shows_all_regions(made, order):
         assert sorted(listed(found.regions.start)) == sorted(listed(made.snapshot(number).start))
 
 
+@pytest.mark.parametrize("order", ["size", "age", "access_rate"])
+def test_what_is_equal_stays_in_the_order_of_addresses(order):
+    rows = [(at, 2, 1, 1) for at in (0, 4, 8)]
+    for descending in (False, True):
+        found = view(series(rows), 0, order=order, descending=descending)
+        assert listed(found.regions.start) == [0, 4 * MIB, 8 * MIB]
+
+
 def test_groups():
     both = series(ROWS, source=Source("p/k", "all"))
     some = series(ROWS[:1], source=Source("p/k", "some"))

@@ -36,7 +36,16 @@ def test_nothing_is_applied(site):
         "lacking": [],
         "settings": [],
         "modules": ["damon_stat"],
+        "module_status": [
+            {
+                "module": "damon_stat",
+                "watermarks": None,
+                "figures": {"estimated_memory_bandwidth": 0},
+                "idle_ms_percentiles": [0] * 101,
+            }
+        ],
         "free_slots": 0,
+        "loops": [],
         "service": None,
     }
 
@@ -93,12 +102,15 @@ def test_numbers_are_asked_for_on_demand(site, monkeypatch):
         ]
 
     before = len(site.machine.log)
-    assert tried() == [0, 0, 0]
+    assert tried() == [None, None, None], "zeros that nobody asked for are no numbers"
     assert len(site.machine.log) == before, "looking asks the kernel nothing"
     site.done("status", "--update")
     assert site.writes(before) == [
         ("0/state", "update_schemes_stats"),
         ("0/state", "update_schemes_effective_quotas"),
+        ("0/state", "update_schemes_stats"),
+        ("0/state", "update_schemes_tried_regions"),
+        ("0/state", "clear_schemes_tried_regions"),
     ]
     assert sum(tried()) > 0
 

@@ -13,7 +13,19 @@ from tests.observe.seen import MIB, listed, series, series_by_chance
 
 def test_access_rates_are_cut_off_to_whole_percents():
     assert listed(heat.access_percent(np.array([0, 1, 19, 20]), 20)) == [0, 5, 95, 100]
-    assert listed(heat.access_percent(np.array([1, 2]), 200)) == [0, 1]
+    assert listed(heat.access_percent(np.array([3]), 200)) == [1]
+    assert listed(heat.access_percent(np.array([1, 2]), 200, as_damo=True)) == [0, 1]
+
+
+def test_memory_that_was_accessed_is_never_idle():
+    """3 of 400 samples: less than one percent is more than nothing, except to damo."""
+    percent = heat.access_percent(np.array([3, 0]), 400)
+    assert percent.tolist() == [0.75, 0]
+    assert [heat.plain(each) for each in percent] == [0.75, 0]
+    assert listed(heat.idle_us(percent, np.array([9, 9]), 100_000)) == [0, 1_000_000]
+    found = heat.temperature(np.array([1, 1]), percent, np.array([9, 9]), 100, (0, 100, 100))
+    assert listed(found) == [90_075, -90_000]
+    assert listed(heat.access_percent(np.array([3, 0]), 400, as_damo=True)) == [0, 0]
 
 
 def test_damos_golden_temperature():

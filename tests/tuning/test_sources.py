@@ -9,12 +9,13 @@ import socket
 import threading
 import time
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 
 from damonpolicy import etc
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.tuning import sources
+from damonpolicy.tuning import ages, sources
 from damonpolicy.tuning.sources import Meter, Stale
 
 
@@ -107,6 +108,34 @@ def test_a_file_that_nobody_writes_any_more(machine, tmp_path):
     assert "it is 100 s old" in stale(meter)
     os.utime(path, (time.time() + 1000,) * 2)
     assert "s ahead" in stale(meter), "a clock was set back: nobody knows how old it is"
+
+
+def test_a_file_of_the_kernel_has_no_age(machine, monkeypatch):
+    """Its date says when its name was looked up first: the number is made as it is read."""
+    path = "/proc/sys/kernel/pid_max"
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    assert Meter(machine, {"file": path, "stale_after": 60}).read() > 0
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        ("36 35 0:5 / /proc rw,nosuid - proc proc rw\n", False),
+        ("36 35 0:5 / /sys/fs/cgroup rw shared:9 - cgroup2 none rw\n", False),
+        ("36 35 0:5 / /run rw - tmpfs tmpfs rw\n", True),
+        ("36 35 0:6 / /proc rw - proc proc rw\nbroken\n\n", True),
+    ],
+)
+def test_file_systems_tell_which_dates_mean_something(monkeypatch, tmp_path, mounts, expected):
+    (tmp_path / "mountinfo").write_text(mounts)
+    monkeypatch.setattr(ages, "_MOUNTS", str(tmp_path / "mountinfo"))
+    status = SimpleNamespace(st_dev=os.makedev(0, 5))
+
+    assert ages.dated(status) is expected
+    (tmp_path / "mountinfo").unlink()
+    assert ages.dated(status)
 
 
 def test_the_kernels_own_numbers(machine):

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.reports.heatmap_options import (
+    FURTHEST,
+    bounded,
+    form_of,
+    most_of,
+    range_of,
+    resolution_of,
+    room,
+    span_of,
+)
 from damonpolicy.cli.reports.inputs import Inputs, inputs
-from damonpolicy.diagnostics import as_text, did_you_mean, visible
+from damonpolicy.diagnostics import Diagnostic, as_text, did_you_mean, visible
 from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.units import (
-    U64_MAX,
-    UnitError,
     approximate_bytes,
     format_duration,
-    read_address,
-    read_duration,
 )
 
 if TYPE_CHECKING:
@@ -31,17 +33,6 @@ if TYPE_CHECKING:
     from damonpolicy.observe.regions import Series
 
 _MOST_MAPS = 20
-_MOST_PIXELS = 10_000
-_MOST_TOGETHER = 16_000_000
-_MOST_CELLS = 2000
-"""Of a terminal: the environment may say anything."""
-
-_FURTHEST = 1 << 62
-"""Nanoseconds, to either side of the epoch."""
-
-_FORMS = ("png", "svg", "pdf", "html", "csv")
-_FOR_FILES = (500, 500)
-_FOR_TOOLS = (80, 40)
 
 
 @click.command("heatmap")
@@ -64,9 +55,10 @@ _FOR_TOOLS = (80, 40)
 @click.option(
     "--value",
     "kind",
-    type=click.Choice(["accesses", "temperature", "passed"]),
+    type=click.Choice(["accesses", "percent", "temperature", "passed"]),
     default="accesses",
-    help="what to show; passed: accesses to what passed the scheme's filters",
+    help="what to show: accesses a second; the share of samples that found one, for intervals that"
+    " are tuned; temperature; accesses to what passed the scheme's filters",
 )
 @click.option("--probe", metavar="NAME", help="show how often this probe hit")
 @click.option(
@@ -77,6 +69,9 @@ _FOR_TOOLS = (80, 40)
     help="what goes up: addresses, or bytes from cold to hot",
 )
 @click.option("--hottest-first", is_flag=True, help="with `--sort temperature`: from hot to cold")
+@click.option(
+    "--scale", metavar="MAX", help="the value that is hottest; else the highest of all these maps"
+)
 @click.option("--absolute", is_flag=True, help="show times of the day and addresses")
 @click.option(
     "--colours",
@@ -104,6 +99,7 @@ def command(
     probe: str | None,
     order: str,
     hottest_first: bool,
+    scale: str | None,
     absolute: bool,
     colours: str,
     out: str | None,
@@ -112,13 +108,16 @@ def command(
     """Show when which addresses were accessed how often.
 
     Time goes to the right and addresses go up. A region's age tells of the time before its
-    snapshot; what nothing tells of stays blank.
+    snapshot; what nothing tells of stays blank. All maps of a command have one scale.
     """
-    from damonpolicy.observe.heatmap import by_target
+    from damonpolicy.observe.heatmap import by_target, on_one_scale
 
-    form = _form(out)
+    most = most_of(scale)
+    given.apart = probe is None and kind != "passed"
+
+    form = form_of(out)
     asked = _Asked(given, ranges or ("hottest",), times, kind, probe, order, reverse=hottest_first)
-    size = _resolution(resolution) or _room(invocation, form, absolute=absolute)
+    wanted = resolution_of(resolution)
     found = [part for each in given.load(invocation) for part in by_target(each)]
     found = [each for each in found if (each.regions.end > each.regions.start).any()]
     if not found:
@@ -131,11 +130,15 @@ def command(
     if guided:
         result = _guide(found)
     else:
-        made = (each for series in found for each in asked.maps(series, size))
-        heatmaps = list(islice(made, _MOST_MAPS + 1))
-        if len(heatmaps) > _MOST_MAPS:
+        count = sum(asked.count(each) for each in found)
+        if count > _MOST_MAPS:
             hint = "`--guide` lists the areas: name some with `--range START-END`"
             raise UsageError(f"that makes too many maps, {_MOST_MAPS} at most", hint=hint)
+        size = wanted or room(invocation, form, count, absolute=absolute)
+        bounded(size, count, form)
+        made = [each for series in found for each in asked.maps(series, size)]
+        heatmaps = on_one_scale(made, most)
+        given.found += _remarks(found, kind if probe is None else "hits")
         if out is not None:
             _write(heatmaps, out, form, colours, absolute=absolute)
             result = _written(heatmaps, out)
@@ -143,6 +146,25 @@ def command(
             result = _shown(invocation, heatmaps, colours, absolute=absolute)
     result.diagnostics = given.found
     return result
+
+
+def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
+    """Say what may mislead in such maps."""
+    apart = [
+        each for each in found if each.source.ops != "paddr" and (each.regions.target < 0).any()
+    ]
+    for name in sorted({each.source.kdamond for each in apart if len(each.source.targets) > 1}):
+        message = (
+            f"of {name} the kernel does not tell of which process regions are:"
+            " where several lie at the same addresses, their mean is shown"
+        )
+        hint = "`--source trace` tells, in a record made with it as well"
+        yield Diagnostic.note("DP0633", None, message, hint=hint)
+    if kind in ("accesses", "passed"):
+        for name in sorted({each.source.kdamond for each in found if each.source.tuned}):
+            message = f"the intervals of {name} are tuned: accesses a second depend on how often it samples"
+            hint = "`--value percent` does not"
+            yield Diagnostic.note("DP0690", None, message, hint=hint)
 
 
 def _shown(
@@ -174,9 +196,9 @@ class _Asked:
         reverse: bool,
     ) -> None:
         self.given = given
-        self.ranges = [each if each in ("hottest", "all") else _range(each) for each in ranges]
+        self.ranges = [each if each in ("hottest", "all") else range_of(each) for each in ranges]
         self.times = times
-        self.span = None if times in (None, "all") else _span(times or "")
+        self.span = None if times in (None, "all") else span_of(times or "")
         self.kind = kind
         self.probe = probe
         if reverse and order != "temperature":
@@ -208,6 +230,10 @@ class _Asked:
                 raise UsageError(str(error), hint=hint) from error
             yield made
 
+    def count(self, series: Series) -> int:
+        """Return how many maps there are to be of a series."""
+        return len(self._areas(series))
+
     def _areas(self, series: Series) -> list[Area]:
         from damonpolicy.observe.heatmap import Area, areas, hottest
 
@@ -231,8 +257,8 @@ class _Asked:
             return with_past(series) if self.times == "all" or len(series) == 1 else (begin, end)
         first, last = self.span
         origin = begin
-        begin = begin if first is None else max(origin + first, -_FURTHEST)
-        end = end if last is None else min(origin + last, _FURTHEST)
+        begin = begin if first is None else max(origin + first, -FURTHEST)
+        end = end if last is None else min(origin + last, FURTHEST)
         if begin >= end:
             text = format_duration((recorded(series)[1] - origin) // 1000)
             raise UsageError(f"`--time {self.times}` has no length", hint=f"{text} were recorded")
@@ -252,79 +278,6 @@ class _Asked:
         return Value("hits", probe=probes.index(self.probe))
 
 
-def _range(text: str) -> tuple[int, int]:
-    """Read ``START-END``; a size may stand for an address."""
-    first, dash, last = text.partition(".." if ".." in text else "-")
-    hint = "write for example `0x100000000-0x140000000` or `4GiB-5GiB`; `--guide` lists areas"
-    try:
-        start, end = read_address(first.strip()), read_address(last.strip()) if dash else 0
-    except UnitError as error:
-        raise UsageError(error.message, hint=error.hint or hint) from error
-    if not dash:
-        raise UsageError(f"`{visible(text[:40])}` is not a range of addresses", hint=hint)
-    if start >= end:
-        raise UsageError(f"`--range {visible(text[:60])}` has no length", hint=hint)
-    return start, min(end, U64_MAX)
-
-
-_SPAN = re.compile(r"(?P<first>-?[^-]+?)?(?:-|\.\.)(?P<last>-?[^-]+)?\Z")
-
-
-def _span(text: str) -> tuple[int | None, int | None]:
-    """Read ``START-END`` in ns from the first snapshot; either may be missing or negative."""
-    matched = _SPAN.match(text.replace(" ", ""))
-    hint = "write for example `10s-1m`, `10s-`, or `--time=-5m..0` for what was before"
-    if not matched:
-        raise UsageError(f"`{visible(text[:40])}` is not a range of times", hint=hint)
-    moments: list[int | None] = []
-    for each in matched.group("first", "last"):
-        try:
-            sign = -1000 if (each or "").startswith("-") else 1000
-            moments.append(None if not each else sign * read_duration(each.lstrip("-")))
-        except UnitError as error:
-            raise UsageError(error.message, hint=error.hint or hint) from error
-    return moments[0], moments[1]
-
-
-def _resolution(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    matched = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
-    if not matched:
-        message = f"`{visible(text[:40])}` is not a resolution"
-        raise UsageError(message, hint="write for example `500x500`")
-    times, addresses = int(matched[1]), int(matched[2])
-    if not (1 <= times <= _MOST_PIXELS and 1 <= addresses <= _MOST_PIXELS):
-        raise UsageError(f"`--resolution` is from 1x1 to {_MOST_PIXELS}x{_MOST_PIXELS}")
-    if times * addresses > _MOST_TOGETHER:
-        message = f"`--resolution {text}` is more than {_MOST_TOGETHER:,} pixels"
-        raise UsageError(message, hint="write for example `2000x2000`")
-    return times, addresses
-
-
-def _room(invocation: Invocation, form: str, *, absolute: bool) -> tuple[int, int]:
-    """Return how many pixels fit, where nobody said."""
-    if form:
-        return _FOR_FILES
-    if invocation.form == "json":
-        return _FOR_TOOLS
-    from damonpolicy.observe.heatmap_terminal import room
-
-    window = shutil.get_terminal_size()
-    columns, lines = (min(each, _MOST_CELLS) for each in window)
-    return room(columns, lines, absolute=absolute)
-
-
-def _form(out: str | None) -> str:
-    if out is None:
-        return ""
-    form = Path(out).suffix.lower().removeprefix(".")
-    if form not in _FORMS:
-        message = f"`{visible(out)}` does not end as a file that is known"
-        raise UsageError(message, hint="end it in " + ", ".join(f"`.{each}`" for each in _FORMS))
-    return form
-
-
 def _write(
     heatmaps: Sequence[Heatmap], out: str, form: str, colours: str, *, absolute: bool
 ) -> None:
@@ -332,7 +285,7 @@ def _write(
         if form == "html":
             from damonpolicy.observe.heatmap_html import page
 
-            _save(out, page(heatmaps, colours=colours, absolute=absolute))
+            _save(out, [page(heatmaps, colours=colours, absolute=absolute)])
         elif form == "csv":
             from damonpolicy.observe.heatmap_tables import to_csv
 
@@ -346,11 +299,12 @@ def _write(
         raise DamonPolicyError(message) from error
 
 
-def _save(out: str, text: str) -> None:
+def _save(out: str, parts: Iterable[str]) -> None:
     from damonpolicy.observe.whole import PUBLIC, whole_file
 
     with whole_file(out, PUBLIC) as file:
-        file.write(text.encode("utf-8", "replace"))
+        for part in parts:
+            file.write(part.encode("utf-8", "replace"))
 
 
 def _written(heatmaps: Sequence[Heatmap], out: str) -> Result:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.cli.reports.inputs import Inputs, inputs, read_temperature
+from damonpolicy.cli.quantities import percentages
+from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.cli.reports.snapshot import numbers
 from damonpolicy.diagnostics import as_text
 from damonpolicy.errors import UsageError
-from damonpolicy.units import UnitError, approximate_bytes, approximate_duration, read_duration
+from damonpolicy.units import (
+    UnitError,
+    approximate_bytes,
+    approximate_duration,
+    approximate_number,
+    read_duration,
+    read_temperature,
+)
 
 if TYPE_CHECKING:
     from damonpolicy.observe.histogram import Bin
@@ -50,7 +59,7 @@ def command(
     """
     from damonpolicy.observe.histogram import histogram, percentiles
 
-    wanted = _percents(percents) if percents is not None else ()
+    wanted = percentages(percents) if percents is not None else ()
     ranges = _ranges(bins, what) if bins else []
     parts, data = [], []
     for series in given.load(invocation):
@@ -74,9 +83,10 @@ def command(
         several = f" of {len(chosen)} snapshots together" if len(chosen) > 1 else ""
         lines = [f"{series.source.name}: {total}{several} by {_TITLES[what]}"]
         if percents is None:
-            lines += _bars(found, what)
+            lines += _bars(found, _writer(what, [each.high for each in found], given))
         else:
-            lines += [f"  {each:>5g}%  {_text(value, what)}" for each, value in shares]
+            text_of = _writer(what, [value for _, value in shares], given)
+            lines += [f"  {each:>5g}%  {text_of(value)}" for each, value in shares]
         parts.append(as_text(lines))
     text = "\n".join(parts)
     return Result(text, {"histograms": data}, diagnostics=given.found)
@@ -105,7 +115,7 @@ def _values(series: Series, chosen: list[int], what: str, given: Inputs) -> Any:
     return values, found.size, kept.regions.passed
 
 
-def _bars(found: list[Bin], what: str) -> list[str]:
+def _bars(found: list[Bin], text_of: Callable[[int], str]) -> list[str]:
     most = max((each.size for each in found), default=0)
     unit = max(most // _BAR, 1)
     rows = []
@@ -114,10 +124,14 @@ def _bars(found: list[Bin], what: str) -> list[str]:
         passed = ""
         if each.passed is not None:
             passed = f"{approximate_bytes(each.passed)} passed"
-        low, high = _text(each.low, what), _text(each.high, what)
-        one = each.high - each.low == 1  # it holds a single value
-        rows.append((low if one else f"{low} .. {high}",
-                     approximate_bytes(each.size), bar, passed))  # fmt: skip
+        high = text_of(each.high)
+        if each.low is None:
+            span = f"below {high}"
+        elif each.high - each.low == 1:  # it holds a single value
+            span = text_of(each.low)
+        else:
+            span = f"{text_of(each.low)} .. {high}"
+        rows.append((span, approximate_bytes(each.size), bar, passed))
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     return [
         f"  {span.rjust(widths[0])}  {size.rjust(widths[1])} |{bar.ljust(_BAR)}| {passed}".rstrip()
@@ -125,19 +139,14 @@ def _bars(found: list[Bin], what: str) -> list[str]:
     ]
 
 
-def _text(value: int, what: str) -> str:
-    return approximate_duration(value) if what == "idle" else f"{value:,}"
-
-
-def _percents(text: str) -> list[float]:
-    try:
-        found = [float(each) for each in text.split(",")]
-    except ValueError as error:
-        message = f"--percentiles: `{text[:80]}` is not a list of numbers"
-        raise UsageError(message, hint="write for example `25,50,75`") from error
-    if not all(0 <= each <= 100 for each in found):
-        raise UsageError("--percentiles: they are from 0 to 100", hint="write `25,50,75`")
-    return found
+def _writer(what: str, values: list[int], given: Inputs) -> Callable[[int], str]:
+    """Return what writes values; temperatures in full where three digits would not part them."""
+    if what == "idle":
+        return approximate_duration
+    shown = {approximate_number(each) for each in values}
+    if given.as_damo or len(shown) < len(set(values)):
+        return lambda value: f"{value:,}"
+    return approximate_number
 
 
 def _ranges(text: str, what: str) -> list[tuple[int, int]]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from damonpolicy.cli.invocation import Invocation
-from damonpolicy.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.diagnostics import Diagnostic, did_you_mean, visible
 from damonpolicy.errors import Busy, KernelLacks, UsageError
-from damonpolicy.units import UnitError, read_address, read_bytes, read_duration, read_percent
+from damonpolicy.units import (
+    UnitError,
+    read_address,
+    read_bytes,
+    read_duration,
+    read_percent,
+    read_temperature,
+)
 
 if TYPE_CHECKING:
     from damonpolicy.kernel.sysfs import Machine
@@ -20,11 +27,10 @@ if TYPE_CHECKING:
     from damonpolicy.observe.regions import Series
     from damonpolicy.observe.select import Bounds
 
-__all__ = ("Inputs", "inputs", "read_temperature")
+__all__ = ("Inputs", "inputs")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_DIGITS = 40
 LONG = 1.0
 """Seconds from which on it is worth a word that DAMON's lock is held."""
 
@@ -42,6 +48,8 @@ class Inputs:
     source: str = "auto"
     ranges: dict[str, str | None] = field(default_factory=dict)
     weights: tuple[int, int, int] | None = None
+    as_damo: bool = False
+    """Whether numbers are worked out, and shown, as damo has them."""
     found: list[Diagnostic] = field(default_factory=list)
     asked: dict[str, Kdamond] = field(default_factory=dict)
     """The kdamonds that run and were looked at, by name."""
@@ -49,6 +57,9 @@ class Inputs:
     """Whether nobody knows which kdamonds are ours: watching disturbs none, asking might."""
     whole: bool = False
     """Whether a part of the regions is of no use, so that trace events are better where there are any."""
+
+    apart: bool = False
+    """Whether it matters of which process regions are: then trace events are better, too."""
 
     def load(self, invocation: Invocation) -> list[Series]:
         """Return all series that are asked for, with the regions that are.
@@ -69,7 +80,8 @@ class Inputs:
         return [selected(self._weighed(each), wanted) for each in self._named(series)]
 
     def _weighed(self, series: Series) -> Series:
-        """Return a series with the weights of the option, so that no report forgets them."""
+        """Return a series with what the options say of numbers, so that no report forgets it."""
+        series = replace(series, as_damo=self.as_damo)
         if self.weights is None:
             return series
         return replace(series, source=replace(series.source, weights=self.weights))
@@ -91,7 +103,9 @@ class Inputs:
     def _records(self) -> list[Series]:
         from damonpolicy.observe.records import joined, load
 
-        return joined(each for path in self.files for each in load(path))
+        found = joined(each for path in self.files for each in load(path))
+        self.found += _unrecorded(found)
+        return found
 
     def _named(self, series: list[Series]) -> list[Series]:
         """Return the series of the kdamond and the scheme that are named."""
@@ -161,8 +175,11 @@ class Inputs:
             hint = f"`--kdamond '{names[0]}'` looks at what someone else runs"
             return KernelLacks("no kdamond of ours runs", hint=hint, diagnostics=self.found)
         if modules:
-            message = f"only {modules[0]} of the kernel runs, which tells nobody its regions"
-            hint = "`damonpolicy init monitor` writes a policy that looks, and that takes its place"
+            message = f"only {modules[0]} of the kernel runs, whose regions no report reads"
+            hint = (
+                "`damonpolicy init monitor` writes a policy that looks, and that takes its place;"
+                " `damonpolicy status` shows its figures"
+            )
             return KernelLacks(message, hint=hint)
         hint = "`damonpolicy apply` starts a policy, and a record can be named instead"
         return KernelLacks("no kdamond runs, so there is nothing to see", hint=hint)
@@ -183,7 +200,8 @@ class Inputs:
                 hint="`--source trace` needs no answer",
             )
         missing = self.scheme is None and writable and live.partial(kdamond)
-        if missing and self.whole and self.source == "auto":
+        mixed = self.apart and self.scheme is None and writable and len(kdamond.processes) > 1
+        if ((missing and self.whole) or mixed) and self.source == "auto":
             from damonpolicy.observe.traced import possible
 
             if possible(machine):
@@ -230,6 +248,25 @@ class Inputs:
         return found
 
 
+def _unrecorded(found: Sequence[Series]) -> Iterator[Diagnostic]:
+    """Say what records do not tell, as those of other programs."""
+    hint = "`damonpolicy record` records both"
+    if names := sorted({each.source.name for each in found if each.source.ageless}):
+        message = f"nobody recorded ages of {_listed(names)}: what depends on them is not known"
+        yield Diagnostic.note("DP0691", None, message, hint=hint)
+    if names := sorted({each.source.name for each in found if each.source.guessed}):
+        message = (
+            f"nobody recorded the intervals of {_listed(names)}: they are guessed by the times of"
+            " snapshots, and access rates and ages with them"
+        )
+        yield Diagnostic.note("DP0692", None, message, hint=hint)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if names[3:] else ""
+    return ", ".join(f"`{visible(each)}`" for each in names[:3]) + more
+
+
 _OPTIONS = (
     click.argument("files", nargs=-1, type=click.Path()),
     click.option("--kdamond", metavar="NAME", help="only of this one, as `status` calls it"),
@@ -251,6 +288,11 @@ _OPTIONS = (
         show_default="the policy's, else 0,100,100",
         help="weights of temperature",
     ),
+    click.option(
+        "--as-damo",
+        is_flag=True,
+        help="access rates below 1% count as idle, and temperatures have all digits, as in damo",
+    ),
 )
 
 
@@ -265,13 +307,14 @@ def inputs(function: Function) -> Function:
         scheme: str | None,
         source: str,
         temperature_weights: str | None,
+        as_damo: bool,
         **options: Any,
     ) -> Any:
         names = ("size", "access_rate", "age", "address", "temperature")
         ranges = {name: options.pop(name) for name in names}
         given = Inputs(
             files, kdamond, scheme, source, ranges,
-            _weights(temperature_weights) if temperature_weights else None,
+            _weights(temperature_weights) if temperature_weights else None, as_damo,
         )  # fmt: skip
         return function(*arguments, given, **options)
 
@@ -288,13 +331,3 @@ def _weights(text: str) -> tuple[int, int, int]:
         raise UsageError(message, hint="write for example `0,100,100`: size, access rate, age")
     size, rate, age = (int(each) for each in parts)
     return size, rate, age
-
-
-def read_temperature(text: str) -> int:
-    """Read a temperature, negative or not; it is a sum of three products of 64 bits at most."""
-    digits = text.replace(",", "")
-    if not digits.removeprefix("-").isdecimal() or len(digits) > _DIGITS:
-        raise UnitError(
-            "DP0113", f"`{text[:40]}` is not a temperature", "write for example `-1000..0`"
-        )
-    return int(digits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -15,7 +15,7 @@ from damonpolicy.cli.reports.table import rate_text, table
 from damonpolicy.diagnostics import as_text
 from damonpolicy.kernel.processes import Process, Selector, find
 from damonpolicy.observe.rank import By, Lookup, Of, Row, ordered, rank
-from damonpolicy.units import approximate_bytes, format_duration
+from damonpolicy.units import approximate_bytes, approximate_number, format_duration
 
 _FIRST = {
     ("temperature", False): "hottest first",
@@ -81,7 +81,9 @@ def command(
         "bytes": sum(row.bytes for row in rows),
         "notes": notes,
     }
-    return Result(text=_text(data, shown), data=data, diagnostics=given.found)
+    return Result(
+        text=_text(data, shown, as_damo=given.as_damo), data=data, diagnostics=given.found
+    )
 
 
 def _nobody(pid: int) -> Process | None:
@@ -141,10 +143,13 @@ def _json(number: int, row: Row) -> dict[str, Any]:
     }
 
 
-def _text(data: dict[str, Any], rows: Sequence[Row]) -> str:
+def _text(data: dict[str, Any], rows: Sequence[Row], *, as_damo: bool) -> str:
     if not rows:
         return "no regions were seen\n"
     targets = data["of"] == "targets"
+    heat: Callable[[float], str] = (
+        (lambda value: f"{value:,.0f}") if as_damo else approximate_number
+    )
     head = [data["of"].removesuffix("s"), *["kdamond"] * targets, "bytes", "rate", "accesses"]
     idle = f"idle {format_duration(data['idle_for_us'])}"
     lines = [f"by {data['by']}, {data['order']}", ""]
@@ -158,7 +163,7 @@ def _text(data: dict[str, Any], rows: Sequence[Row]) -> str:
                 rate_text(row.rate),
                 row.holder.counts or "accesses",
                 approximate_bytes(row.idle),
-                "-" if row.temperature is None else f"{row.temperature:,.0f}",
+                "-" if row.temperature is None else heat(row.temperature),
             ]
             for row in rows
         ],

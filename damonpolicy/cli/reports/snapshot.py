@@ -13,9 +13,10 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
+from damonpolicy.cli.reports.table import rate_words
 from damonpolicy.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.errors import UsageError
-from damonpolicy.units import approximate_bytes, approximate_duration
+from damonpolicy.units import approximate_bytes, approximate_duration, approximate_number
 
 __all__ = ("command", "numbers", "words")
 
@@ -119,13 +120,18 @@ def _head(each: View) -> list[str]:
     summed = approximate_duration(each.intervals.aggregation)
     lines = [
         f"{name} at {when}: {regions}, {approximate_bytes(each.regions.total)}",
-        f"  sampled each {sampled}, summed up over {summed}{' (tuned)' * each.source.tuned}",
+        f"  sampled each {sampled}, summed up over {summed}{_how(each)}",
     ]
     if each.source.accesses != "all":
         lines.append(f"  accesses: {each.source.accesses}")
     if each.source.filters:
         lines.append(f"  filters: {each.source.filters}")
     return lines
+
+
+def _how(each: View) -> str:
+    words = ["tuned"] * each.source.tuned + ["guessed: not recorded"] * each.source.guessed
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
@@ -198,9 +204,9 @@ def words(row: dict[str, Any]) -> dict[str, Any]:
         "start_bytes": row["start"],
         "end_bytes": row["end"],
         "size": approximate_bytes(row["size_bytes"]),
-        "access_rate": f"{row['access_percent']}%",
-        "age": approximate_duration(row["age_us"]),
-        "idle": approximate_duration(row["idle_us"]),
+        "access_rate": rate_words(row["access_percent"]),
+        "age": "-" if row["age_us"] is None else approximate_duration(row["age_us"]),
+        "idle": "-" if row["idle_us"] is None else approximate_duration(row["idle_us"]),
         "passed": "" if passed is None else approximate_bytes(passed),
         "target": "" if row["target"] is None else row["target"],
         "probe_hits": " ".join(f"{k}={v}" for k, v in (row["probe_hits"] or {}).items()),
@@ -226,7 +232,9 @@ def _table(each: View, limit: int | None) -> list[str]:
         if limit is not None and index >= limit:
             break
         found = words(row)
-        found["temperature"] = f"{row['temperature']:,}"
+        heat = row["temperature"]
+        text_of = "{:,}".format if each.as_damo else approximate_number
+        found["temperature"] = "-" if heat is None else text_of(heat)
         rows.append([str(found[name]) for name in names])
     widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
     lines = [
@@ -251,7 +259,7 @@ def _boxes(each: View, limit: int | None) -> list[str]:
     lines = []
     for row, bits in zip(list(each.rows())[:limit], sizes, strict=False):
         length = 1 + (bits - least) * (_BOX - 1) // max(most - least, 1)
-        digit = str(min(row["access_percent"] // 10, 9))
+        digit = str(min(int(row["access_percent"]) // 10, 9))
         found = words(row)
         box = f"|{digit * length}|".ljust(_BOX + 2)
         lines.append(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from damonpolicy.diagnostics import visible
 from damonpolicy.units import approximate_bytes
 
-__all__ = ("rate_text", "share_text", "table")
+__all__ = ("rate_text", "rate_words", "share_text", "table")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
@@ -26,6 +26,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) 
 def rate_text(rate: float) -> str:
     """Write bytes a second."""
     return f"{approximate_bytes(round(rate))}/s"
+
+
+def rate_words(percent: float) -> str:
+    """Write an access rate in percent: what was accessed is never at 0%."""
+    return "<1%" if 0 < percent < 1 else f"{int(percent)}%"
 
 
 def share_text(share: float | None) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -71,6 +72,63 @@ def test_the_hottest_area_is_drawn_in_the_window(report):
     assert lines[1].endswith("|" + "9" * 30)
     assert lines[-1] == "0123456789  0 to 200 accesses/s, 20 each; blank: unknown"
     assert len(lines) < 15
+
+
+def test_the_same_colour_is_the_same_value_in_all_maps(report):
+    def legend(*options):
+        text = report("--range", "all", *options).text
+        return [line for line in text.splitlines() if line.startswith("0123456789")]
+
+    assert legend() == ["0123456789  0 to 200 accesses/s, 20 each; blank: unknown"] * 2
+    assert legend("--scale", "50") == ["0123456789  0 to 50 accesses/s, 5 each; blank: unknown"] * 2
+    percent = "0123456789  0 to 80 %, 8 each; blank: unknown"
+    assert legend("--value", "percent", "--scale", "80%") == [percent] * 2
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "hot", "nan", "inf"])
+def test_a_scale_is_a_number_above_0(report, text):
+    with pytest.raises(UsageError, match="is no number above 0"):
+        report("--scale", text)
+
+
+@pytest.mark.parametrize(
+    ("form", "side", "instead"), [("csv", 1500, 1414), ("html", 1500, 1414), ("png", 3000, 2828)]
+)
+def test_all_maps_of_a_file_together_are_bounded(report, tmp_path, form, side, instead):
+    out = str(tmp_path / f"map.{form}")
+    with pytest.raises(UsageError) as raised:
+        report("--range", "all", "--out", out, "--resolution", f"{side}x{side}")
+
+    assert f"`--resolution {side}x{side}` of 2 maps is more than" in raised.value.message
+    assert raised.value.hint == f"write for example `{instead}x{instead}`"
+    assert not os.path.exists(out)
+
+
+def test_a_file_of_text_is_small_unless_asked_for(report, tmp_path):
+    report("--range", "all", "--out", str(tmp_path / "map.csv"))
+    assert len((tmp_path / "map.csv").read_text().splitlines()) <= 1 + 2 * 80 * 40
+
+
+def test_many_maps_of_a_page_share_its_pixels(report, tmp_path):
+    pytest.importorskip("plotly")
+    maps = report("--range", "all", "--range", "all", "--out", str(tmp_path / "map.html")).data[
+        "maps"
+    ]
+    assert [each["resolution"] for each in maps] == [[353, 353]] * 4
+
+
+def test_what_may_mislead_is_said(report):
+    codes = lambda *options, **more: [  # noqa: E731
+        each.code for each in report(*options, seen=[record(**more)]).diagnostics
+    ]
+
+    assert codes() == []
+    assert codes(tuned=True) == ["DP0690"]
+    assert codes("--value", "percent", tuned=True) == []
+    two = {"ops": "vaddr", "targets": ("pid 1", "pid 2")}
+    assert codes(**two) == ["DP0633"]
+    assert codes(**two, target=[0, 1]) == []
+    assert codes(ops="paddr", targets=("1GiB", "1GiB")) == []
 
 
 def test_colours_where_they_are_forced(report, monkeypatch):
@@ -209,7 +267,7 @@ def test_too_many_areas_are_not_drawn_but_counted(report):
         (["--time", "2s-1s"], "`--time 2s-1s` has no length"),
         (["--resolution", "500"], "`500` is not a resolution"),
         (["--resolution", "0x5"], "`--resolution` is from 1x1 to 10000x10000"),
-        (["--resolution", "9999x9999"], "`--resolution 9999x9999` is more than 16,000,000 pixels"),
+        (["--resolution", "9999x9999"], "`--resolution 9999x9999` is more than 4,000,000 pixels"),
         (["--value", "passed"], "these snapshots do not tell which bytes passed"),
         (["--probe", "write"], "vm/writes, scheme stat has no probe `write`"),
         (["--hottest-first"], "`--hottest-first` is about `--sort temperature`: give both"),

@@ -29,10 +29,10 @@ def test_text_has_the_one_to_choose_first(monkeypatch):
         "target", "kdamond", "bytes", "rate", "accesses", "idle", "2m", "temperature",
     ]  # fmt: skip
     assert lines[3].split() == [
-        "pid", "22", "ksm/vms", "10MiB", "0B/s", "writes", "10MiB", "-15,000,000,000",
+        "pid", "22", "ksm/vms", "10MiB", "0B/s", "writes", "10MiB", "-15G",
     ]  # fmt: skip
     assert lines[4].split() == [
-        "pid", "11", "ksm/vms", "40MiB", "7.8GiB/s", "writes", "0B", "30,010,000",
+        "pid", "11", "ksm/vms", "40MiB", "7.8GiB/s", "writes", "0B", "30M",
     ]  # fmt: skip
     assert len({len(line) for line in lines[2:]}) == 1, "columns are aligned"
 

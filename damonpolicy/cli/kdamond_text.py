@@ -1,0 +1,78 @@
+"""A kdamond of `status` as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from damonpolicy.cli.goals import goal_lines
+from damonpolicy.units import approximate_bytes
+
+__all__ = ("kdamond_lines",)
+
+_SHOWN = 4
+"""At most so many targets are named."""
+
+
+def kdamond_lines(each: Mapping[str, Any], names: Mapping[str, str], *, fresh: bool) -> list[str]:
+    """Say how a kdamond is; ``names`` are those of processes by target.
+
+    ``fresh``: somebody has just asked it for its numbers.
+    """
+    whose = each["name"] or "someone else's"
+    pid = f", pid {each['pid']}" if each["pid"] else ""
+    state = f"{each['state']}, paused" if each["paused"] else each["state"]
+    lines = [f"kdamond {whose}: {state} (slot {each['slot']}{pid})"]
+    targets = [
+        f"{target} ({names[target]})" if names.get(target) else target for target in each["targets"]
+    ]
+    if targets:
+        more = f" and {len(targets) - _SHOWN} more" if targets[_SHOWN:] else ""
+        lines.append(f"  {each['ops']}: {', '.join(targets[:_SHOWN])}{more}")
+    if each["accesses"] != "all":
+        lines.append(f"  accesses: {each['accesses']}")
+    if not each["schemes"]:
+        lines.append("  no scheme: one with `action: stat` would count what it selects")
+    for scheme in each["schemes"]:
+        quota = f", {scheme['quota']}" if scheme["quota"] else ""
+        lines.append(f"  scheme {scheme['name']}: {scheme['action']}{quota}")
+        lines += [f"    {line}" for line in _scheme(each, scheme, fresh=fresh)]
+    return lines
+
+
+def _scheme(kdamond: Mapping[str, Any], scheme: Mapping[str, Any], *, fresh: bool) -> Iterator[str]:
+    if scheme["filters"]:
+        yield scheme["filters"]
+    if scheme["watermarks"]:
+        yield scheme["watermarks"]["why"]
+    now, numbers = scheme["now"], scheme["statistics"]
+    if now:
+        passed = now["passed_bytes"]
+        yield (
+            f"now {approximate_bytes(now['bytes'])} in {_regions(now['regions'])}"
+            + (f", {approximate_bytes(passed)} passed the filters" if passed is not None else "")
+        )
+    if numbers.get("sz_tried") is None:
+        yield _not_asked(kdamond)
+    else:
+        passed = numbers.get("sz_ops_filter_passed")
+        yield (
+            f"added up over all rounds{'' if fresh or scheme['asked'] else ', when last asked'}:"
+            f" tried {approximate_bytes(numbers['sz_tried'])} in {_regions(numbers['nr_tried'])},"
+            + (f" {approximate_bytes(passed)} passed the filters," if passed is not None else "")
+            + f" applied to {approximate_bytes(numbers.get('sz_applied') or 0)}"
+        )
+    yield from goal_lines(scheme, fresh=fresh)
+
+
+def _regions(count: int) -> str:
+    return f"{count} region{'' if count == 1 else 's'}"
+
+
+def _not_asked(kdamond: Mapping[str, Any]) -> str:
+    """Say why there are no numbers."""
+    if kdamond["owner"] != "ours":
+        return "not asked: it is someone else's"
+    if kdamond["state"] != "on":
+        return "nobody asked for numbers before it ended"
+    return "not asked: `status --update`"

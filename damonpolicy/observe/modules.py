@@ -1,0 +1,106 @@
+"""What DAMON's own modules in the kernel do, by the parameters that only tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.kernel.modules import parameter_path
+from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.observe.watermarks import Watch, of_module
+from damonpolicy.units import approximate_bytes, approximate_duration
+
+__all__ = ("ModuleStatus", "look")
+
+_MARKS = ("wmarks_high", "wmarks_mid", "wmarks_low")
+_WORK = {
+    "damon_reclaim": {"": ("reclaim_tried_regions", "reclaimed_regions", "quota_exceeds")},
+    "damon_lru_sort": {
+        each: (
+            f"lru_sort_tried_{each}_regions", f"lru_sorted_{each}_regions", f"{each}_quota_exceeds"
+        )
+        for each in ("hot", "cold")
+    },
+}  # fmt: skip
+_BANDWIDTH = "estimated_memory_bandwidth"
+_IDLE = "memory_idle_ms_percentiles"
+_SHOWN = (25, 50, 75)
+"""Percentiles of idle time that are shown as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleStatus:
+    """A module whose kdamond runs: whether it sleeps, and its figures by the kernel's names."""
+
+    name: str
+    watch: Watch | None
+    figures: Mapping[str, int] = field(default_factory=dict)
+    idle: Sequence[int] = ()
+    """For how many milliseconds memory has been idle, by percentile; empty where nobody tells."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "module": self.name,
+            "watermarks": self.watch.to_json() if self.watch else None,
+            "figures": dict(self.figures),
+            "idle_ms_percentiles": list(self.idle) or None,
+        }
+
+    @property
+    def lines(self) -> list[str]:
+        """Say it; what nobody has measured yet is left out."""
+        lines = [self.watch.words] if self.watch else []
+        for kind, (tried, done, exceeds) in _WORK.get(self.name, {}).items():
+            numbers = {
+                name: self.figures.get(name)
+                for name in (f"bytes_{tried}", f"nr_{tried}", f"bytes_{done}", f"nr_{exceeds}")
+            }
+            if None in numbers.values():
+                continue
+            size, count, worked, exceeded = (each or 0 for each in numbers.values())
+            lines.append(
+                f"{kind + ': ' if kind else ''}tried {approximate_bytes(size)} in {count} regions,"
+                f" {'reclaimed' if not kind else 'sorted'} {approximate_bytes(worked)},"
+                f" quota exceeded {exceeded} times"
+            )
+        if self.figures.get(_BANDWIDTH):
+            lines.append(f"memory bandwidth about {approximate_bytes(self.figures[_BANDWIDTH])}/s")
+        if any(self.idle):
+            shares = [f"{each}% {_idle(self.idle[each])}" for each in _SHOWN]
+            lines.append(f"idle for no longer than: {', '.join(shares)} of memory")
+        return lines
+
+
+def _idle(milliseconds: int) -> str:
+    """Newer kernels tell of memory that is in use by a negative time."""
+    if milliseconds < 0:
+        return f"in use for {approximate_duration(-milliseconds * 1000)}"
+    return approximate_duration(milliseconds * 1000)
+
+
+def look(machine: Machine, names: Sequence[str], free: int | None) -> list[ModuleStatus]:
+    """Read what the modules of these ``names`` tell; ``free`` memory is in parts of 1000."""
+    return [_module(machine, name, free) for name in names]
+
+
+def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:
+    def content(parameter: str) -> str:
+        return read_or(machine, parameter_path(name, parameter))
+
+    told = [
+        f"{prefix}_{each}"
+        for group in _WORK.get(name, {}).values()
+        for each in group
+        for prefix in (("nr",) if each.endswith("exceeds") else ("nr", "bytes"))
+    ]
+    texts = {each: content(each) for each in (*told, _BANDWIDTH)}
+    idle = content(_IDLE).split(",")
+    numbers = [int(each) for each in idle if each.removeprefix("-").isdecimal()]
+    return ModuleStatus(
+        name,
+        of_module({each: content(each) for each in _MARKS}, free),
+        {each: int(text) for each, text in texts.items() if text.isdecimal()},
+        numbers if len(numbers) == 101 else (),
+    )

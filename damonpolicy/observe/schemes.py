@@ -1,0 +1,90 @@
+"""What the schemes of a kdamond are, and what they did so far, as its files tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from damonpolicy.kernel.tree import Tree, asks_pages
+from damonpolicy.model.words import by_kernel
+from damonpolicy.observe.quotas import effective, goals
+from damonpolicy.observe.watermarks import of_scheme
+from damonpolicy.plan.texts import chain, value_text
+
+__all__ = ("schemes", "statistics")
+
+_CONTEXT = "contexts/0"
+_PASSED = "sz_ops_filter_passed"
+_STATISTICS = (
+    "nr_tried",
+    "sz_tried",
+    "nr_applied",
+    "sz_applied",
+    _PASSED,
+    "qt_exceeds",
+)
+
+
+def schemes(
+    tree: Tree, names: Mapping[str, str], *, asked: bool, free: int | None
+) -> list[dict[str, Any]]:
+    """Return what there is to say of each scheme in a slot's tree, as plain data.
+
+    Files hold 0 until somebody asks the kernel: unless that was ``asked`` just now, such zeros are
+    unknown, which is None. ``free`` memory is in parts of 1000.
+    """
+    result = []
+    for index in range(int(tree.get(f"{_CONTEXT}/schemes/nr_schemes", "0"))):
+        base = f"{_CONTEXT}/schemes/{index}"
+        numbers, quota = statistics(tree, base), effective(tree, base)
+        known = asked or any(numbers.values())
+        watch = of_scheme(tree, base, free) if tree.get("state") == "on" else None
+        result.append(
+            {
+                "name": names.get(base, str(index)),
+                "action": tree.get(f"{base}/action", ""),
+                "quota": _quota(tree, f"{base}/quotas"),
+                "filters": chain(tree, base) or None,
+                "watermarks": watch.to_json() if watch else None,
+                "now": None,
+                "asked": asked,
+                "statistics": numbers if known else dict.fromkeys(numbers),
+                "goals": [each.to_json() for each in goals(tree, base)],
+                "effective_quota": quota if quota or asked else None,
+            }
+        )
+    return result
+
+
+def statistics(tree: Tree, scheme: str) -> dict[str, int | None]:
+    """Return what a scheme did so far, by the kernel's names; its directory is given.
+
+    Sizes are in bytes: the kernel counts in units of addresses (mm/damon/core.c:
+    damos_apply_scheme()). What passed is None where no filter looks at pages.
+    """
+    unit = int(tree.get(f"{_CONTEXT}/addr_unit", "1"))
+    found: dict[str, int | None] = {
+        name: int(tree[f"{scheme}/stats/{name}"]) * (unit if name.startswith("sz_") else 1)
+        for name in _STATISTICS
+        if f"{scheme}/stats/{name}" in tree
+    }
+    if _PASSED in found and not asks_pages(tree, scheme):
+        found[_PASSED] = None
+    return found
+
+
+def _quota(tree: Tree, base: str) -> str | None:
+    parts = []
+    for name in ("bytes", "ms"):
+        value = tree.get(f"{base}/{name}", "0")
+        if value != "0":
+            parts.append(_value(tree, f"{base}/{name}", value))
+    every = tree.get(f"{base}/reset_interval_ms", "0")
+    if not parts or every == "0":
+        return None
+    return " and ".join(parts) + f" every {_value(tree, f'{base}/reset_interval_ms', every)}"
+
+
+def _value(tree: Tree, path: str, value: str) -> str:
+    word = by_kernel(path)
+    return value_text(word.unit if word else "text", value, tree, path)

@@ -1,0 +1,95 @@
+"""Whether watermarks keep a scheme or a module asleep, and why.
+
+The kernel shows nobody whether a scheme sleeps. It compares free memory with the marks
+(mm/damon/core.c: damos_wmark_wait_us()), and /proc/meminfo tells the same two numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.kernel.tree import Tree
+from damonpolicy.units import format_percent
+
+__all__ = ("Watch", "free_memory", "of_module", "of_scheme")
+
+_WHOLE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Free memory, None where unknown, and the marks; all in parts of 1000."""
+
+    free: int | None
+    high: int
+    mid: int
+    low: int
+
+    @property
+    def asleep(self) -> bool | None:
+        """Whether it sleeps; None between ``mid`` and ``high``, where it stays as it was."""
+        if self.free is None:
+            return None
+        if self.free > self.high or self.free < self.low:
+            return True
+        return False if self.free < self.mid else None
+
+    @property
+    def words(self) -> str:
+        """Say it, and why."""
+        high, mid, low = (_percent(each) for each in (self.high, self.mid, self.low))
+        if self.free is None:
+            return "asleep or awake: how much memory is free is not known"
+        free = f"{_percent(self.free)} of memory is free"
+        if self.free > self.high:
+            return f"asleep: {free}, above high {high} (awake below {mid})"
+        if self.free < self.low:
+            return f"asleep: {free}, below low {low} (awake from there up)"
+        if self.asleep is None:
+            return f"asleep or awake, as before: {free}, from mid {mid} to high {high}"
+        return f"awake: {free}, below mid {mid} (asleep above {high} and below {low})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "asleep": self.asleep,
+            "why": self.words,
+            "free_permil": self.free,
+            "high_permil": self.high,
+            "mid_permil": self.mid,
+            "low_permil": self.low,
+        }
+
+
+def _percent(permil: int) -> str:
+    return format_percent(Fraction(permil, _WHOLE))
+
+
+def free_memory(machine: Machine) -> int | None:
+    """Return how much of the memory is free, in parts of 1000."""
+    sizes = {}
+    for line in read_or(machine, "/proc/meminfo").splitlines():
+        name, _, rest = line.partition(":")
+        sizes[name] = (
+            int(rest.split()[0]) if rest.split()[:1] and rest.split()[0].isdecimal() else 0
+        )
+    total, free = sizes.get("MemTotal", 0), sizes.get("MemFree")
+    return None if free is None or not total else free * _WHOLE // total
+
+
+def of_scheme(tree: Tree, scheme: str, free: int | None) -> Watch | None:
+    """Return how it is with a scheme, given its directory; None where it is always awake."""
+    marks = f"{scheme}/watermarks"
+    if tree.get(f"{marks}/metric", "none") != "free_mem_rate":
+        return None
+    return Watch(free, *(int(tree.get(f"{marks}/{name}", "0")) for name in ("high", "mid", "low")))
+
+
+def of_module(parameters: Mapping[str, str], free: int | None) -> Watch | None:
+    """Return how it is with a module, by its parameters; None where it has no watermarks."""
+    marks = [parameters.get(f"wmarks_{name}", "") for name in ("high", "mid", "low")]
+    return Watch(free, *map(int, marks)) if all(each.isdecimal() for each in marks) else None
