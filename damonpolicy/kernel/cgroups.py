@@ -8,7 +8,16 @@ from contextlib import suppress
 
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("MOUNT", "Members", "children", "exists", "has_memory", "identities", "subtree")
+__all__ = (
+    "MOUNT",
+    "Members",
+    "children",
+    "exists",
+    "has_memory",
+    "identities",
+    "named_like",
+    "subtree",
+)
 
 MOUNT = "/sys/fs/cgroup"
 
@@ -48,6 +57,21 @@ def subtree(machine: Machine, path: str) -> list[str]:
         if has_memory(machine, here):
             found.append(here)
         waiting += [f"{here.rstrip('/')}/{name}" for name in children(machine, here)]
+    return found
+
+
+def named_like(machine: Machine, name: str) -> list[str]:
+    """Return the cgroups whose path ends in ``name``, or whose unit is called so, the nearest first."""
+    asked = name.removeprefix(MOUNT).strip("/")
+    if not asked:
+        return []
+    ends = {f"/{asked}{suffix}" for suffix in ("", ".service", ".slice", ".scope")}
+    found, waiting = [], ["/"]
+    while waiting:
+        here = waiting.pop(0)
+        below = [f"{here.rstrip('/')}/{each}" for each in children(machine, here)]
+        found += [each for each in below if any(each.endswith(end) for end in ends)]
+        waiting += below
     return found
 
 

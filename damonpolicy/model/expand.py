@@ -76,6 +76,9 @@ def variables(
         if not key.text.isidentifier():
             message = f"`{key.text[:40]}` cannot be the name of a variable"
             hint = "letters, digits and `_`, no digit first"
+            meant = re.sub(r"\W+", "_", key.text[:40])
+            if meant.isidentifier() and meant not in names:
+                hint = f"write `{meant}`: {hint}"
             found.append(Diagnostic.error("DP0030", key.span, message, hint=hint))
         if key.text in overrides:
             values[key.text] = overrides[key.text]

@@ -37,9 +37,25 @@ def _cgroup(text: str) -> str:
         raise UnitError(
             "DP0123",
             f"`{text[:40]}` is not the path of a cgroup",
-            "write it from the root of the cgroup tree, such as `/machine.slice`",
+            f"write it from the root of the cgroup tree, such as `{_likely(text)}`",
         )
     return "/" + text.strip("/")
+
+
+def _likely(text: str) -> str:
+    """Return where systemd puts what is named like this, if it may be a unit."""
+    name = text.strip("/").removeprefix("sys/fs/cgroup/").strip("/")
+    if not name or ".." in name.split("/") or "\n" in text or len(name) > 100:
+        return "/machine.slice"
+    unit = name.rpartition("/")[2]
+    if unit != name or "." not in unit:
+        return f"/{name}" if unit != name else f"/system.slice/{name}.service"
+    if unit.endswith((".service", ".scope", ".socket", ".mount")):
+        return f"/system.slice/{unit}"
+    parts = unit.removesuffix(".slice").split("-")
+    if unit.endswith(".slice") and len(parts) > 1 and all(parts):
+        return "".join(f"/{'-'.join(parts[:end])}.slice" for end in range(1, len(parts) + 1))
+    return f"/{unit}"
 
 
 _read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")

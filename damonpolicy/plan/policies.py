@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean, is_whole
 from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel import cgroups
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.settings import missing, written
@@ -148,7 +149,21 @@ def load(
         problems.append(Diagnostic.error("DP0025", None, message, hint=hint))
     problems += policy_rules.check_together([read for read, _ in reads])
     texts = {file.name: file.text for file in files}
+    if machine is not None:
+        problems = [with_cgroup(each, machine, texts) for each in problems]
     return Loaded(tuple(reads), texts, tuple(problems), overrides)
+
+
+def with_cgroup(found: Diagnostic, machine: Machine, texts: Mapping[str, str]) -> Diagnostic:
+    """Name the cgroup of this machine that is meant, where something else is given for its path."""
+    if found.code != "DP0123" or found.span is None:
+        return found
+    span, lines = found.span, texts.get(found.span.file, "").splitlines()
+    if span.line != span.end_line or span.line > len(lines):
+        return found
+    text = lines[span.line - 1][span.column - 1 : span.end_column - 1].strip("\"'")
+    paths = cgroups.named_like(machine, text)
+    return replace(found, hint=f"write `{paths[0]}`") if paths else found
 
 
 def _declared(top: MappingNode) -> set[str]:

@@ -6,6 +6,7 @@ few filters. There are no statements, no calls and no powers; see `source.expres
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -124,9 +125,11 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
         if error.code == "DP0021":
             told = f"`{shortened(message, 60)}` is not defined"
             raise TemplateError(error.code, told, "", message, variables) from error
+        hint = error.hint
         if error.code == "DP0023":
             message = f"the template fails: {message}"
-        raise TemplateError(error.code, message, error.hint) from error
+            hint = hint or _as_numbers(text, variables)
+        raise TemplateError(error.code, message, hint) from error
     except TemplateError:
         raise
     except jinja2.TemplateSyntaxError as error:
@@ -138,6 +141,27 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
     except (ArithmeticError, TypeError, ValueError, LookupError) as error:
         message = f"the template fails: {shortened(str(error), 200)}"
         raise TemplateError("DP0023", message) from error
+
+
+def _as_numbers(text: str, variables: Mapping[str, Any]) -> str:
+    """Return the hint to a template that takes its variables for numbers, if that is what it lacks."""
+    import jinja2
+
+    from damonpolicy.source.expression import Failed, evaluate
+
+    known = [name for name in variables if name.isidentifier() and name in text]
+    words = "|".join(map(re.escape, known[:50]))
+    inside = re.compile(rf"\b({words})\b(?!\s*\|)")
+    meant = re.sub(r"\{\{.*?\}\}", lambda found: inside.sub(r"\1 | int", found[0]), text)
+    if not known or meant == text or len(meant) > 80:
+        return ""
+    try:
+        with deep():
+            evaluate(_parsed(meant)[0], variables)
+    except (Failed, TemplateError, jinja2.TemplateSyntaxError, RecursionError, ArithmeticError,
+            TypeError, ValueError, LookupError):  # fmt: skip
+        return ""
+    return f"variables are text: write `{meant}`"
 
 
 def _parsed(text: str) -> tuple[Any, int]:
