@@ -108,7 +108,11 @@ class Current:
                 "slots": slots,
                 "modules": list(self.modules),
                 "settings": values,
-                "transaction": managed.transaction,
+                "managed": {
+                    key: value
+                    for key, value in managed.to_json().items()
+                    if key not in ("transaction", "generation")  # how it came about
+                },
             }
         )
 
