@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, str] = {
     "rollback": "go back to an earlier generation",
     "recover": "end a transaction that was interrupted",
     "history": "list the generations",
+    "show": "print the text of what was applied",
     "status": "show what runs, and whose it is",
     "diff": "show how the machine drifted from what was committed",
     "remove": "end policies and put their settings back",
@@ -54,6 +55,7 @@ COMMANDS: Mapping[str, str] = {
     "import": "print what the kernel is configured to as a policy",
     "features": "list what this kernel can do",
     "doctor": "find what stands in the way, and what to do",
+    "explain": "explain a key of the policy language, or a finding",
     "schema": "print the JSON Schema of policies",
     "completion": "print a completion script for a shell",
 }
@@ -69,9 +71,26 @@ _INSTEAD = {
     ),
     **dict.fromkeys(("--undo", "--revert"), "`damonpolicy rollback` goes back"),
     **dict.fromkeys(("start", "load"), "`damonpolicy apply` starts policies"),
-    **dict.fromkeys(("list", "ls", "show", "ps", "get"), "`damonpolicy status` shows what runs"),
+    **dict.fromkeys(("list", "ls", "ps", "get", "info"), "`damonpolicy status` shows what runs"),
+    **dict.fromkeys(
+        ("cat", "view", "describe", "print"), "`damonpolicy show NAME` prints a policy"
+    ),
     **dict.fromkeys(("undo", "revert"), "`damonpolicy rollback` goes back"),
-    **dict.fromkeys(("delete", "rm", "unload"), "`damonpolicy remove` ends a policy"),
+    **dict.fromkeys(
+        ("delete", "rm", "unload", "destroy", "uninstall", "disable", "kill", "down"),
+        "`damonpolicy remove NAME` ends a policy, `damonpolicy stop --all` ends all",
+    ),
+    **dict.fromkeys(
+        ("reload", "restart", "refresh"),
+        "`damonpolicy apply FILE` applies a file again; the service takes its files by itself,"
+        " and at once by `systemctl reload damonpolicy`",
+    ),
+    **dict.fromkeys(("up", "enable", "install", "create"), "`damonpolicy apply` starts policies"),
+    **dict.fromkeys(("daemon", "serve", "watch"), "`damonpolicy run` is the service"),
+    **dict.fromkeys(("why", "man", "docs", "doc"), "`damonpolicy explain KEY` explains a key"),
+    "edit": "edit the policy's file, and run `damonpolicy apply FILE`",
+    "export": "`damonpolicy import` prints what the kernel is configured to as a policy",
+    "version": "`damonpolicy --version` prints it",
     **dict.fromkeys(("check", "lint", "test"), "`damonpolicy validate` checks policies"),
     **dict.fromkeys(("log", "generations"), "`damonpolicy history` lists the generations"),
     "help": "`damonpolicy --help` lists the commands",

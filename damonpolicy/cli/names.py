@@ -9,7 +9,7 @@ import click
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.errors import DamonPolicyError
 
-__all__ = ("features", "generations", "policies")
+__all__ = ("features", "generations", "kernels", "policies", "shown", "topics")
 
 
 def policies(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
@@ -44,6 +44,27 @@ def features(context: click.Context, parameter: click.Parameter, text: str) -> l
     from damonpolicy.kernel.features import FEATURES
 
     return _beginning(text, (feature.name for feature in FEATURES))
+
+
+def shown(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """Names of applied policies, and numbers of generations."""
+    return [*policies(context, parameter, text), *generations(context, parameter, text)]
+
+
+def kernels(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """What `--kernel` takes: this machine, and each emulated series."""
+    del context, parameter
+    from damonpolicy.emulated.profiles import PROFILES
+
+    return _beginning(text, ["live", *(f"emulated:{version}" for version in PROFILES)])
+
+
+def topics(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """Keys of the policy language."""
+    del context, parameter
+    from damonpolicy.cli.explain import keys
+
+    return _beginning(text, sorted({key.path[-1] for key in keys()}))
 
 
 def _beginning(text: str, words: Iterable[str]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
 @policy_options
 @monitor_option
-@functools.partial(common, findings=True)
+@functools.partial(common, findings=True, kernels=True)
 @pass_invocation
 def command(
     invocation: Invocation,
@@ -44,10 +45,17 @@ def command(
     with `--kernel live`, whether this one can. With `--machine FILE` or `--root DIR` also whether
     the processes, cgroups and nodes are there that are named.
     """
-    machine = _machine(invocation)
-    known = machine if invocation.machine_file or invocation.root else None
-    loaded = read(invocation, paths, settings, variables, known, monitor=monitor)
-    found = [*loaded.found, *_for_kernel(machine, known, loaded)]
+    kernels = invocation.kernels or (_named(invocation),)
+    by_kernel: list[list[Diagnostic]] = []
+    loaded: Loaded | None = None
+    for kernel in dict.fromkeys(kernels):
+        machine = _machine(invocation, kernel)
+        known = machine if invocation.machine_file or invocation.root else None
+        if loaded is None or known is not None:  # standard input can be read once only
+            loaded = read(invocation, paths, settings, variables, known, monitor=monitor)
+        by_kernel.append([*loaded.found, *_for_kernel(machine, known, loaded)])
+    assert loaded is not None
+    found = _together(dict.fromkeys(kernels), by_kernel)
     if strict:
         found = [
             Diagnostic.error(each.code, each.span, each.message, hint=each.hint)
@@ -65,8 +73,8 @@ def command(
     result.data = {"policies": names, "errors": len(errors)}
     if not errors:
         many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
-        kernel = _named(invocation)
-        result.text = f"{many} valid{f' on {kernel}' if kernel else ''}\n"
+        on = " and ".join(filter(None, dict.fromkeys(kernels)))
+        result.text = f"{many} valid{f' on {on}' if on else ''}\n"
     return result
 
 
@@ -74,9 +82,23 @@ def _named(invocation: Invocation) -> str | None:
     return invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
 
 
-def _machine(invocation: Invocation) -> Machine | None:
-    """Open the machine that is named, if one is; an emulated one as new."""
-    kernel = _named(invocation)
+def _together(kernels: Iterable[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
+    """Unite what was found for several kernels; what is not so on all of them says where it is."""
+    names = list(kernels)
+    on: dict[Diagnostic, list[str]] = {}
+    for kernel, each in zip(names, found, strict=True):
+        for diagnostic in dict.fromkeys(each):
+            on.setdefault(diagnostic, []).append(kernel or "")
+    return [
+        each
+        if len(where) == len(names)
+        else replace(each, message=f"{', '.join(where)}: {each.message}")
+        for each, where in on.items()
+    ]
+
+
+def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
+    """Open a machine that was named, if one was; an emulated one as new."""
     if invocation.root is not None:
         return invocation.machine()
     description = Path(invocation.machine_file) if invocation.machine_file else None
