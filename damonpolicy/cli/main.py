@@ -10,13 +10,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
 
 from damonpolicy import __version__
+from damonpolicy.cli.examples import epilog
 from damonpolicy.cli.invocation import Invocation, common
 from damonpolicy.cli.output import Result, emit, failure
 from damonpolicy.engine.signals import keeping
@@ -100,13 +101,19 @@ _INSTEAD = {
 _NEVER_GUESSED = ("--prune", "--takeover", "--all")
 """Options that end what someone relies on."""
 
-_EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
+_COMPLETING = "_DAMONPOLICY_COMPLETE"
+"""Set where a shell asks for completions."""
+
+_EPILOG = (
+    epilog("") + "\n\nExit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
+)
 
 
 def find_command(name: str) -> click.Command:
     """Import a command's file; one that is named like a keyword has a line below its name."""
     file = f"{name}_" if keyword.iskeyword(name) else name
     command: click.Command = importlib.import_module(f"damonpolicy.cli.{file}").command
+    command.epilog = epilog(name)
     return command
 
 
@@ -160,6 +167,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called: else the next file gets its number
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if _COMPLETING in os.environ:  # whatever is wrong, a shell shows it between the user's words
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+            _main(arguments)
+    _main(arguments)
+
+
+def _main(arguments: list[str] | None) -> NoReturn:
     invocation = Invocation()
     words = sys.argv[1:] if arguments is None else arguments
     result = Result(raw=True)
