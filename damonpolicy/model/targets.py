@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias
 
 from damonpolicy import limits
+from damonpolicy.kernel.cgroups import is_pattern
 from damonpolicy.kernel.expressions import ExpressionError, compiled
 from damonpolicy.model.scalars import Address, Flag, Model, Node, Pid, Text, scalar
 from damonpolicy.units import UnitError
@@ -30,6 +31,16 @@ def _regular_expression(text: str) -> str:
             "search for a part that tells processes apart" if lacks else "the syntax is Python's",
         ) from error
     return text
+
+
+def _one_cgroup(text: str) -> str:
+    if text.startswith("/") and is_pattern(text):
+        raise UnitError(
+            "DP0128",
+            f"`{text[:60]}` may match several cgroups, and one is needed here",
+            "filters and processes take patterns; here, name one cgroup",
+        )
+    return _cgroup(text)
 
 
 def _cgroup(text: str) -> str:
@@ -59,10 +70,13 @@ def _likely(text: str) -> str:
 
 
 _read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")
-_read_cgroup, _cgroup_schema = scalar(_cgroup, r"/.*", example="/machine.slice")
+_read_cgroup, _cgroup_schema = scalar(_one_cgroup, r"/[^*?\[]*", example="/machine.slice")
+_read_cgroups, _cgroups_schema = scalar(_cgroup, r"/.*", example="/machine.slice")
 
 Expression: TypeAlias = Annotated[str, _read_expression, _expression_schema]
 Cgroup: TypeAlias = Annotated[str, _read_cgroup, _cgroup_schema]
+Cgroups: TypeAlias = Annotated[str, _read_cgroups, _cgroups_schema]
+"""A cgroup, or a pattern for several."""
 
 
 class AddressRange(Model):
@@ -85,8 +99,8 @@ class ProcessSelector(Model):
     """The path of its executable, or a pattern with `*`."""
     user: Text | None = None
     """Its user, by name or number."""
-    cgroup: Cgroup | None = None
-    """The cgroup that it is in, or below."""
+    cgroup: Cgroups | None = None
+    """The cgroup that it is in, or below, or a pattern such as `/system.slice/docker-*.scope`."""
     pid: Pid | None = None
     """Its process id."""
 
