@@ -64,7 +64,7 @@ def _text(rows: list[dict[str, Any]]) -> str:
         if row["when"] is None:
             lines.append(f"{row['generation']:>4}  ?{shown}")
             continue
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["when"]))
+        when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(row["when"]))
         names = ", ".join(row["policies"]) or "nothing"
         lines.append(f"{row['generation']:>4}  {when}  {names} ({row['reason']}){shown}")
     return as_text(lines or ["no generation yet"])

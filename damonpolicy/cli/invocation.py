@@ -39,6 +39,7 @@ class Invocation:
     form: str = "text"
     log_format: str | None = None
     verbosity: int = 0
+    quiet: bool = False
     texts: dict[str, str] = field(default_factory=dict)
     opened: Machine | None = None
     command: str = "damonpolicy"
@@ -178,6 +179,7 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
             + (", or findings for GitHub Actions or as SARIF" if findings else ""),
         ),
         click.option("--log-format", type=click.Choice(["text", "json"]), help="turn logging on"),
+        click.option("-q", "--quiet", is_flag=True, help="print errors and asked-for files only"),
         click.option(
             "-v",
             "--verbose",

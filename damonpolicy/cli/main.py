@@ -19,7 +19,7 @@ import click
 from damonpolicy import __version__
 from damonpolicy.cli.examples import epilog
 from damonpolicy.cli.invocation import Invocation, common
-from damonpolicy.cli.output import Result, emit, failure
+from damonpolicy.cli.output import Result, emit, failure, only_errors
 from damonpolicy.engine.signals import keeping
 from damonpolicy.errors import (
     DamonPolicyError,
@@ -195,6 +195,8 @@ def _main(arguments: list[str] | None) -> NoReturn:
 
 def _tell(result: Result, invocation: Invocation) -> None:
     command, form = invocation.command, invocation.form
+    if invocation.quiet and form == "text":
+        result = only_errors(result)
     emit(result, command=command, form=form, kernel=_kernel(invocation, result))
     sys.stdout.flush()
 

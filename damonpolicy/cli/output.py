@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from damonpolicy.cli.fitting import coloured_findings, fitted, in_colour, width_of
@@ -21,7 +21,7 @@ from damonpolicy.diagnostics import (
 from damonpolicy.diagnostics import to_json as diagnostic_json
 from damonpolicy.errors import DamonPolicyError, ExitCode
 
-__all__ = ("Result", "emit", "failure", "notes")
+__all__ = ("Result", "emit", "failure", "notes", "only_errors")
 
 if TYPE_CHECKING:
     from damonpolicy.engine.session import Session
@@ -59,6 +59,12 @@ def failure(error: DamonPolicyError, texts: Mapping[str, str]) -> Result:
     if error.message:
         found.append(Diagnostic.error(error.code, None, error.message, hint=error.hint))
     return Result(exit_code=error.exit_code, diagnostics=found, texts=texts)
+
+
+def only_errors(result: Result) -> Result:
+    """Return a result without what is for people to read while all is well."""
+    errors = [each for each in result.diagnostics if each.severity == "error"]
+    return replace(result, text=result.text if result.raw else "", raw=True, diagnostics=errors)
 
 
 def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] | None) -> None:

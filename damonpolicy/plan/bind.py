@@ -29,7 +29,7 @@ Finder = Callable[[Machine, processes.Selector], Sequence[processes.Process]]
 class Absent(DamonPolicyError):
     """A process, cgroup, node or memory that the kdamond needs is not there."""
 
-    exit_code = ExitCode.FAILED
+    exit_code = ExitCode.INVALID
     can_retry = True
     code = "DP0305"
 

@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean, is_whole
 from damonpolicy.errors import DamonPolicyError
-from damonpolicy.kernel import cgroups
+from damonpolicy.kernel import cgroups, memory
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.settings import missing, written
 from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.model.expand import expand
+from damonpolicy.model.expand import Given, expand
 from damonpolicy.model.expand import variables as read_variables
 from damonpolicy.model.monitor import monitored
 from damonpolicy.model.policy import Policy
@@ -120,6 +120,7 @@ def load(
     """
     problems = list(found)
     online = machine_nodes.nodes(machine) if machine else (0,)
+    given = _given(machine)
     reads: list[tuple[Read, str]] = []
     declared: set[str] = set()
     for file in files:
@@ -129,7 +130,7 @@ def load(
             continue
         declared |= _declared(top)
         templates = Templates()
-        values, wrong = read_variables(top, overrides.values, templates)
+        values, wrong = read_variables(top, overrides.values, templates, given)
         expanded = expand(top, values, online, templates)
         if expanded.given_up:
             problems += [*wrong, *expanded.found]
@@ -152,6 +153,17 @@ def load(
     if machine is not None:
         problems = [with_cgroup(each, machine, texts) for each in problems]
     return Loaded(tuple(reads), texts, tuple(problems), overrides)
+
+
+def _given(machine: Machine | None) -> dict[str, Given]:
+    """Return what templates know of a machine; without one, of a small one."""
+    if machine is None:
+        return {"memory": Given(8 << 30), "nodes": Given(1), "cpus": Given(4)}
+    return {
+        "memory": Given(memory.total(machine)),
+        "nodes": Given(len(machine_nodes.nodes(machine))),
+        "cpus": Given(len(machine_nodes.online_cpus(machine))),
+    }
 
 
 def with_cgroup(found: Diagnostic, machine: Machine, texts: Mapping[str, str]) -> Diagnostic:

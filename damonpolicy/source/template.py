@@ -12,7 +12,7 @@ from functools import cache, lru_cache, partial
 from typing import Any
 
 from damonpolicy import limits
-from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.diagnostics import closest, did_you_mean
 from damonpolicy.limits import shortened
 from damonpolicy.recursion import deep
 from damonpolicy.source.nodes import Scalar
@@ -35,7 +35,12 @@ class TemplateError(ValueError):
     """
 
     def __init__(
-        self, code: str, message: str, hint: str = "", unknown: str = "", known: Iterable[str] = ()
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        unknown: str = "",
+        known: Iterable[tuple[str, Any]] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -47,7 +52,11 @@ class TemplateError(ValueError):
     @property
     def hint(self) -> str:
         """What to do; looked for only where it is shown."""
-        return did_you_mean(self.unknown, self._known) or self._hint
+        known = list(self._known)
+        if close := closest(self.unknown, [name for name, _ in known]):
+            return f"did you mean `{close}`?"
+        texts = [name for name, value in known if isinstance(value, str)]
+        return did_you_mean(self.unknown, texts) or self._hint
 
 
 def holds_template(text: str) -> bool:
@@ -124,7 +133,7 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
         message = str(error)
         if error.code == "DP0021":
             told = f"`{shortened(message, 60)}` is not defined"
-            raise TemplateError(error.code, told, "", message, variables) from error
+            raise TemplateError(error.code, told, "", message, variables.items()) from error
         hint = error.hint
         if error.code == "DP0023":
             message = f"the template fails: {message}"

@@ -54,7 +54,7 @@ def page() -> str:
         ]
         parts += [f"## {name}\n", f"```text\n{_usage(name, command)}\n```\n"]
         parts += [inspect.cleandoc(command.help or "") + "\n"]
-        parts.append("```sh\n" + "\n".join(EXAMPLES[name]) + "\n```\n")
+        parts.append("```text\n" + "\n".join(EXAMPLES[name]) + "\n```\n")
         if own:
             parts.append(table(("option", "does"), _rows(own)))
     return "\n".join(parts)

@@ -85,7 +85,7 @@ def test_a_generation_that_is_not_there_names_those_that_are(two):
 def test_to_remove_what_is_not_there_is_done_already(two):
     outcome = two.done("remove", "monitr")
 
-    assert "no policy `monitr` is applied" in outcome.err
+    assert "warning[DP0403]: no policy `monitr` is applied" in outcome.err
     assert "did you mean `monitor`?" in outcome.err
     assert two.world.managed.generation == 2
     two.done("remove", "monitr", "monitor")
