@@ -93,7 +93,7 @@ def _names(path: Path) -> _NAMES:
 @functools.cache
 def _places() -> dict[str, tuple[_NAMES, ...]]:
     """Return, for each key, the places that know it, without indexes."""
-    found: dict[str, list[_NAMES]] = {}
+    found: dict[str, list[_NAMES]] = {"for_each": [("kdamonds",), ("kdamonds", "schemes")]}
     for model, place in _walk(Policy, (), ()):
         for name, field in model.model_fields.items():
             found.setdefault(field.alias or name, []).append(place)

@@ -219,7 +219,7 @@ def _filters(value: Any, *, item: bool) -> str:
 
 def filter_item(text: str) -> str:
     """Show a filter that is written as words, such as `reject not anon`."""
-    words = text.replace(":", " ").split()
+    words = text.replace(":", " ").split() or [""]
     verb = {"deny": "reject", "block": "reject", "pass": "allow"}.get(words[0], words[0])
     if verb not in ("allow", "reject"):
         verb, rest = "reject", words
