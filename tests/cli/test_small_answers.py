@@ -137,3 +137,13 @@ def test_a_recording_says_that_it_has_begun(site):
     outcome = site.done("record", "--count", "1", "--out", out)
 
     assert outcome.err.startswith(f"recording into {out}\n")
+
+
+@pytest.mark.parametrize("path", ["", ".", "/proc/sys/vm/../vm/swappiness"])
+def test_a_setting_that_is_no_path_has_its_place(site, path):
+    outcome = site.run(
+        "plan", site.policy("p", f"version: 1\nname: p\nsettings: {{'{path}': 1}}\n")
+    )
+
+    assert outcome.code == ExitCode.INVALID
+    assert "p.yaml:3:12: error[DP0242]" in outcome.err
