@@ -21,6 +21,7 @@ __all__ = (
     "Span",
     "as_text",
     "cell",
+    "closest",
     "did_you_mean",
     "is_whole",
     "render_github",
@@ -318,15 +319,21 @@ def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
     return json.dumps(log, indent=2) + "\n"
 
 
+def closest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is most like another one; empty where none is."""
+    # what is much longer or shorter is not meant, and nobody waits for thousands
+    near = [each for each in known if abs(len(each) - len(word)) <= len(word) // 2 + 2]
+    asked = word.lower() if len(word) <= _LONGEST_WORD else ""
+    return next(iter(get_close_matches(asked, near[:_MOST_COMPARED], n=1, cutoff=0.6)), "")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint naming the closest known word, or all of them where there are few."""
     words = list(dict.fromkeys(known))
-    # what is much longer or shorter is not meant, and nobody waits for thousands
-    near = [each for each in words if abs(len(each) - len(word)) <= len(word) // 2 + 2]
-    asked = word.lower() if len(word) <= _LONGEST_WORD else ""
-    close = get_close_matches(asked, near[:_MOST_COMPARED], n=1, cutoff=0.6)
-    if close:
-        return f"did you mean `{close[0]}`?"
+    if close := closest(word, words):
+        return f"did you mean `{close}`?"
+    if len(words) == 1:
+        return f"there is only `{words[0]}`"
     if 0 < len(words) <= 16:
         return "one of " + ", ".join(f"`{each}`" for each in words)
     return ""

@@ -25,6 +25,7 @@ __all__ = (
     "RolledBack",
     "StalePlan",
     "UsageError",
+    "as_root",
     "defect",
     "reason_of",
     "system_error",
@@ -61,7 +62,7 @@ _MEANINGS = {
     ExitCode.FAILED: "failed before anything was changed",
     ExitCode.CHANGES: "changes are pending (`plan`), or the machine drifted (`diff`)",
     ExitCode.USAGE: "the command line is wrong",
-    ExitCode.INVALID: "a policy is invalid",
+    ExitCode.INVALID: "a policy is invalid, or names what is not on this machine",
     ExitCode.UNSUPPORTED: "the kernel lacks something that the policy needs",
     ExitCode.INTERNAL: "a defect of damonpolicy",
     ExitCode.FOREIGN: "a kdamond or module of someone else is in the way",
@@ -208,6 +209,13 @@ def reason_of(error: OSError) -> str:
     return text[:1].lower() + text[1:]
 
 
+def as_root() -> str:
+    """Return the hint for who may not do what root may."""
+    if os.geteuid():
+        return "run as root"
+    return "root may not either: leave the container, or see the log of the security module"
+
+
 def system_error(error: OSError, before: str = "") -> DamonPolicyError:
     """Return the error for one of the system's, with words before its own; its code tells who can help."""
     where = f"`{error.filename}`: " if error.filename else ""
@@ -215,5 +223,5 @@ def system_error(error: OSError, before: str = "") -> DamonPolicyError:
     if error.errno == errno.EBUSY:
         return Busy(message, hint="another program holds DAMON's lock: try again")
     if isinstance(error, PermissionError):
-        return NoPermission(message, hint="run as root")
+        return NoPermission(message, hint=as_root())
     return DamonPolicyError(message)

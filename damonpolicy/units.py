@@ -21,6 +21,8 @@ __all__ = (
     "format_cpulist",
     "format_duration",
     "format_percent",
+    "meant_bytes",
+    "meant_duration",
     "read_address",
     "read_bool",
     "read_bytes",
@@ -102,6 +104,12 @@ def _refuse_traps(text: str) -> None:
             f"`{text}` is octal to some YAML readers, and to the kernel",
             f"write `{int(text)}`",
         )
+    if found := re.fullmatch(r"0+([0-9].*)", text):
+        raise UnitError(
+            "DP0116",
+            f"`{_shorten(text)}` begins with a 0, as octal numbers do",
+            f"write `{_shorten(found[1])}`",
+        )
 
 
 def read_integer(text: str, *, low: int = 0, high: int = U64_MAX, what: str = "a number") -> int:
@@ -180,7 +188,24 @@ def _meant_size(unit: str) -> str:
         return "B"
     known = {each[0].lower(): each for each in BYTES}
     tail = unit[1:].lower()
+    if found := re.fullmatch(
+        r"(kilo|mega|giga|tera|peta|kibi|mebi|gibi|tebi|pebi)(bytes?)?", unit.lower()
+    ):
+        return known[found[1][0]]
     return known.get(unit[0].lower(), "") if tail in ("", "b", "ib", "i") else ""
+
+
+def meant_bytes(text: str) -> str:
+    """Return a size in our units, whatever it calls them; empty where it is none."""
+    found = _QUANTITY.fullmatch(text)
+    unit = found[2] if found else ""
+    meant = unit if unit in BYTES else _meant_size(unit) if unit else ""
+    return f"{found[1]}{meant}" if found and meant else ""
+
+
+def meant_duration(text: str) -> str:
+    """Return a duration in our units, whatever it calls them; empty where it is none."""
+    return _meant_duration(text.replace(" ", "")) if text else ""
 
 
 def read_duration(text: str) -> int:
@@ -204,7 +229,15 @@ def read_duration(text: str) -> int:
         )
     sizes = [DURATIONS[unit] for _, unit in parts]
     if sizes != sorted(set(sizes), reverse=True):
-        raise UnitError("DP0111", f"`{text}` does not go from the largest unit to the smallest")
+        order = list(DURATIONS)
+        parts.sort(key=lambda part: order.index(part[1]), reverse=True)
+        hint = "write `" + "".join(number + unit for number, unit in parts) + "`"
+        twice = len(set(sizes)) < len(sizes)
+        raise UnitError(
+            "DP0111",
+            f"`{text}` does not go from the largest unit to the smallest",
+            "write each unit once" if twice else hint,
+        )
     value = sum((Fraction(number) * DURATIONS[unit] for number, unit in parts), Fraction(0))
     if value.denominator != 1:
         raise UnitError("DP0111", f"`{text}` is not a whole number of microseconds")
@@ -236,7 +269,7 @@ def read_percent(text: str, *, most: int = 100) -> Fraction:
     if unit not in ("", "%"):
         raise UnitError("DP0112", f"`{_shorten(text)}` is not a percentage", "write `5%`")
     if amount > most:
-        raise UnitError("DP0119", f"`{text}` is above {most}%")
+        raise UnitError("DP0119", f"`{text}` is above {most}%", f"write `{most}%`, or less")
     return amount / 100
 
 
@@ -244,6 +277,9 @@ def read_bool(text: str) -> bool:
     """Read ``true`` or ``false``, and nothing else that YAML versions disagree about."""
     if text in ("true", "false"):
         return text == "true"
+    if text in ("0", "1"):
+        word = ("false", "true")[int(text)]
+        raise UnitError("DP0115", f"`{text}` is a number, not a boolean", f"write `{word}`")
     truth = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
     if text.lower() in truth:
         raise UnitError(

@@ -40,6 +40,7 @@ def test_every_error_is_exported_with_a_code_of_its_own():
     assert len(TREE) == 12
     assert {each.__name__ for each in TREE} | {
         "ExitCode",
+        "as_root",
         "defect",
         "reason_of",
         "system_error",

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
 import click
 
+from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.diagnostics import as_text
+from damonpolicy.diagnostics import as_text, did_you_mean
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
+from damonpolicy.errors import ExitCode, UsageError
 from damonpolicy.kernel.host import look
 from damonpolicy.observe.remembered import Remembered, unsettled
-from damonpolicy.observe.status import drift
+from damonpolicy.observe.status import Drift, drift
 from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.managed import Managed
 
 
 @click.command("diff")
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]...", shell_complete=names.policies)
 @common
 @pass_invocation
-def command(invocation: Invocation) -> Result:
+@click.pass_context
+def command(context: click.Context, invocation: Invocation, names: Sequence[str]) -> Result:
     """Show how the machine differs from what was committed last, both ways.
 
-    Exits with 0 where nothing differs, with 2 where something does. What a policy file would change
-    is `damonpolicy plan`.
+    Of some policies, if they are named. Of files, it shows what applying them would change, as
+    `damonpolicy plan` does. Exits with 0 where nothing differs, with 2 where something does.
     """
     machine = invocation.machine()
     store = Store(invocation.places())
     managed = store.managed(look(machine).boot_id)
+    files = [each for each in names if each not in managed.policies and _is_file(each)]
+    if files:
+        return _planned(context, names, files)
+    for name in names:
+        if name not in managed.policies:
+            hint = (
+                did_you_mean(name, managed.policies) or "`damonpolicy status` lists what is applied"
+            )
+            raise UsageError(f"no policy `{name[:63]}` is applied", hint=hint)
     found = drift(retrieve(machine, managed.settings), managed)
+    if names:
+        found = [each for each in found if _about(each, managed, names)]
     lines, where = [], ""
     for each in found:
         if each.where != where:
@@ -50,3 +68,25 @@ def command(invocation: Invocation) -> Result:
     code = ExitCode.CHANGES if found else ExitCode.OK
     warned = unsettled(Remembered(store), managed, machine.monotonic())
     return Result(text, data, exit_code=code, diagnostics=warned)
+
+
+def _is_file(name: str) -> bool:
+    return name == "-" or os.path.exists(name) or "/" in name or name.endswith((".yaml", ".yml"))
+
+
+def _planned(context: click.Context, names: Sequence[str], files: Sequence[str]) -> Result:
+    """Show what files would change, which is another command's."""
+    if len(files) < len(names):
+        raise UsageError("`diff` takes names of policies or files, not both", hint="use two calls")
+    from damonpolicy.cli.plan import command as plan
+
+    result: Result = context.invoke(plan, paths=tuple(files))
+    return result
+
+
+def _about(each: Drift, managed: Managed, names: Sequence[str]) -> bool:
+    """Tell whether a difference is one of some policies."""
+    setting = managed.settings.get(each.path)
+    if each.where == "settings":
+        return setting is not None and not {*names}.isdisjoint(setting.users)
+    return each.where.partition("/")[0] in names

@@ -6,10 +6,11 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.service import served, troubles
 from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
-from damonpolicy.observe.doctor import examine
+from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.observe.doctor import Check, examine
 
 
 @click.command("doctor")
@@ -20,7 +21,14 @@ def command(invocation: Invocation) -> Result:
 
     Exits with 1 where there is a problem.
     """
-    checks = list(examine(invocation.machine(), Store(invocation.places())))
+    machine, store = invocation.machine(), Store(invocation.places())
+    checks = list(examine(machine, store))
+    try:
+        service = served(machine, store.places)
+        hint = "`damonpolicy status` shows all that it says of itself"
+        checks += [Check("problem", each, hint) for each in (troubles(service) if service else ())]
+    except DamonPolicyError as error:
+        checks.append(Check("problem", error.message, error.hint))
     lines = []
     for check in checks:
         lines.append(f"{check.verdict}: {check.what}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import as_text
@@ -16,10 +18,11 @@ from damonpolicy.observe.remembered import Remembered
 
 
 @click.command("history")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=names.policies)
 @common
 @pass_invocation
-def command(invocation: Invocation) -> Result:
-    """List the generations, the newest last.
+def command(invocation: Invocation, names: Sequence[str]) -> Result:
+    """List the generations, the newest last; those with some policies, if they are named.
 
     The one marked `now` is in force, the one marked `confirmed` comes back at boot.
     """
@@ -29,6 +32,8 @@ def command(invocation: Invocation) -> Result:
     rows = []
     for number in sorted({*store.numbers(), managed.generation, confirmed} - {0}):
         generation = store.generation(number)
+        if names and (generation is None or generation.policies.keys().isdisjoint(names)):
+            continue
         marks = [
             mark
             for mark, holds in (
@@ -59,7 +64,7 @@ def _text(rows: list[dict[str, Any]]) -> str:
         if row["when"] is None:
             lines.append(f"{row['generation']:>4}  ?{shown}")
             continue
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["when"]))
+        when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(row["when"]))
         names = ", ".join(row["policies"]) or "nothing"
         lines.append(f"{row['generation']:>4}  {when}  {names} ({row['reason']}){shown}")
     return as_text(lines or ["no generation yet"])

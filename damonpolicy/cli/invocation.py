@@ -31,12 +31,15 @@ class Invocation:
     """Options that every command takes, before or after its name."""
 
     kernel: str | None = None
+    kernels: tuple[str, ...] = ()
+    """All that were named, for who looks at several."""
     root: str | None = None
     state_dir: str | None = None
     machine_file: str | None = None
     form: str = "text"
     log_format: str | None = None
     verbosity: int = 0
+    quiet: bool = False
     texts: dict[str, str] = field(default_factory=dict)
     opened: Machine | None = None
     command: str = "damonpolicy"
@@ -120,27 +123,42 @@ def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+def _kernels(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """Names of kernels; shells take a colon for the end of a word, so they come whole."""
+    from damonpolicy.cli import names
+
+    return names.kernels(context, parameter, text)
+
+
 def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         del parameter
         invocation = context.ensure_object(Invocation)
-        if value not in (None, 0, ()):
+        if isinstance(value, tuple):
+            if value:
+                invocation.kernels, invocation.kernel = value, value[-1]
+        elif value not in (None, 0):
             setattr(invocation, name, value)
         return value
 
     return callback
 
 
-def common(function: Function, *, findings: bool = False) -> Function:
-    """Add the options that every command takes; ``findings`` adds the formats for them alone."""
+def common(function: Function, *, findings: bool = False, kernels: bool = False) -> Function:
+    """Add the options that every command takes; ``findings`` adds the formats for them alone.
+
+    With ``kernels`` several kernels may be named.
+    """
     forms = click.Choice(["text", "json", *(FOR_FINDINGS if findings else ())])
     folder = click.Path(file_okay=False)
     options = [
         click.option(
             "--kernel",
             metavar="NAME",
+            multiple=kernels,
+            shell_complete=_kernels,
             show_default="$DAMONPOLICY_KERNEL, else live",
-            help="live, or emulated:VERSION",
+            help="live, or emulated:VERSION" + ("; several may be named" if kernels else ""),
         ),
         click.option(
             "--machine",
@@ -161,6 +179,7 @@ def common(function: Function, *, findings: bool = False) -> Function:
             + (", or findings for GitHub Actions or as SARIF" if findings else ""),
         ),
         click.option("--log-format", type=click.Choice(["text", "json"]), help="turn logging on"),
+        click.option("-q", "--quiet", is_flag=True, help="print errors and asked-for files only"),
         click.option(
             "-v",
             "--verbose",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from damonpolicy import trust
+from damonpolicy.cli import names
 from damonpolicy.errors import DamonPolicyError
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ __all__ = ("compiled_before", "monitor_option", "policy_options", "read")
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that change what a policy says."""
     function = click.option(
-        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="override a variable"
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        shell_complete=names.variables,
+        help="override a variable",
     )(function)
     return click.option(
         "--vars-file",

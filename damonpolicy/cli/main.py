@@ -10,15 +10,16 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
 
 from damonpolicy import __version__
+from damonpolicy.cli.examples import epilog
 from damonpolicy.cli.invocation import Invocation, common
-from damonpolicy.cli.output import Result, emit, failure
+from damonpolicy.cli.output import Result, emit, failure, only_errors
 from damonpolicy.engine.signals import keeping
 from damonpolicy.errors import (
     DamonPolicyError,
@@ -43,6 +44,7 @@ COMMANDS: Mapping[str, str] = {
     "rollback": "go back to an earlier generation",
     "recover": "end a transaction that was interrupted",
     "history": "list the generations",
+    "show": "print the text of what was applied",
     "status": "show what runs, and whose it is",
     "diff": "show how the machine drifted from what was committed",
     "remove": "end policies and put their settings back",
@@ -54,6 +56,7 @@ COMMANDS: Mapping[str, str] = {
     "import": "print what the kernel is configured to as a policy",
     "features": "list what this kernel can do",
     "doctor": "find what stands in the way, and what to do",
+    "explain": "explain a key of the policy language, or a finding",
     "schema": "print the JSON Schema of policies",
     "completion": "print a completion script for a shell",
 }
@@ -69,9 +72,26 @@ _INSTEAD = {
     ),
     **dict.fromkeys(("--undo", "--revert"), "`damonpolicy rollback` goes back"),
     **dict.fromkeys(("start", "load"), "`damonpolicy apply` starts policies"),
-    **dict.fromkeys(("list", "ls", "show", "ps", "get"), "`damonpolicy status` shows what runs"),
+    **dict.fromkeys(("list", "ls", "ps", "get", "info"), "`damonpolicy status` shows what runs"),
+    **dict.fromkeys(
+        ("cat", "view", "describe", "print"), "`damonpolicy show NAME` prints a policy"
+    ),
     **dict.fromkeys(("undo", "revert"), "`damonpolicy rollback` goes back"),
-    **dict.fromkeys(("delete", "rm", "unload"), "`damonpolicy remove` ends a policy"),
+    **dict.fromkeys(
+        ("delete", "rm", "unload", "destroy", "uninstall", "disable", "kill", "down"),
+        "`damonpolicy remove NAME` ends a policy, `damonpolicy stop --all` ends all",
+    ),
+    **dict.fromkeys(
+        ("reload", "restart", "refresh"),
+        "`damonpolicy apply FILE` applies a file again; the service takes its files by itself,"
+        " and at once by `systemctl reload damonpolicy`",
+    ),
+    **dict.fromkeys(("up", "enable", "install", "create"), "`damonpolicy apply` starts policies"),
+    **dict.fromkeys(("daemon", "serve", "watch"), "`damonpolicy run` is the service"),
+    **dict.fromkeys(("why", "man", "docs", "doc"), "`damonpolicy explain KEY` explains a key"),
+    "edit": "edit the policy's file, and run `damonpolicy apply FILE`",
+    "export": "`damonpolicy import` prints what the kernel is configured to as a policy",
+    "version": "`damonpolicy --version` prints it",
     **dict.fromkeys(("check", "lint", "test"), "`damonpolicy validate` checks policies"),
     **dict.fromkeys(("log", "generations"), "`damonpolicy history` lists the generations"),
     "help": "`damonpolicy --help` lists the commands",
@@ -81,13 +101,19 @@ _INSTEAD = {
 _NEVER_GUESSED = ("--prune", "--takeover", "--all")
 """Options that end what someone relies on."""
 
-_EPILOG = "Exit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
+_COMPLETING = "_DAMONPOLICY_COMPLETE"
+"""Set where a shell asks for completions."""
+
+_EPILOG = (
+    epilog("") + "\n\nExit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
+)
 
 
 def find_command(name: str) -> click.Command:
     """Import a command's file; one that is named like a keyword has a line below its name."""
     file = f"{name}_" if keyword.iskeyword(name) else name
     command: click.Command = importlib.import_module(f"damonpolicy.cli.{file}").command
+    command.epilog = epilog(name)
     return command
 
 
@@ -141,6 +167,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called: else the next file gets its number
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if _COMPLETING in os.environ:  # whatever is wrong, a shell shows it between the user's words
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+            _main(arguments)
+    _main(arguments)
+
+
+def _main(arguments: list[str] | None) -> NoReturn:
     invocation = Invocation()
     words = sys.argv[1:] if arguments is None else arguments
     result = Result(raw=True)
@@ -162,6 +195,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _tell(result: Result, invocation: Invocation) -> None:
     command, form = invocation.command, invocation.form
+    if invocation.quiet and form == "text":
+        result = only_errors(result)
     emit(result, command=command, form=form, kernel=_kernel(invocation, result))
     sys.stdout.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import click
@@ -9,7 +10,16 @@ import click
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.errors import DamonPolicyError
 
-__all__ = ("features", "generations", "policies")
+__all__ = (
+    "features",
+    "generations",
+    "kernels",
+    "policies",
+    "schemes",
+    "shown",
+    "topics",
+    "variables",
+)
 
 
 def policies(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
@@ -44,6 +54,69 @@ def features(context: click.Context, parameter: click.Parameter, text: str) -> l
     from damonpolicy.kernel.features import FEATURES
 
     return _beginning(text, (feature.name for feature in FEATURES))
+
+
+def shown(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """Names of applied policies, and numbers of generations."""
+    return [*policies(context, parameter, text), *generations(context, parameter, text)]
+
+
+def kernels(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """What `--kernel` takes: this machine, and each emulated series."""
+    del context, parameter
+    from damonpolicy.emulated.profiles import PROFILES
+
+    return _beginning(text, ["live", *(f"emulated:{version}" for version in PROFILES)])
+
+
+def schemes(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """Names of schemes of applied policies."""
+    del parameter
+    from damonpolicy.engine.store import Store
+    from damonpolicy.kernel.host import look
+
+    invocation = context.ensure_object(Invocation)
+    try:
+        managed = Store(invocation.places()).managed(look(invocation.machine()).boot_id)
+    except (DamonPolicyError, OSError):
+        return []
+    listed = [each for policy in managed.policies.values() for each in policy.kdamonds]
+    return _beginning(
+        text,
+        dict.fromkeys(
+            name
+            for each in listed
+            for path, name in each.names.items()
+            if "/schemes/" in f"{path}/"
+        ),
+    )
+
+
+def variables(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """Variables of the policies that are named, each with its `=`."""
+    del parameter
+    from damonpolicy.source.files import load
+    from damonpolicy.source.nodes import Mapping
+    from damonpolicy.source.yaml import parse
+
+    try:
+        # click leaves words unread in front of an option that has no value yet
+        paths = (*(context.params.get("paths") or ()), *context.args)
+        files, _ = load(each for each in paths if os.path.exists(each))
+    except OSError:
+        return []
+    tops = [parse(each.name, each.text)[0] for each in files]
+    nodes = [top.get("vars") for top in tops if top is not None]
+    names = [key.text for node in nodes if isinstance(node, Mapping) for key, _ in node.items]
+    return _beginning(text, [f"{name}=" for name in dict.fromkeys(names)])
+
+
+def topics(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    """Keys of the policy language."""
+    del context, parameter
+    from damonpolicy.cli.explain import keys
+
+    return _beginning(text, sorted({key.path[-1] for key in keys()}))
 
 
 def _beginning(text: str, words: Iterable[str]) -> list[str]:

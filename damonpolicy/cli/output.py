@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from damonpolicy.cli.fitting import coloured_findings, fitted, in_colour, width_of
 from damonpolicy.diagnostics import (
     Diagnostic,
     as_text,
@@ -21,7 +21,7 @@ from damonpolicy.diagnostics import (
 from damonpolicy.diagnostics import to_json as diagnostic_json
 from damonpolicy.errors import DamonPolicyError, ExitCode
 
-__all__ = ("Result", "emit", "failure", "notes")
+__all__ = ("Result", "emit", "failure", "notes", "only_errors")
 
 if TYPE_CHECKING:
     from damonpolicy.engine.session import Session
@@ -61,6 +61,12 @@ def failure(error: DamonPolicyError, texts: Mapping[str, str]) -> Result:
     return Result(exit_code=error.exit_code, diagnostics=found, texts=texts)
 
 
+def only_errors(result: Result) -> Result:
+    """Return a result without what is for people to read while all is well."""
+    errors = [each for each in result.diagnostics if each.severity == "error"]
+    return replace(result, text=result.text if result.raw else "", raw=True, diagnostics=errors)
+
+
 def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] | None) -> None:
     """Print a result; data to stdout, everything else to stderr."""
     found = told(result.diagnostics, result.texts)
@@ -83,10 +89,15 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
     if kernel and kernel["name"].startswith("emulated") and not result.raw:
         _write(sys.stdout, f"emulated kernel {kernel['release']}: nothing real is touched\n")
     if result.text:
-        _write(sys.stdout, result.text if result.raw else _coloured(_text(result), sys.stdout))
+        _write(sys.stdout, result.text if result.raw else _shown(result))
     if found:
         sys.stdout.flush()
-        _write(sys.stderr, render_text(found, result.texts))
+        text = render_text(found, result.texts)
+        _write(sys.stderr, coloured_findings(text) if in_colour(sys.stderr) else text)
+
+
+def _shown(result: Result) -> str:
+    return _coloured(fitted(_text(result), width_of(sys.stdout)), sys.stdout)
 
 
 def _text(result: Result) -> str:
@@ -105,7 +116,7 @@ def _plain(document: str) -> str:
 
 def _coloured(text: str, stream: Any) -> str:
     """Colour lines by their sign; what they say never depends on it."""
-    if os.environ.get("NO_COLOR") or not (stream.isatty() or os.environ.get("FORCE_COLOR")):
+    if not in_colour(stream):
         return text
     lines = []
     for line in text.split("\n"):

@@ -4,75 +4,144 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
+from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import monitor_option, policy_options, read
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.preview import known, looked_at, previewed, shown, unsettled, without
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode, reason_of
+from damonpolicy.engine.session import Session
+from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.kernel.capabilities import detect
-from damonpolicy.kernel.host import look
-from damonpolicy.observe.remembered import Remembered, overdue
-from damonpolicy.plan import render, saved
+from damonpolicy.plan import saved
+from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.managed import Managed
 
 
 @click.command("plan")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@click.option(
+    "--remove",
+    "removed",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=names.policies,
+    help="what `remove NAME` would do",
+)
+@click.option(
+    "--rollback",
+    "generation",
+    type=click.IntRange(min=0),
+    metavar="GENERATION",
+    shell_complete=names.generations,
+    help="what `rollback GENERATION` would do",
+)
 @click.option(
     "--out", type=click.Path(), metavar="FILE", help="save the plan for `apply --plan FILE`"
 )
 @click.option("--prune", is_flag=True, help="end policies that are not given")
 @click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
 @click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@click.option("--served", is_flag=True, help="what the service would do, which feeds and follows")
 @policy_options
 @monitor_option
 @common
 @pass_invocation
 def command(
-    invocation: Invocation,
-    paths: Sequence[str],
-    settings: Sequence[str],
-    variables: Sequence[str],
-    *,
-    monitor: bool,
-    out: str | None,
-    prune: bool,
-    takeover: bool,
-    unfed: bool,
+    invocation: Invocation, /, paths: Sequence[str], generation: int | None, **options: Any
 ) -> Result:
     """Show what `apply` would do, as a diff; writes nothing to the machine.
 
-    Exits with 0 where nothing would change, with 2 where something would.
+    Exits with 0 where nothing would change, with 2 where something would. Policies that a running
+    service follows are planned as it would apply them.
     """
+    removed = options["removed"]
+    if bool(paths) + bool(removed) + (generation is not None) != 1:
+        message = "`plan` takes either policies, `--remove NAME` or `--rollback GENERATION`"
+        raise UsageError(message, hint="`damonpolicy plan ksm.yaml` plans a policy")
+    if paths:
+        return _policies(invocation, paths, options)
+    if options["out"] is not None:
+        raise UsageError("only a plan of policies can be saved", hint="leave `--out` out")
+    found: list[Diagnostic] = []
+
+    def chosen(session: Session) -> tuple[Mapping[str, CompiledPolicy], Iterable[str]]:
+        if generation is None:
+            left, absent = without(session, removed)
+            found.extend(absent)
+            return left, ()
+        policies = session.policies_of(known(session, generation))
+        return policies, policies
+
+    result = previewed(invocation, chosen)
+    result.diagnostics = [*result.diagnostics, *found]
+    return result
+
+
+def _policies(invocation: Invocation, paths: Sequence[str], options: Mapping[str, Any]) -> Result:
     from damonpolicy.plan.loading import Source, compile_on, located, wanted
+    from damonpolicy.plan.loops import carried
 
     machine = invocation.machine()
-    loaded = read(invocation, paths, settings, variables, machine, monitor=monitor)
+    loaded = read(
+        invocation, paths, options["settings"], options["variables"], machine,
+        monitor=options["monitor"],
+    )  # fmt: skip
     capabilities = detect(machine, retrieve(machine).tree)
-    compiled = compile_on([Source(loaded)], machine, capabilities, unfed=unfed)
-    store = Remembered(Store(invocation.places()))
-    managed = store.managed(look(machine).boot_id)
-    policies = wanted(managed, compiled.policies, without="hand" if prune else "")
+    owner = _service_of(invocation, paths, asked=options["served"])
+    served = bool(owner)
+    compiled = compile_on(
+        [Source(loaded, owner or "hand")], machine, capabilities,
+        unfed=options["unfed"], served=served,
+    )  # fmt: skip
+    session, remembered = looked_at(invocation)
+    managed = session.managed
+    now = compiled.policies
+    if served:
+        now = {name: carried(managed.policies.get(name), each) for name, each in now.items()}
+    ends = "hand" if options["prune"] else owner if owner == _owner(paths) else ""
+    policies = wanted(managed, now, without=ends)
     with located(compiled.spans):
-        _, plan = prepare(machine, managed, policies, compiled.policies, takeover=takeover)
-    if out is not None:
-        _save(Path(out), saved.to_json(plan, capabilities.digest))
-    changes = plan.changes(managed)
-    return Result(
-        text=render.render(plan, changes=changes),
-        data=render.to_json(plan),
-        exit_code=ExitCode.CHANGES if changes else ExitCode.OK,
-        diagnostics=[*compiled.found, *_warnings(store, managed, machine.monotonic())],
-        texts=invocation.texts,
-    )
+        _, plan = prepare(
+            machine, managed, policies, now, takeover=options["takeover"], waits=served
+        )
+    if options["out"] is not None:
+        if served:
+            hint = "leave `--out` out: the service applies its files by itself"
+            raise UsageError("a plan of the service's cannot be applied by hand", hint=hint)
+        _save(Path(options["out"]), saved.to_json(plan, capabilities.digest))
+    result = shown(plan, managed, [*compiled.found, *unsettled(remembered, session)])
+    if served and not options["served"]:
+        result.text += "note: a service follows these files: this is what it would do\n"
+    result.texts = invocation.texts
+    return result
+
+
+def _owner(paths: Sequence[str]) -> str:
+    """Return whom the policies of a service belong to, as `daemon.reload` names it."""
+    return f"service:{','.join(paths)}"
+
+
+def _service_of(invocation: Invocation, paths: Sequence[str], *, asked: bool) -> str:
+    """Return the owner of what a running service follows; of one that is yet to be run, if asked."""
+    from damonpolicy.cli.service import served
+
+    with suppress(DamonPolicyError):  # `status` says what is wrong with it
+        service = served(invocation.machine(), invocation.places())
+        if service is not None and service["running"]:
+            followed = [os.path.realpath(each) for each in service["paths"]]
+            given = [os.path.realpath(each) for each in paths]
+            if all(each in followed or os.path.dirname(each) in followed for each in given):
+                return _owner(service["paths"])
+    return _owner(paths) if asked else ""
 
 
 def _save(path: Path, data: object) -> None:
@@ -87,21 +156,3 @@ def _save(path: Path, data: object) -> None:
 def _private(path: str, flags: int) -> int:
     """Make a file that nobody else may write, whatever the umask: `apply` would refuse it."""
     return os.open(path, flags, 0o600)
-
-
-def _warnings(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
-    """Say what precedes this plan, or what it could not know."""
-    found = []
-    if store.interrupted():
-        message = "a transaction was interrupted: `apply` ends it first, and then plans anew"
-        hint = "`damonpolicy recover` ends it now"
-        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
-    if late := overdue(managed, now):
-        message = f"{late}: `apply` rolls it back first, and then plans anew"
-        hint = "`damonpolicy recover` rolls it back now"
-        found.append(Diagnostic.warning("DP0661", None, message, hint=hint))
-    elif managed.pending is not None:
-        message = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
-        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
-        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
-    return [*store.found, *found]

@@ -111,6 +111,10 @@ def command(
     store = Remembered(Store(invocation.places()))
     half = _unfinished(machine, store)
     notes: list[str] = []
+    if invocation.form == "text" and not sys.stderr.isatty():  # a terminal is shown each snapshot
+        ends = "" if most or count else "; Ctrl-C or SIGTERM ends it"
+        sys.stderr.write(as_text([f"recording into {out}{ends}"]))
+        sys.stderr.flush()
     with _stopping() as stop, sink:
         until = _Until(machine, stop, most, _Progress(sink))
         tally = Tally(sink, count or 0)

@@ -9,35 +9,43 @@ import click
 from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result, notes
-from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.cli.preview import dry_run, previewed, without
+from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import changing
-from damonpolicy.errors import UsageError
+from damonpolicy.engine.session import Session, changing
 from damonpolicy.plan import render
+from damonpolicy.plan.compiled import CompiledPolicy
 
 
 @click.command("remove")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=names.policies)
+@dry_run
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @common
 @pass_invocation
-def command(invocation: Invocation, names: Sequence[str], *, wait: bool) -> Result:
-    """End policies: stop their kdamonds, and put settings back that nobody else uses."""
+def command(invocation: Invocation, names: Sequence[str], *, dry_run: bool, wait: bool) -> Result:
+    """End policies: stop their kdamonds, and put settings back that nobody else uses.
+
+    What is not applied is not there already: that is no error.
+    """
+    found: list[Diagnostic] = []
+
+    def rest(session: Session) -> tuple[dict[str, CompiledPolicy], Sequence[str]]:
+        left, absent = without(session, names)
+        found.extend(absent)
+        return left, ()
+
+    if dry_run:
+        result = previewed(invocation, rest)
+        result.diagnostics = [*result.diagnostics, *found]
+        return result
     machine = invocation.machine()
     with changing(machine, invocation.places(), wait=wait) as session:
-        managed = session.managed.policies
-        for name in names:
-            if name not in managed:
-                hint = did_you_mean(name, managed) or "`damonpolicy status` lists what is applied"
-                raise UsageError(f"no policy `{name[:63]}` is applied", hint=hint)
-            if managed[name].owner != "hand":
-                message = f"the policy `{name}` belongs to {managed[name].owner}"
-                hint = "take its file away there; if that service is no more, `damonpolicy apply FILE` makes it yours"
-                raise UsageError(message, hint=hint)
-        rest = {name: policy for name, policy in managed.items() if name not in names}
-        current, plan = prepare(machine, session.managed, rest, ())
+        left, affected = rest(session)
+        current, plan = prepare(machine, session.managed, left, affected)
         changed = session.carry_out(current, plan, "remove " + " ".join(names), rescue=True)
         text = notes(session) + render.render(plan, changes=changed)
-        text += f"\nRemoved and verified as generation {session.managed.generation}.\n"
+        if changed:
+            text += f"\nRemoved and verified as generation {session.managed.generation}.\n"
         data = {**render.to_json(plan), "generation": session.managed.generation}
-        return Result(text, data, changed=changed)
+        return Result(text, data, changed=changed, diagnostics=found)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from damonpolicy.cli.examples import epilog
 from damonpolicy.cli.invocation import Invocation, common
 from damonpolicy.errors import UsageError
 
@@ -34,6 +35,7 @@ class _Reports(click.Group):
         found: click.Command = importlib.import_module(
             f"damonpolicy.cli.reports.{cmd_name}"
         ).command
+        found.epilog = epilog(f"report {cmd_name}")
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import click
 
 from damonpolicy.cli import names
@@ -9,11 +11,11 @@ from damonpolicy.cli.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import compiled_before
 from damonpolicy.cli.output import Result, notes
+from damonpolicy.cli.preview import dry_run, known, previewed
 from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import Session, changing
-from damonpolicy.engine.store import NoGeneration
-from damonpolicy.errors import UsageError
 from damonpolicy.plan import render
+from damonpolicy.plan.compiled import CompiledPolicy
 
 
 @click.command("rollback")
@@ -23,12 +25,18 @@ from damonpolicy.plan import render
     type=click.IntRange(min=0),
     shell_complete=names.generations,
 )
+@dry_run
 @click.option("--confirm-within", metavar="TIME", help="go on again unless confirmed in time")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @common
 @pass_invocation
 def command(
-    invocation: Invocation, generation: int | None, confirm_within: str | None, *, wait: bool
+    invocation: Invocation,
+    generation: int | None,
+    confirm_within: str | None,
+    *,
+    dry_run: bool,
+    wait: bool,
 ) -> Result:
     """Go back to GENERATION, or to the last one before the present one that was kept.
 
@@ -36,10 +44,18 @@ def command(
     and never was is gone back to only by its number.
     """
     within = confirmation(confirm_within)
+    if dry_run:
+
+        def chosen(session: Session) -> tuple[Mapping[str, CompiledPolicy], Iterable[str]]:
+            number = session.previous() if generation is None else known(session, generation)
+            policies = session.policies_of(number)
+            return policies, policies
+
+        return previewed(invocation, chosen)
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
         if session.expired and generation is None:
             return Result(notes(session), {"generation": session.managed.generation}, changed=True)
-        number = session.previous() if generation is None else _known(session, generation)
+        number = session.previous() if generation is None else known(session, generation)
         if session.awaits(number):
             session.remarks.append(f"generation {number} was never confirmed")
         with compiled_before(invocation, lambda: session.store.generation(number).policies):
@@ -59,12 +75,3 @@ def command(
             text += f"\nGeneration {session.managed.generation} still waits to be confirmed.\n"
         data = {**render.to_json(plan), "generation": session.managed.generation}
         return Result(text, data, changed=changed)
-
-
-def _known(session: Session, number: int) -> int:
-    """Return a number that was typed: there has to be a generation of it."""
-    try:
-        session.store.generation(number)
-    except NoGeneration as error:
-        raise UsageError(error.message, hint=error.hint) from error
-    return number

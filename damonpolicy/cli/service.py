@@ -13,7 +13,7 @@ from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
 
-__all__ = ("beside", "served")
+__all__ = ("beside", "served", "troubles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,24 @@ def served(machine: Machine, places: Places) -> dict[str, Any] | None:
     here = LiveMachine()
     running = found["start"] in (0, starts(here, found["pid"])) or machine.name != "live"
     return {**found, "running": running and here.exists(f"/proc/{found['pid']}")}
+
+
+def troubles(service: Mapping[str, Any]) -> list[str]:
+    """Return what goes wrong with a service, as far as it says so itself."""
+    where = ", ".join(service["paths"])
+    if not service["running"]:
+        return [f"the service of {where} has ended without a word (pid {service['pid']})"]
+    last, found = service["reload"], []
+    if last is not None and last["result"] not in ("applied", "unchanged"):
+        why = f": {last['message']}" if last["message"] else ""
+        found.append(f"the service's last reload of {where} ended as {last['result']}{why}")
+    for what, key in (("follow processes", "following"), ("look at the machine", "observing")):
+        if service[key]:
+            found.append(f"the service cannot {what}: {service[key]}")
+    found += [f"the service does not feed {goal}: {why}" for goal, why in service["feeds"].items()]
+    return found + [
+        f"the loop {loop} stands still: {why}" for loop, why in service["loops"].items()
+    ]
 
 
 def beside(machine: Machine, places: Places) -> str:

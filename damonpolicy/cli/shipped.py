@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ("policies", "schema_file")
+__all__ = ("policies", "schema_file", "texts_file")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -24,3 +24,10 @@ def policies() -> dict[str, Path]:
 def schema_file() -> Path:
     """Return the JSON Schema of the policy language."""
     return _directory("schemas") / "policy.v1.schema.json"
+
+
+def texts_file() -> Path:
+    """Return what is said about each finding."""
+    inside = _PACKAGE / "shipped" / "texts"
+    place = inside if inside.is_dir() else _PACKAGE.parent / "docs" / "texts"
+    return place / "diagnostics.toml"

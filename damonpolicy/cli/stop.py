@@ -6,6 +6,7 @@ import click
 
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result, notes
+from damonpolicy.cli.preview import dry_run, previewed
 from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import UsageError
@@ -14,10 +15,11 @@ from damonpolicy.plan import render
 
 @click.command("stop")
 @click.option("--all", "everything", is_flag=True, help="end all policies, whoever applied them")
+@dry_run
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @common
 @pass_invocation
-def command(invocation: Invocation, *, everything: bool, wait: bool) -> Result:
+def command(invocation: Invocation, *, everything: bool, dry_run: bool, wait: bool) -> Result:
     """End all policies and put all settings back; kdamonds of someone else go on.
 
     Needs no policy file, no YAML and no third-party package but click; without even that,
@@ -26,6 +28,8 @@ def command(invocation: Invocation, *, everything: bool, wait: bool) -> Result:
     if not everything:
         hint = "`damonpolicy remove NAME` ends one policy"
         raise UsageError("`stop` needs `--all`", hint=hint)
+    if dry_run:
+        return previewed(invocation, lambda _: ({}, ()))
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
         plan, changed = session.stop_all()
         text = notes(session) + render.render(plan, changes=changed)

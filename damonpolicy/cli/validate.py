@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +15,12 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import monitor_option, policy_options, read
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.errors import ExitCode
+from damonpolicy.errors import DamonPolicyError, ExitCode
+
+if TYPE_CHECKING:
+    from damonpolicy.kernel.sysfs import Machine
+    from damonpolicy.plan.compiled import CompiledPolicy
+    from damonpolicy.plan.policies import Loaded, Spans
 
 
 @click.command("validate")
@@ -20,7 +28,7 @@ from damonpolicy.errors import ExitCode
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
 @policy_options
 @monitor_option
-@functools.partial(common, findings=True)
+@functools.partial(common, findings=True, kernels=True)
 @pass_invocation
 def command(
     invocation: Invocation,
@@ -34,10 +42,20 @@ def command(
     """Check policies: everything that can be known without touching the machine.
 
     With `--kernel emulated:VERSION` (or $DAMONPOLICY_KERNEL) also whether that kernel can do it;
-    with `--kernel live`, whether this one can.
+    with `--kernel live`, whether this one can. With `--machine FILE` or `--root DIR` also whether
+    the processes, cgroups and nodes are there that are named.
     """
-    loaded = read(invocation, paths, settings, variables, None, monitor=monitor)
-    found = [*loaded.found, *_for_kernel(invocation, loaded)]
+    kernels = invocation.kernels or (_named(invocation),)
+    by_kernel: list[list[Diagnostic]] = []
+    loaded: Loaded | None = None
+    for kernel in dict.fromkeys(kernels):
+        machine = _machine(invocation, kernel)
+        known = machine if invocation.machine_file or invocation.root else None
+        if loaded is None or known is not None:  # standard input can be read once only
+            loaded = read(invocation, paths, settings, variables, known, monitor=monitor)
+        by_kernel.append([*loaded.found, *_for_kernel(machine, known, loaded)])
+    assert loaded is not None
+    found = _together(dict.fromkeys(kernels), by_kernel)
     if strict:
         found = [
             Diagnostic.error(each.code, each.span, each.message, hint=each.hint)
@@ -55,8 +73,8 @@ def command(
     result.data = {"policies": names, "errors": len(errors)}
     if not errors:
         many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
-        kernel = _named(invocation)
-        result.text = f"{many} valid{f' on {kernel}' if kernel else ''}\n"
+        on = " and ".join(filter(None, dict.fromkeys(kernels)))
+        result.text = f"{many} valid{f' on {on}' if on else ''}\n"
     return result
 
 
@@ -64,18 +82,63 @@ def _named(invocation: Invocation) -> str | None:
     return invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
 
 
-def _for_kernel(invocation: Invocation, loaded: object) -> list[Diagnostic]:
-    """Check against a kernel, if one was named."""
-    from damonpolicy.plan.policies import Loaded, compile_policies
+def _together(kernels: Iterable[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
+    """Unite what was found for several kernels; what is not so on all of them says where it is."""
+    names = list(kernels)
+    on: dict[Diagnostic, list[str]] = {}
+    for kernel, each in zip(names, found, strict=True):
+        for diagnostic in dict.fromkeys(each):
+            on.setdefault(diagnostic, []).append(kernel or "")
+    return [
+        each
+        if len(where) == len(names)
+        else replace(each, message=f"{', '.join(where)}: {each.message}")
+        for each, where in on.items()
+    ]
 
-    assert isinstance(loaded, Loaded)
-    kernel = _named(invocation)
-    if kernel is None:
-        return []
+
+def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
+    """Open a machine that was named, if one was; an emulated one as new."""
+    if invocation.root is not None:
+        return invocation.machine()
+    description = Path(invocation.machine_file) if invocation.machine_file else None
+    if kernel is None and description is None:
+        return None
     from damonpolicy.engine.machines import open_machine
+
+    return open_machine(kernel or "live", None, description, kept=False)
+
+
+def _for_kernel(machine: Machine | None, known: Machine | None, loaded: Loaded) -> list[Diagnostic]:
+    """Check against a kernel, if one was named; against what is on the machine where it is known."""
+    if machine is None:
+        return []
     from damonpolicy.kernel.capabilities import detect
     from damonpolicy.kernel.tree import snapshot
+    from damonpolicy.plan.policies import compile_policies
 
-    machine = open_machine(kernel, kept=False)
     capabilities = detect(machine, snapshot(machine))
-    return compile_policies(loaded, capabilities, None, unfed=True, served=True)[1]
+    spans: Spans = {}
+    policies, found = compile_policies(
+        loaded, capabilities, known, unfed=True, served=True, spans=spans
+    )
+    if known is None:
+        return found
+    absent = [each for policy in policies.values() for each in _absent(policy, known, spans)]
+    lines = {each.span and each.span.line for each in absent}
+    waits = [each for each in found if each.severity != "warning" or not each.span
+             or each.span.line not in lines]  # fmt: skip
+    return [*waits, *absent]
+
+
+def _absent(policy: CompiledPolicy, machine: Machine, spans: Spans) -> Iterator[Diagnostic]:
+    """Yield what a policy names and the machine lacks."""
+    from damonpolicy.plan.bind import bind
+    from damonpolicy.plan.policies import place
+
+    for kdamond in policy.kdamonds:
+        try:
+            bind(kdamond, machine)
+        except DamonPolicyError as error:
+            for each in (error, *error.also):
+                yield Diagnostic.error(each.code, place(each, spans), each.message, hint=each.hint)

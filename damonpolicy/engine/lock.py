@@ -12,7 +12,7 @@ from pathlib import Path
 
 from damonpolicy import trust
 from damonpolicy.engine.places import cannot, make_directory
-from damonpolicy.errors import LockHeld, NoPermission
+from damonpolicy.errors import LockHeld, NoPermission, as_root
 from damonpolicy.kernel.sysfs import forbid_live
 
 __all__ = ("SERVICE", "exclusive")
@@ -43,7 +43,7 @@ def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iter
     try:
         descriptor = _opened(path)
     except PermissionError as error:
-        raise NoPermission(f"`{path}` may not be opened", hint="run as root") from error
+        raise NoPermission(f"`{path}` may not be opened", hint=as_root()) from error
     except OSError as error:
         raise cannot("lock", path, error) from error
     try:

@@ -26,6 +26,9 @@ def open_machine(
     Raises UsageError for a kernel that is neither ``live`` nor ``emulated:VERSION``.
     """
     if kernel == "live":
+        if description is not None:
+            hint = f"add `--kernel emulated:{NEWEST}`"
+            raise UsageError("`--machine` describes an emulated machine", hint=hint)
         return LiveMachine()
     kind, _, version = kernel.partition(":")
     if kind != "emulated" or not version:
@@ -33,8 +36,10 @@ def open_machine(
         raise UsageError(message, hint=f"write `live`, or for example `emulated:{NEWEST}`")
     # The live kernel needs nothing of the emulated one.
     from damonpolicy.emulated.machine import EmulatedMachine, open_emulated
+    from damonpolicy.emulated.spec import load
 
     if not kept:
-        return EmulatedMachine.create(version)
+        spec = None if description is None else load(description)
+        return EmulatedMachine.create(version, spec=spec)
     base = emulated_directory(kernel, state_dir)
     return open_emulated(version, base / "machine", description)

@@ -58,11 +58,14 @@ class Session:
 
         A generation is compiled, so that this needs no policy language.
         """
+        return self._go_back(self.policies_of(number), reason, **options)
+
+    def policies_of(self, number: int) -> Mapping[str, CompiledPolicy]:
+        """Return what a generation holds."""
         pending = self.managed.pending
         if pending is not None and number == pending.previous:  # the state file holds those, too
-            return self._go_back(pending.policies, reason, **options)
-        policies = self.store.generation(number).policies
-        return self._go_back(policies, reason, **options)
+            return pending.policies
+        return self.store.generation(number).policies
 
     def awaits(self, number: int) -> bool:
         """Tell whether a generation was to be confirmed, and nobody ever did."""

@@ -27,6 +27,7 @@ from damonpolicy.errors import (
     KernelLacks,
     NoPermission,
     RolledBack,
+    as_root,
     system_error,
 )
 from damonpolicy.kernel.capabilities import Capabilities
@@ -220,7 +221,7 @@ class _Transaction:
                 message = f"{what}; everything is as it was"
                 return Foreign(message, hint="`damonpolicy doctor` tells what else uses DAMON")
             if error.errno in (errno.EACCES, errno.EPERM):
-                return NoPermission(f"{what}; everything is as it was", hint="run as root")
+                return NoPermission(f"{what}; everything is as it was", hint=as_root())
         return RolledBack(f"{what}; everything is as it was{cost}")
 
     def _back(self, what: str) -> str:

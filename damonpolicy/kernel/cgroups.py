@@ -5,10 +5,23 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from fnmatch import fnmatchcase
 
 from damonpolicy.kernel.sysfs import Machine, read_or
 
-__all__ = ("MOUNT", "Members", "children", "exists", "has_memory", "identities", "subtree")
+__all__ = (
+    "MOUNT",
+    "Members",
+    "children",
+    "exists",
+    "has_memory",
+    "identities",
+    "inside",
+    "is_pattern",
+    "matching",
+    "named_like",
+    "subtree",
+)
 
 MOUNT = "/sys/fs/cgroup"
 
@@ -17,8 +30,41 @@ def _place(path: str) -> str:
     return (MOUNT + "/" + path.strip("/")).rstrip("/")
 
 
+def is_pattern(path: str) -> bool:
+    """Tell whether a path stands for all cgroups that match it, such as `/system.slice/a-*.scope`."""
+    return any(char in path for char in "*?[")
+
+
+def matching(machine: Machine, path: str) -> list[str]:
+    """Return the cgroups that a pattern matches, name by name, in order; a path itself."""
+    found = [""]
+    for name in path.strip("/").split("/"):
+        if is_pattern(name):
+            found = [
+                f"{above}/{each}"
+                for above in found
+                for each in sorted(children(machine, above))
+                if fnmatchcase(each, name)
+            ]
+        else:
+            found = [f"{above}/{name}" for above in found]
+    return [each for each in found if not is_pattern(path) or exists(machine, each)]
+
+
+def inside(path: str, ancestor: str) -> bool:
+    """Tell whether a cgroup is another one, or below it; or below one that matches a pattern."""
+    root = ancestor.strip("/")
+    if is_pattern(root):
+        names, wanted = path.strip("/").split("/"), root.split("/")
+        pairs = zip(names, wanted, strict=False)
+        return len(names) >= len(wanted) and all(fnmatchcase(*pair) for pair in pairs)
+    return not root or path == f"/{root}" or path.startswith(f"/{root}/")
+
+
 def exists(machine: Machine, path: str) -> bool:
-    """Tell whether a cgroup exists."""
+    """Tell whether a cgroup exists; whether any does, of a pattern."""
+    if is_pattern(path):
+        return bool(matching(machine, path))
     return machine.exists(f"{_place(path)}/cgroup.controllers")
 
 
@@ -36,18 +82,32 @@ def children(machine: Machine, path: str) -> list[str]:
 
 
 def subtree(machine: Machine, path: str) -> list[str]:
-    """Return ``path`` and every cgroup below it that has the memory controller.
+    """Return ``path``, or what it matches, and all cgroups below with the memory controller.
 
     The kernel compares a page's own cgroup only (mm/damon/ops-common.c:
     damos_folio_filter_match()), so a subtree is the list of all its members.
     """
-    top = "/" + path.strip("/")
-    found, waiting = [], [top]
+    found, waiting = [], matching(machine, path)
     while waiting:
         here = waiting.pop(0)
         if has_memory(machine, here):
             found.append(here)
         waiting += [f"{here.rstrip('/')}/{name}" for name in children(machine, here)]
+    return found
+
+
+def named_like(machine: Machine, name: str) -> list[str]:
+    """Return the cgroups whose path ends in ``name``, or whose unit is called so, the nearest first."""
+    asked = name.removeprefix(MOUNT).strip("/")
+    if not asked:
+        return []
+    ends = {f"/{asked}{suffix}" for suffix in ("", ".service", ".slice", ".scope")}
+    found, waiting = [], ["/"]
+    while waiting:
+        here = waiting.pop(0)
+        below = [f"{here.rstrip('/')}/{each}" for each in children(machine, here)]
+        found += [each for each in below if any(each.endswith(end) for end in ends)]
+        waiting += below
     return found
 
 
@@ -72,6 +132,7 @@ class Members:
         self._machine = machine
         self._top = "/" + path.strip("/")
         self._tree: list[str] = []
+        self._parts: dict[str, Members] = {}
 
     def read(self) -> set[int] | None:
         """Return their pids; None where nobody can tell.
@@ -81,12 +142,21 @@ class Members:
         """
         if not exists(self._machine, "/"):
             return None
+        if is_pattern(self._top):
+            return self._matching()
         # as many as before, and all of those still there: the same, so no directory is listed
         found = self._read() if self._descendants() == len(self._tree) - 1 else None
         if found is None:
             self._tree = list(self._walk())
             found = self._read() or set()
         return None if -1 in found else found - {0}  # processes of another namespace
+
+    def _matching(self) -> set[int] | None:
+        """Return who is in any of the cgroups that match; None where nobody can tell of one."""
+        tops = matching(self._machine, self._top)
+        self._parts = {top: self._parts.get(top) or Members(self._machine, top) for top in tops}
+        parts = [each.read() for each in self._parts.values()]
+        return None if None in parts else set().union(*filter(None, parts))
 
     def _read(self) -> set[int] | None:
         """Read all lists; None where one of the cgroups is gone, -1 where the top has no list."""

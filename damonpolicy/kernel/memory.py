@@ -70,6 +70,12 @@ def _zones(machine: Machine, node: int) -> list[Range]:
     return spans
 
 
+def total(machine: Machine) -> int:
+    """Return how much memory there is in bytes, as everybody may know; 0 where nobody tells."""
+    found = re.search(r"^MemTotal: +([0-9]+) kB$", read_or(machine, "/proc/meminfo"), re.MULTILINE)
+    return int(found[1]) << 10 if found else 0
+
+
 def united(ranges: Iterable[Range], *, apart: bool = False) -> list[Range]:
     """Sort ranges and unite those that overlap, and those that touch unless kept ``apart``."""
     result: list[Range] = []

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from damonpolicy.kernel.cgroups import Members
+from damonpolicy.kernel.cgroups import Members, inside
 from damonpolicy.kernel.expressions import compiled
 from damonpolicy.kernel.host import pids, starts
 from damonpolicy.kernel.sysfs import Machine, read_or
@@ -139,7 +139,7 @@ class Table:
                 known = {
                     pid
                     for pid, process in self._processes.items()
-                    if process and _inside(process.cgroup, path)
+                    if process and inside(process.cgroup, path)
                 }
                 # what has no memory of its own is nowhere, as far as we care
                 found |= {pid for pid in there ^ known if self._processes.get(pid, True)}
@@ -252,7 +252,7 @@ def _matches(process: Process, selector: Selector, uid: int | None) -> bool:
         and (not selector.cmdline or compiled(selector.cmdline).found(process.cmdline))
         and (not selector.exe or fnmatch.fnmatchcase(process.exe or "", selector.exe))
         and (not selector.user or process.uid == uid)
-        and (not selector.cgroup or _inside(process.cgroup, selector.cgroup))
+        and (not selector.cgroup or inside(process.cgroup, selector.cgroup))
     )
 
 
@@ -261,11 +261,6 @@ def _names(process: Process) -> tuple[str, ...]:
     base = os.path.basename(process.exe or "")
     cut = len(process.comm) == _COMM_LENGTH and base.startswith(process.comm)
     return (process.comm, base) if cut else (process.comm,)
-
-
-def _inside(path: str, ancestor: str) -> bool:
-    root = "/" + ancestor.strip("/")
-    return root in ("/", path) or path.startswith(root + "/")
 
 
 def _uid(machine: Machine, user: str) -> int:

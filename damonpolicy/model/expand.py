@@ -10,6 +10,7 @@ import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from damonpolicy import limits
@@ -18,7 +19,7 @@ from damonpolicy.source import nodes
 from damonpolicy.source.nodes import Hole, Lost, Node, Scalar, Sequence
 from damonpolicy.source.template import TemplateError, Templates, holds_template
 
-__all__ = ("Expanded", "expand", "variables")
+__all__ = ("Expanded", "Given", "expand", "variables")
 
 _REPEATED = ("kdamonds", "schemes")
 _ANY = ""
@@ -50,16 +51,24 @@ class _TooMany(Exception):
     """Too much is repeated, or too much is wrong."""
 
 
+class Given(int):
+    """A number that the machine gives, and a policy may call something else by the same name."""
+
+
 def variables(
-    top: nodes.Mapping, overrides: Mapping[str, str], templates: Templates | None = None
+    top: nodes.Mapping,
+    overrides: Mapping[str, str],
+    templates: Templates | None = None,
+    given: Mapping[str, Given] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], list[Diagnostic]]:
     """Return a policy's variables: its own in order, each able to use those before it.
 
     ``overrides`` come from files and options and win; ``templates`` are those of the policy.
+    ``given`` are known without being defined, unless the policy defines them.
     """
     templates = templates or Templates()
     found: list[Diagnostic] = []
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(given)
     node = top.get("vars")
     if not isinstance(node, nodes.Mapping):
         if node is not None and not isinstance(node, Lost):
@@ -76,6 +85,9 @@ def variables(
         if not key.text.isidentifier():
             message = f"`{key.text[:40]}` cannot be the name of a variable"
             hint = "letters, digits and `_`, no digit first"
+            meant = re.sub(r"\W+", "_", key.text[:40])
+            if meant.isidentifier() and meant not in names:
+                hint = f"write `{meant}`: {hint}"
             found.append(Diagnostic.error("DP0030", key.span, message, hint=hint))
         if key.text in overrides:
             values[key.text] = overrides[key.text]
@@ -253,7 +265,7 @@ def _choices(
     if not name.text.isidentifier():
         refuse(name, f"`{name.text}` cannot be the name of a variable", example)
         return None
-    if name.text in values:
+    if name.text in values and not isinstance(values[name.text], Given):
         refuse(name, f"`{name.text}` is already the name of a variable", "choose another name")
         return None
     if isinstance(listed, Scalar):

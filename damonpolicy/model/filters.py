@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag
 
 from damonpolicy.model.scalars import Bytes, Count, Flag, Model, shape
-from damonpolicy.model.targets import AddressRange, Cgroup
+from damonpolicy.model.targets import AddressRange, Cgroups
 
 __all__ = ("IDLE", "Filter", "Match", "Memcg", "What")
 
@@ -20,8 +20,8 @@ IDLE = ("pgidle_unset", "pgidle_set")
 class Memcg(Model):
     """A cgroup with all below it; ``subtree: false`` means that one cgroup only."""
 
-    path: Cgroup
-    """From the root of the cgroup tree, such as `/machine.slice`."""
+    path: Cgroups
+    """From the root of the cgroup tree: `/machine.slice`, or `/system.slice/docker-*.scope`."""
     subtree: Flag = True
     """Whether the cgroups below it count too."""
 
@@ -51,12 +51,12 @@ class Match(Model):
     """What does not match this."""
     memcg: (
         Annotated[
-            Annotated[Cgroup, Tag("scalar")] | Annotated[Memcg, Tag("mapping")],
+            Annotated[Cgroups, Tag("scalar")] | Annotated[Memcg, Tag("mapping")],
             Discriminator(shape),
         ]
         | None
     ) = None
-    """Pages of a cgroup and all below it."""
+    """Pages of a cgroup and all below it; `*` matches within a name, as a shell does it."""
     addr: AddressRange | None = None
     """Addresses; decided before single pages are looked at."""
     target: Count | None = None

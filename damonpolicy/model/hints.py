@@ -6,15 +6,18 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.diagnostics import closest, did_you_mean
 from damonpolicy.kernel.modules import MODULES, PARAMETERS
+from damonpolicy.model import levels, shown
 from damonpolicy.model.filters import IDLE
+from damonpolicy.model.shown import flow
 from damonpolicy.model.words import FOREIGN, elsewhere
 from damonpolicy.source.nodes import Path
 
 __all__ = (
     "is_kernel_filter",
     "kernel_filter",
+    "meant_key",
     "missing",
     "unknown_key",
     "wrong_process",
@@ -32,14 +35,37 @@ _SELECTORS = {
     "exe": "exe",
     "user": "user",
     "cgroup": "cgroup",
+    "memcg": "cgroup",
+    "memcg_path": "cgroup",
 }
 _EXAMPLES = {
     "watermarks": "{metric: free_mem_rate, every: 5s, high: 50%, mid: 40%, low: 20%}",
     "auto_tune": "{observe: 4%, aggregations: 3, min_sample: 5ms, max_sample: 10s}",
 }
+_LINES = {
+    ("", "version"): "1",
+    ("", "name"): "my-policy",
+    ("kdamonds", "name"): "memory",
+    ("schemes", "name"): "cold",
+    ("schemes", "action"): "stat",
+    ("probes", "name"): "pages",
+    ("watermarks", "metric"): "free_mem_rate",
+    ("goals", "target"): "10ms",
+}
+"""What may stand at a key that is missing, by its level."""
+_UNLIMITED = ("no", "none", "nomax", "max", "inf", "infinite", "infinity", "off")
+_FILES = ("file", "file_backed", "file-backed", "filebacked", "pagecache", "page_cache", "cache")
+_HUGE = ("hugepage", "hugepages", "huge", "thp", "hugepage_size")
 _NEGATION = re.compile(r"(?:(?:not|non|none|no)[\s_-]+|!\s*)(\w+)", re.IGNORECASE)
 _ALIASES = {
     "reclaim": "pageout",
+    "swapout": "pageout",
+    "swap_out": "pageout",
+    "evict": "pageout",
+    "count": "stat",
+    "monitor": "stat",
+    "nothing": "stat",
+    "none": "stat",
     "swap": "pageout",
     "thp": "hugepage",
     "promote": "migrate_hot",
@@ -52,25 +78,51 @@ _ALIASES = {
     "writes": "write",
     "reads": "read",
     "anonymous": "anon",
-    "nomax": "unlimited",
-    "none": "unlimited",
 }
 
 
-def _flow(text: str) -> str:
-    """Write a text so that it can stand in ``{…}``."""
-    if len(text) > 40:
-        return "…"
-    if re.fullmatch(r"[\w./+-]+", text):
-        return text
-    return "'" + text.replace("'", "''") + "'"
+_AT_LEVEL = {
+    "targets": {"node": "numa_node", "nid": "numa_node", "numa": "numa_node", "ram": "system_ram",
+                "region": "regions", "processes": "process"},
+    "process": {"comm": "name", "memcg": "cgroup", "pids": "pid", "uid": "user", "path": "exe",
+                "command": "cmdline", "args": "cmdline", "executable": "exe"},
+    "allow": {"cgroup": "memcg", "address": "addr", "hugepage": "hugepage_size"},
+    "reject": {"cgroup": "memcg", "address": "addr", "hugepage": "hugepage_size"},
+    "schemes": {"node": "to", "target_node": "to", "pattern": "access_pattern"},
+    "quota": {"per": "every", "interval": "every", "limit": "size", "period": "every"},
+    "goals": {"memcg": "cgroup", "value": "target", "numa_node": "node"},
+    "accesses": {"type": "kind", "tids": "threads", "cpu": "cpus"},
+    "access_pattern": {"rate": "access_rate", "frequency": "access_rate"},
+    "region_count": {"minimum": "min", "maximum": "max"},
+}  # fmt: skip
+"""Keys of other levels, and everyday words, by the level where they mean one of ours."""
 
 
-def unknown_key(path: Path, value: Any, known: Iterable[str]) -> str:
+def meant_key(path: Path, known: Iterable[str]) -> str:
+    """Return the key of the same level that was meant by one that is not known there, or nothing."""
+    name, words = str(path[-1]), list(known)
+    level = next((key for key in reversed(path[:-1]) if isinstance(key, str)), "")
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(" ", "_")
+    for each in (
+        _AT_LEVEL.get(level, {}).get(plain, ""), FOREIGN.get(name, ""), plain,
+        f"{plain}s", plain.removesuffix("s"),
+    ):  # fmt: skip
+        if each in words:
+            return each
+    if levels.place_of(path, "", ()) or elsewhere(name):
+        return ""
+    return closest(name, words)
+
+
+def unknown_key(path: Path, value: Any, known: Iterable[str], beside: Iterable[str] = ()) -> str:
     """Tell what was meant by a key that is not known at its place."""
     name, words = str(path[-1]), list(known)
-    if name in _SELECTORS and path[-3:-2] == ("targets",) and isinstance(value, str):
-        return f"write `{{process: {{{_SELECTORS[name]}: {_flow(value)}}}}}`"
+    if path[-3:-2] == ("targets",):
+        if name in _SELECTORS and isinstance(value, str):
+            return f"write `{{process: {{{_SELECTORS[name]}: {_flow(value)}}}}}`"
+    if path[-2:-1] in (("allow",), ("reject",)) and name in _PAGES and isinstance(value, str):
+        what = name if value.lower() in _TRUE else f"{{not: {name}}}"
+        return f"write `{{{path[-2]}: {what}}}`"
     module = next((each for each in MODULES if name in (each, each.removeprefix("damon_"))), "")
     if path[:1] == ("modules",):
         others = [each.module for each in PARAMETERS.values() if each.name == name]
@@ -79,12 +131,18 @@ def unknown_key(path: Path, value: Any, known: Iterable[str]) -> str:
         return f"`{others[0]}` has it" if others else did_you_mean(name, words)
     if module and len(path) == 1:
         return f"write it below `modules:`, as `{module}:`"
-    ours, there = FOREIGN.get(name, ""), elsewhere(name)
-    if ours in words:
+    if ours := meant_key(path, words):
         return f"did you mean `{ours}`?"
-    if there:
+    if there := levels.place_of(path, value, beside):
+        return there
+    if there := elsewhere(name):
         return f"it is `{there}` in a policy"
     return did_you_mean(name, words)
+
+
+def _flow(text: str) -> str:
+    """Write a text so that it can stand in ``{…}``."""
+    return flow(text, 40) or "…"
 
 
 def wrong_word(path: Path, given: str, words: list[str]) -> str:
@@ -94,16 +152,45 @@ def wrong_word(path: Path, given: str, words: list[str]) -> str:
     inverted = _NEGATION.fullmatch(given)
     if inverted and inverted[1] in words and path[-1] in ("allow", "reject"):
         return f"write `{{not: {inverted[1]}}}`"
-    meant = _ALIASES.get(given.lower(), "")
-    return f"did you mean `{meant}`?" if meant in words else did_you_mean(given, words)
+    if words == ["unlimited"]:
+        if given.lower() in _UNLIMITED or closest(given, words):
+            return "write `unlimited`"
+        return shown.form(path, given)
+    if given.lower() in _FILES and path[-1] in ("allow", "reject") and "anon" in words:
+        return "write `{not: anon}`"
+    if given.lower() in _HUGE and path[-1] in ("allow", "reject"):
+        return "write for example `{hugepage_size: {min: 2MiB, max: 2MiB}}`"
+    plain = re.sub(r"[\s-]+", "_", given.lower()).removeprefix("damos_").removeprefix("damon_ops_")
+    for meant in (_ALIASES.get(plain, ""), plain, plain.replace("_", "")):
+        if meant in words:
+            return f"did you mean `{meant}`?"
+    return did_you_mean(given, words)
 
 
-def missing(path: Path, names: list[str]) -> str:
-    """Tell what to add where keys are missing."""
+def missing(path: Path, names: list[str], given: Any) -> str:
+    """Tell what to add where keys are missing, beside those that are ``given``."""
     example = _EXAMPLES.get(str(path[-1])) if path else None
     if example and len(names) > 1:
         return f"write for example `{path[-1]}: {example}`"
-    return "add " + " and ".join(f"`{name}:`" for name in names)
+    return "add " + " and ".join(f"`{_line(path, name, given)}`" for name in names)
+
+
+def _line(path: Path, name: str, given: Any) -> str:
+    """Return a line with a key that is missing, and with a value where one can be guessed."""
+    level = next((key for key in reversed(path) if isinstance(key, str)), "")
+    values = given if isinstance(given, dict) else {}
+    example = _LINES.get((level, name), "")
+    if name == "ops":
+        targets = values.get("targets")
+        processes = isinstance(targets, list) and any(
+            isinstance(each, dict) and "process" in each for each in targets
+        )
+        example = "vaddr" if processes else "paddr"
+    if (level, name) == ("goals", "metric"):
+        target = values.get("target", "")
+        bp = "node_mem_free_bp" if "node" in values else "active_mem_bp"
+        example = bp if isinstance(target, str) and target.endswith("%") else "some_mem_psi_us"
+    return f"{name}: {example}" if example else f"{name}:"
 
 
 def wrong_process(given: str) -> str:

@@ -44,10 +44,10 @@ def _limit(text: str, read: Any) -> int:
 
 
 _read_size, _size_schema = scalar(
-    _size, r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|unlimited", example="128MiB"
+    _size, r"(?!0\d)\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|unlimited", example="128MiB"
 )
 _read_time, _time_schema = scalar(
-    _time, r"(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|unlimited", example="10ms"
+    _time, r"(?!0\d)(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|unlimited", example="10ms"
 )
 
 SizeLimit: TypeAlias = Annotated[int, _read_size, _size_schema]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
@@ -96,7 +97,16 @@ def read_target(goal: Goal) -> int:
     if goal.metric == "user_input":
         return units.read_integer(goal.target, what="a number")
     if goal.metric.endswith("_us"):
-        return units.read_duration(goal.target)
+        try:
+            return units.read_duration(goal.target)
+        except UnitError as error:
+            percent = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,4})?) ?%", goal.target)
+            if percent is None:
+                raise
+            time = units.format_duration(int(Fraction(percent[1]) * 10_000))
+            hint = f"write `{time}`: that is {percent[0]} of `every: 1s`"
+            message = f"`{goal.target}` is not a duration: pressure is a time in each `every`"
+            raise UnitError(error.code, message, hint) from error
     share = units.read_percent(goal.target)
     points = share * 10_000
     if points.denominator != 1:
@@ -143,7 +153,7 @@ UNLIMITED = -1
 
 _read_size, _size_schema = scalar(
     _bytes_or_all,
-    r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0|unlimited",
+    r"(?!0\d)\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0|unlimited",
     number={"const": 0},
     example="200MiB",
 )

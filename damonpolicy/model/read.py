@@ -7,8 +7,6 @@ rules, which need models, also speak about everything that was right.
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +16,9 @@ import pydantic
 from damonpolicy import limits
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.kernel import modules
-from damonpolicy.model import hints
-from damonpolicy.model.kdamond import Kdamond
+from damonpolicy.model import hints, shown
+from damonpolicy.model.levels import keys_at
 from damonpolicy.model.policy import Policy
-from damonpolicy.model.schemes import Scheme
 from damonpolicy.source.nodes import Data, Hole, Path, Places
 from damonpolicy.units import UnitError
 
@@ -95,7 +92,13 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
             policy = Policy.model_validate(data)
         except pydantic.ValidationError as error:
             problems = list(_gathered(error.errors(include_url=False), data))
+            renamed = _renamed(problems, data)
             for path, each in problems:
+                if each["type"] == "missing":
+                    lacking = [n for n in each["ctx"]["names"] if (*path[:-1], n) not in renamed]
+                    each["ctx"]["told"] = lacking
+                    if not lacking:
+                        continue
                 origin = index_map.origin(path)
                 if not any(origin[:length] in lost for length in range(len(origin) + 1)):
                     found.append(_diagnostic(origin, each, places))
@@ -110,10 +113,24 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
                 for name in names:
                     lost.add(index_map.origin((*path[:-1], name)))
                     _cut(data, (*path[:-1], name), index_map, each["type"])
+            for there in renamed:
+                lost.add(index_map.origin(there))
+                _cut(data, there, index_map)
         else:
             above = {path[:length] for path in lost for length in range(len(path) + 1)}
             return Read(policy, places, frozenset(above), index_map), found
     return None, found
+
+
+def _renamed(problems: list[tuple[Path, Any]], data: Data) -> set[Path]:
+    """Return where keys belong that stand there by another name: they are no longer missing."""
+    found: set[Path] = set()
+    for path, each in problems:
+        if each["type"] == "extra_forbidden" and path[:1] != ("modules",):
+            meant = hints.meant_key(path, keys_at(path[:-1]))
+            if meant and meant not in _at(data, path[:-1]):
+                found.add((*path[:-1], meant))
+    return found
 
 
 def _gathered(errors: list[Any], data: Data) -> Iterator[tuple[Path, Any]]:
@@ -230,18 +247,17 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
     kind, context = error["type"], error.get("ctx") or {}
     problem = context.get("error")
     if isinstance(problem, UnitError):
-        return Diagnostic.error(
-            problem.code, places.value(path), problem.message, hint=problem.hint
-        )
+        hint = _of_a_scalar(path, error["input"], places) or problem.hint
+        return Diagnostic.error(problem.code, places.value(path), problem.message, hint=hint)
     name = path[-1] if path else ""
     if kind == "missing":
         where = places.key(path[:-1])
-        names = context.get("names", [name])
+        names = context.get("told", [name])
         of = f" of `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else ""
         given = [f"`{each}`" for each in names]
         listed = " and ".join(filter(None, (", ".join(given[:-1]), given[-1])))
         message = f"{listed}{of} {'is' if len(names) == 1 else 'are'} missing"
-        hint = hints.missing(path[:-1], names)
+        hint = hints.missing(path[:-1], names, error["input"])
         return Diagnostic.error("DP0102", where, message, hint=hint)
     if kind == _KERNEL_FILTER:
         message = "a filter is `allow` or `reject`, and what it looks at"
@@ -252,7 +268,8 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         if reason:
             message = f"`{name}` cannot be set: {reason}"
             return Diagnostic.error("DP0254", places.key(path), message, hint="remove it")
-        hint = hints.unknown_key(path, error["input"], _keys_at(path[:-1]))
+        beside = [str(key[-1]) for key in places.keys if key[:-1] == path[:-1]]
+        hint = hints.unknown_key(path, error["input"], keys_at(path[:-1]), beside)
         return Diagnostic.error("DP0101", places.key(path), f"unknown key `{name}`", hint=hint)
     if kind == "literal_error":
         return _wrong_word(path, error, places)
@@ -262,17 +279,41 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         "dict_type": "a mapping",
         "tuple_type": "a list",
     }.get(kind, "something else")
+    if kind == "union_tag_invalid":
+        tags = context["expected_tags"].replace("'", "").split(", ")
+        kinds = {"scalar": "one value", "mapping": "a mapping", "list": "a list"}
+        expected = " or ".join(kinds[each] for each in tags)
     message = (
         f"`{name}` takes {expected}"
         if isinstance(name, str) and name
         else (f"{expected} is expected here")
     )
     example = {"a list": "begin each item with `- `, or write `[…]`"}.get(expected, "")
-    keys = list(_keys_at(path)) if expected == "a mapping" else []
-    hint = example or ("its keys are " + ", ".join(f"`{key}`" for key in keys) if keys else "")
+    keys = list(keys_at(path)) if expected == "a mapping" else []
+    hint = shown.form(path, error["input"])
+    hint = (
+        hint or example or ("its keys are " + ", ".join(f"`{key}`" for key in keys) if keys else "")
+    )
     if name == "process" and isinstance(error["input"], str):
         hint = hints.wrong_process(error["input"])
     return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+
+
+def _of_a_scalar(path: Path, value: Any, places: Places) -> str:
+    """Return a hint that needs to know where a wrong scalar stands; empty where none does."""
+    if isinstance(value, list):
+        items = [shown.flow(each) for each in value if isinstance(each, str)]
+        if path[-2:-1] == ("process",) and items:
+            key = path[-1]
+            return "write `" + ", ".join(f"{{process: {{{key}: {each}}}}}" for each in items) + "`"
+        return f"write `{items[0]}`" if len(items) == len(value) == 1 and items[0] else ""
+    rate = (
+        shown.rate_of(value) if path[-2:] == ("quota", "size") and isinstance(value, str) else None
+    )
+    if not rate:
+        return ""
+    beside = (*path[:-1], "every") in places.keys
+    return f"write `{rate[0]}`" if beside else f"write `size: {rate[0]}, every: {rate[1]}`"
 
 
 def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
@@ -282,7 +323,8 @@ def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
     if not isinstance(given, str):
         kind = "mapping" if isinstance(given, dict) else "list"
         message = f"a single word is expected here, not a {kind}"
-        return Diagnostic.error("DP0103", places.value(path), message)
+        hint = shown.form(path, given) or "one of " + ", ".join(f"`{each}`" for each in words)
+        return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
     if path == ("version",):
         message = f"`{given[:40]}` is not a version of the policy language"
         return Diagnostic.error("DP0126", places.value(path), message, hint="write `version: 1`")
@@ -291,31 +333,3 @@ def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
     message = f"`{given[:40]}` is not a word{of}"
     hint = hints.wrong_word(path, given, words)
     return Diagnostic.error("DP0104", places.value(path), message, hint=hint)
-
-
-def _keys_at(path: Path) -> Iterator[str]:
-    """Yield the keys that the models know at a path."""
-    models: list[Any] = [Policy]
-    for key in path:
-        following: list[Any] = []
-        for model in models:
-            if isinstance(key, int):
-                following.append(model)
-                continue
-            for name, field in model.model_fields.items():
-                if (field.alias or name) == key:
-                    following += _models_in(field.annotation)
-        models = following
-    for model in models:
-        yield from ((field.alias or name) for name, field in model.model_fields.items())
-        if model in (Kdamond, Scheme):
-            yield "for_each"
-
-
-def _models_in(annotation: Any) -> list[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return [annotation]
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated or origin in (typing.Union, types.UnionType, tuple):
-        return [model for each in typing.get_args(annotation) for model in _models_in(each)]
-    return []

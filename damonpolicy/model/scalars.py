@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from damonpolicy import limits, units
+from damonpolicy.model.nearly import corrected
 from damonpolicy.source.nodes import Hole
 from damonpolicy.units import UnitError
 
@@ -114,7 +115,15 @@ def shape(value: Any) -> str:
 def _reader(read: Callable[[str], Any]) -> BeforeValidator:
     def validate(value: Any) -> Any:
         if isinstance(value, str):
-            return read(value)
+            try:
+                return read(value)
+            except UnitError as error:
+                if shell := _SHELL.fullmatch(value):
+                    hint = f'write `"{{{{ {shell[1]} }}}}"`'
+                    raise UnitError(error.code, error.message, hint) from error
+                if meant := corrected(value, read):
+                    raise UnitError(error.code, error.message, f"write `{meant}`") from error
+                raise
         if isinstance(value, (dict, list)):
             kind = "mapping" if isinstance(value, dict) else "list"
             hint = "write one value"
@@ -124,6 +133,7 @@ def _reader(read: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
+_SHELL = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 _ZERO = {"const": 0}
 _NATURAL = {"type": "integer", "minimum": 0}
 """What of YAML's numbers fits: without a unit, a quantity can only be 0."""
@@ -155,11 +165,10 @@ def _text(text: str) -> str:
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
-        raise UnitError(
-            "DP0120",
-            f"`{text[:40]}` is not a name",
-            "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first",
-        )
+        meant = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")[:63]
+        rule = "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
+        hint = f"write `{meant}`: {rule}" if meant else rule
+        raise UnitError("DP0120", f"`{text[:40]}` is not a name", hint)
     return text
 
 
@@ -176,8 +185,8 @@ def _weight(text: str) -> int:
 
 
 _WHOLE = r"\d+"
-_SIZE = r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
-_TIME = r"(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|0"
+_SIZE = r"(?!0\d)\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
+_TIME = r"(?!0\d)(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|0"
 
 _read_text, _text_schema = scalar(_text, r"[\s\S]*", number={"type": "number"})
 _read_name, _name_schema = scalar(_name, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -186,7 +195,7 @@ _read_count, _count_schema = scalar(units.read_count, _WHOLE, number=_NATURAL)
 _read_bytes, _bytes_schema = scalar(units.read_bytes, _SIZE, number=_ZERO, example="200MiB")
 _read_time, _time_schema = scalar(units.read_duration, _TIME, number=_ZERO, example="100ms")
 _read_percent, _percent_schema = scalar(
-    units.read_percent, r"\d+(?:\.\d+)? ?%|0", number=_ZERO, example="5%"
+    units.read_percent, r"(?!0\d)\d+(?:\.\d+)? ?%|0", number=_ZERO, example="5%"
 )
 _read_address, _address_schema = scalar(
     units.read_address, rf"0[xX][0-9a-fA-F]+|{_WHOLE}|{_SIZE}", number=_NATURAL, example="4GiB"
@@ -239,7 +248,7 @@ class Age:
         return self.value if self.aggregations else min(self.value // of, units.U32_MAX)
 
 
-def _age(text: str) -> Age:
+def read_age(text: str) -> Age:
     found = re.fullmatch(r"(\d+) aggregations?", text)
     if found:
         return Age(_counted(found[1]), aggregations=True)
@@ -269,7 +278,7 @@ class Rate:
         return int(self.value) if self.samples else floor(self.value * of)
 
 
-def _rate(text: str) -> Rate:
+def read_rate(text: str) -> Rate:
     found = re.fullmatch(r"(\d+) samples?", text)
     if found:
         return Rate(Fraction(_counted(found[1])), samples=True)
@@ -282,9 +291,9 @@ def _counted(text: str) -> int:
 
 
 _read_rate, _rate_schema = scalar(
-    _rate, r"\d+(?:\.\d+)? ?%|\d+ samples?|0", number=_ZERO, example="5%"
+    read_rate, r"(?!0\d)\d+(?:\.\d+)? ?%|\d+ samples?|0", number=_ZERO, example="5%"
 )
-_read_age, _age_schema = scalar(_age, rf"{_TIME}|\d+ aggregations?", number=_ZERO, example="2m")
+_read_age, _age_schema = scalar(read_age, rf"{_TIME}|\d+ aggregations?", number=_ZERO, example="2m")
 
 AgeText: TypeAlias = Annotated[Age, _read_age, _age_schema]
 RateText: TypeAlias = Annotated[Rate, _read_rate, _rate_schema]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias
 
 from damonpolicy import limits
+from damonpolicy.kernel.cgroups import is_pattern
 from damonpolicy.kernel.expressions import ExpressionError, compiled
 from damonpolicy.model.scalars import Address, Flag, Model, Node, Pid, Text, scalar
 from damonpolicy.units import UnitError
@@ -32,21 +33,50 @@ def _regular_expression(text: str) -> str:
     return text
 
 
+def _one_cgroup(text: str) -> str:
+    if text.startswith("/") and is_pattern(text):
+        raise UnitError(
+            "DP0128",
+            f"`{text[:60]}` may match several cgroups, and one is needed here",
+            "filters and processes take patterns; here, name one cgroup",
+        )
+    return _cgroup(text)
+
+
 def _cgroup(text: str) -> str:
     if not text.startswith("/") or ".." in text.split("/") or "\n" in text:
         raise UnitError(
             "DP0123",
             f"`{text[:40]}` is not the path of a cgroup",
-            "write it from the root of the cgroup tree, such as `/machine.slice`",
+            f"write it from the root of the cgroup tree, such as `{_likely(text)}`",
         )
     return "/" + text.strip("/")
 
 
+def _likely(text: str) -> str:
+    """Return where systemd puts what is named like this, if it may be a unit."""
+    name = text.strip("/").removeprefix("sys/fs/cgroup/").strip("/")
+    if not name or ".." in name.split("/") or "\n" in text or len(name) > 100:
+        return "/machine.slice"
+    unit = name.rpartition("/")[2]
+    if unit != name or "." not in unit:
+        return f"/{name}" if unit != name else f"/system.slice/{name}.service"
+    if unit.endswith((".service", ".scope", ".socket", ".mount")):
+        return f"/system.slice/{unit}"
+    parts = unit.removesuffix(".slice").split("-")
+    if unit.endswith(".slice") and len(parts) > 1 and all(parts):
+        return "".join(f"/{'-'.join(parts[:end])}.slice" for end in range(1, len(parts) + 1))
+    return f"/{unit}"
+
+
 _read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")
-_read_cgroup, _cgroup_schema = scalar(_cgroup, r"/.*", example="/machine.slice")
+_read_cgroup, _cgroup_schema = scalar(_one_cgroup, r"/[^*?\[]*", example="/machine.slice")
+_read_cgroups, _cgroups_schema = scalar(_cgroup, r"/.*", example="/machine.slice")
 
 Expression: TypeAlias = Annotated[str, _read_expression, _expression_schema]
 Cgroup: TypeAlias = Annotated[str, _read_cgroup, _cgroup_schema]
+Cgroups: TypeAlias = Annotated[str, _read_cgroups, _cgroups_schema]
+"""A cgroup, or a pattern for several."""
 
 
 class AddressRange(Model):
@@ -69,8 +99,8 @@ class ProcessSelector(Model):
     """The path of its executable, or a pattern with `*`."""
     user: Text | None = None
     """Its user, by name or number."""
-    cgroup: Cgroup | None = None
-    """The cgroup that it is in, or below."""
+    cgroup: Cgroups | None = None
+    """The cgroup that it is in, or below, or a pattern such as `/system.slice/docker-*.scope`."""
     pid: Pid | None = None
     """Its process id."""
 

@@ -20,7 +20,7 @@ def _amount(text: str) -> int:
 
 _read_amount, _amount_schema = scalar(
     _amount,
-    r"\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|\d+",
+    r"(?!0\d)\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|\d+",
     number={"type": "integer", "minimum": 0},
     example="100MiB",
 )

@@ -43,7 +43,7 @@ def examine(machine: Machine, kept: Store) -> Iterator[Check]:
         yield Check("problem", error.message, error.hint)
         return
     release = current.host.release
-    yield Check("ok", f"DAMON is there (Linux {release}, {len(current.slots)} slots)")
+    yield Check("ok", f"DAMON is there (Linux {release}, {_slots_of(len(current.slots))})")
     yield from _access(machine, current)
     managed = store.managed(current.host.boot_id)
     if not store.unknown:
@@ -64,6 +64,10 @@ def _access(machine: Machine, current: Current) -> Iterator[Check]:
             f"this is not the machine's own {kind} namespace",
             "run on the host: `nsenter --target 1 --all damonpolicy …`",
         )
+
+
+def _slots_of(number: int) -> str:
+    return f"{number} slot{'' if number == 1 else 's'}"
 
 
 def _slots(current: Current, managed: Managed) -> Iterator[Check]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from damonpolicy.diagnostics import did_you_mean
 from damonpolicy.errors import DamonPolicyError, ExitCode, KernelLacks
 from damonpolicy.kernel import memory, processes
-from damonpolicy.kernel.cgroups import exists, identities, subtree
+from damonpolicy.kernel.cgroups import exists, identities, is_pattern, matching, subtree
 from damonpolicy.kernel.features import first_kernel
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import cgroup_paths
@@ -29,7 +29,7 @@ Finder = Callable[[Machine, processes.Selector], Sequence[processes.Process]]
 class Absent(DamonPolicyError):
     """A process, cgroup, node or memory that the kdamond needs is not there."""
 
-    exit_code = ExitCode.FAILED
+    exit_code = ExitCode.INVALID
     can_retry = True
     code = "DP0305"
 
@@ -241,9 +241,9 @@ def _filters(
 
 def _paths(line: FilterLine, machine: Machine) -> list[str]:
     path = line.files.get(line.path_file, "")
-    if not line.subtree:
+    if not line.subtree and not is_pattern(path):
         return [path]
-    found = subtree(machine, path)
+    found = subtree(machine, path) if line.subtree else matching(machine, path)
     if not found:  # it vanished only just now: a list without it could let everything in
         raise Absent(Lack.cgroup(path, "").message, code="DP0303")
     if len(found) > 1 and line.files["matching"] == "N":

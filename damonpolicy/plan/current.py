@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from damonpolicy.errors import Foreign, KernelLacks, NoPermission
+from damonpolicy.errors import Foreign, KernelLacks, NoPermission, as_root
 from damonpolicy.kernel import host
 from damonpolicy.kernel.cgroups import identities
 from damonpolicy.kernel.features import NEWEST
@@ -108,7 +108,11 @@ class Current:
                 "slots": slots,
                 "modules": list(self.modules),
                 "settings": values,
-                "transaction": managed.transaction,
+                "managed": {
+                    key: value
+                    for key, value in managed.to_json().items()
+                    if key not in ("transaction", "generation")  # how it came about
+                },
             }
         )
 
@@ -131,7 +135,7 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
         raise KernelLacks(message, hint=hint) from error
     except PermissionError as error:
         message = "DAMON's files may be read by root only"
-        hint = f"run as root; {_ELSEWHERE}"
+        hint = f"{as_root()}; {_ELSEWHERE}"
         raise NoPermission(message, hint=hint) from error
     return Current(
         machine=machine.name,
@@ -167,4 +171,4 @@ def _setting(machine: Machine, path: str) -> str | None:
         return None
     except PermissionError as error:
         message = f"`{path}` may not be read"
-        raise NoPermission(message, hint="run as root") from error
+        raise NoPermission(message, hint=as_root()) from error

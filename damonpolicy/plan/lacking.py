@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from damonpolicy.kernel import nodes
-from damonpolicy.kernel.cgroups import has_memory, subtree
+from damonpolicy.kernel.cgroups import has_memory, is_pattern, matching, subtree
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import CORE, Tree
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine
@@ -36,6 +36,8 @@ class Lack:
     @classmethod
     def cgroup(cls, path: str, part: str) -> Lack:
         """Build the `Lack` of a cgroup whose memory counts."""
+        if is_pattern(path):
+            return cls(f"a cgroup like `{path}`", f"no cgroup matches `{path}`", part, "DP0303")
         gone = f"the cgroup `{path}` is gone, or the memory controller does not count for it"
         return cls(f"the cgroup `{path}`", gone, part, "DP0303")
 
@@ -70,7 +72,8 @@ def cgroups_of_filters(kdamond: CompiledKdamond, machine: Machine) -> dict[str, 
             path = line.files.get(line.path_file, "")
             if not path or has_memory(machine, path):
                 continue
-            if not line.subtree or not subtree(machine, path):
+            there = subtree(machine, path) if line.subtree else matching(machine, path)
+            if not (there if line.subtree or is_pattern(path) else ()):
                 found.setdefault(path, directory)
     return found
 

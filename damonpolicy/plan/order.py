@@ -265,7 +265,10 @@ class _Draft:
             hint = "wipe it (`echo 0 > nr_kdamonds`), or take it over with `--takeover`"
         else:
             what = f"all {len(self.owners)} slots are ours"
-            hint = "the number of slots can change only while no kdamond runs"
+            hint = (
+                "the number of slots can change only while no kdamond runs: `damonpolicy stop --all`,"
+                " then apply all policies in one call, or `damonpolicy remove NAME` ends one"
+            )
         return Foreign(f"there is no free slot for `{name}`: {what}", hint=hint)
 
     def _run(self, name: str, bound: Bound, slot: int, action: Action) -> None:

@@ -9,11 +9,12 @@ from typing import TypeAlias
 
 from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean, is_whole
 from damonpolicy.errors import DamonPolicyError
+from damonpolicy.kernel import cgroups, memory
 from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.settings import missing, written
 from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.model.expand import expand
+from damonpolicy.model.expand import Given, expand
 from damonpolicy.model.expand import variables as read_variables
 from damonpolicy.model.monitor import monitored
 from damonpolicy.model.policy import Policy
@@ -119,6 +120,7 @@ def load(
     """
     problems = list(found)
     online = machine_nodes.nodes(machine) if machine else (0,)
+    given = _given(machine)
     reads: list[tuple[Read, str]] = []
     declared: set[str] = set()
     for file in files:
@@ -128,7 +130,7 @@ def load(
             continue
         declared |= _declared(top)
         templates = Templates()
-        values, wrong = read_variables(top, overrides.values, templates)
+        values, wrong = read_variables(top, overrides.values, templates, given)
         expanded = expand(top, values, online, templates)
         if expanded.given_up:
             problems += [*wrong, *expanded.found]
@@ -148,7 +150,32 @@ def load(
         problems.append(Diagnostic.error("DP0025", None, message, hint=hint))
     problems += policy_rules.check_together([read for read, _ in reads])
     texts = {file.name: file.text for file in files}
+    if machine is not None:
+        problems = [with_cgroup(each, machine, texts) for each in problems]
     return Loaded(tuple(reads), texts, tuple(problems), overrides)
+
+
+def _given(machine: Machine | None) -> dict[str, Given]:
+    """Return what templates know of a machine; without one, of a small one."""
+    if machine is None:
+        return {"memory": Given(8 << 30), "nodes": Given(1), "cpus": Given(4)}
+    return {
+        "memory": Given(memory.total(machine)),
+        "nodes": Given(len(machine_nodes.nodes(machine))),
+        "cpus": Given(len(machine_nodes.online_cpus(machine))),
+    }
+
+
+def with_cgroup(found: Diagnostic, machine: Machine, texts: Mapping[str, str]) -> Diagnostic:
+    """Name the cgroup of this machine that is meant, where something else is given for its path."""
+    if found.code != "DP0123" or found.span is None:
+        return found
+    span, lines = found.span, texts.get(found.span.file, "").splitlines()
+    if span.line != span.end_line or span.line > len(lines):
+        return found
+    text = lines[span.line - 1][span.column - 1 : span.end_column - 1].strip("\"'")
+    paths = cgroups.named_like(machine, text)
+    return replace(found, hint=f"write `{paths[0]}`") if paths else found
 
 
 def _declared(top: MappingNode) -> set[str]:

@@ -6,12 +6,13 @@ few filters. There are no statements, no calls and no powers; see `source.expres
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache, partial
 from typing import Any
 
 from damonpolicy import limits
-from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.diagnostics import closest, did_you_mean
 from damonpolicy.limits import shortened
 from damonpolicy.recursion import deep
 from damonpolicy.source.nodes import Scalar
@@ -34,7 +35,12 @@ class TemplateError(ValueError):
     """
 
     def __init__(
-        self, code: str, message: str, hint: str = "", unknown: str = "", known: Iterable[str] = ()
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        unknown: str = "",
+        known: Iterable[tuple[str, Any]] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -46,7 +52,11 @@ class TemplateError(ValueError):
     @property
     def hint(self) -> str:
         """What to do; looked for only where it is shown."""
-        return did_you_mean(self.unknown, self._known) or self._hint
+        known = list(self._known)
+        if close := closest(self.unknown, [name for name, _ in known]):
+            return f"did you mean `{close}`?"
+        texts = [name for name, value in known if isinstance(value, str)]
+        return did_you_mean(self.unknown, texts) or self._hint
 
 
 def holds_template(text: str) -> bool:
@@ -123,10 +133,12 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
         message = str(error)
         if error.code == "DP0021":
             told = f"`{shortened(message, 60)}` is not defined"
-            raise TemplateError(error.code, told, "", message, variables) from error
+            raise TemplateError(error.code, told, "", message, variables.items()) from error
+        hint = error.hint
         if error.code == "DP0023":
             message = f"the template fails: {message}"
-        raise TemplateError(error.code, message, error.hint) from error
+            hint = hint or _as_numbers(text, variables)
+        raise TemplateError(error.code, message, hint) from error
     except TemplateError:
         raise
     except jinja2.TemplateSyntaxError as error:
@@ -138,6 +150,27 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
     except (ArithmeticError, TypeError, ValueError, LookupError) as error:
         message = f"the template fails: {shortened(str(error), 200)}"
         raise TemplateError("DP0023", message) from error
+
+
+def _as_numbers(text: str, variables: Mapping[str, Any]) -> str:
+    """Return the hint to a template that takes its variables for numbers, if that is what it lacks."""
+    import jinja2
+
+    from damonpolicy.source.expression import Failed, evaluate
+
+    known = [name for name in variables if name.isidentifier() and name in text]
+    words = "|".join(map(re.escape, known[:50]))
+    inside = re.compile(rf"\b({words})\b(?!\s*\|)")
+    meant = re.sub(r"\{\{.*?\}\}", lambda found: inside.sub(r"\1 | int", found[0]), text)
+    if not known or meant == text or len(meant) > 80:
+        return ""
+    try:
+        with deep():
+            evaluate(_parsed(meant)[0], variables)
+    except (Failed, TemplateError, jinja2.TemplateSyntaxError, RecursionError, ArithmeticError,
+            TypeError, ValueError, LookupError):  # fmt: skip
+        return ""
+    return f"variables are text: write `{meant}`"
 
 
 def _parsed(text: str) -> tuple[Any, int]:

@@ -14,30 +14,23 @@ import yaml
 
 from damonpolicy import limits
 from damonpolicy.diagnostics import Diagnostic, Span, is_whole
+from damonpolicy.source.characters import SPACES, name_of, unquoted
 from damonpolicy.source.nodes import Lost, Mapping, Node, Scalar, Sequence
+from damonpolicy.source.syntax import (
+    NO_SPACE,
+    TOO_DEEP,
+    not_a_tag,
+    syntax_error,
+    unreadable,
+    written,
+)
 
 __all__ = ("parse", "parse_foreign")
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_PROBLEMS = (
-    ("found character that cannot start any token", "this character cannot start a value"),
-    ("mapping values are not allowed", "`:` is not expected here"),
-    ("did not find expected key", "the indentation does not fit the lines above"),
-    ("did not find expected '-' indicator", "the indentation does not fit the list above"),
-    ("did not find expected ',' or '}'", "a `{` is not closed, or a `,` is missing"),
-    ("did not find expected ',' or ']'", "a `[` is not closed, or a `,` is missing"),
-    ("found unexpected end of stream", "a quote is not closed"),
-    ("found unknown escape character", "this escape is not known in double quotes"),
-    ("block sequence entries are not allowed", "a list item is not expected here"),
-    ("did not find expected <document start>", "this is not expected here"),
-    ("found undefined tag handle", "tags are not part of the policy language"),
-    ("found a tab character", "a tab is used for indentation"),
-)
 
-
-_TOO_DEEP = "the policy is nested too deeply"
-_UNCLOSED = ("unexpected end of stream", "expected ',' or")
+_AROUND = re.compile(rf"^[{SPACES}]+|[{SPACES}]+$")
 
 
 class _Refused(Exception):
@@ -91,9 +84,12 @@ def _read(reader: _Reader) -> tuple[Node | None, list[Diagnostic]]:
     except _Refused as refused:
         return None, [*reader.found, refused.diagnostic]
     except yaml.reader.ReaderError:
-        return None, [_unreadable(reader.name, reader.text)]
+        return None, [unreadable(reader.name, reader.text)]
     except yaml.MarkedYAMLError as error:
-        return None, [*reader.found, _syntax(reader.name, reader.text, error)]
+        wrong = syntax_error(reader.name, reader.text, error)
+        same = wrong.span and wrong.code == "DP0127" and wrong.span.line
+        others = [each for each in reader.found if not (each.span and each.span.line == same)]
+        return None, [*others, wrong]
 
 
 class _Reader:
@@ -137,7 +133,7 @@ class _Reader:
         meant = re.fullmatch(r"!([a-z_]+)", event.tag or "")
         key = self.stack[-1].key if self.stack else None
         if meant and not event.value and key and key.text in ("allow", "reject"):
-            self.found.append(_not_a_tag(span, meant[1]))
+            self.found.append(not_a_tag(span, meant[1]))
             self._add(Mapping(((Scalar("not", span), Scalar(meant[1], span)),), span))
             return
         self._common(event)
@@ -145,7 +141,22 @@ class _Reader:
             self.error("DP0003", span, "half a character is no text", "write the whole character")
             self._add(Scalar("", span, quoted=True))
             return
-        self._add(Scalar(event.value, span, bool(event.style)))
+        text = event.value if event.style else self._plain(event.value, span)
+        self._add(Scalar(text, span, bool(event.style)))
+
+    def _plain(self, text: str, span: Span) -> str:
+        """Refuse what is around a value and looks like YAML; return the value without it."""
+        key = self.stack[-1].key if self.stack else None
+        inner, stripped = unquoted(text), _AROUND.sub("", text)
+        if inner and not (key and key.text == "description"):
+            message = f"`{text[0]}` is no quote to YAML, but a part of the value"
+            self.error("DP0127", span, message, f'write `"{inner}"`')
+            return inner
+        if stripped != text:
+            char = text[0] if text[0] != stripped[:1] else text[-1]
+            message = f"{name_of(char)} is no space to YAML, but a part of the value"
+            self.error("DP0127", span, message, f"write `{stripped}`")
+        return stripped
 
     def _document(self, event: Any) -> None:
         self.documents += 1
@@ -175,7 +186,7 @@ class _Reader:
         self._common(event)
         if len(self.stack) >= limits.DEPTH.most:
             span = self.span(event.start_mark, event.end_mark)
-            raise _Refused(Diagnostic.error("DP0013", span, _TOO_DEEP))
+            raise _Refused(Diagnostic.error("DP0013", span, TOO_DEEP))
         mapping = isinstance(event, yaml.MappingStartEvent)
         parent = self.stack[-1] if self.stack else None
         if parent and parent.mapping and parent.key is None:
@@ -192,7 +203,7 @@ class _Reader:
             start = self.span(parent.mark, parent.mark)
             span = Span(self.name, start.line, start.column, start.line, start.column + len(whole))
             message = "a template without quotes is a mapping to YAML"
-            hint = f'write "{whole}"' if whole != "{{" else "put quotes around the value"
+            hint = f'write `"{whole}"`' if whole != "{{" else "put quotes around the value"
             raise _Refused(Diagnostic.error("DP0012", span, message, hint=hint))
         span = self.span(event.start_mark, event.end_mark)
         message, hint = "a key is a single word, not a collection", "write `name: value`"
@@ -231,6 +242,14 @@ class _Reader:
             self.error("DP0008", key.span, f"merge keys are not part of {self.language}", hint)
         elif "{{" in key.text:
             self.error("DP0012", key.span, "a key cannot be a template", "only values can")
+        elif glued := not key.quoted and re.match(r"([a-z_]+):[\[{\"']", key.text):
+            line = self.text.splitlines()[key.span.line - 1][key.span.column - 1 :]
+            hint = written(glued[1], re.sub(r"\s+#.*", "", line)[glued.end() - 1 :].rstrip())
+            span = Span(self.name, key.span.line, key.span.column, key.span.line,
+                        key.span.column + glued.end() - 1)  # fmt: skip
+            self.error("DP0004", span, NO_SPACE.format(glued[1]), hint)
+            frame.items.append((Scalar(glued[1], span), self._lost(span)))
+            key = Scalar(glued[1], span)
         elif key.text in frame.seen:
             first = frame.seen[key.text]
             message = f"the key `{key.text}` stands twice"
@@ -250,8 +269,8 @@ class _Reader:
 
     def _no_value(self, frame: _Frame, key: Scalar) -> Scalar | None:
         """Report a key without a value; return the key, unless it is a part of another's value."""
-        found = re.fullmatch(r"([a-z_]+) (\S+)", key.text) if frame.flow else None
-        meant = f"`{found[1]}: {found[2]}`" if found else ""
+        found = re.fullmatch(r"([a-z_]+)([ :=])(\S+)", key.text) if frame.flow else None
+        meant = f"`{found[1]}: {found[3]}`" if found else ""
         if frame.flow and frame.items and isinstance(frame.items[-1][1], Scalar):
             before = frame.items[-1][1].text
             self.error(
@@ -262,7 +281,10 @@ class _Reader:
             )
             return None
         hint = f"write {meant}" if meant else "write a value, or remove the key"
-        self.error("DP0105", key.span, f"`{key.text}` has no value", hint)
+        if found and found[2] == ":":
+            self.error("DP0004", key.span, NO_SPACE.format(found[1]), hint)
+        else:
+            self.error("DP0105", key.span, f"`{key.text}` has no value", hint)
         return Scalar(found[1], key.span) if found else key
 
 
@@ -292,118 +314,3 @@ class _Mark:
 
 def _is_empty(node: Node) -> bool:
     return isinstance(node, Scalar) and not node.quoted and node.text in ("", "~", "null")
-
-
-def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
-    mark = error.problem_mark or error.context_mark
-    if error.context_mark and any(word in (error.problem or "") for word in _UNCLOSED):
-        mark = error.context_mark  # where it was opened tells more than where the file ends
-    line, column = (mark.line, mark.column) if mark else (0, 0)
-    lines = text.splitlines() or [""]
-    line = min(line, len(lines) - 1)
-    span = Span(name, line + 1, column + 1, line + 1, column + 2)
-    problem = error.problem or "the text is not YAML"
-    if "maximum nesting depth" in problem:  # libyaml since 0.2.6, before the events come to us
-        return Diagnostic.error("DP0013", span, _TOO_DEEP)
-    source = lines[line]
-    indent = source[: len(source) - len(source.lstrip())]
-    if "\t" in indent or source[column : column + 1] == "\t":
-        at = source.index("\t") + 1
-        return Diagnostic.error(
-            "DP0005",
-            Span(name, line + 1, at, line + 1, at + 1),
-            "a tab stands where YAML wants spaces",
-            hint="indent with spaces",
-        )
-    lacking = _lacks_colon(lines, line, column, error)
-    if lacking:
-        return _no_colon(name, lines, *lacking)
-    near = lines[max(0, line - 1)] + "\n" + source
-    if "{{" in near and '"' not in near and "'" not in near:
-        return Diagnostic.error(
-            "DP0012",
-            span,
-            "a template without quotes is a mapping to YAML",
-            hint='write the whole value in quotes, such as "{{ name }}s"',
-        )
-    if "tag" in (error.context or "") and error.context_mark:
-        start = error.context_mark
-        before, tagged = lines[start.line][: start.column], lines[start.line][start.column :]
-        word = re.match(r"!([a-z_]+)", tagged)
-        if word and re.search(r"\b(allow|reject):\s+\Z", before):
-            end = start.column + 1 + word.end()
-            line, column = start.line + 1, start.column + 1
-            return _not_a_tag(Span(name, line, column, line, end), word[1])
-    hint = ""
-    if "end of stream" in problem or "expected ',' or" in problem:
-        hint = "close it, or put quotes around a value that holds such a character"
-    elif "did not find expected" in problem:
-        hint = "what belongs together begins in the same column"
-    elif "mapping values" in problem:
-        hint = "put quotes around a value that holds `: `"
-    elif source[column : column + 1] in ("@", "`", "%"):
-        hint = "put quotes around the value"
-    sentence = next((ours for theirs, ours in _PROBLEMS if theirs in problem), problem)
-    return Diagnostic.error("DP0004", span, sentence, hint=hint)
-
-
-def _lacks_colon(
-    lines: list[str], line: int, column: int, error: yaml.MarkedYAMLError
-) -> tuple[int, int] | None:
-    """Tell where a key without a `:` begins, if that is what is wrong."""
-    problem, context = error.problem or "", error.context_mark
-    if "expected ':'" in problem and context:
-        return context.line, context.column
-    if "mapping values" in problem and line and re.match(r"\s*[\w.-]+\Z", lines[line][:column]):
-        # to YAML the line before goes on here; only where it begins a value, this is certain
-        before = lines[line - 1]
-        parent = lines[line - 2].rstrip() if line > 1 else ":"
-        text = before.lstrip(" -")
-        begins = before.lstrip().startswith("- ") or parent.endswith(":")
-        same = len(before) - len(text) == len(lines[line]) - len(lines[line].lstrip())
-        if begins and same and re.match(r"[\w.-]+( |$)", text):
-            return line - 1, len(before) - len(text)
-    return None
-
-
-def _no_colon(name: str, lines: list[str], line: int, column: int) -> Diagnostic:
-    text = re.sub(r"\s+#.*", "", lines[line][column:]).rstrip()
-    found = re.match(r"""("[^"]*"|'[^']*'|\S+)\s*(.*)""", text)
-    key, value = (found[1], found[2]) if found else (text, "")
-    span = Span(name, line + 1, column + 1, line + 1, column + 1 + max(len(key), 1))
-    hint = f"write `{key}: {value}`" if value else f"write `{key}:` and its value"
-    if len(text) > 60 or re.fullmatch(r"['\"][^'\"]*", key):
-        hint = "write `:` after the key"
-    return Diagnostic.error("DP0004", span, "this line lacks a `:` after its key", hint=hint)
-
-
-def _not_a_tag(span: Span, word: str) -> Diagnostic:
-    """``!anon`` where a filter is meant to negate."""
-    hint = f"write `{{not: {word}}}`"
-    return Diagnostic.error("DP0009", span, f"`!{word}` is a tag to YAML", hint=hint)
-
-
-def _unreadable(name: str, text: str) -> Diagnostic:
-    """Locate a character that YAML does not allow."""
-    # libyaml's position counts bytes, the pure reader's counts characters: look for it instead
-    position = next((i for i, char in enumerate(text) if not _allowed(char)), 0)
-    before = (text[:position] + "x").splitlines()  # YAML has more ends of lines than one, too
-    line, column = len(before), len(before[-1])
-    number = ord(text[position]) if text else 0
-    return Diagnostic.error(
-        "DP0003",
-        Span(name, line, column, line, column + 1),
-        f"the character U+{number:04X} is not allowed in YAML",
-        hint="remove it, or write it as an escape in double quotes",
-    )
-
-
-def _allowed(char: str) -> bool:
-    number = ord(char)
-    return (
-        number in (0x09, 0x0A, 0x0D, 0x85)
-        or 0x20 <= number <= 0x7E
-        or 0xA0 <= number <= 0xD7FF
-        or (0xE000 <= number <= 0xFFFD and number != 0xFEFF)
-        or number >= 0x10000
-    )

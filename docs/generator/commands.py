@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from damonpolicy.cli.examples import EXAMPLES
 from damonpolicy.cli.main import COMMANDS, damonpolicy, find_command
 from damonpolicy.cli.report import REPORTS
 from generator.markdown import MADE, code, table
@@ -53,6 +54,7 @@ def page() -> str:
         ]
         parts += [f"## {name}\n", f"```text\n{_usage(name, command)}\n```\n"]
         parts += [inspect.cleandoc(command.help or "") + "\n"]
+        parts.append("```text\n" + "\n".join(EXAMPLES[name]) + "\n```\n")
         if own:
             parts.append(table(("option", "does"), _rows(own)))
     return "\n".join(parts)

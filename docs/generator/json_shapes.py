@@ -98,7 +98,8 @@ def page() -> str:
         (
             "`--format json` prints one document on stdout, for every exit code. `ok` is true for the"
             " exit codes 0 and 2. `kernel` is null where no machine was looked at, `data` where the"
-            " command failed. The number in `schema` grows when a key changes its meaning or goes;"
+            " command failed. `changed` says whether something was changed; of `plan` and"
+            " `--dry-run`, whether it would be. The number in `schema` grows when a key changes its meaning or goes;"
             " keys may be added.\n"
         ),
         _block({**envelope, "schema": {'"damonpolicy.COMMAND/1"'}}),
@@ -205,7 +206,9 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
             machine.write(f"{KDAMONDS}/1/contexts/nr_contexts", "1")
             for line in (
                 ("plan", policy["monitor"]), ("apply", policy["monitor"]), ("stop", "--all"),
-                ("apply", str(module)), ("status",), ("stop", "--all"), ("run", str(wrong)), ("status",), ("rollback",), ("remove", "monitor"),
+                ("apply", str(module)), ("status",), ("stop", "--all"),
+                ("run", str(wrong)), ("status",), ("rollback",), ("remove", "monitor"),
+                ("show", "1"), ("explain", "quota.size"), ("explain", "DP0217"),
             ):  # fmt: skip
                 _run(found, line)
         finally:

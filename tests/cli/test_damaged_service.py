@@ -7,6 +7,7 @@ import os
 import pytest
 
 from damonpolicy.engine.places import write_json
+from damonpolicy.errors import ExitCode
 
 GOOD = {
     "pid": os.getpid(),
@@ -42,3 +43,27 @@ def test_anything_else_is_a_damaged_file(site, key, value):
     good = key == "schemes" and isinstance(value, dict)
 
     assert ("service.json` is damaged: " in done.err) is not good
+
+
+def test_the_doctor_tells_of_a_service_in_trouble(site):
+    write_json(site.places.service, GOOD)
+    told = site.run("doctor")
+
+    assert told.code == ExitCode.FAILED
+    assert (
+        "problem: the service's last reload of /etc/damonpolicy/policies.d ended as invalid"
+        in told.out
+    )
+    assert "problem: the service does not feed p/k/s goal 0: no number" in told.out
+
+
+def test_the_doctor_tells_of_a_service_that_is_gone(site):
+    write_json(site.places.service, {**GOOD, "pid": 1 << 22})
+
+    assert "has ended without a word" in site.run("doctor").out
+
+
+def test_the_doctor_says_nothing_of_a_service_that_is_well(site):
+    write_json(site.places.service, {**GOOD, "reload": None, "feeds": {}})
+
+    assert "service" not in site.run("doctor").out

@@ -62,10 +62,17 @@ def test_0_done_and_nothing_to_do(run):
 
 
 def test_1_failed_before_anything_was_changed(run):
+    outcome = run("record", "--count", "1")
+
+    assert outcome.code == ExitCode.FAILED
+    assert "no kdamond is running" in outcome.err
+
+
+def test_65_what_a_policy_names_is_not_there(run):
     policy = ROOT / "policies/monitor.yaml"
     outcome = run("apply", str(policy), "--set", "program=nothing")
 
-    assert outcome.code == ExitCode.FAILED
+    assert outcome.code == ExitCode.INVALID
     assert "no process matches" in outcome.err
     assert "when_absent: wait" in outcome.err
 

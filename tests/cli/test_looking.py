@@ -44,6 +44,8 @@ LOOKS = {
     "import": [[]],
     "features": [[]],
     "doctor": [[]],
+    "show": [["1"]],
+    "explain": [["quota.size"], ["DP0217"]],
     "schema": [[]],
     "completion": [["bash"]],
     "record": [["--source", "trace", "--count", "1"]],

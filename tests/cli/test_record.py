@@ -55,7 +55,7 @@ def test_trace_events(looked, clock):
     assert series.begin[1] == series.end[0]
     assert series.intervals(0).aggregation == 100_000
     assert series.regions.total > 0
-    assert done.err.startswith("2 snapshots, ")
+    assert done.err.startswith("recording into damon.parquet\n2 snapshots, ")
     assert "damon.parquet (" in done.err
     assert "snapshots" not in done.out
 
@@ -200,7 +200,7 @@ def test_what_is_thrown_away_is_told_and_the_rest_is_what_the_files_hold(looked,
     assert (done["snapshots"], done["discarded"]) == (3, 4)
     assert sum(map(len, held)) == done["snapshots"]
     assert sum(len(each.regions) for each in held) == done["regions"]
-    assert told.startswith("3 snapshots, ")
+    assert told.startswith("recording into r.x\n3 snapshots, ")
     assert "4 snapshots discarded: `--keep` left no more files\n" in told
 
 
@@ -345,6 +345,6 @@ def test_signals_end_it_with_a_whole_file(looked, tmp_path, number, source):
         process.send_signal(number)
         told = process.communicate(timeout=120)[1]
 
-    assert (process.returncode, told.splitlines()[0].split(" in ")[0][:1].isdigit()) == (0, True)
+    assert (process.returncode, told.splitlines()[1].split(" in ")[0][:1].isdigit()) == (0, True)
     assert len(loaded()) > 0
     assert not [name for name in os.listdir() if name.endswith(".part")]

@@ -51,6 +51,28 @@ def test_cgroups_that_are_made_and_removed(desk):
     assert named() == before
 
 
+def test_cgroups_that_match_a_pattern_are_followed(desk):
+    """A container that starts is taken in, one that ends is let go."""
+    machine = desk.world.machine
+    machine.make_cgroup("/system.slice/docker-a.scope")
+    desk.put("c.yaml", MEMCG.replace("/machine.slice", "/system.slice/docker-*.scope"))
+    desk.rest()
+
+    def named():
+        files = machine.snapshot_all()
+        return {each.strip() for path, each in files.items()
+                if path.endswith("memcg_path") and each.strip()}  # fmt: skip
+
+    assert named() == {"/system.slice/docker-a.scope"}
+    machine.make_cgroup("/system.slice/docker-b.scope")
+    machine.make_cgroup("/system.slice/other.scope")
+    assert follow(desk)
+    assert named() == {"/system.slice/docker-a.scope", "/system.slice/docker-b.scope"}
+    machine.remove_cgroup("/system.slice/docker-a.scope")
+    assert follow(desk)
+    assert named() == {"/system.slice/docker-b.scope"}
+
+
 GROUPED = WATCH.replace("{name: worker}", "{cgroup: /apps.slice}")
 
 

@@ -183,7 +183,7 @@ def test_all_processes_that_are_missing_are_told_at_once(site):
     paths = [site.policy(f"n{number}", text) for number, text in enumerate(texts)]
     outcome = site.run("apply", *paths)
 
-    assert outcome.code == ExitCode.FAILED
+    assert outcome.code == ExitCode.INVALID
     assert "no process matches `name: postgres` of `postgres/k`" in outcome.err
     assert "no process matches `name: redis` of `redis/k`" in outcome.err
 

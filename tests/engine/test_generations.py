@@ -81,7 +81,7 @@ def test_a_number_that_there_is_not(site):
 
     assert outcome.code == ExitCode.USAGE
     assert "there is no generation 7" in outcome.err
-    assert "hint: there is only 1" in outcome.err
+    assert "hint: there are 0, 1: `damonpolicy history` lists them" in outcome.err
     assert site.run("rollback", "-1").code == ExitCode.USAGE
 
 

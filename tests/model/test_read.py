@@ -167,12 +167,12 @@ def test_processes_are_shown_as_they_are_written(target, hint):
         (
             "watermarks: {every: 5s, high: 50%, mid: 40%, low: 20%}",
             "`metric` of `watermarks` is missing",
-            "add `metric:`",
+            "add `metric: free_mem_rate`",
         ),
         (
             "quota: {size: 1MiB, every: 1s, goals: [{node: 0}]}",
             "`metric` and `target` are missing",
-            "add `metric:` and `target:`",
+            "add `metric: some_mem_psi_us` and `target: 10ms`",
         ),
     ],
 )  # fmt: skip

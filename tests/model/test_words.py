@@ -10,7 +10,7 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.tree import COUNTS, pattern, snapshot
 from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.model.read import _keys_at
+from damonpolicy.model.levels import keys_at
 from damonpolicy.model.schema import policy_schema
 from damonpolicy.model.words import FOREIGN, WORDS, by_kernel, elsewhere, rank
 from tests.world import KERNELS, World
@@ -131,7 +131,7 @@ S = (*K, "schemes", 0)
 )
 def test_did_you_mean_knows_kernel_and_damo(path, word, meant):
     assert FOREIGN[word] == meant
-    assert meant in _keys_at(path)
+    assert meant in keys_at(path)
 
 
 @pytest.mark.parametrize(
@@ -179,4 +179,4 @@ def test_places_are_keys_of_ours():
 
 
 def test_kdamonds_know_their_keys():
-    assert set(_keys_at(K)) == {*Kdamond.model_fields, "for_each"}
+    assert set(keys_at(K)) == {*Kdamond.model_fields, "for_each"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.diagnostics import Diagnostic, did_you_mean, visible
 from damonpolicy.errors import Busy, KernelLacks, UsageError
@@ -270,7 +271,9 @@ def _listed(names: Sequence[str]) -> str:
 _OPTIONS = (
     click.argument("files", nargs=-1, type=click.Path()),
     click.option("--kdamond", metavar="NAME", help="only of this one, as `status` calls it"),
-    click.option("--scheme", metavar="NAME", help="only what this scheme tried"),
+    click.option(
+        "--scheme", metavar="NAME", shell_complete=names.schemes, help="only what this scheme tried"
+    ),
     click.option(
         "--source",
         type=click.Choice(["auto", "regions", "trace"]),

@@ -67,6 +67,14 @@ def command(
     """
     from damonpolicy.observe.snapshot import grouped, view
 
+    if as_csv and (total or boxes or line is not None):
+        other = "--total" if total else "--boxes" if boxes else "--line"
+        hint = (
+            f"leave one of the two out; `--format json {other}` is for programs, too"
+            if total
+            else ""
+        )
+        raise UsageError(f"`--csv` and `{other}` do not go together", hint=hint or "leave one out")
     series = given.load(invocation)
     if per == "target" and any((each.regions.target < 0).any() for each in series):
         message = "of some regions the kernel does not tell of which target they are"

@@ -180,6 +180,14 @@ def _plural(what: str, numbers: tuple[int, ...]) -> str:
     return f"{what}{'s' if len(numbers) > 1 else ''} {format_cpulist(numbers)}"
 
 
+def _beside(pattern: str, machine: Machine) -> str:
+    """Return the hint to the cgroups that are there where a pattern was looked for."""
+    parent = pattern.rpartition("/")[0]
+    names = cgroups.children(machine, parent) if not cgroups.is_pattern(parent) else []
+    listed = ", ".join(f"`{parent}/{each}`" for each in sorted(names)[:8])
+    return f"there are {listed}" if listed else "`when_absent: wait` lets the kdamond wait for one"
+
+
 @rule
 def _cgroup(
     path: str, at: Cursor, machine: Machine, *, counted: bool = False
@@ -196,6 +204,8 @@ def _cgroup(
         if inside != path and cgroups.exists(machine, inside):
             hint = f"write `{inside}`"
         message = f"there is no cgroup `{path}`"
+        if cgroups.is_pattern(path):
+            message, hint = f"no cgroup matches `{path}`", _beside(path, machine)
         yield Diagnostic.error("DP0303", at.value, message, hint=hint)
     elif counted and not cgroups.subtree(machine, path):
         message = f"the memory controller does not count for the cgroup `{path}`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from damonpolicy.diagnostics import Diagnostic, did_you_mean
@@ -34,6 +35,21 @@ _PAGES_DEFAULT = "100"
 """What the kernel sets when its advisor ends (mm/ksm.c: set_advisor_defaults())."""
 
 
+def _path(name: str) -> str:
+    """Return the hint to the file that is meant by another form of its name."""
+    trimmed = name.strip("/")
+    as_path = trimmed if "/" in trimmed else trimmed.replace(".", "/")
+    for path in (
+        f"/{as_path}",
+        f"/proc/sys/{as_path}",
+        f"/sys/{as_path}",
+        f"/sys/kernel/{as_path}",
+    ):
+        if usual(path) and not malformed(path):
+            return f"write `{path}`"
+    return "settings are files such as `/sys/kernel/mm/ksm/run`"
+
+
 @rule
 def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]:
     """Yield what no machine could take; ``anywhere`` warns of what some will not."""
@@ -41,8 +57,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
         reason = malformed(path)
         if reason:
             message = f"`{path[:80]}` cannot be set: {reason}"
-            hint = "settings are files such as `/sys/kernel/mm/ksm/run`"
-            yield Diagnostic.error("DP0242", at(path).key, message, hint=hint)
+            yield Diagnostic.error("DP0242", at(path).key, message, hint=_path(path))
         elif anywhere and not usual(path):
             message = f"`{path[:80]}` is not on the list of settings"
             hint = "where root has not added it to /etc/damonpolicy/settings.allow, it is refused"
@@ -59,6 +74,9 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
             hint = f"write a multiple of {_TICK}"
             yield Diagnostic.error("DP0247", at(path).value, message, hint=hint)
         if wrong := beyond(path, value):
+            number = re.match(r"-?[0-9]+(?=[^0-9])", value)
+            if number and "`" not in wrong and not beyond(path, number[0]):
+                wrong = f"write `{number[0]}`: {wrong}"
             message = f"`{path}` cannot be `{value[:40]}`"
             yield Diagnostic.error("DP0313", at(path).value, message, hint=wrong)
 
@@ -67,8 +85,10 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield settings that may not or cannot be set on this machine."""
     for path, value in policy.settings.items():
+        if malformed(path):  # which was told before
+            continue
         place = at("settings", path)
-        reason = "" if malformed(path) else refusal(machine, path)
+        reason = refusal(machine, path)
         if reason:
             hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
             message = f"`{path[:80]}` cannot be set: {reason}"

@@ -1,0 +1,66 @@
+"""Text on a terminal: in colours, and no wider than it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import textwrap
+from typing import Any
+
+__all__ = ("coloured_findings", "fitted", "in_colour", "width_of")
+
+_NARROWEST = 40
+_BESIDE = re.compile(r"^(\s+[-+~ ] \S.*?\S)\s{2,}([a-z0-9_]+(?:/[a-z0-9_]+)+|[a-z]+_[a-z_]+)$")
+"""A line of a plan, and the kernel's file that stands beside it."""
+_HEAD = re.compile(r"^((?:\S+:\d+:\d+: )?)(error|warning|note)(\[DP\d{4}\]: )(.*)$")
+_SEVERITIES = {"error": "1;31", "warning": "1;33", "note": "1;36"}
+
+
+def in_colour(stream: Any) -> bool:
+    """Tell whether colours are wanted: NO_COLOR wins, FORCE_COLOR needs no terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(stream.isatty() or os.environ.get("FORCE_COLOR"))
+
+
+def width_of(stream: Any) -> int:
+    """Return how many characters a line of a terminal has; 0 for anything else."""
+    return max(shutil.get_terminal_size().columns, _NARROWEST) if stream.isatty() else 0
+
+
+def fitted(text: str, width: int) -> str:
+    """Break lines that are too long, at their own indentation; files beside them make room."""
+    if not width:
+        return text
+    lines: list[str] = []
+    for line in text.split("\n"):
+        beside = _BESIDE.match(line) if len(line) > width else None
+        shown = beside[1] if beside else line
+        if len(shown) <= width:
+            lines.append(shown)
+            continue
+        indent = len(shown) - len(shown.lstrip(" +-~")) + 2
+        lines += textwrap.wrap(
+            shown, width, subsequent_indent=" " * min(indent, width // 2),
+            drop_whitespace=True, break_long_words=False, break_on_hyphens=False,
+            replace_whitespace=False,
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+def coloured_findings(text: str) -> str:
+    """Colour what `diagnostics.render_text` gave; what it says never depends on it."""
+    return "\n".join(_coloured(line) for line in text.split("\n"))
+
+
+def _coloured(line: str) -> str:
+    if head := _HEAD.match(line):
+        place, kind, code, message = head.groups()
+        return f"{place}\x1b[{_SEVERITIES[kind]}m{kind}{code}\x1b[0m\x1b[1m{message}\x1b[0m"
+    if line.startswith("  hint: "):
+        return f"  \x1b[32mhint:\x1b[0m {line.removeprefix('  hint: ')}"
+    if re.fullmatch(r" +\| +\^+", line):
+        before, bar, caret = line.partition("|")
+        return f"{before}{bar}\x1b[31m{caret}\x1b[0m"
+    return line

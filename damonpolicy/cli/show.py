@@ -1,0 +1,53 @@
+"""``damonpolicy show``."""
+
+from __future__ import annotations
+
+import click
+
+from damonpolicy.cli import names
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.output import Result
+from damonpolicy.cli.preview import known, looked_at
+from damonpolicy.diagnostics import as_text, did_you_mean
+from damonpolicy.errors import UsageError
+from damonpolicy.plan.compiled import CompiledPolicy
+
+
+@click.command("show")
+@click.argument("what", metavar="NAME|GENERATION", shell_complete=names.shown)
+@common
+@pass_invocation
+def command(invocation: Invocation, what: str) -> Result:
+    """Print the text of an applied policy, or of all policies of a generation.
+
+    It is what was applied, although the file may have changed since.
+    """
+    session, remembered = looked_at(invocation)
+    managed = session.managed.policies
+    if what in managed:
+        policies = [managed[what]]
+    elif what.isdecimal():
+        number = int(what[:18])
+        now = number == session.managed.generation
+        chosen = managed if now else session.policies_of(known(session, number))
+        policies = [chosen[name] for name in sorted(chosen)]
+    else:
+        hint = did_you_mean(what, managed) or "`damonpolicy status` lists what is applied"
+        raise UsageError(f"no policy `{what[:63]}` is applied", hint=hint)
+    text = "".join(_text(policy, alone=len(policies) == 1) for policy in policies)
+    data = {
+        "policies": [
+            {"name": each.name, "owner": each.owner, "variables": dict(each.variables), "text": each.source}
+            for each in policies
+        ]
+    }  # fmt: skip
+    return Result(text, data, raw=True, diagnostics=remembered.found)
+
+
+def _text(policy: CompiledPolicy, *, alone: bool) -> str:
+    """Return a policy's text; what it does not say itself stands above it as comments."""
+    above = [] if alone else [f"# policy {policy.name}"]
+    above += [f"# --set {name}={value}" for name, value in policy.variables.items()]
+    source = policy.source if policy.source.endswith("\n") else policy.source + "\n"
+    # each line on its own: a policy may hold what a terminal obeys
+    return as_text([*above, *source.removesuffix("\n").split("\n")]) + ("" if alone else "---\n")
