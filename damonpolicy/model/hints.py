@@ -13,6 +13,7 @@ from damonpolicy.model.words import FOREIGN, elsewhere
 from damonpolicy.source.nodes import Path
 
 __all__ = (
+    "flow",
     "is_kernel_filter",
     "kernel_filter",
     "missing",
@@ -57,9 +58,9 @@ _ALIASES = {
 }
 
 
-def _flow(text: str) -> str:
+def flow(text: str, most: int = 40) -> str:
     """Write a text so that it can stand in ``{…}``."""
-    if len(text) > 40:
+    if len(text) > most:
         return "…"
     if re.fullmatch(r"[\w./+-]+", text):
         return text
@@ -70,7 +71,7 @@ def unknown_key(path: Path, value: Any, known: Iterable[str]) -> str:
     """Tell what was meant by a key that is not known at its place."""
     name, words = str(path[-1]), list(known)
     if name in _SELECTORS and path[-3:-2] == ("targets",) and isinstance(value, str):
-        return f"write `{{process: {{{_SELECTORS[name]}: {_flow(value)}}}}}`"
+        return f"write `{{process: {{{_SELECTORS[name]}: {flow(value)}}}}}`"
     module = next((each for each in MODULES if name in (each, each.removeprefix("damon_"))), "")
     if path[:1] == ("modules",):
         others = [each.module for each in PARAMETERS.values() if each.name == name]
@@ -109,7 +110,7 @@ def missing(path: Path, names: list[str]) -> str:
 def wrong_process(given: str) -> str:
     """Show the selector that a bare value stands for."""
     key = "pid" if given.isdecimal() else "exe" if given.startswith("/") else "name"
-    return f"write `{{{key}: {_flow(given)}}}`"
+    return f"write `{{{key}: {flow(given)}}}`"
 
 
 def is_kernel_filter(item: Any) -> bool:
@@ -139,8 +140,8 @@ def _what(texts: dict[str, str]) -> str:
     }
     given = next((texts[key] for key in keys.get(kind, ()) if key in texts), "")
     if given:
-        return f"{{{kind}: {_flow(given)}}}"
+        return f"{{{kind}: {flow(given)}}}"
     if kind == "addr" and {"addr_start", "addr_end"} <= texts.keys():
-        start, end = _flow(texts["addr_start"]), _flow(texts["addr_end"])
+        start, end = flow(texts["addr_start"]), flow(texts["addr_end"])
         return f"{{addr: {{start: {start}, end: {end}}}}}"
     return ""
