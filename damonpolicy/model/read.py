@@ -230,9 +230,10 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
     kind, context = error["type"], error.get("ctx") or {}
     problem = context.get("error")
     if isinstance(problem, UnitError):
-        return Diagnostic.error(
-            problem.code, places.value(path), problem.message, hint=problem.hint
-        )
+        hint = problem.hint
+        if problem.code == "DP0121":
+            hint = hints.bare_number(hints.kernel_unit(path), str(error["input"]), hint)
+        return Diagnostic.error(problem.code, places.value(path), problem.message, hint=hint)
     name = path[-1] if path else ""
     if kind == "missing":
         where = places.key(path[:-1])
