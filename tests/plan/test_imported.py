@@ -327,5 +327,5 @@ def test_golden_policies_come_back(folder):
     found = policy(sources, "p", detect(world.machine, tree), world.machine)
 
     assert found.differences == ()
-    assert {each.code for each in found.found} <= {"DP0604", "DP0248", "DP0680"}
+    assert {each.code for each in found.found} <= {"DP0604", "DP0232", "DP0248", "DP0306", "DP0680"}
     world.close()

@@ -117,8 +117,10 @@ def test_what_reads_like_and_is_warned_of(filters, code):
         ([("allow", "young"), ("reject", no(A))], "[{reject: {not: young}}, {allow: {memcg: /a}}]"),
         (
             [("allow", ONE), ("allow", huge("2MiB", "4MiB"))],
-            "[{reject: {not: {memcg: {path: /a, subtree: false}}}},"
-            " {allow: {hugepage_size: {min: 2MiB, max: 4MiB}}}]",
+            (
+                "[{reject: {not: {memcg: {path: /a, subtree: false}}}},"
+                " {allow: {hugepage_size: {min: 2MiB, max: 4MiB}}}]"
+            ),
         ),
         (
             [("allow", addr(1, 2)), ("allow", A)],
@@ -136,7 +138,7 @@ def test_hints_for_a_conjunction_are_right_themselves():
     words = ["anon", "young", A, ONE, huge("2MiB", "4MiB"), addr(1, 2)]
     for first in words:
         for second in words:
-            if first in words[2:4] and second in words[2:4] or first == second:
+            if (first in words[2:4] and second in words[2:4]) or first == second:
                 continue
             for verb in ("allow", "reject"):
                 for what in (second, no(second)):
