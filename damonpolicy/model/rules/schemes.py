@@ -155,12 +155,21 @@ def _ages(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
 def _timed(scheme: Scheme, kdamond: Kdamond, name: str, at: Cursor) -> Iterator[Diagnostic]:
     age: Age | None = getattr(scheme.access_pattern.age, name)
     timed = age is not None and not age.aggregations and age.value > 0
-    if timed and kdamond.intervals.auto_tune is not None and not scheme.retune_age:
+    tune = kdamond.intervals.auto_tune
+    if timed and age is not None and tune is not None and not scheme.retune_age:
+        intervals = kdamond.intervals
+        aggregating = max(intervals.aggregating, 1)
+        count = max((age.least if name == "min" else age.most)(aggregating), 1)
+        least, most = (
+            format_duration(each * intervals.samples * count)
+            for each in (tune.min_sample, tune.max_sample)
+        )
         yield Diagnostic.error(
             "DP0221",
             at("age", name).value,
             "an age in time means something else once the kernel has tuned the aggregation",
-            hint="write it as `20 aggregations`",
+            hint=f"write `{count} aggregations`, which may then be {least} to {most};"
+            " or add `retune_age: true`, and the service (`damonpolicy run`) keeps the time",
         )
 
 
