@@ -18,8 +18,6 @@ pytestmark = pytest.mark.unmeasured  # thousands of operations get slow by it
 
 STAT = "/sys/module/damon_stat/parameters/enabled"
 SEEDS = 40
-VAIN = {"DP0258", "DP0259", "DP0260", "DP0262", "DP0263"}
-"""What does nothing, or never ends: told, and refused."""
 
 
 def configured(version, seed, slots=2, writer=Writer):
@@ -45,16 +43,11 @@ def tree(machine, slot):
 
 @pytest.mark.parametrize("version", versions())
 def test_every_byte_comes_back(version):
-    compared = 0
     for seed in range(SEEDS):
         machine = configured(version, seed)
         found = imported(machine)
-        errors = {each.code for each in found.found if each.severity == "error"}
-        if errors and errors <= VAIN:  # the kernel runs it, and no policy may say it
-            continue
-        compared += 1
 
-        assert not errors, (seed, found)
+        assert not [each for each in found.found if each.severity == "error"], (seed, found)
         assert found.differences == (), (seed, found.text)
         world = World(EmulatedMachine.create(version), in_memory_directory())
         if world.machine.exists(STAT):
@@ -64,7 +57,6 @@ def test_every_byte_comes_back(version):
         for slot in (0, 1):
             assert tree(world.machine, slot) == tree(machine, slot), (seed, text)
         world.close()
-    assert compared >= SEEDS // 4
 
 
 @pytest.mark.parametrize("version", versions())
