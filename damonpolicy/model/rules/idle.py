@@ -33,7 +33,8 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Yield what this machine keeps from acting."""
     given = policy.known("settings", {})
-    here = {path: read_or(machine, path) for path in _switches(machine)}
+    switches = {path: read_or(machine, path) for path in _switches(machine)}
+    here = {path: text for path, text in switches.items() if text}  # some sizes have none
     if not _off(given):  # which was told before
         yield from _huge(policy, at, {**here, **given})
     yield from _swapless(policy, at, machine)
