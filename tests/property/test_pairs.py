@@ -102,14 +102,24 @@ WEIGHTED = {
 REPEATED = {each for each in CASES if each.startswith("for-each-")}
 BY_SETTINGS = {each for each in CASES if each.startswith("module-")}
 """Where a module has parameters in both places, only that is told of them."""
-FILTERED = {each for each in CASES if each.startswith("filter")}
-"""They may name a cgroup, which could be waited for."""
+WAITING = {each for each, document in CASES.items() if '"when_absent"' in json.dumps(document)}
+"""What is missing there may be waited for."""
+FILTERED = {
+    each
+    for each, document in CASES.items()
+    if any(word in json.dumps(document) for word in ("memcg", "cgroup", "node", '"to"'))
+}
+"""They may name a cgroup or a node, which could be waited for."""
 DEPENDS = {
     "DP0201": UNTIMED | BY_SETTINGS,
     "DP0202": BY_SETTINGS,
     "DP0203": UNTIMED | BY_SETTINGS,
     "DP0208": FILTERED,
     "DP0220": UNTIMED,
+    "DP0259": UNTIMED,
+    "DP0261": UNTIMED,
+    "DP0262": UNTIMED,
+    **dict.fromkeys(("DP0301", "DP0303", "DP0304", "DP0310"), WAITING),
     "DP0234": UNTIMED | WEIGHTED,
     "DP0021": REPEATED,
     "DP0030": REPEATED,

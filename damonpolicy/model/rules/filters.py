@@ -28,7 +28,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from subtrees(scheme.filters, place)
     yield from _order(scheme, place)
     yield from _ignored(scheme, kdamond, at)
-    yield from decided.check(scheme.filters, place, physical=kdamond.ops == "paddr")
+    yield from decided.check(scheme.filters, place, physical=kdamond.known("ops") == "paddr")
 
 
 @rule

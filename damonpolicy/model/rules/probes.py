@@ -25,7 +25,7 @@ _MOST_SAMPLES = 255
 @rule
 def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a kdamond's probes; ``at`` is the kdamond's."""
-    yield from _probes(kdamond.probes, at("probes"), physical=kdamond.ops == "paddr")
+    yield from _probes(kdamond.probes, at("probes"), physical=kdamond.known("ops") == "paddr")
     if any(probe.weight for _, probe in readable(kdamond.probes, "weight")):
         yield from _overflow(kdamond, at("probes"))
         yield from _unchecked(kdamond, at)

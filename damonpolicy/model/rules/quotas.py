@@ -32,8 +32,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         yield from _fail_charge(quota, place)
         yield from _weights(quota, place)
         yield from _weights_ignored(quota, scheme, kdamond, place)
-        if traits(kdamond.ops, scheme.action).priority:
-            yield from _unsized(quota, kdamond, place, Cursor(at.read, at.path[:-2]))
+        yield from _unsized(quota, scheme, kdamond, place, Cursor(at.read, at.path[:-2]))
         yield from _goals(quota, kdamond, place)
 
 
@@ -133,11 +132,15 @@ def _weights(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _unsized(quota: Quota, kdamond: Kdamond, at: Cursor, around: Cursor) -> Iterator[Diagnostic]:
+def _unsized(
+    quota: Quota, scheme: Scheme, kdamond: Kdamond, at: Cursor, around: Cursor
+) -> Iterator[Diagnostic]:
     """The kernel's order knows no sizes (mm/damon/ops-common.c: damon_hot_score())."""
     ours = quota.weights is not None
     weights = quota.weights if ours else kdamond.temperature
     if weights is None or not weights.size or not (ours or quota.every):
+        return
+    if not traits(kdamond.ops, scheme.action).priority:
         return
     place = at("weights", "size") if ours else around("temperature", "size")
     if not (weights.access_rate or weights.age):

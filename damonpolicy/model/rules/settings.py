@@ -68,7 +68,9 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
     """Yield settings that may not or cannot be set on this machine."""
     for path, value in policy.settings.items():
         place = at("settings", path)
-        reason = "" if malformed(path) else refusal(machine, path)
+        if malformed(path):  # which was told before
+            continue
+        reason = refusal(machine, path)
         if reason:
             hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
             message = f"`{path[:80]}` cannot be set: {reason}"

@@ -27,7 +27,7 @@ def test_an_age_beside_tuning_shows_how_many_aggregations_and_how_to_keep_the_ti
     (error,) = found(TUNED % "")
 
     assert error.code == "DP0221"
-    assert "`3000 aggregations`, which may then be 5m to 6d22h40m;" in error.hint
+    assert "`3000 aggregations`, which may then be 5m to 6d22h40m; " in error.hint
     assert "`retune_age: true`" in error.hint
     assert "`damonpolicy run`" in error.hint
 
