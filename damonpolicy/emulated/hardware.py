@@ -115,6 +115,7 @@ class Hardware:
             f"MemTotal:{total // 1024:16} kB\nMemFree:{free // 1024:17} kB\n"
             f"MemAvailable:{free // 1024:12} kB\n"
             f"Active:{(total - free) // 2048:18} kB\nInactive:{(total - free) // 2048:16} kB\n"
+            f"SwapTotal:{self.world.spec.swap // 1024:15} kB\n"
         )
 
     def _node_meminfo(self, node: int) -> str:

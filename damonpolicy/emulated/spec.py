@@ -1,6 +1,7 @@
 """The description of an emulated machine: what a TOML file may say, and the default machine.
 
 root = true                       # false: an ordinary user, who may not open DAMON's files
+swap = "1GiB"                     # "0B": none, so that only pages of files can be paged out
 without = []                      # settings that its kernel has not, such as
                                   # "/proc/sys/kernel/numa_balancing"
 
@@ -113,6 +114,8 @@ class Spec:
     modules: Mapping[str, bool] = field(default_factory=dict)
     users: Mapping[str, int] = field(default_factory=dict)
     root: bool = True
+    swap: int = 1 << 30
+    """Bytes of swap."""
     without: frozenset[str] = frozenset()
     """Settings that the kernel was built without."""
 
@@ -274,6 +277,7 @@ _share = _between(0, 1, _real(read_percent), "a share lies between 0 and 1")
 _seconds = _between(0, float("inf"), _real(read_duration, 1e6), "nothing is younger than 0 s")
 _size = _between(0, 1 << 40, _whole(read_bytes), "an area has at most 1TiB")
 _memory = _between(128 << 20, 1 << 40, _whole(read_bytes), "a node has 128MiB to 1TiB")
+_swap = _between(0, 1 << 40, _whole(read_bytes), "there is at most 1TiB of swap")
 _address = _between(0, 1 << 47, _whole(read_address), "addresses end at 128TiB")
 _pid = _between(0, 1 << 22, _exactly(int), "a process' id is at most 4194304")
 _id = _between(0, (1 << 31) - 1, _exactly(int), "a number is not negative, and has 31 bits")
@@ -302,6 +306,7 @@ def read(description: Mapping[str, Any]) -> Spec:
         modules=_all(table, "modules", truth),
         users=_all(table, "users", _id) or dict(DEFAULT["users"]),
         root=table.take("root", truth, True),
+        swap=table.take("swap", _swap, 1 << 30),
         without=frozenset(map(text, table.take("without", _exactly(list), []))),
     )
     table.take("description", text)

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from damonpolicy.kernel.host import MODULES
-from damonpolicy.units import format_duration
+from damonpolicy.kernel.memory import PAGE
+from damonpolicy.units import U32_MAX, format_duration
 
 __all__ = (
     "COMMIT_INPUTS",
@@ -165,12 +166,37 @@ def problems(module: str, contents: Mapping[str, str]) -> Iterator[Problem]:
         message = "the watermarks are not in the order " + " ≥ ".join(f"`{n}`" for n in marks)
         hint = "asleep above `wmarks_high` and below `wmarks_low`, awake from `wmarks_mid` down"
         yield Problem("DP0206", tuple(marks), message, hint, fatal=False)
+    if "wmarks_mid" in known and known["wmarks_mid"] == known.get("wmarks_low"):
+        message = "`wmarks_mid` and `wmarks_low` are the same: once it is asleep, it never wakes"
+        hint = "it is awake between them: write a smaller `wmarks_low`, or a larger `wmarks_mid`"
+        yield Problem("DP0259", ("wmarks_mid", "wmarks_low"), message, hint, fatal=False)
+    yield from _quotas(known)
     aggregation = TUNED_AGGREGATION if tuned else known.get("aggr_interval", 0)
     for name in ("min_age", "cold_min_age"):
         if 0 < known.get(name, 0) < aggregation:
             message = f"`{name}` is shorter than an aggregation and becomes 0"
             hint = f"write at least one aggregation ({format_duration(aggregation)})"
             yield Problem("DP0220", (name, "aggr_interval"), message, hint, fatal=False)
+
+
+def _quotas(known: Mapping[str, int]) -> Iterator[Problem]:
+    """Yield limits that let nothing pass, and limits that limit nothing."""
+    if 0 < known.get("quota_sz", 0) < PAGE and known.get("addr_unit", 1) == 1:
+        message = "`quota_sz` is less than a page, so it never lets anything pass"
+        yield Problem("DP0259", ("quota_sz",), message, "write at least `4KiB`", fatal=False)
+    window = known.get("quota_reset_interval_ms", 0) * 1_000
+    if not window:
+        return
+    each = format_duration(window)
+    if known.get("quota_ms", 0) * 1_000 >= window:
+        names = ("quota_ms", "quota_reset_interval_ms")
+        message = f"a kdamond has no more than {each} in each {each}, so `quota_ms` limits nothing"
+        hint = f"write less than `{each}`, or `unlimited`"
+        yield Problem("DP0260", names, message, hint, fatal=False)
+    if known.get("quota_mem_pressure_us", 0) > window:
+        names = ("quota_mem_pressure_us", "quota_reset_interval_ms")
+        message = f"nobody waits for more than {each} in each {each}: the goal is never met"
+        yield Problem("DP0260", names, message, f"write less than `{each}`", fatal=False)
 
 
 def _zeros(known: Mapping[str, int]) -> Iterator[Problem]:
@@ -203,6 +229,12 @@ def _attributes(module: str, known: Mapping[str, int], *, tuned: bool) -> Iterat
             f" `aggr_interval` ({format_duration(aggregation)})",
             "an aggregation sums up samples, 20 of them by default",
         )
+    if aggregation and sample and aggregation // sample > U32_MAX and not tuned:
+        message = (
+            f"{aggregation // sample} samples an aggregation are more than the kernel's 32 bits"
+        )
+        hint = "make `aggr_interval` shorter, or `sample_interval` longer"
+        yield Problem("DP0261", ("aggr_interval", "sample_interval"), message, hint, fatal=False)
     unit = known.get("addr_unit", 1)
     if unit == 0 or unit & (unit - 1) or unit > _LARGEST_UNIT:
         message = f"`addr_unit` is a power of two up to {_LARGEST_UNIT}"

@@ -19,7 +19,7 @@ from damonpolicy.source import nodes
 from damonpolicy.source.nodes import Hole, Lost, Node, Scalar, Sequence
 from damonpolicy.source.template import TemplateError, Templates, holds_template
 
-__all__ = ("Expanded", "Given", "expand", "variables")
+__all__ = ("Expanded", "Given", "expand", "unused", "variables")
 
 _REPEATED = ("kdamonds", "schemes")
 _ANY = ""
@@ -112,6 +112,31 @@ def variables(
             found.append(Diagnostic.error("DP0025", value.span, message, hint=hint))
             values[key.text] = Hole.WRONG
     return values, found
+
+
+def unused(top: nodes.Mapping) -> Iterator[Diagnostic]:
+    """Yield a policy's variables that none of its templates names."""
+    node = top.get("vars")
+    if not isinstance(node, nodes.Mapping):
+        return
+    named = {word for text in _templates(top) for word in _WORD.findall(text)}
+    for key, _ in node.items:
+        if key.text not in named:
+            message = f"no template uses the variable `{key.text[:40]}`"
+            hint = f'write `"{{{{ {key.text[:40]} }}}}"` where it belongs, or remove it'
+            yield Diagnostic.warning("DP0686", key.span, message, hint=hint)
+
+
+def _templates(node: Node) -> Iterator[str]:
+    match node:
+        case Scalar() if holds_template(node.text):
+            yield node.text
+        case Sequence():
+            for each in node.items:
+                yield from _templates(each)
+        case nodes.Mapping():
+            for _, value in node.items:
+                yield from _templates(value)
 
 
 def expand(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
 from damonpolicy.diagnostics import closest, did_you_mean
@@ -11,12 +12,15 @@ from damonpolicy.kernel.modules import MODULES, PARAMETERS
 from damonpolicy.model import levels, shown
 from damonpolicy.model.filters import IDLE
 from damonpolicy.model.shown import flow
-from damonpolicy.model.words import FOREIGN, elsewhere
+from damonpolicy.model.words import FOREIGN, WORDS, elsewhere
 from damonpolicy.source.nodes import Path
+from damonpolicy.units import format_duration, format_percent
 
 __all__ = (
+    "bare_number",
     "is_kernel_filter",
     "kernel_filter",
+    "kernel_unit",
     "meant_key",
     "missing",
     "unknown_key",
@@ -56,6 +60,16 @@ _LINES = {
 _UNLIMITED = ("no", "none", "nomax", "max", "inf", "infinite", "infinity", "off")
 _FILES = ("file", "file_backed", "file-backed", "filebacked", "pagecache", "page_cache", "cache")
 _HUGE = ("hugepage", "hugepages", "huge", "thp", "hugepage_size")
+_LONGEST_NUMBER = 19
+_COUNTED = {
+    "us": ("microseconds", 0),
+    "ms": ("milliseconds", 0),
+    "permil": ("permil", 1_000),
+    "bp": ("basis points", 10_000),
+    "samples": ("samples", 0),
+    "aggregations": ("aggregations", 0),
+}
+"""How a number of the kernel's files is called, by its unit, and what of it is all."""
 _NEGATION = re.compile(r"(?:(?:not|non|none|no)[\s_-]+|!\s*)(\w+)", re.IGNORECASE)
 _ALIASES = {
     "reclaim": "pageout",
@@ -79,6 +93,42 @@ _ALIASES = {
     "reads": "read",
     "anonymous": "anon",
 }
+
+
+def kernel_unit(path: Path) -> str:
+    """Return what the kernel's file counts that a place of a policy is for; empty where none is."""
+    words = [each for each in path if isinstance(each, str) and each not in ("kdamonds", "schemes")]
+    if path[:1] == ("modules",):
+        parameters = (each for each in PARAMETERS.values() if each.module in words)
+        return next((each.unit for each in parameters if each.name == words[-1]), "")
+    return next((each.unit for each in WORDS if each.ours == ".".join(words)), "")
+
+
+def bare_number(unit: str, text: str, hint: str) -> str:
+    """Tell what to write for a number without a unit: first what it is to the kernel's file.
+
+    ``hint`` is what else it could be. Who copies from the kernel's files, or from a program that
+    writes them, would else be wrong by a factor of 10 or 1000.
+    """
+    if unit not in _COUNTED or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+        return hint
+    number, (counted, scale) = int(text), _COUNTED[unit]
+    if scale:
+        share = Fraction(number, scale)
+        kernel, others = format_percent(share), [f"{text}%"] if number <= 100 else []
+        if share > 1:
+            return hint
+    elif counted.endswith("seconds"):
+        kernel = format_duration(number * (1_000 if unit == "ms" else 1))
+        others = [f"{text}ms", f"{text}s"]
+    else:
+        kernel = f"{text} {unit}"
+        others = [f"{text}ms", f"{text}s"] if unit == "aggregations" else [f"{text}%"]
+        others = others if unit == "aggregations" or number <= 100 else []
+    why = "as the kernel counts" if kernel.endswith(unit) else f"the kernel's {text} {counted}"
+    rest = [each for each in others if each != kernel]
+    listed = "".join(f", `{each}`" for each in rest[:-1])
+    return f"write `{kernel}` ({why}){listed}" + (f" or `{rest[-1]}`" if rest else "")
 
 
 _AT_LEVEL = {

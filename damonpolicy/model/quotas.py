@@ -63,7 +63,7 @@ class Weights(Model):
     """What counts when a quota has to choose among regions."""
 
     size: Weight = 0
-    """0 to 1000."""
+    """0 to 1000; for reports alone: the kernel's order under a quota knows no sizes."""
     access_rate: Weight = 0
     """0 to 1000; how often it is accessed."""
     age: Weight = 0

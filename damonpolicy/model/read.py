@@ -247,7 +247,10 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
     kind, context = error["type"], error.get("ctx") or {}
     problem = context.get("error")
     if isinstance(problem, UnitError):
-        hint = _of_a_scalar(path, error["input"], places) or problem.hint
+        hint = problem.hint
+        if problem.code == "DP0121":
+            hint = hints.bare_number(hints.kernel_unit(path), str(error["input"]), hint)
+        hint = _of_a_scalar(path, error["input"], places) or hint
         return Diagnostic.error(problem.code, places.value(path), problem.message, hint=hint)
     name = path[-1] if path else ""
     if kind == "missing":

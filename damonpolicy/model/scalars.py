@@ -252,14 +252,7 @@ def read_age(text: str) -> Age:
     found = re.fullmatch(r"(\d+) aggregations?", text)
     if found:
         return Age(_counted(found[1]), aggregations=True)
-    try:
-        return Age(units.read_duration(text))
-    except UnitError as error:
-        if error.code == "DP0121" and text.isdecimal():
-            # the kernel counts ages in aggregations
-            hint = f"write `{text}ms`, `{text}s` or `{text} aggregations`"
-            raise UnitError(error.code, error.message, hint) from error
-        raise
+    return Age(units.read_duration(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,12 @@ __all__ = ("Check", "examine")
 Verdict = Literal["ok", "note", "problem"]
 
 
+_VAIN = (
+    "DP0248", "DP0258", "DP0259", "DP0260", "DP0261", "DP0262", "DP0263", "DP0680", "DP0681", "DP0682",
+)  # fmt: skip
+"""Filters that are never asked or read like others, and bounds that nothing meets or exceeds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was looked at."""
@@ -48,6 +54,7 @@ def examine(machine: Machine, kept: Store) -> Iterator[Check]:
     managed = store.managed(current.host.boot_id)
     if not store.unknown:
         yield from _slots(current, managed)
+        yield from _vain(machine, current, managed)
     yield from _modules(machine, current)
     yield from _surroundings(machine, current)
     yield from _state(store, managed, machine.monotonic())
@@ -98,6 +105,23 @@ def _slots(current: Current, managed: Managed) -> Iterator[Check]:
                 f"the kdamond `{record.kdamond}` has ended (slot {slot})",
                 "it ends when its last process ends; `apply` starts it again",
             )
+
+
+def _vain(machine: Machine, current: Current, managed: Managed) -> Iterator[Check]:
+    """Yield what kdamonds of someone else seem to do and never do, as `import` would tell it."""
+    theirs = {slot: tree for slot in current.slots if current.owner(slot, managed) == "foreign"
+              and (tree := current.slot(slot)).get("contexts/nr_contexts") == "1"}  # fmt: skip
+    if not theirs:
+        return
+    from damonpolicy.plan.imported import Source, policy  # the policy language is rarely needed
+
+    capabilities = detect(machine, current.tree)
+    for slot, tree in theirs.items():
+        made = policy([Source(f"slot {slot}", "theirs", tree)], "theirs", capabilities, machine)
+        for each in made.found:
+            if each.code in _VAIN:
+                hint = f"`damonpolicy import {slot}` shows where"
+                yield Check("note", f"slot {slot}, of someone else: {each.message}", hint)
 
 
 def _modules(machine: Machine, current: Current) -> Iterator[Check]:

@@ -67,14 +67,14 @@ def policy(
     found = [each for each in more if each.severity == "error"]
     if found:
         return Imported(text, relocated(found, file, sources), ())
-    absent = [each for each in more if each.code == "DP0305"]
+    meant = [each for each in loaded.found if each.severity == "warning"]
+    told = [*relocated(meant, file, sources), *(each for each in more if each.code == "DP0305")]
     differences: list[dict[str, str]] = []
     for source, decompiled, files in zip(sources, made, again, strict=False):
         these = _compare(source, decompiled, files, whole=machine is not None)
-        absent += [_warning(each, source.place(each["file"])) for each in these]
+        told += [_warning(each, source.place(each["file"])) for each in these]
         differences += these
-    found = absent
-    return Imported(text, tuple(found), tuple(differences))
+    return Imported(text, tuple(told), tuple(differences))
 
 
 def _words(value: Any) -> Iterator[str]:

@@ -14,7 +14,7 @@ from damonpolicy.kernel.modules import module_of
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import Tree, configuration, startable
-from damonpolicy.plan import modules, online, settings
+from damonpolicy.plan import modules, online, settings, unwritten
 from damonpolicy.plan.bind import Bound, Member, Waits
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.compiled import CompiledPolicy
@@ -278,6 +278,8 @@ class _Draft:
         running = bool(before) and self.current.running(slot)
         remarks: list[str] = []
         cgroups: Mapping[str, int] = bound.cgroups
+        if action != "start":
+            remarks += unwritten.of_kdamond(name, self.managed.policies, bound.kdamond)
         if action == "adopt":
             mine = record if self.owners.get(slot) == "ours" else None
             was = f"was `{mine.kdamond}`, and " if mine else ""
@@ -415,7 +417,14 @@ class _Draft:
             slots_before=self.slots_before,
             affected=self.wanted.affected,
             takeover=self.wanted.takeover,
-            remarks=(*self.remarks, *settings.remarks(self.settings), *own.remarks),
+            remarks=(
+                *self.remarks,
+                *unwritten.of_policies(
+                    self.managed.policies, self.wanted.policies, self.wanted.affected
+                ),
+                *settings.remarks(self.settings),
+                *own.remarks,
+            ),
         )
 
 

@@ -14,11 +14,12 @@ from damonpolicy.kernel import nodes as machine_nodes
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.settings import missing, written
 from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.model.expand import Given, expand
+from damonpolicy.model.expand import Given, expand, unused
 from damonpolicy.model.expand import variables as read_variables
 from damonpolicy.model.monitor import monitored
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read, read_policy
+from damonpolicy.model.rules import idle as idle_rules
 from damonpolicy.model.rules import machine as machine_rules
 from damonpolicy.model.rules import modules as module_rules
 from damonpolicy.model.rules import policy as policy_rules
@@ -138,6 +139,8 @@ def load(
         data, places = plain(expanded.top)
         read, errors = read_policy(data, places)
         problems += [*wrong, *expanded.found, *errors]
+        if not (syntax or wrong or expanded.found):
+            problems += unused(top)
         if read is None:
             continue
         if overrides.monitor and not (syntax or wrong or expanded.found or errors):
@@ -218,6 +221,7 @@ def compile_policies(
         if machine is not None:
             found += settings_rules.check_machine(policy, at, machine)
             found += module_rules.check_machine(policy, at, machine)
+            found += idle_rules.check_machine(policy, at, machine)
         kdamonds: list[CompiledKdamond] = []
         loops: list[Loop] = []
         settings = {

@@ -10,6 +10,37 @@ from tests.engine.site import shipped
 NO_STAT = "\nmodules: {damon_stat: {enabled: false}}"
 
 
+def theirs(site, *, on):
+    """Someone else's kdamond, with a scheme that matches something."""
+    site.world.foreign(on=False)
+    site.world.write("0/contexts/0/schemes/0/access_pattern/sz/max", str(1 << 30))
+    if on:
+        site.world.write("0/state", "on")
+
+
+def test_a_scheme_that_never_matches_is_told(site):
+    site.world.foreign(on=True)  # as the kernel makes it: for sizes of 0
+    outcome = site.run("import")
+
+    assert outcome.code == ExitCode.INVALID
+    assert "size: {max: 0B}" in outcome.out
+    assert "DP0259" in outcome.err
+
+
+def test_what_reads_like_and_is_told(site):
+    """Who wrote the kernel's files, or the options of a program, meant both of two filters."""
+    theirs(site, on=False)
+    filters = "0/contexts/0/schemes/0/filters"
+    site.world.write(f"{filters}/nr_filters", "2")
+    for index, kind in enumerate(("anon", "young")):
+        for name, value in (("type", kind), ("matching", "Y"), ("allow", "Y")):
+            site.world.write(f"{filters}/{index}/{name}", value)
+    outcome = site.done("import")
+
+    assert "warning[DP0680]" in outcome.err
+    assert "`filters: [{reject: {not: anon}}, {allow: young}]`" in outcome.err
+
+
 def test_our_names_are_kept(site):
     site.done("apply", shipped("ksm"), shipped("monitor"))
     text = site.done("import").out
@@ -29,7 +60,7 @@ def test_some_slots_only(site):
 
 
 def test_someone_elses(site):
-    site.world.foreign(on=True)
+    theirs(site, on=True)
     outcome = site.done("import", "--name", "theirs")
 
     assert "name: theirs\nkdamonds:\n- name: kdamond-0\n" in outcome.out
@@ -37,7 +68,7 @@ def test_someone_elses(site):
 
 
 def test_what_would_keep_it_from_starting_is_said_above(site):
-    site.world.foreign(on=False)
+    theirs(site, on=False)
     site.machine.write("/sys/module/damon_stat/parameters/enabled", "Y")
 
     assert (
@@ -46,7 +77,7 @@ def test_what_would_keep_it_from_starting_is_said_above(site):
 
 
 def test_it_changes_nothing_and_needs_no_lock(site):
-    site.world.foreign(on=True)
+    theirs(site, on=True)
     before, writes = site.world.look(), len(site.machine.log)
     site.done("import")
 
@@ -56,7 +87,7 @@ def test_it_changes_nothing_and_needs_no_lock(site):
 
 def test_what_is_printed_can_be_applied_in_its_place(site):
     """The kernel does not notice: every byte is adopted without a write."""
-    site.world.foreign(on=True)
+    theirs(site, on=True)
     path = site.policy("imported", site.done("import").out)
     before = len(site.machine.log)
     outcome = site.done("apply", path)
@@ -66,7 +97,7 @@ def test_what_is_printed_can_be_applied_in_its_place(site):
 
 
 def test_json_has_the_policy_and_its_differences(site):
-    site.world.foreign(on=False)
+    theirs(site, on=False)
     site.world.write("0/contexts/0/schemes/0/target_nid", "1")
     data = site.json("import")["data"]
 
@@ -77,7 +108,7 @@ def test_json_has_the_policy_and_its_differences(site):
 
 
 def test_what_no_policy_may_say_is_printed_and_refused(site):
-    site.world.foreign(on=False)
+    theirs(site, on=False)
     site.world.write("0/contexts/0/monitoring_attrs/nr_regions/min", "1")
     outcome = site.run("import")
 
@@ -112,7 +143,7 @@ def test_a_file_that_is_none_of_damos(site):
 
 
 def test_a_name_that_is_none(site):
-    site.world.foreign(on=False)
+    theirs(site, on=False)
     outcome = site.run("import", "--name", "a b")
 
     assert (outcome.code, outcome.out) == (ExitCode.USAGE, "")
@@ -144,7 +175,7 @@ def test_one_name_for_two(site):
 
 @pytest.mark.parametrize("slots", [("1",), ("0", "1")])
 def test_a_slot_that_was_asked_for_and_is_empty_is_told(site, slots):
-    site.world.foreign(on=True)
+    theirs(site, on=True)
     outcome = site.run("import", *slots)
 
     assert outcome.code == ExitCode.USAGE
@@ -159,7 +190,7 @@ def test_what_is_no_slot_is_a_file(site, word):
 @pytest.mark.parametrize("path", ["/a{{ x }}", "/caf\udce9"])
 def test_a_cgroup_that_no_policy_can_name_is_told(site, path):
     site.machine.make_cgroup(path)
-    site.world.foreign(on=True)
+    theirs(site, on=True)
     base = "/sys/kernel/mm/damon/admin/kdamonds/0/contexts/0/schemes/0/ops_filters"
     site.machine.write(f"{base}/nr_filters", "1")
     site.machine.write(f"{base}/0/type", "memcg")
@@ -172,7 +203,7 @@ def test_a_cgroup_that_no_policy_can_name_is_told(site, path):
 
 def test_what_runs_would_start_after_a_boot_too(site):
     """DAMON_STAT runs again then; what is imported has to keep it out of the way."""
-    site.world.foreign(on=True)
+    theirs(site, on=True)
     assert "modules:\n  damon_stat: {enabled: false}\n" in site.done("import").out
     path = site.policy("imported", site.done("import").out)
     site.machine.write("/sys/kernel/mm/damon/admin/kdamonds/0/state", "off")

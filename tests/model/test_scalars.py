@@ -43,14 +43,6 @@ def test_no_ages(text):
     assert code(Ages, min=text) in (["DP0111"], ["DP0121"])
 
 
-def test_ages_without_a_unit_may_be_meant_in_the_kernels():
-    with pytest.raises(pydantic.ValidationError) as caught:
-        Ages.model_validate({"min": "3000"})
-
-    (error,) = caught.value.errors()
-    assert error["ctx"]["error"].hint == "write `3000ms`, `3000s` or `3000 aggregations`"
-
-
 def test_cgroups_are_paths_from_the_root():
     assert ProcessSelector(cgroup="/a/b/").cgroup == "/a/b"
     for path in ("a/b", "/a/../b", "/a\nb"):

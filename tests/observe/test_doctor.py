@@ -49,6 +49,15 @@ def test_someone_elses_kdamond(site, on, said):
     assert site.run("doctor").code == 0
 
 
+def test_someone_elses_scheme_that_never_matches(site):
+    site.world.foreign(on=True)  # as the kernel makes it: for sizes of 0
+    what = "slot 0, of someone else: no region is smaller than 4KiB, so the scheme never matches"
+    assert checks(site)["note", what] == "`damonpolicy import 0` shows where"
+
+    site.world.write("0/contexts/0/schemes/0/access_pattern/sz/max", str(1 << 30))
+    assert ("note", what) not in checks(site)
+
+
 def test_no_slot_is_free(site):
     site.world.foreign(on=True, slots=1)
 

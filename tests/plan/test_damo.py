@@ -93,13 +93,15 @@ def imported(text, name):
     return policy(made, name, EVERYTHING, None)
 
 
-@pytest.mark.parametrize(("file", "expected"), [("tiering.yaml", TIERING), ("old.json", OLD)])
-def test_a_file_becomes_a_policy(file, expected):
+@pytest.mark.parametrize(
+    ("file", "expected", "told"), [("tiering.yaml", TIERING, ["DP0605"]), ("old.json", OLD, [])]
+)
+def test_a_file_becomes_a_policy(file, expected, told):
     path = FILES / file
     found = imported(path.read_text(), path.stem)
 
     assert found.text == expected
-    assert (found.found, found.differences) == ((), ())
+    assert ([each.code for each in found.found], found.differences) == (told, ())
 
 
 @pytest.mark.parametrize(

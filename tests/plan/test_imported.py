@@ -228,8 +228,8 @@ TWICE = [(f"{T}/nr_targets", 2), (f"{T}/0/pid_target", 530), (f"{T}/1/pid_target
     [
         ("paddr", regions((MIB, 2 * MIB), (2 * MIB, 3 * MIB))),
         ("fvaddr", regions((0, MIB), (MIB, 2 * MIB), (4 * MIB, 5 * MIB))),
-        ("paddr", filters("filters", ("anon", "Y", "N"), ("target", "Y", "N"))),
-        ("paddr", filters("filters", ("target", "Y", "Y"), ("anon", "N", "N"))),
+        ("vaddr", filters("filters", ("anon", "Y", "N"), ("target", "Y", "N"))),
+        ("vaddr", filters("filters", ("target", "Y", "Y"), ("anon", "N", "N"))),
     ],
     ids=("adjacent", "adjacent-of-a-process", "core-filter-last", "together"),
 )  # fmt: skip
@@ -249,7 +249,7 @@ def test_what_comes_back_byte_by_byte(ops, writes):
          "schemes/0/filters/0/matching", "what they decide stays the same"),
         ("paddr", filters("core_filters", (None, "Y", "N")), "schemes/0/core_filters/0/matching",
          "`core_filters` is for `addr`"),
-        ("paddr", filters("filters", ("anon", "Y", "Y"), ("target", "Y", "N")),
+        ("vaddr", filters("filters", ("anon", "Y", "Y"), ("target", "Y", "N")),
          "schemes/0/filters/0/allow", "core first"),
     ],
     ids=("unaligned", "one-page", "twice", "both-kinds-of-filters", "default-anon", "core-after-allow"),
@@ -327,5 +327,5 @@ def test_golden_policies_come_back(folder):
     found = policy(sources, "p", detect(world.machine, tree), world.machine)
 
     assert found.differences == ()
-    assert {each.code for each in found.found} <= {"DP0604"}
+    assert {each.code for each in found.found} <= {"DP0604", "DP0232", "DP0248", "DP0306", "DP0680"}
     world.close()

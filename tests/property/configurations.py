@@ -96,11 +96,12 @@ class Writer:
                 self.weighted = True
             if self.has(f"{here}/preps/nr_preps") and self.often():
                 self.put(f"{here}/preps/nr_preps", 1)
-            filters = self.any.randint(0, 3)
-            self.put(f"{here}/filters/nr_filters", filters)
-            for number in range(filters):
+            least = self.any.randint(0, 3)
+            self.put(f"{here}/filters/nr_filters", least)
+            kinds = self.kinds(self.words(f"{here}/filters/0/type"), 3) if least else []
+            self.put(f"{here}/filters/nr_filters", len(kinds))
+            for number, kind in enumerate(kinds):
                 place = f"{here}/filters/{number}"
-                kind = self.pick(self.words(f"{place}/type"))
                 self.put(f"{place}/type", kind)
                 self.verdict(place)
                 if kind == "memcg":
@@ -182,7 +183,7 @@ class Writer:
                 self.put(f"{base}/target_nid", self.pick((0, 1)))
         self.pattern(f"{base}/access_pattern")
         if self.often(0.4):
-            self.put(f"{base}/apply_interval_us", self.pick((1, 1_000_000, 30_000_001)))
+            self.put(f"{base}/apply_interval_us", self.pick((self.sample, 1_000_000, 30_000_001)))
         if self.often(0.3):
             self.put(f"{base}/stats/max_nr_snapshots", self.any.randint(1, 1000))
         self.quota(f"{base}/quotas", action)
@@ -197,7 +198,7 @@ class Writer:
     def pattern(self, base):
         low = self.pick((0, 0, 4096, 5 * MIB + 1))
         self.put(f"{base}/sz/min", low)
-        self.put(f"{base}/sz/max", self.pick((U64, U64, low, 1 << 40)))
+        self.put(f"{base}/sz/max", self.pick((U64, U64, max(low, 4096), 1 << 40)))
         few = 0 if self.weighted else self.pick((0, 0, 1, self.samples // 2, self.samples))
         many = U32 if self.weighted else self.pick((U32, U64, self.samples, max(few, 1), few))
         self.put(f"{base}/nr_accesses/min", few)
@@ -210,10 +211,13 @@ class Writer:
         if (action not in MOVING and self.often()) or self.often(0.1):
             return
         self.put(f"{base}/bytes", self.pick((200 * MIB, 4096, 12_345)))
-        self.put(f"{base}/ms", self.pick((0, 10, 999)))
-        self.put(f"{base}/reset_interval_ms", self.pick((1000, 1, 60_000)))
-        for name in ("sz", "nr_accesses", "age"):
-            self.put(f"{base}/weights/{name}_permil", self.pick((0, 1, 1000)))
+        time, window = self.pick((0, 10, 999)), self.pick((1000, 5, 60_000))
+        self.put(f"{base}/ms", time if time < window else 0)
+        self.put(f"{base}/reset_interval_ms", window)
+        weights = [self.pick((0, 1, 1000)) for _ in range(3)]
+        weights[0] *= any(weights[1:])  # the kernel weighs no sizes
+        for name, weight in zip(("sz", "nr_accesses", "age"), weights, strict=True):
+            self.put(f"{base}/weights/{name}_permil", weight)
         if self.has(f"{base}/fail_charge_num") and self.often(0.3):
             self.put(f"{base}/fail_charge_denom", 10)
             self.put(f"{base}/fail_charge_num", self.any.randint(0, 10))
@@ -261,8 +265,11 @@ class Writer:
             self.write_filters(f"{base}/filters", [*core, *pages])
 
     def kinds(self, known, most):
-        usable = [each for each in known if each != "probe_hits_wsum" or self.weighted]
-        return [self.pick(usable) for _ in range(self.any.randint(0, most))] if usable else []
+        """Choose some, each once: of two of a kind one may never be asked."""
+        useless = {"target"} if self.ops == "paddr" else set()  # there is one
+        useless |= set() if self.weighted else {"probe_hits_wsum"}
+        usable = [each for each in known if each not in useless]
+        return self.any.sample(usable, min(self.any.randint(0, most), len(usable)))
 
     def write_filters(self, base, kinds):
         self.put(f"{base}/nr_filters", len(kinds))
@@ -290,7 +297,7 @@ class Writer:
         self.put(f"{base}/allow", self.pick("YN"))
 
     def sizes(self, base):
-        low = self.pick((0, 4096, 2 * MIB))
+        low = self.pick((4096, 2 * MIB))
         self.put(f"{base}/min", low)
         self.put(f"{base}/max", low + self.pick((0, 1, 30 * MIB)))
 

@@ -6,6 +6,8 @@ import json
 
 from hypothesis import strategies as st
 
+from damonpolicy.model.filters import Filter
+from damonpolicy.model.rules.reach import reached
 from tests.world import STAT_OFF
 
 SETTINGS = {
@@ -174,7 +176,9 @@ def ages(tuned):
 
 @st.composite
 def watermarks(draw):
-    low, mid, high = sorted(draw(st.lists(st.integers(0, 1000), min_size=3, max_size=3)))
+    low, mid, high = sorted(
+        draw(st.lists(st.integers(0, 1000), min_size=3, max_size=3, unique=True))
+    )
     names = {"high": high, "mid": mid, "low": low}
     return {
         "metric": "free_mem_rate",
@@ -211,7 +215,20 @@ def filters(draw, kernel):
         verb = draw(st.sampled_from(["allow", "reject"]))
         subtree = {"memcg": draw(st.sampled_from(MEMCG))}
         result.append({verb: draw(st.sampled_from([subtree, {"not": subtree}]))})
-    return result
+    return meaningful(result)
+
+
+def meaningful(filters):
+    """Leave out what is never asked, and all of it where nothing would be taken."""
+    kept = []
+    for each in filters:
+        made = [Filter.model_validate(one) for one in (*kept, each)]
+        if not list(reached(made, physical=True))[-1].covered:
+            kept.append(each)
+    made = [Filter.model_validate(one) for one in kept]
+    found = list(reached(made, physical=True))
+    vain = found and not found[-1].rest and all(one.verb == "reject" for one in made)
+    return [] if vain else kept
 
 
 @st.composite
@@ -219,7 +236,7 @@ def probes(draw):
     whats = [{"allow": "anon"}, {"reject": {"not": "anon"}}, {"allow": {"memcg": MEMCG[0]}}]
     names = draw(st.lists(st.sampled_from("wxyz"), max_size=3, unique=True))
     return [
-        {"name": name, "filters": draw(st.lists(st.sampled_from(whats), max_size=2))}
+        {"name": name, "filters": draw(st.lists(st.sampled_from(whats), max_size=2, unique_by=str))}
         for name in names
     ]
 

@@ -92,7 +92,7 @@ UNTIMED = {
     "duration-unit", "duration-without-unit", "interval-zero", "interval-zero-of-each",
     "mapping-expected", "auto-tune-excludes-start", "sample-above-aggregation",
     "probe-weights-overflow", "probe-with-too-many-samples", "module-lacking-parameters",
-    "module-tuned-intervals",
+    "module-tuned-intervals", "samples-above-32-bits", "applied-more-often-than-sampled",
 }  # fmt: skip
 """They say other intervals, or none that could be read."""
 WEIGHTED = {
@@ -102,19 +102,34 @@ WEIGHTED = {
 REPEATED = {each for each in CASES if each.startswith("for-each-")}
 BY_SETTINGS = {each for each in CASES if each.startswith("module-")}
 """Where a module has parameters in both places, only that is told of them."""
-FILTERED = {each for each in CASES if each.startswith("filter")}
-"""They may name a cgroup, which could be waited for."""
+UNITS = {each for each in CASES if "addr-unit" in each}
+"""Beside them sizes are not in bytes."""
+WAITING = {each for each, document in CASES.items() if '"when_absent"' in json.dumps(document)}
+"""What is missing there may be waited for."""
+LOOKING = {each for each, document in CASES.items() if '"accesses"' in json.dumps(document)}
+"""They say other accesses, or none that could be read."""
+FILTERED = {
+    each
+    for each, document in CASES.items()
+    if each.startswith("filter")
+    or any(word in json.dumps(document) for word in ("memcg", "cgroup", "node", '"to"'))
+}
+"""They may name a cgroup or a node, which could be waited for."""
 DEPENDS = {
     "DP0201": UNTIMED | BY_SETTINGS,
     "DP0202": BY_SETTINGS,
     "DP0203": UNTIMED | BY_SETTINGS,
     "DP0208": FILTERED,
     "DP0220": UNTIMED,
+    "DP0259": UNTIMED | UNITS,
+    "DP0261": UNTIMED,
+    "DP0262": UNTIMED,
+    **dict.fromkeys(("DP0301", "DP0303", "DP0304", "DP0310"), WAITING),
     "DP0234": UNTIMED | WEIGHTED,
     "DP0021": REPEATED,
     "DP0030": REPEATED,
     "DP0257": set(CASES),  # a loop names parts of its policy, of which there are others then
-    "DP0229": {"optional-accesses-with-action"},
+    "DP0229": {"optional-accesses-with-action"} | LOOKING,
     "DP0401": {"optional-accesses-with-action"},
     "DP0253": {"module-lacking", "module-parameters-that-report"},
 }
@@ -158,12 +173,12 @@ def test_two_mistakes_are_told_together(kernels, part):
 NEEDS = {
     ("kdamonds", "ops"): {
         "DP0104", "DP0208", "DP0209", "DP0212", "DP0213", "DP0216", "DP0224", "DP0229", "DP0231",
-        "DP0235", "DP0236", "DP0237", "DP0257", "DP0306", "ignores", "takes", "tells", "accepts",
+        "DP0235", "DP0236", "DP0237", "DP0257", "DP0263", "DP0306", "ignores", "takes", "tells", "accepts",
     },
     ("kdamonds", "name"): {"DP0207", "DP0223", "DP0257"},
     ("schemes", "action"): {
         "DP0104", "DP0212", "DP0213", "DP0215", "DP0216", "DP0217", "DP0223", "DP0228", "DP0232",
-        "DP0249", "DP0257", "ignores", "accepts",
+        "DP0249", "DP0257", "DP0263", "ignores", "accepts",
     },
     ("schemes", "name"): {"DP0257"},
 }  # fmt: skip

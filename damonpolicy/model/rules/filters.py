@@ -10,6 +10,7 @@ from damonpolicy.model.actions import traits
 from damonpolicy.model.filters import IDLE, Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules import decided
 from damonpolicy.model.rules.speaking import readable, rule
 from damonpolicy.model.schemes import Scheme
 
@@ -27,7 +28,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from subtrees(scheme.filters, place)
     yield from _order(scheme, place)
     yield from _ignored(scheme, kdamond, at)
-    yield from _conjunction(scheme, place)
+    yield from decided.check(scheme.filters, place, physical=kdamond.known("ops") == "paddr")
 
 
 @rule
@@ -182,24 +183,4 @@ def _ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
                 at("filters", index).value,
                 f"`{scheme.action}` on `{kdamond.ops}` ignores filters on `{each.type}`",
                 hint="use `ops: paddr`, or only `addr` and `target` filters",
-            )
-
-
-@rule
-def _conjunction(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
-    """Warn of an allow before a reject: the first that matches decides, it is no `and`."""
-    known = dict(readable(scheme.filters, "type", "verb", "negated"))
-    for index, each in known.items():
-        later = known.get(index + 1)
-        if later is None:
-            continue
-        # an `allow` of addresses before a `reject` of pages is hardly ever meant to open the rest
-        meant = later.negated if each.type not in CORE else each.type != ""
-        if each.verb == "allow" and later.verb == "reject" and later.type not in CORE and meant:
-            yield Diagnostic.warning(
-                "DP0248",
-                at(index).value,
-                f"what this allows is taken at once; the next filter, on `{later.type}`,"
-                " is not asked about it" + ("" if later.negated else ", and the rest is taken"),
-                hint="to demand both, reject what is not so first, and allow last",
             )

@@ -11,7 +11,7 @@ from damonpolicy.model.intervals import AutoTune, Intervals
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.quotas import UNLIMITED
 from damonpolicy.model.read import Cursor
-from damonpolicy.model.rules import probes, sample
+from damonpolicy.model.rules import never, probes, sample
 from damonpolicy.model.rules.speaking import called, readable, rule
 from damonpolicy.model.scalars import Unread
 from damonpolicy.model.schemes import Scheme
@@ -28,6 +28,7 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a kdamond, its schemes aside."""
     yield from _zeros(kdamond, at("intervals"))
     yield from _order(kdamond, at("intervals"))
+    yield from never.samples(kdamond, at("intervals"))
     yield from _tuning(kdamond, at("intervals"))
     yield from _region_count(kdamond, at("region_count"))
     yield from _targets(kdamond, at)

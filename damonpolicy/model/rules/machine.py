@@ -14,6 +14,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.model.filters import Filter, Match, Memcg
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules import never
 from damonpolicy.model.rules.speaking import readable, rule
 from damonpolicy.model.sample import NodeCpus
 from damonpolicy.model.schemes import Scheme
@@ -44,6 +45,9 @@ def check_kdamond(
             yield each
     yield from _threads(kdamond, at("accesses"), machine)
     yield from _cpus(kdamond, at("accesses"), machine)
+    if any(target.known("regions") is None for target in kdamond.known("targets", ())):
+        yield from never.check_sizes(kdamond, at, machine)
+    yield from _outside(kdamond, at("schemes"), machine)
 
 
 @rule
@@ -84,6 +88,25 @@ def _target(
                 message = "there is no System RAM in this region"
                 hint = "see /proc/iomem"
                 yield Diagnostic.error("DP0306", place("regions", number).value, message, hint=hint)
+
+
+@rule
+def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Filters on addresses that the kdamond does not monitor match nothing; memory may come."""
+    given = [
+        (index, number, each, each.inner.addr)
+        for index, scheme in readable(kdamond.schemes, "filters")
+        for number, each in readable(scheme.filters, "given", "verb")
+        if isinstance(each.inner, Match) and each.inner.addr is not None
+    ]
+    monitored = never.ranges(kdamond, machine) if given else None
+    for index, number, each, addr in given if monitored else ():
+        if not any(addr.start < end and start < addr.end for start, end in monitored or ()):
+            place = at(index, "filters", number, each.verb)
+            message = "the kdamond monitors nothing in this range"
+            hint = "see /proc/iomem for System RAM, or change its `targets`"
+            span = (place("not", "addr") if each.negated else place("addr")).value
+            yield Diagnostic.warning("DP0306", span, message, hint=hint)
 
 
 @rule

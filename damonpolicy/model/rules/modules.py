@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.errors import NoPermission
+from damonpolicy.kernel import memory
 from damonpolicy.kernel import modules as kernel
 from damonpolicy.kernel.pressure import has_pressure
 from damonpolicy.kernel.settings import normalise, written
@@ -13,9 +15,17 @@ from damonpolicy.model.modules import Module
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
 from damonpolicy.model.rules.speaking import rule
+from damonpolicy.units import approximate_bytes
 
 __all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
 
+_ALL_MEMORY = (
+    kernel.parameter_path("damon_reclaim", "autotune_monitoring_intervals"),
+    kernel.parameter_path("damon_stat", "kdamond_pid"),
+)
+"""Files of kernels that give a module without a region all of System RAM."""
+_WORTH = 100
+"""Less than one part of so many is not worth a word: PCs have a small piece below 1 MiB."""
 _FINENESS = {
     "ms": "a whole number of milliseconds",
     "permil": "finer than a permil (0.1%)",
@@ -104,10 +114,48 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             touched = problem.fatal or any(each in given for each in problem.names)
             if touched and problem.names not in known:
                 yield _located(problem, places)
+        if on and name != "damon_stat":
+            yield from _left_out(name, given, here, places, machine)
         if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
             message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
             where = places["quota_mem_pressure_us"].value
             yield Diagnostic.error("DP0308", where, message, hint="boot with `psi=1`")
+
+
+@rule
+def _left_out(
+    name: str,
+    given: Mapping[str, str],
+    here: Mapping[str, str],
+    places: Mapping[str, Cursor],
+    machine: Machine,
+) -> Iterator[Diagnostic]:
+    """Say what a module without a region leaves out, where the kernel gives it one piece of memory.
+
+    That is the quirk module.largest. No file shows it, but the same release brought others.
+    """
+    if any(each in given for each in kernel.REGION) or any(map(machine.exists, _ALL_MEMORY)):
+        return
+    try:
+        ram = memory.system_ram(machine)
+    except NoPermission:  # nobody but root sees addresses
+        return
+    start, end = (int(here.get(each) or 0) for each in kernel.REGION)
+    if not end:
+        start, end = max(ram, key=lambda each: each[1] - each[0], default=(0, 0))
+    total = sum(high - low for low, high in ram)
+    seen = sum(max(min(high, end) - max(low, start), 0) for low, high in ram)
+    if (total - seen) * _WORTH > total:
+        left, all_ = approximate_bytes(total - seen), approximate_bytes(total)
+        message = (
+            f"without a region `{name}` sees the largest piece of System RAM: {left} of {all_}"
+        )
+        hint = (
+            f"add `monitor_region_start: {ram[0][0]:#x}` and"
+            f" `monitor_region_end: {ram[-1][1]:#x}`: all of it, and the holes, where nothing is"
+        )
+        where = places.get("enabled") or next(iter(places.values()))
+        yield Diagnostic.warning("DP0687", where.value, f"{message} is left out", hint=hint)
 
 
 @rule

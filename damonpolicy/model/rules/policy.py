@@ -12,8 +12,10 @@ from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
 from damonpolicy.model.rules import (
     filters,
+    idle,
     kdamond,
     modules,
+    never,
     quotas,
     schemes,
     settings,
@@ -40,6 +42,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diag
     yield from modules.check(policy, at)
     yield from tuning.check(policy, at)
     yield from _kdamonds(policy, at("kdamonds"))
+    yield from idle.check(policy, at)
 
 
 @rule
@@ -57,6 +60,7 @@ def _kdamonds(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     for index, each in enumerate(policy.kdamonds):
         yield from _when(each, at(index, "when"))
         yield from kdamond.check(each, at(index))
+        yield from never.check_sizes(each, at(index))
         yield from _schemes(each, at(index, "schemes"))
 
 
@@ -67,6 +71,7 @@ def _schemes(each: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         place = at(index)
         yield from _when(scheme, place("when"))
         yield from schemes.check(scheme, each, place)
+        yield from never.check(scheme, each, place)
         yield from quotas.check(scheme, each, place)
         yield from filters.check(scheme, each, place)
 

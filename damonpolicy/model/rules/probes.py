@@ -10,6 +10,7 @@ from damonpolicy.model.filters import IDLE
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.probes import MOST_PROBES, PROBED, Probe
 from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.decided import unreached
 from damonpolicy.model.rules.filters import shape, sizes, subtrees
 from damonpolicy.model.rules.speaking import readable, rule
 from damonpolicy.units import U32_MAX
@@ -24,7 +25,7 @@ _MOST_SAMPLES = 255
 @rule
 def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a kdamond's probes; ``at`` is the kdamond's."""
-    yield from _probes(kdamond.probes, at("probes"))
+    yield from _probes(kdamond.probes, at("probes"), physical=kdamond.known("ops") == "paddr")
     if any(probe.weight for _, probe in readable(kdamond.probes, "weight")):
         yield from _overflow(kdamond, at("probes"))
         yield from _unchecked(kdamond, at)
@@ -32,7 +33,7 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _probes(probes: Sequence[Probe], at: Cursor) -> Iterator[Diagnostic]:
+def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
     if len(probes) > MOST_PROBES:
         message = f"the kernel takes at most {MOST_PROBES} probes"
         hint = "split them over two kdamonds"
@@ -45,12 +46,13 @@ def _probes(probes: Sequence[Probe], at: Cursor) -> Iterator[Diagnostic]:
             yield Diagnostic.error("DP0223", at(index, "name").value, message, hint=hint)
         names.add(probe.name)
     for index, probe in enumerate(probes):
-        yield from _filters(probe, at(index, "filters"))
+        yield from _filters(probe, at(index, "filters"), physical=physical)
 
 
 @rule
-def _filters(probe: Probe, at: Cursor) -> Iterator[Diagnostic]:
+def _filters(probe: Probe, at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
     yield from subtrees(probe.filters, at)
+    yield from unreached(probe.filters, at, physical=physical, what="the probe")
     for number, each in enumerate(probe.filters):
         yield from shape(each, at(number))
         yield from sizes(each, at(number))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.actions import MOVING, traits
+from damonpolicy.model.hints import bare_number
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.quotas import METRICS, UNLIMITED, Goal, Quota, read_target
 from damonpolicy.model.read import Cursor
@@ -31,6 +32,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         yield from _fail_charge(quota, place)
         yield from _weights(quota, place)
         yield from _weights_ignored(quota, scheme, kdamond, place)
+        yield from _unsized(quota, scheme, kdamond, place, Cursor(at.read, at.path[:-2]))
         yield from _goals(quota, kdamond, place)
 
 
@@ -130,6 +132,29 @@ def _weights(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
+def _unsized(
+    quota: Quota, scheme: Scheme, kdamond: Kdamond, at: Cursor, around: Cursor
+) -> Iterator[Diagnostic]:
+    """The kernel's order knows no sizes (mm/damon/ops-common.c: damon_hot_score())."""
+    ours = quota.weights is not None
+    weights = quota.weights if ours else kdamond.temperature
+    if weights is None or not weights.size or not (ours or quota.every):
+        return
+    if not traits(kdamond.ops, scheme.action).priority:
+        return
+    place = at("weights", "size") if ours else around("temperature", "size")
+    if not (weights.access_rate or weights.age):
+        message = "the kernel weighs no sizes, so the quota would not choose at all"
+        hint = "give `access_rate` or `age` a weight"
+        if not ours:
+            hint += ", or the quota `weights` of its own"
+        yield Diagnostic.error("DP0263", place.value, message, hint=hint)
+    elif ours:
+        message = "the kernel weighs no sizes: `size` is ignored"
+        yield Diagnostic.warning("DP0232", place.value, message, hint="leave it out")
+
+
+@rule
 def _weights_ignored(
     quota: Quota, scheme: Scheme, kdamond: Kdamond, at: Cursor
 ) -> Iterator[Diagnostic]:
@@ -175,7 +200,9 @@ def _target(goal: Goal, at: Cursor) -> Iterator[Diagnostic]:
     try:
         target = read_target(goal)
     except UnitError as error:
-        yield Diagnostic.error(error.code, at.value, error.message, hint=error.hint)
+        unit = goal.metric.rpartition("_")[2]
+        hint = bare_number(unit, goal.target, error.hint) if error.code == "DP0121" else error.hint
+        yield Diagnostic.error(error.code, at.value, error.message, hint=hint)
         return
     if target == 0:
         message = "a goal of 0 is refused by kernels, or ignored"

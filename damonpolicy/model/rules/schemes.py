@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.model.access_pattern import bounds_no_age, bounds_no_rate, cut
 from damonpolicy.model.actions import ACTIONS, traits
+from damonpolicy.model.intervals import AutoTune
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.rules.speaking import readable, rule
-from damonpolicy.model.scalars import Age, Rate
+from damonpolicy.model.scalars import Age, Rate, Unread
 from damonpolicy.model.schemes import Scheme
 from damonpolicy.units import U32_MAX, format_duration, format_percent
 
@@ -155,13 +157,29 @@ def _ages(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
 def _timed(scheme: Scheme, kdamond: Kdamond, name: str, at: Cursor) -> Iterator[Diagnostic]:
     age: Age | None = getattr(scheme.access_pattern.age, name)
     timed = age is not None and not age.aggregations and age.value > 0
-    if timed and kdamond.intervals.auto_tune is not None and not scheme.retune_age:
+    tune = kdamond.intervals.auto_tune
+    if timed and age is not None and tune is not None and not scheme.retune_age:
+        hint = "write it as `20 aggregations`"
+        with suppress(Unread):
+            hint = _counted(age, name, kdamond, tune)
         yield Diagnostic.error(
             "DP0221",
             at("age", name).value,
             "an age in time means something else once the kernel has tuned the aggregation",
-            hint="write it as `20 aggregations`",
+            hint=f"{hint}; or add `retune_age: true`, and the service (`damonpolicy run`) keeps"
+            " the time",
         )
+
+
+def _counted(age: Age, name: str, kdamond: Kdamond, tune: AutoTune) -> str:
+    """Return how many aggregations an age is at first, and what they may come to."""
+    intervals = kdamond.intervals
+    count = max((age.least if name == "min" else age.most)(max(intervals.aggregating, 1)), 1)
+    least, most = (
+        format_duration(each * intervals.samples * count)
+        for each in (tune.min_sample, tune.max_sample)
+    )
+    return f"write `{count} aggregations`, which may then be {least} to {most}"
 
 
 def _kept(key: str, name: str, value: int, what: str, at: Cursor) -> Diagnostic:

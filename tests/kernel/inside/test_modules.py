@@ -19,7 +19,7 @@ from .spoiled import apply_spoiled, compiled
 MODULES = ("damon_reclaim", "damon_lru_sort")
 TRACING = Path("/sys/kernel/tracing")
 AWAKE = "wmarks_interval: 1s, wmarks_high: 100%, wmarks_mid: 99.9%, wmarks_low: 0%"
-ASLEEP = "wmarks_interval: 1s, wmarks_high: 0%, wmarks_mid: 0%, wmarks_low: 0%"
+ASLEEP = "wmarks_interval: 1s, wmarks_high: 0.1%, wmarks_mid: 0.1%, wmarks_low: 0%"
 
 
 def parameters() -> dict[str, str]:

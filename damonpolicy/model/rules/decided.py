@@ -1,0 +1,202 @@
+"""Rules on lists of filters: which are never asked, and lists that say less than they seem to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from damonpolicy import limits
+from damonpolicy.diagnostics import Diagnostic
+from damonpolicy.kernel.tree import CORE
+from damonpolicy.model.filters import Filter, Match, Memcg
+from damonpolicy.model.read import Cursor
+from damonpolicy.model.rules.reach import Reached, matches_nothing, reached
+from damonpolicy.model.rules.speaking import rule
+from damonpolicy.model.shown import flow
+from damonpolicy.units import format_bytes
+
+__all__ = ("check", "conjunction", "unreached")
+
+_IN_GENERAL = "to demand both, reject what is not so first, and allow last"
+
+
+@rule
+def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
+    """Yield what is wrong with a scheme's list; ``physical`` memory is one target."""
+    yield from unreached(filters, at, physical=physical)
+    found = list(reached(filters, physical=physical))
+    if len(found) == len(filters) and not any(each.covered for each in found):
+        yield from _either(filters, at, found)
+
+
+@rule
+def unreached(
+    filters: Sequence[Filter], at: Cursor, *, physical: bool, what: str = "the scheme"
+) -> Iterator[Diagnostic]:
+    """Yield filters that are never asked or match nothing, and lists that reject everything."""
+    rejecting = True
+    for found in reached(filters, physical=physical):
+        each, place = filters[found.index], at(found.index)
+        if matches_nothing(each, physical=physical):
+            message = "nothing that could be looked at is so: this filter matches nothing"
+            hint = "pages are powers of two, from 4KiB up"
+            if each.type != "hugepage_size":
+                hint = "remove it"
+            yield Diagnostic.error("DP0259", place.value, message, hint=hint)
+        elif found.covered:
+            yield _covered(filters, found, at)
+        rejecting &= each.verb == "reject" or found.covered
+        if rejecting and not found.rest and not at.lost:
+            message = f"these filters reject everything, so {what} finds nothing"
+            hint = "leave one of them out, or `allow` what is meant"
+            yield Diagnostic.error("DP0259", at.value, message, hint=hint)
+            return
+
+
+def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnostic:
+    each = filters[found.index]
+    if found.by is None:
+        message = "this is never asked: those before it decide all that it matches"
+        hint = f"put it first, or remove it: `{written(each)}`"
+        return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint)
+    first = filters[found.by]
+    message = f"this is never asked: a filter before it {first.verb}s all that it matches"
+    hint = "put it first"
+    if first.verb == each.verb:
+        hint = "remove it"
+    elif found.mutual:
+        hint = "keep one of the two"
+    related = [(at(found.by).value, "this one")]
+    return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint, related=related)
+
+
+@rule
+def _either(
+    filters: Sequence[Filter], at: Cursor, found: Sequence[Reached]
+) -> Iterator[Diagnostic]:
+    """Warn of an `allow` before another condition: the first that matches decides, it is no `and`."""
+    for index, each in enumerate(filters):
+        later = next((other for other in filters[index + 1 :] if _another(each, other)), None)
+        if each.verb != "allow" or later is None:
+            continue
+        whole = conjunction(filters)
+        hint = f"to demand both, write `filters: {whole}`" if whole else _IN_GENERAL
+        message = f"what this allows is taken at once; the next filter, on `{later.type}`,"
+        if later.verb == "allow":
+            message = (
+                f"either is enough: what this allows, or what the next, on `{later.type}`, does"
+            )
+            yield Diagnostic.warning("DP0680", at(index).value, message, hint=hint)
+            return
+        message += " is not asked about it"
+        if not later.negated and later is filters[-1]:
+            message += ", and the rest is taken"
+        yield Diagnostic.warning("DP0248", at(index).value, message, hint=hint)
+        return
+    yield from _rest(filters, at, rest=bool(found) and found[-1].rest)
+
+
+def _another(each: Filter, later: Filter) -> bool:
+    """Tell whether a filter of pages behind an `allow` looks like a second condition."""
+    if later.type in CORE:
+        return False
+    return later.type != each.type or (later.negated and later.verb == "reject")
+
+
+@rule
+def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diagnostic]:
+    """Warn of a final `reject` behind what it has no part in: its `allow` then changes nothing."""
+    if not rest or filters[-1].verb != "reject":
+        return
+    for index, each in enumerate(filters):
+        if each.verb != "allow":
+            continue
+        alone = [other for other in filters[index + 1 :] if other.verb == "reject"]
+        parts = list(reached([_opposite(each), *alone], physical=False))
+        if all(part.covered for part in parts[1:]):
+            message = "this `allow` changes nothing: the rest is taken, as the last filter rejects"
+            order = ("reject", "allow")
+            sorted_ = sorted(filters, key=lambda other: order.index(other.verb))
+            hint = f"to take nothing else, write `filters: {listed(sorted_)}`"
+            yield Diagnostic.warning("DP0681", at(index).value, message, hint=hint)
+            return
+
+
+def _opposite(each: Filter) -> Filter:
+    """Return the filter that matches what ``each`` does not."""
+    what = each.inner if each.negated else {"not": each.inner}
+    return Filter.model_validate({each.verb: what})
+
+
+def conjunction(filters: Sequence[Filter]) -> str:
+    """Return the list that demands all that the filters say, empty where none can.
+
+    What is not so is rejected, and one condition comes last. That is the one that has several
+    alternatives, or a cgroup with all below it, of which `not` works nowhere else.
+    """
+    kinds = list(dict.fromkeys(each.type for each in filters))
+    conditions = [[each for each in filters if each.type == kind] for kind in kinds]
+    last = [each for each in conditions if _only_last(each)]
+    if len(last) > 1 or any(each[0].type in CORE for each in last if len(each) > 1):
+        return ""
+    conditions.sort(key=lambda each: (each[0].type not in CORE, each in last))
+    result: list[Filter] = []
+    for condition in conditions[:-1]:
+        result += [each if each.verb == "reject" else _refused(each) for each in condition]
+    end = conditions[-1]
+    allow = len(end) == 1 and end[0].verb == "reject" and end[0].negated
+    return listed([*result, *(_taken(end[0]) if allow else each for each in end)])
+
+
+def _only_last(condition: Sequence[Filter]) -> bool:
+    allowing = [each for each in condition if each.verb == "allow"]
+    if len(allowing) > 1 or (allowing and len(condition) > 1):
+        return True
+    return any((each.verb == "allow") != each.negated and _whole(each) for each in condition)
+
+
+def _whole(each: Filter) -> bool:
+    memcg = each.inner.memcg if isinstance(each.inner, Match) else None
+    return memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
+
+
+def _refused(each: Filter) -> Filter:
+    """Return the `reject` of all that an `allow` does not match."""
+    return Filter(reject=_opposite(each).what)
+
+
+def _taken(each: Filter) -> Filter:
+    """Return the final `allow` that says the same as a final `reject` of the opposite."""
+    return Filter(allow=_opposite(each).what)
+
+
+def listed(filters: Sequence[Filter]) -> str:
+    """Write filters as a policy has them, on one line."""
+    return "[" + ", ".join(map(written, filters)) + "]"
+
+
+def written(each: Filter) -> str:
+    """Write a filter as a policy has it."""
+    inner = each.inner
+    what = _what(inner) if isinstance(inner, Match) else str(inner)
+    return f"{{{each.verb}: {f'{{not: {what}}}' if each.negated else what}}}"
+
+
+def _what(inner: Match) -> str:
+    if inner.memcg is not None:
+        if isinstance(inner.memcg, Memcg) and not inner.memcg.subtree:
+            return (
+                f"{{memcg: {{path: {flow(inner.memcg.path, limits.TEXT.most)}, subtree: false}}}}"
+            )
+        path = inner.memcg.path if isinstance(inner.memcg, Memcg) else inner.memcg
+        return f"{{memcg: {flow(path, limits.TEXT.most)}}}"
+    if inner.addr is not None:
+        return f"{{addr: {{start: {inner.addr.start:#x}, end: {inner.addr.end:#x}}}}}"
+    if inner.hugepage_size is not None:
+        low, high = (
+            format_bytes(each) for each in (inner.hugepage_size.min, inner.hugepage_size.max)
+        )
+        return f"{{hugepage_size: {{min: {low}, max: {high}}}}}"
+    if inner.probe_hits_wsum is not None:
+        hits = inner.probe_hits_wsum
+        return f"{{probe_hits_wsum: {{min: {hits.min}, max: {hits.max}}}}}"
+    return f"{{target: {inner.target}}}"

@@ -1,0 +1,61 @@
+"""What of a policy changes though no file of the kernel does: the plan says it in words.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+
+from damonpolicy.plan.compiled import CompiledKdamond, CompiledPolicy
+from damonpolicy.units import format_duration
+
+__all__ = ("of_kdamond", "of_policies")
+
+
+def of_kdamond(
+    name: str, managed: Mapping[str, CompiledPolicy], after: CompiledKdamond
+) -> Iterator[str]:
+    """Yield what changes of a kdamond that is managed already."""
+    policy = managed.get(name.partition("/")[0])
+    known = {each.full_name: each for each in policy.kdamonds} if policy else {}
+    before = known.get(name)
+    if before is None:
+        return
+    if before.temperature != after.temperature:
+        was, now = (_weights(each.temperature) for each in (before, after))
+        yield f"`temperature` becomes {now} (was {was}): reports go by it"
+    # else it follows from goals, which are files and shown
+    if before.commit_every != after.commit_every and before.files == after.files:
+        was, now = (format_duration(each.commit_every) for each in (before, after))
+        yield f"`commit_every` becomes {now} (was {was}): the service goes by it"
+    if before.wait != after.wait:
+        words = {True: "wait", False: "fail"}
+        yield f"`when_absent` becomes `{words[after.wait]}` (was `{words[before.wait]}`)"
+    if before.feeds != after.feeds:
+        yield "goals get their values from elsewhere: the service goes by it"
+
+
+def _weights(weights: tuple[int, int, int] | None) -> str:
+    if weights is None:
+        return "the default"
+    return "size {}, access_rate {}, age {}".format(*weights)
+
+
+def of_policies(
+    before: Mapping[str, CompiledPolicy],
+    after: Mapping[str, CompiledPolicy],
+    affected: Collection[str],
+) -> Iterator[str]:
+    """Yield what changes of whole policies that are managed already and are applied again."""
+    for name in affected:
+        if name not in before or name not in after or before[name] == after[name]:
+            continue
+        old, new = before[name], after[name]
+        if old.repairs != new.repairs:
+            yield f"`on_drift` of `{name}` becomes `{'repair' if new.repairs else 'report'}`"
+        if old.loops != new.loops:
+            yield f"loops of `{name}` change: the service goes by it"
+        if replace(old, source=new.source, variables=new.variables) == new:
+            yield f"only the text of `{name}` changes, nothing that it means"
