@@ -25,21 +25,30 @@ __all__ = ("command",)
 @click.command("import")
 @click.argument("sources", nargs=-1, metavar="[SLOT...|FILE]")
 @click.option("--name", default="imported", metavar="NAME", help="the policy's name")
+@click.option(
+    "--ops",
+    type=click.Choice(["paddr", "vaddr", "fvaddr"]),
+    help="what a bare list of schemes is for; else all memory",
+)
 @common
 @pass_invocation
-def command(invocation: Invocation, sources: Sequence[str], name: str) -> Result:
+def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str | None) -> Result:
     """Print what the kernel is configured to, or a file of damo, as a policy.
 
     Without SLOT all kdamonds, whoever made them. FILE is a configuration of damo, as JSON or
-    YAML. The policy is compiled again and compared: what it would make otherwise is told.
+    YAML, or a list of schemes. The policy is compiled again and compared: what it would make
+    otherwise is told.
     """
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
         hint = "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
         raise UsageError(f"`--name {name[:40]!a}` is no name of a policy", hint=hint)
     if all(re.fullmatch("[0-9]{1,9}", each) for each in sources):
+        if ops:
+            hint = "`damonpolicy import FILE --ops OPS` is for a file with a list of schemes"
+            raise UsageError("`--ops` is for files: what runs has its own", hint=hint)
         found = _live(invocation, list(dict.fromkeys(map(int, sources))), name)
     else:
-        found = _of_file(invocation, sources, name)
+        found = _of_file(invocation, sources, name, ops or "")
     errors = any(each.severity == "error" for each in found.found)
     return Result(
         found.text,
@@ -109,7 +118,7 @@ def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[So
     return result
 
 
-def _of_file(invocation: Invocation, sources: Sequence[str], name: str) -> Imported:
+def _of_file(invocation: Invocation, sources: Sequence[str], name: str, ops: str) -> Imported:
     from damonpolicy.kernel.capabilities import Answer, Capabilities
     from damonpolicy.kernel.features import FEATURES
     from damonpolicy.plan import damo
@@ -126,7 +135,7 @@ def _of_file(invocation: Invocation, sources: Sequence[str], name: str) -> Impor
     top, found = parse_foreign(file.name, file.text)
     if found:
         raise PolicyInvalid(diagnostics=found)
-    made, found = damo.sources(top, file.name)
+    made, found = damo.sources(top, file.name, ops)
     if any(each.severity == "error" for each in found):
         raise PolicyInvalid(diagnostics=found)
     all_kernels = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})

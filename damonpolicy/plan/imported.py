@@ -16,17 +16,16 @@ from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.modules import parameter_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree, configuration, default, startable
-from damonpolicy.plan.bind import Bound, bind
+from damonpolicy.plan.bind import Bound, bind, stated
 from damonpolicy.plan.decompile import kdamond
 from damonpolicy.plan.decompiled import Decompiled
+from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.imported_places import Source, relocated
 from damonpolicy.plan.policies import Loaded, Overrides, Spans, compile_policies, load, place
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.write import to_yaml
 
-__all__ = ("Imported", "Source", "policy")
-
-_CONTEXT = "contexts/0"
+__all__ = ("Imported", "Source", "policy", "written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,9 @@ def policy(
 ) -> Imported:
     """Return one policy for all sources; ``machine`` is None for what is not of this machine."""
     made = [kdamond(each.tree, each.name, each.names, machine) for each in sources]
+    for source, decompiled in zip(sources, made, strict=True):
+        if source.system_ram:
+            decompiled.data["targets"] = [{"system_ram": True}]
     data: dict[str, Any] = {"version": 1, "name": name, "kdamonds": [each.data for each in made]}
     running = any(each.tree.get("state") == "on" for each in sources)
     if machine is not None and running and machine.exists(parameter_path("damon_stat", "enabled")):
@@ -70,11 +72,17 @@ def policy(
     absent = [each for each in more if each.code == "DP0305"]
     differences: list[dict[str, str]] = []
     for source, decompiled, files in zip(sources, made, again, strict=False):
-        these = _compare(source, decompiled, files, whole=machine is not None)
+        these = _compare(source, decompiled, files)
         absent += [_warning(each, source.place(each["file"])) for each in these]
         differences += these
     found = absent
     return Imported(text, tuple(found), tuple(differences))
+
+
+def written(text: str, capabilities: Capabilities) -> list[dict[str, str]]:
+    """Return what the kdamonds of a printed policy compile to, as far as no machine is asked."""
+    loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
+    return _again(loaded, capabilities, None)[0]
 
 
 def _words(value: Any) -> Iterator[str]:
@@ -122,7 +130,9 @@ def _again(
             files[f"{directory}/nr_filters"] = str(len(lines))
             for index, line in enumerate(lines):
                 files |= {f"{directory}/{index}/{name}": each for name, each in line.files.items()}
-        if machine is not None:
+        if machine is None:
+            files |= stated(compiled)
+        else:
             try:
                 bound = bind(compiled, machine)
             except DamonPolicyError as error:
@@ -134,15 +144,15 @@ def _again(
     return result, found
 
 
-def _compare(
-    source: Source, decompiled: Decompiled, files: Tree, *, whole: bool
-) -> list[dict[str, str]]:
+def _compare(source: Source, decompiled: Decompiled, files: Tree) -> list[dict[str, str]]:
     """Return the files that would hold something else after the policy was applied."""
-    before = configuration(startable(source.tree))
-    after = configuration(files)
+    before = configuration(in_effect(startable(source.tree)))
+    after = configuration(in_effect(files))
     result = []
     for path in sorted({*before, *after}):
-        if not whole and (path.startswith(f"{_CONTEXT}/targets/") or path not in before):
+        if path not in before and source.spans:  # a file of damo's has not all that kernels have
+            continue
+        if source.system_ram and path.startswith("contexts/0/targets/"):
             continue
         old, new = (tree.get(path) for tree in (before, after))
         if old is None and new is not None and new == default(path):

@@ -38,6 +38,8 @@ class Source:
     names: Mapping[str, str] = field(default_factory=dict)
     spans: Mapping[str, Span] = field(default_factory=dict)
     """Where the user's file says what files and directories of the tree hold."""
+    system_ram: bool = False
+    """It is for all memory, whatever the tree has."""
 
     def place(self, path: str) -> Span | None:
         """Return where a file, or the nearest directory above it, was said."""
