@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from damonpolicy.plan.damo_values import BYTES, MICRO, Kind, times
+from damonpolicy.plan.damo_values import SIZES, TIMES
 from damonpolicy.plan.texts import chain
 from damonpolicy.units import UnitError, read_bytes
 
@@ -25,7 +25,16 @@ __all__ = (
     "number",
 )
 
-NANO = times(1)
+Kind = dict[str, Fraction]
+"""What a unit is worth; the empty one is that of a bare number."""
+
+
+def _times(unit: int) -> Kind:
+    return {"": Fraction(1), **{name: Fraction(each, unit) for name, each in TIMES.items()}}
+
+
+BYTES: Kind = {"": Fraction(1), **{name: Fraction(each) for name, each in SIZES.items()}}
+NANO, MICRO = _times(1), _times(TIMES["us"])
 PLAIN: Kind = {"": Fraction(1), "%": Fraction(1)}
 _LARGEST = (1 << 64) - 1
 _PARTS = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z%]*) ?")

@@ -42,9 +42,7 @@ _PERMIL, _BASIS_POINTS = share(1000), share(10_000)
 _ELIGIBLE = "node_eligible_mem_bp"
 
 
-def sources(
-    top: Node | None, name: str, ops: str = ""
-) -> tuple[list[Source], list[Diagnostic]]:
+def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], list[Diagnostic]]:
     """Return the kdamonds of a file, and what is wrong with it.
 
     A list of schemes, as damo's `--schemes` takes it, is for one kdamond with ``ops``: without
@@ -55,9 +53,9 @@ def sources(
         kdamond = _around(schemes, ops or "paddr")
         made = _Tree(kdamond, report)
         report.unknown()
-        whole = not ops or ops == "paddr"
+        physical = not ops or ops == "paddr"
         where = f"the schemes of {name}"
-        one = Source(where, "kdamond-0", made.files, spans=made.spans, system_ram=whole)
+        one = Source(where, "kdamond-0", made.files, spans=made.spans, system_ram=physical)
         return [one], report.found
     if ops and top is not None:
         hint = "leave `--ops` out: the file says for each kdamond what it is"

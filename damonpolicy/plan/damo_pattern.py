@@ -69,11 +69,7 @@ def _counted(at: Place, what: _Counted, intervals: Intervals) -> Iterator[tuple[
             at.report.told(said.span, message, hint)
     kind = replace(what.kind, words=(what.word,))
     nodes = {bound: place.scalar(bound) for bound in ("min", "max")}
-    found = {
-        bound: place.quantity(node, kind)
-        for bound, node in nodes.items()
-        if node is not None
-    }
+    found = {bound: place.quantity(node, kind) for bound, node in nodes.items() if node is not None}
     units = {each.unit for each in found.values() if each and each.unit not in ("min", "max")}
     if what.word in units and len(units) > 1:
         message = f"the bounds of `{what.key}` have different units, which damo refuses"

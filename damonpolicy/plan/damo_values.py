@@ -9,7 +9,8 @@ look at is warned of.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping as Table
+from collections.abc import Collection, Iterator
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -23,6 +24,8 @@ __all__ = (
     "MICRO",
     "MILLI",
     "PERCENT",
+    "SIZES",
+    "TIMES",
     "Kind",
     "Place",
     "Quantity",
@@ -31,12 +34,12 @@ __all__ = (
 )
 
 _UNITS = "KMGTPE"
-_SIZES = {"B": 1} | {
+SIZES = {"B": 1} | {
     f"{letter}{rest}": 1 << 10 * power
     for power, letter in enumerate(_UNITS, 1)
     for rest in ("", "B", "iB")
 }
-_TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
           "d": 86_400 * 10**9}  # fmt: skip
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z_%]*)")
 _OCTAL = re.compile(r"0[0-9]+\Z")
@@ -67,8 +70,8 @@ def share(parts: int) -> Kind:
 
 
 COUNT = Kind({})
-BYTES = Kind(_SIZES)
-MICRO, MILLI = Kind(_TIMES, (1000,)), Kind(_TIMES, (1000, 1000))
+BYTES = Kind(SIZES)
+MICRO, MILLI = Kind(TIMES, (1000,)), Kind(TIMES, (1000, 1000))
 PERCENT = share(100)
 
 
@@ -217,7 +220,7 @@ class Place:
         result = self.rounded(node, found.value, found.exact)
         if result > U64_MAX:
             raw = "`damo args damon --raw` writes nanoseconds, and reads them as others: write without it"
-            hint = raw if kind.units is _TIMES else ""
+            hint = raw if kind.units is TIMES else ""
             self.report.wrong(node.span, f"`{_text(node)}` is more than 64 bits hold", hint)
             return 0
         return result
@@ -244,14 +247,15 @@ class Place:
         parts = _QUANTITY.findall(plain) if len(plain) <= _LONGEST else []
         known = " ".join(f"{n}{u}" for n, u in parts) == re.sub(r"(?<=[0-9]) (?=[^0-9])", "", plain)
         bare = [unit for _, unit in parts if not unit or unit in kind.words]
-        if not parts or not known or (len(parts) > 1 and (bare or kind.units is not _TIMES)):
+        if not parts or not known or (len(parts) > 1 and (bare or kind.units is not TIMES)):
             self.report.wrong(node.span, f"`{text[:40]}` is no number of damo's")
             return None
         if _OCTAL.match(plain) and isinstance(node, Scalar) and not node.quoted:
             hint = "YAML takes it as octal: write it without the 0"
             self.report.wrong(node.span, f"`{text[:40]}` begins with 0", hint)
             return None
-        value, exact = 0, Fraction(0)
+        value: float = 0
+        exact = Fraction(0)
         for number, unit in parts:
             if unit and unit not in kind.units and unit not in kind.words:
                 units = " ".join(f"`{each}`" for each in (*kind.units, *kind.words)) or "no unit"

@@ -77,9 +77,7 @@ def _intervals(found: Decompiled) -> tuple[int, int]:
     return max(aggregation // max(sample, 1), 1), aggregation
 
 
-def _counts(
-    found: Decompiled, base: str, say: Callable[[Decompiled, int], str]
-) -> dict[str, str]:
+def _counts(found: Decompiled, base: str, say: Callable[[Decompiled, int], str]) -> dict[str, str]:
     """Return the bounds of what the kernel counts in 32 bits; it cuts larger ones."""
     result: dict[str, str] = {}
     for name in ("min", "max"):

@@ -73,7 +73,7 @@ def policy(
     differences: list[dict[str, str]] = []
     for source, decompiled, files in zip(sources, made, again, strict=False):
         these = _compare(source, decompiled, files)
-        absent += [_warning(each, source.place(each["file"])) for each in these]
+        absent += _warnings(these, source, decompiled)
         differences += these
     found = absent
     return Imported(text, tuple(found), tuple(differences))
@@ -168,6 +168,21 @@ def _compare(source: Source, decompiled: Decompiled, files: Tree) -> list[dict[s
                 }
             )
     return [each for each in result if each["is"] != each["becomes"]]
+
+
+def _warnings(
+    differences: Sequence[Mapping[str, str]], source: Source, decompiled: Decompiled
+) -> Iterator[Diagnostic]:
+    """Yield a warning for each difference, or one for all of a directory with one reason."""
+    by_place: dict[str, list[Mapping[str, str]]] = {}
+    for each in differences:
+        by_place.setdefault(decompiled.place(each["file"]) or each["file"], []).append(each)
+    for where, these in by_place.items():
+        if len(these) == 1:
+            yield _warning(these[0], source.place(these[0]["file"]))
+        else:
+            message = f"the policy has not all of `{where}` of {source.where}"
+            yield Diagnostic.warning("DP0620", source.place(where), message, hint=these[0]["why"])
 
 
 def _warning(difference: Mapping[str, str], span: Span | None) -> Diagnostic:

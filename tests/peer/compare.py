@@ -18,7 +18,7 @@ from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.tree import default, is_volatile
 from damonpolicy.plan import damo
 from damonpolicy.plan.effect import in_effect
-from damonpolicy.plan.imported import Imported, policy, written
+from damonpolicy.plan.imported import policy, written
 from damonpolicy.source.yaml import parse_foreign
 from tests.peer.damo import Damo
 from tests.peer.files import File
@@ -43,9 +43,13 @@ def case(peer: Damo, text: str, form: str) -> tuple[str, list[str]]:
     if "refused" in theirs:
         return "damo refuses", []
     wrong = []
-    for index, (source, ours) in enumerate(zip(made, written(became.text, EVERYTHING), strict=True)):
+    for index, (source, ours) in enumerate(
+        zip(made, written(became.text, EVERYTHING), strict=True)
+    ):
         prefix = f"{index}/"
-        files = {p.removeprefix(prefix): v for p, v in theirs["files"].items() if p.startswith(prefix)}
+        files = {
+            p.removeprefix(prefix): v for p, v in theirs["files"].items() if p.startswith(prefix)
+        }
         for path, is_, becomes in different(files, ours):
             if source.system_ram and path.startswith("contexts/0/targets/"):
                 continue  # all memory, wherever it is
@@ -106,7 +110,9 @@ def main() -> int:
             if wrong:
                 failed += 1
                 print(f"case {number} ({form}):", *wrong[:5], text, sep="\n  ")
-    print(f"{sum(outcomes.values()):,} files: " + ", ".join(f"{n:,} {w}" for w, n in outcomes.items()))
+    print(
+        f"{sum(outcomes.values()):,} files: " + ", ".join(f"{n:,} {w}" for w, n in outcomes.items())
+    )
     print(f"{failed:,} are not what damo would write")
     return 1 if failed else 0
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.kernel.fetch import get_peer
 
@@ -29,13 +29,23 @@ class Damo:
 
     def __init__(self, home: Path | None = None) -> None:
         as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-        command = ["unshare", *as_root, "--mount", "--propagation", "private", "sh", "-c", MASK, "sh"]
+        command = [
+            "unshare",
+            *as_root,
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            MASK,
+            "sh",
+        ]
         self._process = subprocess.Popen(
             [*command, sys.executable, "-I", str(READS), str(home or get_peer())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def __enter__(self) -> Damo:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -96,7 +96,10 @@ class File:
     def context(self) -> dict[str, Any]:
         ops = "paddr" if self.paddr else self.pick("vaddr", "vaddr", "fvaddr")
         targets = 1 if self.paddr else self.any.randint(1, 2)
-        made: dict[str, Any] = {"ops": ops, "targets": [self.target(ops, n) for n in range(targets)]}
+        made: dict[str, Any] = {
+            "ops": ops,
+            "targets": [self.target(ops, n) for n in range(targets)],
+        }
         if self.often(0.8):
             made["intervals"] = self.intervals()
         if self.often(0.7):
@@ -113,7 +116,7 @@ class File:
         return self.some(made)
 
     def target(self, ops: str, number: int) -> dict[str, Any]:
-        made: dict[str, Any] = {"pid": None if ops == "paddr" else self.pick(811, "811") }
+        made: dict[str, Any] = {"pid": None if ops == "paddr" else self.pick(811, "811")}
         if ops != "paddr" and number:
             made["pid"] = 815
         start, regions = 1 << 20, []
@@ -172,23 +175,36 @@ class File:
         low, high = sorted((self.any.randint(0, 100), self.any.randint(0, 100)))
         few = self.pick(0, 0, self.any.randint(0, 3))
         rates = self.pick(
-            {"min": self.pick("min", 0, self.share(few * 10, 100)), "max": self.share(few * 10, 100)},
+            {
+                "min": self.pick("min", 0, self.share(few * 10, 100)),
+                "max": self.share(few * 10, 100),
+            },
             {"min": self.share(low * 10, 100), "max": self.share(high * 10, 100)},
             {"min": low, "max": high},
             {"min": f"{few} samples", "max": f"{few + low:,} samples"},
-            {"min": "0 %", "max": self.pick("max", f"{U64:,} %", f"{U64 + 1:,} %", f"{U64 * 100} %")},
+            {
+                "min": "0 %",
+                "max": self.pick("max", f"{U64:,} %", f"{U64 + 1:,} %", f"{U64 * 100} %"),
+            },
             {"min": f"{few} samples", "max": self.pick(f"{U64:,} samples", high, "max")},
         )
         young = self.pick(0, 5_000_000, 120_000_000, 1_500_000, 77_777_777)
         ages = self.pick(
             {"min": self.time(young), "max": self.pick("max", U64, str(U64))},
-            {"min": self.time(young), "max": self.time(young + self.pick(0, 1_000_000, 3600 * 10**6))},
+            {
+                "min": self.time(young),
+                "max": self.time(young + self.pick(0, 1_000_000, 3600 * 10**6)),
+            },
             {"min": "3 aggr_intervals", "max": self.pick("30 aggr_intervals", "max", 50)},
             {"min": young, "max": "max"},
         )
         sizes = {"min": self.pick("min", "0 B", self.size(4096, 5 << 20, 123_456)),
                  "max": self.pick("max", "max", str(U64), self.size(1 << 30, 300_000_000))}  # fmt: skip
-        made = {"sz_bytes": self.some(sizes), "nr_accesses": self.some(rates), "age": self.some(ages)}
+        made = {
+            "sz_bytes": self.some(sizes),
+            "nr_accesses": self.some(rates),
+            "age": self.some(ages),
+        }
         if self.often(0.15):
             made["nr_accesses_unit"] = self.pick("percent", "samples")
         if self.often(0.15):
@@ -263,7 +279,10 @@ class File:
 
     def filter(self) -> dict[str, Any]:
         kind = self.pick("anon", "young", "memcg", "addr", "hugepage_size", "active", "unmapped")
-        made: dict[str, Any] = {"filter_type": kind, "matching": self.pick(True, False, "yes", "no")}
+        made: dict[str, Any] = {
+            "filter_type": kind,
+            "matching": self.pick(True, False, "yes", "no"),
+        }
         if self.often(0.8):
             made[self.pick("allow", "allow", "filter_pass")] = self.pick(False, True, "n", "y")
         if kind == "memcg":
@@ -272,7 +291,9 @@ class File:
             made["address_range"] = {"start": self.size(4096, 1 << 20), "end": self.size(1 << 30)}
         if kind == "hugepage_size":
             size = self.size(2 << 20)
-            made["hugepage_size"] = self.pick([size, size], {"min": size, "max": size}, ["0 B", "max"])
+            made["hugepage_size"] = self.pick(
+                [size, size], {"min": size, "max": size}, ["0 B", "max"]
+            )
         if self.often(0.3):
             made |= {"damon_target_idx": None, "probe_hits_wsum_range": None}
         return self.some(made)

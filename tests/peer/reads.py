@@ -66,7 +66,9 @@ def main(home: str) -> None:
                 dumped = [each.to_kvpairs(raw, params_only=True) for each in kdamonds]
                 answer["dumped"] = json.dumps({"kdamonds": dumped})
             error = _damon_sysfs.stage_kdamonds(kdamonds)
-            answer["files"] = {path.removeprefix(f"{TREE}/"): text for path, text in written.items()}
+            answer["files"] = {
+                path.removeprefix(f"{TREE}/"): text for path, text in written.items()
+            }
             if error:
                 answer["refused"] = error
         except Exception as error:  # noqa: BLE001  # whatever stops damo is its answer

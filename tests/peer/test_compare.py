@@ -50,13 +50,20 @@ def test_the_comparison_sees_a_wrong_value(peer, monkeypatch):
     monkeypatch.setattr("tests.peer.compare.written", lambda *_: [{}])
     _, wrong = case(peer, BARE, "json")
 
-    assert "0/contexts/0/schemes/0/access_pattern/nr_accesses/max: damo writes `1`, and we `0`" in wrong
+    assert (
+        "0/contexts/0/schemes/0/access_pattern/nr_accesses/max: damo writes `1`, and we `0`"
+        in wrong
+    )
 
 
 def test_damo_is_not_imported_where_its_tree_is_not_masked(tmp_path):
     (tmp_path / "_damon.py").write_text("raise SystemExit('imported')")
     done = subprocess.run(
-        [sys.executable, "-I", READS, tmp_path], input="", capture_output=True, text=True, check=False
+        [sys.executable, "-I", READS, tmp_path],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if not os.path.exists("/sys/kernel/mm/damon") and not os.path.exists("/sys/kernel/debug"):
         assert "imported" in done.stderr

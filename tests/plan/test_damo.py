@@ -267,13 +267,15 @@ def leaves(value, path=()):
 )  # fmt: skip
 def test_a_bare_rate_is_percent_and_a_bare_age_microseconds(pattern, policy_says, kernel):
     """As damo stages them: with 5 ms and 100 ms one sample in 20 is 5 %."""
-    text = SCHEME % ("access_pattern: {%s}" % pattern)
+    text = SCHEME % f"access_pattern: {{{pattern}}}"
     made, found = read(text)
     file, value = kernel
 
     assert not found
     assert made[0].tree[f"contexts/0/schemes/0/access_pattern/{file}"] == str(value)
-    whole = text.replace("schemes:", "ops: paddr, targets: [{regions: [{start: 4096, end: 8192}]}], schemes:")
+    whole = text.replace(
+        "schemes:", "ops: paddr, targets: [{regions: [{start: 4096, end: 8192}]}], schemes:"
+    )
     printed = imported(whole, "p").text
     name, _, bounds = policy_says.partition(": ")
     assert yaml.load(printed, yaml.BaseLoader)["kdamonds"][0]["schemes"][0]["access_pattern"][
