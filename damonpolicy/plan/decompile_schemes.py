@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from damonpolicy.model.access_pattern import cut
+from damonpolicy.kernel.bounds import cut
 from damonpolicy.model.actions import ACTIONS, MOVING, Traits
 from damonpolicy.plan import decompile_filters as filters
 from damonpolicy.plan.decompiled import Decompiled

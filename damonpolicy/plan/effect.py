@@ -6,8 +6,8 @@ where no age is the largest, and 2⁶⁴-1 ms for the window of a quota that lim
 
 from __future__ import annotations
 
+from damonpolicy.kernel.bounds import bounds_no_age, bounds_no_rate
 from damonpolicy.kernel.tree import Tree
-from damonpolicy.model.access_pattern import bounds_no_age, bounds_no_rate
 from damonpolicy.units import U32_MAX
 
 __all__ = ("in_effect", "limits_nothing", "unbounded")
