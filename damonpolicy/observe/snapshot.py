@@ -12,6 +12,7 @@ import numpy as np
 from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
 from damonpolicy.observe.select import Columns, columns
 from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, working_set
+from damonpolicy.plan.facts import said
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
 
@@ -80,8 +81,8 @@ class View:
             "scheme": source.scheme or None,
             "target": None if source.target == UNKNOWN else source.target,
             "targets": list(source.targets),
-            "filters": source.filters or None,
-            "accesses": source.accesses,
+            "filters": said(source.filters) or None,
+            "accesses": source.accesses.text,
             "begin_ns": self.begin,
             "end_ns": self.end,
             "sample_us": self.intervals.sample,

@@ -15,6 +15,7 @@ from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.errors import UsageError
+from damonpolicy.plan.facts import said
 from damonpolicy.units import approximate_bytes, approximate_duration
 
 __all__ = ("command", "numbers", "words")
@@ -121,10 +122,10 @@ def _head(each: View) -> list[str]:
         f"{name} at {when}: {regions}, {approximate_bytes(each.regions.total)}",
         f"  sampled each {sampled}, summed up over {summed}{' (tuned)' * each.source.tuned}",
     ]
-    if each.source.accesses != "all":
-        lines.append(f"  accesses: {each.source.accesses}")
+    if (accesses := each.source.accesses.text) != "all":
+        lines.append(f"  accesses: {accesses}")
     if each.source.filters:
-        lines.append(f"  filters: {each.source.filters}")
+        lines.append(f"  filters: {said(each.source.filters)}")
     return lines
 
 
