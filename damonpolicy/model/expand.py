@@ -18,7 +18,10 @@ from damonpolicy.source import nodes
 from damonpolicy.source.nodes import Hole, Lost, Node, Scalar, Sequence
 from damonpolicy.source.template import TemplateError, Templates, holds_template
 
-__all__ = ("Expanded", "expand", "variables")
+__all__ = ("VARIABLE", "Expanded", "expand", "variables")
+
+VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
+"""The names that variables may have."""
 
 _REPEATED = ("kdamonds", "schemes")
 _ANY = ""
@@ -73,7 +76,7 @@ def variables(
         return {_ANY: Hole.WRONG}, found
     names = {key.text for key, _ in node.items}
     for key, value in node.items:
-        if not key.text.isidentifier():
+        if not re.fullmatch(VARIABLE, key.text):
             message = f"`{key.text[:40]}` cannot be the name of a variable"
             hint = "letters, digits and `_`, no digit first"
             found.append(Diagnostic.error("DP0030", key.span, message, hint=hint))
@@ -250,7 +253,7 @@ def _choices(
     name, listed = each.items[0]
     if isinstance(listed, Lost):
         return None
-    if not name.text.isidentifier():
+    if not re.fullmatch(VARIABLE, name.text):
         refuse(name, f"`{name.text}` cannot be the name of a variable", example)
         return None
     if name.text in values:
