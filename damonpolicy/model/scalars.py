@@ -25,6 +25,8 @@ from damonpolicy.source.nodes import Hole
 from damonpolicy.units import UnitError
 
 __all__ = (
+    "SIZE",
+    "TIME",
     "Address",
     "Age",
     "AgeText",
@@ -43,8 +45,10 @@ __all__ = (
     "Text",
     "Unread",
     "Weight",
+    "between",
     "scalar",
     "shape",
+    "up_to",
 )
 
 
@@ -128,11 +132,12 @@ _ZERO = {"const": 0}
 """What of YAML's numbers fits: without a unit, a quantity can only be 0."""
 
 
-def _between(low: int, high: int) -> dict[str, Any]:
+def between(low: int, high: int) -> dict[str, Any]:
+    """Return a schema of numbers from one to another."""
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-def _up_to(most: int) -> str:
+def up_to(most: int) -> str:
     """Return a pattern of the whole numbers up to one, without needless zeros before them."""
     digits = str(most)
     found = ["0", f"[1-9][0-9]{{0,{len(digits) - 2}}}", digits]
@@ -200,8 +205,8 @@ def _weight(text: str) -> int:
 
 
 _LARGEST_NODE, _LARGEST_PID, _LARGEST_WEIGHT = 1023, 1 << 22, 1000
-_SIZE = rf"{_NUMBER} ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
-_TIME = rf"{_parts(reversed(units.DURATIONS))}|0"
+SIZE = rf"{_NUMBER} ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
+TIME = rf"{_parts(reversed(units.DURATIONS))}|0"
 _PERCENT = r"0*(?:[0-9]{1,2}(?:\.[0-9]+)?|100(?:\.0+)?) ?%"
 _ANY = {"type": ["number", "boolean"]}
 """What YAML takes for a number or a truth is text, too."""
@@ -212,31 +217,31 @@ _read_name, _name_schema = scalar(
 )
 _read_flag, _ = scalar(units.read_bool, "true|false")
 _read_count, _count_schema = scalar(
-    units.read_count, _up_to(units.U32_MAX), number=_between(0, units.U32_MAX)
+    units.read_count, up_to(units.U32_MAX), number=between(0, units.U32_MAX)
 )
-_read_bytes, _bytes_schema = scalar(units.read_bytes, _SIZE, number=_ZERO, example="200MiB")
-_read_time, _time_schema = scalar(units.read_duration, _TIME, number=_ZERO, example="100ms")
+_read_bytes, _bytes_schema = scalar(units.read_bytes, SIZE, number=_ZERO, example="200MiB")
+_read_time, _time_schema = scalar(units.read_duration, TIME, number=_ZERO, example="100ms")
 _read_percent, _percent_schema = scalar(
     units.read_percent, f"{_PERCENT}|0", number=_ZERO, example="5%"
 )
 _read_address, _address_schema = scalar(
     units.read_address,
-    rf"0[xX][0-9a-fA-F]+|{_up_to(units.U64_MAX)}|{_SIZE}",
-    number=_between(0, units.U64_MAX),
+    rf"0[xX][0-9a-fA-F]+|{up_to(units.U64_MAX)}|{SIZE}",
+    number=between(0, units.U64_MAX),
     example="4GiB",
 )
 _read_cpus, _cpus_schema = scalar(
     units.read_cpulist,
     r"[0-9]{1,5}(?:-[0-9]{1,5})?(?: ?, ?[0-9]{1,5}(?:-[0-9]{1,5})?)*",
-    number=_between(0, limits.CPUS.most - 1),
+    number=between(0, limits.CPUS.most - 1),
     example="0-3,8",
 )
-_read_node, _node_schema = scalar(_node, _up_to(_LARGEST_NODE), number=_between(0, _LARGEST_NODE))
+_read_node, _node_schema = scalar(_node, up_to(_LARGEST_NODE), number=between(0, _LARGEST_NODE))
 _read_pid, _pid_schema = scalar(
-    _pid, f"(?!0)(?:{_up_to(_LARGEST_PID)})", number=_between(1, _LARGEST_PID)
+    _pid, f"(?!0)(?:{up_to(_LARGEST_PID)})", number=between(1, _LARGEST_PID)
 )
 _read_weight, _weight_schema = scalar(
-    _weight, _up_to(_LARGEST_WEIGHT), number=_between(0, _LARGEST_WEIGHT)
+    _weight, up_to(_LARGEST_WEIGHT), number=between(0, _LARGEST_WEIGHT)
 )
 
 Text: TypeAlias = Annotated[str, _read_text, _text_schema]
@@ -330,10 +335,10 @@ def _counted(text: str) -> int:
 
 
 _read_rate, _rate_schema = scalar(
-    _rate, rf"{_PERCENT}|(?:{_up_to(units.U64_MAX)}) samples?|0", number=_ZERO, example="5%"
+    _rate, rf"{_PERCENT}|(?:{up_to(units.U64_MAX)}) samples?|0", number=_ZERO, example="5%"
 )
 _read_age, _age_schema = scalar(
-    _age, rf"{_TIME}|(?:{_up_to(units.U64_MAX)}) aggregations?", number=_ZERO, example="2m"
+    _age, rf"{TIME}|(?:{up_to(units.U64_MAX)}) aggregations?", number=_ZERO, example="2m"
 )
 
 AgeText: TypeAlias = Annotated[Age, _read_age, _age_schema]

@@ -33,7 +33,7 @@ def _regular_expression(text: str) -> str:
 
 
 def _cgroup(text: str) -> str:
-    if not text.startswith("/") or ".." in text.split("/") or "\n" in text:
+    if not text.startswith("/") or ".." in text.split("/") or not {"\n", "\0"}.isdisjoint(text):
         raise UnitError(
             "DP0123",
             f"`{text[:40]}` is not the path of a cgroup",
@@ -43,7 +43,9 @@ def _cgroup(text: str) -> str:
 
 
 _read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")
-_read_cgroup, _cgroup_schema = scalar(_cgroup, r"/.*", example="/machine.slice")
+_read_cgroup, _cgroup_schema = scalar(
+    _cgroup, r"(?:/(?!\.\.(?:/|(?![\s\S])))[^/\n\u0000]*)+", example="/machine.slice"
+)
 
 Expression: TypeAlias = Annotated[str, _read_expression, _expression_schema]
 Cgroup: TypeAlias = Annotated[str, _read_cgroup, _cgroup_schema]

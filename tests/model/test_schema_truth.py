@@ -14,13 +14,23 @@ from typing import get_args
 import jsonschema
 import pytest
 
-from damonpolicy.model import scalars
+from damonpolicy.model import modules, quotas, scalars, sources, targets, tuning
 from damonpolicy.model.schema import policy_schema
 from damonpolicy.units import UnitError
 
-KINDS = ("Text", "Name", "Flag", "Count", "Bytes", "Duration", "Percent", "Address", "Cpus", "Node",
+MODULES = (scalars, modules, quotas, sources, targets, tuning)
+KINDS = ("SizeLimit", "TimeLimit", "RatioText", "BytesOrAll", "Factor", "KsmFile", "Cgroup", "Amount",
+         "Text", "Name", "Flag", "Count", "Bytes", "Duration", "Percent", "Address", "Cpus", "Node",
          "Pid", "Weight", "AgeText", "RateText")  # fmt: skip
 SEEDS = {
+    "SizeLimit": ["unlimited", "128MiB", "0B", "0.0 MiB"],
+    "TimeLimit": ["unlimited", "10ms", "0ms", "0h 5m"],
+    "RatioText": ["1/10", "0/1", "10/1"],
+    "BytesOrAll": ["unlimited", "0", "5MiB", 0],
+    "Factor": ["1", "1.5", 2, 0.5, "0"],
+    "KsmFile": ["pages_sharing"],
+    "Cgroup": ["/", "/a", "/a/b", "/a b"],
+    "Amount": ["0", "12", "5MiB", 7],
     "Text": ["a", "x y", 5, True],
     "Name": ["a", "a.b-c_1", "1", 1, "x" * 63],
     "Flag": ["true", "false", True, False],
@@ -66,6 +76,11 @@ def battery(kind):
     return made
 
 
+def where(kind):
+    """Return an annotated type by its name, wherever it stands."""
+    return next(vars(each)[kind] for each in MODULES if kind in vars(each))
+
+
 def as_written(value):
     """Return the text that stands in a file where an editor sees a value."""
     if isinstance(value, bool):
@@ -78,7 +93,7 @@ ARITHMETIC = ("is not a whole number of", "is out of range (64 bits)", "goes bac
 
 def refusal(kind, value):
     """Return why a reader refuses a value, or nothing."""
-    reader = next(each for each in get_args(getattr(scalars, kind)) if hasattr(each, "func"))
+    reader = next(each for each in get_args(where(kind)) if hasattr(each, "func"))
     try:
         reader.func(as_written(value))
     except UnitError as error:
@@ -89,7 +104,7 @@ def refusal(kind, value):
 @pytest.mark.parametrize("kind", KINDS)
 def test_schema_and_reader_take_the_same(kind):
     schema = next(
-        each for each in get_args(getattr(scalars, kind)) if hasattr(each, "json_schema")
+        each for each in get_args(where(kind)) if hasattr(each, "json_schema")
     ).json_schema
     check = jsonschema.Draft202012Validator(schema)
     differ = []
