@@ -15,11 +15,16 @@ from damonpolicy.cli.output import Result
 from damonpolicy.errors import ExitCode, PolicyInvalid, UsageError
 
 if TYPE_CHECKING:
+    from damonpolicy.kernel.capabilities import Capabilities
     from damonpolicy.plan.current import Current
     from damonpolicy.plan.imported import Imported, Source
     from damonpolicy.plan.managed import Managed
+    from damonpolicy.source.files import SourceFile
 
 __all__ = ("command",)
+
+_EVERYTHING = "damon-next"
+"""The emulated kernel that takes what files deploy: it has all of DAMON's files."""
 
 
 @click.command("import")
@@ -36,7 +41,8 @@ def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str 
     """Print what the kernel is configured to, or a file of damo, as a policy.
 
     Without SLOT all kdamonds, whoever made them. FILE is a configuration of damo, as JSON or
-    YAML, or a list of schemes. The policy is compiled again and compared: what it would make
+    YAML, a list of schemes; or a kernel command line, a file of modprobe.d or tmpfiles.d, or a
+    shell script of `echo VALUE > FILE`, of which nothing is executed. The policy is compiled again and compared: what it would make
     otherwise is told.
     """
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
@@ -123,6 +129,7 @@ def _of_file(invocation: Invocation, sources: Sequence[str], name: str, ops: str
     from damonpolicy.kernel.features import FEATURES
     from damonpolicy.plan import damo
     from damonpolicy.plan.imported import policy
+    from damonpolicy.plan.writes import deployed
     from damonpolicy.source.files import read_file
     from damonpolicy.source.yaml import parse_foreign
 
@@ -132,13 +139,37 @@ def _of_file(invocation: Invocation, sources: Sequence[str], name: str, ops: str
     invocation.texts[file.name] = file.text
     if unreadable is not None:
         raise PolicyInvalid(diagnostics=(unreadable,))
+    all_kernels = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})
+    if deployed(file.text):
+        return _deployed(file, name, all_kernels)
     top, found = parse_foreign(file.name, file.text)
     if found:
         raise PolicyInvalid(diagnostics=found)
     made, found = damo.sources(top, file.name, ops)
     if any(each.severity == "error" for each in found):
         raise PolicyInvalid(diagnostics=found)
-    all_kernels = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})
     comments = [f"Imported from damo's {os.path.basename(file.name)}."]
     result = policy(made, name, all_kernels, None, comments)
+    return replace(result, found=(*found, *result.found))
+
+
+def _deployed(file: SourceFile, name: str, capabilities: Capabilities) -> Imported:
+    from damonpolicy.emulated.machine import EmulatedMachine
+    from damonpolicy.plan.deployed import played
+    from damonpolicy.plan.imported import policy
+    from damonpolicy.plan.writes import writes
+
+    listed, found = writes(file.name, file.text)
+    made = played(listed, EmulatedMachine.create(_EVERYTHING), file.name)
+    found += made.found
+    if not made.sources and not made.modules and not found:
+        raise UsageError(
+            f"`{file.name}` writes nothing of DAMON's", hint="`damonpolicy import --help`"
+        )
+    if any(each.severity == "error" for each in found) or not (made.sources or made.modules):
+        raise PolicyInvalid(diagnostics=found)
+    comments = [f"Imported from {os.path.basename(file.name)}."]
+    result = policy(
+        made.sources, name, capabilities, None, comments, modules=made.modules, spans=made.spans
+    )
     return replace(result, found=(*found, *result.found))

@@ -23,6 +23,7 @@ from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.imported_places import Source, relocated
 from damonpolicy.plan.policies import Loaded, Overrides, Spans, compile_policies, load, place
 from damonpolicy.source.files import SourceFile
+from damonpolicy.source.nodes import Path
 from damonpolicy.source.write import to_yaml
 
 __all__ = ("Imported", "Source", "policy", "written")
@@ -43,13 +44,23 @@ def policy(
     capabilities: Capabilities,
     machine: Machine | None,
     comments: Sequence[str] = (),
+    *,
+    modules: Mapping[str, Any] | None = None,
+    spans: Mapping[Path, Span] | None = None,
 ) -> Imported:
-    """Return one policy for all sources; ``machine`` is None for what is not of this machine."""
+    """Return one policy for all sources; ``machine`` is None for what is not of this machine.
+
+    ``modules`` are those of the policy, ``spans`` where the user's file says them.
+    """
     made = [kdamond(each.tree, each.name, each.names, machine) for each in sources]
     for source, decompiled in zip(sources, made, strict=True):
         if source.system_ram:
             decompiled.data["targets"] = [{"system_ram": True}]
-    data: dict[str, Any] = {"version": 1, "name": name, "kdamonds": [each.data for each in made]}
+    data: dict[str, Any] = {"version": 1, "name": name}
+    if made:
+        data["kdamonds"] = [each.data for each in made]
+    if modules:
+        data["modules"] = dict(modules)
     running = any(each.tree.get("state") == "on" for each in sources)
     if machine is not None and running and machine.exists(parameter_path("damon_stat", "enabled")):
         # else it runs after the next boot, and none of these could start beside it
@@ -64,11 +75,11 @@ def policy(
     loaded = load([file], Overrides(), machine=machine)
     found = [each for each in loaded.found if each.severity == "error"]
     if found:
-        return Imported(text, relocated(found, file, sources), ())
+        return Imported(text, relocated(found, file, sources, spans or {}), ())
     again, more = _again(loaded, capabilities, machine)
     found = [each for each in more if each.severity == "error"]
     if found:
-        return Imported(text, relocated(found, file, sources), ())
+        return Imported(text, relocated(found, file, sources, spans or {}), ())
     absent = [each for each in more if each.code == "DP0305"]
     differences: list[dict[str, str]] = []
     for source, decompiled, files in zip(sources, made, again, strict=False):
