@@ -71,6 +71,7 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     from damonpolicy.kernel.capabilities import detect
     from damonpolicy.observe.remembered import Remembered, unfinished
     from damonpolicy.plan.current import retrieve
+    from damonpolicy.plan.deployed import live
     from damonpolicy.plan.imported import policy
 
     machine = invocation.machine()
@@ -81,7 +82,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     store = Remembered(Store(invocation.places()))
     managed = store.managed(current.host.boot_id)
     sources = _slots(current, managed, slots)
-    if not sources:
+    given = {} if slots else live(machine, current.modules)
+    if not sources and not given:
         hint = "`damonpolicy status` shows what is"
         if current.modules:
             hint = f"{current.modules[0]} runs, which a policy has under `modules:`"
@@ -97,8 +99,10 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     comments += [
         f"{module.upper()} runs here, and lets no kdamond start beside it."
         for module in current.modules
+        if module not in given
     ]
-    result = policy(sources, name, detect(machine, current.tree), machine, comments)
+    capabilities = detect(machine, current.tree)
+    result = policy(sources, name, capabilities, machine, comments, modules=given)
     half = unfinished(store, managed, machine.monotonic())
     return replace(result, found=(*store.found, *half, *result.found))
 

@@ -21,9 +21,10 @@ from damonpolicy.plan.writes import Write
 from damonpolicy.source.nodes import Path
 from damonpolicy.units import format_bytes, format_duration, format_percent
 
-__all__ = ("Deployed", "modules", "played")
+__all__ = ("Deployed", "live", "modules", "played")
 
 _ENABLED = "enabled"
+_COUNTS = "damon_stat"
 
 
 @dataclass(slots=True)
@@ -102,6 +103,22 @@ def modules(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         unit = int(contents.get(path.replace(parameter.name, "addr_unit"), "1"))
         result.setdefault(parameter.module, {})[parameter.name] = _said(parameter, content, unit)
     return result
+
+
+def live(machine: Machine, running: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the modules that run and do something, with all of their parameters.
+
+    DAMON_STAT has none. An `addr_unit` of 1 is what it is without a word.
+    """
+    contents = {
+        path: read_value(machine, path)
+        for path, each in PARAMETERS.items()
+        if each.module in running and each.module != _COUNTS and machine.exists(path)
+    }
+    units = [path for path, text in contents.items() if path.endswith("/addr_unit") and text == "1"]
+    for path in units:
+        del contents[path]
+    return modules(contents)
 
 
 def _said(parameter: Parameter, content: str, unit: int) -> Any:

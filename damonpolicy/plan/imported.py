@@ -59,12 +59,13 @@ def policy(
     data: dict[str, Any] = {"version": 1, "name": name}
     if made:
         data["kdamonds"] = [each.data for each in made]
-    if modules:
-        data["modules"] = dict(modules)
-    running = any(each.tree.get("state") == "on" for each in sources)
+    own = dict(modules or {})
+    running = bool(own) or any(each.tree.get("state") == "on" for each in sources)
     if machine is not None and running and machine.exists(parameter_path("damon_stat", "enabled")):
         # else it runs after the next boot, and none of these could start beside it
-        data["modules"] = {"damon_stat": {"enabled": False}}
+        own.setdefault("damon_stat", {"enabled": False})
+    if own:
+        data["modules"] = own
     unsayable = next((each for each in _words(data) if not _sayable(each)), None)
     if unsayable is not None:
         message = f"no policy can say {unsayable[:60]!a}: it is no UTF-8, or a template"
