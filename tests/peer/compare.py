@@ -55,7 +55,7 @@ def case(peer: Damo, text: str, form: str) -> tuple[str, list[str]]:
                 continue  # all memory, wherever it is
             place = source.place(path)
             told = any(
-                path in each.message
+                any(f"`{above}`" in each.message for above in around(path))
                 or (place and each.span and each.span.line <= place.line <= each.span.end_line)
                 or ("_unit`" in each.message and each.message.split("`")[1][:-5] in path)
                 for each in found
@@ -63,6 +63,13 @@ def case(peer: Damo, text: str, form: str) -> tuple[str, list[str]]:
             if not told:
                 wrong.append(f"{index}/{path}: damo writes `{is_}`, and we `{becomes}`")
     return ("warned" if found else "equal"), wrong
+
+
+def around(path: str) -> Iterator[str]:
+    """Yield a path and the directories above it, down to a target, a scheme or filters."""
+    while path.count("/") > 2:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def different(theirs: dict[str, str], ours: dict[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -50,8 +50,10 @@ class Damo:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def ask(self, text: str, form: str, dump: str | None = None) -> dict[str, Any]:
         """Return the files that damo would write, or why it refuses."""
