@@ -519,3 +519,59 @@ def test_a_difference_is_told_in_damos_file():
         ("DP0620", 10, "the quota limits nothing"),
         ("DP0620", 5, "the kernel ignores it on `paddr`"),
     ]
+
+
+CONTEXT = "kdamonds: [{contexts: [{ops: %s, targets: [{%s}], %s}]}]"
+MEMORY = "regions: [{start: 4096, end: 8192}]"
+
+
+def test_a_quota_that_limits_nothing_is_left_out():
+    """damo writes a window of 2⁶⁴-1 ms there, and whatever weights the file has."""
+    weights = "weights: {sz_permil: 1, nr_accesses_permil: 2, age_permil: 3}"
+    quota = f"quotas: {{time_ms: 0, sz_bytes: 0, reset_interval_ms: max, {weights}}}"
+    for action, said in (("pageout", "quota: unlimited"), ("stat", "")):
+        became = imported(
+            CONTEXT % ("paddr", MEMORY, f"schemes: [{{action: {action}, {quota}}}]"), "p"
+        )
+        assert "every" not in became.text
+        assert said in became.text
+        assert became.found == ()
+
+
+def test_regions_of_a_process_are_not_lost_without_a_word():
+    became = imported(CONTEXT % ("vaddr", f"pid: 811, {MEMORY}", "schemes: []"), "p")
+
+    assert [(each.severity, each.span.line, each.message, each.hint) for each in became.found] == [
+        (
+            "warning", 1,
+            "the policy has not all of `contexts/0/targets/0/regions` of kdamond 0 of p.yaml",
+            "on `vaddr` the kernel replaces them",
+        )
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("filters", "form"),
+    [
+        ("{filter_type: write, matching: true, allow: true}", "kind: write"),
+        ("{filter_type: write, matching: false, allow: true}", "kind: read"),
+        ("{filter_type: cpumask, matching: true, allow: true, cpumask: 0-3}", 'cpus: "0-3"'),
+        ("{filter_type: threads, matching: true, allow: true, tid_arr: '811,815'}", "threads: [811,815]"),
+    ],
+)  # fmt: skip
+def test_sample_filters_that_reject_nothing_are_one_warning_with_our_form(filters, form):
+    control = "primitives_enabled: {page_table: false, page_fault: true}"
+    became = imported(
+        CONTEXT % ("paddr", MEMORY, f"sample_control: {{{control}, sample_filters: [{filters}]}}"),
+        "p",
+    )
+
+    assert "accesses: {primitive: page_fault}" in became.text
+    assert [(each.severity, form in each.hint) for each in became.found] == [("warning", True)]
+
+
+def test_a_text_that_damo_takes_as_true_is_refused():
+    control = "sample_filters: [{filter_type: write, matching: 'false', allow: true}]"
+    _, found = read(CONTEXT % ("paddr", MEMORY, f"sample_control: {{{control}}}"))
+
+    assert ["which damo takes as true here" in each.message for each in found] == [True]
