@@ -337,6 +337,7 @@ class _Tree:
         ranges = [("probe_hits_wsum_range", COUNT), ("hugepage_size", BYTES)]
         for key, unit in ranges if kind == "hugepage_size" else reversed(ranges):
             bounds = self._range(at, key, unit)  # the last is its own
+        at.has("hugepage_size" if kind == "hugepage_size" else "probe_hits_wsum_range")
         for name, value in zip(("min", "max"), bounds, strict=True):
             self.put(f"{here}/{name}", value)
 

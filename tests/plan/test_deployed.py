@@ -80,6 +80,19 @@ def test_a_script_becomes_a_kdamond_and_nothing_is_executed(tmp_path):
     assert became.found == ()
 
 
+def test_what_is_not_damons_is_left_out_and_told():
+    listed, _ = writes(
+        "f",
+        "echo Y > /sys/module/damon_reclaim/parameters/skip_anon\necho 1 > /sys/kernel/mm/ksm/run\n",
+    )
+    made = played(listed, EmulatedMachine.create("damon-next"), "f")
+
+    assert made.modules == {"damon_reclaim": {"skip_anon": True}}
+    assert [(each.code, each.severity, each.span.line) for each in made.found] == [
+        ("DP0697", "warning", 2)
+    ]
+
+
 def test_what_no_policy_may_say_is_told_in_the_script():
     became = imported(SCRIPT.replace("MARK", "2000 > monitoring_attrs/nr_regions/min"))
 
