@@ -49,7 +49,7 @@ U32_MAX = (1 << 32) - 1
 U64_MAX = (1 << 64) - 1
 
 _NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-zµ%]*)\Z")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: ?([A-Za-zµ%]+))?\Z")
 _TEMPERATURE = re.compile(r"(-?[0-9]+(\.[0-9]+)?)([kMGTPE]?)", re.ASCII)
 _LONGEST_TEMPERATURE = 40
 _LETTERS: dict[str, int] = {letter: 1_000**power for power, letter in enumerate(THOUSANDS)}
@@ -63,7 +63,8 @@ _NAMES = {
 }
 _MEANT = {name: unit for unit, names in _NAMES.items() for name in names.split()}
 """What people and other tools call the units of time."""
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h|d)")
+_PARTS = re.compile(rf"{_PART.pattern}(?: ?{_PART.pattern})*")
 _LONGEST = 64
 
 
@@ -115,7 +116,7 @@ def _refuse_traps(text: str) -> None:
 def read_integer(text: str, *, low: int = 0, high: int = U64_MAX, what: str = "a number") -> int:
     """Read a plain decimal integer within ``low`` and ``high``, both included."""
     _refuse_traps(text)
-    if not re.fullmatch(r"-?[0-9]+", text):
+    if not re.fullmatch(r"-[1-9][0-9]*|[0-9]+", text):
         raise UnitError("DP0113", f"`{_shorten(text)}` is not {what}", "write digits only")
     # no type of the kernel's holds so many digits, and Python reads no more than 4300
     value = int(text) if len(text) <= _LONGEST else high + 1
@@ -154,13 +155,13 @@ def _quantity(text: str, code: str, what: str, example: str) -> tuple[Fraction, 
     found = _QUANTITY.fullmatch(text)
     if not found:
         raise UnitError(code, f"`{_shorten(text)}` is not {what}", f"write for example `{example}`")
-    return Fraction(found[1]), found[2]
+    return Fraction(found[1]), found[2] or ""
 
 
 def read_bytes(text: str) -> int:
     """Read a size such as ``4KiB`` or ``1.5 GiB`` into bytes; units are powers of 1024."""
     amount, unit = _quantity(text, "DP0110", "a size", "200MiB")
-    if unit == "" and amount != 0:
+    if unit == "" and text != "0":
         raise UnitError(
             "DP0121",
             f"`{text}` has no unit",
@@ -216,8 +217,8 @@ def read_duration(text: str) -> int:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         raise UnitError("DP0121", f"`{text}` has no unit", f"write `{text}ms` or `{text}s`")
     compact = text.replace(" ", "")
-    parts = _PART.findall(compact)
-    if not parts or "".join(number + unit for number, unit in parts) != compact:
+    parts = _PART.findall(text)
+    if not _PARTS.fullmatch(text):
         meant = _meant_duration(compact)
         raise UnitError(
             "DP0111",
@@ -259,7 +260,7 @@ def _meant_duration(compact: str) -> str:
 def read_percent(text: str, *, most: int = 100) -> Fraction:
     """Read a percentage such as ``0.5%`` into a fraction of one."""
     amount, unit = _quantity(text, "DP0112", "a percentage", "5%")
-    if unit == "" and amount != 0:
+    if unit == "" and text != "0":
         hint = f"write `{text}%`"
         if amount > most:
             hint = "write it in percent, such as `50%`"
@@ -295,8 +296,10 @@ def read_cpulist(text: str) -> tuple[int, ...]:
     numbers: set[int] = set()
     most = limits.CPUS.most
     listed = 0
-    for part in text.replace(" ", "").split(",", most):
-        found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
+    for part in text.split(",", most):
+        found = re.fullmatch(r" ?([0-9]{1,5})(?:-([0-9]{1,5}))? ?", part)
+        if text[:1] == " " or text[-1:] == " ":
+            found = None
         if not found:
             raise UnitError(
                 "DP0122", f"`{_shorten(text)}` is not a list of CPUs", "write for example `0-3,8`"

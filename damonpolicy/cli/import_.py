@@ -15,31 +15,46 @@ from damonpolicy.cli.output import Result
 from damonpolicy.errors import ExitCode, PolicyInvalid, UsageError
 
 if TYPE_CHECKING:
+    from damonpolicy.kernel.capabilities import Capabilities
     from damonpolicy.plan.current import Current
     from damonpolicy.plan.imported import Imported, Source
     from damonpolicy.plan.managed import Managed
+    from damonpolicy.source.files import SourceFile
 
 __all__ = ("command",)
+
+_EVERYTHING = "damon-next"
+"""The emulated kernel that takes what files deploy: it has all of DAMON's files."""
 
 
 @click.command("import")
 @click.argument("sources", nargs=-1, metavar="[SLOT...|FILE]")
 @click.option("--name", default="imported", metavar="NAME", help="the policy's name")
+@click.option(
+    "--ops",
+    type=click.Choice(["paddr", "vaddr", "fvaddr"]),
+    help="what a bare list of schemes is for; else all memory",
+)
 @common
 @pass_invocation
-def command(invocation: Invocation, sources: Sequence[str], name: str) -> Result:
+def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str | None) -> Result:
     """Print what the kernel is configured to, or a file of damo, as a policy.
 
     Without SLOT all kdamonds, whoever made them. FILE is a configuration of damo, as JSON or
-    YAML. The policy is compiled again and compared: what it would make otherwise is told.
+    YAML, a list of schemes; or a kernel command line, a file of modprobe.d or tmpfiles.d, or a
+    shell script of `echo VALUE > FILE`, of which nothing is executed. The policy is compiled again and compared: what it would make
+    otherwise is told.
     """
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
         hint = "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
         raise UsageError(f"`--name {name[:40]!a}` is no name of a policy", hint=hint)
     if all(re.fullmatch("[0-9]{1,9}", each) for each in sources):
+        if ops:
+            hint = "`damonpolicy import FILE --ops OPS` is for a file with a list of schemes"
+            raise UsageError("`--ops` is for files: what runs has its own", hint=hint)
         found = _live(invocation, list(dict.fromkeys(map(int, sources))), name)
     else:
-        found = _of_file(invocation, sources, name)
+        found = _of_file(invocation, sources, name, ops or "")
     errors = any(each.severity == "error" for each in found.found)
     return Result(
         found.text,
@@ -56,6 +71,7 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     from damonpolicy.kernel.capabilities import detect
     from damonpolicy.observe.remembered import Remembered, unfinished
     from damonpolicy.plan.current import retrieve
+    from damonpolicy.plan.deployed import live
     from damonpolicy.plan.imported import policy
 
     machine = invocation.machine()
@@ -66,7 +82,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     store = Remembered(Store(invocation.places()))
     managed = store.managed(current.host.boot_id)
     sources = _slots(current, managed, slots)
-    if not sources:
+    given = {} if slots else live(machine, current.modules)
+    if not sources and not given:
         hint = "`damonpolicy status` shows what is"
         if current.modules:
             hint = f"{current.modules[0]} runs, which a policy has under `modules:`"
@@ -82,8 +99,10 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     comments += [
         f"{module.upper()} runs here, and lets no kdamond start beside it."
         for module in current.modules
+        if module not in given
     ]
-    result = policy(sources, name, detect(machine, current.tree), machine, comments)
+    capabilities = detect(machine, current.tree)
+    result = policy(sources, name, capabilities, machine, comments, modules=given)
     half = unfinished(store, managed, machine.monotonic())
     return replace(result, found=(*store.found, *half, *result.found))
 
@@ -109,11 +128,12 @@ def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[So
     return result
 
 
-def _of_file(invocation: Invocation, sources: Sequence[str], name: str) -> Imported:
+def _of_file(invocation: Invocation, sources: Sequence[str], name: str, ops: str) -> Imported:
     from damonpolicy.kernel.capabilities import Answer, Capabilities
     from damonpolicy.kernel.features import FEATURES
     from damonpolicy.plan import damo
     from damonpolicy.plan.imported import policy
+    from damonpolicy.plan.writes import deployed
     from damonpolicy.source.files import read_file
     from damonpolicy.source.yaml import parse_foreign
 
@@ -123,13 +143,37 @@ def _of_file(invocation: Invocation, sources: Sequence[str], name: str) -> Impor
     invocation.texts[file.name] = file.text
     if unreadable is not None:
         raise PolicyInvalid(diagnostics=(unreadable,))
+    all_kernels = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})
+    if deployed(file.text):
+        return _deployed(file, name, all_kernels)
     top, found = parse_foreign(file.name, file.text)
     if found:
         raise PolicyInvalid(diagnostics=found)
-    made, found = damo.sources(top, file.name)
+    made, found = damo.sources(top, file.name, ops)
     if any(each.severity == "error" for each in found):
         raise PolicyInvalid(diagnostics=found)
-    all_kernels = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})
     comments = [f"Imported from damo's {os.path.basename(file.name)}."]
     result = policy(made, name, all_kernels, None, comments)
+    return replace(result, found=(*found, *result.found))
+
+
+def _deployed(file: SourceFile, name: str, capabilities: Capabilities) -> Imported:
+    from damonpolicy.emulated.machine import EmulatedMachine
+    from damonpolicy.plan.deployed import played
+    from damonpolicy.plan.imported import policy
+    from damonpolicy.plan.writes import writes
+
+    listed, found = writes(file.name, file.text)
+    made = played(listed, EmulatedMachine.create(_EVERYTHING), file.name)
+    found += made.found
+    if not made.sources and not made.modules and not found:
+        raise UsageError(
+            f"`{file.name}` writes nothing of DAMON's", hint="`damonpolicy import --help`"
+        )
+    if any(each.severity == "error" for each in found) or not (made.sources or made.modules):
+        raise PolicyInvalid(diagnostics=found)
+    comments = [f"Imported from {os.path.basename(file.name)}."]
+    result = policy(
+        made.sources, name, capabilities, None, comments, modules=made.modules, spans=made.spans
+    )
     return replace(result, found=(*found, *result.found))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -19,12 +19,16 @@ from damonpolicy.source import nodes
 from damonpolicy.source.nodes import Hole, Lost, Node, Scalar, Sequence
 from damonpolicy.source.template import TemplateError, Templates, holds_template
 
-__all__ = ("Expanded", "Given", "expand", "unused", "variables")
+__all__ = ("VARIABLE", "Expanded", "Given", "expand", "unused", "variables")
+
+VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
+"""The names that variables may have."""
 
 _REPEATED = ("kdamonds", "schemes")
 _ANY = ""
 """Stands for variables that are wrong, whatever their names were to be."""
 _WORD = re.compile(r"\w+")
+_WRITTEN = re.compile(rf"\{{\{{ ({VARIABLE}) \}}\}}")
 
 
 @dataclass
@@ -82,11 +86,11 @@ def variables(
         return {_ANY: Hole.WRONG}, found
     names = {key.text for key, _ in node.items}
     for key, value in node.items:
-        if not key.text.isidentifier():
+        if not re.fullmatch(VARIABLE, key.text):
             message = f"`{key.text[:40]}` cannot be the name of a variable"
             hint = "letters, digits and `_`, no digit first"
-            meant = re.sub(r"\W+", "_", key.text[:40])
-            if meant.isidentifier() and meant not in names:
+            meant = re.sub(r"[^A-Za-z0-9_]+", "_", key.text[:40])
+            if re.fullmatch(VARIABLE, meant) and meant not in names:
                 hint = f"write `{meant}`: {hint}"
             found.append(Diagnostic.error("DP0030", key.span, message, hint=hint))
         if key.text in overrides:
@@ -114,12 +118,16 @@ def variables(
     return values, found
 
 
-def unused(top: nodes.Mapping) -> Iterator[Diagnostic]:
-    """Yield a policy's variables that none of its templates names."""
+def unused(top: nodes.Mapping, errors: Iterable[Diagnostic] = ()) -> Iterator[Diagnostic]:
+    """Yield a policy's variables that none of its templates names.
+
+    Where the hint of an error says to write a template, its variable is as good as named.
+    """
     node = top.get("vars")
     if not isinstance(node, nodes.Mapping):
         return
     named = {word for text in _templates(top) for word in _WORD.findall(text)}
+    named |= {word for each in errors for word in _WRITTEN.findall(each.hint)}
     for key, _ in node.items:
         if key.text not in named:
             message = f"no template uses the variable `{key.text[:40]}`"
@@ -287,7 +295,7 @@ def _choices(
     name, listed = each.items[0]
     if isinstance(listed, Lost):
         return None
-    if not name.text.isidentifier():
+    if not re.fullmatch(VARIABLE, name.text):
         refuse(name, f"`{name.text}` cannot be the name of a variable", example)
         return None
     if name.text in values and not isinstance(values[name.text], Given):

@@ -7,7 +7,17 @@ from typing import Annotated, Any, TypeAlias
 
 from damonpolicy import units
 from damonpolicy.kernel.modules import PARAMETERS, parameter_path
-from damonpolicy.model.scalars import Address, Count, Duration, Flag, Model, Percent, scalar
+from damonpolicy.model.scalars import (
+    SIZE,
+    TIME,
+    Address,
+    Count,
+    Duration,
+    Flag,
+    Model,
+    Percent,
+    scalar,
+)
 from damonpolicy.units import UnitError
 
 __all__ = (
@@ -43,12 +53,8 @@ def _limit(text: str, read: Any) -> int:
     return value
 
 
-_read_size, _size_schema = scalar(
-    _size, r"(?!0\d)\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|unlimited", example="128MiB"
-)
-_read_time, _time_schema = scalar(
-    _time, r"(?!0\d)(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|unlimited", example="10ms"
-)
+_read_size, _size_schema = scalar(_size, rf"(?=.*[1-9])(?:{SIZE})|unlimited", example="128MiB")
+_read_time, _time_schema = scalar(_time, rf"(?=.*[1-9])(?:{TIME})|unlimited", example="10ms")
 
 SizeLimit: TypeAlias = Annotated[int, _read_size, _size_schema]
 """Bytes; 0 for unlimited."""

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from damonpolicy import units
 from damonpolicy.model.scalars import (
+    SIZE,
     Duration,
     Flag,
     Model,
@@ -125,13 +126,13 @@ class Ratio:
 
 
 def _ratio(text: str) -> Ratio:
-    found = re.fullmatch(r"(\d{1,9})/([1-9]\d{0,8})", text)
+    found = re.fullmatch(r"([0-9]{1,9})/([1-9][0-9]{0,8})", text)
     if not found:
         raise UnitError("DP0125", f"`{text[:40]}` is not a ratio", "write for example `1/10`")
     return Ratio(int(found[1]), int(found[2]))
 
 
-_read_ratio, _ratio_schema = scalar(_ratio, r"\d{1,9}/[1-9]\d{0,8}", example="1/10")
+_read_ratio, _ratio_schema = scalar(_ratio, r"[0-9]{1,9}/[1-9][0-9]{0,8}", example="1/10")
 RatioText: TypeAlias = Annotated[Ratio, _read_ratio, _ratio_schema]
 
 
@@ -153,7 +154,7 @@ UNLIMITED = -1
 
 _read_size, _size_schema = scalar(
     _bytes_or_all,
-    r"(?!0\d)\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0|unlimited",
+    f"{SIZE}|unlimited",
     number={"const": 0},
     example="200MiB",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -26,6 +26,8 @@ from damonpolicy.source.nodes import Hole
 from damonpolicy.units import UnitError
 
 __all__ = (
+    "SIZE",
+    "TIME",
     "Address",
     "Age",
     "AgeText",
@@ -44,8 +46,10 @@ __all__ = (
     "Text",
     "Unread",
     "Weight",
+    "between",
     "scalar",
     "shape",
+    "up_to",
 )
 
 
@@ -135,15 +139,42 @@ def _reader(read: Callable[[str], Any]) -> BeforeValidator:
 
 _SHELL = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 _ZERO = {"const": 0}
-_NATURAL = {"type": "integer", "minimum": 0}
 """What of YAML's numbers fits: without a unit, a quantity can only be 0."""
+
+
+def between(low: int, high: int) -> dict[str, Any]:
+    """Return a schema of numbers from one to another."""
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def up_to(most: int) -> str:
+    """Return a pattern of the whole numbers up to one, without needless zeros before them."""
+    digits = str(most)
+    found = ["0", f"[1-9][0-9]{{0,{len(digits) - 2}}}", digits]
+    for place, digit in enumerate(digits):
+        low, high = int(place == 0), int(digit) - 1
+        if low <= high:
+            found.append(f"{digits[:place]}[{low}-{high}][0-9]{{{len(digits) - place - 1}}}")
+    return "|".join(found)
+
+
+def _parts(units_: Iterable[str]) -> str:
+    """Return a pattern of quantities from the largest unit to the smallest, each at most once."""
+    parts = [f"{_NUMBER} ?{unit}" for unit in units_]
+    return f"(?=[0-9])(?:{parts[0]})?" + "".join(f"(?: ?{each})?" for each in parts[1:])
+
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_DECIMAL = "(?!0[0-9])"
+"""What begins with a 0 as octal numbers do is refused (`units`)."""
 
 
 def _schema(
     pattern: str, *, number: dict[str, Any] | None = None, example: str = ""
 ) -> WithJsonSchema:
     """What editors check; a template is always possible."""
-    text: dict[str, Any] = {"type": "string", "pattern": rf"^(?:{pattern})$|\{{\{{"}
+    # in Python `$` would be before a newline, too
+    text: dict[str, Any] = {"type": "string", "pattern": rf"^(?:{pattern})(?![\s\S])|\{{\{{"}
     schema: dict[str, Any] = {"anyOf": [text, number]} if number else text
     if example:
         schema["examples"] = [example]
@@ -173,46 +204,70 @@ def _name(text: str) -> str:
 
 
 def _node(text: str) -> int:
-    return units.read_integer(text, high=1023, what="the number of a node")
+    return units.read_integer(text, high=_LARGEST_NODE, what="the number of a node")
 
 
 def _pid(text: str) -> int:
-    return units.read_integer(text, low=1, high=(1 << 22), what="a process id")
+    return units.read_integer(text, low=1, high=_LARGEST_PID, what="a process id")
 
 
 def _weight(text: str) -> int:
-    return units.read_integer(text, high=1000, what="a weight")
+    return units.read_integer(text, high=_LARGEST_WEIGHT, what="a weight")
 
 
-_WHOLE = r"\d+"
-_SIZE = r"(?!0\d)\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
-_TIME = r"(?!0\d)(?:\d+(?:\.\d+)? ?(?:us|ms|s|m|h|d) ?)+|0"
+_LARGEST_NODE, _LARGEST_PID, _LARGEST_WEIGHT = 1023, 1 << 22, 1000
+SIZE = rf"{_DECIMAL}{_NUMBER} ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
+TIME = rf"{_DECIMAL}{_parts(reversed(units.DURATIONS))}|0"
+_PERCENT = r"(?:(?:[0-9]|[1-9][0-9])(?:\.[0-9]+)?|100(?:\.0+)?) ?%"
+_ANY = {"type": ["number", "boolean"]}
+"""What YAML takes for a number or a truth is text, too."""
 
-_read_text, _text_schema = scalar(_text, r"[\s\S]*", number={"type": "number"})
-_read_name, _name_schema = scalar(_name, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_read_text, _text_schema = scalar(_text, r"[^\u0000]*", number=_ANY)
+_read_name, _name_schema = scalar(
+    _name, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", number={**_ANY, "minimum": 0}
+)
 _read_flag, _ = scalar(units.read_bool, "true|false")
-_read_count, _count_schema = scalar(units.read_count, _WHOLE, number=_NATURAL)
-_read_bytes, _bytes_schema = scalar(units.read_bytes, _SIZE, number=_ZERO, example="200MiB")
-_read_time, _time_schema = scalar(units.read_duration, _TIME, number=_ZERO, example="100ms")
+_read_count, _count_schema = scalar(
+    units.read_count, up_to(units.U32_MAX), number=between(0, units.U32_MAX)
+)
+_read_bytes, _bytes_schema = scalar(units.read_bytes, SIZE, number=_ZERO, example="200MiB")
+_read_time, _time_schema = scalar(units.read_duration, TIME, number=_ZERO, example="100ms")
 _read_percent, _percent_schema = scalar(
-    units.read_percent, r"(?!0\d)\d+(?:\.\d+)? ?%|0", number=_ZERO, example="5%"
+    units.read_percent, f"{_PERCENT}|0", number=_ZERO, example="5%"
 )
 _read_address, _address_schema = scalar(
-    units.read_address, rf"0[xX][0-9a-fA-F]+|{_WHOLE}|{_SIZE}", number=_NATURAL, example="4GiB"
+    units.read_address,
+    rf"0[xX][0-9a-fA-F]+|{up_to(units.U64_MAX)}|{SIZE}",
+    number=between(0, units.U64_MAX),
+    example="4GiB",
 )
 _read_cpus, _cpus_schema = scalar(
-    units.read_cpulist, r"\d+(?:-\d+)?(?: ?, ?\d+(?:-\d+)?)*", number=_NATURAL, example="0-3,8"
+    units.read_cpulist,
+    r"[0-9]{1,5}(?:-[0-9]{1,5})?(?: ?, ?[0-9]{1,5}(?:-[0-9]{1,5})?)*",
+    number=between(0, limits.CPUS.most - 1),
+    example="0-3,8",
 )
-_read_node, _node_schema = scalar(_node, _WHOLE, number=_NATURAL)
-_read_pid, _pid_schema = scalar(_pid, _WHOLE, number=_NATURAL)
-_read_weight, _weight_schema = scalar(_weight, _WHOLE, number=_NATURAL)
+_read_node, _node_schema = scalar(_node, up_to(_LARGEST_NODE), number=between(0, _LARGEST_NODE))
+_read_pid, _pid_schema = scalar(
+    _pid, f"(?!0)(?:{up_to(_LARGEST_PID)})", number=between(1, _LARGEST_PID)
+)
+_read_weight, _weight_schema = scalar(
+    _weight, up_to(_LARGEST_WEIGHT), number=between(0, _LARGEST_WEIGHT)
+)
 
 Text: TypeAlias = Annotated[str, _read_text, _text_schema]
 Name: TypeAlias = Annotated[str, _read_name, _name_schema]
 Flag: TypeAlias = Annotated[
     bool,
     _read_flag,
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"pattern": r"\{\{", "type": "string"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "boolean"},
+                {"type": "string", "pattern": r"^(?:true|false)(?![\s\S])|\{\{"},
+            ]
+        }
+    ),
 ]
 Count: TypeAlias = Annotated[int, _read_count, _count_schema]
 """A number that the kernel holds in 32 bits."""
@@ -249,7 +304,7 @@ class Age:
 
 
 def read_age(text: str) -> Age:
-    found = re.fullmatch(r"(\d+) aggregations?", text)
+    found = re.fullmatch(r"([0-9]+) aggregations?", text)
     if found:
         return Age(_counted(found[1]), aggregations=True)
     return Age(units.read_duration(text))
@@ -272,7 +327,7 @@ class Rate:
 
 
 def read_rate(text: str) -> Rate:
-    found = re.fullmatch(r"(\d+) samples?", text)
+    found = re.fullmatch(r"([0-9]+) samples?", text)
     if found:
         return Rate(Fraction(_counted(found[1])), samples=True)
     return Rate(units.read_percent(text))
@@ -284,9 +339,11 @@ def _counted(text: str) -> int:
 
 
 _read_rate, _rate_schema = scalar(
-    read_rate, r"(?!0\d)\d+(?:\.\d+)? ?%|\d+ samples?|0", number=_ZERO, example="5%"
+    read_rate, rf"{_PERCENT}|(?:{up_to(units.U64_MAX)}) samples?|0", number=_ZERO, example="5%"
 )
-_read_age, _age_schema = scalar(read_age, rf"{_TIME}|\d+ aggregations?", number=_ZERO, example="2m")
+_read_age, _age_schema = scalar(
+    read_age, rf"{TIME}|(?:{up_to(units.U64_MAX)}) aggregations?", number=_ZERO, example="2m"
+)
 
 AgeText: TypeAlias = Annotated[Age, _read_age, _age_schema]
 RateText: TypeAlias = Annotated[Rate, _read_rate, _rate_schema]

@@ -9,6 +9,7 @@ import textwrap
 from typing import Any
 
 from damonpolicy.model import scalars
+from damonpolicy.model.expand import VARIABLE
 from damonpolicy.model.policy import Policy
 
 __all__ = ("policy_schema", "policy_schema_text")
@@ -17,6 +18,7 @@ _FOR_EACH = {
     "type": "object",
     "minProperties": 1,
     "maxProperties": 1,
+    "propertyNames": {"pattern": rf"^{VARIABLE}(?![\s\S])"},
     "additionalProperties": {"anyOf": [{"const": "all"}, {"type": "array", "minItems": 1}]},
     "description": "Repeat this item for each value; the name is then a variable.",
 }
@@ -39,6 +41,7 @@ def policy_schema() -> dict[str, Any]:
     version.pop("type", None)
     version["enum"] = [1, "1"]
     schema["properties"]["vars"]["additionalProperties"] = {"type": ["string", "number", "boolean"]}
+    schema["properties"]["vars"]["propertyNames"] = _FOR_EACH["propertyNames"]
     schema["properties"]["settings"]["additionalProperties"] = {
         "type": ["string", "number", "boolean"]
     }

@@ -22,19 +22,24 @@ def _factor(text: str) -> Fraction:
 
 
 _read_factor, _factor_schema = scalar(
-    _factor, r"\d+(?:\.\d+)?", number={"type": "number", "minimum": 0}, example="10000"
+    _factor,
+    r"[0-9]{1,18}(?:\.[0-9]{1,18})?",
+    number={"type": "number", "minimum": 0, "exclusiveMaximum": 10**18},
+    example="10000",
 )
 Factor: TypeAlias = Annotated[Fraction, _read_factor, _factor_schema]
 
 
 def _ksm_file(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9_]+", text):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", text):
         message = f"`{text[:40]}` is not a file of /sys/kernel/mm/ksm"
         raise UnitError("DP0370", message, "write its name, such as `pages_sharing`")
     return text
 
 
-_read_ksm_file, _ksm_file_schema = scalar(_ksm_file, r"[a-z0-9_]+", example="pages_sharing")
+_read_ksm_file, _ksm_file_schema = scalar(
+    _ksm_file, r"[a-z][a-z0-9_]*", number={"type": "boolean"}, example="pages_sharing"
+)
 KsmFile: TypeAlias = Annotated[str, _read_ksm_file, _ksm_file_schema]
 
 KINDS = {

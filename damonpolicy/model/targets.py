@@ -44,7 +44,7 @@ def _one_cgroup(text: str) -> str:
 
 
 def _cgroup(text: str) -> str:
-    if not text.startswith("/") or ".." in text.split("/") or "\n" in text:
+    if not text.startswith("/") or ".." in text.split("/") or not {"\n", "\0"}.isdisjoint(text):
         raise UnitError(
             "DP0123",
             f"`{text[:40]}` is not the path of a cgroup",
@@ -69,9 +69,16 @@ def _likely(text: str) -> str:
     return f"/{unit}"
 
 
+def _path(without: str) -> str:
+    """Return a pattern of absolute paths that never go up, and whose names lack some characters."""
+    return rf"(?:/(?!\.\.(?:/|(?![\s\S])))[^{without}]*)+"
+
+
 _read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")
-_read_cgroup, _cgroup_schema = scalar(_one_cgroup, r"/[^*?\[]*", example="/machine.slice")
-_read_cgroups, _cgroups_schema = scalar(_cgroup, r"/.*", example="/machine.slice")
+_read_cgroup, _cgroup_schema = scalar(
+    _one_cgroup, _path(r"/\n\u0000*?\["), example="/machine.slice"
+)
+_read_cgroups, _cgroups_schema = scalar(_cgroup, _path(r"/\n\u0000"), example="/machine.slice")
 
 Expression: TypeAlias = Annotated[str, _read_expression, _expression_schema]
 Cgroup: TypeAlias = Annotated[str, _read_cgroup, _cgroup_schema]

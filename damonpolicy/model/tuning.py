@@ -8,7 +8,17 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from damonpolicy import units
-from damonpolicy.model.scalars import Duration, Model, Name, Percent, Text, scalar
+from damonpolicy.model.scalars import (
+    SIZE,
+    Duration,
+    Model,
+    Name,
+    Percent,
+    Text,
+    between,
+    scalar,
+    up_to,
+)
 from damonpolicy.model.sources import Factor, Source
 
 __all__ = ("Bounds", "Tuning")
@@ -20,8 +30,8 @@ def _amount(text: str) -> int:
 
 _read_amount, _amount_schema = scalar(
     _amount,
-    r"(?!0\d)\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|PiB)|\d+",
-    number={"type": "integer", "minimum": 0},
+    f"{SIZE}|{up_to(units.U64_MAX)}",
+    number=between(0, units.U64_MAX),
     example="100MiB",
 )
 Amount: TypeAlias = Annotated[int, _read_amount, _amount_schema]

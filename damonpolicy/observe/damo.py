@@ -32,8 +32,8 @@ from damonpolicy.observe.damo_regions import Snapshots, regions_of
 from damonpolicy.observe.damo_values import (
     MICRO,
     Malformed,
-    filters_in_words,
-    filters_of_words,
+    filters_for_damo,
+    filters_of,
     number,
 )
 from damonpolicy.observe.json_stream import JsonStream
@@ -225,7 +225,7 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
         target=number(target) if known else UNKNOWN,
         slot=slot,
         scheme_index=_maybe(scheme) or 0,
-        filters=filters_in_words(filters),
+        filters=filters_of(filters),
         tuned=_tuned(found.get("intervals")),
         # an address of the kernel's, in old versions
         targets=() if known or target is None else (f"id {number(target)}",),
@@ -344,7 +344,7 @@ def _record_json(series: Series, part: int, target: int) -> Iterator[str]:
         "intervals": None if source.guessed else _intervals_json(series),
         "scheme_idx": source.scheme_index if source.scheme else None,
         "target_id": None if known == UNKNOWN else known,
-        "scheme_filters": filters_of_words(source.filters),
+        "scheme_filters": filters_for_damo(source.filters),
         "data_source": "damon_stat" if source.kdamond == "damon_stat" else "unknown",
         _OURS: {
             "part": part,

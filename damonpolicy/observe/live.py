@@ -20,8 +20,8 @@ from damonpolicy.kernel.tree import Tree, asks_pages
 from damonpolicy.observe.regions import UNKNOWN, Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.temperature import DEFAULT_WEIGHTS
 from damonpolicy.plan.current import Current
+from damonpolicy.plan.facts import accesses, filters
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.texts import accesses, chain
 from damonpolicy.plan.texts import target as target_text
 
 __all__ = (
@@ -325,7 +325,7 @@ def _aim(machine: Machine, kdamond: Kdamond, base: str) -> Source:
         slot=kdamond.slot,
         scheme_index=int(base.rpartition("/")[2]),
         ops=tree.get(f"{_CONTEXT}/operations", ""),
-        filters=chain(tree, base),
+        filters=filters(tree, base),
         probes=kdamond.probes,
         targets=targets(machine, kdamond),
         accesses=accesses(tree),

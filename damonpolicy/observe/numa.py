@@ -6,7 +6,6 @@ Without them, no more than the node of each byte is known, not who touches it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,8 @@ import numpy as np
 
 from damonpolicy.kernel.memory import Range
 from damonpolicy.observe.regions import Array, Series
-from damonpolicy.observe.seen import Seen, in_ranges, kind, rounds, seen
+from damonpolicy.observe.seen import Seen, in_ranges, rounds, seen
+from damonpolicy.plan.facts import Accesses
 from damonpolicy.units import UnitError, read_cpulist
 
 __all__ = ("Matrix", "Placement", "Touch", "cpus_counted", "matrices", "placement")
@@ -22,7 +22,6 @@ __all__ = ("Matrix", "Placement", "Touch", "cpus_counted", "matrices", "placemen
 Node = int | None
 """None is what lies in no node's System RAM."""
 
-_CPUS = re.compile(r"\bCPUs? ([0-9][0-9, -]*)")
 _HALF = 50
 
 
@@ -92,11 +91,10 @@ class Placement:
         return self.hot + self.warm + self.cold
 
 
-def cpus_counted(accesses: str) -> tuple[int, ...]:
-    """Return the CPUs whose accesses count, of words such as ``writes of CPUs 0-3``."""
-    found = _CPUS.search(accesses)
+def cpus_counted(accesses: Accesses) -> tuple[int, ...]:
+    """Return the CPUs whose accesses count; nothing where those of all do."""
     try:
-        return read_cpulist(found[1].replace(" ", "").strip(",")) if found else ()
+        return read_cpulist(accesses.cpus) if accesses.cpus else ()
     except UnitError:
         return ()
 
@@ -115,7 +113,7 @@ def matrices(
     for each in series:
         which = cpus_counted(each.source.accesses)
         if which and each.source.ops == "paddr":
-            groups.setdefault((kind(each.source.accesses), which), []).append(each)
+            groups.setdefault((each.source.accesses.kind, which), []).append(each)
     rows: dict[str, list[Touch]] = {}
     for (counts, which), held in groups.items():
         now = seen(next(rounds(held), []))

@@ -28,11 +28,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import IO, Any, Self
 
 import numpy as np
 
+from damonpolicy import limits, typed
 from damonpolicy.errors import UsageError
 from damonpolicy.observe.regions import (
     UNKNOWN,
@@ -45,6 +46,7 @@ from damonpolicy.observe.regions import (
 )
 from damonpolicy.observe.sealed import seal
 from damonpolicy.observe.whole import Amount, Rotation, WholeFile, whole_file
+from damonpolicy.plan.facts import Accesses, Filter
 
 __all__ = ("MAGIC", "SOURCES", "VERSION", "Writer", "arrow", "schema", "source_of", "write")
 
@@ -105,6 +107,7 @@ def source_of(values: Any) -> Source:
     """
     known = {each.name: values[each.name] for each in fields(Source) if each.name in dict(values)}
     like = asdict(Source(""))
+    made = {"filters": known.pop("filters", []), "accesses": known.pop("accesses", {})}
     for name, value in known.items():
         if name == "weights":
             size, rate, age = (_whole(name, each, 0, _U32) for each in value)
@@ -117,7 +120,25 @@ def source_of(values: Any) -> Source:
             known[name] = _word(value)
         elif type(value) is int:
             known[name] = _whole(name, value, UNKNOWN if name == "target" else 0, _U32 >> 1)
-    return Source(**known)
+    return Source(**known, **_facts(**made))
+
+
+def _facts(filters: Any, accesses: Any) -> dict[str, Any]:
+    """Make filters and accesses of JSON.
+
+    Early records had words there, which say nothing for sure: there was some filter.
+    """
+    if isinstance(filters, str):
+        filters = [asdict(Filter("unknown", matching=True, allow=False))] if filters else []
+    listed = typed.sequence(filters, "`filters`")
+    if len(listed) > limits.RECORD_FILTERS.most:
+        raise ValueError(f"a scheme has more than {limits.RECORD_FILTERS.most} filters")
+    counted = {"kind": ""} if isinstance(accesses, str) else typed.mapping(accesses, "`accesses`")
+    found = tuple(typed.record(Filter, each, "a filter") for each in listed)
+    return {
+        "filters": tuple(replace(each, path=_word(each.path)) for each in found),
+        "accesses": typed.record(Accesses, {**asdict(Accesses()), **counted}, "`accesses`"),
+    }
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:

@@ -17,11 +17,9 @@ from damonpolicy.kernel.processes import Process
 from damonpolicy.observe.regions import UNKNOWN, Series, Source
 from damonpolicy.observe.seen import (
     counted,
-    filter_words,
-    kind,
     known_target,
     of_target,
-    only_cgroup,
+    only_cgroups,
     process_of,
     rounds,
     seen,
@@ -137,13 +135,13 @@ def mean_rate(series: Sequence[Series]) -> float:
 
 def _pieces(series: Series, of: Of, lookup: Lookup) -> Iterator[tuple[Holder, _Piece]]:
     source = series.source
-    counts = kind(source.accesses)
+    counts = source.accesses.kind
     if of == "kdamonds":
         for target in _targets(series):
             part = of_target(series, target)
             yield Holder(source.kdamond, counts=counts), _Piece(part, _space(part.source))
         return
-    if of == "cgroups" and any(what.split()[0] == "memcg" for _, what in _filters(source)):
+    if of == "cgroups" and any(each.type == "memcg" for each in source.filters):
         holder = _by_filter(series, counts)
         for target in _targets(series):
             part = of_target(series, target)
@@ -153,10 +151,6 @@ def _pieces(series: Series, of: Of, lookup: Lookup) -> Iterator[tuple[Holder, _P
         part = of_target(series, target)
         place = _Piece(part, _space(part.source))
         yield _holder(part.source, of, counts, lookup), place
-
-
-def _filters(source: Source) -> list[tuple[str, str]]:
-    return filter_words(source.filters)
 
 
 def _targets(series: Series) -> list[int]:
@@ -197,12 +191,12 @@ def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
 
 def _by_filter(series: Series, counts: str) -> Holder:
     """Return the cgroup that the filters of a scheme let through, if they let through no other."""
-    cgroup = only_cgroup(series.source)
-    if not cgroup:
+    cgroups = only_cgroups(series.source)
+    if not cgroups:
         return Holder(counts=counts, unknown="filters let other memory through, too")
     if series.regions.passed is None:
         return Holder(counts=counts, unknown="the kernel does not tell how much passed filters")
-    return Holder(cgroup=cgroup, counts=counts)
+    return Holder(cgroup=", ".join(cgroups), counts=counts)
 
 
 def ordered(rows: Sequence[Row], by: By, *, reverse: bool = False) -> list[Row]:

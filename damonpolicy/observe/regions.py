@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from damonpolicy.plan.facts import ALL, Accesses, Filter
+
 __all__ = ("UNKNOWN", "Array", "Intervals", "Regions", "Series", "Source", "series_of")
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -133,8 +135,8 @@ class Source:
 
     ``kdamond`` is its full name (``ksm/vm-writes``), or ``slot 0`` where nobody has given it one;
     ``scheme`` is the name of the scheme that tried the regions, empty for those of trace events.
-    ``target`` is the only target that is seen, -1 for all. ``filters`` says the scheme's filters
-    in words, ``probes`` names the probes in their order. ``weights`` are those of temperature:
+    ``target`` is the only target that is seen, -1 for all. ``filters`` are the scheme's, in the
+    kernel's order, ``probes`` names the probes in their order. ``weights`` are those of temperature:
     size, access rate, age. ``tuned``: the intervals are being tuned.
     """
 
@@ -144,12 +146,12 @@ class Source:
     slot: int = 0
     scheme_index: int = 0
     ops: str = ""
-    filters: str = ""
+    filters: tuple[Filter, ...] = ()
     probes: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     """What each target is, in words (`pid 4242`), by its index."""
-    accesses: str = "all"
-    """Which accesses count, in words."""
+    accesses: Accesses = ALL
+    """Which accesses count."""
     weights: tuple[int, int, int] = (0, 100, 100)
     tuned: bool = False
     origin: str = "regions"

@@ -17,19 +17,18 @@ import numpy as np
 from damonpolicy.kernel.memory import Range, united
 from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
 from damonpolicy.observe.temperature import access_percent, idle_us, temperature
+from damonpolicy.plan.facts import Filter
 
 __all__ = (
     "Part",
     "Seen",
     "counted",
-    "filter_words",
     "filtered",
     "in_ranges",
-    "kind",
     "known_target",
     "of_target",
     "once",
-    "only_cgroup",
+    "only_cgroups",
     "pids_of",
     "process_of",
     "rounds",
@@ -37,9 +36,6 @@ __all__ = (
 )
 
 _PID = re.compile(r"pid (\d+)(?: \((.*)\))?")
-_BELOW = re.compile(r" and \d+ below it$")
-_CORE = ("addr", "target", "probe_hits_wsum")
-"""Filters that work on whole regions: what is tried has passed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,42 +87,29 @@ class Seen:
         return int(self.bytes[self.idle >= max(microseconds, 1)].sum())
 
 
-def kind(accesses: str) -> str:
-    """Return which accesses count: ``all``, ``reads``, ``writes``, or nothing if unknown."""
-    return re.split(" of |,", accesses, maxsplit=1)[0]
-
-
 def filtered(source: Source) -> bool:
     """Tell whether filters look at each page, so that less than a region may pass."""
-    return any(what.split()[0] not in _CORE for _, what in filter_words(source.filters))
+    return any(not each.core for each in source.filters)
 
 
-def filter_words(filters: str) -> list[tuple[str, str]]:
-    """Split filters in words (`plan.texts.chain`) into verbs and what they are about."""
-    found = []
-    for word in filters.split("; "):
-        verb, _, what = word.partition(" ")
-        if verb in ("allow", "reject") and what:
-            negated = what.startswith("what is not ")
-            found.append((f"{verb} not" if negated else verb, what.removeprefix("what is not ")))
-    return found
-
-
-def only_cgroup(source: Source) -> str:
-    """Return the only cgroup whose pages pass the filters; several with commas, or nothing.
+def only_cgroups(source: Source) -> tuple[str, ...]:
+    """Return the only cgroups whose pages pass the filters, or nothing.
 
     The first filter that matches decides: so either others are rejected before anything is
-    allowed, or whatever is allowed is of a cgroup, and the rest is rejected.
+    allowed, or whatever is allowed is of a cgroup, and the rest is rejected. Cgroups below one
+    that is allowed, too, are not named.
     """
-    allowed: list[str] = []
-    for verb, what in filter_words(source.filters):
-        name = _BELOW.sub("", what.removeprefix("memcg ")) if what.startswith("memcg ") else ""
-        if verb == "reject not" and name and not allowed:
-            return name
-        if verb.startswith("allow"):
-            allowed.append(name if verb == "allow" else "")
-    closed = source.filters.endswith("the rest is rejected")
-    return ", ".join(allowed) if closed and allowed and all(allowed) else ""
+    allowed: list[Filter] = []
+    for each in source.filters:
+        if not each.allow and not each.matching and each.type == "memcg" and not allowed:
+            return (each.path,)
+        if each.allow:
+            allowed.append(each)
+    if not allowed or not source.filters[-1].allow:
+        return ()
+    if not all(each.type == "memcg" and each.matching for each in allowed):
+        return ()
+    return tuple(each.path for each in allowed if not any(map(each.below, allowed)))
 
 
 def counted(source: Source, regions: Regions) -> Array:
@@ -170,10 +153,10 @@ def seen(parts: Sequence[Part]) -> Seen:
 def _layers(parts: Sequence[Part]) -> list[list[Part]]:
     """Put filtered parts together, but those of each cgroup apart if no cgroup is in another."""
     some = [part for part in parts if filtered(part.source)]
-    layers: dict[str, list[Part]] = {}
+    layers: dict[tuple[str, ...], list[Part]] = {}
     for part in some:
-        layers.setdefault(only_cgroup(part.source), []).append(part)
-    names = [name for joined in layers for name in joined.split(", ")]
+        layers.setdefault(only_cgroups(part.source), []).append(part)
+    names = [name for held in layers for name in held or ("",)]
     apart = all(
         one and not f"{one}/".startswith(f"{other.rstrip('/')}/")
         for one, other in permutations(names, 2)

@@ -14,6 +14,7 @@ from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Seri
 from damonpolicy.observe.select import Columns, columns
 from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, plain, working_set
 from damonpolicy.observe.together import together
+from damonpolicy.plan.facts import said
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
 
@@ -84,8 +85,8 @@ class View:
             "scheme": source.scheme or None,
             "target": None if source.target == UNKNOWN else source.target,
             "targets": list(source.targets),
-            "filters": source.filters or None,
-            "accesses": source.accesses,
+            "filters": said(source.filters) or None,
+            "accesses": source.accesses.text,
             "begin_ns": self.begin,
             "end_ns": self.end,
             "sample_us": self.intervals.sample,

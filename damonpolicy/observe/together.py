@@ -40,7 +40,7 @@ def together(found: Sequence[Series]) -> Series:
     made = series_of(held[0].source, snapshots)
     if len(times) == len(held[0]) and made.regions.total == held[0].regions.total:
         return held[0]
-    source = replace(held[0].source, scheme="", scheme_index=0, filters="", probes=())
+    source = replace(held[0].source, scheme="", scheme_index=0, filters=(), probes=())
     return replace(made, source=source)
 
 

@@ -171,7 +171,8 @@ class Runs:
     """Lines of one target each: rows ``first`` to ``last`` of ``events``, the latter left out.
 
     Runs of one kdamond and scheme stand together, in the order of time. ``whole`` says whether
-    there are as many lines as the kernel said.
+    there are as many lines as the kernel said. What schemes were applied to is always taken as
+    whole: `nr_regions` is how many regions the target has, and a scheme is for some of them.
     """
 
     events: Events
@@ -199,7 +200,8 @@ class Runs:
         place = np.arange(len(kept)) - np.repeat(begins, np.diff([*begins, len(kept)]))
         first = np.flatnonzero(place % np.maximum(kept.count, 1) == 0)
         last = np.concatenate((first[1:], [len(kept)]))
-        return cls(kept, first, last, last - first == kept.count[first])
+        whole = (last - first == kept.count[first]) | (kept.scheme[first] != UNKNOWN)
+        return cls(kept, first, last, whole)
 
     def column(self, name: str) -> Array:
         """Return a column of the first line of each run."""

@@ -16,7 +16,7 @@ from damonpolicy.kernel.tracing import Tracing
 from damonpolicy.observe.live import Kdamond, targets
 from damonpolicy.observe.regions import Array, Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.trace import Assembler, Burst
-from damonpolicy.plan.texts import accesses
+from damonpolicy.plan.facts import accesses
 
 __all__ = ("Snapshot", "Traced", "Watched", "look", "watched")
 

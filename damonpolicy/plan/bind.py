@@ -18,7 +18,7 @@ from damonpolicy.kernel.tree import cgroup_paths
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine
 from damonpolicy.plan.lacking import Lack, cgroups_of_filters, lacks, without
 
-__all__ = ("Absent", "Bound", "Finder", "Member", "Waits", "bind", "members")
+__all__ = ("Absent", "Bound", "Finder", "Member", "Waits", "bind", "members", "stated")
 
 Member = tuple[int, int]
 """A process for good: its pid and its start time in clock ticks since boot."""
@@ -99,11 +99,7 @@ def bind(
         )
         files["contexts/0/targets/nr_targets"] = str(len(members))
         for index, member in enumerate(members):
-            base = f"contexts/0/targets/{index}"
-            files[f"{base}/pid_target"] = str(member[0])
-            files |= {f"{base}/{name}": value for name, value in kdamond.target_files.items()}
-            aligned = _aligned(found[member], memory.PAGE, apart=True)
-            _regions(f"{base}/regions", aligned, files)
+            _process(kdamond, index, member[0], found[member], files)
     for directory, lines in filters.items():
         try:
             _filters(directory, lines, machine, files)
@@ -146,6 +142,13 @@ def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str])
     if not ranges:
         message = f"`{kdamond.full_name}` would monitor no memory at all"
         raise _about(Absent(message, hint="see /proc/iomem for System RAM"), kdamond, "targets/0")
+    _memory(kdamond, ranges, files)
+    return []
+
+
+def _memory(
+    kdamond: CompiledKdamond, ranges: Sequence[memory.Range], files: dict[str, str]
+) -> None:
     unit = int(files.get("contexts/0/addr_unit", "1"))
     base = "contexts/0/targets"
     files[f"{base}/nr_targets"] = "1"
@@ -155,7 +158,34 @@ def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str])
     apart = all(target.regions for target in kdamond.targets)
     aligned = _aligned(ranges, max(unit, memory.PAGE), unit, apart=apart)
     _regions(f"{base}/0/regions", aligned, files)
-    return []
+
+
+def _process(
+    kdamond: CompiledKdamond,
+    index: int,
+    pid: int,
+    regions: Sequence[memory.Range],
+    files: dict[str, str],
+) -> None:
+    base = f"contexts/0/targets/{index}"
+    files[f"{base}/pid_target"] = str(pid)
+    files |= {f"{base}/{name}": value for name, value in kdamond.target_files.items()}
+    _regions(f"{base}/regions", _aligned(regions, memory.PAGE, apart=True), files)
+
+
+def stated(kdamond: CompiledKdamond) -> dict[str, str]:
+    """Return the files of targets where the policy alone says them: as regions, or by pid."""
+    files: dict[str, str] = {"contexts/0/addr_unit": kdamond.files.get("contexts/0/addr_unit", "1")}
+    ranges = [each for target in kdamond.targets for each in target.regions]
+    if kdamond.ops == "paddr":
+        if all(target.regions for target in kdamond.targets):
+            _memory(kdamond, ranges, files)
+        return files
+    files["contexts/0/targets/nr_targets"] = str(len(kdamond.targets))
+    for index, target in enumerate(kdamond.targets):
+        if target.selector is not None and target.selector.pid:
+            _process(kdamond, index, target.selector.pid, target.regions, files)
+    return files
 
 
 def _aligned(

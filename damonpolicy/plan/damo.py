@@ -1,7 +1,7 @@
 """damo's configuration files as trees of kdamonds, as damo itself would write them.
 
-The form is that of `damo args damon` and of its `--kdamonds` option, version 3.4.3; older files
-lack keys, and have filters and goals of an older form. Sizes are rounded to three decimals where
+The form is that of `damo args damon` and of its options `--kdamonds` and `--schemes`, version
+3.4.3; older files lack keys, and have filters and goals of an older form. Sizes are rounded to three decimals where
 damo wrote them.
 """
 
@@ -14,20 +14,19 @@ from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import ACTIONS
 from damonpolicy.model.probes import PROBED
 from damonpolicy.model.quotas import Metric, TunerName
+from damonpolicy.plan.damo_pattern import Intervals, bounds
 from damonpolicy.plan.damo_values import (
     BYTES,
     COUNT,
     MICRO,
     MILLI,
-    SHARE,
     Kind,
     Place,
     Report,
-    times,
+    share,
 )
 from damonpolicy.plan.imported import Source
-from damonpolicy.source.nodes import Mapping, Node, Sequence
-from damonpolicy.units import U32_MAX, U64_MAX
+from damonpolicy.source.nodes import Mapping, Node, Scalar, Sequence
 
 __all__ = ("sources",)
 
@@ -37,15 +36,30 @@ _LAYERS = {
     "ops_filters": ("anon", "active", "memcg", "young", "hugepage_size", "unmapped"),
 }
 """Which types of filters each directory takes."""
+_OF_SCHEMES = ("action", "access_pattern", "quotas", "filters", "watermarks")
 _SAMPLED = ("cpumask", "threads", "write")
-_PERMIL, _BASIS_POINTS = SHARE(1000), SHARE(10_000)
-_GOAL = {**MICRO, **_BASIS_POINTS}
-"""A goal's value is a number, a time or a share, as its metric is."""
+_PERMIL, _BASIS_POINTS = share(1000), share(10_000)
+_ELIGIBLE = "node_eligible_mem_bp"
 
 
-def sources(top: Node | None, name: str) -> tuple[list[Source], list[Diagnostic]]:
-    """Return the kdamonds of a file, and what is wrong with it."""
+def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], list[Diagnostic]]:
+    """Return the kdamonds of a file, and what is wrong with it.
+
+    A list of schemes, as damo's `--schemes` takes it, is for one kdamond with ``ops``: without
+    them for all memory.
+    """
     report = Report()
+    if schemes := _schemes(top):
+        kdamond = _around(schemes, ops or "paddr")
+        made = _Tree(kdamond, report)
+        report.unknown()
+        physical = not ops or ops == "paddr"
+        where = f"the schemes of {name}"
+        one = Source(where, "kdamond-0", made.files, spans=made.spans, system_ram=physical)
+        return [one], report.found
+    if ops and top is not None:
+        hint = "leave `--ops` out: the file says for each kdamond what it is"
+        return [], [Diagnostic.error("DP0621", top.span, "this is no list of schemes", hint=hint)]
     listed: Node | None = top
     if isinstance(top, Mapping):
         whole = Place(top, top.span, report)
@@ -66,6 +80,28 @@ def sources(top: Node | None, name: str) -> tuple[list[Source], list[Diagnostic]
     return result, report.found
 
 
+def _schemes(top: Node | None) -> Sequence | None:
+    """Return a list of schemes, or None for anything else."""
+    if not isinstance(top, Sequence) or not top.items:
+        return None
+    each_is = [
+        isinstance(each, Mapping) and not each.key("contexts") and any(map(each.key, _OF_SCHEMES))
+        for each in top.items
+    ]
+    return top if all(each_is) else None
+
+
+def _around(schemes: Sequence, ops: str) -> Mapping:
+    """Return schemes as the kdamond that damo makes of them."""
+    span = schemes.span
+
+    def one(key: str, value: Node) -> tuple[Scalar, Node]:
+        return Scalar(key, span), value
+
+    context = Mapping((one("ops", Scalar(ops, span)), one("schemes", schemes)), span)
+    return Mapping((one("contexts", Sequence((context,), span)),), span)
+
+
 class _Tree:
     """Builds the files of one kdamond's directory, and keeps where each was said."""
 
@@ -73,6 +109,7 @@ class _Tree:
         self.files: dict[str, str] = {}
         self.report = report
         self.spans: dict[str, Span] = {"": kdamond.span}
+        self.intervals = Intervals(5_000, 100_000)
         place = Place(kdamond, kdamond.span, report)
         self.put("refresh_ms", place.amount("refresh_ms", 0, MILLI))
         place.ignore("state", "pid")
@@ -102,6 +139,9 @@ class _Tree:
         self.put(f"{_CONTEXT}/addr_unit", at.amount("addr_unit", 1, BYTES))
         self.put(f"{_CONTEXT}/pause", at.truth("pause"))
         intervals = at("intervals")
+        self.intervals = Intervals(
+            intervals.number("sample_us", 5000, MICRO), intervals.number("aggr_us", 100_000, MICRO)
+        )
         goal = intervals("intervals_goal")
         here = f"{attributes}/intervals"
         self.spans[here] = intervals.node.span
@@ -136,11 +176,24 @@ class _Tree:
             here = f"{base}/filters/{index}"
             self.spans[here] = each.node.span
             self.put(f"{here}/type", each.word("filter_type", "cpumask", _SAMPLED))
-            self.put(f"{here}/matching", each.truth("matching"))
-            self.put(f"{here}/allow", each.truth("allow"))
+            self.put(f"{here}/matching", each.truth("matching", literal=True))
+            self.put(f"{here}/allow", each.truth("allow", literal=True))
             self.put(f"{here}/cpumask", each.text("cpumask"))
-            threads = [str(each.read(node, COUNT)) for node in each.items("tid_arr")]
-            self.put(f"{here}/tid_arr", ",".join(threads))
+            self.put(f"{here}/tid_arr", self._threads(each))
+
+    def _threads(self, at: Place) -> str:
+        """Return threads as the kernel lists them; damo takes its text as it stands."""
+        if isinstance(at.node.get("tid_arr"), Sequence):
+            return ",".join(str(at.read(node, COUNT)) for node in at.items("tid_arr"))
+        node = at.scalar("tid_arr")
+        if node is None or not node.text:
+            return ""
+        threads = node.text.split(",")
+        if not all(each.isascii() and each.isdecimal() and len(each) < 11 for each in threads):
+            message = f"`{node.text[:40]}` is no list of threads as the kernel has them"
+            self.report.wrong(node.span, message, "write `811,815`")
+            return ""
+        return ",".join(str(int(each)) for each in threads)
 
     def _probes(self, at: Place, base: str) -> None:
         probes = list(at.each("probes"))
@@ -206,26 +259,13 @@ class _Tree:
             self.put(f"{base}/watermarks/{name}", value)
         at.ignore("stats", "tried_regions", "tried_bytes")
         self.put(f"{base}/stats/max_nr_snapshots", at.amount("max_nr_snapshots", 0, COUNT))
+        self._unread(at, "max_nr_snapshots", *_LAYERS)
         self._filters(at, base)
 
     def _pattern(self, at: Place, base: str) -> None:
-        intervals = f"{_CONTEXT}/monitoring_attrs/intervals"
-        sample, aggregation = (int(self.files[f"{intervals}/{n}_us"]) for n in ("sample", "aggr"))
-        samples = max(aggregation // max(sample, 1), 1)
-        rates = {"%": SHARE(samples)["%"], "samples": COUNT[""], "": COUNT[""]}
-        ages = {**times(max(aggregation, 1) * 1000), "aggr_intervals": COUNT[""]}
-        for name, file, kind in (
-            ("sz_bytes", "sz", BYTES), ("nr_accesses", "nr_accesses", rates), ("age", "age", ages),
-        ):  # fmt: skip
-            bounds = at(name)
-            self.spans[f"{base}/{file}"] = bounds.node.span
-            for bound, usual in (("min", 0), ("max", U64_MAX)):
-                # damo's "max" is the largest number, called a percentage
-                largest = bounds.text(bound).replace(",", "").startswith(str(U64_MAX))
-                value = str(U64_MAX) if largest else bounds.amount(bound, usual, kind)
-                if value == str(U64_MAX) and file != "sz":
-                    value = str(U32_MAX)  # all that the kernel keeps of it
-                self.put(f"{base}/{file}/{bound}", value)
+        self.spans[base] = at.node.span
+        for path, value in bounds(at, self.intervals):
+            self.put(f"{base}/{path}", value)
 
     def _quota(self, at: Place, base: str) -> None:
         self.spans[base] = at.node.span
@@ -247,12 +287,19 @@ class _Tree:
             self.spans[here] = goal.node.span
             metric = goal.word("metric", "user_input", get_args(Metric))
             self.put(f"{here}/target_metric", metric)
-            for name in ("target_value", "current_value"):
-                # once all goals were shares
+            kind = MICRO if metric == "some_mem_psi_us" else COUNT
+            if metric.endswith("_bp") and metric != _ELIGIBLE:
+                kind = _BASIS_POINTS
+            for name, each in (("target_value", kind), ("current_value", COUNT)):
+                # once all goals were shares, of nothing that the kernel measures
                 old = not goal.has(name) and goal.has(f"{name}_bp")
-                value = goal.amount(f"{name}_bp" if old else name, 0, _GOAL)
-                self.put(f"{here}/{name}", value)
+                self.put(f"{here}/{name}", goal.amount(f"{name}_bp" if old else name, 0, each))
             self.put(f"{here}/nid", goal.amount("nid", 0, COUNT))
+            if metric == _ELIGIBLE and self.files[f"{here}/nid"] != "0":
+                message = f"damo does not write `nid` for `{metric}`: it is of node 0"
+                hint = "write the node that you want into the policy"
+                self.report.told(self.spans[f"{here}/nid"], message, hint)
+                self.files[f"{here}/nid"] = "0"
             self.put(f"{here}/path", goal.text("memcg_path"))
             self.put(f"{here}/complement", goal.truth("complement"))
 
@@ -269,6 +316,14 @@ class _Tree:
                 self._filter(each, here, each.word("filter_type", "anon", _LAYERS[layer]))
         self.put(f"{base}/filters/nr_filters", "0")
 
+    def _unread(self, at: Place, *keys: str) -> None:
+        """Tell of what says something, but not to damo."""
+        for key in keys:
+            if (said := at.node.key(key)) and at.has(key):
+                message = f"damo does not look at `{key}` in a file, and the policy does"
+                hint = "leave it out of the policy if it is to do what damo does"
+                self.report.told(said.span, message, hint)
+
     def _filter(self, at: Place, here: str, kind: str) -> None:
         self.put(f"{here}/type", kind)
         self.put(f"{here}/matching", at.truth("matching", usual=True))
@@ -282,6 +337,7 @@ class _Tree:
         ranges = [("probe_hits_wsum_range", COUNT), ("hugepage_size", BYTES)]
         for key, unit in ranges if kind == "hugepage_size" else reversed(ranges):
             bounds = self._range(at, key, unit)  # the last is its own
+        at.has("hugepage_size" if kind == "hugepage_size" else "probe_hits_wsum_range")
         for name, value in zip(("min", "max"), bounds, strict=True):
             self.put(f"{here}/{name}", value)
 
@@ -289,6 +345,8 @@ class _Tree:
         """Return the ends of a range, which is a list of two or a mapping."""
         if isinstance(at.node.get(key), Mapping):
             ends = at(key)
+            message = f"damo takes any mapping as all values of `{key}`, and the policy as written"
+            self.report.told(ends.node.span, message, "damo reads a list: `[2 M, 2 M]`")
             return ends.amount("min", 0, kind), ends.amount("max", 0, kind)
         items = at.items(key)
         if len(items) == 2:

@@ -1,50 +1,87 @@
 """The values of damo's files: texts for people, such as ``4,096``, ``5 ms``, ``4 %``, ``max``.
 
-What damo would read in another way than it is written is refused where it stands: a key that it
-does not know, a unit that it does not know there. What it rounds to nothing is told.
+They are read as damo 3.4 reads them, its floating point included, so that what comes of them is
+what damo would write. Where that is not what the text says, it is told. What damo would refuse,
+such as a unit that it does not know there, is refused where it stands; a key that it does not
+look at is warned of.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from collections.abc import Mapping as Table
+from dataclasses import dataclass
 from fractions import Fraction
 
 from damonpolicy.diagnostics import Diagnostic, Span, did_you_mean
 from damonpolicy.source.nodes import Mapping, Node, Scalar, Sequence
 from damonpolicy.units import U64_MAX
 
-__all__ = ("BYTES", "COUNT", "MICRO", "MILLI", "SHARE", "Kind", "Place", "Report")
+__all__ = (
+    "BYTES",
+    "COUNT",
+    "MICRO",
+    "MILLI",
+    "PERCENT",
+    "SIZES",
+    "TIMES",
+    "Kind",
+    "Place",
+    "Quantity",
+    "Report",
+    "share",
+)
 
 _UNITS = "KMGTPE"
-_SIZES = {"B": 1} | {
+SIZES = {"B": 1} | {
     f"{letter}{rest}": 1 << 10 * power
     for power, letter in enumerate(_UNITS, 1)
     for rest in ("", "B", "iB")
 }
-_TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
           "d": 86_400 * 10**9}  # fmt: skip
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z_%]*)")
+_OCTAL = re.compile(r"0[0-9]+\Z")
 _LONGEST = 100
+_EXACT = 1 << 53
+"""Up to here floating point has all whole numbers."""
 _TRUTHS = {"true": "Y", "yes": "Y", "y": "Y", "false": "N", "no": "N", "n": "N"}
 
-Kind = dict[str, Fraction]
-"""What a unit is worth, in what the kernel counts in; the empty one is that of a bare number."""
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What units a value may have; a bare number is in what the kernel counts.
+
+    A number with a unit is multiplied by what the unit is worth, then divided and multiplied by
+    these, in this order: in floating point each step rounds.
+    """
+
+    units: Table[str, int]
+    divisors: tuple[int, ...] = ()
+    factor: int = 1
+    words: tuple[str, ...] = ()
+    """Units in which the kernel counts the bounds of a pattern, after exactly one number."""
 
 
-def times(unit: int) -> Kind:
-    """Return the units of a time that the kernel counts in ``unit`` nanoseconds."""
-    return {"": Fraction(1), **{name: Fraction(each, unit) for name, each in _TIMES.items()}}
+def share(parts: int) -> Kind:
+    """Return shares that the kernel counts in so many parts of the whole."""
+    return Kind({"%": 1}, (100,), parts)
 
 
-COUNT: Kind = {"": Fraction(1)}
-BYTES: Kind = {"": Fraction(1), **{name: Fraction(each) for name, each in _SIZES.items()}}
-MICRO, MILLI = times(_TIMES["us"]), times(_TIMES["ms"])
+COUNT = Kind({})
+BYTES = Kind(SIZES)
+MICRO, MILLI = Kind(TIMES, (1000,)), Kind(TIMES, (1000, 1000))
+PERCENT = share(100)
 
 
-def SHARE(parts: int) -> Kind:  # noqa: N802  # beside the constants it is one of them
-    """Return the units of a share that the kernel counts in so many parts of the whole."""
-    return {"": Fraction(1), "%": Fraction(parts, 100)}
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number as damo has it, as it would be without rounding, and its unit."""
+
+    value: float
+    exact: Fraction
+    unit: str = ""
 
 
 class Report:
@@ -58,20 +95,31 @@ class Report:
 
     def wrong(self, span: Span, message: str, hint: str = "") -> None:
         """Take note of a mistake."""
-        self.found.append(Diagnostic.error("DP0621", span, message, hint=hint))
+        self._add(Diagnostic.error("DP0621", span, message, hint=hint))
 
-    def lost(self, span: Span, message: str) -> None:
-        """Take note of what becomes nothing."""
-        hint = "the kernel counts whole ones: write more, or 0"
-        self.found.append(Diagnostic.warning("DP0620", span, message, hint=hint))
+    def told(self, span: Span, message: str, hint: str = "") -> None:
+        """Take note of what damo reads otherwise than it is written."""
+        self._add(Diagnostic.warning("DP0620", span, message, hint=hint))
+
+    def _add(self, diagnostic: Diagnostic) -> None:
+        if diagnostic not in self.found:  # intervals are read twice
+            self.found.append(diagnostic)
 
     def unknown(self) -> None:
-        """Take note of every key that nobody has asked for."""
+        """Take note of every key that nobody has asked for.
+
+        What looks like a key of damo's is a mistake: without it a scheme may be for everything.
+        """
         for place in self.places:
             for key, _ in place.node.items:
-                if key.text not in place.asked:
-                    message = f"`{key.text[:40]}` is no key of damo's here"
-                    self.wrong(key.span, message, did_you_mean(key.text, sorted(place.asked)))
+                if key.text in place.asked:
+                    continue
+                message = f"`{key.text[:40]}` is no key of damo's here"
+                hint = did_you_mean(key.text, sorted(place.asked))
+                if hint.startswith("did you mean") and key.text not in _REMARKS:
+                    self.wrong(key.span, message, hint)
+                else:
+                    self.told(key.span, f"{message}: it says nothing", hint)
 
 
 class Place:
@@ -117,7 +165,8 @@ class Place:
             self.report.wrong(node.span, f"`{key}` is a list")
         return ()
 
-    def _scalar(self, key: str) -> Scalar | None:
+    def scalar(self, key: str) -> Scalar | None:
+        """Return a single value as it stands."""
         node = self._get(key)
         if node is None or isinstance(node, Scalar):
             return node
@@ -126,12 +175,12 @@ class Place:
 
     def text(self, key: str, usual: str = "") -> str:
         """Return a word."""
-        node = self._scalar(key)
+        node = self.scalar(key)
         return usual if node is None else node.text
 
     def word(self, key: str, usual: str, known: Collection[str]) -> str:
         """Return one of some words."""
-        node = self._scalar(key)
+        node = self.scalar(key)
         if node is None:
             return usual
         if node.text not in known:
@@ -140,10 +189,13 @@ class Place:
             return usual
         return node.text
 
-    def truth(self, key: str, *, usual: bool = False) -> str:
-        """Return Y or N."""
-        node = self._scalar(key)
+    def truth(self, key: str, *, usual: bool = False, literal: bool = False) -> str:
+        """Return Y or N; ``literal`` where damo takes each text as true."""
+        node = self.scalar(key)
         found = _TRUTHS.get(node.text.lower()) if node else "Y" if usual else "N"
+        if literal and node is not None and found == "N" and (node.quoted or len(node.text) == 1):
+            message = f"`{node.text[:40]}` is a text, which damo takes as true here"
+            self.report.wrong(node.span, message, "write `false` without quotes")
         if found is None and node is not None:
             message = f"`{node.text[:40]}` is neither true nor false to damo"
             self.report.wrong(node.span, message, "write `true` or `false`")
@@ -151,29 +203,81 @@ class Place:
 
     def amount(self, key: str, usual: int, kind: Kind) -> str:
         """Return a number as the kernel counts."""
-        node = self._scalar(key)
+        node = self.scalar(key)
         return str(usual if node is None else self.read(node, kind))
+
+    def number(self, key: str, usual: float, kind: Kind) -> float:
+        """Return a number before it is rounded."""
+        node = self.scalar(key)
+        found = None if node is None else self.quantity(node, kind)
+        return usual if found is None else found.value
 
     def read(self, node: Node, kind: Kind) -> int:
         """Read a number where it stands."""
+        found = self.quantity(node, kind)
+        if found is None:
+            return 0
+        result = self.rounded(node, found.value, found.exact)
+        if result > U64_MAX:
+            raw = "`damo args damon --raw` writes nanoseconds, and reads them as others: write without it"
+            hint = raw if kind.units is TIMES else ""
+            self.report.wrong(node.span, f"`{_text(node)}` is more than 64 bits hold", hint)
+            return 0
+        return result
+
+    def rounded(self, node: Node, value: float, exact: Fraction) -> int:
+        """Return what damo writes of a number, and tell where that is not what the text says."""
+        result, meant = int(value), int(exact)
+        if exact and not result:
+            hint = "the kernel counts whole ones: write more, or 0"
+            message = f"damo rounds `{_text(node)}` down to nothing"
+            self.report.told(node.span, message, hint)
+        elif result != meant and meant < _EXACT:
+            message = f"damo makes {result:,} of `{_text(node)}`, not {meant:,}: it rounds twice"
+            self.report.told(node.span, message, "check whether the policy says what you want")
+        return result
+
+    def quantity(self, node: Node, kind: Kind) -> Quantity | None:
+        """Read a number in the unit that damo reckons in, before it is rounded."""
         text = node.text if isinstance(node, Scalar) else ""
         plain = text.replace(",", "").strip()
         if plain in ("max", "min"):
-            return U64_MAX if plain == "max" else 0
+            most = U64_MAX if plain == "max" else 0
+            return Quantity(most, Fraction(most), plain)
         parts = _QUANTITY.findall(plain) if len(plain) <= _LONGEST else []
-        if not parts or " ".join(f"{n}{u}" for n, u in parts) != re.sub(
-            r"(?<=[0-9]) (?=[^0-9])", "", plain
-        ):
+        known = " ".join(f"{n}{u}" for n, u in parts) == re.sub(r"(?<=[0-9]) (?=[^0-9])", "", plain)
+        bare = [unit for _, unit in parts if not unit or unit in kind.words]
+        if not parts or not known or (len(parts) > 1 and (bare or kind.units is not TIMES)):
             self.report.wrong(node.span, f"`{text[:40]}` is no number of damo's")
-            return 0
-        total = Fraction(0)
+            return None
+        if _OCTAL.match(plain) and isinstance(node, Scalar) and not node.quoted:
+            hint = "YAML takes it as octal: write it without the 0"
+            self.report.wrong(node.span, f"`{text[:40]}` begins with 0", hint)
+            return None
+        value: float = 0
+        exact = Fraction(0)
         for number, unit in parts:
-            if unit not in kind:
-                units = " ".join(f"`{each}`" for each in kind if each) or "no unit"
+            if unit and unit not in kind.units and unit not in kind.words:
+                units = " ".join(f"`{each}`" for each in (*kind.units, *kind.words)) or "no unit"
                 message = f"`{text[:40]}` has a unit that damo does not know here"
                 self.report.wrong(node.span, message, f"it knows {units}")
-                return 0
-            total += Fraction(number) * kind[unit]
-        if total and total < 1:
-            self.report.lost(node.span, f"damo rounds `{text[:40]}` down to nothing")
-        return min(int(total), U64_MAX)
+                return None
+            worth = kind.units.get(unit, 1)
+            value += (float(number) if "." in number else int(number)) * worth
+            exact += Fraction(number) * worth
+        if not bare:
+            for divisor in kind.divisors:
+                value, exact = value / divisor, exact / divisor
+            value, exact = value * kind.factor, exact * kind.factor
+        if kind is BYTES and not bare:
+            value = min(int(value), U64_MAX)
+            exact = min(exact, Fraction(U64_MAX))
+        return Quantity(value, exact, parts[0][1] if bare else next(iter(kind.units)))
+
+
+_REMARKS = ("comment", "comments", "name", "names")
+"""What people write beside the keys."""
+
+
+def _text(node: Node) -> str:
+    return node.text[:40] if isinstance(node, Scalar) else ""

@@ -210,10 +210,34 @@ def _accesses(found: Decompiled) -> None:
         return
     told = _conditions(found, f"{base}/filters", count)
     if told is None:
-        why = "they are not of the form that a policy has: reject what does not count, then allow"
-        found.remark(f"{base}/filters", why)
+        found.remark(f"{base}/filters", _unsaid(found, f"{base}/filters", count))
         told = ("any", "", "")
     _say(found, *told)
+
+
+def _unsaid(found: Decompiled, base: str, count: int) -> str:
+    """Say why sample filters are not in the policy.
+
+    The kernel drops what a filter rejects, and takes the rest as the last one says
+    (damon_sample_filter_out() of damon/next): what only allows, such as damo's options make,
+    lets everything count.
+    """
+    meant: dict[str, str] = {}
+    for index in range(count):
+        here = f"{base}/{index}"
+        kind, matching = (found.text(f"{here}/{name}") for name in ("type", "matching"))
+        if found.text(f"{here}/allow") != "Y":
+            return (
+                "they are not of the form that a policy has: reject what does not count, then allow"
+            )
+        if kind == "write":
+            meant["kind"] = "write" if matching == "Y" else "read"
+        elif matching == "Y":
+            name = {"cpumask": "cpus"}.get(kind, "threads")
+            value = found.text(f"{here}/{_SAMPLED[kind]}")
+            meant[name] = f'"{value}"' if name == "cpus" else f"[{value}]"
+    form = ", ".join(f"{name}: {value}" for name, value in meant.items()) or "kind: write"
+    return f"nothing is rejected, so all accesses count; `accesses: {{{form}}}` counts only those"
 
 
 def _say(found: Decompiled, kind: str, cpus: str, threads: str) -> None:

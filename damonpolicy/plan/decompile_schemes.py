@@ -6,10 +6,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from damonpolicy.model.access_pattern import bounds_no_age, bounds_no_rate, cut
+from damonpolicy.kernel.bounds import cut
 from damonpolicy.model.actions import ACTIONS, MOVING, Traits
 from damonpolicy.plan import decompile_filters as filters
 from damonpolicy.plan.decompiled import Decompiled
+from damonpolicy.plan.effect import limits_nothing, unbounded
 from damonpolicy.units import U32_MAX, U64_MAX, format_bytes, format_duration, format_percent
 
 __all__ = ("scheme",)
@@ -62,12 +63,8 @@ def _pattern(found: Decompiled, base: str, result: dict[str, Any]) -> None:
         size["min"] = format_bytes(low)
     if (high := found.number(f"{here}/sz/max")) != U64_MAX:
         size["max"] = format_bytes(high)
-    samples, aggregation = _intervals(found)
-    most = {name: found.number(f"{here}/{name}/max") for name in ("nr_accesses", "age")}
-    rate = _counts(
-        found, f"{here}/nr_accesses", _rate, harmless=bounds_no_rate(most["nr_accesses"], samples)
-    )
-    age = _counts(found, f"{here}/age", _age, harmless=bounds_no_age(most["age"], aggregation))
+    rate = _counts(found, f"{here}/nr_accesses", _rate)
+    age = _counts(found, f"{here}/age", _age)
     pattern = {"size": size, "access_rate": rate, "age": age}
     if any(pattern.values()):
         result["access_pattern"] = {name: each for name, each in pattern.items() if each}
@@ -80,20 +77,17 @@ def _intervals(found: Decompiled) -> tuple[int, int]:
     return max(aggregation // max(sample, 1), 1), aggregation
 
 
-def _counts(
-    found: Decompiled, base: str, say: Callable[[Decompiled, int], str], *, harmless: bool
-) -> dict[str, str]:
-    """Return the bounds of what the kernel counts in 32 bits.
-
-    It cuts larger ones; they are kept where they bind as little as before.
-    """
+def _counts(found: Decompiled, base: str, say: Callable[[Decompiled, int], str]) -> dict[str, str]:
+    """Return the bounds of what the kernel counts in 32 bits; it cuts larger ones."""
     result: dict[str, str] = {}
-    for name, usual in (("min", 0), ("max", U32_MAX)):
+    for name in ("min", "max"):
         value = found.number(f"{base}/{name}")
-        if value > U32_MAX and not (name == "max" and harmless):
+        if unbounded(found.tree, f"{base}/{name}") if name == "max" else not value:
+            continue
+        if value > U32_MAX:
             value = cut(value)
             found.remark(f"{base}/{name}", f"the kernel takes 32 bits of it: {value}")
-        if value != usual:
+        if value or name == "max":
             result[name] = say(found, value)
     return result
 
@@ -128,13 +122,11 @@ def _quota(found: Decompiled, base: str, action: str, result: dict[str, Any]) ->
         ours: found.number(f"{here}/weights/{name}_permil")
         for ours, name in (("size", "sz"), ("access_rate", "nr_accesses"), ("age", "age"))
     }
-    if not quota and not goals:
-        if not every and not any(weights.values()):
-            found.remark(here, "the quota limits nothing")
-            if action in MOVING:
-                result["quota"] = "unlimited"
-            return
-        quota["size"] = "unlimited"
+    if limits_nothing(found.tree, here):
+        found.remark(here, "the quota limits nothing")
+        if action in MOVING:
+            result["quota"] = "unlimited"
+        return
     if every:
         quota["every"] = format_duration(every * 1_000)
     # what the compiler chooses where a policy names none

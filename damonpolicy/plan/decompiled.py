@@ -39,13 +39,14 @@ class Decompiled:
         self.remarks.setdefault(path, why)
 
     def why(self, path: str) -> str:
-        """Return the remark about a file: its own, or of the nearest directory above it.
+        """Return the remark about a file; who is told that something changes, is told why."""
+        return self.remarks.get(self.place(path), UNSAID)
 
-        It is never empty: who is told that something changes, is told why.
+    def place(self, path: str) -> str:
+        """Return what the remark about a file is about: it, or the nearest directory above it.
+
+        Empty if there is none.
         """
-        here = path
-        while here:
-            if here in self.remarks:
-                return self.remarks[here]
-            here = here.rpartition("/")[0]
-        return UNSAID
+        while path and path not in self.remarks:
+            path = path.rpartition("/")[0]
+        return path

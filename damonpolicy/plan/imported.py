@@ -16,17 +16,17 @@ from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.modules import parameter_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree, configuration, default, startable
-from damonpolicy.plan.bind import Bound, bind
+from damonpolicy.plan.bind import Bound, bind, stated
 from damonpolicy.plan.decompile import kdamond
 from damonpolicy.plan.decompiled import Decompiled
+from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.imported_places import Source, relocated
 from damonpolicy.plan.policies import Loaded, Overrides, Spans, compile_policies, load, place
 from damonpolicy.source.files import SourceFile
+from damonpolicy.source.nodes import Path
 from damonpolicy.source.write import to_yaml
 
-__all__ = ("Imported", "Source", "policy")
-
-_CONTEXT = "contexts/0"
+__all__ = ("Imported", "Source", "policy", "written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,28 @@ def policy(
     capabilities: Capabilities,
     machine: Machine | None,
     comments: Sequence[str] = (),
+    *,
+    modules: Mapping[str, Any] | None = None,
+    spans: Mapping[Path, Span] | None = None,
 ) -> Imported:
-    """Return one policy for all sources; ``machine`` is None for what is not of this machine."""
+    """Return one policy for all sources; ``machine`` is None for what is not of this machine.
+
+    ``modules`` are those of the policy, ``spans`` where the user's file says them.
+    """
     made = [kdamond(each.tree, each.name, each.names, machine) for each in sources]
-    data: dict[str, Any] = {"version": 1, "name": name, "kdamonds": [each.data for each in made]}
-    running = any(each.tree.get("state") == "on" for each in sources)
+    for source, decompiled in zip(sources, made, strict=True):
+        if source.system_ram:
+            decompiled.data["targets"] = [{"system_ram": True}]
+    data: dict[str, Any] = {"version": 1, "name": name}
+    if made:
+        data["kdamonds"] = [each.data for each in made]
+    own = dict(modules or {})
+    running = bool(own) or any(each.tree.get("state") == "on" for each in sources)
     if machine is not None and running and machine.exists(parameter_path("damon_stat", "enabled")):
         # else it runs after the next boot, and none of these could start beside it
-        data["modules"] = {"damon_stat": {"enabled": False}}
+        own.setdefault("damon_stat", {"enabled": False})
+    if own:
+        data["modules"] = own
     unsayable = next((each for each in _words(data) if not _sayable(each)), None)
     if unsayable is not None:
         message = f"no policy can say {unsayable[:60]!a}: it is no UTF-8, or a template"
@@ -62,19 +76,28 @@ def policy(
     loaded = load([file], Overrides(), machine=machine)
     found = [each for each in loaded.found if each.severity == "error"]
     if found:
-        return Imported(text, relocated(found, file, sources), ())
+        return Imported(text, relocated(found, file, sources, spans or {}), ())
     again, more = _again(loaded, capabilities, machine)
     found = [each for each in more if each.severity == "error"]
     if found:
-        return Imported(text, relocated(found, file, sources), ())
+        return Imported(text, relocated(found, file, sources, spans or {}), ())
     meant = [each for each in loaded.found if each.severity == "warning"]
-    told = [*relocated(meant, file, sources), *(each for each in more if each.code == "DP0305")]
+    told = [
+        *relocated(meant, file, sources, spans or {}),
+        *(each for each in more if each.code == "DP0305"),
+    ]
     differences: list[dict[str, str]] = []
     for source, decompiled, files in zip(sources, made, again, strict=False):
-        these = _compare(source, decompiled, files, whole=machine is not None)
-        told += [_warning(each, source.place(each["file"])) for each in these]
+        these = _compare(source, decompiled, files)
+        told += _warnings(these, source, decompiled)
         differences += these
     return Imported(text, tuple(told), tuple(differences))
+
+
+def written(text: str, capabilities: Capabilities) -> list[dict[str, str]]:
+    """Return what the kdamonds of a printed policy compile to, as far as no machine is asked."""
+    loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
+    return _again(loaded, capabilities, None)[0]
 
 
 def _words(value: Any) -> Iterator[str]:
@@ -122,7 +145,9 @@ def _again(
             files[f"{directory}/nr_filters"] = str(len(lines))
             for index, line in enumerate(lines):
                 files |= {f"{directory}/{index}/{name}": each for name, each in line.files.items()}
-        if machine is not None:
+        if machine is None:
+            files |= stated(compiled)
+        else:
             try:
                 bound = bind(compiled, machine)
             except DamonPolicyError as error:
@@ -134,15 +159,15 @@ def _again(
     return result, found
 
 
-def _compare(
-    source: Source, decompiled: Decompiled, files: Tree, *, whole: bool
-) -> list[dict[str, str]]:
+def _compare(source: Source, decompiled: Decompiled, files: Tree) -> list[dict[str, str]]:
     """Return the files that would hold something else after the policy was applied."""
-    before = configuration(startable(source.tree))
-    after = configuration(files)
+    before = configuration(in_effect(startable(source.tree)))
+    after = configuration(in_effect(files))
     result = []
     for path in sorted({*before, *after}):
-        if not whole and (path.startswith(f"{_CONTEXT}/targets/") or path not in before):
+        if path not in before and source.spans:  # a file of damo's has not all that kernels have
+            continue
+        if source.system_ram and path.startswith("contexts/0/targets/"):
             continue
         old, new = (tree.get(path) for tree in (before, after))
         if old is None and new is not None and new == default(path):
@@ -158,6 +183,21 @@ def _compare(
                 }
             )
     return [each for each in result if each["is"] != each["becomes"]]
+
+
+def _warnings(
+    differences: Sequence[Mapping[str, str]], source: Source, decompiled: Decompiled
+) -> Iterator[Diagnostic]:
+    """Yield a warning for each difference, or one for all of a directory with one reason."""
+    by_place: dict[str, list[Mapping[str, str]]] = {}
+    for each in differences:
+        by_place.setdefault(decompiled.place(each["file"]) or each["file"], []).append(each)
+    for where, these in by_place.items():
+        if len(these) == 1:
+            yield _warning(these[0], source.place(these[0]["file"]))
+        else:
+            message = f"the policy has not all of `{where}` of {source.where}"
+            yield Diagnostic.warning("DP0620", source.place(where), message, hint=these[0]["why"])
 
 
 def _warning(difference: Mapping[str, str], span: Span | None) -> Diagnostic:

@@ -38,6 +38,8 @@ class Source:
     names: Mapping[str, str] = field(default_factory=dict)
     spans: Mapping[str, Span] = field(default_factory=dict)
     """Where the user's file says what files and directories of the tree hold."""
+    system_ram: bool = False
+    """It is for all memory, whatever the tree has."""
 
     def place(self, path: str) -> Span | None:
         """Return where a file, or the nearest directory above it, was said."""
@@ -47,10 +49,16 @@ class Source:
 
 
 def relocated(
-    found: Sequence[Diagnostic], file: SourceFile, sources: Sequence[Source]
+    found: Sequence[Diagnostic],
+    file: SourceFile,
+    sources: Sequence[Source],
+    said: Mapping[Path, Span],
 ) -> tuple[Diagnostic, ...]:
-    """Return what was found in the policy ``file`` at its places in the files of ``sources``."""
-    if not any(source.spans for source in sources):
+    """Return what was found in the policy ``file`` at its places in the files of ``sources``.
+
+    ``said`` is where the user's file says other parts of the policy.
+    """
+    if not said and not any(source.spans for source in sources):
         return tuple(found)
     top, _ = parse(file.name, file.text)
     if top is None:
@@ -63,6 +71,11 @@ def relocated(
                 paths[span] = path
 
     def there(span: Span) -> Span:
+        path = paths.get(span, ())
+        while path and path not in said:
+            path = path[:-1]
+        if path or not sources:
+            return said.get(path) or next(iter(said.values()))
         return _place(paths.get(span, ()), sources) or span
 
     return tuple(

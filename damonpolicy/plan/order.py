@@ -19,6 +19,7 @@ from damonpolicy.plan.bind import Bound, Member, Waits
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
+from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.managed import Managed
 
 __all__ = ("Action", "KdamondPlan", "Plan", "Wanted", "make_plan")
@@ -238,9 +239,9 @@ class _Draft:
             ):
                 continue
             committed = record is None or (
-                record.members == bound.members and not differing(record.files, bound.files)
+                record.members == bound.members and _alike(record.files, bound.files)
             )
-            if committed and not differing(self.current.slot(slot), bound.files):
+            if committed and _alike(self.current.slot(slot), bound.files):
                 return slot
         return None
 
@@ -426,6 +427,10 @@ class _Draft:
                 *own.remarks,
             ),
         )
+
+
+def _alike(current: Tree, desired: Tree) -> bool:
+    return not differing(in_effect(current), in_effect(desired))
 
 
 def _slots(before: int, after: int, phase: Any = "stage") -> Operation:

@@ -140,7 +140,7 @@ def load(
         read, errors = read_policy(data, places)
         problems += [*wrong, *expanded.found, *errors]
         if not (syntax or wrong or expanded.found):
-            problems += unused(top)
+            problems += unused(top, errors)
         if read is None:
             continue
         if overrides.monitor and not (syntax or wrong or expanded.found or errors):

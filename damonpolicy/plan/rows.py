@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from damonpolicy.kernel.tree import COUNTS, Tree, default, is_volatile
 from damonpolicy.model.actions import MOVING
 from damonpolicy.model.words import by_kernel, rank
+from damonpolicy.plan.facts import EARLY, SAMPLE
 from damonpolicy.plan.order import KdamondPlan
-from damonpolicy.plan.texts import EARLY, SAMPLE, accesses, chain, target, value_text
+from damonpolicy.plan.texts import accesses, chain, target, value_text
 from damonpolicy.units import U32_MAX, U64_MAX
 
 __all__ = ("Row", "rows")

@@ -5,12 +5,13 @@ Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 
 from damonpolicy.kernel.modules import PARAMETERS, UNLIMITED
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.tree import Tree
+from damonpolicy.plan import facts
 from damonpolicy.units import (
     U32_MAX,
     U64_MAX,
@@ -21,8 +22,6 @@ from damonpolicy.units import (
 )
 
 __all__ = (
-    "EARLY",
-    "SAMPLE",
     "accesses",
     "chain",
     "goal_text",
@@ -31,85 +30,15 @@ __all__ = (
     "value_text",
 )
 
-SAMPLE = "contexts/0/monitoring_attrs/sample"
-EARLY = "contexts/0/operations_attrs"
-
 
 def chain(tree: Tree, owner: str) -> str:
-    """Say in words what the filters of a scheme or probe do; empty without filters.
-
-    Filters that differ in their cgroup only, as a subtree makes them, are said once.
-    """
-    words: list[str] = []
-    below = 0
-    allowed = ""
-    for base in _filters(tree, owner):
-        allowed = tree.get(f"{base}/allow", "N")
-        matching = tree.get(f"{base}/matching", "N")
-        verb = "allow" if allowed == "Y" else "reject"
-        what = _what(tree, base)
-        word = f"{verb} {what}" if matching == "Y" else f"{verb} what is not {what}"
-        if words and "memcg" in what and word.startswith(words[-1].split(" and ")[0] + "/"):
-            below += 1
-            words[-1] = f"{words[-1].split(' and ')[0]} and {below} below it"
-        else:
-            words.append(word)
-            below = 0
-    if not words:
-        return ""
-    rest = "the rest is rejected" if allowed == "Y" else "the rest is taken"
-    return "; ".join([*words, rest])
-
-
-def _filters(tree: Tree, owner: str) -> Iterator[str]:
-    for layer in ("core_filters", "filters", "ops_filters"):
-        for index in range(int(tree.get(f"{owner}/{layer}/nr_filters", "0"))):
-            yield f"{owner}/{layer}/{index}"
-
-
-def _what(tree: Tree, base: str) -> str:
-    kind = tree.get(f"{base}/type", "")
-    path = tree.get(f"{base}/memcg_path") or tree.get(f"{base}/path") or ""
-    if kind == "memcg":
-        return f"memcg {path}"
-    if kind == "addr":
-        start, end = (int(tree.get(f"{base}/addr_{name}", "0")) for name in ("start", "end"))
-        return f"addr {start:#x}-{end:#x}"
-    if kind == "target":
-        return f"target {tree.get(f'{base}/damon_target_idx', '0')}"
-    low, high = (int(tree.get(f"{base}/{name}", "0")) for name in ("min", "max"))
-    if kind == "hugepage_size":
-        return f"hugepage_size {format_bytes(low)}-{format_bytes(high)}"
-    if kind == "probe_hits_wsum":
-        return f"probe_hits_wsum {low}-{high}"
-    return kind
+    """Say in words what the filters of a scheme or probe do; empty without filters."""
+    return facts.said(facts.filters(tree, owner))
 
 
 def accesses(tree: Tree) -> str:
-    """Say which accesses count; each filter but the last rejects what is not of its kind."""
-    if tree.get(f"{EARLY}/use_reports") == "Y":
-        kind = "writes" if tree.get(f"{EARLY}/write_only") == "Y" else "all"
-        given = {"CPU": tree.get(f"{EARLY}/cpus"), "thread": tree.get(f"{EARLY}/tids")}
-        conditions = [_some(what, which) for what, which in given.items() if which]
-        return f"{kind} of {' and '.join(conditions)}" if conditions else kind
-    if tree.get(f"{SAMPLE}/primitives/page_fault") != "Y":
-        return "all"
-    if tree.get(f"{SAMPLE}/filters/nr_filters", "0") == "0":
-        return "all, by page faults"
-    kind, conditions = "all", []
-    for index in range(int(tree.get(f"{SAMPLE}/filters/nr_filters", "0")) - 1):
-        base = f"{SAMPLE}/filters/{index}"
-        if tree.get(f"{base}/type") == "write":
-            kind = "writes" if tree.get(f"{base}/matching") == "N" else "reads"
-        elif tree.get(f"{base}/type") == "cpumask":
-            conditions.append(_some("CPU", tree.get(f"{base}/cpumask", "")))
-        else:
-            conditions.append(_some("thread", tree.get(f"{base}/tid_arr", "")))
-    return f"{kind} of {' and '.join(conditions)}" if conditions else kind
-
-
-def _some(what: str, which: str) -> str:
-    return f"{what} {which}" if which.isdecimal() else f"{what}s {which.replace(',', ', ')}"
+    """Say in words which accesses count."""
+    return facts.accesses(tree).text
 
 
 def target(tree: Tree, base: str) -> str:

@@ -64,6 +64,10 @@ def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
         start = Span(name, 1, 1, 1, 2)
         hint = "a policy begins with `version: 1` and `name:`"
         return None, [Diagnostic.error("DP0011", start, "the file holds no policy", hint=hint)]
+    if _of_damo(top):
+        hint = "`damonpolicy import FILE` makes a policy of it"
+        message = "this is a configuration of damo, not a policy"
+        return None, [Diagnostic.error("DP0039", top.span, message, hint=hint)]
     if not isinstance(top, Mapping):
         message = "a policy is a mapping, not a " + (
             "list" if isinstance(top, Sequence) else "text"
@@ -71,6 +75,15 @@ def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
         hint = "begin with `version: 1` and `name:`"
         return None, [*found, Diagnostic.error("DP0014", top.span, message, hint=hint)]
     return top, found
+
+
+def _of_damo(top: Node) -> bool:
+    """Tell whether a document is what damo takes: kdamonds with contexts, or a list of schemes."""
+    listed = top.get("kdamonds") if isinstance(top, Mapping) and not top.get("version") else top
+    if not isinstance(listed, Sequence) or not listed.items:
+        return False
+    first = listed.items[0]
+    return isinstance(first, Mapping) and any(map(first.key, ("contexts", "access_pattern")))
 
 
 def parse_foreign(name: str, text: str) -> tuple[Node | None, list[Diagnostic]]:

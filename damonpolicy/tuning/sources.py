@@ -210,10 +210,15 @@ def _exporter(machine: Machine, source: Source) -> Fraction:
     raise KeyError(source["series"])
 
 
-def _series(text: str) -> tuple[str, dict[str, str]]:
-    name, _, rest = text.partition("{")
-    pairs = (each.partition("=") for each in rest.rstrip("}").split(",") if "=" in each)
-    return name.strip(), {key.strip(): value.strip().strip('"') for key, _, value in pairs}
+def _series(text: str) -> tuple[str, Mapping[str, str]]:
+    """Read a name with labels as an endpoint writes it: values may hold anything."""
+    from prometheus_client.parser import text_string_to_metric_families as families
+
+    try:
+        (sample,) = [each for found in families(f"{text.strip()} 0\n") for each in found.samples]
+    except ValueError:
+        raise Unread(f'`{text[:40]}` is no series such as `name{{label="value"}}`') from None
+    return sample.name, sample.labels
 
 
 def _prometheus(machine: Machine, source: Source) -> Fraction:

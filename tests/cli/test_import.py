@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from damonpolicy.errors import ExitCode
 from tests.engine.site import shipped
@@ -211,6 +212,24 @@ def test_what_runs_would_start_after_a_boot_too(site):
     site.machine.write("/sys/module/damon_stat/parameters/enabled", "Y")
 
     site.done("apply", path)
+
+
+def test_a_module_that_runs_comes_back_with_its_parameters(site):
+    text = (
+        "version: 1\nname: m\nmodules: {damon_stat: {enabled: false}, damon_reclaim: {enabled: true,"
+        " min_age: 5m, quota_sz: unlimited, quota_ms: 20ms, wmarks_high: 60%}}"
+    )
+    site.done("apply", site.policy("m", text))
+    printed = site.done("import").out
+    found = yaml.safe_load(printed)["modules"]["damon_reclaim"]
+
+    assert found["enabled"] is True
+    assert [found[name] for name in ("min_age", "quota_sz", "quota_ms", "wmarks_high")] == [
+        "5m", "unlimited", "20ms", "60%",
+    ]  # fmt: skip
+    site.done("remove", "m")
+    site.done("apply", site.policy("imported", f"{printed}\n"))
+    assert yaml.safe_load(site.done("import").out)["modules"]["damon_reclaim"] == found
 
 
 def test_what_else_there_is_and_is_not_part_of_it(site):

@@ -3,7 +3,7 @@
 A page is one session in an empty directory. `$ damonpolicy …` runs the command line in this
 process; `echo $?` is its exit code; `export`, `cat`, `sleep`, `rm` and `>` do what they say, and
 `echo … > /sys/…` writes to the emulated machine, as someone else would. Time is the page's own.
-```yaml file=NAME writes a file. A line of `…` stands for any lines. What a reader cannot do at a
+```yaml file=NAME (or sh) writes a file. A line of `…` stands for any lines. What a reader cannot do at a
 prompt is said in a comment: `<!-- world: start NAME -->`, `<!-- world: exit PID -->`,
 `<!-- world: reboot -->`. A command that fails is followed by `echo $?`.
 """
@@ -147,7 +147,7 @@ def play(page: str, session: Session) -> tuple[str, list[str]]:
 
     def block(found: re.Match) -> str:
         kind, name, text = found.groups()
-        if kind == "yaml" and name:
+        if kind in ("yaml", "sh") and name:
             (session.directory / name).write_text(text)
         if kind != "console":
             return found[0]

@@ -6,12 +6,23 @@ import numpy as np
 from hypothesis import strategies as st
 
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.plan.facts import Accesses, Filter
 
 NOW = 1_700_000_000_000_000_000
 ANY_TARGET = st.integers(-1, 3)
 U32, U64 = (1 << 32) - 1, (1 << 64) - 1
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
+
+numbers = st.integers(0, U64)
+filters = st.lists(
+    st.builds(
+        Filter, type=words, matching=st.booleans(), allow=st.booleans(), path=words, low=numbers,
+        high=numbers,
+    ),
+    max_size=2,
+).map(tuple)  # fmt: skip
+accesses = st.builds(Accesses, kind=words, cpus=words, threads=words, faults=st.booleans())
 
 sources = st.builds(
     Source,
@@ -21,7 +32,8 @@ sources = st.builds(
     slot=st.integers(0, 9),
     scheme_index=st.integers(0, 9),
     ops=st.sampled_from(("", "vaddr", "paddr")),
-    filters=words,
+    filters=filters,
+    accesses=accesses,
     probes=st.lists(words, max_size=2).map(tuple),
     targets=st.lists(words, max_size=2).map(tuple),
     weights=st.tuples(*[st.integers(0, 1000)] * 3),

@@ -17,6 +17,7 @@ from damonpolicy.observe import damo
 from damonpolicy.observe.records import load as load_record
 from damonpolicy.observe.records import write as write_record
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from tests.observe.facts import filtering
 from tests.observe.records import NOW, plain, records
 
 SECOND = 1_000_000_000
@@ -85,8 +86,8 @@ def test_a_record_of_today(tmp_path, pack):
     assert plain(series) == {
         "source": Source(
             "slot 1", "2", slot=1, scheme_index=2, origin="damo", tuned=True, probes=("0", "1"),
-            filters="allow memcg /a; reject what is not addr 0x1000-0x2000;"
-            " reject hugepage_size 4KiB-2MiB; allow target 3; reject anon; the rest is taken",
+            filters=filtering("allow memcg /a; reject what is not addr 0x1000-0x2000;"
+            " reject hugepage_size 4KiB-2MiB; allow target 3; reject anon; the rest is taken"),
         ),
         "begin": [NOW, NOW + SECOND // 10], "end": [NOW + SECOND // 10, NOW + 3 * SECOND // 10],
         "sample": [5000, 10_000], "aggregation": [100_000, 200_000], "offsets": [0, 2, 2],

@@ -146,3 +146,17 @@ def test_ages_that_lines_do_not_tell_are_unknown(tmp_path):
 
     (told,) = read(tmp_path, old + line(0, count=1, time=2.5))
     assert not told.source.ageless
+
+
+def test_what_a_scheme_was_applied_to_is_read_though_it_is_not_all(tmp_path):
+    """`nr_regions` is how many the target has; the scheme was for two of 17, then for one."""
+    text = "".join(
+        line(number, count=17, time=time).replace(
+            "damon_aggregated: target_id", "damos_before_apply: ctx_idx=0 scheme_idx=1 target_idx"
+        )
+        for number, time in ((3, 1), (9, 1.001), (3, 2))
+    )
+    (series,) = read(tmp_path, text)
+
+    assert series.source.scheme == "1"
+    assert series.offsets.tolist() == [0, 2, 3]

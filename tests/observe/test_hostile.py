@@ -15,7 +15,6 @@ import pytest
 from damonpolicy import limits
 from damonpolicy.errors import PolicyInvalid
 from damonpolicy.observe import parquet, parquet_read, records
-from damonpolicy.observe.damo_values import filters_of_words
 from damonpolicy.observe.heatmap_tables import to_csv
 from damonpolicy.observe.regions import Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.temperature import age_us, working_sets
@@ -139,11 +138,6 @@ def test_long_lines_take_no_longer_than_short_ones(rest):
 
     assert not len(parse(f"{EVENT} probe_hits={rest}!\n"))
     assert time.process_time() - begun < 5  # it would be minutes
-
-
-def test_filters_that_are_not_said_in_our_words_are_left_out():
-    assert filters_of_words("allow addr zz-yy; reject other") == []
-    assert filters_of_words("allow hugepage_size 3-q; reject other") == []
 
 
 def test_large_numbers_stay_what_they_are():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from damonpolicy.errors import PolicyInvalid, UsageError
 from damonpolicy.observe import parquet, parquet_read
+from damonpolicy.observe.parquet import source_of
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.plan.facts import Accesses, Filter
 from tests.observe.records import NOW, large, plain, records, snapshots
 
 SOURCE = Source("p/k", "cold", targets=("pid 7",))
@@ -225,3 +228,27 @@ def test_ten_thousand_regions_are_small(tmp_path):
 
     assert os.path.getsize(path) < 200_000 * 12
     assert plain(made) == plain(parquet_read.read(path)[0])
+
+
+def test_words_of_early_records_say_nothing_for_sure():
+    """A cgroup of any name was in them: that there was a filter is all that is taken."""
+    source = source_of(
+        {
+            "kdamond": "k",
+            "filters": "allow memcg /a; reject anon; the rest is taken",
+            "accesses": "writes",
+        }
+    )
+
+    assert source == Source("k", filters=(Filter("unknown", True, False),), accesses=Accesses(""))
+    assert source_of({"kdamond": "k", "filters": "", "accesses": "all"}).filters == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"filters": [1]}, {"filters": [{}]}, {"filters": {"a": 1}}, {"accesses": 1}, {"accesses": {"cpus": 3}},
+     {"filters": [asdict(Filter("anon", True, True))] * 600}],
+)  # fmt: skip
+def test_filters_and_accesses_of_a_source_are_checked(wrong):
+    with pytest.raises((ValueError, TypeError)):
+        source_of({"kdamond": "k", **wrong})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,13 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damonpolicy.kernel.processes import Process
+from damonpolicy.observe import records
 from damonpolicy.observe.rank import Holder, Row, mean_rate, ordered, rank
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.plan.facts import Filter
+from tests.observe.facts import counting, filtering
 
 TENTH = Intervals(5_000, 100_000)
 SECOND = Intervals(50_000, 1_000_000)
 MINUTES = 120_000_000
-VMS = Source("ksm/vms", "cold", ops="vaddr", targets=("pid 11", "pid 22"), accesses="writes")
+VMS = Source(
+    "ksm/vms", "cold", ops="vaddr", targets=("pid 11", "pid 22"), accesses=counting("writes")
+)
 
 
 def process(pid, cgroup):
@@ -55,7 +61,9 @@ def test_the_policys_weights_are_used():
 
 
 def test_a_scheme_for_one_target():
-    source = replace(VMS, target=1, filters="reject what is not target 1; the rest is taken")
+    source = replace(
+        VMS, target=1, filters=filtering("reject what is not target 1; the rest is taken")
+    )
     assert list(ranked(snapshot(source, (0, 500, 2, 0, -1)))) == ["pid 22 (vm-22)"]
 
 
@@ -122,8 +130,8 @@ def test_one_process_of_two_kdamonds_counts_once():
 
 def test_pages_that_passed_a_filter_for_a_cgroup_are_the_cgroups():
     source = Source(
-        "ksm/all", "a", ops="paddr", accesses="writes",
-        filters="reject what is not anon; allow memcg /vms/a and 2 below it; the rest is rejected",
+        "ksm/all", "a", ops="paddr", accesses=counting("writes"),
+        filters=filtering("reject what is not anon; allow memcg /vms/a; allow memcg /vms/a/b; allow memcg /vms/a/c; the rest is rejected"),
     )  # fmt: skip
     rows = ranked(
         snapshot(source, (0, 1000, 0, 9, -1), (1000, 2000, 5, 0, -1), passed=[300, 200]),
@@ -135,7 +143,9 @@ def test_pages_that_passed_a_filter_for_a_cgroup_are_the_cgroups():
 
 def test_cgroups_that_share_regions_are_told_apart():
     def source(vm):
-        return Source("k", vm, ops="paddr", filters=f"allow memcg /{vm}; the rest is rejected")
+        return Source(
+            "k", vm, ops="paddr", filters=filtering(f"allow memcg /{vm}; the rest is rejected")
+        )
 
     both = [
         snapshot(source("a"), (0, 1000, 0, 9, -1), passed=[300]),
@@ -149,7 +159,7 @@ def test_cgroups_that_share_regions_are_told_apart():
 
 
 def test_it_is_not_made_up_how_much_passed():
-    source = Source("k", ops="paddr", filters="allow memcg /a; the rest is rejected")
+    source = Source("k", ops="paddr", filters=filtering("allow memcg /a; the rest is rejected"))
     rows = ranked(snapshot(source, (0, 1000, 0, 9, -1)), of="cgroups")
     assert [row.bytes for row in rows.values()] == [1000]
     assert list(rows) == ["unknown (the kernel does not tell how much passed filters)"]
@@ -168,7 +178,7 @@ def test_physical_memory_is_a_target():
 
 
 def test_filters_that_let_other_memory_through_name_no_cgroup():
-    source = Source("k", ops="paddr", filters="reject memcg /a; the rest is taken")
+    source = Source("k", ops="paddr", filters=filtering("reject memcg /a; the rest is taken"))
     rows = ranked(snapshot(source, (0, 1000, 0, 9, -1), passed=[10]), of="cgroups")
     assert list(rows) == ["unknown (filters let other memory through, too)"]
 
@@ -229,3 +239,34 @@ def test_rows_add_up_to_what_was_seen(pieces, of, idle_for):
     assert all(0 <= row.idle <= row.bytes for row in rows)
     assert sum(row.rate for row in rows) == pytest.approx(mean_rate([series]))
     assert len({row.holder for row in rows}) == len(rows)
+
+
+HOSTILE = ("/vm and 1 below it", "/x; reject anon", "/a; the rest is rejected", "/what is not b")
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_cgroup_may_have_any_name(path):
+    """Names come from whoever makes the cgroup; nothing is read out of words."""
+    source = Source("k", ops="paddr", filters=(Filter("memcg", True, True, path),))
+    held = snapshot(source, (0, 1000, 0, 9, -1), passed=[300])
+
+    assert {name: row.bytes for name, row in ranked(held, of="cgroups").items()} == {path: 300}
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_cgroup_of_any_name_stays_in_records(path, tmp_path):
+    source = Source(
+        "k", ops="paddr", filters=(Filter("memcg", False, True, path), Filter("anon", True, False))
+    )
+    held = snapshot(source, (0, 1000, 0, 9, -1), passed=[300])
+    for form in ("parquet", "damo-json"):
+        name = str(tmp_path / form)
+        records.write(name, [held], form)
+        (back,) = records.load(name)
+        assert back.source.filters == source.filters, form
+    theirs = json.loads((tmp_path / "damo-json").read_text())
+    assert [each["memcg_path"] for each in theirs[0]["scheme_filters"]] == [path, ""]
+    for each in theirs:
+        del each["damonpolicy"]  # as damo itself would write it
+    (tmp_path / "theirs").write_text(json.dumps(theirs))
+    assert records.load(str(tmp_path / "theirs"))[0].source.filters == source.filters

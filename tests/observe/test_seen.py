@@ -13,12 +13,12 @@ from damonpolicy.observe.seen import (
     counted,
     filtered,
     in_ranges,
-    kind,
     known_target,
-    only_cgroup,
+    only_cgroups,
     rounds,
     seen,
 )
+from tests.observe.facts import filtering
 
 TENTH = Intervals(5_000, 100_000)
 """20 samples of an aggregation of 0.1 s."""
@@ -69,14 +69,14 @@ def test_the_same_regions_of_two_schemes_count_once():
 
 
 def test_what_passed_page_filters_counts():
-    source = {"filters": "allow anon; the rest is rejected"}
+    source = {"filters": filtering("allow anon; the rest is rejected")}
     now = seen([part((0, 1000, 10, 0), (1000, 2000, 0, 9), passed=[400, 100], **source)])
     assert now.bytes.tolist() == [400, 100]
     assert now.rate.tolist() == [40_000, 0]
 
 
 def test_filters_of_whole_regions_pass_all_that_was_tried():
-    source = {"filters": "reject what is not target 1; the rest is taken"}
+    source = {"filters": filtering("reject what is not target 1; the rest is taken")}
     regions = part((0, 1000, 10, 0), passed=[0], **source)
     assert not filtered(regions.source)
     assert counted(regions.source, regions.regions).tolist() == [1000]
@@ -84,7 +84,9 @@ def test_filters_of_whole_regions_pass_all_that_was_tried():
 
 def test_a_part_of_what_passed_counts_by_its_length():
     whole = part((0, 500, 0, 0))
-    some = part((0, 1000, 10, 0), passed=[400], filters="allow anon; the rest is rejected")
+    some = part(
+        (0, 1000, 10, 0), passed=[400], filters=filtering("allow anon; the rest is rejected")
+    )
     now = seen([some, whole])
     assert now.bytes.tolist() == [500, 200], "what all of passes comes first"
     assert now.rate.tolist() == [0, 20_000]
@@ -94,7 +96,7 @@ def test_a_part_of_what_passed_counts_by_its_length():
     ("filters", "expected"),
     [
         ("allow memcg /a; the rest is rejected", "/a"),
-        ("allow memcg /a; allow memcg /b and 1 below it; the rest is rejected", "/a, /b"),
+        ("allow memcg /a; allow memcg /b; allow memcg /b/c; the rest is rejected", "/a, /b"),
         ("reject what is not memcg /a; the rest is taken", "/a"),
         ("reject what is not memcg /a; allow anon; the rest is rejected", "/a"),
         ("allow anon; reject what is not memcg /a; the rest is taken", ""),
@@ -105,12 +107,12 @@ def test_a_part_of_what_passed_counts_by_its_length():
     ],
 )
 def test_the_only_cgroup_that_filters_let_through(filters, expected):
-    assert only_cgroup(Source("k", filters=filters)) == expected
+    assert ", ".join(only_cgroups(Source("k", filters=filtering(filters)))) == expected
 
 
 def of_cgroup(path, passed):
     words = f"allow memcg {path}; the rest is rejected"
-    return part((0, 1000, 10, 0), passed=[passed], filters=words)
+    return part((0, 1000, 10, 0), passed=[passed], filters=filtering(words))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,8 @@ def of_cgroup(path, passed):
         (("/a", "/ab"), 700),
         (("/a", "/a"), 400),
         (("/a/b", "/a"), 400),
-        (("/a and 1 below it", "/a/b"), 400),
+        (("/a and 1 below it", "/a"), 700),
+        (("/a, /b", "/b"), 700),
         (("/", "/a"), 400),
     ],
 )
@@ -130,7 +133,9 @@ def test_pages_of_different_cgroups_are_different(paths, expected):
 
 
 def test_a_filter_that_names_no_cgroup_may_let_the_same_pages_through():
-    other = part((0, 1000, 10, 0), passed=[600], filters="allow anon; the rest is rejected")
+    other = part(
+        (0, 1000, 10, 0), passed=[600], filters=filtering("allow anon; the rest is rejected")
+    )
     assert seen([of_cgroup("/a", 400), of_cgroup("/b", 300), other]).total == 400
 
 
@@ -141,7 +146,9 @@ def test_what_is_seen_whole_is_seen_once_beside_cgroups():
 
 
 def test_more_can_not_pass_than_there_is():
-    some = part((0, 1000, 10, 0), passed=[4000], filters="allow anon; the rest is rejected")
+    some = part(
+        (0, 1000, 10, 0), passed=[4000], filters=filtering("allow anon; the rest is rejected")
+    )
     assert seen([some]).total == 1000
 
 
@@ -149,19 +156,6 @@ def test_nothing_was_seen():
     now = seen([])
     assert (now.total, now.bandwidth, now.mean_temperature) == (0, 0.0, None)
     assert seen([part(), part()]).total == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("writes of CPUs 0-3", "writes"),
-        ("all, by page faults", "all"),
-        ("reads", "reads"),
-        ("", ""),
-    ],
-)
-def test_the_kind_of_accesses(words, expected):
-    assert kind(words) == expected
 
 
 def test_snapshots_are_paired_from_their_ends():

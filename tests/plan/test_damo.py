@@ -87,6 +87,10 @@ def read(text, name="f.yaml"):
     return sources(top, name)
 
 
+def errors(found):
+    return [each for each in found if each.severity == "error"]
+
+
 def imported(text, name):
     made, found = read(text, f"{name}.yaml")
     assert not found
@@ -200,7 +204,13 @@ def test_older_goals_and_newer_layers():
     made, found = read(SCHEME % f"{quota}, {filters}, {sizes}, max_nr_snapshots: 5")
     base, files = "contexts/0/schemes/0", made[0].tree
 
-    assert not found
+    assert not errors(found)
+    assert [each.message for each in found] == [
+        "damo does not look at `max_nr_snapshots` in a file, and the policy does",
+        "damo does not look at `core_filters` in a file, and the policy does",
+        "damo does not look at `ops_filters` in a file, and the policy does",
+        "damo takes any mapping as all values of `hugepage_size`, and the policy as written",
+    ]
     assert files[f"{base}/quotas/goals/0/target_value"] == "5000"
     assert files[f"{base}/core_filters/0/addr_end"] == "8192"
     assert files[f"{base}/ops_filters/0/min"] == str(2 << 20)
@@ -241,6 +251,140 @@ def leaves(value, path=()):
         yield (*path, key)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "policy_says", "kernel"),
+    [
+        ("nr_accesses: {min: 0, max: 5}", "access_rate: {max: 5%}", ("nr_accesses/max", 1)),
+        ("nr_accesses: {min: '5', max: '5.0'}", "access_rate: {min: 5%, max: 5%}",
+         ("nr_accesses/min", 1)),
+        ("nr_accesses: {min: 0 samples, max: 5 samples}", "access_rate: {max: 25%}",
+         ("nr_accesses/max", 5)),
+        ("age: {min: 5000000, max: max}", "age: {min: 5s}", ("age/min", 50)),
+        ("age: {min: '120,000,000', max: max}", "age: {min: 2m}", ("age/min", 1200)),
+        ("age: {min: 50 aggr_intervals, max: 60 aggr_intervals}", "age: {min: 5s, max: 6s}",
+         ("age/min", 50)),
+        ("age_unit: usec, nr_accesses_unit: percent, age: {min: 1000000, max: max}",
+         "age: {min: 1s}", ("age/min", 10)),
+    ],
+)  # fmt: skip
+def test_a_bare_rate_is_percent_and_a_bare_age_microseconds(pattern, policy_says, kernel):
+    """As damo stages them: with 5 ms and 100 ms one sample in 20 is 5 %."""
+    text = SCHEME % f"access_pattern: {{{pattern}}}"
+    made, found = read(text)
+    file, value = kernel
+
+    assert not found
+    assert made[0].tree[f"contexts/0/schemes/0/access_pattern/{file}"] == str(value)
+    whole = text.replace(
+        "schemes:", "ops: paddr, targets: [{regions: [{start: 4096, end: 8192}]}], schemes:"
+    )
+    printed = imported(whole, "p").text
+    name, _, bounds = policy_says.partition(": ")
+    assert yaml.load(printed, yaml.BaseLoader)["kdamonds"][0]["schemes"][0]["access_pattern"][
+        name
+    ] == yaml.load(bounds, yaml.BaseLoader)
+
+
+@pytest.mark.parametrize("unit", ["nr_accesses_unit: samples", "age_unit: aggr_intervals"])
+def test_a_unit_that_newer_damos_ignore_is_taken_and_told(unit):
+    key, _, word = unit.partition("_unit: ")
+    made, found = read(SCHEME % f"access_pattern: {{{unit}, {key}: {{min: 3, max: 7}}}}")
+
+    assert made[0].tree[f"contexts/0/schemes/0/access_pattern/{key}/max"] == "7"
+    assert [(each.code, each.severity) for each in found] == [("DP0620", "warning")]
+    assert word in found[0].hint
+
+
+@pytest.mark.parametrize(
+    "most",
+    ["max", "18,446,744,073,709,551,615 %", "18,446,744,073,709,551,616 %", "18446744073709551616"],
+)
+def test_a_largest_rate_and_age_of_damos_bound_nothing(most):
+    pattern = f"nr_accesses: {{min: 0, max: '{most}'}}, age: {{min: 0, max: max}}"
+    text = (SCHEME % f"access_pattern: {{{pattern}}}").replace(
+        "schemes:", "ops: paddr, targets: [{regions: [{start: 4096, end: 8192}]}], schemes:"
+    )
+    became = imported(text, "p")
+
+    assert "access_pattern" not in became.text
+    assert became.found == ()
+
+
+def test_a_largest_rate_that_the_kernel_cuts_to_nothing_is_told():
+    """25 samples in an aggregation: of what damo writes for `max` the kernel keeps 0."""
+    text = (SCHEME % "access_pattern: {nr_accesses: {min: 0, max: max}}").replace(
+        "schemes:",
+        "ops: paddr, intervals: {sample_us: 4 ms, aggr_us: 100 ms},"
+        " targets: [{regions: [{start: 4096, end: 8192}]}], schemes:",
+    )
+    became = imported(text, "p")
+
+    assert "access_rate: {max: 0%}" in became.text
+    assert [(each.severity, each.hint) for each in became.found] == [
+        ("warning", "the kernel takes 32 bits of it: 0")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("access_pattern: {nr_accesses: {min: 3 samples, max: 5}}", "different units"),
+        ("access_pattern: {age: {min: 90 s 5}}", "no number of damo's"),
+        ("quotas: {sz_bytes: 1 G 2 M}", "no number of damo's"),
+        ("quotas: {time_ms: 010}", "begins with 0"),
+        ("quotas: {goals: [{metric: some_mem_psi_us, target_value: 5 %}]}", "unit that damo"),
+        ("quotas: {goals: [{metric: node_mem_used_bp, target_value: 5 s}]}", "unit that damo"),
+        ("quotas: {goals: [{metric: node_eligible_mem_bp, target_value: 5 %}]}", "unit that damo"),
+    ],
+)
+def test_what_damo_refuses_or_reads_as_another_number_is_refused(text, message):
+    _, found = read(SCHEME % text)
+
+    assert [message in each.message for each in errors(found)] == [True], found
+
+
+def test_damos_rounding_is_done_as_damo_does_it_and_told():
+    weights = "weights: {sz_permil: 0, nr_accesses_permil: 0.7 %, age_permil: 7}"
+    made, found = read(SCHEME % f"quotas: {{sz_bytes: 1G, reset_interval_ms: 1 s, {weights}}}")
+    base = "contexts/0/schemes/0/quotas/weights"
+
+    assert made[0].tree[f"{base}/nr_accesses_permil"] == "6", "0.7 / 100 * 1000 is 6.999…"
+    assert made[0].tree[f"{base}/age_permil"] == "7"
+    assert ["damo makes 6 of `0.7 %`, not 7" in each.message for each in found] == [True]
+
+
+LIST = """[{"name": "cold", "comments": "of a page about damo", "action": "pageout",
+  "access_pattern": {"sz_bytes": {"min": "4.000 KiB", "max": "max"},
+    "nr_accesses": {"min": 0, "max": 0}, "age": {"min": "1m", "max": "max"}}},
+ {"action": "stat"}]
+"""
+
+
+def test_a_bare_list_of_schemes_is_for_all_memory():
+    made, found = read(LIST)
+    became = policy(made, "p", EVERYTHING, None)
+
+    assert [(each.severity, each.message) for each in found] == [
+        ("warning", "`name` is no key of damo's here: it says nothing"),
+        ("warning", "`comments` is no key of damo's here: it says nothing"),
+    ]
+    assert "  ops: paddr\n  targets:\n  - {system_ram: true}\n" in became.text
+    assert "access_rate: {max: 0%}\n      age: {min: 1m}" in became.text
+    assert became.found == ()
+
+
+@pytest.mark.parametrize(("ops", "code"), [("paddr", None), ("vaddr", "DP0207")])
+def test_a_list_of_schemes_is_for_what_is_asked(ops, code):
+    """Nobody says which processes: that is told where the list begins."""
+    top, _ = parse_foreign("f.json", LIST)
+    made, _ = sources(top, "f.json", ops)
+    became = policy(made, "p", EVERYTHING, None)
+
+    assert f"  ops: {ops}\n" in became.text
+    assert {each.code for each in became.found} == ({code} if code else set())
+    assert all(each.span.file == "f.json" for each in became.found)
+
+
 JUNK = (None, "", "abc", "-1", -1, 1e99, "99999999999999999999999", [], {}, [1], "4 %", True, "a\nb",
         "\0", "{{ x }}", "max")  # fmt: skip
 
@@ -267,7 +411,10 @@ def test_a_spoilt_file_is_refused_or_read(junk):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([{"action": "pageout", "access_pattern": {}}], "this is a scheme, not a kdamond"),
+        (
+            [{"action": "pageout", "access_pattern": {}}, {"contexts": [{}]}],
+            "this is a scheme, not a kdamond",
+        ),
         ([{"contexts": [{}, {"ops": "paddr"}]}], "this kdamond has 2 contexts"),
     ],
 )
@@ -327,7 +474,7 @@ kdamonds:
 
 def test_mistakes_of_the_policy_are_told_in_damos_file():
     made, found = read(WHOLE)
-    assert not found
+    assert not errors(found)
     became = policy(made, "p", EVERYTHING, None)
     lines = {(each.code, each.span.line) for each in became.found}
 
@@ -357,6 +504,7 @@ def test_mistakes_of_the_policy_are_told_in_damos_file():
 def test_words_are_checked_where_they_stand(old, new, line):
     _, found = read(WHOLE.replace(old, new))
 
+    found = errors(found)
     assert [(each.code, each.span.line) for each in found] == [("DP0621", line)]
     assert "no kernel knows `" in found[0].message
     assert found[0].hint
@@ -369,4 +517,63 @@ def test_a_difference_is_told_in_damos_file():
     )
     became = policy(made, "p", EVERYTHING, None)
 
-    assert [(each.code, each.span.line) for each in became.found] == [("DP0620", 10)]
+    assert [(each.code, each.span.line, each.hint) for each in became.found] == [
+        ("DP0620", 10, "the quota limits nothing"),
+        ("DP0620", 5, "the kernel ignores it on `paddr`"),
+    ]
+
+
+CONTEXT = "kdamonds: [{contexts: [{ops: %s, targets: [{%s}], %s}]}]"
+MEMORY = "regions: [{start: 4096, end: 8192}]"
+
+
+def test_a_quota_that_limits_nothing_is_left_out():
+    """damo writes a window of 2⁶⁴-1 ms there, and whatever weights the file has."""
+    weights = "weights: {sz_permil: 1, nr_accesses_permil: 2, age_permil: 3}"
+    quota = f"quotas: {{time_ms: 0, sz_bytes: 0, reset_interval_ms: max, {weights}}}"
+    for action, said in (("pageout", "quota: unlimited"), ("stat", "")):
+        became = imported(
+            CONTEXT % ("paddr", MEMORY, f"schemes: [{{action: {action}, {quota}}}]"), "p"
+        )
+        assert "every" not in became.text
+        assert said in became.text
+        assert became.found == ()
+
+
+def test_regions_of_a_process_are_not_lost_without_a_word():
+    became = imported(CONTEXT % ("vaddr", f"pid: 811, {MEMORY}", "schemes: []"), "p")
+
+    assert [(each.severity, each.span.line, each.message, each.hint) for each in became.found] == [
+        (
+            "warning", 1,
+            "the policy has not all of `contexts/0/targets/0/regions` of kdamond 0 of p.yaml",
+            "on `vaddr` the kernel replaces them",
+        )
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("filters", "form"),
+    [
+        ("{filter_type: write, matching: true, allow: true}", "kind: write"),
+        ("{filter_type: write, matching: false, allow: true}", "kind: read"),
+        ("{filter_type: cpumask, matching: true, allow: true, cpumask: 0-3}", 'cpus: "0-3"'),
+        ("{filter_type: threads, matching: true, allow: true, tid_arr: '811,815'}", "threads: [811,815]"),
+    ],
+)  # fmt: skip
+def test_sample_filters_that_reject_nothing_are_one_warning_with_our_form(filters, form):
+    control = "primitives_enabled: {page_table: false, page_fault: true}"
+    became = imported(
+        CONTEXT % ("paddr", MEMORY, f"sample_control: {{{control}, sample_filters: [{filters}]}}"),
+        "p",
+    )
+
+    assert "accesses: {primitive: page_fault}" in became.text
+    assert [(each.severity, form in each.hint) for each in became.found] == [("warning", True)]
+
+
+def test_a_text_that_damo_takes_as_true_is_refused():
+    control = "sample_filters: [{filter_type: write, matching: 'false', allow: true}]"
+    _, found = read(CONTEXT % ("paddr", MEMORY, f"sample_control: {{{control}}}"))
+
+    assert ["which damo takes as true here" in each.message for each in found] == [True]

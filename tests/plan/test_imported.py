@@ -160,7 +160,7 @@ def test_actions_that_stand_twice_are_numbered():
              (f"{A}/sample/filters/nr_filters", 1), (f"{A}/sample/filters/0/type", "write"),
              (f"{A}/sample/filters/0/matching", "Y"), (f"{A}/sample/filters/0/allow", "Y")],
             {f"monitoring_attrs/sample/filters/{name}": (old, new,
-             "they are not of the form that a policy has: reject what does not count, then allow")
+             "nothing is rejected, so all accesses count; `accesses: {kind: write}` counts only those")
              for name, old, new in (("nr_filters", "1", "0"), ("0/type", "write", "cpumask"),
                                     ("0/matching", "Y", "N"), ("0/allow", "Y", "N"))},
         ),

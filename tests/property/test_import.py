@@ -10,6 +10,7 @@ from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import configuration, slot_tree, snapshot, startable
 from damonpolicy.plan.decompiled import UNSAID
+from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.imported import Source, policy
 from tests.property.configurations import Wild, Writer
 from tests.world import World, in_memory_directory
@@ -38,7 +39,8 @@ def imported(machine):
 
 
 def tree(machine, slot):
-    return configuration(startable(slot_tree(snapshot(machine), slot)))
+    """Return what a slot is configured to; what bounds nothing counts as alike."""
+    return configuration(startable(in_effect(slot_tree(snapshot(machine), slot))))
 
 
 @pytest.mark.parametrize("version", versions())

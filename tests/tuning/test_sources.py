@@ -164,6 +164,26 @@ def test_a_rate_is_by_the_second_and_times_is_a_factor(machine, tmp_path):
     assert meter.read() == pytest.approx(15, rel=0.01)
 
 
+@pytest.mark.parametrize("value", ["a,b", "a=b", "a}b", "a{b", " a ", 'a"b', "a\\b", "", "#"])
+def test_a_label_may_hold_anything(machine, server, value):
+    text = value.replace("\\", "\\\\").replace('"', '\\"')
+    Answers.answer = f'm{{device="other"}} 1\nm{{x="1",device="{text}"}} 2\n'
+    series = f'm{{device="{text}"}}'
+
+    assert Meter(machine, {"exporter": server, "series": series}).read() == 2
+
+
+@pytest.mark.parametrize(
+    "series", ["m{device=a}", 'm{device="a"', "m}", "1m", "a b c", "m 1\nn", ""]
+)
+def test_what_is_no_series_is_told(machine, server, series):
+    Answers.answer = "m 1\nn 2\n"
+    said = stale(Meter(machine, {"exporter": server, "series": series}))
+
+    assert said, series
+    assert "is no series such as" in said
+
+
 def test_an_exporter(machine, server):
     Answers.answer = 'a 1\n# TYPE b gauge\nb{x="1",y="2"} 7.5\nb{x="2"} 8\n'
     for series, expected in (("a", 1), ('b{x="1"}', 7.5), ('b{x="2"}', 8)):

@@ -20,7 +20,7 @@ from damonpolicy.kernel.processes import Selector, find
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe.numa import Matrix, Placement, Touch, cpus_counted, matrices, placement
 from damonpolicy.observe.regions import Series
-from damonpolicy.observe.seen import kind, pids_of
+from damonpolicy.observe.seen import pids_of
 from damonpolicy.units import approximate_bytes, format_cpulist, format_duration
 
 _ONLY_PLACEMENT = (
@@ -66,9 +66,9 @@ def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -
     ]
     placed = {
         counts: placement(
-            [each for each in rest if kind(each.source.accesses) == counts], ram, idle_for, hot
+            [each for each in rest if each.source.accesses.kind == counts], ram, idle_for, hot
         )
-        for counts in sorted({kind(each.source.accesses) for each in rest})
+        for counts in sorted({each.source.accesses.kind for each in rest})
     }
     processes = [] if given.files else _processes(machine, series)
     notes = [_ONLY_PLACEMENT] if placed and not found else []

@@ -16,6 +16,7 @@ from damonpolicy.cli.reports.inputs import Inputs, inputs
 from damonpolicy.cli.reports.table import rate_words
 from damonpolicy.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.errors import UsageError
+from damonpolicy.plan.facts import said
 from damonpolicy.units import approximate_bytes, approximate_duration, approximate_number
 
 __all__ = ("command", "numbers", "words")
@@ -130,10 +131,10 @@ def _head(each: View) -> list[str]:
         f"{name} at {when}: {regions}, {approximate_bytes(each.regions.total)}",
         f"  sampled each {sampled}, summed up over {summed}{_how(each)}",
     ]
-    if each.source.accesses != "all":
-        lines.append(f"  accesses: {each.source.accesses}")
+    if (accesses := each.source.accesses.text) != "all":
+        lines.append(f"  accesses: {accesses}")
     if each.source.filters:
-        lines.append(f"  filters: {each.source.filters}")
+        lines.append(f"  filters: {said(each.source.filters)}")
     return lines
 
 

@@ -28,7 +28,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         yield from _zeros(quota, place)
         yield from _fineness(quota, place)
         yield from _every(quota, place)
-        yield from _goals_without(quota, place)
+        yield from _goals_without(scheme, quota, place)
         yield from _fail_charge(quota, place)
         yield from _weights(quota, place)
         yield from _weights_ignored(quota, scheme, kdamond, place)
@@ -91,8 +91,10 @@ def _every(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _goals_without(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
+def _goals_without(scheme: Scheme, quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
     yield from _tuner(quota, at)
+    if scheme.action == "stat":
+        return  # it only counts, so without end is no harm
     if quota.goals and quota.size is None:
         yield Diagnostic.error(
             "DP0218",

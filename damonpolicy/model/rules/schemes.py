@@ -7,7 +7,7 @@ from contextlib import suppress
 from fractions import Fraction
 
 from damonpolicy.diagnostics import Diagnostic
-from damonpolicy.model.access_pattern import bounds_no_age, bounds_no_rate, cut
+from damonpolicy.kernel.bounds import bounds_no_age, bounds_no_rate, cut
 from damonpolicy.model.actions import ACTIONS, traits
 from damonpolicy.model.intervals import AutoTune
 from damonpolicy.model.kdamond import Kdamond

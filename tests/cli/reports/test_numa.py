@@ -11,6 +11,7 @@ from damonpolicy.kernel.nodes import cpus_of
 from damonpolicy.kernel.sysfs import LiveMachine
 from damonpolicy.units import format_cpulist
 from tests.cli.reports.given import Source, report, series
+from tests.observe.facts import counting
 
 MIB = 1 << 20
 
@@ -28,7 +29,7 @@ def ram(machine):
 
 def source(machine, node, kind="all"):
     cpus = format_cpulist(cpus_of(machine, node))
-    return Source(f"numa/{node}", ops="paddr", accesses=f"{kind} of CPUs {cpus}")
+    return Source(f"numa/{node}", ops="paddr", accesses=counting(f"{kind} of CPUs {cpus}"))
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_the_document_of_the_matrix(monkeypatch, machine, crossing):
 def test_without_cpu_sampling_hot_and_cold_bytes_are_placed(monkeypatch, machine, ram):
     found = [
         series(
-            Source("tier/all", ops="paddr", accesses="all"),
+            Source("tier/all", ops="paddr", accesses=counting("all")),
             (ram[0], ram[0] + 3 * MIB, 12, 0),
             (ram[1], ram[1] + MIB, 2, 0),
             (ram[1] + MIB, ram[1] + 5 * MIB, 0, 1500),

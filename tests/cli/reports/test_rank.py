@@ -10,13 +10,14 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.processes import Selector, find
 from tests.cli.reports.given import Source, report, series
+from tests.observe.facts import counting
 
 KEYS = [
     "rank", "name", "known", "kdamond", "target", "pid", "comm", "cgroup", "accesses",
     "bytes", "idle_bytes", "bytes_per_second", "temperature", "snapshots",
 ]  # fmt: skip
 MIB = 1 << 20
-VMS = Source("ksm/vms", ops="vaddr", targets=("pid 11", "pid 22"), accesses="writes")
+VMS = Source("ksm/vms", ops="vaddr", targets=("pid 11", "pid 22"), accesses=counting("writes"))
 BUSY = (0, 40 * MIB, 20, 3, 0)
 IDLE = (0, 10 * MIB, 0, 1500, 1)
 
@@ -65,7 +66,7 @@ def test_the_other_way_round_and_no_more_than_asked(monkeypatch):
 
 
 def test_it_is_said_that_more_than_writes_is_counted(monkeypatch):
-    both = replace(VMS, kdamond="all/vms", accesses="all")
+    both = replace(VMS, kdamond="all/vms", accesses=counting("all"))
     only = report(monkeypatch, "rank", [series(both, BUSY)], "rec", "--by", "writes")
     assert "no kdamond counts writes only" in only.data["notes"][0]
     mixed = [series(both, BUSY), series(VMS, BUSY)]

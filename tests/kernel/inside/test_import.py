@@ -15,6 +15,7 @@ from damonpolicy.emulated.profiles import find
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.sysfs import KDAMONDS, LiveMachine
 from damonpolicy.kernel.tree import configuration, slot_tree, snapshot, startable
+from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.imported import Imported, Source, policy
 from tests.property.configurations import Writer
 
@@ -113,7 +114,11 @@ def _states(machine: LiveMachine) -> dict[int, str]:
 def _trees(machine: LiveMachine) -> list[dict[str, str]]:
     tree = snapshot(machine)
     own = [slot_tree(tree, slot) for slot in range(int(tree["nr_kdamonds"]))]
-    return [configuration(startable(each)) for each in own if each["contexts/nr_contexts"] == "1"]
+    return [
+        configuration(startable(in_effect(each)))  # what bounds nothing counts as alike
+        for each in own
+        if each["contexts/nr_contexts"] == "1"
+    ]
 
 
 def _import(machine: LiveMachine) -> Imported:

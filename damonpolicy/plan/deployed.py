@@ -1,0 +1,144 @@
+"""Writes of what people deploy, played on an idle emulated kernel: what it holds then is imported.
+
+So that a number is read as a kernel reads it, and what it would refuse is told where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy.kernel.modules import COMMIT_INPUTS, PARAMETERS, UNLIMITED, Parameter, module_of
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_value
+from damonpolicy.kernel.tree import empty_slot, slot_numbers, slot_tree, snapshot
+from damonpolicy.plan.imported_places import Source
+from damonpolicy.plan.writes import Write
+from damonpolicy.source.nodes import Path
+from damonpolicy.units import format_bytes, format_duration, format_percent
+
+__all__ = ("Deployed", "live", "modules", "played")
+
+_ENABLED = "enabled"
+_COUNTS = "damon_stat"
+
+
+@dataclass(slots=True)
+class Deployed:
+    """Kdamonds and parameters of modules that writes lead to, and what is wrong with them."""
+
+    sources: list[Source] = field(default_factory=list)
+    modules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    spans: dict[Path, Span] = field(default_factory=dict)
+    """Where modules and their parameters are said, by their places in a policy."""
+    found: list[Diagnostic] = field(default_factory=list)
+
+
+def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
+    """Write everything to a machine that is thrown away afterwards; nothing is started on it."""
+    result = Deployed()
+    spans: dict[str, Span] = {}
+    parameters: dict[str, str] = {}
+    for write in writes:
+        own = write.path.removeprefix(f"{KDAMONDS}/")
+        if own != write.path and own.rpartition("/")[2] in ("state", "pid"):
+            continue
+        if module_of(write.path):
+            if write.path.rpartition("/")[2] == COMMIT_INPUTS:
+                continue
+        elif own == write.path:
+            message = f"`{write.path[:80]}` is no file of DAMON's: the policy leaves it out"
+            hint = "`settings:` of a policy writes other files"
+            result.found.append(Diagnostic.warning("DP0697", write.span, message, hint=hint))
+            continue
+        try:
+            value = _write(machine, write)
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            message = f"the kernel refuses `{write.value[:40]}` for `{write.path[:80]}`: {why}"
+            result.found.append(Diagnostic.error("DP0696", write.span, message))
+            continue
+        if own != write.path:
+            spans[own] = write.span
+        else:
+            parameters[write.path] = value
+            parameter = PARAMETERS[write.path]
+            result.spans[("modules", parameter.module)] = write.span
+            result.spans[("modules", parameter.module, parameter.name)] = write.span
+    result.modules = modules(parameters)
+    tree = snapshot(machine)
+    for slot in slot_numbers(tree):
+        one = slot_tree(tree, slot)
+        if not empty_slot(one) and one.get("contexts/nr_contexts") == "1":
+            mine = {path.partition("/")[2]: span for path, span in spans.items()
+                    if path.startswith(f"{slot}/")}  # fmt: skip
+            mine[""] = mine.get("contexts/nr_contexts") or next(iter(mine.values()))
+            where = f"kdamond {slot} of {name}"
+            result.sources.append(Source(where, f"kdamond-{slot}", one, spans=mine))
+    return result
+
+
+def _write(machine: Machine, write: Write) -> str:
+    """Write, and return what the file holds then."""
+    if module_of(write.path) and write.path not in PARAMETERS:
+        raise FileNotFoundError(2, "")
+    if write.path in PARAMETERS and PARAMETERS[write.path].name == _ENABLED:
+        truth = {"1": "Y", "0": "N"}.get(normalise(write.value))  # switched on, it would run
+        if truth is None:
+            raise OSError(22, "")
+        return truth
+    machine.write(write.path, write.value)
+    return read_value(machine, write.path)
+
+
+def modules(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return parameters of modules as a policy says them, from the contents of their files."""
+    result: dict[str, dict[str, Any]] = {}
+    for path, content in contents.items():
+        parameter = PARAMETERS[path]
+        unit = int(contents.get(path.replace(parameter.name, "addr_unit"), "1"))
+        result.setdefault(parameter.module, {})[parameter.name] = _said(parameter, content, unit)
+    return result
+
+
+def live(machine: Machine, running: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the modules that run and do something, with all of their parameters.
+
+    DAMON_STAT has none. An `addr_unit` of 1 is what it is without a word.
+    """
+    contents = {
+        path: read_value(machine, path)
+        for path, each in PARAMETERS.items()
+        if each.module in running and each.module != _COUNTS and machine.exists(path)
+    }
+    units = [path for path, text in contents.items() if path.endswith("/addr_unit") and text == "1"]
+    for path in units:
+        del contents[path]
+    return modules(contents)
+
+
+def _said(parameter: Parameter, content: str, unit: int) -> Any:
+    if parameter.unit == "bool":
+        return normalise(content) == "1"
+    number = int(content)
+    if parameter.name in UNLIMITED and not number:
+        return "unlimited"
+    match parameter.unit:
+        case "us":
+            return format_duration(number)
+        case "ms":
+            return format_duration(number * 1_000)
+        case "bytes":
+            return format_bytes(number)
+        case "permil":
+            return format_percent(Fraction(number, 1_000))
+        case "bp":
+            return format_percent(Fraction(number, 10_000))
+        case "address":
+            return f"{number * unit:#x}"
+        case _:
+            return number

@@ -1,0 +1,140 @@
+"""What people deploy without a tool, and the policies that it becomes."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.kernel.capabilities import Answer, Capabilities
+from damonpolicy.kernel.features import FEATURES
+from damonpolicy.kernel.modules import PARAMETERS
+from damonpolicy.plan.deployed import played
+from damonpolicy.plan.imported import policy
+from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.writes import deployed, writes
+from damonpolicy.source.files import SourceFile
+
+EVERYTHING = Capabilities({each.name: Answer("yes", "assumed") for each in FEATURES})
+TREE = "/sys/kernel/mm/damon/admin/kdamonds"
+RECLAIM = "/sys/module/damon_reclaim/parameters"
+
+
+def imported(text):
+    listed, wrong = writes("f", text)
+    assert not wrong
+    made = played(listed, EmulatedMachine.create("damon-next"), "f")
+    assert not [each for each in made.found if each.severity == "error"]
+    return policy(made.sources, "p", EVERYTHING, None, modules=made.modules, spans=made.spans)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BOOT_IMAGE=/vmlinuz ro damon_reclaim.enabled=Y damon_reclaim.min_age=30000000 quiet\n",
+        'GRUB_CMDLINE_LINUX="quiet damon_reclaim.enabled=1 damon_reclaim.min_age=30000000"\n',
+        "# reclaim\noptions damon_reclaim enabled=on \\\n  min_age=30000000\n",
+        f"w {RECLAIM}/min_age - - - - 30000000\nw- {RECLAIM}/enabled - - - - Y\n",
+        f"#!/bin/sh\nset -e\nP={RECLAIM}\ncd $P\necho 30000000 > min_age; echo Y > ${{P}}/enabled\n",
+        f"echo -n 30000000 | sudo tee {RECLAIM}/min_age > /dev/null && echo 1 >{RECLAIM}/enabled; echo Y > {RECLAIM}/commit_inputs\n",
+        "modprobe damon_reclaim min_age=30000000 enabled=true\n",
+    ],
+)  # fmt: skip
+def test_all_forms_say_the_same(text):
+    assert deployed(text)
+    became = imported(text)
+
+    assert yaml.safe_load(became.text)["modules"] == {
+        "damon_reclaim": {"enabled": True, "min_age": "30s"}
+    }
+    assert became.found == ()
+
+
+SCRIPT = f"""\
+#!/bin/sh
+D={TREE}
+echo 1 > $D/nr_kdamonds
+echo 1 > $D/0/contexts/nr_contexts
+cd $D/0/contexts/0
+echo paddr > operations
+echo 1 > targets/nr_targets
+echo 1 > targets/0/regions/nr_regions
+echo 4294967296 > targets/0/regions/0/start
+echo 5368709120 > targets/0/regions/0/end
+echo 1 > schemes/nr_schemes
+echo stat > schemes/0/action
+echo 18446744073709551615 > schemes/0/access_pattern/sz/max
+echo 5 > schemes/0/access_pattern/nr_accesses/min
+echo 20 > schemes/0/access_pattern/nr_accesses/max
+echo 4294967295 > schemes/0/access_pattern/age/max
+echo MARK
+echo on > $D/0/state
+"""
+
+
+def test_a_script_becomes_a_kdamond_and_nothing_is_executed(tmp_path):
+    became = imported(SCRIPT.replace("echo MARK\n", ""))
+
+    assert "access_rate: {min: 25%, max: 100%}" in became.text
+    assert "{start: 0x100000000, end: 0x140000000}" in became.text
+    assert became.found == ()
+
+
+def test_what_is_not_damons_is_left_out_and_told():
+    listed, _ = writes(
+        "f",
+        "echo Y > /sys/module/damon_reclaim/parameters/skip_anon\necho 1 > /sys/kernel/mm/ksm/run\n",
+    )
+    made = played(listed, EmulatedMachine.create("damon-next"), "f")
+
+    assert made.modules == {"damon_reclaim": {"skip_anon": True}}
+    assert [(each.code, each.severity, each.span.line) for each in made.found] == [
+        ("DP0697", "warning", 2)
+    ]
+
+
+def test_what_no_policy_may_say_is_told_in_the_script():
+    became = imported(SCRIPT.replace("MARK", "2000 > monitoring_attrs/nr_regions/min"))
+
+    assert [(each.code, each.span.file, each.span.line) for each in became.found] == [
+        ("DP0201", "f", 17)
+    ]
+
+
+def test_a_module_that_no_policy_may_say_is_told_where_it_stands():
+    became = imported("options damon_reclaim\noptions damon_reclaim min_nr_regions=2\n")
+
+    assert [(each.code, each.span.file, each.span.line) for each in became.found] == [
+        ("DP0202", "f", 2)
+    ]
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_each_parameter_comes_back(path):
+    """What the policy compiles to is what the kernel would hold."""
+    value = {"bool": "Y", "count": "16", "permil": "123", "bp": "1234"}.get(
+        PARAMETERS[path].unit, "12345000"
+    )
+    became = imported(f"echo {value} > {path}\n")
+    refused = [each for each in became.found if each.severity == "error"]
+    if PARAMETERS[path].name in ("addr_unit", "monitor_region_start"):  # alone they mean nothing
+        assert [(each.span.file, each.span.line) for each in refused] == [("f", 1)]
+        return
+    assert not refused
+    loaded = load([SourceFile("p.yaml", became.text)], Overrides(), machine=None)
+    policies, _ = compile_policies(loaded, EVERYTHING, None)
+
+    assert dict(policies["p"].settings) == {path: value}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["for i in 1; do", "echo $(id) > /x", "echo `id` > /x", "echo $X > /x", "rm -rf /", "echo 1 >> /x",
+     "echo 1", "echo 'a > /x", "if [ 1 ]; then", "cat /a > /b", "echo '$A' > /x", "echo 1 | sh", "python x",
+     "echo * > /x", "f() { :; }"],
+)  # fmt: skip
+def test_what_is_no_plain_write_is_refused_where_it_stands(line):
+    found, wrong = writes("f", f"\n  {line}\n")
+
+    assert found == []
+    assert [(each.code, each.span.line, each.span.column) for each in wrong] == [("DP0695", 2, 3)]
