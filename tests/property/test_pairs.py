@@ -93,6 +93,7 @@ UNTIMED = {
     "mapping-expected", "auto-tune-excludes-start", "sample-above-aggregation",
     "probe-weights-overflow", "probe-with-too-many-samples", "module-lacking-parameters",
     "module-tuned-intervals", "samples-above-32-bits", "applied-more-often-than-sampled",
+    "unknown-key-of-the-kernel",
 }  # fmt: skip
 """They say other intervals, or none that could be read."""
 WEIGHTED = {
@@ -100,6 +101,8 @@ WEIGHTED = {
     "weight-beside-access-rates",
 }  # fmt: skip
 REPEATED = {each for each in CASES if each.startswith("for-each-")}
+NAMING = {each for each, document in CASES.items() if "vars" in document}
+"""They may have a variable of the same name."""
 BY_SETTINGS = {each for each in CASES if each.startswith("module-")}
 """Where a module has parameters in both places, only that is told of them."""
 UNITS = {each for each in CASES if "addr-unit" in each}
@@ -112,6 +115,7 @@ FILTERED = {
     each
     for each, document in CASES.items()
     if each.startswith("filter")
+    or each in ("unknown-filter", "quota-unlimited-on-stat")
     or any(word in json.dumps(document) for word in ("memcg", "cgroup", "node", '"to"'))
 }
 """They may name a cgroup or a node, which could be waited for."""
@@ -127,7 +131,7 @@ DEPENDS = {
     **dict.fromkeys(("DP0301", "DP0303", "DP0304", "DP0310"), WAITING),
     "DP0234": UNTIMED | WEIGHTED,
     "DP0021": REPEATED,
-    "DP0030": REPEATED,
+    "DP0030": REPEATED | NAMING,
     "DP0257": set(CASES),  # a loop names parts of its policy, of which there are others then
     "DP0229": {"optional-accesses-with-action"} | LOOKING,
     "DP0401": {"optional-accesses-with-action"},
@@ -177,8 +181,8 @@ NEEDS = {
     },
     ("kdamonds", "name"): {"DP0207", "DP0223", "DP0257"},
     ("schemes", "action"): {
-        "DP0104", "DP0212", "DP0213", "DP0215", "DP0216", "DP0217", "DP0223", "DP0228", "DP0232",
-        "DP0249", "DP0257", "DP0263", "ignores", "accepts",
+        "DP0104", "DP0212", "DP0213", "DP0215", "DP0216", "DP0217", "DP0218", "DP0223", "DP0228",
+        "DP0232", "DP0249", "DP0257", "DP0263", "ignores", "accepts",
     },
     ("schemes", "name"): {"DP0257"},
 }  # fmt: skip
