@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import PurePosixPath
 from typing import Any
 
 from damonpolicy.diagnostics import Diagnostic, Span
@@ -64,6 +65,8 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
             continue
         if own != write.path:
             spans[own] = write.span
+            for directory in PurePosixPath(own).parents:  # said by the first write into it
+                spans.setdefault(str(directory), write.span)
         else:
             parameters[write.path] = value
             parameter = PARAMETERS[write.path]

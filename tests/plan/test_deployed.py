@@ -101,6 +101,20 @@ def test_what_no_policy_may_say_is_told_in_the_script():
     ]
 
 
+def test_what_is_said_of_a_whole_filter_is_told_where_a_script_begins_it():
+    filters = "schemes/0/ops_filters"
+    allows = "".join(
+        f"echo {name} > {filters}/{index}/{file}\n"
+        for index, kind in enumerate(("anon", "young"))
+        for file, name in (("type", kind), ("matching", "Y"), ("allow", "Y"))
+    )
+    became = imported(SCRIPT.replace("echo MARK\n", f"echo 2 > {filters}/nr_filters\n{allows}"))
+
+    assert [(each.code, each.severity, each.span.line) for each in became.found] == [
+        ("DP0680", "warning", 18)
+    ]
+
+
 def test_a_module_that_no_policy_may_say_is_told_where_it_stands():
     became = imported("options damon_reclaim\noptions damon_reclaim min_nr_regions=2\n")
 
