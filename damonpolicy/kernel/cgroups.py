@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import glob
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -18,8 +20,10 @@ __all__ = (
     "identities",
     "inside",
     "is_pattern",
+    "its_name",
     "matching",
     "named_like",
+    "so_named",
     "subtree",
 )
 
@@ -35,6 +39,16 @@ def is_pattern(path: str) -> bool:
     return any(char in path for char in "*?[")
 
 
+def so_named(path: str) -> str:
+    """Return what only the cgroup of this name matches, even if its name looks like a pattern."""
+    return glob.escape(path)
+
+
+def its_name(path: str) -> str:
+    """Return the name back from `so_named`."""
+    return re.sub(r"\[([*?[])\]", r"\1", path)
+
+
 def matching(machine: Machine, path: str) -> list[str]:
     """Return the cgroups that a pattern matches, name by name, in order; a path itself."""
     found = [""]
@@ -48,7 +62,7 @@ def matching(machine: Machine, path: str) -> list[str]:
             ]
         else:
             found = [f"{above}/{name}" for above in found]
-    return [each for each in found if not is_pattern(path) or exists(machine, each)]
+    return [each for each in found if not is_pattern(path) or _there(machine, each)]
 
 
 def inside(path: str, ancestor: str) -> bool:
@@ -65,6 +79,10 @@ def exists(machine: Machine, path: str) -> bool:
     """Tell whether a cgroup exists; whether any does, of a pattern."""
     if is_pattern(path):
         return bool(matching(machine, path))
+    return _there(machine, path)
+
+
+def _there(machine: Machine, path: str) -> bool:
     return machine.exists(f"{_place(path)}/cgroup.controllers")
 
 

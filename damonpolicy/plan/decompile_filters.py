@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from damonpolicy.kernel.cgroups import subtree
+from damonpolicy.kernel.cgroups import so_named, subtree
 from damonpolicy.kernel.tree import CORE
 from damonpolicy.plan.decompiled import Decompiled
 from damonpolicy.units import format_bytes
@@ -104,7 +104,7 @@ def _subtree(found: Decompiled, filters: Sequence[str], *, probe: bool) -> int:
 
     if key(filters[0])[1] != "Y":
         return 0
-    wanted = subtree(found.machine, found.text(f"{filters[0]}/{name}"))
+    wanted = subtree(found.machine, so_named(found.text(f"{filters[0]}/{name}")))
     there = [
         found.text(f"{place}/{name}")
         for place in filters[: len(wanted)]
@@ -117,7 +117,8 @@ def _filter(found: Decompiled, here: str, path: str, *, whole: bool) -> dict[str
     kind = found.text(f"{here}/type")
     what: Any = kind
     if kind == "memcg":
-        what = {"memcg": path if whole else {"path": path, "subtree": False}}
+        named = so_named(path)
+        what = {"memcg": named if whole else {"path": named, "subtree": False}}
         for name in ("memcg_path", "path"):
             if path != f"/{path.strip('/')}":
                 found.remark(f"{here}/{name}", "the kernel's paths of cgroups do not end in `/`")

@@ -13,6 +13,7 @@ from typing import Any
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.cgroups import its_name
 from damonpolicy.kernel.modules import parameter_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree, configuration, default, startable
@@ -144,7 +145,9 @@ def _again(
         for directory, lines in compiled.filters.items():
             files[f"{directory}/nr_filters"] = str(len(lines))
             for index, line in enumerate(lines):
-                files |= {f"{directory}/{index}/{name}": each for name, each in line.files.items()}
+                path = its_name(line.files.get(line.path_file, ""))
+                own = {**line.files, line.path_file: path} if path else line.files
+                files |= {f"{directory}/{index}/{name}": each for name, each in own.items()}
         if machine is None:
             files |= stated(compiled)
         else:

@@ -115,6 +115,17 @@ def test_what_is_said_of_a_whole_filter_is_told_where_a_script_begins_it():
     ]
 
 
+def test_a_script_names_one_cgroup_whatever_it_looks_like():
+    here = "schemes/0/ops_filters"
+    writes_ = (
+        f"1 > {here}/nr_filters\necho memcg > {here}/0/type\necho '/a[b]' > {here}/0/memcg_path"
+    )
+    became = imported(SCRIPT.replace("MARK", writes_))
+
+    assert "memcg: {path: '/a[[]b]', subtree: false}" in became.text
+    assert became.found == ()
+
+
 def test_a_module_that_no_policy_may_say_is_told_where_it_stands():
     became = imported("options damon_reclaim\noptions damon_reclaim min_nr_regions=2\n")
 

@@ -104,6 +104,16 @@ def test_a_subtree_is_one_path():
     world.close()
 
 
+def test_a_cgroup_whose_name_looks_like_a_pattern_is_that_one():
+    made = machine("7.3", (f"{S}/ops_filters/nr_filters", 1), (f"{S}/ops_filters/0/type", "memcg"),
+                   (f"{S}/ops_filters/0/matching", "Y"), (f"{S}/ops_filters/0/memcg_path", "/a[b]*"))  # fmt: skip
+    for path in ("/a[b]*", "/ab", "/abc", "/a[b]c"):
+        made.make_cgroup(path)
+
+    assert "        memcg: {path: '/a[[]b][*]', subtree: false}\n" in imported(made).text
+    assert differences(made) == {}
+
+
 def test_actions_that_stand_twice_are_numbered():
     text = imported(machine("7.3", schemes=3)).text
 
