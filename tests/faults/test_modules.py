@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+from functools import partial
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_a_module_that_cannot_be_looked_at_is_not_taken_for_one_that_is_off(kern
         world = World.make(kernel)
         prepare(world)
         machine = FaultyMachine(world.machine, [Fault(reads[number], "error", code)])
-        error = attempt(lambda: World(machine, world.directory).remove("p"))  # noqa: B023
+        error = attempt(partial(World(machine, world.directory).remove, "p"))
 
         assert world.look() == (before if error else after), f"{error} at read {number}"
         world.close()
