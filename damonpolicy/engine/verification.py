@@ -139,7 +139,7 @@ def read_back(
     for path in ours:
         with suppress(FileNotFoundError):
             now[path] = read_value(machine, kdamond_path(slot, path))
-    # what is volatile may have moved on, but not still be as it was
+    # a volatile file may hold something newer by now, but not what it held before the write
     wrong = [
         path
         for path, value in ours.items()

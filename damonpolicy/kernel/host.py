@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from damonpolicy.errors import DamonPolicyError
-from damonpolicy.kernel.sysfs import Machine, entries, read_or
+from damonpolicy.kernel.sysfs import Machine, entries, read_or, read_value
 
 __all__ = ("MODULES", "Host", "busy_modules", "cpu_seconds", "look", "pids", "seconds", "starts")
 
@@ -72,14 +72,19 @@ def _boot_id(machine: Machine) -> str:
 def busy_modules(machine: Machine) -> list[str]:
     """Return the modules of DAMON whose own kdamond runs.
 
-    Some kernels go on to say that a module is enabled whose kdamond has ended.
+    Some kernels go on to say that a module is enabled whose kdamond has ended. Raises OSError where
+    nobody can tell: a module that runs must not be taken for one that does not.
     """
     return [
-        module
-        for module in MODULES
-        if read_or(machine, f"/sys/module/{module}/parameters/enabled") == "Y"
-        and not _ended(machine, module)
+        module for module in MODULES if _enabled(machine, module) and not _ended(machine, module)
     ]
+
+
+def _enabled(machine: Machine, module: str) -> bool:
+    try:
+        return read_value(machine, f"/sys/module/{module}/parameters/enabled") == "Y"
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return False  # nobody who may not read it may change it
 
 
 def _ended(machine: Machine, module: str) -> bool:

@@ -22,15 +22,21 @@ def aging(request, tmp_path, monkeypatch):
     yield from following(request.param, tmp_path / "policies")
 
 
+def second_worker(desk):
+    """Start a worker that is old enough to be followed, beside one that is."""
+    desk.world.machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    desk.rest()
+    second = desk.world.machine.start_process("worker", areas=[AREA])
+    desk.world.machine.sleep(1)
+    return second
+
+
 @pytest.mark.parametrize("starts_at", ["the look", "the commit"])
 def test_who_is_young_takes_the_place_of_one_that_ends_meanwhile(aging, starts_at):
     """A14: the list of targets stays as long as it is, so that no other one is written again."""
     machine = aging.world.machine
-    machine.start_process("worker", areas=[AREA])
-    aging.put("w.yaml", WATCH)
-    aging.rest()
-    second = machine.start_process("worker", areas=[AREA])
-    machine.sleep(1)
+    second = second_worker(aging)
     young, counts = [], []
 
     def start():
@@ -58,11 +64,7 @@ def test_who_is_young_takes_the_place_of_one_that_ends_meanwhile(aging, starts_a
 def test_who_starts_during_a_commit_is_looked_at_soon_after(desk):
     """Also where the service has heard of it while it committed, for the place of another."""
     machine = desk.world.machine
-    machine.start_process("worker", areas=[AREA])
-    desk.put("w.yaml", WATCH)
-    desk.rest()
-    second = machine.start_process("worker", areas=[AREA])
-    machine.sleep(1)
+    second = second_worker(desk)
     started = set()
 
     class Told:

@@ -93,10 +93,13 @@ def test_what_is_not_there_is_no_trouble(tmp_path):
 
 
 class Reading:
-    """What is read from inotify, which can be held up; ``overflow``: the kernel says it lost some."""
+    """What is read from inotify, which can be ``held`` up.
+
+    ``overflow``: the kernel says that it lost some.
+    """
 
     def __init__(self, monkeypatch):
-        self.goes_on, self.overflow = threading.Event(), threading.Event()
+        self.goes_on, self.held, self.overflow = (threading.Event() for _ in range(3))
         self.goes_on.set()
         self._read = os.read
         monkeypatch.setattr(os, "read", self.read)
@@ -104,6 +107,8 @@ class Reading:
     def read(self, descriptor, size):
         if os.readlink(f"/proc/self/fd/{descriptor}") != "anon_inode:inotify":
             return self._read(descriptor, size)
+        if not self.goes_on.is_set():
+            self.held.set()
         assert self.goes_on.wait(SECONDS)
         data, at = self._read(descriptor, size), 0
         while at < len(data):
@@ -134,6 +139,7 @@ def test_more_events_than_the_kernel_keeps(desk, monkeypatch):
         reading.goes_on.clear()
         one, other = desk.directory / ".one", desk.directory / ".other"
         one.touch()
+        assert reading.held.wait(SECONDS), "a read that was under way takes no more of them"
         for _ in range(most // 4 + 100):  # what is the same as the event before counts once
             one.rename(other)
             other.rename(one)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+from functools import partial
 
 import pytest
 
@@ -10,7 +12,11 @@ from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel.modules import parameter_path
 from tests.engine.test_modules import KDAMONDS, KERNELS, by_hand, policy, read, running
 from tests.engine.test_modules import switched_on_by_hand as on_by_hand
+from tests.faults.faulty import Fault, FaultyMachine
+from tests.faults.verdict import attempt
 from tests.world import World, fail_at
+
+SWITCH = f"read {parameter_path('damon_reclaim', 'enabled')}"
 
 FIRST = running(min_age="5m", quota_sz="64MiB")
 SECOND = running(min_age="6m", quota_ms="20ms")
@@ -77,6 +83,34 @@ def test_error_at_every_operation(kernel, scenario):
 
     assert number > 2, "the loop has seen every operation"
     assert not world.machine.poisoned
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EIO], ids=errno.errorcode.get)
+def test_a_module_that_cannot_be_looked_at_is_not_taken_for_one_that_is_off(kernel, code):
+    """A removal would leave it running, and say that it is done."""
+    prepare, _ = SCENARIOS["removal"]
+    for number in itertools.count():
+        world = World.make(kernel)
+        prepare(world)
+        before, machine = world.look(), FaultyMachine(world.machine)
+        seen = World(machine, world.directory)
+        seen.remove("p")
+        after, reads = (
+            world.look(),
+            [n for n, call in enumerate(machine.calls, 1) if call == SWITCH],
+        )
+        world.close()
+        if number == len(reads):
+            break
+        world = World.make(kernel)
+        prepare(world)
+        machine = FaultyMachine(world.machine, [Fault(reads[number], "error", code)])
+        error = attempt(partial(World(machine, world.directory).remove, "p"))
+
+        assert world.look() == (before if error else after), f"{error} at read {number}"
+        world.close()
+    assert number > 1
 
 
 def test_parameters_of_others_survive():

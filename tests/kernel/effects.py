@@ -4,10 +4,11 @@
 
 boots one guest for each, asks the probes of `inside/effects/`, and writes the answers to
 `observed/effects/SERIES.toml`; with ``--cell`` only those of files whose pattern has the text.
-``--mips`` gives the guest a clock that counts instructions (see guest.py), so that what else this
-machine does changes no answer. It prints one line a kernel, and what was not ``yes``. Without SERIES: all of kernels.py.
-`test_effects.py` compares the answers with the quirks and with the emulated kernels. In a file
-an answer may be ``unobserved: REASON``, put there by hand where no run gave a steady one.
+``--mips`` gives the guest a clock that counts instructions (see guest.py), so that other work on
+this machine changes no answer. It prints one line a kernel, and what was not ``yes``. Without
+SERIES: all of kernels.py. `test_effects.py` compares the answers with the quirks and with the
+emulated kernels. In a file an answer may be ``unobserved: REASON``, put there by hand where no run
+gave a steady one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 from damonpolicy.kernel.tracing import TRACEFS
 
-from .policy import KDAMONDS, MIB, look, run
+from .policy import KDAMONDS, MIB, look, run, wait_for
 from .workload import Range, Workload
 
 __all__ = (
@@ -40,6 +40,8 @@ _SNAPSHOTS = 10
 # So slow that a guest keeps up, even beside others: an aggregation of it is one of the workload.
 # No region is larger than the whole by the smallest count (`damon_region_sz_limit`): 2 MiB here. An
 # area whose border lies within a region is off by less, and `within` allows 2.4 of its 48 MiB.
+# Up to 7.0 it begins with one region, and takes a dozen aggregations to split it.
+_SMALLEST_COUNT = 100
 _PATTERN = """
 version: 1
 name: seen
@@ -48,7 +50,7 @@ kdamonds:
     ops: fvaddr
     targets: [{{process: {{pid: {pid}}}, regions: [{{start: {start}, end: {end}}}]}}]
     intervals: {{sample: 20ms, aggregation: 400ms}}
-    region_count: {{min: 100, max: 300}}
+    region_count: {{min: {count}, max: 300}}
     schemes: [{{name: all, action: stat}}]
 """
 
@@ -88,12 +90,19 @@ def applied(directory: Path, text: str) -> Iterator[None]:
         assert run("stop", "--all").code == 0
 
 
+def _largest_region() -> int:
+    words = ("--kdamond", "seen/pattern", "--source", "trace")
+    (view,) = report("report", "snapshot", *words)["snapshots"]
+    return max(row["size_bytes"] for row in view["regions"])
+
+
 def pattern(directory: Path) -> Pattern:
     """Record a workload both ways, one after the other."""
     with Workload.start(AREA, 2 * AREA, warm_mib=AREA, warm_every=0.2) as load:
         whole = load.hot[0], load.cold[1]
-        text = _PATTERN.format(pid=load.pid, start=whole[0], end=whole[1])
+        text = _PATTERN.format(pid=load.pid, start=whole[0], end=whole[1], count=_SMALLEST_COUNT)
         with applied(directory, text):
+            assert wait_for(lambda: _largest_region() <= total(whole) / _SMALLEST_COUNT)
             files = {}
             for source in SOURCES:
                 files[source] = str(directory / f"{source}.parquet")

@@ -7,13 +7,13 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-__all__ = ("Pages", "merged", "no_balancing", "pages", "physical", "slow_disk", "zram_swap")
+__all__ = ("Pages", "merged", "no_balancing", "pages", "physical", "put", "slow_disk", "zram_swap")
 
 _PAGE = 4096
 _ZRAM = Path("/sys/block/zram0")
@@ -50,15 +50,19 @@ def pages(pid: int, within: tuple[int, int] = (0, 1 << 64)) -> Pages:
 
 
 @contextmanager
-def no_balancing() -> Iterator[None]:
-    """Let NUMA balancing not move pages to the node of whoever touches them."""
-    knob = Path("/proc/sys/kernel/numa_balancing")
+def put(knob: Path, text: str) -> Iterator[None]:
+    """Set a file of the kernel's for a while."""
     before = knob.read_text("ascii")
-    knob.write_text("0", encoding="ascii")
+    knob.write_text(text, encoding="ascii")
     try:
         yield
     finally:
         knob.write_text(before, encoding="ascii")
+
+
+def no_balancing() -> AbstractContextManager[None]:
+    """Let NUMA balancing not move pages to the node of whoever touches them."""
+    return put(Path("/proc/sys/kernel/numa_balancing"), "0")
 
 
 def physical(pid: int, within: tuple[int, int]) -> tuple[int, int]:

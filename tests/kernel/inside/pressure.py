@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from .cgroups import cgroup
+from .memory import put
 from .policy import KDAMONDS, MIB, wait_for, write
 
 __all__ = ("WINDOW", "commit", "goal", "let_pass", "stalled", "stalling", "without_generations")
@@ -35,22 +36,13 @@ def stalled() -> int:
     return int(found[1])
 
 
-@contextmanager
-def without_generations() -> Iterator[None]:
+def without_generations() -> AbstractContextManager[None]:
     """Let the kernel age pages by two lists, if it has generations.
 
     With them a wait for a page counts only while the generation in which it was taken is the
     oldest one (mm/workingset.c: lru_gen_refault()), so that waits cease to count by and by.
     """
-    if not _GENERATIONS.exists():
-        yield
-        return
-    before = _GENERATIONS.read_text("ascii")
-    _GENERATIONS.write_text("0", encoding="ascii")
-    try:
-        yield
-    finally:
-        _GENERATIONS.write_text(before, encoding="ascii")
+    return put(_GENERATIONS, "0") if _GENERATIONS.exists() else nullcontext()
 
 
 @contextmanager
