@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 
 from damonpolicy.emulated.files import Content, above
+from damonpolicy.emulated.hardware import PRESSURE
 from damonpolicy.emulated.world import World
 from damonpolicy.kernel.cgroups import MOUNT
 
 __all__ = ("Cgroups",)
 
 _CONTROLLERS = "cpuset cpu io memory hugetlb pids rdma misc"
+_PRESSURE = ("cpu.pressure", "io.pressure", "memory.pressure")
 _FILES = ("cgroup.controllers", "cgroup.procs", "cgroup.stat", "cgroup.subtree_control")
 
 
@@ -40,6 +42,8 @@ class Cgroups:
             below = sum(each.startswith(f"{cgroup.rstrip('/')}/") for each in self._others())
             words = f"nr_descendants {below}\nnr_dying_descendants 0\n"
             return Content(0o444, lambda: words, None, errno.EINVAL)
+        if name in _PRESSURE and cgroup != "/":
+            return Content(0o644, lambda: PRESSURE, None, errno.EOPNOTSUPP)
         if name == "memory.current" and memory and cgroup != "/":
             return Content(0o444, lambda: f"{self._bytes(cgroup)}\n", None, errno.EINVAL)
         return None
@@ -50,7 +54,7 @@ class Cgroups:
         cgroup = path.removeprefix(MOUNT) or "/"
         if cgroup not in self.world.state["cgroups"]:
             return None
-        found = dict.fromkeys(_FILES, False)
+        found = dict.fromkeys((*_FILES, *(_PRESSURE if cgroup != "/" else ())), False)
         if self.world.state["cgroups"][cgroup]["memory"] and cgroup != "/":
             found["memory.current"] = False
         return found | dict.fromkeys(self._children(cgroup), True)

@@ -11,8 +11,7 @@ import errno
 from itertools import pairwise
 from typing import Any
 
-from damonpolicy.emulated.monitor import get, number, numbered
-from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.table import Directory, get, number, numbered
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from damonpolicy.emulated import quotas
-from damonpolicy.emulated.monitor import get, number, numbered
-from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.table import Directory, get, number, numbered
 from damonpolicy.emulated.world import World
 
 __all__ = ("changed_types", "keep", "keep_goals", "limit", "wait")

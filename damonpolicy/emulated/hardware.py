@@ -9,7 +9,7 @@ from damonpolicy.emulated.files import Content, Index, Link
 from damonpolicy.emulated.world import World
 from damonpolicy.units import format_cpulist
 
-__all__ = ("Hardware",)
+__all__ = ("PRESSURE", "Hardware")
 
 _BLOCK = 128 << 20
 """Bytes in a block of memory, as on PCs with up to 64 GiB."""
@@ -17,7 +17,7 @@ _BLOCK = 128 << 20
 _NODES = "/sys/devices/system/node"
 _CPUS = "/sys/devices/system/cpu"
 _MEMORY = "/sys/devices/system/memory"
-_PRESSURE = "".join(
+PRESSURE = "".join(
     f"{kind} avg10=0.00 avg60=0.00 avg300=0.00 total=0\n" for kind in ("some", "full")
 )
 
@@ -73,7 +73,7 @@ class Hardware:
         self._files["/proc/sys/kernel/random/boot_id"] = Content(
             0o444, lambda: f"{self.world.state['boot_id']}\n"
         )
-        self._files["/proc/pressure/memory"] = Content(0o666, lambda: _PRESSURE)
+        self._files["/proc/pressure/memory"] = Content(0o666, lambda: PRESSURE)
         self._files["/sys/kernel/btf/vmlinux"] = Content(0o444, lambda: btf.of(profile))
 
     def _add_memory(self) -> None:

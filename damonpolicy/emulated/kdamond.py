@@ -12,8 +12,8 @@ from typing import Any
 
 from damonpolicy.emulated import checks, commits, quotas
 from damonpolicy.emulated.modules import Modules
-from damonpolicy.emulated.monitor import get, hits, number, numbered, passed, tried
-from damonpolicy.emulated.table import Directory, copy
+from damonpolicy.emulated.monitor import hits, passed, tried
+from damonpolicy.emulated.table import Directory, copy, get, number, numbered
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 

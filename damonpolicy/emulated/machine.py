@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,17 @@ from damonpolicy.emulated.damon import Damon
 from damonpolicy.emulated.files import Content, Filesystem
 from damonpolicy.emulated.hardware import Hardware
 from damonpolicy.emulated.kdamond import WRECKED, Kdamonds
+from damonpolicy.emulated.levers import Levers
 from damonpolicy.emulated.modules import Modules
-from damonpolicy.emulated.monitor import Region, hits, numbered, regions
+from damonpolicy.emulated.monitor import hits
 from damonpolicy.emulated.processes import Processes
 from damonpolicy.emulated.profiles import Profile, find, versions
 from damonpolicy.emulated.quotas import watches
+from damonpolicy.emulated.regions import Region, regions
 from damonpolicy.emulated.settings import Settings
 from damonpolicy.emulated.store import Directory, Memory, Write
 from damonpolicy.emulated.table import Directory as Tree
-from damonpolicy.emulated.table import copy
+from damonpolicy.emulated.table import copy, numbered
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import State, World, boot
 from damonpolicy.errors import UsageError
@@ -53,7 +55,7 @@ def open_emulated(version: str, store: Path, spec_file: Path | None) -> Emulated
     return EmulatedMachine.create(version, spec=description, store=store)
 
 
-class EmulatedMachine:
+class EmulatedMachine(Levers):
     """An emulated machine; made by `create` or `open_emulated`.
 
     For tests: ``before_write`` is called before a write happens, and may raise OSError or
@@ -151,9 +153,10 @@ class EmulatedMachine:
             return self._store.log
 
     def monotonic(self) -> float:
+        forwarded: float = self._world.state.get("forwarded", 0.0)
         if self._timeless:
-            return _BOOT + self._slept
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+            return _BOOT + self._slept + forwarded
+        return time.clock_gettime(time.CLOCK_BOOTTIME) + forwarded
 
     def sleep(self, seconds: float) -> None:
         if self._timeless:
@@ -196,7 +199,7 @@ class EmulatedMachine:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Let one of the test's methods change the state, and keep it."""
+        """Let a lever change the state, and keep it."""
         with self._mutex, self._store.locked():
             self._refresh()
             yield
@@ -309,67 +312,6 @@ class EmulatedMachine:
             if not self._files.exists(path):
                 raise Refusal(errno.ENOENT)
             return self._cgroups.identity(path)
-
-    def start_process(
-        self, name: str, *, areas: Sequence[Mapping[str, Any]] = (), **more: Any
-    ) -> int:
-        """Start a process and return its pid.
-
-        ``areas`` are as in a machine file; ``more`` may hold ``pid``, ``exe``, ``cmdline``,
-        ``uid`` and ``cgroup``. Raises OSError where the pid is taken or memory is full.
-        """
-        process = specs.Process(name, areas=tuple(specs.area(each) for each in areas), **more)
-        with self._changing():
-            try:
-                return self._world.start_process(process)
-            except Refusal as refusal:
-                raise OSError(refusal.errno, refusal.text) from None
-
-    def exit_process(self, pid: int) -> None:
-        """End a process; kdamonds that monitored nothing else end with it.
-
-        Raises ProcessLookupError where there is no such process; nobody ends kernel threads.
-        """
-        with self._changing():
-            if self._world.processes.get(str(pid), {"thread": True})["thread"]:
-                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid))
-            del self._world.processes[str(pid)]
-            self._kdamonds.end_all_without_targets()
-
-    def move_process(self, pid: int, cgroup: str) -> None:
-        """Move a process to a cgroup that is there, which makes no event."""
-        with self._changing():
-            if cgroup not in self._world.state["cgroups"]:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), cgroup)
-            self._world.processes[str(pid)]["cgroup"] = cgroup
-
-    def make_cgroup(self, path: str, *, memory: bool = True) -> None:
-        """Make a cgroup, with or without the memory controller."""
-        with self._changing():
-            self._world.make_cgroup(path, memory=memory)
-
-    def remove_cgroup(self, path: str) -> None:
-        """Remove a cgroup.
-
-        Raises FileNotFoundError where there is none, OSError with EBUSY where cgroups or
-        processes are left in it.
-        """
-        with self._changing():
-            try:
-                self._world.remove_cgroup(path)
-            except Refusal as refusal:
-                raise OSError(refusal.errno, os.strerror(refusal.errno), path) from None
-
-    def reboot(self) -> None:
-        """Boot anew: another boot id, DAMON's tree and all settings as at boot, no poison."""
-        with self._changing():
-            state = self._world.state
-            identity = state.get("identity")
-            log = state.get("log")
-            self._boot(state["name"], state["boots"] + 1)
-            self._world.state.update(
-                {key: value for key, value in (("identity", identity), ("log", log)) if value}
-            )
 
     def running(self, slot: int) -> Tree | None:
         """Return a copy of what the kdamond of a slot runs: the files of its context.

@@ -140,17 +140,33 @@ class Modules:
         return self._index.directories.get(path)
 
     def boot(self) -> None:
-        """Start what runs from boot on: DAMON_STAT where the kernel has it (Debian's choice).
+        """Set parameters, and start what runs from boot on.
 
-        Raises UsageError where the description names a module that the kernel does not have.
+        That is DAMON_STAT where the kernel has it and nobody says otherwise (Debian's choice).
+        Raises UsageError where the description names something that the kernel does not have or
+        does not take.
         """
-        for module in self.world.spec.modules:
-            if f"{_ROOT}/{module}/parameters/enabled" not in self.known:
+        for module, wanted in self.world.spec.modules.items():
+            if not self._has(module):
                 raise UsageError(f"the emulated kernel has no module `{module}`")
-        for parameter in self.known.values():
-            wanted = self.world.spec.modules.get(parameter.module, parameter.module == "damon_stat")
-            if parameter.kind == "enabled" and wanted:
-                self._start(parameter.module)
+            # a module is started when all of its parameters are set (early_param, module_init)
+            for name, text in sorted(wanted.items(), key=lambda each: each[0] == "enabled"):
+                self._set(module, name, text)
+        if "damon_stat" not in self.world.spec.modules and self._has("damon_stat"):
+            self._start("damon_stat")
+
+    def _has(self, module: str) -> bool:
+        return f"{_ROOT}/{module}/parameters/enabled" in self.known
+
+    def _set(self, module: str, name: str, text: str) -> None:
+        """Set a parameter as a kernel command line does."""
+        parameter = self.known.get(f"{_ROOT}/{module}/parameters/{name}")
+        if parameter is None or parameter.kind in ("value", "pid", "commit"):
+            raise UsageError(f"the emulated kernel's `{module}` takes no `{name}`")
+        try:
+            self._write(parameter, text)
+        except Refusal as refusal:
+            raise UsageError(f"the emulated kernel refuses `{module}.{name}={text}`") from refusal
 
     def _of(self, module: str) -> dict[str, Any]:
         found: dict[str, Any] = self.world.state["modules"].setdefault(

@@ -1,46 +1,23 @@
-"""What DAMON would see and do: a modest, deterministic model of accesses and schemes.
+"""What DAMON would do with its regions: a modest, deterministic model of schemes.
 
-Every process has areas with a rate of access; a kdamond's regions are the pieces of its
-targets between the borders of areas. Formulas are those of mm/damon/core.c of Linux 7.3:
-damon_feed_loop_next_input(), kdamond_tune_intervals(), damos_set_effective_quota(),
-damos_core_filter_out(). Time passes in steps: what holds now is taken to have held since
-the last look.
+Formulas are those of mm/damon/core.c of Linux 7.3: damon_feed_loop_next_input(),
+kdamond_tune_intervals(), damos_set_effective_quota(), damos_core_filter_out(). Time passes in
+steps: what holds now is taken to have held since the last look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from damonpolicy.emulated.sample import counted
-from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.regions import PAGE, Region, regions, samples_of
+from damonpolicy.emulated.table import Directory, get, number, numbered
 from damonpolicy.emulated.world import World
 from damonpolicy.kernel.tree import CORE
 
-__all__ = (
-    "Region",
-    "applied",
-    "get",
-    "hits",
-    "next_input",
-    "number",
-    "numbered",
-    "passed",
-    "regions",
-    "tried",
-    "tuned",
-)
-
-_PAGE = 4096
-_BALANCING = "/proc/sys/kernel/numa_balancing"
-_USUAL_SAMPLE = 5000
-"""Microseconds: an area's rate is the share of samples of this length that find it accessed."""
-
-_MOST_PIECES = 1000
-_ROUNDING = 1e-6
-"""Seconds are fractions of two: a tenth of a second is not ten hundredths."""
+__all__ = ("applied", "hits", "next_input", "passed", "tried", "tuned")
 
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1
@@ -50,143 +27,6 @@ _APPLIED = {
     "vaddr": ("willneed", "cold", "pageout", "hugepage", "nohugepage", "collapse"),
 }
 """The actions that do something, by operations set (mm/damon/paddr.c, mm/damon/vaddr.c)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A piece of a target; addresses and sizes in the kernel's core units.
-
-    ``area`` is the memory there (None: no process has any), ``cgroup`` the id of its owner's.
-    """
-
-    start: int
-    end: int
-    target: int
-    accesses: int
-    age: int
-    area: dict[str, Any] | None
-    cgroup: int
-    unit: int = 1
-
-    @property
-    def size(self) -> int:
-        """How long the region is, in core units."""
-        return self.end - self.start
-
-
-def get(directory: Directory, path: str, default: str = "") -> str:
-    """Return the content of a file of a directory tree, ``default`` where it is missing."""
-    here: Any = directory
-    for part in path.split("/"):
-        if part not in here:
-            return default
-        here = here[part]
-    return str(here)
-
-
-def number(directory: Directory, path: str) -> int:
-    """Return the content of a file that holds a number, 0 where it is missing."""
-    return int(get(directory, path, "0"))
-
-
-def numbered(directory: Directory) -> list[Directory]:
-    """Return the numbered directories of a directory, in their order."""
-    found: list[Directory] = []
-    while str(len(found)) in directory:
-        found.append(directory[str(len(found))])
-    return found
-
-
-def _samples(running: dict[str, Any]) -> int:
-    """Return how many samples an aggregation has (damon_max_nr_accesses())."""
-    return max(int(running["aggr"]) // max(int(running["sample"]), 1), 1)
-
-
-def _rate(area: dict[str, Any] | None, sample: int) -> float:
-    """Return the share of samples that find an area accessed; longer samples find more."""
-    if area is None or not area["rate"]:
-        return 0.0
-    return float(1 - (1 - area["rate"]) ** (max(sample, 1) / _USUAL_SAMPLE))
-
-
-def _spans(world: World, running: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
-    """Yield first and last address of what each target monitors, and the target's index."""
-    for index, target in enumerate(running["targets"]):
-        if running["ops"] == "paddr":
-            yield from ((low, high, index) for low, high in target["regions"])
-        elif world.alive(target["pid"], target["start"]):
-            own = world.processes[str(target["pid"])]["areas"]
-            for area in own if not target["regions"] and running["ops"] == "vaddr" else ():
-                yield area["start"], area["start"] + area["size"], index
-            yield from ((low, high, index) for low, high in target["regions"])
-
-
-def _memory(world: World, running: dict[str, Any], index: int) -> list[tuple[int, Any, int]]:
-    """Return the areas that a target can see: where they start, and whose they are."""
-    key = "at" if running["ops"] == "paddr" else "start"
-    target = running["targets"][index]
-    owners = (
-        list(world.processes.values())
-        if running["ops"] == "paddr"
-        else [world.processes[str(target["pid"])]]
-    )
-    cgroups = world.state["cgroups"]
-    return sorted(
-        (
-            (area[key], area, cgroups[owner["cgroup"]]["id"])
-            for owner in owners
-            for area in owner["areas"]
-        ),
-        key=lambda found: found[0],
-    )
-
-
-def regions(world: World, running: dict[str, Any]) -> list[Region]:
-    """Return the regions of a running kdamond, with counts and ages as of now."""
-    unit = number(running["tree"], "addr_unit") or 1 if running["ops"] == "paddr" else 1
-    sample, most = int(running["sample"]), _samples(running)
-    elapsed = max(world.now() - running["since"], 0)
-    blind = any(number(each, "weight") for each in numbered(
-        running["tree"]["monitoring_attrs"].get("probes", {})))  # fmt: skip
-    balancing = world.state["settings"].get(_BALANCING, "1") != "0"
-    balancing = balancing and _BALANCING not in world.spec.without
-    found: list[Region] = []
-    for low, high, index in _spans(world, running):
-        position = low * unit
-        pieces: list[tuple[int, int, Any, int]] = []
-        for first, area, cgroup in _memory(world, running, index):
-            start, end = max(first, low * unit), min(first + area["size"], high * unit)
-            if start >= end:
-                continue
-            pieces += [(position, start, None, 0)] if position < start else []
-            pieces.append((start, end, area, cgroup))
-            position = end
-        if position < high * unit or low == high:
-            pieces.append((position, high * unit, None, 0))
-        for start, end, area, cgroup in pieces:
-            held = elapsed if area is None or area["age"] is None else min(elapsed, area["age"])
-            accesses = 0 if blind else round(_rate(area, sample) * most)
-            if accesses and area is not None:
-                accesses = round(accesses * counted(running["tree"], area, balancing=balancing))
-            age = int(held * 1e6 / max(int(running["aggr"]), 1) + _ROUNDING)
-            if start // unit < end // unit or low == high:
-                found.append(
-                    Region(start // unit, end // unit, index, accesses, age, area, cgroup, unit)
-                )
-    before, until = running.get("least", (0, 0))  # as a commit left it, for a while
-    staged = number(running["tree"], "monitoring_attrs/nr_regions/min")
-    return _cut(found, before if world.now() < until else staged)
-
-
-def _cut(found: list[Region], least: int) -> list[Region]:
-    """Cut large regions until there are enough (damon_apply_min_nr_regions()); keep empty ones."""
-    total = sum(region.size for region in found)
-    limit = -(-max(total // max(min(least, _MOST_PIECES), 1), _PAGE) // _PAGE) * _PAGE
-    return [
-        replace(region, start=start, end=min(start + limit, region.end))
-        for region in found
-        for start in range(region.start, max(region.end, region.start + 1), limit)
-    ]
 
 
 def _filters(scheme: Directory, *, core: bool) -> list[Directory]:
@@ -244,7 +84,7 @@ def _split(region: Region, core: list[Directory]) -> list[Region]:
     for each in core:
         if each["type"] == "addr":
             ends = (number(each, "addr_start"), number(each, "addr_end"))
-            borders |= {end // _PAGE * _PAGE for end in ends if region.start < end < region.end}
+            borders |= {end // PAGE * PAGE for end in ends if region.start < end < region.end}
     marks = sorted(border for border in borders if region.start <= border <= region.end)
     if len(marks) == 1:
         return [region]
@@ -254,7 +94,7 @@ def _split(region: Region, core: list[Directory]) -> list[Region]:
 def _core_match(region: Region, each: Directory) -> bool:
     if each["type"] == "target":
         return region.target == int(each["damon_target_idx"])
-    low, high = (number(each, name) // _PAGE * _PAGE for name in ("addr_start", "addr_end"))
+    low, high = (number(each, name) // PAGE * PAGE for name in ("addr_start", "addr_end"))
     return low <= region.start and region.end <= high
 
 
@@ -271,7 +111,7 @@ def _ops_match(running: dict[str, Any], region: Region, each: Directory) -> bool
         wanted: int = running["cgroups"][path]  # whichever has its path by now
         return region.cgroup == wanted
     if kind == "hugepage_size":
-        size = 2 << 20 if area["huge"] else _PAGE
+        size = 2 << 20 if area["huge"] else PAGE
         return number(each, "min") <= size <= number(each, "max")
     return False
 
@@ -291,12 +131,12 @@ def passed(world: World, running: dict[str, Any], scheme: Directory, region: Reg
     if profile.quirk("filters.not") and any(each["matching"] == "N" for each in core):
         return 0
     if _verdict((_core_match(region, each) for each in core), core, default=False):
-        return region.size  # allowed for good (damos->core_filters_allowed)
+        return region.memory  # allowed for good (damos->core_filters_allowed)
     if action == "pageout" and not any(each["type"] == "young" for each in filters):
         filters = [*filters, {"type": "young", "matching": "Y", "allow": "N"}]
     matches = (_ops_match(running, region, each) for each in filters)
     default = _default(_filters(scheme, core=False))
-    return region.size if _verdict(matches, filters, default=default) else 0
+    return region.memory if _verdict(matches, filters, default=default) else 0
 
 
 def hits(world: World, running: dict[str, Any], probe: Directory, region: Region) -> int:
@@ -307,7 +147,7 @@ def hits(world: World, running: dict[str, Any], probe: Directory, region: Region
     matches = (_ops_match(running, region, each) for each in filters)
     there = region.area is not None or world.profile.quirk("probe.void")
     found = there and _verdict(matches, filters, default=_default(filters))
-    return min(_samples(running), 255) if found else 0
+    return min(samples_of(running), 255) if found else 0
 
 
 def applied(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
@@ -324,7 +164,7 @@ def applied(world: World, running: dict[str, Any], scheme: Directory, region: Re
         return 0
     if physical or moves:
         return passed(world, running, scheme, region)
-    return region.size
+    return region.memory
 
 
 def _destination(world: World, scheme: Directory, area: dict[str, Any], *, physical: bool) -> bool:

@@ -8,18 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from damonpolicy.emulated.monitor import (
-    Region,
-    applied,
-    get,
-    next_input,
-    number,
-    numbered,
-    passed,
-    tried,
-    tuned,
-)
-from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.monitor import applied, next_input, passed, tried, tuned
+from damonpolicy.emulated.regions import Region
+from damonpolicy.emulated.table import Directory, get, number, numbered
 from damonpolicy.emulated.world import World
 
 __all__ = (

@@ -27,6 +27,11 @@ anon = true                       # false: page cache
 huge = false                      # true: in huge pages of 2 MiB
 start = "0x7f0000000000"          # its first virtual address; default: after the last area
 
+[[processes.areas.phases]]        # instead of `rate` and `age`: these in turn, again and again
+for = "10m"
+rate = "80%"
+written = "50%"
+
 [[cgroups]]                       # beside those of the processes
 path = "/idle.slice"
 memory = true                     # false: without the memory controller
@@ -36,6 +41,10 @@ memory = true                     # false: without the memory controller
 
 [modules]                         # kernel modules whose own kdamond runs at boot
 damon_stat = true
+
+[modules.damon_reclaim]           # or parameters, as on a kernel command line
+enabled = "Y"
+min_age = "30000000"
 
 [users]
 alice = 1000
@@ -75,6 +84,8 @@ class Area:
     anon: bool = True
     huge: bool = False
     start: int = 0
+    phases: tuple[tuple[float, float, float], ...] = ()
+    """Seconds, and the shares then accessed and written; instead of one rate and age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,8 @@ class Spec:
     processes: tuple[Process, ...] = ()
     cgroups: Mapping[str, bool] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
-    modules: Mapping[str, bool] = field(default_factory=dict)
+    modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What each module's parameters are set to at boot, such as ``enabled``."""
     users: Mapping[str, int] = field(default_factory=dict)
     root: bool = True
     swap: int = 1 << 30
@@ -275,6 +287,9 @@ def _cpus(value: object) -> tuple[int, ...]:
 
 _share = _between(0, 1, _real(read_percent), "a share lies between 0 and 1")
 _seconds = _between(0, float("inf"), _real(read_duration, 1e6), "nothing is younger than 0 s")
+_phase_seconds = _between(
+    0.001, float("inf"), _real(read_duration, 1e6), "a phase has a millisecond or more"
+)
 _size = _between(0, 1 << 40, _whole(read_bytes), "an area has at most 1TiB")
 _memory = _between(128 << 20, 1 << 40, _whole(read_bytes), "a node has 128MiB to 1TiB")
 _swap = _between(0, 1 << 40, _whole(read_bytes), "there is at most 1TiB of swap")
@@ -303,7 +318,7 @@ def read(description: Mapping[str, Any]) -> Spec:
         settings={
             path: str(value) for path, value in table.take("settings", _exactly(dict), {}).items()
         },
-        modules=_all(table, "modules", truth),
+        modules=_all(table, "modules", _parameters),
         users=_all(table, "users", _id) or dict(DEFAULT["users"]),
         root=table.take("root", truth, True),
         swap=table.take("swap", _swap, 1 << 30),
@@ -334,6 +349,17 @@ def _check(spec: Spec) -> None:
 def _all(table: _Table, key: str, reader: Any) -> dict[str, Any]:
     inner = _Table(table.take(key, _exactly(dict), {}), key)
     return {name: inner.take(name, reader) for name in inner.value}
+
+
+def _parameters(value: object) -> dict[str, str]:
+    """Return what the parameters of a module are set to; a truth is its `enabled`."""
+    if isinstance(value, bool):
+        return {"enabled": "Y" if value else "N"}
+    words = {True: "Y", False: "N"}
+    return {
+        name: words[each] if isinstance(each, bool) else str(each)
+        for name, each in _exactly(dict)(value).items()
+    }
 
 
 def _node(table: _Table) -> Node:
@@ -369,6 +395,16 @@ def _process(table: _Table) -> Process:
     return process
 
 
+def _phase(table: _Table) -> tuple[float, float, float]:
+    phase = (
+        float(table.take("for", _phase_seconds, 1.0)),
+        float(table.take("rate", _share, 0.0)),
+        float(table.take("written", _share, 0.0)),
+    )
+    table.end()
+    return phase
+
+
 def area(description: Mapping[str, Any], where: str = "area") -> Area:
     """Check the description of one area; raises UsageError."""
     table = _Table(description, where)
@@ -381,8 +417,14 @@ def area(description: Mapping[str, Any], where: str = "area") -> Area:
         anon=table.take("anon", _exactly(bool), True),
         huge=table.take("huge", _exactly(bool), False),
         start=table.take("start", _address, 0),
+        phases=tuple(_phase(each) for each in table.each("phases")),
     )
     table.end()
+    for key in ("rate", "written", "age") if found.phases else ():
+        if key in table.value:
+            raise UsageError(
+                f"the machine's `{where}` has phases and `{key}`", hint="say it in each phase"
+            )
     if found.size <= 0 or found.size % 4096:
         raise UsageError(f"the machine's `{where}.size` is no number of pages")
     return found

@@ -15,7 +15,20 @@ from damonpolicy.emulated.profiles import Profile
 from damonpolicy.kernel import features
 from damonpolicy.kernel.tree import default
 
-__all__ = ("BUILD", "COMMANDS", "FILES", "Directory", "File", "Layout", "copy", "counted", "layout")
+__all__ = (
+    "BUILD",
+    "COMMANDS",
+    "FILES",
+    "Directory",
+    "File",
+    "Layout",
+    "copy",
+    "counted",
+    "get",
+    "layout",
+    "number",
+    "numbered",
+)
 
 Directory: TypeAlias = dict[str, Any]
 """Names to contents (`str`) or to further directories."""
@@ -227,3 +240,26 @@ def counted(pattern: str) -> str:
     """Return the pattern of the numbered directories that a count file makes."""
     directory = pattern.rpartition("/")[0]
     return f"{directory}/*" if directory else "*"
+
+
+def get(directory: Directory, path: str, default: str = "") -> str:
+    """Return the content of a file of a directory tree, ``default`` where it is missing."""
+    here: Any = directory
+    for part in path.split("/"):
+        if part not in here:
+            return default
+        here = here[part]
+    return str(here)
+
+
+def number(directory: Directory, path: str) -> int:
+    """Return the content of a file that holds a number, 0 where it is missing."""
+    return int(get(directory, path, "0"))
+
+
+def numbered(directory: Directory) -> list[Directory]:
+    """Return the numbered directories of a directory, in their order."""
+    found: list[Directory] = []
+    while str(len(found)) in directory:
+        found.append(directory[str(len(found))])
+    return found

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Self
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.emulated.monitor import Region
+from damonpolicy.emulated.regions import Region
 from damonpolicy.kernel.sysfs import KDAMONDS, entries
 
 __all__ = ("EmulatedTracing",)

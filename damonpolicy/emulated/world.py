@@ -25,6 +25,9 @@ Ram: TypeAlias = tuple[int, int, int]
 """First byte, the byte after the last, and the node."""
 
 _GAP = 4 << 30
+_HOLE = 3 << 30, 4 << 30
+"""Addresses that PCs give to devices: a first node with more memory goes on above."""
+
 _RESERVED = 64 << 20
 _HUGE = 2 << 20
 _KERNEL_THREADS = {2: "kthreadd", 38: "ksmd", 39: "khugepaged"}
@@ -35,7 +38,7 @@ _ROOT_CGROUP = 1
 def ram(spec: Spec) -> list[Ram]:
     """Return System RAM: each node begins at the next multiple of 4 GiB.
 
-    The first one has the hole that PCs have below 1 MiB.
+    The first one has the holes that PCs have: below 1 MiB, and from 3 to 4 GiB.
     """
     ranges, start = [], 0
     for number, node in enumerate(spec.nodes):
@@ -43,7 +46,10 @@ def ram(spec: Spec) -> list[Ram]:
         if number:
             ranges.append((start, end, number))
         else:
-            ranges += [(0x1000, 0x9FC00, 0), (0x100000, end, 0)]
+            ranges += [(0x1000, 0x9FC00, 0), (0x100000, min(end, _HOLE[0]), 0)]
+            if end > _HOLE[0]:
+                end += _HOLE[1] - _HOLE[0]
+                ranges.append((_HOLE[1], end, 0))
         start = -(-end // _GAP) * _GAP
     return ranges
 
@@ -162,6 +168,7 @@ class World:
                     "written": area.written, "anon": area.anon, "huge": area.huge,
                     "age": None if area.age == float("inf") else area.age,
                     "pid": process.inner_pid or pid, "cpus": list(process.cpus or self.cpus),
+                    "phases": list(area.phases), "born": self.now(),
                 }
             )  # fmt: skip
             address = -(-(start + area.size) // (1 << 30)) * (1 << 30)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.kernel.memory import node_ram
 from damonpolicy.kernel.sysfs import KDAMONDS
 
 WEB, OTHER = "/web.slice", "/other.slice"
@@ -128,3 +129,19 @@ def test_a_goal_measures_the_cgroup_that_was_committed():
     put(machine, "0/state", "commit_schemes_quota_goals")
     assert quota() < rising
     assert not machine.poisoned
+
+
+def test_cgroups_tell_the_pressure_on_them(machine):
+    machine.make_cgroup(WEB)
+
+    for name in ("cpu", "io", "memory"):
+        text = machine.read(f"/sys/fs/cgroup{WEB}/{name}.pressure")
+        assert text.splitlines()[0] == "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"
+
+
+def test_a_large_first_node_has_the_hole_below_4_gib():
+    machine = EmulatedMachine.create("7.3", spec={"nodes": [{"memory": "6GiB", "cpus": "0"}]})
+    found = node_ram(machine, 0)
+
+    assert found[-2:] == [(1 << 20, 3 << 30), (4 << 30, 7 << 30)]
+    assert "c0000000" not in machine.read("/proc/iomem")

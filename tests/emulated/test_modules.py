@@ -183,3 +183,29 @@ def test_an_address_unit_is_never_zero(making):
     kernel = making("6.18")
     assert kernel.write(at("reclaim", "addr_unit"), 0) == "EINVAL"
     assert kernel.read(at("reclaim", "addr_unit")) == "1"
+
+
+def test_parameters_of_the_description_are_set_at_boot():
+    described = {"damon_stat": False, "damon_reclaim": {"enabled": True, "min_age": 30_000_000}}
+    machine = EmulatedMachine.create("7.3", spec={"modules": described})
+
+    for _ in range(2):
+        assert machine.read(at("reclaim")) == "Y\n"
+        assert machine.read(at("reclaim", "min_age")) == "30000000\n"
+        machine.reboot()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"min_agee": "1"}, "takes no `min_agee`"),
+        ({"kdamond_pid": "1"}, "takes no `kdamond_pid`"),
+        ({"min_age": "soon"}, "refuses `damon_reclaim.min_age=soon`"),
+        ({"min_nr_regions": 1, "enabled": "Y"}, "refuses `damon_reclaim.enabled=Y`"),
+    ],
+)
+def test_parameters_that_the_kernel_refuses_are_told(parameters, message):
+    with pytest.raises(UsageError, match=message):
+        EmulatedMachine.create(
+            "7.3", spec={"modules": {"damon_stat": False, "damon_reclaim": parameters}}
+        )

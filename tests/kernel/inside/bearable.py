@@ -14,8 +14,7 @@ from typing import Any
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.modules import MODULES
-from damonpolicy.emulated.monitor import get, number, numbered
-from damonpolicy.emulated.table import Directory
+from damonpolicy.emulated.table import Directory, get, number, numbered
 from damonpolicy.emulated.values import Refusal
 
 from .answers import Step

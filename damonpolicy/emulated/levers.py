@@ -1,0 +1,98 @@
+"""What happens to an emulated machine from outside: programs start and end, time passes, it reboots.
+
+Tests pull these levers, and people by `damonpolicy emulate`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from damonpolicy.emulated import spec as specs
+from damonpolicy.emulated.kdamond import Kdamonds
+from damonpolicy.emulated.values import Refusal
+from damonpolicy.emulated.world import World
+
+__all__ = ("Levers",)
+
+
+class Levers(ABC):
+    """The part of an emulated machine that changes what it is, not what is configured."""
+
+    _world: World
+    _kdamonds: Kdamonds
+
+    @abstractmethod
+    def _changing(self) -> AbstractContextManager[None]:
+        """Change the state, and keep it."""
+
+    @abstractmethod
+    def _boot(self, name: str, boots: int) -> None:
+        """Begin with a fresh state."""
+
+    def start_process(
+        self, name: str, *, areas: Sequence[Mapping[str, Any]] = (), **more: Any
+    ) -> int:
+        """Start a process and return its pid.
+
+        ``areas`` are as in a machine file; ``more`` may hold ``pid``, ``exe``, ``cmdline``,
+        ``uid`` and ``cgroup``. Raises OSError where the pid is taken or memory is full.
+        """
+        process = specs.Process(name, areas=tuple(specs.area(each) for each in areas), **more)
+        with self._changing():
+            try:
+                return self._world.start_process(process)
+            except Refusal as refusal:
+                raise OSError(refusal.errno, refusal.text) from None
+
+    def exit_process(self, pid: int) -> None:
+        """End a process; kdamonds that monitored nothing else end with it.
+
+        Raises ProcessLookupError where there is no such process; nobody ends kernel threads.
+        """
+        with self._changing():
+            if self._world.processes.get(str(pid), {"thread": True})["thread"]:
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid))
+            del self._world.processes[str(pid)]
+            self._kdamonds.end_all_without_targets()
+
+    def move_process(self, pid: int, cgroup: str) -> None:
+        """Move a process to a cgroup that is there, which makes no event."""
+        with self._changing():
+            if cgroup not in self._world.state["cgroups"]:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), cgroup)
+            self._world.processes[str(pid)]["cgroup"] = cgroup
+
+    def make_cgroup(self, path: str, *, memory: bool = True) -> None:
+        """Make a cgroup, with or without the memory controller."""
+        with self._changing():
+            self._world.make_cgroup(path, memory=memory)
+
+    def remove_cgroup(self, path: str) -> None:
+        """Remove a cgroup.
+
+        Raises FileNotFoundError where there is none, OSError with EBUSY where cgroups or
+        processes are left in it.
+        """
+        with self._changing():
+            try:
+                self._world.remove_cgroup(path)
+            except Refusal as refusal:
+                raise OSError(refusal.errno, os.strerror(refusal.errno), path) from None
+
+    def reboot(self) -> None:
+        """Boot anew: another boot id, DAMON's tree and all settings as at boot, no poison."""
+        with self._changing():
+            state = self._world.state
+            kept = {key: state[key] for key in ("identity", "log") if state.get(key)}
+            self._boot(state["name"], state["boots"] + 1)
+            state.update(kept)
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass at once, for the kernel and for whoever asks what time it is."""
+        with self._changing():
+            self._world.state["forwarded"] = self._world.state.get("forwarded", 0.0) + seconds
