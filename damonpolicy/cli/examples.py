@@ -46,11 +46,21 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "import": ("damonpolicy import", "damonpolicy import damo.json"),
     "features": ("damonpolicy features", "damonpolicy features sample.write"),
     "doctor": ("damonpolicy doctor",),
+    "emulate": ("damonpolicy emulate forward 25m --kernel emulated:7.3",),
+    "emulate reboot": ("damonpolicy emulate reboot --kernel emulated:7.3",),
+    "emulate start": (
+        "damonpolicy emulate start redis-server --kernel emulated:7.3",
+        "damonpolicy emulate start redis-server --area size=64MiB,rate=80% --kernel emulated:7.3",
+    ),
+    "emulate exit": ("damonpolicy emulate exit 811 --kernel emulated:7.3",),
+    "emulate read": ("damonpolicy emulate read /proc/meminfo --kernel emulated:7.3",),
+    "emulate write": ("damonpolicy emulate write /sys/kernel/mm/ksm/run 0 --kernel emulated:7.3",),
+    "emulate forward": ("damonpolicy emulate forward 25m --kernel emulated:7.3",),
     "explain": ("damonpolicy explain quota.size", "damonpolicy explain DP0217"),
     "schema": ("damonpolicy schema",),
     "completion": ("source <(damonpolicy completion bash)",),
 }
-"""By the name of the command, those of reports by both names."""
+"""By the name of the command, those of groups by both names."""
 
 
 def epilog(name: str) -> str:

@@ -50,6 +50,13 @@ class Invocation:
         """``live`` unless an option or the environment says otherwise."""
         return self.kernel or os.environ.get("DAMONPOLICY_KERNEL") or "live"
 
+    @property
+    def description(self) -> Path | None:
+        """The file that describes an emulated machine, by option or environment."""
+        from damonpolicy.engine.machines import description_of
+
+        return description_of(self.kernel_name, _path(self.machine_file))
+
     def machine(self) -> Machine:
         """Open the machine, once."""
         if self.opened is None:
@@ -59,7 +66,7 @@ class Invocation:
                 from damonpolicy.engine.machines import open_machine
 
                 self.opened = open_machine(
-                    self.kernel_name, _path(self.state_dir), _path(self.machine_file)
+                    self.kernel_name, _path(self.state_dir), self.description
                 )
         return self.opened
 
@@ -78,8 +85,8 @@ class Invocation:
 
     def passed_on(self) -> list[str]:
         """Options for another process that speaks of the same machine."""
-        pairs = (("--state-dir", self.state_dir), ("--machine", self.machine_file))
-        return [word for option, value in pairs if value for word in (option, value)]
+        pairs = (("--state-dir", self.state_dir), ("--machine", self.description))
+        return [word for option, value in pairs if value for word in (option, str(value))]
 
 
 def _copied(root: str, kernel: str) -> Machine:
@@ -165,6 +172,7 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
             "machine_file",
             type=click.Path(),
             metavar="FILE",
+            show_default="$DAMONPOLICY_MACHINE",
             help="another emulated machine",
         ),
         click.option(

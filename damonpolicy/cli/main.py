@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, str] = {
     "import": "print what the kernel is configured to as a policy",
     "features": "list what this kernel can do",
     "doctor": "find what stands in the way, and what to do",
+    "emulate": "let something happen to an emulated machine",
     "explain": "explain a key of the policy language, or a finding",
     "schema": "print the JSON Schema of policies",
     "completion": "print a completion script for a shell",

@@ -6,7 +6,6 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -50,7 +49,7 @@ def command(
     loaded: Loaded | None = None
     for kernel in dict.fromkeys(kernels):
         machine = _machine(invocation, kernel)
-        known = machine if invocation.machine_file or invocation.root else None
+        known = machine if invocation.description or invocation.root else None
         if loaded is None or known is not None:  # standard input can be read once only
             loaded = read(invocation, paths, settings, variables, known, monitor=monitor)
         by_kernel.append([*loaded.found, *_for_kernel(machine, known, loaded)])
@@ -101,7 +100,7 @@ def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
     """Open a machine that was named, if one was; an emulated one as new."""
     if invocation.root is not None:
         return invocation.machine()
-    description = Path(invocation.machine_file) if invocation.machine_file else None
+    description = invocation.description
     if kernel is None and description is None:
         return None
     from damonpolicy.engine.machines import open_machine

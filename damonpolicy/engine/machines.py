@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from damonpolicy.engine.places import emulated_directory
@@ -9,7 +10,16 @@ from damonpolicy.errors import UsageError
 from damonpolicy.kernel.features import NEWEST
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
 
-__all__ = ("open_machine",)
+__all__ = ("description_of", "open_machine")
+
+
+def description_of(kernel: str, named: Path | None) -> Path | None:
+    """Return the machine file: the one that was ``named``, else $DAMONPOLICY_MACHINE.
+
+    The variable says nothing of the live machine.
+    """
+    usual = os.environ.get("DAMONPOLICY_MACHINE")
+    return Path(usual) if named is None and usual and kernel != "live" else named
 
 
 def open_machine(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.lock import SERVICE, exclusive
-from damonpolicy.engine.machines import open_machine
+from damonpolicy.engine.machines import description_of, open_machine
 from damonpolicy.engine.neutral import neutralise
 from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.session import Session, changing
@@ -71,7 +71,8 @@ def _tell(lines: Iterable[str]) -> None:
 
 def run(options: argparse.Namespace) -> list[str]:
     """Do what the options of `main` say; returns lines for the user."""
-    machine = open_machine(options.kernel, options.state_dir, options.machine)
+    description = description_of(options.kernel, options.machine)
+    machine = open_machine(options.kernel, options.state_dir, description)
     places = find(machine, options.state_dir)
     if options.guard is not None:
         return _guard(machine, places, options.guard, options.deadline)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from damonpolicy.cli.emulate import LEVERS
 from damonpolicy.cli.examples import EXAMPLES
 from damonpolicy.cli.main import COMMANDS, damonpolicy, find_command
 from damonpolicy.cli.report import REPORTS
@@ -16,6 +17,7 @@ __all__ = ("page",)
 
 _VARIABLES = (
     ("DAMONPOLICY_KERNEL", "the machine, as `--kernel` takes it"),
+    ("DAMONPOLICY_MACHINE", "the description of an emulated machine, as `--machine` takes it"),
     ("DAMONPOLICY_FORBID_LIVE", "if set, nothing of the real machine can be written; tests set it"),
     ("DAMONPOLICY_DEBUG", "if set, a defect shows its traceback"),
     ("XDG_STATE_HOME", "where emulated machines are kept (`~/.local/state`)"),
@@ -38,6 +40,11 @@ def page() -> str:
         table(
             ("report", "shows"),
             ((f"[`{name}`](#report-{name})", REPORTS[name]) for name in REPORTS),
+        ),
+        "## Levers of emulated machines\n",
+        table(
+            ("lever", "does"),
+            ((f"[`{name}`](#emulate-{name})", LEVERS[name]) for name in LEVERS),
         ),
         "## Options of all commands\n",
         "They stand before or after the command's name.\n",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from damonpolicy.cli.emulate import LEVERS
 from damonpolicy.cli.main import COMMANDS, main
 from damonpolicy.cli.report import REPORTS
 from damonpolicy.daemon.service import Service
@@ -23,8 +24,9 @@ __all__ = ("page",)
 
 _POLICIES = Path(__file__).resolve().parents[2] / "policies"
 _NAMES = (
-    *(name for name in COMMANDS if name not in ("report", "top")),
+    *(name for name in COMMANDS if name not in ("report", "emulate", "top")),
     *(f"report {name}" for name in REPORTS),
+    *(f"emulate {name}" for name in LEVERS),
 )
 """All that prints a document of its own: `top` shows a screen."""
 
@@ -209,6 +211,9 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
                 ("apply", str(module)), ("status",), ("stop", "--all"),
                 ("run", str(wrong)), ("status",), ("rollback",), ("remove", "monitor"),
                 ("show", "1"), ("explain", "quota.size"), ("explain", "DP0217"),
+                ("emulate", "start", "redis", "--pid", "77"), ("emulate", "exit", "77"),
+                ("emulate", "read", "/proc/1/comm"), ("emulate", "write", _SETTING, "1"),
+                ("emulate", "forward", "1s"), ("emulate", "reboot"),
             ):  # fmt: skip
                 _run(found, line)
         finally:
@@ -244,7 +249,7 @@ def _run(found: dict[str, list[dict[str, Any]]], words: tuple[str, ...]) -> None
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         main([*words, "--kernel", "emulated:7.3", "--format", "json"])
-    name = " ".join(words[:2]) if words[0] == "report" else words[0]
+    name = " ".join(words[:2]) if words[0] in ("report", "emulate") else words[0]
     found[name].append(json.loads(out.getvalue()))
 
 

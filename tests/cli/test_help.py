@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
+from damonpolicy.cli.emulate import LEVERS
 from damonpolicy.cli.main import COMMANDS, find_command
 from damonpolicy.cli.report import REPORTS
 from tests.conftest import ROOT, run_cli
@@ -12,6 +13,7 @@ from tests.conftest import ROOT, run_cli
 EVERY = [
     *((name,) for name in COMMANDS),
     *(("report", name) for name in REPORTS),
+    *(("emulate", name) for name in LEVERS),
 ]
 
 

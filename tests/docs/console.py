@@ -1,27 +1,22 @@
 """Runs the ```console blocks of a page on the emulated kernel, as a reader would.
 
 A page is one session in an empty directory. `$ damonpolicy …` runs the command line in this
-process; `echo $?` is its exit code; `export`, `cat`, `sleep`, `rm` and `>` do what they say, and
-`echo … > /sys/…` writes to the emulated machine, as someone else would. Time is the page's own.
-```yaml file=NAME (or sh) writes a file. A line of `…` stands for any lines. What a reader cannot do at a
-prompt is said in a comment: `<!-- world: start NAME -->`, `<!-- world: exit PID -->`,
-`<!-- world: reboot -->`. A command that fails is followed by `echo $?`.
+process; `echo $?` is its exit code; `export`, `cat`, `rm` and `>` do what they say. Time is the page's
+own, and only `damonpolicy emulate forward` lets it pass. ```yaml file=NAME (or sh) writes a file. A
+line of `…` stands for any lines. A command that fails is followed by `echo $?`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from damonpolicy.emulated.machine import EmulatedMachine
 from tests.conftest import run_cli
 
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-WORLD = re.compile(r"<!-- world: (.*?) -->")
 
 
 class Clock:
@@ -67,28 +62,12 @@ class Session:
         # the guard is another process with another clock; tests/engine is about it
         self.monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
 
-    def machine(self) -> EmulatedMachine:
-        version = os.environ["DAMONPOLICY_KERNEL"].removeprefix("emulated:")
-        place = Path(os.environ["XDG_STATE_HOME"], f"damonpolicy/emulated-{version}/machine")
-        return EmulatedMachine.create(version, store=place)
-
-    def world(self, words: str):
-        verb, _, rest = words.partition(" ")
-        machine = self.machine()
-        if verb == "start":
-            machine.start_process(rest, areas=[{"size": "64MiB", "rate": "50%"}])
-        elif verb == "exit":
-            machine.exit_process(int(rest))
-        else:
-            assert verb == "reboot", words
-            machine.reboot()
-
     def run(self, line: str) -> str:
         """Run one line; returns what the terminal would show."""
         command, into = line, None
         if found := re.match(r"(.*?) > (\S+)$", line):
             command, into = found[1], found[2]
-        words = shlex.split(command, comments=True)
+        words = shlex.split(command.replace("$(mktemp -d)", str(self.fresh())), comments=True)
         if words[0] == "damonpolicy":
             outcome = run_cli(*words[1:])
             self.code = outcome.code
@@ -97,11 +76,13 @@ class Session:
             out, err = self.shell(words), ""
         if into is None:
             return out + err
-        if into.startswith(("/sys/", "/proc/")):
-            self.machine().write(into, out.strip())
-        else:
-            (self.directory / into).write_text(out)
+        self.file(into).write_text(out)
         return err
+
+    def file(self, name: str) -> Path:
+        """Return where a file is; none of this machine's own are for a page."""
+        assert not name.startswith("/"), name
+        return self.directory / name
 
     def shell(self, words: list[str]) -> str:
         verb, rest = words[0], words[1:]
@@ -109,18 +90,19 @@ class Session:
             for each in rest:
                 name, _, value = each.partition("=")
                 self.monkeypatch.setenv(name, value)
-        elif verb == "sleep":
-            self.clock.now += float(rest[0])
         elif verb == "echo":
             return f"{self.code}\n" if rest == ["$?"] else " ".join(rest) + "\n"
         elif verb == "cat":
             (name,) = rest
-            inside = name.startswith(("/sys/", "/proc/"))
-            return self.machine().read(name) if inside else (self.directory / name).read_text()
+            return self.file(name).read_text()
         else:
             assert verb == "rm", words
-            (self.directory / rest[0]).unlink()
+            self.file(rest[0]).unlink()
         return ""
+
+    def fresh(self) -> Path:
+        """Return a directory for the state of an emulated machine, as `mktemp -d` would."""
+        return self.directory.parent / "state"
 
 
 def commands(block: str) -> list[Command]:
@@ -164,10 +146,4 @@ def play(page: str, session: Session) -> tuple[str, list[str]]:
             lines += [f"$ {each.line}", *each.shown]
         return "\n".join(["```console", *lines, "```"])
 
-    parts = re.split(r"(<!-- world: .*? -->)", page)
-    for index, part in enumerate(parts):
-        if found := WORLD.fullmatch(part):
-            session.world(found[1])
-        else:
-            parts[index] = BLOCK.sub(block, part)
-    return "".join(parts), wrong
+    return BLOCK.sub(block, page), wrong
