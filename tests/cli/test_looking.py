@@ -19,7 +19,7 @@ from damonpolicy.kernel.sysfs import KDAMONDS, LiveMachine
 from damonpolicy.kernel.tracing import TRACEFS
 from tests.engine.site import shipped
 
-CHANGES = {"apply", "run", "confirm", "rollback", "recover", "remove", "stop"}
+CHANGES = {"apply", "run", "confirm", "rollback", "recover", "remove", "stop", "emulate"}
 """Commands that may change the machine; all others only look."""
 
 KSM = shipped("ksm")

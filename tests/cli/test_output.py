@@ -39,15 +39,16 @@ SUCCEEDS = {
     "import": ("import",),
     "features": ("features",),
     "doctor": ("doctor",),
+    "emulate": ("emulate", "forward", "5s"),
     "explain": ("explain", "quota.size"),
     "schema": ("schema",),
     "completion": ("completion", "bash"),
 }
-CHANGES = {"apply", "confirm", "rollback", "remove", "stop"}
+CHANGES = {"apply", "confirm", "rollback", "remove", "stop", "emulate"}
 RAW = {"init", "schema", "completion", "import", "show"}
 """Whose output is a file of its own."""
-SCHEMAS = {"report": "report-wss"}
-"""Each report has a document of its own."""
+SCHEMAS = {"report": "report-wss", "emulate": "emulate-forward"}
+"""Each command of a group has a document of its own."""
 NOWHERE = {"convert", "explain", "init", "schema", "completion", "validate"}
 """Which look at no machine."""
 
@@ -73,6 +74,7 @@ FAILS = {
     "import": (("import", "99"), ExitCode.USAGE),
     "features": (("features", "nosuch"), ExitCode.USAGE),
     "doctor": (("doctor", "extra"), ExitCode.USAGE),
+    "emulate": (("emulate", "forward", "soon"), ExitCode.USAGE),
     "explain": (("explain", "nosuch"), ExitCode.USAGE),
     "schema": (("schema", "extra"), ExitCode.USAGE),
     "completion": (("completion", "tcsh"), ExitCode.USAGE),
