@@ -16,7 +16,7 @@ import click
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic, as_text
-from damonpolicy.errors import Busy, DamonPolicyError, ExitCode, UsageError
+from damonpolicy.errors import Busy, DamonPolicyError, ExitCode, KernelLacks, UsageError
 from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_duration
 
 if TYPE_CHECKING:
@@ -338,13 +338,14 @@ def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
     kdamonds = _kdamonds(machine, store, wanted)
     if not kdamonds:
         raise _nothing(machine, store, wanted)
-    reasons = {each.name: live.obstacle(each) for each in kdamonds}
+    reasons = {each.name: live.obstacle(machine, each) for each in kdamonds}
     for each in kdamonds:
         if not (each.ours or wanted):
             reasons[each.name] = "it is someone else's, and nobody named it"
     if all(reasons.values()):
         name, reason = next(iter(reasons.items()))
-        raise DamonPolicyError(f"{name} cannot be asked: {reason}", hint="try `--source trace`")
+        kind = KernelLacks if reason == live.UNTOLD else DamonPolicyError
+        raise kind(f"{name} cannot be asked: {reason}", hint="try `--source trace`")
     found = []
     for each in kdamonds:
         if not reasons[each.name]:

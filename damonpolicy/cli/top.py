@@ -172,7 +172,7 @@ class Reader:
             return ""
         if not self._may_be_asked(kdamond):
             return f"someone else's: `--kdamond '{kdamond.name}'` would ask it for regions"
-        why = live.obstacle(kdamond)
+        why = live.obstacle(self._machine, kdamond)
         seconds = live.held_for(kdamond)
         if not why and seconds > _MOMENT and not willing:
             why = f"asking would hold DAMON's lock for up to {seconds:.1f}s: key l asks once"

@@ -25,6 +25,7 @@ from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.texts import target as target_text
 
 __all__ = (
+    "UNTOLD",
     "Kdamond",
     "Tuning",
     "ask",
@@ -37,6 +38,7 @@ __all__ = (
     "read",
     "running",
     "targets",
+    "tells",
     "told",
     "tuning",
 )
@@ -44,6 +46,8 @@ __all__ = (
 _CONTEXT = "contexts/0"
 _SCHEMES = f"{_CONTEXT}/schemes"
 _INTERVALS = f"{_CONTEXT}/monitoring_attrs/intervals"
+UNTOLD = "this kernel does not show the regions that schemes tried: Linux 6.2 and newer do"
+
 _PATIENCE = 5.0
 """Seconds for which DAMON's lock may be held for the sake of numbers beside others."""
 
@@ -189,7 +193,15 @@ def _takes_all(kdamond: Kdamond, base: str) -> bool:
     )
 
 
-def obstacle(kdamond: Kdamond) -> str:
+def tells(machine: Machine, kdamond: Kdamond) -> bool:
+    """Tell whether the kernel has a place for the regions that schemes tried (since Linux 6.2)."""
+    return all(
+        machine.exists(kdamond_path(kdamond.slot, f"{base}/tried_regions"))
+        for base in kdamond.schemes
+    )
+
+
+def obstacle(machine: Machine, kdamond: Kdamond) -> str:
     """Say why its regions cannot be asked for; empty where they can.
 
     On some kernels the command would then never end, with the lock held (docs/kernel-quirks.md).
@@ -197,6 +209,8 @@ def obstacle(kdamond: Kdamond) -> str:
     tree = kdamond.tree
     if not kdamond.schemes:
         return "it has no scheme that would tell"
+    if not tells(machine, kdamond):
+        return UNTOLD
     if tree.get(f"{_CONTEXT}/pause") == "Y":
         return "it is paused"
     if all(tree.get(f"{base}/watermarks/metric", "none") != "none" for base in kdamond.schemes):
@@ -283,10 +297,8 @@ def now(machine: Machine, kdamond: Kdamond) -> list[dict[str, int | None] | None
     ``passed_bytes`` is None where no filter looks at pages. The caller holds the machine, as for
     `look`. Raises Busy where the kdamond does not answer.
     """
-    directories = [kdamond_path(kdamond.slot, f"{base}/tried_regions") for base in kdamond.schemes]
-    told_by_none = not all(machine.exists(each) for each in directories)
-    if told_by_none or obstacle(kdamond) or held_for(kdamond) > _PATIENCE:
-        return [None] * len(directories)
+    if obstacle(machine, kdamond) or held_for(kdamond) > _PATIENCE:
+        return [None] * len(kdamond.schemes)
     return [
         {
             "bytes": each.regions.total,

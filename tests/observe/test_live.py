@@ -133,7 +133,7 @@ def test_what_would_never_end_is_not_asked(world, changed, why):
         text = text.replace(old, new)
     world.apply("look", text=text)
 
-    assert why in live.obstacle(kdamond(world))
+    assert why in live.obstacle(world.machine, kdamond(world))
 
 
 def test_someone_elses_kdamond_is_known_by_its_slot(world):

@@ -192,7 +192,12 @@ class Inputs:
         if self.source == "trace" or (self._unknown and self.source == "auto"):
             return False
         writable = machine.writable
-        why = live.obstacle(kdamond) if writable else ""
+        untold = kdamond.schemes and not live.tells(machine, kdamond)
+        if untold and not (writable and self.source == "auto"):
+            message = f"{kdamond.name} cannot be asked for its regions: {live.UNTOLD}"
+            hint = "`--source trace` reads trace events" if writable else "`damonpolicy record` on that machine does"
+            raise KernelLacks(message, hint=hint)
+        why = live.obstacle(machine, kdamond) if writable else ""
         if why and self.source == "auto":
             return False
         if why:
