@@ -233,11 +233,13 @@ class _Until:
 
 def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]:
     """Return the running kdamonds, or the one of a name."""
-    from damonpolicy.kernel.host import look
+    from damonpolicy.kernel.host import busy_modules, look
     from damonpolicy.observe.live import running
+    from damonpolicy.observe.modules import kdamonds
     from damonpolicy.plan.current import retrieve
 
     found = running(retrieve(machine), store.managed(look(machine).boot_id))
+    found = found or kdamonds(machine, busy_modules(machine))
     return [each for each in found if wanted in ("", each.name)]
 
 
@@ -340,7 +342,7 @@ def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
         raise _nothing(machine, store, wanted)
     reasons = {each.name: live.obstacle(machine, each) for each in kdamonds}
     for each in kdamonds:
-        if not (each.ours or wanted):
+        if not (each.ours or wanted or reasons[each.name]):
             reasons[each.name] = "it is someone else's, and nobody named it"
     if all(reasons.values()):
         name, reason = next(iter(reasons.items()))

@@ -34,6 +34,7 @@ from damonpolicy.emulated.table import copy, numbered
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import State, World, boot
 from damonpolicy.errors import UsageError
+from damonpolicy.kernel.host import MODULES
 from damonpolicy.kernel.sysfs import Entry, natural_order
 
 __all__ = ("EmulatedMachine", "Write", "open_emulated", "versions")
@@ -323,22 +324,23 @@ class EmulatedMachine(Levers):
             found = self._kdamonds.running(str(slot))
             return copy(found["tree"]) if found else None
 
-    def aggregated(self, slot: int) -> tuple[int, int, list[tuple[Region, list[int]]]] | None:
-        """Return a kdamond's pid, its aggregation interval in µs and its regions, None if idle.
+    def aggregated(self) -> Iterator[tuple[int, int, list[tuple[Region, list[int]]]]]:
+        """Yield pid, aggregation interval in µs and regions of every kdamond that monitors.
 
         With each region come the hits of the probes.
         """
         with self._mutex:
             self._refresh()
-            found = self._kdamonds.running(str(slot))
-            if found is None or not watches(self._world, found):
-                return None
-            probes = numbered(found["tree"]["monitoring_attrs"].get("probes", {}))
-            seen = [
-                (region, [hits(self._world, found, probe, region) for probe in probes])
-                for region in regions(self._world, found)
-            ]
-            return int(found["pid"]), int(found["aggr"]), seen
+            slots = map(self._kdamonds.running, self._world.state["slots"])
+            of_slots = [each for each in slots if each and watches(self._world, each)]
+            of_modules = filter(None, map(self._modules.monitored, MODULES))
+            for found in (*of_slots, *of_modules):
+                probes = numbered(found["tree"]["monitoring_attrs"].get("probes", {}))
+                seen = [
+                    (region, [hits(self._world, found, probe, region) for probe in probes])
+                    for region in regions(self._world, found)
+                ]
+                yield int(found["pid"]), int(found["aggr"]), seen
 
     def snapshot_all(self) -> dict[str, str]:
         """Return the contents of all files of DAMON, settings and modules that can be written."""

@@ -23,6 +23,9 @@ __all__ = ("MODULES", "Modules", "Parameter")
 
 _ROOT = "/sys/module"
 _PAGE = 4096
+_ENDS = ("start", "end")
+_STAT_ATTRIBUTES = (10, 1000, 5_000, 100_000)
+"""Fewest and most regions, sampling and aggregation in µs (mm/damon/stat.c)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,37 @@ class Modules:
             self._look(name)
         return [name for name, each in modules.items() if each["pid"]]
 
+    def monitored(self, module: str) -> dict[str, Any] | None:
+        """Return what a module's kdamond runs, as that of a slot has it; None where it sees nothing.
+
+        DAMON_STAT tunes its intervals; here they stay at what it begins with.
+        """
+        mine = self._of(module) if self._has(module) else {"pid": 0}
+        self._look(module)
+        if not mine["pid"] or self._asleep(module):
+            return None
+        names = ("min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval")
+        low, high, sample, aggregation = _STAT_ATTRIBUTES
+        start, end = self._default_region()
+        if module != "damon_stat":
+            low, high, sample, aggregation = (int(self.value(module, name)) for name in names)
+            start, end = (int(self.value(module, f"monitor_region_{name}")) for name in _ENDS)
+        return {
+            "pid": mine["pid"], "since": mine.get("since", 0.0), "ops": "paddr",
+            "sample": sample, "aggr": aggregation, "targets": [{"regions": [[start, end]]}],
+            "tree": {
+                "operations": "paddr",
+                "monitoring_attrs": {"nr_regions": {"min": str(low), "max": str(high)}},
+            },
+        }  # fmt: skip
+
+    def _asleep(self, module: str) -> bool:
+        """Tell whether watermarks keep a module from monitoring (damos_wmark_wait_us())."""
+        if module == "damon_stat":
+            return False
+        low, high = (int(self.value(module, f"wmarks_{name}")) for name in ("low", "high"))
+        return not low <= self.world.free_permil() <= high
+
     def value(self, module: str, name: str) -> str:
         """Return what a parameter was set to."""
         default = self.known[f"{_ROOT}/{module}/parameters/{name}"].default
@@ -230,7 +264,8 @@ class Modules:
 
     def _start(self, module: str) -> None:
         self._find_region(module)
-        self._of(module).update(pid=self.world.start_thread("kdamond.0"), ever=True)
+        pid, now = self.world.start_thread("kdamond.0"), self.world.now()
+        self._of(module).update(pid=pid, ever=True, since=now)
 
     def _end(self, module: str) -> None:
         self.world.processes.pop(str(self._of(module)["pid"]))
@@ -260,12 +295,17 @@ class Modules:
         names = "monitor_region_start", "monitor_region_end"
         if module == "damon_stat" or any(self.value(module, name) != "0" for name in names):
             return
-        start, end, _ = max(self.world.ram, key=lambda each: each[1] - each[0])
-        if not self.world.profile.quirk("module.largest"):
-            start, end = self.world.ram[0][0], self.world.ram[-1][1]
+        start, end = self._default_region()
         if self.world.profile.quirk("module.last"):
             end -= 1  # as the kernel's resources have it
         self._of(module)["values"].update(zip(names, map(str, (start, end)), strict=True))
+
+    def _default_region(self) -> tuple[int, int]:
+        """Return what a module monitors that was given no region."""
+        if self.world.profile.quirk("module.largest"):
+            start, end, _ = max(self.world.ram, key=lambda each: each[1] - each[0])
+            return start, end
+        return self.world.ram[0][0], self.world.ram[-1][1]
 
     def _check(self, module: str) -> None:
         """Refuse what damon_set_attrs() and damon_set_region_system_rams_default() refuse."""

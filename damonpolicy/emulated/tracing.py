@@ -9,7 +9,6 @@ from typing import Self
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.regions import Region
-from damonpolicy.kernel.sysfs import KDAMONDS, entries
 
 __all__ = ("EmulatedTracing",)
 
@@ -33,11 +32,9 @@ class EmulatedTracing:
         end = machine.monotonic() + seconds
         while True:
             now, text, next_due = machine.monotonic(), "", end
-            slots = (int(name) for name in entries(machine, KDAMONDS) if name.isdecimal())
-            for found in map(machine.aggregated, slots):
-                if found is None or found[0] not in self._pids:
+            for pid, interval, regions in machine.aggregated():
+                if pid not in self._pids:
                     continue
-                pid, interval, regions = found
                 due = self._due.setdefault(pid, now + interval / 1e6)
                 if now >= due:
                     text += _lines(pid, now, regions)

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.sysfs import Machine, entries, read_or, read_value
 
-__all__ = ("MODULES", "Host", "busy_modules", "cpu_seconds", "look", "pids", "seconds", "starts")
+__all__ = (
+    "MODULES",
+    "Host",
+    "busy_modules",
+    "cpu_seconds",
+    "look",
+    "module_thread",
+    "pids",
+    "seconds",
+    "starts",
+)
 
 MODULES = ("damon_stat", "damon_reclaim", "damon_lru_sort")
 """Kernel modules with a kdamond of their own that lets no other run beside it."""
@@ -78,6 +88,20 @@ def busy_modules(machine: Machine) -> list[str]:
     return [
         module for module in MODULES if _enabled(machine, module) and not _ended(machine, module)
     ]
+
+
+def module_thread(machine: Machine, module: str) -> int:
+    """Return the pid of the kdamond of a module that runs, 0 where it is not found.
+
+    Some kernels do not tell DAMON_STAT's. No other kdamond runs beside it, so it is the only one.
+    """
+    pid = read_or(machine, f"/sys/module/{module}/parameters/kdamond_pid")
+    if pid.isdecimal() and pid != "0":
+        return int(pid)
+    threads = (
+        each for each in pids(machine) if read_or(machine, f"/proc/{each}/comm")[:8] == "kdamond."
+    )
+    return next(threads, 0)
 
 
 def _enabled(machine: Machine, module: str) -> bool:

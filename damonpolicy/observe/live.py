@@ -54,7 +54,7 @@ _PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Kdamond:
-    """A kdamond that runs.
+    """A kdamond that runs; that of a kernel's module has no slot.
 
     ``tree`` is its directory: what we committed last, or for another's what its files hold.
     ``names`` gives schemes and probes their names by directory, ``weights`` are its temperature's.
@@ -207,6 +207,8 @@ def obstacle(machine: Machine, kdamond: Kdamond) -> str:
     On some kernels the command would then never end, with the lock held (docs/kernel-quirks.md).
     """
     tree = kdamond.tree
+    if kdamond.slot == UNKNOWN:
+        return "a module of the kernel tells its regions by trace events only"
     if not kdamond.schemes:
         return "it has no scheme that would tell"
     if not tells(machine, kdamond):

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from damonpolicy.kernel.host import module_thread
 from damonpolicy.kernel.modules import parameter_path
 from damonpolicy.kernel.sysfs import Machine, read_or
+from damonpolicy.kernel.tree import Tree
+from damonpolicy.observe.live import Kdamond
+from damonpolicy.observe.regions import UNKNOWN
 from damonpolicy.observe.watermarks import Watch, of_module
 from damonpolicy.units import approximate_bytes, approximate_duration
 
-__all__ = ("ModuleStatus", "look")
+__all__ = ("ModuleStatus", "kdamonds", "look")
 
 _MARKS = ("wmarks_high", "wmarks_mid", "wmarks_low")
 _WORK = {
@@ -27,6 +31,13 @@ _BANDWIDTH = "estimated_memory_bandwidth"
 _IDLE = "memory_idle_ms_percentiles"
 _SHOWN = (25, 50, 75)
 """Percentiles of idle time that are shown as text."""
+
+
+_STAT_AGGREGATION = 100_000
+"""Microseconds with which DAMON_STAT begins to tune its intervals (mm/damon/stat.c)."""
+
+_SAMPLES = 20
+"""Samples of each of its aggregations, however it tunes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,50 @@ def _idle(milliseconds: int) -> str:
 def look(machine: Machine, names: Sequence[str], free: int | None) -> list[ModuleStatus]:
     """Read what the modules of these ``names`` tell; ``free`` memory is in parts of 1000."""
     return [_module(machine, name, free) for name in names]
+
+
+def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
+    """Return the kdamonds of modules that run, of no slot: trace events alone tell their regions.
+
+    Their trees hold what a slot's would of the same.
+    """
+    found = []
+    for name in names:
+        if pid := module_thread(machine, name):
+            tree = _tree(machine, name)
+            found.append(Kdamond(UNKNOWN, name, False, pid, tree, {}))
+    return found
+
+
+def _tree(machine: Machine, name: str) -> Tree:
+    """Return what a module's parameters say, as files of a slot."""
+
+    def content(parameter: str) -> str:
+        return read_or(machine, parameter_path(name, parameter))
+
+    tuned = name == "damon_stat" or content("autotune_monitoring_intervals") == "Y"
+    aggregation = int(content("aggr_interval_us") or 0) or _STAT_AGGREGATION
+    sample = aggregation // _SAMPLES
+    if not tuned:
+        sample, aggregation = (int(content(f"{each}_interval") or 0) for each in ("sample", "aggr"))
+    start, end = content("monitor_region_start"), content("monitor_region_end")
+    attributes, target = "contexts/0/monitoring_attrs", "contexts/0/targets/0"
+    region = {
+        f"{target}/regions/nr_regions": "1",
+        f"{target}/regions/0/start": start,
+        f"{target}/regions/0/end": end,
+    }
+    return {
+        "contexts/0/operations": "paddr",
+        "contexts/0/addr_unit": content("addr_unit") or "1",
+        f"{attributes}/intervals/sample_us": str(sample),
+        f"{attributes}/intervals/aggr_us": str(aggregation),
+        f"{attributes}/intervals/intervals_goal/aggrs": str(int(tuned)),
+        f"{attributes}/nr_regions/max": content("max_nr_regions") or "1000",
+        "contexts/0/targets/nr_targets": "1",
+        f"{target}/pid_target": "0",
+        **(region if start and end else {}),
+    }
 
 
 def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:

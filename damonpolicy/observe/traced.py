@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, Self, TypeAlias
 
 from damonpolicy.errors import UsageError
+from damonpolicy.kernel.host import busy_modules
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, entries, read_or
 from damonpolicy.kernel.tracing import Tracing
 from damonpolicy.observe.live import Kdamond, targets
+from damonpolicy.observe.modules import kdamonds
 from damonpolicy.observe.regions import Array, Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.trace import Assembler, Burst
 from damonpolicy.plan.facts import accesses
@@ -65,7 +67,7 @@ def watched(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Watched]:
             each.pid,
             source := Source(
                 each.name,
-                slot=each.slot,
+                slot=max(each.slot, 0),  # a module's has none; damo says 0 of it, too
                 ops=each.tree.get("contexts/0/operations", ""),
                 probes=each.probes,
                 targets=targets(machine, each),
@@ -118,8 +120,10 @@ class Traced:
             )
             for name in slots
         }
-        found = {(int(pid), int(probes)) for pid, probes in texts if pid.isdecimal()}
-        return found - {(0, 0)} != {(e.pid, len(e.source.probes)) for e in self.kdamonds}
+        found = {(int(pid), int(probes)) for pid, probes in texts if pid.isdecimal()} - {(0, 0)}
+        if not found:  # no module's kdamond runs beside others
+            found = {(each.pid, 0) for each in kdamonds(self.machine, busy_modules(self.machine))}
+        return found != {(e.pid, len(e.source.probes)) for e in self.kdamonds}
 
     def read(self, seconds: float) -> list[Snapshot]:
         """Return the snapshots that are complete, after waiting for lines at most so long."""

@@ -62,6 +62,7 @@ def test_0_done_and_nothing_to_do(run):
 
 
 def test_1_failed_before_anything_was_changed(run):
+    assert run("emulate", "write", "/sys/module/damon_stat/parameters/enabled", "N").code == 0
     outcome = run("record", "--count", "1")
 
     assert outcome.code == ExitCode.FAILED

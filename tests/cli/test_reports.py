@@ -179,21 +179,48 @@ def test_another_s_kdamond_is_looked_at_only_when_named(site):
     assert "slot 0, scheme 0, target 0 (pid 811 (qemu-system-x86))" in seen.out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("snapshot",), "only damon_stat of the kernel runs, whose regions no report reads"),
-        (
-            ("snapshot", "--kdamond", "x"),
-            "hint: `damonpolicy init monitor` writes a policy that looks",
-        ),
-    ],
-)
-def test_nothing_runs(site, arguments, said):
+STAT = "/sys/module/damon_stat/parameters/enabled"
+
+
+@pytest.mark.parametrize("arguments", [("snapshot",), ("wss", "--kdamond", "damon_stat")])
+def test_nothing_runs(site, arguments):
+    site.machine.write(STAT, "N")
     outcome = site.run("report", *arguments)
 
     assert outcome.code == ExitCode.UNSUPPORTED
-    assert said in outcome.err
+    assert "no kdamond runs, so there is nothing to see" in outcome.err
+
+
+@pytest.mark.parametrize("words", [(), ("--kdamond", "damon_stat"), ("--source", "trace")])
+def test_what_a_module_of_the_kernel_sees_is_reported(site, words):
+    (found,) = site.done("report", "wss", *words, "--format", "json").json["data"]["working_sets"]
+
+    areas = [
+        area for each in site.world.machine._world.processes.values() for area in each["areas"]
+    ]
+    assert found["kdamond"] == "damon_stat"
+    assert found["mean_bytes"] == sum(area["size"] for area in areas if area["rate"])
+
+
+def test_a_module_tells_its_regions_by_trace_events_only(site):
+    refused = site.run("report", "snapshot", "--source", "regions")
+    unknown = site.run("report", "snapshot", "--kdamond", "x")
+
+    assert refused.code == unknown.code == ExitCode.USAGE
+    assert "a module of the kernel tells its regions by trace events only" in refused.err
+    assert "hint: there is only `damon_stat`" in unknown.err
+
+
+def test_a_module_that_watermarks_keep_asleep_tells_nothing(site):
+    site.machine.write(STAT, "N")
+    reclaim = "/sys/module/damon_reclaim/parameters"
+    site.machine.write(f"{reclaim}/wmarks_high", "1")
+    site.machine.write(f"{reclaim}/enabled", "Y")
+
+    outcome = site.run("report", "snapshot")
+
+    assert outcome.code == ExitCode.UNSUPPORTED
+    assert "damon_reclaim told nothing while it was traced" in outcome.err
 
 
 def test_each_report_takes_the_weights_that_are_given(looked):

@@ -132,6 +132,7 @@ class Inputs:
         from damonpolicy.engine.store import Store
         from damonpolicy.kernel.host import busy_modules, look
         from damonpolicy.observe import live
+        from damonpolicy.observe.modules import kdamonds
         from damonpolicy.observe.remembered import Remembered, unfinished
         from damonpolicy.plan.current import retrieve
 
@@ -152,10 +153,12 @@ class Inputs:
                 else each.ours or (store.unknown and self.source != "regions")
             )
         ]
+        of_modules = kdamonds(machine, busy_modules(machine)) if not there else []
+        chosen += [each for each in of_modules if self.kdamond in (None, each.name)]
         if not chosen:
             if half:
                 raise Busy(half[0].message, hint=half[0].hint)
-            raise self._nothing(there, busy_modules(machine))
+            raise self._nothing([*there, *of_modules])
         self.asked = {each.name: each for each in chosen}
         regions = [each for each in chosen if self._tells_regions(machine, each)]
         traced = [each for each in chosen if each not in regions]
@@ -165,7 +168,7 @@ class Inputs:
             raise KernelLacks(message, hint="a scheme with `action: stat` tells: add one")
         return found
 
-    def _nothing(self, there: Sequence[Kdamond], modules: Sequence[str]) -> Exception:
+    def _nothing(self, there: Sequence[Kdamond]) -> Exception:
         names = [each.name for each in there]
         if self.kdamond is not None and there:
             hint = did_you_mean(self.kdamond, names) or "there is " + ", ".join(
@@ -175,13 +178,6 @@ class Inputs:
         if there:
             hint = f"`--kdamond '{names[0]}'` looks at what someone else runs"
             return KernelLacks("no kdamond of ours runs", hint=hint, diagnostics=self.found)
-        if modules:
-            message = f"only {modules[0]} of the kernel runs, whose regions no report reads"
-            hint = (
-                "`damonpolicy init monitor` writes a policy that looks, and that takes its place;"
-                " `damonpolicy status` shows its figures"
-            )
-            return KernelLacks(message, hint=hint)
         hint = "`damonpolicy apply` starts a policy, and a record can be named instead"
         return KernelLacks("no kdamond runs, so there is nothing to see", hint=hint)
 
@@ -195,7 +191,11 @@ class Inputs:
         untold = kdamond.schemes and not live.tells(machine, kdamond)
         if untold and not (writable and self.source == "auto"):
             message = f"{kdamond.name} cannot be asked for its regions: {live.UNTOLD}"
-            hint = "`--source trace` reads trace events" if writable else "`damonpolicy record` on that machine does"
+            hint = (
+                "`--source trace` reads trace events"
+                if writable
+                else "`damonpolicy record` on that machine does"
+            )
             raise KernelLacks(message, hint=hint)
         why = live.obstacle(machine, kdamond) if writable else ""
         if why and self.source == "auto":
