@@ -19,13 +19,13 @@ def pages() -> dict[Path, str]:
     return {
         reference / "keys.md": keys.page(DOCS),
         reference / "commands.md": commands.page(),
-        reference / "exit-codes.md": tables.exit_codes(),
+        reference / "exit-codes.md": tables.exit_codes(DOCS),
         reference / "diagnostics.md": diagnostics.page(DOCS),
         reference / "features.md": tables.features(DOCS),
         reference / "settings.md": tables.settings(),
         reference / "machine-file.md": tables.machine_file(),
         reference / "json.md": json_shapes.page(),
-        reference / "limits.md": limits.page(),
+        reference / "limits.md": limits.page(DOCS),
     }
 
 

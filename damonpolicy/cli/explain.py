@@ -74,9 +74,9 @@ def _finding(code: str) -> Result:
     texts = tomllib.loads(shipped.texts_file().read_text(encoding="utf-8"))
     if code not in texts:
         raise UsageError(f"`{code}` is not a finding", hint=did_you_mean(code, sorted(texts)))
-    means, do = texts[code]["means"], texts[code]["do"]
-    lines = [code, *_wrapped(means), *_wrapped(do)]
-    finding = {"code": code, "means": means, "do": do}
+    title, means, do = (texts[code][key] for key in ("title", "means", "do"))
+    lines = [f"{code}: {title}", *_wrapped(means), *_wrapped(do)]
+    finding = {"code": code, "title": title, "means": means, "do": do}
     return Result("\n".join(lines) + "\n", {"topic": code, "keys": [], "finding": finding})
 
 

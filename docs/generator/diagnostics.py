@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
-from generator.markdown import MADE
+from generator.markdown import MADE, anchor
 
-__all__ = ("page",)
+__all__ = ("link", "page")
 
 _CODE = re.compile(r"DP\d{4}")
 _FAMILIES = {
@@ -24,7 +25,7 @@ _FAMILIES = {
 
 def page(docs: Path) -> str:
     """Return the page; raises SystemExit where codes and explanations do not agree."""
-    texts = tomllib.loads((docs / "texts/diagnostics.toml").read_text(encoding="utf-8"))
+    texts = _texts(docs)
     used = codes(docs.parent / "damonpolicy")
     if used != set(texts):
         message = (
@@ -46,12 +47,35 @@ def page(docs: Path) -> str:
         if code[:4] != family:
             family = code[:4]
             parts.append(f"## {_FAMILIES[family]}\n")
-        parts += [f"### {code}\n", texts[code]["means"] + "\n"]
+        parts += [f"### {_heading(docs, code)}\n", texts[code]["means"] + "\n"]
+        example = ""
         if "example" in texts[code]:
             example = _example(cases / texts[code]["example"], code)
             parts.append(f"```text\n{example}\n```\n")
-        parts.append(texts[code]["do"] + "\n")
+        if not _hinted(texts[code]["do"], example):
+            parts.append(texts[code]["do"] + "\n")
     return "\n".join(parts)
+
+
+def _heading(docs: Path, code: str) -> str:
+    """Return the heading under which a code is explained."""
+    return f"{code}: {_texts(docs)[code]['title']}"
+
+
+def link(docs: Path, code: str, shown: str = "") -> str:
+    """Return a link from another page of the reference to where a code is explained."""
+    return f"[{shown or code}](diagnostics.md#{anchor(_heading(docs, code))})"
+
+
+@cache
+def _texts(docs: Path) -> dict[str, dict[str, str]]:
+    return tomllib.loads((docs / "texts/diagnostics.toml").read_text(encoding="utf-8"))
+
+
+def _hinted(advice: str, example: str) -> bool:
+    """Tell whether the hint of an example says the same."""
+    said = example.partition("hint: ")[2]
+    return " ".join(said.split()).lower().rstrip(".") == advice.lower().rstrip(".")
 
 
 def codes(package: Path) -> set[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from damonpolicy import limits
+from generator.diagnostics import link
 from generator.markdown import MADE, code, table
 
 __all__ = ("page",)
 
 
-def page() -> str:
+def page(docs: Path) -> str:
     """Return the page."""
     parts = [
         "# Limits\n",
@@ -21,7 +24,7 @@ def page() -> str:
     groups = dict.fromkeys(each.group for each in limits.every())
     for group in groups:
         rows = [
-            (each.what, _number(each), _link(each.code))
+            (each.what, _number(each), link(docs, each.code, code(each.code)) if each.code else "")
             for each in limits.every()
             if each.group == group
         ]
@@ -36,7 +39,3 @@ def _number(limit: limits.Limit) -> str:
         if limit.most % size == 0:
             return f"{limit.most // size} {name}"
     return f"{limit.most:,} bytes"
-
-
-def _link(diagnostic: str) -> str:
-    return f"[{code(diagnostic)}](diagnostics.md#{diagnostic.lower()})" if diagnostic else ""

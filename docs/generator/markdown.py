@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ("MADE", "cell", "code", "table")
+__all__ = ("MADE", "anchor", "cell", "code", "table")
 
 MADE = "<!-- Made by docs/generate.py from the code: change the code or docs/texts, not this. -->\n"
+
+
+def anchor(heading: str) -> str:
+    """Return what GitHub calls a heading in an address."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def cell(text: str) -> str:

@@ -17,12 +17,13 @@ from damonpolicy.kernel.forms import form_of
 from damonpolicy.kernel.quirks import QUIRKS
 from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.source.files import SourceFile
+from generator.diagnostics import link
 from generator.markdown import MADE, code, table
 
 __all__ = ("exit_codes", "features", "machine_file", "settings")
 
 
-def exit_codes() -> str:
+def exit_codes(docs: Path) -> str:
     """Return the page of exit codes."""
     kinds: dict[int, list[type[DamonPolicyError]]] = {}
     for each in (*DamonPolicyError.__subclasses__(), DamonPolicyError):
@@ -32,7 +33,7 @@ def exit_codes() -> str:
     for exit_code in ExitCode:
         own = sorted({each.code for each in kinds.get(int(exit_code), [])})
         again = any(each.can_retry for each in kinds.get(int(exit_code), []))
-        links = ", ".join(f"[{each}](diagnostics.md#{each.lower()})" for each in own)
+        links = ", ".join(link(docs, each) for each in own)
         rows.append((str(int(exit_code)), exit_code.meaning, links, "yes" if again else ""))
     return "\n".join(
         (

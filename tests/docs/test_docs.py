@@ -149,7 +149,7 @@ def test_every_code_is_explained_and_no_other():
     }
     page = (DOCS / "reference/diagnostics.md").read_text(encoding="utf-8")
 
-    assert used == set(re.findall(r"^### (DP\d{4})$", page, re.MULTILINE))
+    assert used == set(re.findall(r"^### (DP\d{4}): \S", page, re.MULTILINE))
     for other in EVERY:
         assert set(CODE.findall(other.read_text(encoding="utf-8"))) <= used, other
 
