@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from damonpolicy.kernel.memory import node_ram
 from damonpolicy.kernel.sysfs import LiveMachine
 
 from .cgroups import ROOT, cgroup
+from .memory import no_balancing
 from .policy import MIB, run, state, wait_for
 from .served import SECONDS, Service
 from .workload import Workload
@@ -19,8 +22,8 @@ from .workload import Workload
 GROUP = "spared"
 COLD = 128
 """MiB of the process in the cgroup; what else is anonymous on its node stays as it is."""
-SOME = COLD / 4
-"""MiB that may come and go beside it."""
+SOME = COLD / 2
+"""MiB that may come and go beside it: an interpreter has 35, and may be on either node."""
 
 POLICY = f"""\
 version: 1
@@ -38,6 +41,12 @@ kdamonds:
         filters: [{{reject: {{not: anon}}}}, {{reject: {{memcg: /{GROUP}}}}}]
 modules: {{damon_stat: {{enabled: false}}}}
 """
+
+
+@pytest.fixture(autouse=True)
+def _all_stays_on_its_node() -> Iterator[None]:
+    with no_balancing():
+        yield
 
 
 @contextmanager
