@@ -7,6 +7,8 @@ import io
 import json
 import os
 import tempfile
+import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,6 +43,12 @@ _BY_NAME = {
     "status.service.errors": "LOOP",
 }
 """Mappings whose keys are data."""
+
+_UNITS = ("_bytes", "_us", "_ns", "_permil", "_percent", "_per_second")
+"""What the name of a number ends in that says its unit."""
+
+_WORDS = ("severity", "state", "trend", "known", "verdict", "marks")
+"""Texts that are one of some words."""
 
 _ROUNDS = 6
 _SETTING = "/sys/kernel/mm/ksm/use_zero_pages"
@@ -107,7 +115,7 @@ def page() -> str:
         _block({**envelope, "schema": {'"damonpolicy.COMMAND/1"'}}),
         (
             "Each command's `data` follows, as a shape: `[…]` is a list of such, `or null` says that"
-            " the value may be missing.\n"
+            " the value may be missing. The name of a number says its unit, or a remark does.\n"
         ),
     ]
     shapes = {
@@ -126,7 +134,7 @@ def page() -> str:
             more = {key: shape for key, shape in shapes[name].items() if key not in shapes["plan"]}
             parts += ["As [plan](#plan), and:\n", _block(more)]
         else:
-            parts.append(_block(shapes[name]))
+            parts.append(_block(shapes[name], name))
     return "\n".join(parts)
 
 
@@ -284,22 +292,43 @@ def _merged(*shapes: Any) -> Any:
     return set().union(*(each for each in shapes if isinstance(each, set)))
 
 
-def _block(shape: Any) -> str:
-    return "```text\n" + "\n".join(_lines(shape, "")) + "\n```\n"
+@cache
+def _texts() -> dict[str, str]:
+    path = Path(__file__).resolve().parents[1] / "texts/json.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def _lines(shape: Any, indent: str) -> list[str]:
+def _described(above: str, key: str, shape: Any) -> str:
+    """Return what a number or a word means; raises SystemExit where a number's unit is not said."""
+    while isinstance(shape, list) and shape:
+        shape = shape[0]
+    if not isinstance(shape, set):
+        return ""
+    text = _texts().get(f"{above}.{key}") or _texts().get(key, "")
+    if "number" not in shape and f"{above}.{key}" not in _texts() and key not in _WORDS:
+        return ""
+    if "number" in shape and not text and not key.endswith(_UNITS):
+        raise SystemExit(f"docs/texts/json.toml says nothing of `{above}.{key}`")
+    return f"  # {text}" if text else ""
+
+
+def _block(shape: Any, above: str = "") -> str:
+    return "```text\n" + "\n".join(_lines(shape, "", above)) + "\n```\n"
+
+
+def _lines(shape: Any, indent: str, above: str = "") -> list[str]:
     if isinstance(shape, dict):
         lines = ["{"]
         for key, inner in shape.items():
             if key:
-                first, *rest = _lines(inner, indent + "  ")
-                lines += [f"{indent}  {key}: {first}", *rest]
+                first, *rest = _lines(inner, indent + "  ", key)
+                told = _described(above, key, inner)
+                lines += [f"{indent}  {key}: {first}{told}", *rest]
         return [*lines, f"{indent}}}" + (" or null" if "" in shape else "")]
     if isinstance(shape, list):
         if not shape:
             return ["[text]"]  # what no run has filled: remarks of rare kinds
-        first, *rest = _lines(shape[0], indent)
+        first, *rest = _lines(shape[0], indent, above)
         return [f"[{first}]"] if not rest else [f"[{first}", *rest[:-1], f"{rest[-1]}]"]
     ordered = sorted(shape - {_LAST}) + ([_LAST] if _LAST in shape else [])
     return [" or ".join(ordered)]
