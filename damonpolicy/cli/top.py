@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -74,7 +75,13 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
     reader = Reader(machine, places)
     reader.named = reader.find(kdamond) if kdamond else None
     log.set_sink(_unheard)  # progress and logs would be drawn over the screen
-    Top(reader.look, interval / 1e6, reader.named).run()
+    screen = Top(reader.look, interval / 1e6, reader.named)
+    try:
+        screen.run()
+    finally:
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)  # textual's handler needs a screen
+    if screen.interrupted:
+        raise KeyboardInterrupt
     return Result(raw=True)
 
 

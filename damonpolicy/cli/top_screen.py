@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -115,6 +117,7 @@ class Top(App[None]):
         self.scene = Scene()
         self.view = View()
         self.paused = False
+        self.interrupted = False
         self.rows = live_view.rows((), self.view, _MOST)
 
     def compose(self) -> ComposeResult:
@@ -129,9 +132,20 @@ class Top(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
+        self._end_by_signals()
         self._table.focus()
         self.set_interval(self._interval, self._tick)
         self._refresh()
+
+    def _end_by_signals(self) -> None:
+        """Let signals end the loop in order: textual draws at SIGCONT, which needs the loop."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
+
+    def _interrupt(self) -> None:
+        self.interrupted = True
+        self.exit()
 
     def on_resize(self) -> None:
         self._draw()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
+import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from textual.app import App
@@ -10,7 +15,7 @@ from textual.app import App
 from damonpolicy.cli import top
 from damonpolicy.cli.invocation import Invocation
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.errors import KernelLacks, UsageError
+from damonpolicy.errors import ExitCode, KernelLacks, UsageError
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe import live, traced
 from damonpolicy.plan.current import retrieve
@@ -71,6 +76,33 @@ def test_without_textual_it_is_said_how_to_get_it(terminal, monkeypatch):
     with pytest.raises(UsageError, match="`top` needs textual") as raised:
         run()
     assert raised.value.hint == "`pip install 'damonpolicy[top]'`"
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_while_it_is_stopped_ends_it_in_order(tmp_path, ending):
+    ours, theirs = pty.openpty()
+    environment = {
+        **os.environ, "DAMONPOLICY_KERNEL": "emulated:7.3", "XDG_STATE_HOME": str(tmp_path),
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "damonpolicy", "top"],
+        stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while b"quit" not in shown:
+        shown += os.read(ours, 65536)
+    process.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    process.send_signal(ending)
+    process.send_signal(signal.SIGCONT)
+    with suppress(OSError):  # the terminal has no other end any more
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert process.wait() == ExitCode.INTERRUPTED
+    assert b"defect" not in shown
 
 
 LOOK = """
