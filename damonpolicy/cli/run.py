@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 from collections.abc import Sequence
 
@@ -11,6 +13,7 @@ from damonpolicy import etc
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import policy_options
 from damonpolicy.cli.output import Result
+from damonpolicy.diagnostics import closest
 from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.engine.signals import ignored
 from damonpolicy.errors import UsageError
@@ -41,7 +44,9 @@ def command(
     """Keep the machine under the policies of files and directories, until it is stopped.
 
     What changes is validated as a whole, and committed online once the files have come to rest.
-    What is invalid changes nothing: the last good policies stay. SIGHUP looks at once, SIGTERM
+    What is invalid changes nothing: the last good policies stay. A PATH has to be there, except
+    where a service of this boot took policies from it: it may be on a file system that is not
+    mounted, and its policies stay. SIGHUP looks at once, SIGTERM
     ends the service.
     """
     with ignored(signal.SIGHUP):  # what it asks for, the start does anyway
@@ -58,6 +63,7 @@ def _run(
     variables: Sequence[str],
 ) -> Result:
     from damonpolicy.daemon.serve import serve
+    from damonpolicy.daemon.sources import unknown
 
     if not (invocation.verbosity or invocation.log_format):
         from damonpolicy.cli.logs import configure
@@ -65,6 +71,8 @@ def _run(
         configure(verbosity=1, form="text")
     places = invocation.places()
     with exclusive(places.service_lock, wait=False, held=SERVICE):
+        if mistyped := unknown(paths, places):
+            raise UsageError(f"there is no `{mistyped[0][:200]}`", hint=_nearest(mistyped[0]))
         changed = serve(
             invocation.machine(),
             places,
@@ -76,6 +84,17 @@ def _run(
             metrics=metrics or "",
         )
     return Result(data={"removed": changed}, changed=changed)
+
+
+def _nearest(path: str) -> str:
+    parent, name = os.path.split(path.rstrip("/"))
+    try:
+        beside = os.listdir(parent or ".")
+    except OSError:
+        beside = []
+    if close := closest(name, beside):
+        return f"did you mean `{os.path.join(parent, close)}`?"
+    return f"`mkdir -p {shlex.quote(path)}`"
 
 
 def _seconds(text: str) -> float:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.places import Places, damaged, read_json, write_json
 from damonpolicy.source.content import Content
 
-__all__ = ("Sources",)
+__all__ = ("Sources", "unknown")
+
+
+def unknown(paths: Sequence[str], places: Places) -> list[str]:
+    """Return the paths that are not there and held no policy for a service of this boot.
+
+    Raises DamonPolicyError if what is remembered is damaged.
+    """
+    absent = [path for path in paths if not os.path.lexists(path)]
+    found = (read_json(places.sources) or {}).get("paths") if absent else None
+    known = found if isinstance(found, list) else []
+    return [path for path in absent if path not in known]
 
 
 class Sources:

@@ -23,7 +23,7 @@ SUCCEEDS = {
     "validate": ("validate", KSM),
     "plan": ("plan", KSM),
     "apply": ("apply", KSM),
-    "run": ("run", "/nowhere"),
+    "run": ("run", "{place}"),
     "confirm": ("confirm",),
     "rollback": ("rollback", "0"),
     "recover": ("recover",),

@@ -30,7 +30,8 @@ class Running:
     def __init__(self, directory, *options):
         self.directory = directory
         self.policies = directory / "policies"
-        self.policies.mkdir(exist_ok=True)
+        if not (directory / "log").exists():
+            self.policies.mkdir(exist_ok=True)
         self.machine = EmulatedMachine.create("7.3", store=directory / "state" / "machine")
         self.log = directory / "log"
         with self.log.open("a") as stream:
@@ -252,6 +253,33 @@ def test_a_wrong_debounce_is_told(cli):
 
     assert outcome.code == ExitCode.USAGE
     assert "--debounce" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [("polices", "did you mean `{}/policies`?"), ("else where/x", "`mkdir -p '{}/else where/x'`")],
+)
+def test_a_path_that_was_never_there_is_refused(cli, tmp_path, path, hint):
+    (tmp_path / "policies").mkdir()
+    outcome = cli("run", str(tmp_path / path), "--kernel", "emulated:7.3")
+
+    assert outcome.code == ExitCode.USAGE
+    assert f"there is no `{tmp_path / path}`" in outcome.err
+    assert f"hint: {hint.format(tmp_path)}" in outcome.err
+
+
+def test_a_path_that_held_policies_may_be_gone_when_the_service_starts_again(start):
+    running = start()
+    (running.policies / "p.yaml").write_text(settings(pages=300))
+    running.wait_for(lambda: running.pages() == "300")
+    assert running.end() == ExitCode.OK
+    running.policies.rename(running.directory / "unmounted")
+    before = len(running.events("reload"))
+    again = start()
+    again.wait_for(lambda: len(again.events("reload")) > before)
+
+    assert again.pages() == "300"
+    assert again.end() == ExitCode.OK
 
 
 def test_there_is_one_service_for_a_machine(start, tmp_path):
