@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -12,6 +13,8 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import did_you_mean
 from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
+
+_SHIPPED, _BESIDE = "$schema=../schemas/", "$schema="
 
 
 def _complete(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
@@ -30,6 +33,7 @@ def _complete(context: click.Context, parameter: click.Parameter, text: str) -> 
 def command(invocation: Invocation, name: str | None, out: str | None, *, force: bool) -> Result:
     """Write the shipped policy NAME into NAME.yaml, for you to change.
 
+    The schema that its first line names for editors is written beside it, if it is not there.
     Without a name, list the shipped policies.
     """
     del invocation
@@ -41,20 +45,31 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
     if name not in known:
         message = f"there is no shipped policy `{name[:40]}`"
         raise UsageError(message, hint=did_you_mean(name, known))
-    text = known[name].read_text(encoding="utf-8")
-    # An editor finds the schema where it is, not where it was beside the shipped policy.
-    text = text.replace(f"$schema=../schemas/{schema.name}", f"$schema={schema}")
+    # An editor looks for the schema beside the policy, wherever both are taken.
+    text = known[name].read_text(encoding="utf-8").replace(_SHIPPED, _BESIDE)
     if out == "-":
         return Result(text, {"policy": text}, raw=True)
     target = Path(out or f"{name}.yaml")
+    beside = target.with_name(schema.name)
     try:
-        with open(target, "w" if force else "x", encoding="utf-8", opener=_ours) as stream:
-            stream.write(text)
+        _write(target, text, replace=force)
     except FileExistsError as error:
         raise UsageError(f"`{target}` exists", hint="`--force` replaces it") from error
+    with suppress(FileExistsError):
+        _write(beside, schema.read_text(encoding="utf-8"))
+    data = {"file": str(target), "schema": str(beside)}
+    return Result(f"{target}\n", data, changed=True, raw=True)
+
+
+def _write(path: Path, text: str, *, replace: bool = False) -> None:
+    """Write a file; raises FileExistsError, else DamonPolicyError where that fails."""
+    try:
+        with open(path, "w" if replace else "x", encoding="utf-8", opener=_ours) as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise
     except OSError as error:
-        raise DamonPolicyError(f"cannot write `{target}`: {reason_of(error)}") from error
-    return Result(f"{target}\n", {"file": str(target)}, changed=True, raw=True)
+        raise DamonPolicyError(f"cannot write `{path}`: {reason_of(error)}") from error
 
 
 def _ours(path: str, flags: int) -> int:

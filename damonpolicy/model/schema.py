@@ -48,6 +48,7 @@ def policy_schema() -> dict[str, Any]:
     schema = _templates(_without_nulls(schema))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:damonpolicy:policy.v1",
         **schema,
         "title": "damonpolicy policy, version 1",
     }

@@ -12,10 +12,10 @@ from tests.world import ROOT, SHIPPED
 
 
 def as_shipped(name):
-    """But for where the schema is, which editors look for."""
+    """But for where the schema is, which editors look for: beside it, on any machine."""
     text = (ROOT / "policies" / f"{name}.yaml").read_text()
     assert "$schema=../schemas/" in text
-    return text.replace("$schema=../schemas/", f"$schema={ROOT}/schemas/")
+    return text.replace("$schema=../schemas/", "$schema=")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -25,7 +25,15 @@ def test_a_shipped_policy_is_written_as_it_is(cli, tmp_path, name):
     assert (outcome.code, outcome.out, outcome.err) == (0, f"{name}.yaml\n", "")
     text = (tmp_path / f"{name}.yaml").read_text()
     assert text == as_shipped(name)
+    assert (tmp_path / "policy.v1.schema.json").read_text() == cli("schema").out
     assert cli("validate", f"{name}.yaml").code == 0
+
+
+def test_a_schema_that_is_there_stays(cli, tmp_path):
+    (tmp_path / "policy.v1.schema.json").write_text("mine")
+
+    assert cli("init", "ksm").code == 0
+    assert (tmp_path / "policy.v1.schema.json").read_text() == "mine"
 
 
 def test_what_is_there_is_not_replaced(cli, tmp_path):
@@ -41,7 +49,7 @@ def test_what_is_there_is_not_replaced(cli, tmp_path):
 
 def test_other_places(cli, tmp_path):
     document = cli("init", "ksm", "-o", "other.yaml", "--format", "json").json
-    assert document["data"] == {"file": "other.yaml"}
+    assert document["data"] == {"file": "other.yaml", "schema": "policy.v1.schema.json"}
     assert document["changed"] is True
     assert (tmp_path / "other.yaml").exists()
     piped = cli("init", "ksm", "-o", "-")
