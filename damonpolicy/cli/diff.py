@@ -10,7 +10,8 @@ import click
 from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.diagnostics import as_text, did_you_mean
+from damonpolicy.cli.preview import not_applied
+from damonpolicy.diagnostics import as_text
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import ExitCode, UsageError
 from damonpolicy.kernel.host import look
@@ -39,10 +40,7 @@ def command(context: click.Context, invocation: Invocation, names: Sequence[str]
         return _planned(context, names, files)
     for name in names:
         if name not in managed.policies:
-            hint = (
-                did_you_mean(name, managed.policies) or "`damonpolicy status` lists what is applied"
-            )
-            raise UsageError(f"no policy `{name[:63]}` is applied", hint=hint)
+            raise not_applied(name, managed.policies)
     found = drift(retrieve(machine, managed.settings), managed)
     if names:
         found = [each for each in found if _about(each, managed, names)]

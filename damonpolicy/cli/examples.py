@@ -29,7 +29,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "recover": ("damonpolicy recover",),
     "history": ("damonpolicy history", "damonpolicy history ksm"),
     "show": ("damonpolicy show ksm", "damonpolicy show 3"),
-    "status": ("damonpolicy status", "damonpolicy status --update"),
+    "status": ("damonpolicy status", "damonpolicy status ksm --update"),
     "diff": ("damonpolicy diff", "damonpolicy diff ksm.yaml"),
     "remove": ("damonpolicy remove ksm", "damonpolicy remove ksm --dry-run"),
     "stop": ("damonpolicy stop --all", "damonpolicy stop --all --dry-run"),

@@ -21,7 +21,8 @@ from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.order import Plan
 
-__all__ = ("dry_run", "known", "looked_at", "previewed", "shown", "unsettled", "without")
+__all__ = ("dry_run", "known", "looked_at", "not_applied", "previewed", "shown", "unsettled",
+           "without")  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Policies = Mapping[str, CompiledPolicy]
@@ -95,6 +96,12 @@ def known(session: Session, number: int) -> int:
         )
         raise UsageError(f"there is no generation {number}", hint=hint) from error
     return number
+
+
+def not_applied(name: str, applied: Iterable[str], what: str = "policy") -> UsageError:
+    """Return what to say to who names what is not applied."""
+    hint = did_you_mean(name, applied) or "`damonpolicy status` lists what is applied"
+    return UsageError(f"no {what} `{name[:127]}` is applied", hint=hint)
 
 
 def without(

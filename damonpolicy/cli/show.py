@@ -7,9 +7,8 @@ import click
 from damonpolicy.cli import names
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.cli.preview import known, looked_at
-from damonpolicy.diagnostics import as_text, did_you_mean
-from damonpolicy.errors import UsageError
+from damonpolicy.cli.preview import known, looked_at, not_applied
+from damonpolicy.diagnostics import as_text
 from damonpolicy.plan.compiled import CompiledPolicy
 
 
@@ -32,8 +31,7 @@ def command(invocation: Invocation, what: str) -> Result:
         chosen = managed if now else session.policies_of(known(session, number))
         policies = [chosen[name] for name in sorted(chosen)]
     else:
-        hint = did_you_mean(what, managed) or "`damonpolicy status` lists what is applied"
-        raise UsageError(f"no policy `{what[:63]}` is applied", hint=hint)
+        raise not_applied(what, managed)
     text = "".join(_text(policy, alone=len(policies) == 1) for policy in policies)
     data = {
         "policies": [

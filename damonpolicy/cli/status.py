@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import click
 
+from damonpolicy.cli import names
 from damonpolicy.cli.goals import goal_name, known, measure, unfed
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.kdamond_text import kdamond_lines
 from damonpolicy.cli.loops import loop_lines, loops
 from damonpolicy.cli.output import Result
+from damonpolicy.cli.preview import not_applied
 from damonpolicy.cli.service import served
 from damonpolicy.diagnostics import Diagnostic, as_text
 from damonpolicy.engine.session import Session, looking, refresh
@@ -33,20 +35,22 @@ _ASLEEP = "the numbers are old: it may sleep long by its watermarks, and the ser
 
 
 @click.command("status")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=names.policies)
 @click.option("--update", is_flag=True, help="ask our kdamonds for fresh numbers first")
 @common
 @pass_invocation
-def command(invocation: Invocation, *, update: bool) -> Result:
+def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Result:
     """Show what runs, whose it is, and what it did so far.
 
-    Numbers are those that the kernel last gave to anyone. `--update` asks our own kdamonds anew,
-    also for what their schemes select now: that is some commands to each, and changes nothing
+    Of some policies or kdamonds (`POLICY/KDAMOND`), if they are named. Numbers are those that the
+    kernel last gave to anyone. `--update` asks our own kdamonds now, also for what their schemes select now: that is some commands to each, and changes nothing
     that they do.
     """
     machine = invocation.machine()
     store = Remembered(Store(invocation.places()))
     boot_id = look(machine).boot_id
     managed = store.managed(boot_id)
+    about = _about(names, managed)
     now: dict[int, Sequence[Any]] = {}
     if update and not store.unknown:
         with looking(machine, invocation.places(), wait=True) as session:
@@ -58,15 +62,24 @@ def command(invocation: Invocation, *, update: bool) -> Result:
     free = free_memory(machine)
     asked = _asked(managed, service, update=update)
     slots = status.kdamonds(current, managed, asked=asked, free=free)
-    settings = status.settings(current, managed)
-    running = {each.name for each in slots}
-    lacking = status.lacking(machine, managed, running)
-    modules = look_at_modules(machine, current.modules, free)
+    lacking = status.lacking(machine, managed, {each.name for each in slots})
+    lacking = [each for each in lacking if about(each.kdamond)]
+    slots = [each for each in slots if about(each.name)]
+    settings = [
+        each
+        for each in status.settings(current, managed)
+        if not names or any(map(about, each.users))
+    ]
+    modules = [] if names else look_at_modules(machine, current.modules, free)
     why_not = unfed(managed, service)
     data: dict[str, Any] = {
         "generation": managed.generation or None,
         "confirmed": store.confirmed() or None,
-        "policies": {name: policy.owner for name, policy in managed.policies.items()},
+        "policies": {
+            name: policy.owner
+            for name, policy in managed.policies.items()
+            if about(name) or any(each.startswith(f"{name}/") for each in names)
+        },
         "kdamonds": [known(each.to_json(), service, why_not) for each in slots],
         "waiting": [each.kdamond for each in lacking if each.waits_for],
         "lacking": [each.to_json() for each in lacking],
@@ -80,10 +93,14 @@ def command(invocation: Invocation, *, update: bool) -> Result:
             }
             for each in settings
         ],
-        "modules": list(current.modules),
+        "modules": [] if names else list(current.modules),
         "module_status": [each.to_json() for each in modules],
         "free_slots": sum(current.owner(slot, managed) == "free" for slot in current.slots),
-        "loops": loops(managed, service),
+        "loops": [
+            each
+            for each in loops(managed, service)
+            if about(each["loop"]) or about(each["kdamond"] or "")
+        ],
         "service": service,
     }
     for each in data["kdamonds"]:
@@ -93,7 +110,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
         measure(machine, data["kdamonds"])
     served_now = service is not None and service["running"]
     asleep = service.get("unasked", ()) if service and served_now and not update else ()
-    names = {
+    comms = {
         target: read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm")
         for slot in slots
         for target in slot.targets
@@ -104,7 +121,7 @@ def command(invocation: Invocation, *, update: bool) -> Result:
             data,
             managed,
             store,
-            names,
+            comms,
             settings,
             modules,
             fresh=update or served_now,
@@ -116,6 +133,21 @@ def command(invocation: Invocation, *, update: bool) -> Result:
             *_cgroups(status.drift(current, managed)),
         ],
     )
+
+
+def _about(names: Sequence[str], managed: Managed) -> Callable[[str], bool]:
+    """Return what tells whether a policy, or a part of it, is one that is named; all if none is.
+
+    Raises UsageError for names that nothing has.
+    """
+    kdamonds = [
+        f"{each.name}/{k.name}" for each in managed.policies.values() for k in each.kdamonds
+    ]
+    applied = [*managed.policies, *kdamonds]
+    for name in names:
+        if name not in applied:
+            raise not_applied(name, applied, "kdamond" if "/" in name else "policy")
+    return lambda name: not names or any(f"{name}/".startswith(f"{each}/") for each in names)
 
 
 def _now(session: Session) -> dict[int, Sequence[Any]]:
@@ -158,7 +190,7 @@ def _text(
     ``asleep`` are kdamonds that were not asked.
     """
     if managed.policies:
-        lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
+        lines = [f"generation {managed.generation}: {', '.join(sorted(data['policies']))}"]
     else:
         lines = ["no policy is applied"]
         if store.unknown:

@@ -50,6 +50,39 @@ def test_nothing_is_applied(site):
     }
 
 
+def test_a_policy_that_is_named_is_all_that_is_shown(site):
+    site.done("apply", shipped("ksm"))
+    site.done("apply", shipped("proactive-reclaim"))
+    site.world.write("2/contexts/nr_contexts", "1")
+    ksm, both = (site.json("status", *each)["data"] for each in (["ksm"], []))
+    (kdamond,) = (each["name"] for each in ksm["kdamonds"])
+
+    assert list(ksm["policies"]) == ["ksm"]
+    assert kdamond.startswith("ksm/")
+    assert all("ksm" in each["users"] for each in ksm["settings"])
+    assert len(ksm["settings"]) < len(both["settings"])
+    assert len(both["kdamonds"]) == 3
+    assert site.done("status", "ksm").out.splitlines()[1] == "generation 2: ksm"
+    assert site.json("status", kdamond)["data"]["kdamonds"] == ksm["kdamonds"]
+    assert site.json("status", "ksm", "proactive-reclaim")["data"]["policies"] == both["policies"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("kms", "no policy `kms` is applied"),
+        ("ksm/vm", "no kdamond `ksm/vm` is applied"),
+    ],
+)
+def test_a_name_that_nothing_has(site, name, message):
+    site.done("apply", shipped("ksm"))
+    outcome = site.run("status", name)
+
+    assert outcome.code == ExitCode.USAGE
+    assert message in outcome.err
+    assert "hint: did you mean `ksm" in outcome.err
+
+
 def test_everything_that_runs(site):
     site.done("apply", shipped("ksm"))
     site.done("apply", shipped("proactive-reclaim"))
