@@ -10,7 +10,7 @@ from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe.status import Drift, drift, kdamonds
 from damonpolicy.plan.current import retrieve
-from tests.engine.site import KSM_RUN, Site, shipped
+from tests.engine.site import KSM_RUN, SETTING, Site, shipped
 
 FIRST = "emulated kernel 7.3"
 CONTEXT = "contexts/0"
@@ -54,17 +54,20 @@ def test_a_policy_that_is_named_is_all_that_is_shown(site):
     site.done("apply", shipped("ksm"))
     site.done("apply", shipped("proactive-reclaim"))
     site.world.write("2/contexts/nr_contexts", "1")
-    ksm, both = (site.json("status", *each)["data"] for each in (["ksm"], []))
+    path = "/proc/sys/vm/swappiness"
+    site.done("apply", site.policy("swap", SETTING.format(name="swap", path=path, value=70)))
+    ksm, every = (site.json("status", *each)["data"] for each in (["ksm"], []))
     (kdamond,) = (each["name"] for each in ksm["kdamonds"])
 
     assert list(ksm["policies"]) == ["ksm"]
     assert kdamond.startswith("ksm/")
     assert all("ksm" in each["users"] for each in ksm["settings"])
-    assert len(ksm["settings"]) < len(both["settings"])
-    assert len(both["kdamonds"]) == 3
-    assert site.done("status", "ksm").out.splitlines()[1] == "generation 2: ksm"
+    assert len(ksm["settings"]) == len(every["settings"]) - 1
+    assert len(every["kdamonds"]) == 3
+    assert site.done("status", "ksm").out.splitlines()[1] == "generation 3: ksm"
     assert site.json("status", kdamond)["data"]["kdamonds"] == ksm["kdamonds"]
-    assert site.json("status", "ksm", "proactive-reclaim")["data"]["policies"] == both["policies"]
+    named = site.json("status", "ksm", "proactive-reclaim", "swap")["data"]
+    assert named["policies"] == every["policies"]
 
 
 @pytest.mark.parametrize(
