@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from damonpolicy.cli.goals import goal_lines
+from damonpolicy.observe.quotas import Limits
+from damonpolicy.plan.facts import ALL, Accesses, Filter, Target, said
 from damonpolicy.units import approximate_bytes
 
 __all__ = ("kdamond_lines",)
@@ -14,8 +16,8 @@ _SHOWN = 4
 """At most so many targets are named."""
 
 
-def kdamond_lines(each: Mapping[str, Any], names: Mapping[str, str], *, fresh: bool) -> list[str]:
-    """Say how a kdamond is; ``names`` are those of processes by target.
+def kdamond_lines(each: Mapping[str, Any], names: Mapping[int, str], *, fresh: bool) -> list[str]:
+    """Say how a kdamond is; ``names`` are those of processes by pid.
 
     ``fresh``: somebody has just asked it for its numbers.
     """
@@ -24,17 +26,17 @@ def kdamond_lines(each: Mapping[str, Any], names: Mapping[str, str], *, fresh: b
     state = f"{each['state']}, paused" if each["paused"] else each["state"]
     lines = [f"kdamond {whose}: {state} (slot {each['slot']}{pid})"]
     targets = [
-        f"{target} ({names[target]})" if names.get(target) else target for target in each["targets"]
+        Target(**{**one, "process": names.get(one["pid"], "")}).name for one in each["targets"]
     ]
     if targets:
         more = f" and {len(targets) - _SHOWN} more" if targets[_SHOWN:] else ""
         lines.append(f"  {each['ops']}: {', '.join(targets[:_SHOWN])}{more}")
-    if each["accesses"] != "all":
-        lines.append(f"  accesses: {each['accesses']}")
+    if (accesses := Accesses(**each["accesses"])) != ALL:
+        lines.append(f"  accesses: {accesses.text}")
     if not each["schemes"]:
         lines.append("  no scheme: one with `action: stat` would count what it selects")
     for scheme in each["schemes"]:
-        quota = f", {scheme['quota']}" if scheme["quota"] else ""
+        quota = f", {Limits(**scheme['quota']).text}" if scheme["quota"] else ""
         lines.append(f"  scheme {scheme['name']}: {scheme['action']}{quota}")
         lines += [f"    {line}" for line in _scheme(each, scheme, fresh=fresh)]
     return lines
@@ -42,7 +44,7 @@ def kdamond_lines(each: Mapping[str, Any], names: Mapping[str, str], *, fresh: b
 
 def _scheme(kdamond: Mapping[str, Any], scheme: Mapping[str, Any], *, fresh: bool) -> Iterator[str]:
     if scheme["filters"]:
-        yield scheme["filters"]
+        yield said([Filter(**one) for one in scheme["filters"]])
     if scheme["watermarks"]:
         yield scheme["watermarks"]["why"]
     now, numbers = scheme["now"], scheme["statistics"]

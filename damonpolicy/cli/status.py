@@ -111,10 +111,10 @@ def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Re
     served_now = service is not None and service["running"]
     asleep = service.get("unasked", ()) if service and served_now and not update else ()
     comms = {
-        target: read_or(machine, f"/proc/{target.removeprefix('pid ')}/comm")
+        target.pid: read_or(machine, f"/proc/{target.pid}/comm")
         for slot in slots
         for target in slot.targets
-        if target.startswith("pid ")
+        if target.pid
     }
     return Result(
         _text(
@@ -178,7 +178,7 @@ def _text(
     data: dict[str, Any],
     managed: Managed,
     store: Remembered,
-    names: Mapping[str, str],
+    names: Mapping[int, str],
     settings: Sequence[status.SettingStatus],
     modules: Sequence[ModuleStatus],
     *,

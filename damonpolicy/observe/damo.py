@@ -40,6 +40,7 @@ from damonpolicy.observe.json_stream import JsonStream
 from damonpolicy.observe.parquet import source_of
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
 from damonpolicy.observe.whole import whole_file
+from damonpolicy.plan.facts import Target
 from damonpolicy.recursion import deep
 
 __all__ = ("FORMS", "read", "write")
@@ -228,7 +229,7 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
         filters=filters_of(filters),
         tuned=_tuned(found.get("intervals")),
         # an address of the kernel's, in old versions
-        targets=() if known or target is None else (f"id {number(target)}",),
+        targets=() if known or target is None else (Target(id=number(target)),),
         origin="damo",
     )
     rows = snapshots.rows()

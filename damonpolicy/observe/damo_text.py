@@ -16,6 +16,7 @@ import numpy as np
 from damonpolicy.observe.damo_values import Malformed
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
 from damonpolicy.observe.trace import NO_TARGET, Events, Runs, lost, parse
+from damonpolicy.plan.facts import Target
 
 __all__ = ("by_target", "guessed", "lines", "read")
 
@@ -81,7 +82,7 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
         target=target if known else UNKNOWN,
         scheme_index=max(scheme, 0),
         # an address of the kernel's, in old versions
-        targets=() if known or target == NO_TARGET else (f"id {target}",),
+        targets=() if known or target == NO_TARGET else (Target(id=target),),
         origin="damo",
     )
     rows = [np.arange(runs.first[run], runs.last[run]) for run in chosen]

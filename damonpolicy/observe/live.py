@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from damonpolicy.diagnostics import visible
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
@@ -19,10 +19,10 @@ from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree, asks_pages
 from damonpolicy.observe.regions import UNKNOWN, Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.temperature import DEFAULT_WEIGHTS
+from damonpolicy.plan import facts
 from damonpolicy.plan.current import Current
-from damonpolicy.plan.facts import accesses, filters
+from damonpolicy.plan.facts import Target, accesses, filters
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.texts import target as target_text
 
 __all__ = (
     "UNTOLD",
@@ -35,6 +35,7 @@ __all__ = (
     "now",
     "obstacle",
     "partial",
+    "process_name",
     "read",
     "running",
     "targets",
@@ -86,11 +87,9 @@ class Kdamond:
         return tuple(self.names.get(f"{base}/{index}", str(index)) for index in range(count))
 
     @property
-    def processes(self) -> list[str]:
+    def processes(self) -> list[int]:
         """The processes that it monitors, whose addresses have nothing to do with each other."""
-        count = int(self.tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))
-        pids = (self.tree.get(f"{_CONTEXT}/targets/{index}/pid_target") for index in range(count))
-        return [pid for pid in pids if pid not in (None, "0")]
+        return [each.pid for each in facts.targets(self.tree) if each.pid]
 
     @property
     def intervals(self) -> Intervals:
@@ -348,18 +347,17 @@ def _aim(machine: Machine, kdamond: Kdamond, base: str) -> Source:
     )
 
 
-def targets(machine: Machine, kdamond: Kdamond) -> tuple[str, ...]:
-    """Say what each target is: `pid 811 (qemu-system-x86)`, or how much memory."""
-    found = []
-    for index in range(int(kdamond.tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))):
-        base = f"{_CONTEXT}/targets/{index}"
-        pid = kdamond.tree.get(f"{base}/pid_target", "0")
-        if pid == "0":
-            found.append(target_text(kdamond.tree, base))
-        else:
-            name = visible(read_or(machine, f"/proc/{pid}/comm"), kept="")
-            found.append(f"pid {pid} ({name})" if name else f"pid {pid}")
-    return tuple(found)
+def targets(machine: Machine, kdamond: Kdamond) -> tuple[Target, ...]:
+    """Return the targets of a kdamond, with the names of processes that are alive."""
+    return tuple(
+        replace(each, process=process_name(machine, each.pid)) if each.pid else each
+        for each in facts.targets(kdamond.tree)
+    )
+
+
+def process_name(machine: Machine, pid: int) -> str:
+    """Return the name of a process, empty where it is gone."""
+    return visible(read_or(machine, f"/proc/{pid}/comm"), kept="")
 
 
 def _only_target(tree: Tree, base: str) -> int:

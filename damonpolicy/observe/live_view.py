@@ -18,9 +18,11 @@ from damonpolicy.diagnostics import visible
 from damonpolicy.kernel.memory import Range
 from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.order import in_order
+from damonpolicy.observe.quotas import Limits
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
 from damonpolicy.observe.seen import in_ranges, known_target
 from damonpolicy.observe.temperature import access_percent, age_us, temperature
+from damonpolicy.plan.facts import Accesses, Target
 from damonpolicy.plan.texts import goal_text
 from damonpolicy.units import (
     U64_MAX,
@@ -355,8 +357,8 @@ def heading(scene: Scene) -> str:
     place = [one["slot"] for one in scene.kdamonds].index(scene.slot) + 1
     parts = [f"{each['name'] or 'somebody else'}: {each['state']}"]
     parts += ["paused"] if each["paused"] else []
-    parts += [f"slot {each['slot']}", each["ops"], f"accesses {each['accesses']}"]
-    targets = each["targets"]
+    parts += [f"slot {each['slot']}", each["ops"], f"accesses {Accesses(**each['accesses']).text}"]
+    targets = [Target(**one).name for one in each["targets"]]
     if targets:
         parts.append(", ".join(targets[:2]) + (f" +{len(targets) - 2}" if targets[2:] else ""))
     return visible(f"[{place}/{len(scene.kdamonds)}] " + ", ".join(parts), kept="")
@@ -378,7 +380,8 @@ def scheme_lines(scene: Scene) -> list[str]:
         if scheme["quota"]:
             exceeded = numbers.get("qt_exceeds")
             parts.append(
-                f"quota {scheme['quota']}" + (f" (exceeded {exceeded} times)" if exceeded else "")
+                f"quota {Limits(**scheme['quota']).text}"
+                + (f" (exceeded {exceeded} times)" if exceeded else "")
             )
         effective = scheme["effective_quota"]
         if effective and effective < U64_MAX:

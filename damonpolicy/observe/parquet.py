@@ -27,6 +27,7 @@ null. All else that is known of the sources is JSON in the metadata ``damonpolic
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import IO, Any, Self
@@ -46,13 +47,14 @@ from damonpolicy.observe.regions import (
 )
 from damonpolicy.observe.sealed import seal
 from damonpolicy.observe.whole import Amount, Rotation, WholeFile, whole_file
-from damonpolicy.plan.facts import Accesses, Filter
+from damonpolicy.plan.facts import Accesses, Filter, Target
 
 __all__ = ("MAGIC", "SOURCES", "VERSION", "Writer", "arrow", "schema", "source_of", "write")
 
 MAGIC = b"PAR1"
 SOURCES = b"damonpolicy.sources"
 VERSION = b"damonpolicy.records"
+_EARLY_TARGET = re.compile(r"(pid|id) (\d{1,20})(?: \((.*)\))?", re.DOTALL)
 _U32 = (1 << 32) - 1
 _GROUP_ROWS = 1 << 17
 _GROUP_SNAPSHOTS = 1 << 12
@@ -107,7 +109,8 @@ def source_of(values: Any) -> Source:
     """
     known = {each.name: values[each.name] for each in fields(Source) if each.name in dict(values)}
     like = asdict(Source(""))
-    made = {"filters": known.pop("filters", []), "accesses": known.pop("accesses", {})}
+    plain: dict[str, Any] = {"filters": [], "accesses": {}, "targets": []}
+    made = {name: known.pop(name, nothing) for name, nothing in plain.items()}
     for name, value in known.items():
         if name == "weights":
             size, rate, age = (_whole(name, each, 0, _U32) for each in value)
@@ -123,10 +126,10 @@ def source_of(values: Any) -> Source:
     return Source(**known, **_facts(**made))
 
 
-def _facts(filters: Any, accesses: Any) -> dict[str, Any]:
-    """Make filters and accesses of JSON.
+def _facts(filters: Any, accesses: Any, targets: Any) -> dict[str, Any]:
+    """Make filters, accesses and targets of JSON.
 
-    Early records had words there, which say nothing for sure: there was some filter.
+    Early records had words there. Those of filters say nothing for sure: there was some filter.
     """
     if isinstance(filters, str):
         filters = [asdict(Filter("unknown", matching=True, allow=False))] if filters else []
@@ -138,7 +141,23 @@ def _facts(filters: Any, accesses: Any) -> dict[str, Any]:
     return {
         "filters": tuple(replace(each, path=_word(each.path)) for each in found),
         "accesses": typed.record(Accesses, {**asdict(Accesses()), **counted}, "`accesses`"),
+        "targets": tuple(map(_target, typed.sequence(targets, "`targets`"))),
     }
+
+
+def _target(data: Any) -> Target:
+    if isinstance(data, str):
+        found = _EARLY_TARGET.fullmatch(data)
+        if found is None:  # it told how much memory
+            return Target()
+        kind, number, process = found.groups()
+        if kind == "id":
+            return Target(id=int(number))
+        return Target(pid=int(number), process=_word(process or ""))
+    target = typed.record(Target, data, "a target")
+    if min(target.pid, target.size_bytes, target.regions, target.id) < 0:
+        raise ValueError("a target has a number below 0")
+    return replace(target, process=_word(target.process))
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:

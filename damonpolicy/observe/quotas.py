@@ -6,10 +6,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from damonpolicy.kernel.tree import Tree
+from damonpolicy.units import format_bytes, format_duration
 
-__all__ = ("Goal", "effective", "goals")
+__all__ = ("Goal", "Limits", "effective", "goals", "limits")
 
 _SECOND = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a scheme may do in a window; None is not limited."""
+
+    size_bytes: int | None
+    time_ms: int | None
+    every_ms: int
+
+    @property
+    def text(self) -> str:
+        """Say it, in the policy's units."""
+        parts = [] if self.size_bytes is None else [format_bytes(self.size_bytes)]
+        parts += [] if self.time_ms is None else [format_duration(self.time_ms * 1_000)]
+        return f"{' and '.join(parts)} every {format_duration(self.every_ms * 1_000)}"
+
+
+def limits(tree: Tree, scheme: str) -> Limits | None:
+    """Return what a scheme's quota limits, None if it limits nothing; its directory is given."""
+    size, time, every = (
+        int(tree.get(f"{scheme}/quotas/{name}", "0"))
+        for name in ("bytes", "ms", "reset_interval_ms")
+    )
+    return Limits(size or None, time or None, every) if every and (size or time) else None
 
 
 @dataclass(frozen=True, slots=True)

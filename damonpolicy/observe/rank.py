@@ -177,7 +177,7 @@ def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
             return Holder(cgroup=process.cgroup, counts=counts)
         why = "not of processes, and no filter for a cgroup" if pid is None else "processes gone"
         return replace(unknown, unknown=why)
-    words = source.targets[source.target] if source.target < len(source.targets) else ""
+    words = source.targets[source.target].name if source.target < len(source.targets) else ""
     return Holder(
         source.kdamond,
         source.target,

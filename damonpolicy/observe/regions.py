@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from damonpolicy.plan.facts import ALL, Accesses, Filter
+from damonpolicy.plan.facts import ALL, Accesses, Filter, Target
 
 __all__ = ("UNKNOWN", "Array", "Intervals", "Regions", "Series", "Source", "series_of")
 
@@ -148,8 +148,8 @@ class Source:
     ops: str = ""
     filters: tuple[Filter, ...] = ()
     probes: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    """What each target is, in words (`pid 4242`), by its index."""
+    targets: tuple[Target, ...] = ()
+    """What each target is, by its index."""
     accesses: Accesses = ALL
     """Which accesses count."""
     weights: tuple[int, int, int] = (0, 100, 100)
@@ -168,7 +168,7 @@ class Source:
         if self.scheme:
             parts.append(f"scheme {self.scheme}")
         if self.target != UNKNOWN:
-            known = self.targets[self.target] if 0 <= self.target < len(self.targets) else ""
+            known = self.targets[self.target].name if 0 <= self.target < len(self.targets) else ""
             parts.append(f"target {self.target}" + (f" ({known})" if known else ""))
         return ", ".join(parts)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from damonpolicy.kernel.tree import Tree, asks_pages
-from damonpolicy.model.words import by_kernel
-from damonpolicy.observe.quotas import effective, goals
+from damonpolicy.observe.quotas import effective, goals, limits
 from damonpolicy.observe.watermarks import of_scheme
-from damonpolicy.plan.texts import chain, value_text
+from damonpolicy.plan.facts import filters
 
 __all__ = ("schemes", "statistics")
 
@@ -36,21 +36,21 @@ def schemes(
     result = []
     for index in range(int(tree.get(f"{_CONTEXT}/schemes/nr_schemes", "0"))):
         base = f"{_CONTEXT}/schemes/{index}"
-        numbers, quota = statistics(tree, base), effective(tree, base)
+        numbers, in_effect = statistics(tree, base), effective(tree, base)
         known = asked or any(numbers.values())
         watch = of_scheme(tree, base, free) if tree.get("state") == "on" else None
         result.append(
             {
                 "name": names.get(base, str(index)),
                 "action": tree.get(f"{base}/action", ""),
-                "quota": _quota(tree, f"{base}/quotas"),
-                "filters": chain(tree, base) or None,
+                "quota": asdict(quota) if (quota := limits(tree, base)) else None,
+                "filters": [asdict(each) for each in filters(tree, base)],
                 "watermarks": watch.to_json() if watch else None,
                 "now": None,
                 "asked": asked,
                 "statistics": numbers if known else dict.fromkeys(numbers),
                 "goals": [each.to_json() for each in goals(tree, base)],
-                "effective_quota": quota if quota or asked else None,
+                "effective_quota": in_effect if in_effect or asked else None,
             }
         )
     return result
@@ -71,20 +71,3 @@ def statistics(tree: Tree, scheme: str) -> dict[str, int | None]:
     if _PASSED in found and not asks_pages(tree, scheme):
         found[_PASSED] = None
     return found
-
-
-def _quota(tree: Tree, base: str) -> str | None:
-    parts = []
-    for name in ("bytes", "ms"):
-        value = tree.get(f"{base}/{name}", "0")
-        if value != "0":
-            parts.append(_value(tree, f"{base}/{name}", value))
-    every = tree.get(f"{base}/reset_interval_ms", "0")
-    if not parts or every == "0":
-        return None
-    return " and ".join(parts) + f" every {_value(tree, f'{base}/reset_interval_ms', every)}"
-
-
-def _value(tree: Tree, path: str, value: str) -> str:
-    word = by_kernel(path)
-    return value_text(word.unit if word else "text", value, tree, path)

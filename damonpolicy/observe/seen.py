@@ -7,7 +7,6 @@ off. Standard formulas of `temperature` give each region its numbers before that
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
@@ -34,8 +33,6 @@ __all__ = (
     "rounds",
     "seen",
 )
-
-_PID = re.compile(r"pid (\d+)(?: \((.*)\))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,10 +272,10 @@ def process_of(source: Source) -> tuple[int, str] | None:
     """Return the process that is the only target: its pid, and its name if that was told."""
     if not 0 <= source.target < len(source.targets):
         return None
-    found = _PID.match(source.targets[source.target])
-    return (int(found[1]), found[2] or "") if found else None
+    found = source.targets[source.target]
+    return (found.pid, found.process) if found.pid else None
 
 
 def pids_of(source: Source) -> list[int]:
     """Return the processes that are targets of a source's kdamond."""
-    return [int(found[1]) for found in map(_PID.match, source.targets) if found]
+    return [each.pid for each in source.targets if each.pid]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,6 @@ from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Seri
 from damonpolicy.observe.select import Columns, columns
 from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, plain, working_set
 from damonpolicy.observe.together import together
-from damonpolicy.plan.facts import said
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
 
@@ -84,9 +83,9 @@ class View:
             "kdamond": source.kdamond,
             "scheme": source.scheme or None,
             "target": None if source.target == UNKNOWN else source.target,
-            "targets": list(source.targets),
-            "filters": said(source.filters) or None,
-            "accesses": source.accesses.text,
+            "targets": [asdict(each) for each in source.targets],
+            "filters": [asdict(each) for each in source.filters],
+            "accesses": asdict(source.accesses),
             "begin_ns": self.begin,
             "end_ns": self.end,
             "sample_us": self.intervals.sample,

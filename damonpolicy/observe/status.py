@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from damonpolicy.errors import DamonPolicyError
@@ -16,9 +16,9 @@ from damonpolicy.plan.bind import Waits, bind
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.current import Current, Owner
+from damonpolicy.plan.facts import Accesses, Target, accesses, targets
 from damonpolicy.plan.lacking import cgroups_of_filters
 from damonpolicy.plan.managed import Managed, SlotRecord
-from damonpolicy.plan.texts import accesses
 
 __all__ = (
     "Drift",
@@ -45,9 +45,9 @@ class KdamondStatus:
     state: str
     pid: int
     ops: str
-    accesses: str
+    accesses: Accesses
     paused: bool
-    targets: tuple[str, ...]
+    targets: tuple[Target, ...]
     schemes: tuple[dict[str, Any], ...]
     drifted: int
 
@@ -60,9 +60,9 @@ class KdamondStatus:
             "state": self.state,
             "pid": self.pid if self.pid > 0 else None,
             "ops": self.ops,
-            "accesses": self.accesses,
+            "accesses": asdict(self.accesses),
             "paused": self.paused,
-            "targets": list(self.targets),
+            "targets": [asdict(each) for each in self.targets],
             "schemes": list(self.schemes),
             "drifted_files": self.drifted,
         }
@@ -152,7 +152,7 @@ def kdamonds(
                 ops=tree.get(f"{_CONTEXT}/operations", ""),
                 accesses=accesses(tree),
                 paused=tree.get(f"{_CONTEXT}/pause") == "Y",
-                targets=tuple(_targets(tree)),
+                targets=targets(tree),
                 schemes=tuple(
                     schemes(tree, record.names if record else {}, asked=known, free=free)
                 ),
@@ -160,17 +160,6 @@ def kdamonds(
             )
         )
     return found
-
-
-def _targets(tree: Tree) -> list[str]:
-    result = []
-    for index in range(int(tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))):
-        base = f"{_CONTEXT}/targets/{index}"
-        pid = tree.get(f"{base}/pid_target", "0")
-        count = int(tree.get(f"{base}/regions/nr_regions", "0"))
-        regions = f"{count} region{'' if count == 1 else 's'}"
-        result.append(f"pid {pid}" if pid != "0" else regions)
-    return result
 
 
 def settings(current: Current, managed: Managed) -> list[SettingStatus]:

@@ -1,7 +1,7 @@
-"""Filters of a scheme, and which accesses count, as values; `said` and `text` make words of them.
+"""Filters of a scheme, targets, and which accesses count, as values; `said` and `text` are words.
 
-They travel and are stored as they are: a cgroup may have any name, so nothing can be read out of
-words again. Standard library only.
+Values travel and are stored: a cgroup or a process may have any name, so nothing can be read out
+of words again. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,12 +10,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from damonpolicy.kernel.tree import CORE, Tree
-from damonpolicy.units import format_bytes
+from damonpolicy.units import approximate_bytes, format_bytes
 
-__all__ = ("ALL", "EARLY", "SAMPLE", "Accesses", "Filter", "accesses", "filters", "said")
+__all__ = (
+    "ALL",
+    "EARLY",
+    "SAMPLE",
+    "Accesses",
+    "Filter",
+    "Target",
+    "accesses",
+    "filters",
+    "said",
+    "target",
+    "targets",
+)
 
 SAMPLE = "contexts/0/monitoring_attrs/sample"
 EARLY = "contexts/0/operations_attrs"
+_CONTEXT = "contexts/0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,43 @@ class Accesses:
         return f"{self.kind}, by page faults" if self.faults else self.kind
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a kdamond monitors: a process, or regions of ``size_bytes`` in all.
+
+    ``pid`` and ``regions`` are 0 for none, ``process`` is empty where nobody knows its name.
+    ``id`` is what old versions of damo tell instead: an address of the kernel's.
+    """
+
+    pid: int = 0
+    process: str = ""
+    size_bytes: int = 0
+    regions: int = 0
+    obsolete: bool = False
+    id: int = 0
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: the process, or how much memory it is."""
+        if self.pid:
+            return f"pid {self.pid} ({self.process})" if self.process else f"pid {self.pid}"
+        return f"id {self.id}" if self.id else self._memory
+
+    @property
+    def text(self) -> str:
+        """All that is known of it, in words."""
+        parts = [f"pid {self.pid}"] if self.pid else []
+        parts += [self._memory] if self.regions else []
+        return ", ".join(parts) + (" (obsolete)" if self.obsolete else "")
+
+    @property
+    def _memory(self) -> str:
+        if not self.regions:
+            return ""
+        count = f"{self.regions} region{'' if self.regions == 1 else 's'}"
+        return f"{approximate_bytes(self.size_bytes)} in {count}"
+
+
 ALL = Accesses()
 """All accesses, as page tables tell them."""
 
@@ -135,6 +185,28 @@ def accesses(tree: Tree) -> Accesses:
         else:
             threads = tree.get(f"{base}/tid_arr", "")
     return Accesses(kind, cpus, threads)
+
+
+def target(tree: Tree, base: str) -> Target:
+    """Return the target of a directory."""
+    count = int(tree.get(f"{base}/regions/nr_regions", "0"))
+    total = sum(
+        int(tree[f"{base}/regions/{number}/end"]) - int(tree[f"{base}/regions/{number}/start"])
+        for number in range(count)
+        if f"{base}/regions/{number}/end" in tree
+    )
+    return Target(
+        pid=int(tree.get(f"{base}/pid_target", "0")),
+        size_bytes=total * int(tree.get(f"{_CONTEXT}/addr_unit", "1")),
+        regions=count,
+        obsolete=tree.get(f"{base}/obsolete_target") == "Y",
+    )
+
+
+def targets(tree: Tree) -> tuple[Target, ...]:
+    """Return the targets of a kdamond, in the kernel's order."""
+    count = int(tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))
+    return tuple(target(tree, f"{_CONTEXT}/targets/{index}") for index in range(count))
 
 
 def _places(tree: Tree, owner: str) -> Iterator[str]:

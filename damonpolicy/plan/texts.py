@@ -15,7 +15,6 @@ from damonpolicy.plan import facts
 from damonpolicy.units import (
     U32_MAX,
     U64_MAX,
-    approximate_bytes,
     format_bytes,
     format_duration,
     format_percent,
@@ -43,21 +42,7 @@ def accesses(tree: Tree) -> str:
 
 def target(tree: Tree, base: str) -> str:
     """Say what a target is: a pid, and how much of which regions."""
-    if f"{base}/pid_target" not in tree:
-        return ""
-    count = int(tree.get(f"{base}/regions/nr_regions", "0"))
-    total = sum(
-        int(tree[f"{base}/regions/{number}/end"]) - int(tree[f"{base}/regions/{number}/start"])
-        for number in range(count)
-        if f"{base}/regions/{number}/end" in tree
-    )
-    pid = tree[f"{base}/pid_target"]
-    parts = [f"pid {pid}"] if pid != "0" else []
-    if count:
-        size = approximate_bytes(total * int(tree.get("contexts/0/addr_unit", "1")))
-        parts.append(f"{size} in {count} region{'s' if count > 1 else ''}")
-    obsolete = tree.get(f"{base}/obsolete_target") == "Y"
-    return ", ".join(parts) + (" (obsolete)" if obsolete else "")
+    return facts.target(tree, base).text if f"{base}/pid_target" in tree else ""
 
 
 def setting_text(content: str, path: str = "") -> str:

@@ -41,10 +41,11 @@ _BY_NAME = {
     "status.service.jobs": "JOB",
     "status.service.schemes": "SCHEME",
     "status.service.errors": "LOOP",
+    "report snapshot.snapshots.regions.probe_hits": "PROBE",
 }
 """Mappings whose keys are data."""
 
-_UNITS = ("_bytes", "_us", "_ns", "_permil", "_percent", "_per_second")
+_UNITS = ("_bytes", "_us", "_ms", "_ns", "_permil", "_percent", "_per_second")
 """What the name of a number ends in that says its unit."""
 
 _WORDS = ("severity", "state", "trend", "known", "verdict", "marks")
@@ -58,6 +59,7 @@ kdamonds:
   - name: k
     ops: paddr
     targets: [{{system_ram: true}}]
+    probes: [{{name: anon, filters: [{{allow: anon}}]}}]
     schemes:
       - name: s
         action: stat
@@ -77,14 +79,29 @@ kdamonds:
       - name: u
         action: stat
         watermarks: {{metric: free_mem_rate, every: 5s, high: 99%, mid: 98%, low: 1%}}
-        quota: {{size: 1MiB, every: 1s, goals: [{{metric: node_mem_used_bp, node: 0, target: 99%}}]}}
-  - {{name: p, ops: vaddr, targets: [{{process: {{name: worker}}}}], schemes: []}}
+        filters: [{{allow: anon}}]
+        quota:
+          size: 1MiB
+          time: 10ms
+          every: 1s
+          goals: [{{metric: node_mem_used_bp, node: 0, target: 99%}}]
+  - name: p
+    ops: vaddr
+    targets: [{{process: {{name: worker}}}}]
+    intervals:
+      auto_tune: {{observe: 4%, aggregations: 3, min_sample: 5ms, max_sample: 10s}}
+    schemes: [{{name: all, action: stat, quota: {{size: 1MiB, every: 1s}}}}]
 settings: {{{_SETTING}: 1, /proc/sys/vm/swappiness: 60}}
 tuning:
   - name: l
     setting: /proc/sys/vm/swappiness
     from: {{ksm: sleep_millisecs}}
     bounds: {{min: 1, max: 100}}
+    every: 1s
+  - name: m
+    quota: p/all
+    from: {{file: missing}}
+    bounds: {{min: 1MiB, max: 2MiB}}
     every: 1s
 """
 _MODULE = """version: 1
@@ -212,6 +229,7 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
             module.write_text(_MODULE)
             for line in (("run", str(goals)), ("status",), ("status", "--update")):
                 _run(found, line)
+            _seen(found)
             machine.write(f"{KDAMONDS}/1/state", "off")
             machine.write(f"{KDAMONDS}/1/contexts/nr_contexts", "1")
             for line in (
@@ -233,8 +251,9 @@ def _seen(found: dict[str, list[dict[str, Any]]]) -> None:
     """Look at what runs, in every report."""
     for line in (
         ("report", "snapshot"), ("report", "histogram"), ("report", "histogram", "--percentiles"),
-        ("report", "wss"), ("report", "heatmap"), ("report", "rank"), ("report", "numa"),
-        ("record", "--count", "2", "--out", "seen.parquet"), ("convert", "seen.parquet", "seen.json"),
+        ("report", "histogram", "--by", "idle"), ("report", "wss"), ("report", "heatmap"),
+        ("report", "heatmap", "--sort", "temperature"), ("report", "rank"), ("report", "numa"),
+        ("record", "--count", "8", "--out", "seen.parquet"), ("convert", "seen.parquet", "seen.json"), ("report", "wss", "seen.parquet"),
     ):  # fmt: skip
         _run(found, line)
 

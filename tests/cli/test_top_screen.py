@@ -12,6 +12,7 @@ from damonpolicy.cli.top_screen import Top
 from damonpolicy.errors import Busy
 from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.plan.facts import Target
 from tests.observe.test_live_view import KDAMOND
 
 TENTH = Intervals(5_000, 100_000)
@@ -35,7 +36,7 @@ class Machine:
         if self.error:
             raise self.error
         kdamonds = [{**KDAMOND, "slot": 0, "name": "ksm/a"}, {**KDAMOND, "slot": 3}]
-        source = Source("ksm/a", "cold" if slot != 3 else "other", targets=("pid 1",))
+        source = Source("ksm/a", "cold" if slot != 3 else "other", targets=(Target(1),))
         found = series_of(source, [(NOW, NOW, TENTH, REGIONS)])
         return Scene(kdamonds, slot or 0, [found])
 

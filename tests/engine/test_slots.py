@@ -206,7 +206,7 @@ class TestWaiting:
         site.done("apply", policy)
 
         assert site.json("status")["data"]["waiting"] == []
-        assert site.json("status")["data"]["kdamonds"][0]["targets"] == [f"pid {pid}"]
+        assert site.json("status")["data"]["kdamonds"][0]["targets"][0]["pid"] == pid
 
     def test_again_when_the_last_one_ends(self, site):
         policy = site.policy("waiting", WAITING)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from damonpolicy.observe import parquet, records
 from damonpolicy.observe.regions import Intervals, Regions, Series, Source, series_of
+from damonpolicy.plan.facts import Target
 from tests.conftest import Outcome
 from tests.fuzz import harness, mutate
 from tests.world import in_memory_directory
@@ -41,7 +42,7 @@ def corpus() -> dict[str, bytes]:
     """A record in each form."""
     place = in_memory_directory()
     whole = [
-        series(Source("p/k", scheme="s", ops="paddr", targets=("pid 7",)), 12),
+        series(Source("p/k", scheme="s", ops="paddr", targets=(Target(7),)), 12),
         series(Source("q"), 4),
     ]
     for name in FORMS:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from damonpolicy.plan.facts import Accesses, Filter
+from damonpolicy.plan.facts import Accesses, Filter, Target
 
 NOW = 1_700_000_000_000_000_000
 ANY_TARGET = st.integers(-1, 3)
@@ -23,6 +23,10 @@ filters = st.lists(
     max_size=2,
 ).map(tuple)  # fmt: skip
 accesses = st.builds(Accesses, kind=words, cpus=words, threads=words, faults=st.booleans())
+targets = st.builds(
+    Target, pid=numbers, process=words, size_bytes=numbers, regions=numbers,
+    obsolete=st.booleans(), id=numbers,
+)  # fmt: skip
 
 sources = st.builds(
     Source,
@@ -35,7 +39,7 @@ sources = st.builds(
     filters=filters,
     accesses=accesses,
     probes=st.lists(words, max_size=2).map(tuple),
-    targets=st.lists(words, max_size=2).map(tuple),
+    targets=st.lists(targets, max_size=2).map(tuple),
     weights=st.tuples(*[st.integers(0, 1000)] * 3),
     tuned=st.booleans(),
     origin=st.sampled_from(("regions", "trace", "damo")),

@@ -17,6 +17,7 @@ from damonpolicy.observe import damo
 from damonpolicy.observe.records import load as load_record
 from damonpolicy.observe.records import write as write_record
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.plan.facts import Target
 from tests.observe.facts import filtering
 from tests.observe.records import NOW, plain, records
 
@@ -103,7 +104,7 @@ def test_an_old_record(tmp_path):
     (series,) = damo.read(write(tmp_path, OF_OLD))
 
     assert series.source == Source(
-        "slot 0", targets=("id 18446623435582458880",), origin="damo", guessed=True
+        "slot 0", targets=(Target(id=18446623435582458880),), origin="damo", guessed=True
     )
     assert (series.begin.tolist(), series.end.tolist()) == (
         [SECOND, 6 * SECOND // 5], [6 * SECOND // 5, 7 * SECOND // 5],

@@ -6,6 +6,7 @@ from damonpolicy.errors import PolicyInvalid
 from damonpolicy.observe import damo
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
 from damonpolicy.observe.temperature import access_percent, samples_of_rows
+from damonpolicy.plan.facts import Target
 from tests.observe.records import NOW
 from tests.observe.test_trace import burst, line
 
@@ -58,7 +59,7 @@ def test_schemes_and_old_targets(tmp_path):
     assert both["3"].source == Source(
         "pid 40", "3", target=0, scheme_index=3, origin="damo", guessed=True
     )
-    assert both[""].source.targets == ("id 18446623435582458880",)
+    assert both[""].source.targets == (Target(id=18446623435582458880),)
     assert both[""].regions.target.tolist() == [-1]
 
 

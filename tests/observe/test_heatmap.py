@@ -23,6 +23,7 @@ from damonpolicy.observe.heatmap import (
     within,
 )
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.plan.facts import Target
 
 S = 1_000_000_000
 TENTH = Intervals(5_000, 100_000)
@@ -62,7 +63,7 @@ def test_a_pixel_is_accesses_a_second_of_what_covers_it():
 def test_address_spaces_that_lie_over_each_other_are_not_added_up():
     """Two processes with the same addresses, of which the kernel does not tell whose is whose."""
     rows = [(0, 100, 20, 0), (0, 100, 10, 0)]
-    both = series(snapshot(0.1, rows), ops="vaddr", targets=("pid 1", "pid 2"))
+    both = series(snapshot(0.1, rows), ops="vaddr", targets=(Target(1), Target(2)))
 
     found = heatmap(both, window(0, 0.1, 0, 100), (1, 2))
 
@@ -83,7 +84,7 @@ def test_a_share_of_samples_is_the_same_at_all_intervals():
 
 
 def test_the_only_target_that_is_seen_is_named():
-    seen = series(snapshot(0.1, [(0, 100, 20, 0)], target=[0]), targets=("pid 8 (qemu)",))
+    seen = series(snapshot(0.1, [(0, 100, 20, 0)], target=[0]), targets=(Target(8, "qemu"),))
 
     (only,) = by_target(seen)
     assert only.source.name == "vm, scheme stat, target 0 (pid 8 (qemu))"
@@ -248,7 +249,7 @@ def test_sorted_bytes_begin_at_nothing_with_the_coldest():
 def test_one_map_for_each_target():
     one = snapshot(0.1, [(0, 100, 2, 0), (0, 50, 1, 0)], target=[0, 1])
 
-    parts = by_target(series(one, targets=("pid 1", "pid 2")))
+    parts = by_target(series(one, targets=(Target(1), Target(2))))
 
     assert [each.source.name for each in parts] == [
         "vm, scheme stat, target 0 (pid 1)",

@@ -19,6 +19,7 @@ from damonpolicy.observe.heatmap_tables import to_csv
 from damonpolicy.observe.regions import Intervals, Regions, Series, Source, series_of
 from damonpolicy.observe.temperature import age_us, working_sets
 from damonpolicy.observe.trace import parse
+from damonpolicy.plan.facts import Target
 from tests.observe.records import NOW
 
 U64 = (1 << 64) - 1
@@ -79,7 +80,7 @@ def test_halves_of_characters_are_written_as_question_marks(tmp_path):
 
 
 def test_a_target_that_is_not_known_has_a_name():
-    assert replace(Source("k", targets=("pid 1",)), target=-5).name == "k, target -5"
+    assert replace(Source("k", targets=(Target(1),)), target=-5).name == "k, target -5"
 
 
 def test_what_is_no_file_is_not_read(tmp_path):

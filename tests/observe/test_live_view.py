@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -13,11 +13,12 @@ from damonpolicy.observe.live_view import Scene, View, read_filter, rows, span, 
 from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
 from damonpolicy.observe.watermarks import Watch
+from damonpolicy.plan.facts import Accesses, Target
 from damonpolicy.units import UnitError
 
 TENTH = Intervals(5_000, 100_000)
 PAGE = 4096
-SOURCE = Source("p/k", "cold", targets=("pid 1",))
+SOURCE = Source("p/k", "cold", targets=(Target(1),))
 
 
 def series(*regions, end=2, **source):
@@ -167,10 +168,10 @@ def test_how_old_numbers_are():
 
 KDAMOND = {
     "slot": 3, "name": "ksm/vms", "state": "on", "paused": False, "ops": "vaddr",
-    "accesses": "writes", "targets": ["pid 1", "pid 2", "pid 3"],
+    "accesses": asdict(Accesses("writes")), "targets": [asdict(Target(each)) for each in (1, 2, 3)],
     "schemes": [
         {
-            "name": "cold", "action": "stat", "quota": "200MiB every 1s",
+            "name": "cold", "action": "stat", "quota": {"size_bytes": 200 << 20, "time_ms": None, "every_ms": 1000},
             "effective_quota": 1 << 20,
             "statistics": {"sz_tried": 4096, "sz_applied": 1024, "qt_exceeds": 7},
             "watermarks": None,

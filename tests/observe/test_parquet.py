@@ -16,10 +16,10 @@ from damonpolicy.errors import PolicyInvalid, UsageError
 from damonpolicy.observe import parquet, parquet_read
 from damonpolicy.observe.parquet import source_of
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from damonpolicy.plan.facts import Accesses, Filter
+from damonpolicy.plan.facts import Accesses, Filter, Target
 from tests.observe.records import NOW, large, plain, records, snapshots
 
-SOURCE = Source("p/k", "cold", targets=("pid 7",))
+SOURCE = Source("p/k", "cold", targets=(Target(7),))
 INTERVALS = Intervals(5000, 100_000)
 same_directory = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -237,18 +237,25 @@ def test_words_of_early_records_say_nothing_for_sure():
             "kdamond": "k",
             "filters": "allow memcg /a; reject anon; the rest is taken",
             "accesses": "writes",
+            "targets": ["pid 7 (a (b))", "pid 8", "id 18446623435582458880", "1GiB in 1 region"],
         }
     )
 
-    assert source == Source("k", filters=(Filter("unknown", True, False),), accesses=Accesses(""))
+    assert source == Source(
+        "k",
+        filters=(Filter("unknown", True, False),),
+        accesses=Accesses(""),
+        targets=(Target(7, "a (b)"), Target(8), Target(id=18446623435582458880), Target()),
+    )
     assert source_of({"kdamond": "k", "filters": "", "accesses": "all"}).filters == ()
 
 
 @pytest.mark.parametrize(
     "wrong",
     [{"filters": [1]}, {"filters": [{}]}, {"filters": {"a": 1}}, {"accesses": 1}, {"accesses": {"cpus": 3}},
-     {"filters": [asdict(Filter("anon", True, True))] * 600}],
+     {"filters": [asdict(Filter("anon", True, True))] * 600}, {"targets": "pid 7"}, {"targets": [7]},
+     {"targets": [asdict(Target(pid=-7))]}],
 )  # fmt: skip
-def test_filters_and_accesses_of_a_source_are_checked(wrong):
+def test_filters_accesses_and_targets_of_a_source_are_checked(wrong):
     with pytest.raises((ValueError, TypeError)):
         source_of({"kdamond": "k", **wrong})

@@ -13,14 +13,14 @@ from damonpolicy.kernel.processes import Process
 from damonpolicy.observe import records
 from damonpolicy.observe.rank import Holder, Row, mean_rate, ordered, rank
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from damonpolicy.plan.facts import Filter
+from damonpolicy.plan.facts import Filter, Target
 from tests.observe.facts import counting, filtering
 
 TENTH = Intervals(5_000, 100_000)
 SECOND = Intervals(50_000, 1_000_000)
 MINUTES = 120_000_000
 VMS = Source(
-    "ksm/vms", "cold", ops="vaddr", targets=("pid 11", "pid 22"), accesses=counting("writes")
+    "ksm/vms", "cold", ops="vaddr", targets=(Target(11), Target(22)), accesses=counting("writes")
 )
 
 
@@ -80,7 +80,7 @@ def test_a_process_that_is_gone_keeps_its_pid():
 
 
 def test_a_record_may_tell_a_process_name():
-    source = replace(VMS, targets=("pid 11", "pid 22 (qemu (old))"))
+    source = replace(VMS, targets=(Target(11), Target(22, "qemu (old)")))
     rows = ranked(snapshot(source, (0, 500, 2, 0, 1)), lookup=lambda pid: None)
     assert list(rows) == ["pid 22 (qemu (old))"]
 
@@ -117,14 +117,14 @@ def test_rates_of_several_series_go_by_rounds():
 
 def test_processes_belong_to_their_cgroups():
     one = snapshot(VMS, (0, 1000, 0, 9, 0), (0, 500, 0, 9, 1))
-    other = snapshot(replace(VMS, kdamond="ksm/more", targets=("pid 33",)), (0, 200, 0, 9, -1))
+    other = snapshot(replace(VMS, kdamond="ksm/more", targets=(Target(33),)), (0, 200, 0, 9, -1))
     rows = ranked(one, other, of="cgroups")
     assert {name: row.idle for name, row in rows.items()} == {"/vms/a": 1200, "/vms/b": 500}
 
 
 def test_one_process_of_two_kdamonds_counts_once():
     one = snapshot(VMS, (0, 1000, 0, 9, 0))
-    other = snapshot(replace(VMS, kdamond="x/y", targets=("pid 11",)), (0, 1000, 0, 9, -1))
+    other = snapshot(replace(VMS, kdamond="x/y", targets=(Target(11),)), (0, 1000, 0, 9, -1))
     assert ranked(one, other, of="cgroups")["/vms/a"].bytes == 1000
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 
 from damonpolicy.observe.regions import Regions, Source
+from damonpolicy.plan.facts import Target
 from tests.observe.seen import MIB, listed, series, series_by_chance
 
 
@@ -58,7 +59,7 @@ def test_addresses_may_take_all_64_bits():
 
 
 def test_a_source_is_called_by_what_is_known_of_it():
-    source = Source("p/k", "s", target=1, targets=("pid 1", "pid 2 (nginx)"))
+    source = Source("p/k", "s", target=1, targets=(Target(1), Target(2, "nginx")))
 
     assert source.name == "p/k, scheme s, target 1 (pid 2 (nginx))"
     assert Source("slot 3").name == "slot 3"

@@ -18,6 +18,7 @@ from damonpolicy.observe.seen import (
     rounds,
     seen,
 )
+from damonpolicy.plan.facts import Target
 from tests.observe.facts import filtering
 
 TENTH = Intervals(5_000, 100_000)
@@ -176,10 +177,10 @@ def test_snapshots_are_paired_from_their_ends():
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        (Source("k", targets=("pid 1",)), [0]),
+        (Source("k", targets=(Target(1),)), [0]),
         (Source("k", ops="paddr"), [0]),
-        (Source("k", target=2, targets=("pid 1", "pid 2", "pid 3")), [2]),
-        (Source("k", targets=("pid 1", "pid 2")), [-1]),
+        (Source("k", target=2, targets=(Target(1), Target(2), Target(3))), [2]),
+        (Source("k", targets=(Target(1), Target(2))), [-1]),
         (Source("k"), [-1]),
     ],
 )
@@ -190,7 +191,7 @@ def test_a_target_is_known_where_only_one_is_possible(source, expected):
 
 def test_targets_that_trace_events_tell_stay():
     regions = Regions.of([0, 0], [1, 1], [0, 0], [0, 0], target=[0, 1])
-    series = series_of(Source("k", targets=("pid 1",)), [(0, 0, TENTH, regions)])
+    series = series_of(Source("k", targets=(Target(1),)), [(0, 0, TENTH, regions)])
     assert known_target(series).regions.target.tolist() == [0, 1]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from damonpolicy.observe.regions import Source
 from damonpolicy.observe.snapshot import KEYS, grouped, merged, view
+from damonpolicy.plan.facts import Target
 from tests.observe.seen import MIB, listed, series, series_by_chance
 
 ROWS = [(0, 2, 20, 1, 0, 1), (2, 4, 0, 7, 0, 4), (8, 1, 5, 3, 1, 0)]
@@ -115,7 +116,7 @@ def test_groups():
     )
     found = grouped([first, second, first], "kdamond")
     assert [each.source.target for each in found] == [0, 1], "of which neither shows the other"
-    old = [replace(first.source, target=-1, targets=(f"id {each}",)) for each in (7, 8)]
+    old = [replace(first.source, target=-1, targets=(Target(id=each),)) for each in (7, 8)]
     assert len(grouped([replace(first, source=each) for each in old], "kdamond")) == 2
     parts = grouped([both], "target")
     assert [each.source.target for each in parts] == [0, 1]

@@ -10,6 +10,7 @@ from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe.status import Drift, drift, kdamonds
 from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.facts import Accesses
 from tests.engine.site import KSM_RUN, SETTING, Site, shipped
 
 FIRST = "emulated kernel 7.3"
@@ -94,7 +95,7 @@ def test_everything_that_runs(site):
 
     assert lines[1] == "generation 2: ksm, proactive-reclaim"
     for expected in (
-        "  paddr: 3 regions",
+        "  paddr: 2GiB in 3 regions",
         "  scheme cold: stat",
         "    reject what is not anon; allow memcg /machine.slice and 2 below it; the rest is rejected",
         "  scheme idle: pageout, 128MiB every 1s",
@@ -312,7 +313,7 @@ settings: {{/sys/module/damon_stat/parameters/enabled: N}}
     site.done("apply", site.policy("p", text))
 
     assert f"  accesses: {shown}" in site.done("status").out.splitlines()
-    assert site.json("status")["data"]["kdamonds"][0]["accesses"] == shown
+    assert Accesses(**site.json("status")["data"]["kdamonds"][0]["accesses"]).text == shown
     site.close()
 
 

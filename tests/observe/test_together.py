@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from damonpolicy.observe.regions import Intervals, Source
 from damonpolicy.observe.temperature import working_set, working_sets
 from damonpolicy.observe.together import moments, together
+from damonpolicy.plan.facts import Target
 from tests.observe.seen import MIB, listed, series
 
-HOT, WARM, COLD = (Source("p/k", name, targets=("pid 1",)) for name in ("hot", "warm", "cold"))
+HOT, WARM, COLD = (Source("p/k", name, targets=(Target(1),)) for name in ("hot", "warm", "cold"))
 
 
 def test_schemes_that_select_different_memory_are_one():
@@ -69,7 +70,7 @@ def test_who_is_seen_less_often_counts_as_it_was_last():
 
 
 def test_targets_have_addresses_of_their_own():
-    both = Source("p/k", "hot", targets=("pid 1", "pid 2"))
+    both = Source("p/k", "hot", targets=(Target(1), Target(2)))
     hot = series([(0, 4, 20, 0, 0), (0, 4, 20, 0, 1)], source=both)
     warm = series([(2, 4, 2, 0, 0), (8, 1, 2, 0, 1)], source=replace(both, scheme="warm"))
     found = together([hot, warm])
@@ -79,7 +80,7 @@ def test_targets_have_addresses_of_their_own():
 
 def test_of_unknown_targets_the_same_row_counts_as_often_as_one_scheme_has_it():
     """The kernel does not tell of which target they are: two may lie at the same addresses."""
-    both = Source("p/k", "hot", targets=("pid 1", "pid 2"))
+    both = Source("p/k", "hot", targets=(Target(1), Target(2)))
     hot = series([(0, 4, 20, 0), (0, 4, 20, 0)], source=both)
     warm = series([(0, 4, 20, 0), (8, 1, 2, 0)], source=replace(both, scheme="warm"))
 
@@ -90,7 +91,7 @@ def test_of_unknown_targets_the_same_row_counts_as_often_as_one_scheme_has_it():
 def test_no_byte_counts_twice_and_none_is_lost(places):
     made = [
         series([(2 * at, 2, 1 + at % 3, 0) for at in sorted(set(own))],
-               source=Source("p/k", str(number), targets=("pid 1",)),
+               source=Source("p/k", str(number), targets=(Target(1),)),
                intervals=Intervals(5_000, 100_000))
         for number, own in enumerate(places)
     ]  # fmt: skip

@@ -67,7 +67,7 @@ def test_what_runs_is_watched(kernel):
     assert (found.source.kdamond, found.source.ops, found.source.origin) == (
         "slot 0", "vaddr", "trace",
     )  # fmt: skip
-    assert found.source.targets[0].startswith("pid 811")
+    assert found.source.targets[0].pid == 811
     assert (found.intervals.sample, found.intervals.aggregation) == (5000, 100_000)
     assert (found.targets, found.regions, found.unit) == (1, 1000, 1)
 

@@ -10,6 +10,7 @@ from damonpolicy.cli.reports import heatmap
 from damonpolicy.cli.reports.inputs import Inputs
 from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.plan.facts import Target
 
 S = 1_000_000_000
 BEGUN = 1_790_000_000 * S
@@ -125,10 +126,16 @@ def test_what_may_mislead_is_said(report):
     assert codes() == []
     assert codes(tuned=True) == ["DP0690"]
     assert codes("--value", "percent", tuned=True) == []
-    two = {"ops": "vaddr", "targets": ("pid 1", "pid 2")}
+    two = {"ops": "vaddr", "targets": (Target(1), Target(2))}
     assert codes(**two) == ["DP0633"]
     assert codes(**two, target=[0, 1]) == []
-    assert codes(ops="paddr", targets=("1GiB", "1GiB")) == []
+    assert (
+        codes(
+            ops="paddr",
+            targets=(Target(size_bytes=1 << 30, regions=1), Target(size_bytes=1 << 30, regions=1)),
+        )
+        == []
+    )
 
 
 def test_colours_where_they_are_forced(report, monkeypatch):
@@ -204,7 +211,7 @@ def test_bytes_are_sorted_by_temperature(report):
 
 
 def test_one_map_for_each_source_and_target(report):
-    seen = [record(), record(target=[0, 1], targets=("pid 7", "pid 8"))]
+    seen = [record(), record(target=[0, 1], targets=(Target(7), Target(8)))]
 
     found = maps(report(seen=seen, form="json"))
 

@@ -9,6 +9,7 @@ from damonpolicy.errors import UsageError
 from damonpolicy.kernel.memory import node_ram
 from damonpolicy.kernel.nodes import cpus_of
 from damonpolicy.kernel.sysfs import LiveMachine
+from damonpolicy.plan.facts import Target
 from damonpolicy.units import format_cpulist
 from tests.cli.reports.given import Source, report, series
 from tests.observe.facts import counting
@@ -113,7 +114,7 @@ def test_of_processes_the_kernel_tells_where_pages_lie(monkeypatch, tmp_path):
     (proc / "stat").write_text("42 (vm) " + "0 " * 50)
     (proc / "numa_maps").write_text("7f00 default anon=3 N0=256 N1=512 kernelpagesize_kB=4\n")
     found = [
-        series(Source("k", ops="vaddr", targets=("pid 42", "pid 43")), (0, MIB, 1, 0, 0)),
+        series(Source("k", ops="vaddr", targets=(Target(42), Target(43))), (0, MIB, 1, 0, 0)),
     ]
     result = report(monkeypatch, "numa", found, machine=LiveMachine(str(tmp_path)))
     assert result.data["processes"] == [

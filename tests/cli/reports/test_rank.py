@@ -9,6 +9,7 @@ import pytest
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.processes import Selector, find
+from damonpolicy.plan.facts import Target
 from tests.cli.reports.given import Source, report, series
 from tests.observe.facts import counting
 
@@ -17,7 +18,7 @@ KEYS = [
     "bytes", "idle_bytes", "bytes_per_second", "temperature", "snapshots",
 ]  # fmt: skip
 MIB = 1 << 20
-VMS = Source("ksm/vms", ops="vaddr", targets=("pid 11", "pid 22"), accesses=counting("writes"))
+VMS = Source("ksm/vms", ops="vaddr", targets=(Target(11), Target(22)), accesses=counting("writes"))
 BUSY = (0, 40 * MIB, 20, 3, 0)
 IDLE = (0, 10 * MIB, 0, 1500, 1)
 
@@ -92,7 +93,7 @@ def test_nothing_was_seen(monkeypatch):
 def test_live_targets_have_names_and_cgroups(monkeypatch):
     machine = EmulatedMachine.create("7.3")
     process = find(machine, Selector(name="qemu-system-x86_64"))[0]
-    source = replace(VMS, targets=(f"pid {process.pid}", "pid 999999"))
+    source = replace(VMS, targets=(Target(process.pid), Target(999999)))
     found = [series(source, BUSY, IDLE)]
     data = report(monkeypatch, "rank", found, "--of", "targets", machine=machine).data
     assert [(each["comm"], each["cgroup"]) for each in data["ranks"]] == [

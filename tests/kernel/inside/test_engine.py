@@ -40,6 +40,11 @@ def pid(slot: int = 0) -> int:
     return int(LiveMachine().read(f"{KDAMONDS}/{slot}/pid"))
 
 
+def monitored() -> list[int]:
+    """Return the processes of our first kdamond."""
+    return [each["pid"] for each in state()["kdamonds"][0]["targets"]]
+
+
 def test_every_file_is_read_back_and_a_kdamond_runs() -> None:
     """What the plan said is what the kernel's files say, and the thread is there."""
     outcome = run("apply", *shipped(RECLAIM), "--format", "json")
@@ -295,20 +300,19 @@ def test_a_process_that_ended_leaves_the_running_kdamond(tmp_path: Path) -> None
         with Workload.start(2, 2) as third:
             assert run("apply", policy).code == 0
             thread = pid()
-            targets = state()["kdamonds"][0]["targets"]
-            assert [f"pid {each.pid}" for each in (first, second, third)] == targets
+            assert monitored() == [first.pid, second.pid, third.pid]
             second.stop()
 
             outcome = run("apply", policy)
 
             assert outcome.code == 0, outcome.err
-            assert [f"pid {first.pid}", f"pid {third.pid}"] == state()["kdamonds"][0]["targets"]
+            assert monitored() == [first.pid, third.pid]
             assert thread == pid()
             assert run("diff").code == 0
             assert run("plan", policy).code == 0
         with Workload.start(2, 2) as fourth:
             assert run("apply", policy).code == 0
-            assert [f"pid {first.pid}", f"pid {fourth.pid}"] == state()["kdamonds"][0]["targets"]
+            assert monitored() == [first.pid, fourth.pid]
             assert thread == pid()
 
 

@@ -173,7 +173,7 @@ def test_monitor_finds_the_hot_range() -> None:
         outcome = run("apply", policy, "--set", f"program={name}", "--set", f"pid={load.pid}")
         assert outcome.code == 0, outcome.err
         kdamond = state()["kdamonds"][0]
-        assert [f"pid {load.pid}"] == kdamond["targets"]
+        assert [each["pid"] for each in kdamond["targets"]] == [load.pid]
 
         def found() -> bool:
             regions = tried(kdamond["slot"], 0)

@@ -195,7 +195,7 @@ def test_reports_of_what_runs(tmp_path: Path) -> None:
             words = ("--kdamond", "seen/fixed", "--source", source)
             (view,) = still.report("report", "snapshot", *words)["snapshots"]
             assert view["total_bytes"] == sum(row["size_bytes"] for row in view["regions"]) == whole
-            assert view["targets"][0].startswith(f"pid {hot.pid}")
+            assert view["targets"][0]["pid"] == hot.pid
             assert (view["regions"][0]["start"], view["regions"][-1]["end"]) == (
                 hot.hot[0], hot.cold[1],
             )  # fmt: skip
