@@ -44,6 +44,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "top": ("damonpolicy top",),
     "convert": ("damonpolicy convert night.parquet night.json",),
     "import": ("damonpolicy import", "damonpolicy import damo.json"),
+    "render": (
+        "damonpolicy render reclaim.yaml --script > reclaim.sh",
+        "damonpolicy render reclaim.yaml --cmdline",
+    ),
     "features": ("damonpolicy features", "damonpolicy features sample.write"),
     "doctor": ("damonpolicy doctor",),
     "emulate": ("damonpolicy emulate forward 25m --kernel emulated:7.3",),

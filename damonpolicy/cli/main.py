@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, str] = {
     "top": "watch kdamonds, schemes and regions live",
     "convert": "write records in another form",
     "import": "print what the kernel is configured to as a policy",
+    "render": "print policies as a script, or as kernel parameters",
     "features": "list what this kernel can do",
     "doctor": "find what stands in the way, and what to do",
     "emulate": "let something happen to an emulated machine",

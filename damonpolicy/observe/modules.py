@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from damonpolicy.kernel.host import module_thread
 from damonpolicy.kernel.modules import parameter_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree
-from damonpolicy.observe.live import Kdamond
-from damonpolicy.observe.regions import UNKNOWN
 from damonpolicy.observe.watermarks import Watch, of_module
 from damonpolicy.units import approximate_bytes, approximate_duration
+
+if TYPE_CHECKING:
+    from damonpolicy.observe.live import Kdamond
 
 __all__ = ("ModuleStatus", "kdamonds", "look")
 
@@ -101,6 +102,10 @@ def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
 
     Their trees hold what a slot's would of the same.
     """
+    # slow to import, and `status` does without
+    from damonpolicy.observe.live import Kdamond
+    from damonpolicy.observe.regions import UNKNOWN
+
     found = []
     for name in names:
         if pid := module_thread(machine, name):

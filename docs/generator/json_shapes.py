@@ -200,6 +200,8 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
                 .replace("ops: vaddr", "ops: vaddr\n    when_absent: wait")
                 .replace("qemu-system-x86_64", "postgres")
             )
+            module = Path("module.yaml")
+            module.write_text(_MODULE)
             reclaim = str(_POLICIES / "proactive-reclaim.yaml")
             other = Path("other.yaml")
             other.write_text(text.replace("ops: vaddr", "ops: paddr").replace(_PROCESS, _RAM))
@@ -216,7 +218,7 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
             machine.write("/sys/kernel/mm/ksm/run", "0")
             for line in (
                 ("diff",), ("status",), ("remove", "ksm"), ("rollback",), ("confirm",),
-                ("import",),
+                ("import",), ("render", reclaim), ("render", str(module), "--cmdline"),
                 ("plan", policy["monitor"], "--set", "program=nginx"),
                 ("apply", policy["monitor"], "--set", "program=nginx", "--confirm-within", "1h"),
                 ("status",), ("history",), ("confirm",), ("schema",), ("completion", "bash"),
@@ -225,8 +227,6 @@ def _documents() -> dict[str, list[dict[str, Any]]]:
             _seen(found)
             goals = Path("goals.yaml")
             goals.write_text(_GOALS)
-            module = Path("module.yaml")
-            module.write_text(_MODULE)
             for line in (("run", str(goals)), ("status",), ("status", "--update")):
                 _run(found, line)
             _seen(found)

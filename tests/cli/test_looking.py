@@ -41,6 +41,7 @@ LOOKS = {
     "status": [[]],
     "diff": [[]],
     "convert": [["seen.parquet", "seen.json"]],
+    "render": [[shipped("proactive-reclaim")]],
     "import": [[]],
     "features": [[]],
     "doctor": [[]],

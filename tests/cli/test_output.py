@@ -37,6 +37,7 @@ SUCCEEDS = {
     "report": ("report", "wss"),
     "convert": ("convert", "{place}/seen.json", "{place}/new.json"),
     "import": ("import",),
+    "render": ("render", shipped("proactive-reclaim")),
     "features": ("features",),
     "doctor": ("doctor",),
     "emulate": ("emulate", "forward", "5s"),
@@ -45,7 +46,7 @@ SUCCEEDS = {
     "completion": ("completion", "bash"),
 }
 CHANGES = {"apply", "confirm", "rollback", "remove", "stop", "emulate"}
-RAW = {"init", "schema", "completion", "import", "show"}
+RAW = {"init", "schema", "completion", "import", "render", "show"}
 """Whose output is a file of its own."""
 SCHEMAS = {"report": "report-wss", "emulate": "emulate-forward"}
 """Each command of a group has a document of its own."""
@@ -72,6 +73,7 @@ FAILS = {
     "top": (("top",), ExitCode.USAGE),
     "convert": (("convert", "/nowhere", "x.json"), ExitCode.FAILED),
     "import": (("import", "99"), ExitCode.USAGE),
+    "render": (("render", KSM, "--cmdline"), ExitCode.USAGE),
     "features": (("features", "nosuch"), ExitCode.USAGE),
     "doctor": (("doctor", "extra"), ExitCode.USAGE),
     "emulate": (("emulate", "forward", "soon"), ExitCode.USAGE),

@@ -1,0 +1,75 @@
+"""``damonpolicy render``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from damonpolicy.cli.invocation import Invocation, common, pass_invocation
+from damonpolicy.cli.loading import policy_options, read
+from damonpolicy.cli.output import Result
+from damonpolicy.errors import UsageError
+
+if TYPE_CHECKING:
+    from damonpolicy.kernel.sysfs import Machine
+    from damonpolicy.plan.bind import Bound
+    from damonpolicy.plan.compiled import CompiledPolicy
+
+
+@click.command("render")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
+@click.option("--script", "kind", flag_value="script", default=True, help="as a shell script")
+@click.option("--cmdline", "kind", flag_value="cmdline", help="as parameters of the kernel")
+@policy_options
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    paths: Sequence[str],
+    kind: str,
+    settings: Sequence[str],
+    variables: Sequence[str],
+) -> Result:
+    """Print policies in a form that needs no damonpolicy, as for an image or an initramfs.
+
+    A script has a line `echo VALUE > FILE` for each write, for a machine like this one on which
+    no kdamond is configured. The kernel's command line has room for modules and sysctls only.
+    Nothing of it is verified or undone; `damonpolicy import` reads both again.
+    """
+    from damonpolicy.kernel.capabilities import detect
+    from damonpolicy.kernel.modules import watched
+    from damonpolicy.plan import deployment
+    from damonpolicy.plan.current import retrieve
+    from damonpolicy.plan.loading import Source, compile_on, located
+
+    machine = invocation.machine()
+    loaded = read(invocation, paths, settings, variables, machine)
+    capabilities = detect(machine, retrieve(machine).tree)
+    compiled = compile_on([Source(loaded, "hand")], machine, capabilities)
+    policies = compiled.policies
+    if kind == "cmdline":
+        text = deployment.cmdline(policies)
+    else:
+        files = {path for policy in policies.values() for path in policy.settings}
+        with located(compiled.spans):
+            bound = _bound(policies, machine)
+            text = deployment.script(policies, bound, retrieve(machine, files | watched(files)))
+    return Result(text, {kind: text}, raw=True, diagnostics=compiled.found, texts=invocation.texts)
+
+
+def _bound(policies: Mapping[str, CompiledPolicy], machine: Machine) -> dict[str, Bound]:
+    from damonpolicy.plan.bind import Waits, bind
+
+    found: dict[str, Bound] = {}
+    for kdamond in (each for policy in policies.values() for each in policy.kdamonds):
+        if kdamond.ops != "paddr":
+            message = f"`{kdamond.full_name}` monitors processes, whose pids a script cannot know"
+            raise UsageError(message, hint="`damonpolicy run` follows them")
+        bound = bind(kdamond, machine)
+        if isinstance(bound, Waits):
+            message = f"`{kdamond.full_name}` waits for {bound.what}, which a script cannot do"
+            raise UsageError(message, hint="`damonpolicy run` waits")
+        found[kdamond.full_name] = bound
+    return found
