@@ -23,6 +23,7 @@ from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe import live, status, traced
 from damonpolicy.observe.live_view import Scene
+from damonpolicy.observe.modules import kdamonds
 from damonpolicy.observe.modules import look as look_at_modules
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.remembered import Remembered
@@ -111,8 +112,7 @@ class Reader:
         there = live.running(current, managed)
         kdamond = next((each for each in there if each.slot == slot), there[0] if there else None)
         if kdamond is None:
-            names, free = current.modules, free_memory(self._machine)
-            return Scene(modules=look_at_modules(self._machine, names, free))
+            return self._modules(current.modules)
         why = self._why_not(kdamond, willing=willing)
         key = (kdamond.slot, kdamond.pid)
         asked: set[str] = set()
@@ -140,6 +140,18 @@ class Reader:
         if self._machine.writable:
             measure(self._machine, [each for each in found if each["slot"] == kdamond.slot])
         return Scene(found, kdamond.slot, self._told.get(key, ()), why)
+
+    def _modules(self, names: Sequence[str]) -> Scene:
+        """Read what the kernel's modules tell, and the regions of the one that runs."""
+        found = look_at_modules(self._machine, names, free_memory(self._machine))
+        running = kdamonds(self._machine, names)
+        if not running:
+            return Scene(modules=found)
+        kdamond = running[0]  # no other can run beside it
+        why = "seen by trace events"
+        if not self._watch(kdamond):
+            why = f"`{kdamond.name}` tells of its regions by trace events only: none came now"
+        return Scene(modules=found, series=self._told.get((kdamond.slot, kdamond.pid), ()), why=why)
 
     def _watch(self, kdamond: live.Kdamond) -> bool:
         """Take what a kdamond sees from its trace events; tell whether there were some."""

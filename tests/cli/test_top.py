@@ -125,6 +125,26 @@ def reader(site):
     return top.Reader(site.machine, site.places)
 
 
+def test_regions_of_a_module_come_from_its_trace_events(site):
+    site.world.machine.sleep(1)
+    scene = top.Reader(site.machine, site.places).look(None)
+
+    assert scene.kdamond is None
+    assert [each.name for each in scene.modules] == ["damon_stat"]
+    assert scene.why == "seen by trace events"
+    (series,) = scene.series
+    assert series.source.kdamond == "damon_stat"
+    assert len(series.regions) > 0
+
+
+def test_a_module_that_told_nothing_yet(site, monkeypatch):
+    monkeypatch.setattr(traced, "possible", lambda _: False)
+    scene = top.Reader(site.machine, site.places).look(None)
+
+    assert scene.why == "`damon_stat` tells of its regions by trace events only: none came now"
+    assert scene.series == ()
+
+
 def test_regions_of_a_kdamond_of_ours_are_asked_for(site, reader):
     scene = reader.look(None)
     assert scene.kdamond["name"] == "look/vms"
