@@ -52,6 +52,7 @@ UNLIMITED = ("quota_sz", "quota_ms")
 TUNED_AGGREGATION = 100_000
 """Microseconds from which a module tunes its intervals, whatever its parameters say."""
 
+_DAY = 86_400_000_000
 _FEWEST_REGIONS = 3
 _LARGEST_UNIT = 1 << 20
 
@@ -177,6 +178,17 @@ def problems(module: str, contents: Mapping[str, str]) -> Iterator[Problem]:
             message = f"`{name}` is shorter than an aggregation and becomes 0"
             hint = f"write at least one aggregation ({format_duration(aggregation)})"
             yield Problem("DP0220", (name, "aggr_interval"), message, hint, fatal=False)
+        # mm/damon/reclaim.c: damon_reclaim_new_pageout_scheme() divides into an unsigned int
+        if known.get(name, 0) // (aggregation or TUNED_AGGREGATION) > U32_MAX:
+            message = f"`{name}` is more aggregations than the kernel's 32 bits can count"
+            longest = U32_MAX * (aggregation or TUNED_AGGREGATION) // _DAY
+            yield Problem(
+                "DP0261",
+                (name, "aggr_interval"),
+                message,
+                f"write at most `{longest}d`",
+                fatal=False,
+            )
 
 
 def _quotas(known: Mapping[str, int]) -> Iterator[Problem]:
@@ -216,7 +228,10 @@ def _attributes(module: str, known: Mapping[str, int], *, tuned: bool) -> Iterat
     if low is not None and low < _FEWEST_REGIONS:
         message = f"`min_nr_regions` is below {_FEWEST_REGIONS}, and `{module}` would not start"
         yield Problem("DP0202", ("min_nr_regions",), message, "write at least 3")
-    if low is not None and high is not None and low > high:
+    if high is not None and high < _FEWEST_REGIONS:
+        message = f"`max_nr_regions` is below {_FEWEST_REGIONS}, and `{module}` would not start"
+        yield Problem("DP0202", ("max_nr_regions",), message, "write at least 3")
+    elif low is not None and high is not None and low > high:
         message = f"`min_nr_regions` ({low}) is above `max_nr_regions` ({high})"
         hint = "choose the first no larger than the second"
         yield Problem("DP0201", ("min_nr_regions", "max_nr_regions"), message, hint)

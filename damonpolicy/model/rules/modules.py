@@ -15,7 +15,7 @@ from damonpolicy.model.modules import Module
 from damonpolicy.model.policy import Policy
 from damonpolicy.model.read import Cursor, Read
 from damonpolicy.model.rules.speaking import rule
-from damonpolicy.units import approximate_bytes
+from damonpolicy.units import U64_MAX, approximate_bytes
 
 __all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
 
@@ -185,6 +185,9 @@ def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
         if value.denominator != 1:
             message = f"`{parameter}` is {_FINENESS[unit]}"
             yield Diagnostic.error("DP0250", at(parameter).value, message, hint="round it")
+        elif value > U64_MAX:
+            message = "this is out of range (64 bits)"
+            yield Diagnostic.error("DP0119", at(parameter).value, message)
 
 
 @rule
