@@ -2,7 +2,7 @@
 
 A page is one session in an empty directory. `$ damonpolicy …` runs the command line in this
 process; `echo $?` is its exit code; `export`, `cat`, `rm` and `>` do what they say. Time is the page's
-own, and only `damonpolicy emulate forward` lets it pass. ```yaml file=NAME (or sh) writes a file. A
+own, and only `damonpolicy emulate forward` lets it pass. ```yaml file=NAME (or toml, sh) writes a file. A
 line of `…` stands for any lines. A command that fails is followed by `echo $?`.
 """
 
@@ -129,7 +129,7 @@ def play(page: str, session: Session) -> tuple[str, list[str]]:
 
     def block(found: re.Match) -> str:
         kind, name, text = found.groups()
-        if kind in ("yaml", "sh") and name:
+        if kind in ("yaml", "toml", "sh") and name:
             (session.directory / name).write_text(text)
         if kind != "console":
             return found[0]
