@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ _PAGES = [
     *sorted((_ROOT / "docs/how-to").glob("*.md")),
     *sorted((_ROOT / "docs/explanation").glob("*.md")),
 ]
+_BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BESIDE = ("/sys/kernel/mm/ksm", "/sys/kernel/mm/transparent_hugepage", "/proc/sys/vm",
            "/sys/module/damon_stat/parameters", "/sys/module/damon_reclaim/parameters",
            "/sys/module/damon_lru_sort/parameters")  # fmt: skip
@@ -42,19 +45,17 @@ def settings() -> dict[str, str]:
 
 def lines(page: Path, place: Path) -> list[str]:
     """Write the files of a page into a directory; return what is typed, in its order."""
-    from tests.docs.console import BLOCK, commands
-
     found = []
-    for kind, name, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+    for kind, name, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
         if name:
             (place / name).write_text(text, encoding="utf-8")
         if kind == "console":
-            found += [each.line for each in commands(text)]
+            found += [each[2:] for each in text.splitlines() if each.startswith("$ ")]
     return found
 
 
 @pytest.fixture
-def alive():
+def alive() -> Iterator[None]:
     """A kdamond of ours runs, and its state is in the places of a host."""
     assert run("apply", *shipped("proactive-reclaim")).code == 0
     yield
