@@ -228,13 +228,13 @@ def _attributes(module: str, known: Mapping[str, int], *, tuned: bool) -> Iterat
     if low is not None and low < _FEWEST_REGIONS:
         message = f"`min_nr_regions` is below {_FEWEST_REGIONS}, and `{module}` would not start"
         yield Problem("DP0202", ("min_nr_regions",), message, "write at least 3")
-    if high is not None and high < _FEWEST_REGIONS:
-        message = f"`max_nr_regions` is below {_FEWEST_REGIONS}, and `{module}` would not start"
-        yield Problem("DP0202", ("max_nr_regions",), message, "write at least 3")
-    elif low is not None and high is not None and low > high:
+    if low is not None and high is not None and low > high:
         message = f"`min_nr_regions` ({low}) is above `max_nr_regions` ({high})"
         hint = "choose the first no larger than the second"
         yield Problem("DP0201", ("min_nr_regions", "max_nr_regions"), message, hint)
+    elif high is not None and high < _FEWEST_REGIONS:
+        message = f"`max_nr_regions` is below {_FEWEST_REGIONS}, and `{module}` would not start"
+        yield Problem("DP0202", ("max_nr_regions",), message, "write at least 3")
     sample, aggregation = known.get("sample_interval", 0), known.get("aggr_interval")
     if aggregation and sample > aggregation and not tuned:
         yield Problem(
