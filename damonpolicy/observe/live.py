@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from damonpolicy.diagnostics import visible
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.errors import Busy
+from damonpolicy.kernel.features import first_kernel
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree, asks_pages
@@ -47,7 +48,10 @@ __all__ = (
 _CONTEXT = "contexts/0"
 _SCHEMES = f"{_CONTEXT}/schemes"
 _INTERVALS = f"{_CONTEXT}/monitoring_attrs/intervals"
-UNTOLD = "this kernel does not show the regions that schemes tried: Linux 6.2 and newer do"
+UNTOLD = (
+    "this kernel does not show the regions that schemes tried:"
+    f" {first_kernel('scheme.tried_regions')}"
+)
 
 _PATIENCE = 5.0
 """Seconds for which DAMON's lock may be held for the sake of numbers beside others."""
