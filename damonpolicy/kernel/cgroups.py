@@ -18,6 +18,7 @@ __all__ = (
     "exists",
     "has_memory",
     "identities",
+    "in_unit",
     "inside",
     "is_pattern",
     "its_name",
@@ -35,8 +36,16 @@ def _place(path: str) -> str:
 
 
 def is_pattern(path: str) -> bool:
-    """Tell whether a path stands for all cgroups that match it, such as `/system.slice/a-*.scope`."""
+    """Tell whether a path stands for all cgroups that match it, such as `/system.slice/a-*.scope`.
+
+    `**` is any number of names, also none.
+    """
     return any(char in path for char in "*?[")
+
+
+def in_unit(name: str) -> str:
+    """Return the pattern of the cgroup of a systemd unit, in whatever slice it is."""
+    return f"/**/{name}"
 
 
 def so_named(path: str) -> str:
@@ -53,7 +62,9 @@ def matching(machine: Machine, path: str) -> list[str]:
     """Return the cgroups that a pattern matches, name by name, in order; a path itself."""
     found = [""]
     for name in path.strip("/").split("/"):
-        if is_pattern(name):
+        if name == "**":
+            found = list(dict.fromkeys(each for above in found for each in _all(machine, above)))
+        elif is_pattern(name):
             found = [
                 f"{above}/{each}"
                 for above in found
@@ -69,10 +80,21 @@ def inside(path: str, ancestor: str) -> bool:
     """Tell whether a cgroup is another one, or below it; or below one that matches a pattern."""
     root = ancestor.strip("/")
     if is_pattern(root):
-        names, wanted = path.strip("/").split("/"), root.split("/")
-        pairs = zip(names, wanted, strict=False)
-        return len(names) >= len(wanted) and all(fnmatchcase(*pair) for pair in pairs)
+        return _fits(path.strip("/").split("/"), root.split("/"))
     return not root or path == f"/{root}" or path.startswith(f"/{root}/")
+
+
+def _fits(names: list[str], wanted: list[str]) -> bool:
+    """Tell whether a pattern matches the beginning of a path."""
+    here = {0}
+    for each in wanted:
+        if each == "**":
+            here = set(range(min(here), len(names) + 1))
+        else:
+            here = {at + 1 for at in here if at < len(names) and fnmatchcase(names[at], each)}
+        if not here:
+            return False
+    return True
 
 
 def exists(machine: Machine, path: str) -> bool:
@@ -97,6 +119,15 @@ def children(machine: Machine, path: str) -> list[str]:
         return [name for name, is_dir in machine.scan(_place(path)) if is_dir]
     except OSError:
         return []
+
+
+def _all(machine: Machine, path: str) -> Iterator[str]:
+    """Yield a cgroup and all below it."""
+    waiting = [path]
+    while waiting:
+        here = waiting.pop(0)
+        yield here
+        waiting += [f"{here}/{name}" for name in sorted(children(machine, here))]
 
 
 def subtree(machine: Machine, path: str) -> list[str]:

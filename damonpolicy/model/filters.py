@@ -6,8 +6,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
+from damonpolicy.kernel.cgroups import in_unit
 from damonpolicy.model.scalars import Bytes, Count, Flag, Model, shape
-from damonpolicy.model.targets import AddressRange, Cgroups
+from damonpolicy.model.targets import AddressRange, Cgroups, UnitName
 
 __all__ = ("IDLE", "Filter", "Match", "Memcg", "What")
 
@@ -20,10 +21,17 @@ IDLE = ("pgidle_unset", "pgidle_set")
 class Memcg(Model):
     """A cgroup with all below it; ``subtree: false`` means that one cgroup only."""
 
-    path: Cgroups
+    path: Cgroups | None = None
     """From the root of the cgroup tree: `/machine.slice`, or `/system.slice/docker-*.scope`."""
+    unit: UnitName | None = None
+    """Instead of a path: a systemd unit, such as `postgresql.service`, in whatever slice."""
     subtree: Flag = True
     """Whether the cgroups below it count too."""
+
+    @property
+    def where(self) -> str:
+        """The path, or the pattern of the unit's; empty where neither is given."""
+        return self.path or (in_unit(self.unit) if self.unit else "")
 
 
 class SizeRange(Model):

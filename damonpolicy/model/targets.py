@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from damonpolicy import limits
-from damonpolicy.kernel.cgroups import is_pattern
+from damonpolicy.kernel.cgroups import in_unit, is_pattern
 from damonpolicy.kernel.expressions import ExpressionError, compiled
 from damonpolicy.model.scalars import Address, Flag, Model, Node, Pid, Text, scalar
 from damonpolicy.units import UnitError
 
 __all__ = ("AddressRange", "ProcessSelector", "Target")
+
+_UNITS = (".service", ".scope", ".slice")
 
 
 def _regular_expression(text: str) -> str:
@@ -53,6 +55,17 @@ def _cgroup(text: str) -> str:
     return "/" + text.strip("/")
 
 
+def _unit(text: str) -> str:
+    if not text.endswith(_UNITS) or "/" in text or not {"\n", "\0"}.isdisjoint(text):
+        plain = "." not in text and "/" not in text
+        raise UnitError(
+            "DP0129",
+            f"`{text[:40]}` is not the name of a unit that has processes",
+            f"write it with its kind, such as `{text[:50] if plain else 'postgresql'}.service`",
+        )
+    return text
+
+
 def _likely(text: str) -> str:
     """Return where systemd puts what is named like this, if it may be a unit."""
     name = text.strip("/").removeprefix("sys/fs/cgroup/").strip("/")
@@ -78,12 +91,17 @@ _read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")
 _read_cgroup, _cgroup_schema = scalar(
     _one_cgroup, _path(r"/\n\u0000*?\["), example="/machine.slice"
 )
+_read_unit, _unit_schema = scalar(
+    _unit, r"[^/\n\u0000]+\.(?:service|scope|slice)", example="postgresql.service"
+)
 _read_cgroups, _cgroups_schema = scalar(_cgroup, _path(r"/\n\u0000"), example="/machine.slice")
 
 Expression: TypeAlias = Annotated[str, _read_expression, _expression_schema]
 Cgroup: TypeAlias = Annotated[str, _read_cgroup, _cgroup_schema]
 Cgroups: TypeAlias = Annotated[str, _read_cgroups, _cgroups_schema]
 """A cgroup, or a pattern for several."""
+UnitName: TypeAlias = Annotated[str, _read_unit, _unit_schema]
+"""A unit of systemd that has a cgroup, or a pattern for several."""
 
 
 class AddressRange(Model):
@@ -108,8 +126,18 @@ class ProcessSelector(Model):
     """Its user, by name or number."""
     cgroup: Cgroups | None = None
     """The cgroup that it is in, or below, or a pattern such as `/system.slice/docker-*.scope`."""
+    unit: UnitName | None = None
+    """The systemd unit that it belongs to, such as `postgresql.service`, in whatever slice."""
     pid: Pid | None = None
     """Its process id."""
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What has to hold, by the fields of `kernel.processes.Selector`."""
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        if unit := given.pop("unit"):
+            given["cgroup"] = in_unit(unit)
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class Target(Model):

@@ -315,8 +315,7 @@ class Compiler(Quotas):
 def _target(target: Target) -> TargetLine:
     regions = tuple((region.start, region.end) for region in target.regions or ())
     if target.process is not None:
-        given = target.process.model_dump(exclude_none=True)
-        return TargetLine(selector=Selector(**given), regions=regions)
+        return TargetLine(selector=Selector(**target.process.conditions), regions=regions)
     if target.numa_node is not None:
         return TargetLine(node=target.numa_node)
     return TargetLine(system_ram=bool(target.system_ram), regions=regions)

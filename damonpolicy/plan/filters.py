@@ -113,7 +113,7 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
         return FilterLine(files)
     if inner.memcg is not None:
         whole = not isinstance(inner.memcg, Memcg) or inner.memcg.subtree
-        path = inner.memcg.path if isinstance(inner.memcg, Memcg) else inner.memcg
+        path = inner.memcg.where if isinstance(inner.memcg, Memcg) else inner.memcg
         files["memcg_path"] = path
         if whole and each.negated and last:
             # "reject not any of these" at the end: allow each, and the default rejects the rest

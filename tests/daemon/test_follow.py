@@ -42,6 +42,24 @@ def test_who_comes_is_joined_and_who_goes_leaves(desk):
     assert not follow(desk), "nothing is left to do"
 
 
+@pytest.mark.parametrize(
+    "selector", ["{unit: 'job-*.scope'}", "{cgroup: '/batch.slice/job-*.scope'}"]
+)
+def test_who_comes_in_a_cgroup_that_matches_is_joined(desk, selector):
+    machine = desk.world.machine
+    machine.make_cgroup("/batch.slice/job-1.scope")
+    first = machine.start_process("a", areas=[AREA], cgroup="/batch.slice/job-1.scope")
+    desk.put("w.yaml", WATCH.replace("{name: worker}", selector))
+    desk.rest()
+    assert watched(desk) == {first}
+    machine.make_cgroup("/batch.slice/job-2.scope")
+    second = machine.start_process("b", areas=[AREA], cgroup="/batch.slice/job-2.scope")
+    machine.start_process("c", areas=[AREA], cgroup="/batch.slice")
+    assert follow(desk)
+
+    assert watched(desk) == {first, second}
+
+
 def test_who_left_first_is_replaced(desk):
     machine = desk.world.machine
     first = machine.start_process("worker", areas=[AREA])

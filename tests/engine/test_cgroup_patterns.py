@@ -63,6 +63,12 @@ def test_a_pattern_matches_name_by_name():
         ("/a/b", "/a", True),
         ("/ab", "/a", False),
         ("/a", "/", True),
+        ("/a/b/c.service", "/**/c.service", True),
+        ("/c.service", "/**/c.service", True),
+        ("/a/c.service/d", "/**/c.service", True),
+        ("/a/b", "/**/c.service", False),
+        ("/a/b/a/c", "/**/a/**/c", True),
+        ("/a/b", "/" + "**/" * 400 + "c", False),
     ],
 )
 def test_who_is_below_what_matches(path, ancestor, there):
@@ -79,6 +85,7 @@ def test_members_of_all_that_match():
 
     assert every
     assert Members(machine, "/machine.slice/vm-*.scope").read() == every
+    assert Members(machine, "/**/vm-?.scope").read() == every
     assert Members(machine, "/nothing-*").read() == set()
 
 
@@ -146,3 +153,54 @@ def test_one_cgroup_is_asked_for_where_one_is_measured(site):
 
     assert outcome.code == ExitCode.INVALID
     assert "error[DP0128]: `/machine.*` may match several cgroups" in outcome.err
+
+
+def test_a_unit_is_found_in_whatever_slice_it_is(containers):
+    containers.machine.make_cgroup("/user.slice/docker-a.scope")
+    text = POLICY.format(filters="{allow: {memcg: {unit: docker-a.scope}}}")
+    containers.done("apply", containers.policy("p", text))
+
+    assert committed(containers) == ["/system.slice/docker-a.scope", "/user.slice/docker-a.scope"]
+    one = POLICY.format(filters="{allow: {memcg: {unit: 'docker-b*.scope', subtree: false}}}")
+    containers.done("apply", containers.policy("p", one))
+    assert committed(containers) == ["/system.slice/docker-b.scope"]
+
+
+def test_processes_of_a_unit_are_monitored(site):
+    text = POLICY.format(filters="").replace("        filters: []\n", "")
+    text = text.replace("paddr", "vaddr").replace(
+        "{system_ram: true}", "{process: {unit: vm-2.scope}}"
+    )
+    site.done("apply", site.policy("p", text))
+
+    (record,) = site.world.managed.slots.values()
+    assert [pid for pid, *_ in record.members] == [815]
+
+
+@pytest.mark.parametrize(
+    ("memcg", "code", "message", "hint"),
+    [
+        ("{unit: vm-7.scope}", "DP0303", "no unit `vm-7.scope` runs", "did you mean `vm-"),
+        ("{unit: vm-1}", "DP0129", "`vm-1` is not the name of a unit", "such as `vm-1.service`"),
+        ("{unit: vm-1.scope, path: /a}", "DP0226", "named by its `path`, or by a `unit`", "keep one"),
+        ("{subtree: false}", "DP0226", "named by its `path`, or by a `unit`", "write `memcg: {unit:"),
+    ],
+)  # fmt: skip
+def test_what_is_no_unit_is_said(site, memcg, code, message, hint):
+    outcome = site.run(
+        "plan", site.policy("p", POLICY.format(filters=f"{{allow: {{memcg: {memcg}}}}}"))
+    )
+
+    assert outcome.code == ExitCode.INVALID
+    assert f"error[{code}]: " in outcome.err
+    assert message in outcome.err
+    assert hint in outcome.err.partition("hint: ")[2]
+
+
+def test_a_process_is_of_one_cgroup(site):
+    text = POLICY.format(filters="").replace("        filters: []\n", "").replace(
+        "ops: paddr", "ops: vaddr"
+    ).replace("{system_ram: true}", "{process: {unit: vm-2.scope, cgroup: /machine.slice}}")  # fmt: skip
+    outcome = site.run("validate", site.policy("p", text))
+
+    assert "error[DP0224]: `unit` names a cgroup, and `cgroup` another one" in outcome.err

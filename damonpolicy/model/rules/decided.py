@@ -183,12 +183,13 @@ def written(each: Filter) -> str:
 
 def _what(inner: Match) -> str:
     if inner.memcg is not None:
-        if isinstance(inner.memcg, Memcg) and not inner.memcg.subtree:
-            return (
-                f"{{memcg: {{path: {flow(inner.memcg.path, limits.TEXT.most)}, subtree: false}}}}"
-            )
-        path = inner.memcg.path if isinstance(inner.memcg, Memcg) else inner.memcg
-        return f"{{memcg: {flow(path, limits.TEXT.most)}}}"
+        if not isinstance(inner.memcg, Memcg):
+            return f"{{memcg: {flow(inner.memcg, limits.TEXT.most)}}}"
+        one = "" if inner.memcg.subtree else ", subtree: false"
+        if inner.memcg.unit:
+            return f"{{memcg: {{unit: {flow(inner.memcg.unit, limits.TEXT.most)}{one}}}}}"
+        path = flow(inner.memcg.where, limits.TEXT.most)
+        return f"{{memcg: {{path: {path}{one}}}}}" if one else f"{{memcg: {path}}}"
     if inner.addr is not None:
         return f"{{addr: {{start: {inner.addr.start:#x}, end: {inner.addr.end:#x}}}}}"
     if inner.hugepage_size is not None:

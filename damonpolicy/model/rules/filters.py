@@ -59,6 +59,16 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
             message = "a filter looks at exactly one thing"
             hint = "write several filters, the first that matches decides"
             yield Diagnostic.error("DP0226", place.value, message, hint=hint)
+        elif isinstance(inner.memcg, Memcg):
+            yield from _named(inner.memcg, _inside(each, at)("memcg"))
+
+
+@rule
+def _named(memcg: Memcg, at: Cursor) -> Iterator[Diagnostic]:
+    if (memcg.path is None) == (memcg.unit is None):
+        message = "a `memcg` is named by its `path`, or by a `unit`"
+        hint = "keep one of them" if memcg.path else "write `memcg: {unit: postgresql.service}`"
+        yield Diagnostic.error("DP0226", at.value, message, hint=hint)
 
 
 def _inside(each: Filter, at: Cursor) -> Cursor:

@@ -119,6 +119,7 @@ def _targets(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         if not place(index).lost:
             yield from _target(kdamond, target, place(index))
         yield from _nothing(target, place(index))
+        yield from _one_cgroup(target, place(index))
         yield from _regions(kdamond, target, place(index))
         yield from _areas(target, place(index, "regions"))
     yield from _united(kdamond, place)
@@ -180,8 +181,16 @@ def _nothing(target: Target, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0224", at("system_ram").value, message, hint="remove it")
     if target.process is not None and not target.process.model_fields_set:
         message = "`process` gives no condition, and would be every process"
-        hint = "give `name`, `cmdline`, `exe`, `user`, `cgroup` or `pid`"
+        hint = "give `name`, `cmdline`, `exe`, `user`, `cgroup`, `unit` or `pid`"
         yield Diagnostic.error("DP0225", at("process").value, message, hint=hint)
+
+
+@rule
+def _one_cgroup(target: Target, at: Cursor) -> Iterator[Diagnostic]:
+    process = target.process
+    if process is not None and process.cgroup is not None and process.unit is not None:
+        message = "`unit` names a cgroup, and `cgroup` another one"
+        yield Diagnostic.error("DP0224", at("process", "unit").key, message, hint="keep one")
 
 
 @rule

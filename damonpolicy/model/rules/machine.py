@@ -24,6 +24,7 @@ from damonpolicy.units import format_cpulist
 __all__ = ("check_kdamond",)
 
 
+_WAIT = "`when_absent: wait` lets the kdamond wait for one"
 _FOR_NOW = ("DP0301", "DP0303", "DP0304", "DP0310")
 """Cgroups and nodes come and go."""
 
@@ -81,6 +82,8 @@ def _target(
         yield from _node(node, place("numa_node"), machine, memory_needed=True)
     if process is not None and process.known("cgroup") is not None:
         yield from _cgroup(process.cgroup, place("process", "cgroup"), machine)
+    if process is not None and process.known("unit") is not None:
+        yield from _cgroup(cgroups.in_unit(process.unit), place("process", "unit"), machine)
     if kdamond.ops == "paddr" and target.regions:
         ram = memory.system_ram(machine)
         for number, region in readable(target.regions, "start", "end"):
@@ -127,8 +130,7 @@ def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
 
 
 def _selector(process: ProcessSelector) -> Selector:
-    given = {name: getattr(process, name) for name in type(process).model_fields}
-    return Selector(**{name: value for name, value in given.items() if value is not None})
+    return Selector(**process.conditions)
 
 
 @rule
@@ -206,9 +208,13 @@ def _plural(what: str, numbers: tuple[int, ...]) -> str:
 def _beside(pattern: str, machine: Machine) -> str:
     """Return the hint to the cgroups that are there where a pattern was looked for."""
     parent = pattern.rpartition("/")[0]
+    if parent == cgroups.in_unit("").rstrip("/"):
+        every = (each.rpartition("/")[2] for each in cgroups.matching(machine, parent))
+        units = [each for each in every if each.endswith((".service", ".scope", ".slice"))]
+        return did_you_mean(pattern.rpartition("/")[2], units) or _WAIT
     names = cgroups.children(machine, parent) if not cgroups.is_pattern(parent) else []
     listed = ", ".join(f"`{parent}/{each}`" for each in sorted(names)[:8])
-    return f"there are {listed}" if listed else "`when_absent: wait` lets the kdamond wait for one"
+    return f"there are {listed}" if listed else _WAIT
 
 
 @rule
@@ -228,7 +234,9 @@ def _cgroup(
             hint = f"write `{inside}`"
         message = f"there is no cgroup `{path}`"
         if cgroups.is_pattern(path):
-            message, hint = f"no cgroup matches `{path}`", _beside(path, machine)
+            unit = path.removeprefix(cgroups.in_unit(""))
+            message = f"no cgroup matches `{path}`" if unit == path else f"no unit `{unit}` runs"
+            hint = _beside(path, machine)
         yield Diagnostic.error("DP0303", at.value, message, hint=hint)
     elif counted and not cgroups.subtree(machine, path):
         message = f"the memory controller does not count for the cgroup `{path}`"
@@ -241,9 +249,11 @@ def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     inner = each.inner
     if isinstance(inner, Match) and inner.memcg is not None:
         place = at(each.verb, "not", "memcg") if each.negated else at(each.verb, "memcg")
-        mapping = isinstance(inner.memcg, Memcg)
-        path = inner.memcg.path if isinstance(inner.memcg, Memcg) else inner.memcg
-        yield from _cgroup(path, place("path") if mapping else place, machine, counted=True)
+        if isinstance(inner.memcg, Memcg):
+            path, place = inner.memcg.where, place("path" if inner.memcg.path else "unit")
+        else:
+            path = inner.memcg
+        yield from _cgroup(path, place, machine, counted=True)
 
 
 @rule

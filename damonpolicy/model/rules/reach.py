@@ -186,7 +186,7 @@ def _part(each: Filter, *, physical: bool) -> _Part | None:
 
 def _groups(memcg: Memcg | str, *, negated: bool) -> Groups:
     whole = not isinstance(memcg, Memcg) or memcg.subtree
-    group = Group(memcg.path if isinstance(memcg, Memcg) else memcg, whole)
+    group = Group(memcg.where if isinstance(memcg, Memcg) else memcg, whole)
     return Groups(None, (group,)) if negated else Groups(group)
 
 
