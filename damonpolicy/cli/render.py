@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @click.option("--script", "kind", flag_value="script", default=True, help="as a shell script")
 @click.option("--cmdline", "kind", flag_value="cmdline", help="as parameters of the kernel")
+@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
 @policy_options
 @common
 @pass_invocation
 def command(
     invocation: Invocation,
     paths: Sequence[str],
+    *,
     kind: str,
+    unfed: bool,
     settings: Sequence[str],
     variables: Sequence[str],
 ) -> Result:
@@ -47,15 +50,15 @@ def command(
     machine = invocation.machine()
     loaded = read(invocation, paths, settings, variables, machine)
     capabilities = detect(machine, retrieve(machine).tree)
-    compiled = compile_on([Source(loaded, "hand")], machine, capabilities)
+    compiled = compile_on([Source(loaded, "hand")], machine, capabilities, unfed=unfed)
     policies = compiled.policies
-    if kind == "cmdline":
-        text = deployment.cmdline(policies)
-    else:
-        files = {path for policy in policies.values() for path in policy.settings}
-        with located(compiled.spans):
-            bound = _bound(policies, machine)
-            text = deployment.script(policies, bound, retrieve(machine, files | watched(files)))
+    files = {path for policy in policies.values() for path in policy.settings}
+    current = retrieve(machine, files | watched(files))
+    with located(compiled.spans):
+        if kind == "cmdline":
+            text = deployment.cmdline(policies, current)
+        else:
+            text = deployment.script(policies, _bound(policies, machine), current)
     return Result(text, {kind: text}, raw=True, diagnostics=compiled.found, texts=invocation.texts)
 
 

@@ -164,7 +164,7 @@ def normalise(text: str) -> str:
         return found[1]
     if words.lower() in _TRUTH:
         return _TRUTH[words.lower()]
-    if re.fullmatch(r"0x[0-9a-f]+", words.lower()):
+    if re.fullmatch(r"0x[0-9a-f]{1,16}", words.lower()):
         return str(int(words, 16))
     return words
 

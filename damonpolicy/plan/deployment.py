@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.modules import module_of
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.settings import ADVISOR, normalise
 from damonpolicy.plan.bind import Bound
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
@@ -24,6 +24,7 @@ __all__ = ("cmdline", "script")
 
 _NOTHING = {"nr_kdamonds": "0"}
 _SYSCTL = "/proc/sys/"
+_OF_MODULE = re.compile(r"/sys/module/([^/]+)/parameters/([^/]+)")
 _PLAIN = re.compile(r"[^\s\"]+")
 
 
@@ -36,27 +37,34 @@ def script(
     Raises Foreign where a module that runs lets nothing start beside it.
     """
     settings = _settings(policies)
-    idle, nobody = replace(current, tree=_NOTHING, starts={}), Managed(current.host.boot_id)
-    make_plan(idle, nobody, Wanted(policies, bound, tuple(policies)))  # for what it refuses
+    _refused(policies, bound, current)
     # a setting is said whatever it is here
     bare = {name: replace(each, settings={}) for name, each in policies.items()}
-    plan = make_plan(replace(idle, modules=()), nobody, Wanted(bare, bound, tuple(policies)))
+    idle = replace(current, tree=_NOTHING, starts={}, modules=())
+    plan = make_plan(idle, Managed(current.host.boot_id), Wanted(bare, bound, tuple(policies)))
     before = {path: text for path, text in settings.items() if not _of_running(path, settings)}
+    running = {path: text for path, text in settings.items() if path not in before}
     writes = [
+        # one that runs takes its parameters when it is switched on again
+        *((path, "N") for path in running if _switches(path)),
         *before.items(),
         *((each.path, each.after) for each in plan.operations),
-        *_last({path: text for path, text in settings.items() if path not in before}),
+        *_last(running),
     ]
     head = f"#!/bin/sh\n# {', '.join(sorted(policies))} for Linux {current.host.release}\nset -e\n"
-    return head + "".join(
-        f"echo {shlex.quote(text)} > {shlex.quote(path)}\n" for path, text in writes
-    )
+    return head + "".join(f"{_line(path, text)}\n" for path, text in writes)
 
 
-def cmdline(policies: Mapping[str, CompiledPolicy]) -> str:
+def _line(path: str, text: str) -> str:
+    # what a backslash means to `echo` is another thing in each shell
+    print_ = r"printf '%s\n'" if "\\" in text else "echo"
+    return f"{print_} {shlex.quote(text)} > {shlex.quote(path)}"
+
+
+def cmdline(policies: Mapping[str, CompiledPolicy], current: Current) -> str:
     """Return modules and sysctls of policies as one line for the kernel's command line.
 
-    Raises UsageError for what has no parameter there.
+    Raises UsageError for what has no parameter there, and Foreign as `script` does.
     """
     hint = "`damonpolicy render --script` writes all of it"
     for policy in policies.values():
@@ -64,14 +72,25 @@ def cmdline(policies: Mapping[str, CompiledPolicy]) -> str:
             message = f"the kernel has no parameters for kdamonds such as `{kdamond.full_name}`"
             raise UsageError(message, hint=hint)
     settings = _settings(policies)
+    _refused(policies, {}, current)
     words = list(_parameters(_last(settings), hint))
     if not words:
         raise UsageError("these policies say nothing that the kernel has parameters for", hint=hint)
     return " ".join(words) + "\n"
 
 
+def _refused(
+    policies: Mapping[str, CompiledPolicy], bound: Mapping[str, Bound], current: Current
+) -> None:
+    """Raise what a plan of these policies would, on this machine without kdamonds."""
+    idle, nobody = replace(current, tree=_NOTHING, starts={}), Managed(current.host.boot_id)
+    make_plan(idle, nobody, Wanted(policies, bound, tuple(policies)))
+
+
 def _settings(policies: Mapping[str, CompiledPolicy]) -> dict[str, str]:
-    return {path: text for each in policies.values() for path, text in each.settings.items()}
+    """Return all settings, KSM's advisor before what it owns while it runs."""
+    found = {path: text for each in policies.values() for path, text in each.settings.items()}
+    return dict(sorted(found.items(), key=lambda each: each[0] != ADVISOR))
 
 
 def _of_running(path: str, settings: Mapping[str, str]) -> bool:
@@ -94,11 +113,12 @@ def _switches(path: str) -> bool:
 
 def _parameters(settings: Iterable[tuple[str, str]], hint: str) -> Iterator[str]:
     for path, text in settings:
-        module = module_of(path)
-        if module:
-            name = f"{module}.{path.rpartition('/')[2]}"
+        if found := _OF_MODULE.fullmatch(path):
+            name = f"{found[1]}.{found[2]}"
         elif path.startswith(_SYSCTL):  # Documentation/admin-guide/kernel-parameters.txt
             name = f"sysctl.{path.removeprefix(_SYSCTL).replace('/', '.')}"
         else:
-            raise UsageError(f"the kernel has no parameter for `{path[:80]}`", hint=hint)
+            raise UsageError(
+                f"`render` knows no parameter of the kernel for `{path[:80]}`", hint=hint
+            )
         yield f"{name}={text}" if _PLAIN.fullmatch(text) else f'{name}="{text}"'

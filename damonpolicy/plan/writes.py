@@ -1,35 +1,40 @@
 """What people deploy without a tool, as a list of writes: nothing of it is executed.
 
-Four forms, told apart line by line: a kernel command line (`damon_reclaim.min_age=30000000`),
-modprobe.d (`options damon_reclaim min_age=30000000`), tmpfiles.d (`w /sys/… - - - - 1`) and shell
-scripts of `echo VALUE > FILE`, with `cd` and variables that are plain text.
+Four forms: a kernel command line (`damon_reclaim.min_age=30000000`), modprobe.d (`options
+damon_reclaim min_age=30000000`), tmpfiles.d (`w /sys/… - - - - 1`) and shell scripts of
+`echo VALUE > FILE`, with `cd` and variables that are plain text.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.kernel.modules import parameter_path
+from damonpolicy.plan.shell import Computed, Operator, statements
 
 __all__ = ("Write", "deployed", "writes")
 
-_PARAMETER = re.compile(r"(?<![^ =\"])(damon_[a-z_]+)\.([a-z0-9_]+)=([^ \"]*)")
+_NAMED = r"damon[-_][A-Za-z_-]+\.[A-Za-z0-9_-]+"
+_PARAMETER = re.compile(
+    rf"(?:^|(?<=[\s\"'=]))({_NAMED}|sysctl\.[A-Za-z0-9_./-]+)(?:=([^\s\"']*))?(?=[\s\"']|$)"
+)
+_SHELL = r"^[ \t]*(?:sudo[ \t]+)?(?:echo|printf)[ \t].*(?:>|tee)|^#!.*sh\b"
+_SCRIPT = re.compile(_SHELL, re.MULTILINE)
 _DEPLOYED = re.compile(
-    r"\bdamon_[a-z_]+\.[a-z0-9_]+=|^[ \t]*(?:options|modprobe)[ \t]+damon_|^[ \t]*w[-+!=~^$]*[ \t]+/"
-    r"|^[ \t]*(?:sudo[ \t]+)?(?:echo|printf)[ \t].*(?:>|tee)|^#!.*sh\b",
+    rf"(?:^|[\s\"'=]){_NAMED}(?:[=\s\"']|$)|^[ \t]*(?:options|modprobe)[ \t]+damon[-_]"
+    rf"|^[ \t]*w[-+!=~^$]*[ \t]+/|{_SHELL}",
     re.MULTILINE,
 )
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
-_ASSIGNMENT = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z")
-_BETWEEN = (";", "&&")
-_SILENT = ("set", "true", ":", "exit")
-_OPERATORS = {">", ">>", "|", "||", "&", ">|"}
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
+_SILENT = ("set", "true", ":")
+_FAILING = (["exit"], ["exit", "1"], ["true"], [":"], ["return"], ["return", "1"])
 _TAKEN = "`echo VALUE > FILE`, `cd DIRECTORY` and `NAME=VALUE` are taken"
+_MOST_WRONG = 100
+"""Lines that are reported; who has more has another kind of file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,28 @@ def deployed(text: str) -> bool:
 
 def writes(name: str, text: str) -> tuple[list[Write], list[Diagnostic]]:
     """Return the writes of a file in their order, and the lines that are none."""
-    reader = _Reader(name)
-    for number, line in enumerate(text.replace("\\\n", "  ").splitlines(), 1):
+    reader = _Reader(name, script=bool(_SCRIPT.search(text)))
+    for number, line in _joined(text):
         reader.line(number, line)
+        if len(reader.wrong) > _MOST_WRONG:
+            break
     return reader.found, reader.wrong
+
+
+def _joined(text: str) -> Iterator[tuple[int, str]]:
+    """Yield lines with the number of each; one that ends in a backslash goes on in the next."""
+    first, begun = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        first = first or number
+        begun += line
+        comment = not begun[: len(begun) - len(line)] and line.lstrip().startswith("#")
+        if begun.endswith("\\") and not begun.endswith("\\\\") and not comment:
+            begun = begun[:-1]
+            continue
+        yield first, begun
+        first, begun = 0, ""
+    if begun:
+        yield first, begun
 
 
 class _Refused(Exception):
@@ -61,10 +84,14 @@ class _Refused(Exception):
 @dataclass(slots=True)
 class _Reader:
     name: str
+    script: bool
     found: list[Write] = field(default_factory=list)
     wrong: list[Diagnostic] = field(default_factory=list)
     directory: str = "/"
     variables: dict[str, str] = field(default_factory=dict)
+    ended: bool = False
+    lost: bool = False
+    """Whether a `cd` could not be read: nobody knows where names without a path are."""
 
     def line(self, number: int, line: str) -> None:
         said = line.strip()
@@ -73,87 +100,127 @@ class _Reader:
         begin = len(line) - len(line.lstrip()) + 1
         span = Span(self.name, number, begin, number, begin + len(said))
         try:
-            pairs = list(self._writes(said))
-        except _Refused as refused:
+            for path, value in self._writes(said):
+                self.found.append(Write(path, value, span))
+        except (_Refused, Computed) as refused:
+            self.lost |= said.split()[0] == "cd"
             message = f"it is not known what `{str(refused)[:40]}` writes: nothing is executed"
             self.wrong.append(Diagnostic.error("DP0695", span, message, hint=_TAKEN))
         except ValueError:
             message = "a quote is not closed on this line"
             self.wrong.append(Diagnostic.error("DP0695", span, message, hint=_TAKEN))
-        else:
-            self.found += [Write(path, value, span) for path, value in pairs]
 
     def _writes(self, said: str) -> Iterator[tuple[str, str]]:
-        first = said.split(maxsplit=1)[0]
-        if first in ("options", "modprobe"):
-            yield from _options(shlex.split(said)[1:])
-        elif first[0] == "w" and len(said.split()) > 1 and said.split()[1].startswith("/"):
-            fields = shlex.split(said)
+        fields = said.split()
+        if self.script:
+            for words in statements(said, self.variables):
+                if words:
+                    yield from self._statement(words)
+        elif fields[0] in ("options", "modprobe"):
+            yield from _options([each.strip("\"'") for each in fields[1:]])
+        elif fields[0][0] == "w" and fields[1:] and fields[1].startswith("/"):
             if len(fields) < 7:
                 raise _Refused(said)
-            yield fields[1], " ".join(fields[6:])
-        elif parameters := _PARAMETER.findall(" ".join(shlex.split(said, comments=True))):
-            for module, name, value in parameters:
-                yield parameter_path(module, name), value
+            yield fields[1], said.split(maxsplit=6)[6].strip("\"'")
+        elif parameters := list(_PARAMETER.finditer(said)):
+            for each in parameters:
+                yield _parameter(each[1], "Y" if each[2] is None else each[2])
         else:
-            yield from self._shell(said)
-
-    def _shell(self, said: str) -> Iterator[tuple[str, str]]:
-        if "'" in said and "$" in said:
             raise _Refused(said)
-        said = _VARIABLE.sub(self._variable, said)
-        if re.search(r"[`$*?]", said):
-            raise _Refused(said)
-        lexer = shlex.shlex(said, posix=True, punctuation_chars="><|;&")
-        lexer.whitespace_split = True
-        command: list[str] = []
-        for word in [*lexer, ";"]:
-            if word not in _BETWEEN:
-                command.append(word)
-                continue
-            if command:
-                yield from self._command(command)
-            command = []
 
-    def _variable(self, found: re.Match[str]) -> str:
-        name = found[1] or found[2]
-        if name not in self.variables:
-            raise _Refused(found[0])
-        return self.variables[name]
-
-    def _command(self, words: list[str]) -> Iterator[tuple[str, str]]:
-        words = [word for word in words if word != "sudo"]
-        if "tee" in words and words[-2:] == [">", "/dev/null"]:
+    def _statement(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        if self.ended:
+            raise _Refused(f"{words[0]}, behind `exit`,")
+        if (end := _at(words, "||")) >= 0:
+            if words[end + 1 :] not in _FAILING:  # done only where what is before it fails
+                raise _Refused(" ".join(words))
+            words = words[:end]
+        words = [each for each in words if each != "sudo"]
+        if words[-2:] == ["2>", "/dev/null"]:
             words = words[:-2]
-        joint = [">"] if words[-2:-1] == [">"] else ["|", "tee"]
-        value, path = words[1 : -1 - len(joint)], words[-1]
-        if words[0] == "cd" and len(words) == 2:
-            self.directory = self._path(words[1])
-        elif words[0] == "modprobe":
+        if words[:1] in ([], ["exit"]):
+            self.ended |= bool(words)
+        elif words[:1] == ["cd"]:
+            self._move(words)
+        elif words[:1] == ["modprobe"]:
             yield from _options(words[1:])
-        elif len(words) < 3 and (found := _ASSIGNMENT.match(" ".join(words))):
-            self.variables[found[1]] = found[2]
-        elif (
-            words[0] in ("echo", "printf")
-            and words[-1 - len(joint) : -1] == joint
-            and not _OPERATORS & set(value)
-        ):
-            yield self._path(path), _value(value)
+        elif words[:1] == ["export"] or _ASSIGNMENT.match(words[0]):
+            self._assign(words[words[0] == "export" :])
+        elif words[0] in ("echo", "printf"):
+            value, path = _redirected(words)
+            yield self._path(path), _printed(words[0], value)
         elif words[0] not in _SILENT:
             raise _Refused(" ".join(words))
 
+    def _assign(self, words: Sequence[str]) -> None:
+        """Take `A=1 B=2`; before a command they would be its own."""
+        for word in words:
+            found = _ASSIGNMENT.match(word)
+            if found is None or isinstance(word, Operator):
+                raise _Refused(" ".join(words))
+            self.variables[found[1]] = found[2]
+
+    def _move(self, words: Sequence[str]) -> None:
+        if len(words) != 2:
+            raise _Refused(" ".join(words))
+        self.directory = self._path(words[1])
+        self.lost = False
+
     def _path(self, path: str) -> str:
+        if self.lost and not path.startswith("/"):
+            raise _Refused(path)
         return posixpath.normpath(posixpath.join(self.directory, path))
 
 
-def _value(words: Sequence[str]) -> str:
-    return " ".join(words[1:] if words[:1] == ["-n"] else words).removesuffix("\\n")
+def _at(words: Sequence[str], operator: str) -> int:
+    return next(
+        (i for i, each in enumerate(words) if isinstance(each, Operator) and each == operator), -1
+    )
+
+
+def _redirected(words: list[str]) -> tuple[list[str], str]:
+    """Return what is printed, and the file that it goes to."""
+    marks = [str(each) for each in words if isinstance(each, Operator)]
+    first = next((i for i, each in enumerate(words) if isinstance(each, Operator)), len(words))
+    rest = words[first + 1 :]
+    if marks == [">"] and len(rest) == 1:
+        return words[1:first], rest[0]
+    if marks in (["|"], ["|", ">"]) and rest[:1] == ["tee"]:
+        if len(rest) == 2 or rest[2:] == [">", "/dev/null"]:
+            return words[1:first], rest[1]
+    raise _Refused(" ".join(words))
+
+
+def _printed(command: str, words: list[str]) -> str:
+    """Return what `echo` or `printf` would print, but for the end of the line."""
+    if command == "printf":
+        if words[:1] in (["%s"], ["%s\\n"]) and len(words) == 2:
+            return words[1]
+        text = words[0].removesuffix("\\n") if len(words) == 1 else "%"
+        if "%" in text or "\\" in text:
+            raise _Refused(" ".join(["printf", *words]))
+        return text
+    plain = words[1:] if words[:1] in (["-n"], ["-e"], ["-ne"], ["-en"]) else words
+    text = " ".join(plain)
+    if "\\" in text or text.startswith(("-e", "-n")):
+        raise _Refused(f"{text}, of which each shell makes something else,")
+    return text
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the parameters of a module; a bare name is a truth to the kernel."""
+    words = [each for each in words if not each.startswith("-")]
     module, *rest = words or [""]
+    if not re.match("damon[-_]", module):
+        return
     for word in rest:
         name, equals, value = word.partition("=")
-        if not module.startswith("damon_") or not equals:
-            return
-        yield parameter_path(module, name), value
+        yield _parameter(f"{module}.{name}", value if equals else "Y")
+
+
+def _parameter(name: str, value: str) -> tuple[str, str]:
+    """Return the file of a parameter; `-` is `_` to the kernel (kernel/params.c: dash2underscore())."""
+    module, _, parameter = name.partition(".")
+    if module == "sysctl":
+        return f"/proc/sys/{parameter.replace('.', '/')}", value
+    return parameter_path(module.replace("-", "_"), parameter.replace("-", "_")), value

@@ -155,11 +155,100 @@ def test_each_parameter_comes_back(path):
 @pytest.mark.parametrize(
     "line",
     ["for i in 1; do", "echo $(id) > /x", "echo `id` > /x", "echo $X > /x", "rm -rf /", "echo 1 >> /x",
-     "echo 1", "echo 'a > /x", "if [ 1 ]; then", "cat /a > /b", "echo '$A' > /x", "echo 1 | sh", "python x",
-     "echo * > /x", "f() { :; }"],
+     "echo 1", "echo 'a > /x", "if [ 1 ]; then", "cat /a > /b", "echo 1 | sh", "python x",
+     "echo * > /x", "f() { :; }", "grep -q a /b && echo 1 > /x", "LC_ALL=C ./other.sh",
+     r"echo 'a\tb' > /x", r"printf 'a\tb' > /x", "printf '%d' 1 > /x", "cd /a /b", "cd /a || reboot"],
 )  # fmt: skip
 def test_what_is_no_plain_write_is_refused_where_it_stands(line):
     found, wrong = writes("f", f"\n  {line}\n")
 
     assert found == []
     assert [(each.code, each.span.line, each.span.column) for each in wrong] == [("DP0695", 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("script", "value"),
+    [
+        ("A=5; echo $A > /x", "5"),
+        ("A=5 B=6\necho $B > /x", "6"),
+        ('export A=5\necho "${A}0" > /x', "50"),
+        ("echo '$A' > /x", "$A"),
+        ("printf '%s\\n' 'a\\tb' > /x", "a\\tb"),
+        ("printf '5\\n' > /x", "5"),
+        ("echo -e 5 > /x", "5"),
+        ("echo 5 > /x 2>/dev/null", "5"),
+        ("echo 5 > /x # costs $5, don't", "5"),
+        ("# a comment \\\necho 5 > /x", "5"),
+        ("cd /a || exit 1\necho 5 > ../x", "5"),
+        ("echo 5 \\\n  > /x\nexit 0", "5"),
+        ("echo 5 | sudo tee /x > /dev/null", "5"),
+    ],
+)
+def test_a_line_means_what_it_means_to_a_shell(script, value):
+    found, wrong = writes("f", f"#!/bin/sh\n{script}\n")
+
+    assert wrong == []
+    assert [(each.path, each.value) for each in found] == [("/x", value)]
+
+
+def test_nothing_is_read_behind_an_exit():
+    found, wrong = writes("f", "#!/bin/sh\nexit 0\necho 5 > /x\n")
+
+    assert found == []
+    assert [each.span.line for each in wrong] == [3]
+
+
+def test_names_without_a_directory_are_lost_behind_a_cd_that_cannot_be_read():
+    found, wrong = writes("f", "#!/bin/sh\ncd $HOME\necho 5 > x\necho 5 > /y\n")
+
+    assert [each.path for each in found] == ["/y"]
+    assert [each.span.line for each in wrong] == [2, 3]
+
+
+def test_a_line_that_goes_on_keeps_the_numbers_of_those_behind_it():
+    _, wrong = writes("f", "#!/bin/sh\necho 5 \\\n  > /x\nfoo bar\n")
+
+    assert [each.span.line for each in wrong] == [4]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "damon_reclaim.enabled damon-reclaim.min-age=30000000",
+        "options damon-reclaim enabled min_age=30000000",
+        "#!/bin/sh\nmodprobe -q damon_reclaim enabled min_age=30000000",
+    ],
+)
+def test_bare_names_and_dashes_are_those_of_the_kernel(text):
+    became = yaml.safe_load(imported(f"{text}\n").text)
+
+    assert became["modules"] == {"damon_reclaim": {"enabled": True, "min_age": "30s"}}
+
+
+def test_a_test_is_no_write():
+    text = f"#!/bin/sh\ngrep -q damon_reclaim.enabled=Y /proc/cmdline\necho 1 > {RECLAIM}/min_age\n"
+    found, wrong = writes("f", text)
+
+    assert [each.path for each in found] == [f"{RECLAIM}/min_age"]
+    assert [each.span.line for each in wrong] == [2]
+
+
+def test_sysctls_of_a_command_line_are_told():
+    listed, _ = writes("f", "damon_reclaim.enabled=Y sysctl.vm.swappiness=70\n")
+    made = played(listed, EmulatedMachine.create("damon-next"), "f")
+
+    assert [each.code for each in made.found] == ["DP0697"]
+
+
+def test_a_script_costs_no_more_than_it_is_long():
+    bomb = "A=xxxxxxxx\n" + "A=$A$A\n" * 30
+    _, wrong = writes("f", f"#!/bin/sh\n{bomb}echo 1 > /x\n")
+    assert {each.code for each in wrong} == {"DP0695"}
+
+    _, wrong = writes("f", "#!/bin/sh\n" + "foo\n" * 200_000)
+    assert len(wrong) < 200
+
+    value = "#!/bin/sh\necho 0x" + "f" * 4000 + f" > {RECLAIM}/enabled\n"
+    listed, _ = writes("f", value)
+    made = played(listed, EmulatedMachine.create("damon-next"), "f")
+    assert [each.code for each in made.found] == ["DP0696"]

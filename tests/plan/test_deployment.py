@@ -83,11 +83,13 @@ def test_modules_are_switched_on_last(place):
 
 
 def test_modules_and_sysctls_are_kernel_parameters(place):
-    line = place.done("render", "--cmdline", place.policy("m", MODULES.replace("MORE", ""))).out
+    stat = STAT if place.kernel == "7.3" else ""
+    file = place.policy("m", MODULES.replace("MORE", stat))
+    line = place.done("render", "--cmdline", file).out
     path = place.directory / "line"
     path.write_text(line)
 
-    assert sorted(line.split()) == [
+    assert sorted(line.replace("damon_stat.enabled=N", "").split()) == [
         "damon_reclaim.enabled=Y", "damon_reclaim.min_age=60000000",
         "damon_reclaim.quota_sz=67108864", "sysctl.vm.swappiness=70",
     ]  # fmt: skip
@@ -110,9 +112,10 @@ def test_what_cannot_be_said_is_refused(place, options, name, message):
     assert message in outcome.err
 
 
-def test_a_module_that_runs_there_is_to_be_switched_off():
+@pytest.mark.parametrize("kind", ["--script", "--cmdline"])
+def test_a_module_that_runs_there_is_to_be_switched_off(kind):
     site = Site("7.3")
-    outcome = site.run("render", site.policy("m", MODULES.replace("MORE", "")))
+    outcome = site.run("render", site.policy("m", MODULES.replace("MORE", "")), kind)
 
     assert outcome.code == ExitCode.FOREIGN
     assert "the kernel's DAMON_STAT runs" in outcome.err
@@ -123,4 +126,62 @@ def test_a_setting_without_a_parameter_is_refused(place):
     outcome = place.run("render", place.setting("ksm", 1), "--cmdline")
 
     assert outcome.code == ExitCode.USAGE
-    assert "the kernel has no parameter for `/sys/kernel/mm/ksm/run`" in outcome.err
+    assert "`render` knows no parameter of the kernel for `/sys/kernel/mm/ksm/run`" in outcome.err
+
+
+def test_a_module_that_runs_is_switched_off_to_take_its_parameters():
+    site = Site("6.12")
+    file = site.policy(
+        "m", "version: 1\nname: m\nmodules: {damon_reclaim: {enabled: true, min_age: 9s}}\n"
+    )
+    script = site.done("render", file).out
+    switch = "/sys/module/damon_reclaim/parameters/enabled"
+
+    assert [line for line in script.splitlines() if switch in line] == [
+        f"echo N > {switch}", f"echo Y > {switch}"
+    ]  # fmt: skip
+    site.close()
+
+
+def test_the_advisor_lets_go_of_what_it_owns_first(place):
+    ksm = "/sys/kernel/mm/ksm"
+    text = (
+        f"version: 1\nname: s\nsettings: {{{ksm}/pages_to_scan: 200, {ksm}/advisor_mode: none}}\n"
+    )
+    place.machine.write(f"{ksm}/advisor_mode", "scan-time")
+    script = place.done("render", place.policy("s", text)).out
+    other = EmulatedMachine.create(place.kernel)
+    other.write(f"{ksm}/advisor_mode", "scan-time")
+    for each in writes("script", script)[0]:
+        other.write(each.path, each.value)
+
+    assert other.read(f"{ksm}/pages_to_scan").strip() == "200"
+
+
+@pytest.mark.parametrize("place", ["7.3"], indirect=True)
+def test_a_backslash_survives_every_shell(place):
+    place.machine.make_cgroup(r"/a\tb")
+    text = """\
+version: 1
+name: p
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+    schemes: [{name: s, action: stat, filters: [{reject: {memcg: '/a\\tb'}}]}]
+modules: {damon_stat: {enabled: false}}
+"""
+    script = place.done("render", place.policy("p", text)).out
+    (line,) = [each for each in script.splitlines() if "memcg_path" in each]
+
+    assert line.startswith(r"printf '%s\n' '/a\tb' > ")
+    assert r"/a\tb" in [each.value for each in writes("script", script)[0]]
+
+
+@pytest.mark.parametrize("place", ["7.3"], indirect=True)
+def test_other_modules_have_parameters_too(place):
+    path = "/sys/module/zswap/parameters/enabled"
+    place.machine.write(path, "N")
+    line = place.done("render", place.setting("z", "Y", path), "--cmdline").out
+
+    assert line == "zswap.enabled=Y\n"
