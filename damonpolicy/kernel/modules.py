@@ -52,7 +52,6 @@ UNLIMITED = ("quota_sz", "quota_ms")
 TUNED_AGGREGATION = 100_000
 """Microseconds from which a module tunes its intervals, whatever its parameters say."""
 
-_DAY = 86_400_000_000
 _FEWEST_REGIONS = 3
 _LARGEST_UNIT = 1 << 20
 
@@ -181,14 +180,9 @@ def problems(module: str, contents: Mapping[str, str]) -> Iterator[Problem]:
         # mm/damon/reclaim.c: damon_reclaim_new_pageout_scheme() divides into an unsigned int
         if known.get(name, 0) // (aggregation or TUNED_AGGREGATION) > U32_MAX:
             message = f"`{name}` is more aggregations than the kernel's 32 bits can count"
-            longest = U32_MAX * (aggregation or TUNED_AGGREGATION) // _DAY
-            yield Problem(
-                "DP0261",
-                (name, "aggr_interval"),
-                message,
-                f"write at most `{longest}d`",
-                fatal=False,
-            )
+            longest = format_duration(U32_MAX * (aggregation or TUNED_AGGREGATION))
+            hint = f"write at most `{longest}`"
+            yield Problem("DP0261", (name, "aggr_interval"), message, hint, fatal=False)
 
 
 def _quotas(known: Mapping[str, int]) -> Iterator[Problem]:

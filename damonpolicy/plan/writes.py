@@ -104,7 +104,10 @@ class _Reader:
                 self.found.append(Write(path, value, span))
         except (_Refused, Computed) as refused:
             self.lost |= said.split()[0] == "cd"
-            message = f"it is not known what `{str(refused)[:40]}` writes: nothing is executed"
+            what = f"`{str(refused)[:40]}`"
+            message = f"it is not known what {what} writes: nothing is executed"
+            if isinstance(refused, Computed):
+                message = f"only a shell knows what {what} is: nothing is executed"
             self.wrong.append(Diagnostic.error("DP0695", span, message, hint=_TAKEN))
         except ValueError:
             message = "a quote is not closed on this line"
@@ -112,16 +115,16 @@ class _Reader:
 
     def _writes(self, said: str) -> Iterator[tuple[str, str]]:
         fields = said.split()
-        if self.script:
-            for words in statements(said, self.variables):
-                if words:
-                    yield from self._statement(words)
-        elif fields[0] in ("options", "modprobe"):
+        if fields[0] == "options" or (fields[0] == "modprobe" and not self.script):
             yield from _options([each.strip("\"'") for each in fields[1:]])
         elif fields[0][0] == "w" and fields[1:] and fields[1].startswith("/"):
             if len(fields) < 7:
                 raise _Refused(said)
             yield fields[1], said.split(maxsplit=6)[6].strip("\"'")
+        elif self.script:
+            for words in statements(said, self.variables):
+                if words:
+                    yield from self._statement(words)
         elif parameters := list(_PARAMETER.finditer(said)):
             for each in parameters:
                 yield _parameter(each[1], "Y" if each[2] is None else each[2])

@@ -96,8 +96,11 @@ def _either(
 
 
 def _another(each: Filter, later: Filter) -> bool:
-    """Tell whether a filter of pages behind an `allow` looks like a second condition."""
-    if later.type in CORE:
+    """Tell whether a filter of pages behind an `allow` looks like a second condition.
+
+    A `reject` of just what is left is none.
+    """
+    if later.type in CORE or (later.verb == "reject" and later.what == _opposite(each).what):
         return False
     return later.type != each.type or (later.negated and later.verb == "reject")
 

@@ -17,6 +17,8 @@ from damonpolicy.model.schemes import Scheme
 __all__ = ("check", "check_machine")
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
+_SHARED = f"{_THP}/shmem_enabled"
+"""For memory of memfd and tmpfs, which `enabled` says nothing of (mm/shmem.c)."""
 _SIZES = re.compile(rf"{_THP}/hugepages-\d+kB/enabled\Z")
 
 
@@ -42,6 +44,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
 
 def _switches(machine: Machine) -> Iterator[str]:
     yield f"{_THP}/enabled"
+    yield _SHARED
     for name in entries(machine, _THP):
         if _SIZES.match(f"{_THP}/{name}/enabled"):
             yield f"{_THP}/{name}/enabled"
@@ -51,7 +54,8 @@ def _off(settings: Mapping[str, str]) -> bool:
     """Tell whether huge pages of all sizes are switched off."""
     sizes = [value for path, value in settings.items() if _SIZES.match(path)]
     never = normalise(settings.get(f"{_THP}/enabled", "")) == "never"
-    return never and all(normalise(each) in ("never", "inherit") for each in sizes)
+    shared = normalise(settings.get(_SHARED, "")) in ("advise", "within_size", "always")
+    return never and not shared and all(normalise(each) in ("never", "inherit") for each in sizes)
 
 
 @rule

@@ -24,6 +24,8 @@ _ALL_MEMORY = (
     kernel.parameter_path("damon_stat", "kdamond_pid"),
 )
 """Files of kernels that give a module without a region all of System RAM."""
+_IN_UNITS = ("DP0219", "DP0220", "DP0222", "DP0259", "DP0260", "DP0261")
+"""Problems whose hints name a value; below `settings` numbers are the kernel's."""
 _WORTH = 100
 """Less than one part of so many is not worth a word: PCs have a small piece below 1 MiB."""
 _FINENESS = {
@@ -174,7 +176,10 @@ def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
     name = next(
         (each for each in (*problem.names, "enabled") if each in places), next(iter(places))
     )
-    return Diagnostic.error(problem.code, places[name].value, problem.message, hint=problem.hint)
+    place, hint = places[name], problem.hint
+    if place.path[:1] == ("settings",) and problem.code in _IN_UNITS:
+        hint = f"{hint} in `modules:`, which takes units"
+    return Diagnostic.error(problem.code, place.value, problem.message, hint=hint)
 
 
 @rule

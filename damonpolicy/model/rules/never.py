@@ -110,7 +110,7 @@ def _time(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
     if quota.time and quota.every and quota.time >= quota.every:
         every = format_duration(quota.every)
         message = f"a kdamond has no more than {every} in each {every}, so this limits nothing"
-        hint = f"write less than `{every}`, or `quota: unlimited`"
+        hint = f"write less than `{every}`, or leave `time` out"
         yield Diagnostic.error("DP0260", at("time").value, message, hint=hint)
 
 

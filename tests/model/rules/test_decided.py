@@ -66,6 +66,8 @@ def test_a_filter_that_is_never_asked_is_refused(filters):
         [("reject", addr(1, 5)), ("allow", addr(4, 6))],
         [("reject", no("anon")), ("allow", "anon")],
         [("reject", huge("2MiB", "4MiB")), ("allow", huge("2MiB", "8MiB"))],
+        [("allow", "anon"), ("reject", {"not": "anon"})],
+        [("allow", {"memcg": "/a"}), ("reject", {"not": {"memcg": "/a"}})],
     ],
 )
 def test_exceptions_before_the_rule_are_right(filters):

@@ -33,6 +33,8 @@ def found(scheme, kernel="7.3", ops="vaddr", targets="{process: {name: nginx}}",
 
 def test_huge_pages_that_the_machine_switches_off():
     assert found(HUGE, settings={THP: "never"}) == ["DP0684"]
+    shared = THP.replace("/enabled", "/shmem_enabled")
+    assert found(HUGE, settings={THP: "never", shared: "advise"}) == []
     assert found(HUGE, settings={THP: "madvise"}) == []
     assert found("{name: s, action: collapse}", settings={THP: "never"}) == []
 
