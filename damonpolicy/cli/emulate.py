@@ -10,9 +10,12 @@ import click
 from damonpolicy.cli.groups import Group
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.diagnostics import as_text
+from damonpolicy.diagnostics import as_text, closest
 from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
+from damonpolicy.kernel.cgroups import matching
 from damonpolicy.kernel.features import NEWEST
+from damonpolicy.kernel.processes import Selector, find
+from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.units import UnitError, read_duration
 
 if TYPE_CHECKING:
@@ -44,6 +47,9 @@ def _machine(invocation: Invocation) -> EmulatedMachine:
     return machine
 
 
+_LONGEST = 255
+
+
 def _done(line: str, **data: object) -> Result:
     return Result(as_text([line]), data, changed=True)
 
@@ -58,13 +64,24 @@ def _reboot(invocation: Invocation) -> Result:
     return _done("rebooted")
 
 
+def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Take what a program's file can be called."""
+    del context, parameter
+    if not value or "/" in value or len(value) > _LONGEST or not value.isprintable():
+        hint = "a program has a short name without `/`; `--exe` says where it is"
+        raise UsageError(f"`{value[:40]!s}` is no name of a program", hint=hint)
+    return value
+
+
 @click.command("start")
-@click.argument("name")
+@click.argument("name", callback=_name)
 @click.option("--pid", type=click.IntRange(1, 1 << 22), help="its number; by default a free one")
-@click.option("--cgroup", metavar="PATH", default="/", help="where it belongs")
+@click.option(
+    "--cgroup", metavar="PATH", default="/", help="where it belongs; made if it is not there"
+)
 @click.option("--exe", metavar="FILE", help="its program; by default NAME in /usr/bin")
 @click.option("--cmdline", metavar="TEXT", help="its command line")
-@click.option("--uid", type=click.IntRange(0), default=0, help="its user")
+@click.option("--uid", type=click.IntRange(0, (1 << 32) - 2), default=0, help="its user")
 @click.option(
     "--area",
     "areas",
@@ -88,6 +105,10 @@ def _start(
 ) -> Result:
     """Start a program, and print its pid."""
     machine = _machine(invocation)
+    if not cgroup.startswith("/") or not cgroup.isprintable() or ".." in cgroup.split("/"):
+        near = closest(f"/{cgroup.strip('/')}", [each or "/" for each in matching(machine, "/**")])
+        hint = f"did you mean `{near}`?" if near else "write it from the root, such as `/db.slice`"
+        raise UsageError(f"`{cgroup[:80]}` is not the path of a cgroup", hint=hint)
     described = [_area(each) for each in areas] or [{"size": "64MiB", "rate": "50%"}]
     try:
         found = machine.start_process(
@@ -96,7 +117,7 @@ def _start(
         )  # fmt: skip
     except OSError as error:
         raise DamonPolicyError(f"`{name}` cannot be started: {reason_of(error)}") from error
-    return _done(f"{found}", pid=found)
+    return Result(f"{found}\n", {"pid": found}, changed=True, raw=True)
 
 
 def _area(text: str) -> dict[str, object]:
@@ -108,22 +129,34 @@ def _area(text: str) -> dict[str, object]:
             hint = "write for example `--area size=64MiB,rate=80%`"
             raise UsageError(f"`{word}` is no key with a value", hint=hint)
         truth = {"true": True, "false": False}.get(value, value)
-        found[key] = int(value) if key == "node" and value.isdecimal() else truth
+        found[key] = (
+            int(value) if key == "node" and value.isdecimal() and len(value) < 10 else truth
+        )
     return found
 
 
 @click.command("exit")
-@click.argument("pid", type=click.IntRange(1))
+@click.argument("program", metavar="PID|NAME")
 @common
 @pass_invocation
-def _exit(invocation: Invocation, pid: int) -> Result:
+def _exit(invocation: Invocation, program: str) -> Result:
     """End a program; a kdamond that monitored nothing else ends with it."""
     machine = _machine(invocation)
+    pid = int(program) if program.isdecimal() and len(program) < 10 else _called(machine, program)
     try:
         machine.exit_process(pid)
     except ProcessLookupError as error:
         raise DamonPolicyError(f"there is no process {pid} that could be ended") from error
     return _done(f"{pid} ended", pid=pid)
+
+
+def _called(machine: Machine, name: str) -> int:
+    found = [each.pid for each in find(machine, Selector(name=name))]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(map(str, found[:8]))
+    hint = f"these are called so: {listed}" if found else "`damonpolicy emulate start` starts one"
+    raise UsageError(f"`{name[:40]}` is no pid, and no name of one program", hint=hint)
 
 
 @click.command("read")
@@ -140,7 +173,7 @@ def _read(invocation: Invocation, path: str) -> Result:
     return Result(text, {"path": path, "text": text}, raw=True)
 
 
-@click.command("write")
+@click.command("write", context_settings={"ignore_unknown_options": True})
 @click.argument("path")
 @click.argument("text")
 @common
@@ -150,12 +183,14 @@ def _write(invocation: Invocation, path: str, text: str) -> Result:
     machine = _machine(invocation)
     try:
         machine.write(path, text)
+    except FileNotFoundError as error:
+        raise DamonPolicyError(f"there is no file `{path[:200]}`") from error
     except OSError as error:
-        raise DamonPolicyError(f"`{path}` takes no `{text}`: {reason_of(error)}") from error
+        raise DamonPolicyError(f"`{path}` takes no `{text[:80]}`: {reason_of(error)}") from error
     return _done(f"wrote `{text}` to `{path}`", path=path, text=text)
 
 
-@click.command("forward")
+@click.command("forward", context_settings={"ignore_unknown_options": True})
 @click.argument("time", metavar="TIME")
 @common
 @pass_invocation

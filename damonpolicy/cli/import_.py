@@ -134,6 +134,7 @@ def _of_file(invocation: Invocation, sources: Sequence[str], name: str, ops: str
     from damonpolicy.plan import damo
     from damonpolicy.plan.imported import policy
     from damonpolicy.plan.writes import deployed
+    from damonpolicy.source import nodes
     from damonpolicy.source.files import read_file
     from damonpolicy.source.yaml import parse_foreign
 
@@ -149,6 +150,12 @@ def _of_file(invocation: Invocation, sources: Sequence[str], name: str, ops: str
     top, found = parse_foreign(file.name, file.text)
     if found:
         raise PolicyInvalid(diagnostics=found)
+    if not isinstance(top, nodes.Mapping | nodes.Sequence):
+        hint = "`damonpolicy import --help` lists what it reads"
+        raise UsageError(f"`{file.name}` says nothing of DAMON's", hint=hint)
+    if isinstance(top, nodes.Mapping) and top.get("version") and top.get("name"):
+        hint = f"`damonpolicy validate {file.name}` checks it"
+        raise UsageError(f"`{file.name}` is a policy of damonpolicy already", hint=hint)
     made, found = damo.sources(top, file.name, ops)
     if any(each.severity == "error" for each in found):
         raise PolicyInvalid(diagnostics=found)
@@ -166,11 +173,12 @@ def _deployed(file: SourceFile, name: str, capabilities: Capabilities) -> Import
     listed, found = writes(file.name, file.text)
     made = played(listed, EmulatedMachine.create(_EVERYTHING), file.name)
     found += made.found
-    if not made.sources and not made.modules and not found:
+    errors = any(each.severity == "error" for each in found)
+    if not made.sources and not made.modules and not errors:
         raise UsageError(
             f"`{file.name}` writes nothing of DAMON's", hint="`damonpolicy import --help`"
         )
-    if any(each.severity == "error" for each in found) or not (made.sources or made.modules):
+    if errors:
         raise PolicyInvalid(diagnostics=found)
     comments = [f"Imported from {os.path.basename(file.name)}."]
     result = policy(

@@ -50,6 +50,8 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
     if out == "-":
         return Result(text, {"policy": text}, raw=True)
     target = Path(out or f"{name}.yaml")
+    if target.is_dir():
+        raise UsageError(f"`{target}` is a directory", hint=f"`-o {target / name}.yaml`")
     beside = target.with_name(schema.name)
     try:
         _write(target, text, replace=force)

@@ -16,21 +16,18 @@ _SHOWN = 4
 """At most so many targets are named."""
 
 
-def kdamond_lines(each: Mapping[str, Any], names: Mapping[int, str], *, fresh: bool) -> list[str]:
-    """Say how a kdamond is; ``names`` are those of processes by pid.
-
-    ``fresh``: somebody has just asked it for its numbers.
-    """
+def kdamond_lines(each: Mapping[str, Any], *, fresh: bool) -> list[str]:
+    """Say how a kdamond is; ``fresh``: somebody has just asked it for its numbers."""
     whose = each["name"] or "someone else's"
     pid = f", pid {each['pid']}" if each["pid"] else ""
     state = f"{each['state']}, paused" if each["paused"] else each["state"]
     lines = [f"kdamond {whose}: {state} (slot {each['slot']}{pid})"]
-    targets = [
-        Target(**{**one, "process": names.get(one["pid"], "")}).name for one in each["targets"]
-    ]
+    targets = [_target(Target(**one)) for one in each["targets"]]
     if targets:
         more = f" and {len(targets) - _SHOWN} more" if targets[_SHOWN:] else ""
         lines.append(f"  {each['ops']}: {', '.join(targets[:_SHOWN])}{more}")
+    if each["state"] == "off" and each["owner"] == "ours":
+        lines.append("  it has ended: `damonpolicy apply` of its policy starts it again")
     if (accesses := Accesses(**each["accesses"])) != ALL:
         lines.append(f"  accesses: {accesses.text}")
     if not each["schemes"]:
@@ -40,6 +37,11 @@ def kdamond_lines(each: Mapping[str, Any], names: Mapping[int, str], *, fresh: b
         lines.append(f"  scheme {scheme['name']}: {scheme['action']}{quota}")
         lines += [f"    {line}" for line in _scheme(each, scheme, fresh=fresh)]
     return lines
+
+
+def _target(target: Target) -> str:
+    gone = target.pid and not target.process
+    return f"{target.name} (ended)" if gone else target.name
 
 
 def _scheme(kdamond: Mapping[str, Any], scheme: Mapping[str, Any], *, fresh: bool) -> Iterator[str]:

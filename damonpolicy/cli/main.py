@@ -274,6 +274,8 @@ def _early_format(words: list[str]) -> str:
 
 def _usage(error: click.ClickException) -> UsageError:
     text = error.format_message().rstrip(".")
+    text = text.replace("is not a valid integer range", "is no number")
+    text = text.replace("is not a valid integer", "is no number")
     hint = ""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"`{error.ctx.command_path} --help` tells more"

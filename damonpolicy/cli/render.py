@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @click.command("render")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
-@click.option("--script", "kind", flag_value="script", default=True, help="as a shell script")
-@click.option("--cmdline", "kind", flag_value="cmdline", help="as parameters of the kernel")
+@click.option("--script", is_flag=True, help="as a shell script, as without an option")
+@click.option("--cmdline", is_flag=True, help="as parameters of the kernel")
 @click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
 @policy_options
 @common
@@ -30,7 +30,8 @@ def command(
     invocation: Invocation,
     paths: Sequence[str],
     *,
-    kind: str,
+    script: bool,
+    cmdline: bool,
     unfed: bool,
     settings: Sequence[str],
     variables: Sequence[str],
@@ -47,6 +48,8 @@ def command(
     from damonpolicy.plan.current import retrieve
     from damonpolicy.plan.loading import Source, compile_on, located
 
+    if script and cmdline:
+        raise UsageError("`render` makes a script or parameters", hint="take one of the options")
     machine = invocation.machine()
     loaded = read(invocation, paths, settings, variables, machine)
     capabilities = detect(machine, retrieve(machine).tree)
@@ -55,11 +58,17 @@ def command(
     files = {path for policy in policies.values() for path in policy.settings}
     current = retrieve(machine, files | watched(files))
     with located(compiled.spans):
-        if kind == "cmdline":
+        if cmdline:
             text = deployment.cmdline(policies, current)
         else:
             text = deployment.script(policies, _bound(policies, machine), current)
-    return Result(text, {kind: text}, raw=True, diagnostics=compiled.found, texts=invocation.texts)
+    return Result(
+        text,
+        {"cmdline" if cmdline else "script": text},
+        raw=True,
+        diagnostics=compiled.found,
+        texts=invocation.texts,
+    )
 
 
 def _bound(policies: Mapping[str, CompiledPolicy], machine: Machine) -> dict[str, Bound]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from damonpolicy import etc
+from damonpolicy.cli import shipped
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.loading import policy_options
 from damonpolicy.cli.output import Result
@@ -19,6 +21,7 @@ from damonpolicy.engine.signals import ignored
 from damonpolicy.errors import UsageError
 from damonpolicy.units import UnitError, read_duration
 
+_PLAIN = re.compile(r"[A-Za-z0-9_][\w. -]*")
 _EXIT = click.Choice(["keep", "remove"])
 
 
@@ -65,7 +68,7 @@ def _run(
     from damonpolicy.daemon.serve import serve
     from damonpolicy.daemon.sources import unknown
 
-    if not (invocation.verbosity or invocation.log_format):
+    if not (invocation.verbosity or invocation.log_format or invocation.quiet):
         from damonpolicy.cli.logs import configure
 
         configure(verbosity=1, form="text")
@@ -94,7 +97,12 @@ def _nearest(path: str) -> str:
         beside = []
     if close := closest(name, beside):
         return f"did you mean `{os.path.join(parent, close)}`?"
-    return f"`mkdir -p {shlex.quote(path)}`"
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
+    if stem in shipped.policies():
+        return f"`damonpolicy init {stem} -o {shlex.quote(os.path.join(parent, stem))}.yaml`"
+    if stem != name or not os.path.isdir(parent or ".") or not _PLAIN.fullmatch(name):
+        return "`damonpolicy init` lists the shipped policies and writes one"
+    return f"`mkdir {shlex.quote(path)}`"
 
 
 def _seconds(text: str) -> float:

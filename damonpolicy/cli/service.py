@@ -107,6 +107,9 @@ def beside(machine: Machine, places: Places) -> str:
         return ""
     if service is None or not service["running"]:
         return ""
-    what = "applies its files again at their next edit, its next reload or start"
+    what = (
+        "applies its files again at their next edit, its next reload or start; until then these"
+        " policies are yours: `damonpolicy remove NAME` ends one, the removal of a file does not"
+    )
     where = ", ".join(service["paths"])
     return as_text([f"note: the service of {where} (pid {service['pid']}) {what}"])

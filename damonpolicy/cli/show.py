@@ -32,7 +32,10 @@ def command(invocation: Invocation, what: str) -> Result:
         policies = [chosen[name] for name in sorted(chosen)]
     else:
         raise not_applied(what, managed)
-    text = "".join(_text(policy, alone=len(policies) == 1) for policy in policies)
+    alone = len(policies) == 1
+    text = "---\n".join(_text(policy, alone=alone) for policy in policies)
+    if not policies:
+        text = "# no policy was applied\n"
     data = {
         "policies": [
             {"name": each.name, "owner": each.owner, "variables": dict(each.variables), "text": each.source}
@@ -48,4 +51,4 @@ def _text(policy: CompiledPolicy, *, alone: bool) -> str:
     above += [f"# --set {name}={value}" for name, value in policy.variables.items()]
     source = policy.source if policy.source.endswith("\n") else policy.source + "\n"
     # each line on its own: a policy may hold what a terminal obeys
-    return as_text([*above, *source.removesuffix("\n").split("\n")]) + ("" if alone else "---\n")
+    return as_text([*above, *source.removesuffix("\n").split("\n")])

@@ -110,18 +110,14 @@ def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Re
         measure(machine, data["kdamonds"])
     served_now = service is not None and service["running"]
     asleep = service.get("unasked", ()) if service and served_now and not update else ()
-    comms = {
-        target.pid: read_or(machine, f"/proc/{target.pid}/comm")
-        for slot in slots
-        for target in slot.targets
-        if target.pid
-    }
+    for target in (each for slot in data["kdamonds"] for each in slot["targets"]):
+        if target["pid"]:
+            target["process"] = read_or(machine, f"/proc/{target['pid']}/comm")
     return Result(
         _text(
             data,
             managed,
             store,
-            comms,
             settings,
             modules,
             fresh=update or served_now,
@@ -178,7 +174,6 @@ def _text(
     data: dict[str, Any],
     managed: Managed,
     store: Remembered,
-    names: Mapping[int, str],
     settings: Sequence[status.SettingStatus],
     modules: Sequence[ModuleStatus],
     *,
@@ -190,7 +185,7 @@ def _text(
     ``asleep`` are kdamonds that were not asked.
     """
     if managed.policies:
-        lines = [f"generation {managed.generation}: {', '.join(sorted(data['policies']))}"]
+        lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
     else:
         lines = ["no policy is applied"]
         if store.unknown:
@@ -200,7 +195,7 @@ def _text(
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
     left_out = {each["kdamond"]: each["left_out"] for each in data["lacking"]}
     for each in data["kdamonds"]:
-        lines += ["", *kdamond_lines(each, names, fresh=fresh and each["name"] not in asleep)]
+        lines += ["", *kdamond_lines(each, fresh=fresh and each["name"] not in asleep)]
         lines += [
             f"  the filter on the cgroup `{path}` is left out until it is there"
             for path in left_out.get(each["name"], ())

@@ -128,10 +128,10 @@ class Tuning:
 
 
 def tuning(kdamond: Kdamond) -> Tuning | None:
-    """Return how a kdamond's intervals are tuned, None where they are not."""
-    if not kdamond.tuned:
-        return None
+    """Return how a kdamond's intervals are tuned, None where they are not, or nobody tells."""
     goal = f"{_INTERVALS}/intervals_goal"
+    if not kdamond.tuned or f"{goal}/access_bp" not in kdamond.tree:  # a module's
+        return None
     names = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
     return Tuning(*(int(kdamond.tree.get(f"{goal}/{name}", "0")) for name in names))
 

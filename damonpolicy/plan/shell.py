@@ -79,7 +79,7 @@ def _part(line: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]:
     if char == "$":
         return _variable(line, at, variables)
     if char in _COMPUTES:
-        raise Computed(line[at:].split()[0])
+        raise Computed(line[at:].split(maxsplit=1)[0])
     return char, at + 1
 
 
@@ -87,7 +87,7 @@ def _quoted(line: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]
     parts: list[str] = []
     while at < len(line) and line[at] != '"':
         if line[at] == "`":
-            raise Computed(line[at:].split()[0])
+            raise Computed(line[at:].split(maxsplit=1)[0])
         if line[at] == "$":
             part, at = _variable(line, at, variables)
         elif line[at] == "\\" and line[at + 1 : at + 2] in ('"', "\\", "$", "`"):
@@ -101,7 +101,7 @@ def _quoted(line: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]
 def _variable(line: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]:
     found = _VARIABLE.match(line, at)
     if found is None:
-        raise Computed(line[at:].split()[0])
+        raise Computed(line[at:].split(maxsplit=1)[0])
     name = found[1] or found[2]
     if name not in variables:
         raise Computed(found[0])

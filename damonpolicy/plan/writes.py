@@ -30,9 +30,10 @@ _DEPLOYED = re.compile(
     re.MULTILINE,
 )
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
+_TMPFILES = re.compile(r"[A-Za-z][-+!=~^$]*[ \t]+/[^ \t]+([ \t]+[^ \t]+){1,5}")
 _SILENT = ("set", "true", ":")
 _FAILING = (["exit"], ["exit", "1"], ["true"], [":"], ["return"], ["return", "1"])
-_TAKEN = "`echo VALUE > FILE`, `cd DIRECTORY` and `NAME=VALUE` are taken"
+_TAKEN = "`echo VALUE > FILE`, `tee`, `modprobe`, `cd` and `NAME=VALUE` are taken, no loop"
 _MOST_WRONG = 100
 """Lines that are reported; who has more has another kind of file."""
 
@@ -121,6 +122,8 @@ class _Reader:
             if len(fields) < 7:
                 raise _Refused(said)
             yield fields[1], said.split(maxsplit=6)[6].strip("\"'")
+        elif not self.script and _TMPFILES.match(said):
+            return  # makes or removes something, and writes no value
         elif self.script:
             for words in statements(said, self.variables):
                 if words:

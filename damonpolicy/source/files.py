@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damonpolicy import limits, trust
-from damonpolicy.diagnostics import Diagnostic, Span
+from damonpolicy.diagnostics import Diagnostic, Span, closest
 
 __all__ = ("Room", "SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file")
 
@@ -54,9 +54,7 @@ def load(
     files = []
     room = Room()
     for name in dict.fromkeys(names):
-        text, diagnostic = _read(
-            name, keepers, absent="`damonpolicy init` lists the shipped policies and writes one"
-        )
+        text, diagnostic = _read(name, keepers, absent=_meant(name))
         if full := room.take(text):
             found.append(full)
             break
@@ -159,6 +157,19 @@ def _read(
         place = Span(shown, line, column, line, column + 1)
         message = f"the byte 0x{raw[error.start]:02X} is not UTF-8"
         return "", Diagnostic.error("DP0002", place, message, hint="save the file as UTF-8")
+
+
+def _meant(name: str) -> str:
+    """Return the hint where a file is not there: one with a name much alike, if there is one."""
+    parent, base = os.path.split(name)
+    try:
+        beside = [each for each in os.listdir(parent or ".") if each.endswith(_SUFFIXES)]
+    except OSError:
+        beside = []
+    whole = next((f"{base}{each}" for each in _SUFFIXES if f"{base}{each}" in beside), "")
+    if close := whole or closest(base, beside):
+        return f"did you mean `{os.path.join(parent, close)}`?"
+    return "`damonpolicy init` lists the shipped policies and writes one"
 
 
 def _opener(keepers: trust.Keepers | None) -> Callable[[str, int], int] | None:

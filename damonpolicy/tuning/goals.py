@@ -92,7 +92,7 @@ class GoalMeter:
         now, last = self._machine.monotonic(), self._last
         self._last = (now, total)
         if last is None or now <= last[0] or total < last[1]:
-            raise Stale("it needs two readings")
+            raise Stale("it needs two readings, which a service takes")
         passed = total - last[1]
         if self._window is None:
             return passed

@@ -22,7 +22,9 @@ def content(cli, path):
 
 
 def test_a_program_starts_and_ends(cli):
-    (pid,) = lines(cli("emulate", "start", "redis", "--area", "size=8MiB,rate=80%,node=1", *K))
+    (pid,) = cli(
+        "emulate", "start", "redis", "--area", "size=8MiB,rate=80%,node=1", *K
+    ).out.splitlines()  # nothing else, for `pid=$(…)`
 
     assert content(cli, f"/proc/{pid}/comm") == "redis\n"
     assert lines(cli("emulate", "exit", pid, *K)) == [f"{pid} ended"]
@@ -40,6 +42,35 @@ def test_a_program_starts_where_it_is_told_to(cli):
     assert "Uid:\t33" in content(cli, "/proc/77/status")
     again = cli("emulate", "start", "redis", "--pid", 77, *K)
     assert (again.code, "cannot be started" in again.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["start", "x", "--cgroup", "machine.slice"], "did you mean `/machine.slice`?"),
+        (["start", "x", "--cgroup", ""], "`` is not the path of a cgroup"),
+        (["start", "/usr/bin/x"], "`/usr/bin/x` is no name of a program"),
+        (["start", ""], "`` is no name of a program"),
+        (["start", "a\nb"], "is no name of a program"),
+        (["start", "x", "--uid", "99999999999999999999"], "`--uid`"),
+        (["start", "x", "--area", "size=1MiB,node=" + "9" * 5000], "area.node"),
+        (["exit", "nosuch"], "`nosuch` is no pid, and no name of one program"),
+        (["exit", "qemu-system-x86_64"], "these are called so: 811, 815"),
+        (["write", "/nowhere", "-1"], "there is no file `/nowhere`"),
+        (["forward", "-5m"], "-5m"),
+    ],
+)
+def test_what_no_machine_has_is_refused(cli, words, message):
+    done = cli("emulate", *words, *K)
+
+    assert done.code in (1, 64)
+    assert message in done.err
+    assert len(done.err) < 1000
+
+
+def test_a_program_ends_by_its_name(cli):
+    assert cli("emulate", "exit", "nginx", *K).code == 0
+    assert cli("emulate", "exit", "nginx", *K).code == 64
 
 
 @pytest.mark.parametrize(

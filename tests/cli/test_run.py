@@ -257,7 +257,13 @@ def test_a_wrong_debounce_is_told(cli):
 
 @pytest.mark.parametrize(
     ("path", "hint"),
-    [("polices", "did you mean `{}/policies`?"), ("else where/x", "`mkdir -p '{}/else where/x'`")],
+    [
+        ("polices", "did you mean `{}/policies`?"),
+        ("new", "`mkdir {}/new`"),
+        ("a/ksm.yaml", "`damonpolicy init ksm -o {}/a/ksm.yaml`"),
+        ("mine.yml", "`damonpolicy init` lists the shipped policies and writes one"),
+        ("no/where", "`damonpolicy init` lists the shipped policies and writes one"),
+    ],
 )
 def test_a_path_that_was_never_there_is_refused(cli, tmp_path, path, hint):
     (tmp_path / "policies").mkdir()

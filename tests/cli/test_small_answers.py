@@ -147,3 +147,70 @@ def test_a_setting_that_is_no_path_has_its_place(site, path):
 
     assert outcome.code == ExitCode.INVALID
     assert "p.yaml:3:12: error[DP0242]" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "code", "message", "hint"),
+    [
+        (("plan", "mine"), "", 65, "cannot read `mine`", "did you mean `mine.yaml`?"),
+        (("plan", "mind.yaml"), "", 65, "cannot read `mind.yaml`", "did you mean `mine.yaml`?"),
+        (("plan", "x"), "", 65, "cannot read `x`", "`damonpolicy init` lists the shipped policies"),
+        (("import", "mine.yaml"), "version: 1\nname: a\nkdamonds: []\n", 64,
+         "`mine.yaml` is a policy of damonpolicy already", "`damonpolicy validate mine.yaml` checks it"),
+        (("import", "mine.yaml"), "root=/dev/sda quiet\n", 64, "`mine.yaml` says nothing of DAMON's",
+         "`damonpolicy import --help`"),
+        (("import", "mine.yaml"), "", 64, "`mine.yaml` says nothing of DAMON's", "--help"),
+        (("import", "mine.yaml"), "#!/bin/sh\necho 70 > /proc/sys/vm/swappiness\n", 64,
+         "`mine.yaml` writes nothing of DAMON's", "--help"),
+        (("init", "ksm", "-o", "."), "", 64, "`.` is a directory", "`-o ksm.yaml`"),
+        (("render", "mine.yaml", "--script", "--cmdline"), "", 64, "a script or parameters", "take one"),
+        (("rollback", "web"), "", 64, "`web` is no number", "damonpolicy rollback --help"),
+    ],
+)  # fmt: skip
+def test_what_is_meant_is_said(cli, tmp_path, words, content, code, message, hint):
+    (tmp_path / "mine.yaml").write_text(content)
+    outcome = cli(*words, "--kernel", "emulated:7.3")
+
+    assert outcome.code == code, outcome.err
+    assert message in outcome.err
+    assert hint in outcome.err.partition("hint: ")[2]
+
+
+def test_tmpfiles_that_write_no_value_are_passed_over(cli, tmp_path):
+    path = "/sys/module/damon_reclaim/parameters/min_age"
+    (tmp_path / "a.conf").write_text(f"d /run/foo 0755 root root -\nw {path} - - - - 1000000\n")
+
+    assert "min_age: 1s" in cli("import", "a.conf").out
+
+
+def test_status_says_who_has_ended(site):
+    site.done("apply", shipped("monitor"))
+    site.machine.exit_process(811)
+    (kdamond,) = site.json("status")["data"]["kdamonds"]
+    assert [(each["pid"], each["process"]) for each in kdamond["targets"]] == [
+        (811, ""), (815, "qemu-system-x86"),
+    ]  # fmt: skip
+    assert "  vaddr: pid 811 (ended), pid 815 (qemu-system-x86)" in site.done("status").out
+
+    site.machine.exit_process(815)
+    site.machine.sleep(5)
+    assert (
+        "  it has ended: `damonpolicy apply` of its policy starts it again"
+        in site.done("status").out
+    )
+
+
+def test_intervals_of_a_module_are_tuned_toward_what_nobody_tells(site):
+    site.machine.sleep(1)
+    (found,) = site.json("report", "snapshot")["data"]["snapshots"]
+
+    assert (found["intervals_tuned"], found["tuning"]) == (True, None)
+    assert "toward" not in site.done("report", "snapshot").out
+
+
+def test_policies_of_a_generation_are_told_apart(site):
+    site.done("apply", shipped("ksm"))
+    site.done("apply", shipped("proactive-reclaim"))
+
+    assert site.done("show", "2").out.count("---\n") == 1
+    assert site.done("show", "0").out == "# no policy was applied\n"

@@ -65,7 +65,10 @@ def test_a_policy_that_is_named_is_all_that_is_shown(site):
     assert all("ksm" in each["users"] for each in ksm["settings"])
     assert len(ksm["settings"]) == len(every["settings"]) - 1
     assert len(every["kdamonds"]) == 3
-    assert site.done("status", "ksm").out.splitlines()[1] == "generation 3: ksm"
+    assert (
+        site.done("status", "ksm").out.splitlines()[1]
+        == "generation 3: ksm, proactive-reclaim, swap"
+    )
     assert site.json("status", kdamond)["data"]["kdamonds"] == ksm["kdamonds"]
     named = site.json("status", "ksm", "proactive-reclaim", "swap")["data"]
     assert named["policies"] == every["policies"]

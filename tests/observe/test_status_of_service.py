@@ -50,7 +50,7 @@ def test_goals_are_measured_where_a_moment_is_enough(tuned):
     outcome = tuned.json("status", "--update")["data"]["kdamonds"][0]["schemes"]
     cold, fed = outcome
     assert cold["goals"][0]["current"] is None
-    assert cold["goals"][0]["why"] == "it needs two readings"
+    assert cold["goals"][0]["why"] == "it needs two readings, which a service takes"
     assert cold["score"] is None, "it is the largest of all, and one is not known"
     node = cold["goals"][1]
     assert (node["node"], node["target"]) == (1, 9000)
@@ -59,7 +59,7 @@ def test_goals_are_measured_where_a_moment_is_enough(tuned):
     assert cold["effective_quota"] > 0
     assert cold["trend"] is None
     lines = tuned.done("status", "--update").out.splitlines()
-    assert "    goal some_mem_psi_us: 500us (not known: it needs two readings)" in lines
+    assert "    goal some_mem_psi_us: 500us (not known: it needs two readings, which a service takes)" in lines
     assert any(
         line.startswith("    goal node_mem_used_bp of node 1: ")
         and " of 90% (score " in line and ", quota in effect " in line

@@ -25,6 +25,7 @@ from damonpolicy.diagnostics import Diagnostic, as_text, did_you_mean, visible
 from damonpolicy.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.units import (
     approximate_bytes,
+    approximate_duration,
     format_duration,
 )
 
@@ -330,9 +331,9 @@ def _guide(found: Sequence[Series]) -> Result:
         past = (time["begin"] - time["known_from"]) // 1_000
         lines += [
             each["name"],
-            f"  time: {format_duration((time['end'] - time['begin']) // 1000)}"
+            f"  time: {approximate_duration((time['end'] - time['begin']) // 1000)}"
             f" from {begun:%Y-%m-%d %H:%M:%S} UTC, {count}"
-            + (f"; ages tell of {format_duration(past)} before" if past else ""),
+            + (f"; ages tell of {approximate_duration(past)} before" if past else ""),
         ]
         shown = sorted(each["areas"], key=lambda area: -area["hotness"])[:_MOST_MAPS]
         for area in sorted(shown, key=lambda area: area["start"]):
