@@ -15,8 +15,9 @@ import click
 from damonpolicy.cli import names, shipped
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
-from damonpolicy.diagnostics import did_you_mean
+from damonpolicy.diagnostics import closest, did_you_mean
 from damonpolicy.errors import UsageError
+from damonpolicy.kernel.tree import pattern
 from damonpolicy.model.words import FOREIGN, WORDS, elsewhere
 
 _WIDTH = 80
@@ -26,11 +27,12 @@ _MOST = 12
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key at one place: what it means, and what it takes."""
+    """One key at one place: what it means, and what it takes; ``words`` are all that it takes."""
 
     path: tuple[str, ...]
     what: str
     takes: str
+    words: tuple[str, ...] = ()
 
     @property
     def called(self) -> str:
@@ -43,21 +45,22 @@ class Key:
 @common
 @pass_invocation
 def command(invocation: Invocation, topic: str) -> Result:
-    """Explain a key of the policy language, such as `quota.size`, or a finding, such as `DP0217`.
+    """Explain a key or a word of policies, such as `quota.size` or `pageout`, or a finding.
 
-    It knows the names of the kernel's files and damo's options, too.
+    A finding is named by its code, such as `DP0217`. The kernel's files and damo's options are
+    known, too (`--` before an option).
     """
     del invocation
-    if re.fullmatch(r"[dD][pP]\d{4}", topic):
-        return _finding(topic.upper())
+    if code := re.fullmatch(r"(?:[dD][pP])?(\d{3,4})", topic):
+        return _finding(f"DP{code[1]:>04}")
     found = list(keys())
     matching = _matching(topic, found)
-    if not matching:
-        words = {each.path[-1] for each in found}
-        hint = did_you_mean(topic.rpartition(".")[2], sorted(words))
-        hint = hint or "`damonpolicy init` lists whole policies, `damonpolicy features` features"
-        raise UsageError(f"`{topic[:60]}` is neither a key nor a code", hint=hint)
     lines: list[str] = []
+    if not matching:
+        matching = [each for each in found if topic in each.words]
+        lines = [f"`{topic}` is a word for:", ""]
+    if not matching:
+        raise UsageError(f"`{topic[:60]}` is neither a key nor a code", hint=_near(topic, found))
     for each in matching[:_MOST]:
         lines += [*_lines(each), ""]
     if len(matching) > _MOST:
@@ -68,6 +71,15 @@ def command(invocation: Invocation, topic: str) -> Result:
         "finding": None,
     }
     return Result("\n".join(lines), data)
+
+
+def _near(topic: str, found: list[Key]) -> str:
+    """Return the key, or the word, that reads most alike, with as much of its path as was asked."""
+    count = topic.count(".") + 1
+    called = {".".join(each.path[-count:]) for each in found if len(each.path) >= count}
+    words = {word for each in found for word in each.words} if count == 1 else set()
+    close = closest(topic, sorted(called | words))
+    return f"did you mean `{close}`?" if close else "`damonpolicy init` lists whole policies"
 
 
 def _finding(code: str) -> Result:
@@ -87,7 +99,15 @@ def _matching(topic: str, found: list[Key]) -> list[Key]:
         matching = [key for key in found if each and key.path[-len(parts) :] == parts]
         if matching:
             return sorted(matching, key=lambda key: len(key.path))
-    return []
+    file = pattern(topic.strip("/"))
+    ours = {each.ours for each in WORDS if f"/{each.kernel}".endswith(f"/{file}")}
+    paths = [tuple(each.split(".")) for each in sorted(ours)]
+    return [key for key in found for path in paths if _is(key, path)] if "/" in topic else []
+
+
+def _is(key: Key, path: tuple[str, ...]) -> bool:
+    """Tell whether a key is what a word is about: the names of lists stand between."""
+    return key.path[-len(path) :] == path and len(key.path) - len(path) <= 2
 
 
 def keys() -> Iterator[Key]:
@@ -101,7 +121,8 @@ def _keys(
 ) -> Iterator[Key]:
     for name, each in part.get("properties", {}).items():
         path = (*above, name)
-        yield Key(path, each.get("description", ""), _takes(each))
+        words = tuple(str(word) for word in _collected(each)[0])
+        yield Key(path, each.get("description", ""), _takes(each, parts), words)
         for reference in dict.fromkeys(_references(each)):
             if reference not in seen:
                 yield from _keys(parts[reference], parts, path, seen | {reference})
@@ -119,17 +140,25 @@ def _references(part: Any) -> Iterator[str]:
             yield from _references(part.get(key))
 
 
-def _takes(part: Any) -> str:
+def _takes(part: Any, parts: Mapping[str, Any]) -> str:
     """Say what a value looks like, by the schema."""
     words, examples, default = _collected(part)
+    texts = []
     if words:
-        text = "one of " + ", ".join(f"`{each}`" for each in words)
+        listed = ", ".join(f"`{each}`" for each in words)
+        texts.append(f"one of {listed}" if words[1:] else listed)
     elif examples:
-        text = f"for example `{examples[0]}`"
-    elif any(True for _ in _references(part)):
-        text = "a list" if part.get("type") == "array" else "a mapping"
-    else:
-        text = {"boolean": "`true` or `false`", "array": "a list"}.get(_type(part), "a value")
+        texts.append(f"for example `{examples[0]}`")
+    if any(True for _ in _references(part)):
+        inner = dict.fromkeys(
+            name for each in _references(part) for name in parts[each].get("properties", ())
+        )
+        of = f" of {', '.join(f'`{each}`' for each in inner)}" if inner else ""
+        texts.append(("a list" if part.get("type") == "array" else "a mapping") + of)
+    if not texts:
+        plain = {"boolean": "`true` or `false`", "array": "a list"}
+        texts.append(plain.get(_type(part), "a value"))
+    text = ", or ".join(texts)
     return f"{text}; by default `{default}`" if default not in (None, "", [], {}) else text
 
 
@@ -141,7 +170,7 @@ def _type(part: Any) -> str:
 def _collected(part: Any) -> tuple[list[str], list[str], Any]:
     words: list[str] = list(part.get("enum", ()))
     examples: list[str] = list(part.get("examples", ()))
-    for each in part.get("anyOf", ()):
+    for each in (*part.get("anyOf", ()), *part.get("oneOf", ())):
         more, shown, _ = _collected(each)
         words += more
         examples += shown
@@ -152,8 +181,7 @@ def _collected(part: Any) -> tuple[list[str], list[str], Any]:
 def _lines(key: Key) -> list[str]:
     lines = [key.called, *_wrapped(key.what), *_wrapped(f"takes {key.takes}")]
     for word in WORDS:
-        whole = word.ours.split(".")
-        if list(key.path[-len(whole) :]) == whole and len(key.path) - len(whole) <= 2:
+        if _is(key, tuple(word.ours.split("."))):
             file = word.kernel.replace("contexts/*/", "").replace("*", "N")
             lines.append(f"  kernel: {file}" + (f", damo: {word.damo}" if word.damo else ""))
     return lines

@@ -43,6 +43,14 @@ def test_every_key_is_explained(cli):
         ("aggr_us", "kdamonds.intervals.aggregation"),
         ("dp0217", "Add `size` or `time` with `every`"),
         ("quota.size", "kernel: schemes/N/quotas/bytes"),
+        ("quotas/bytes", "kdamonds.schemes.quota.size"),
+        ("contexts/0/schemes/3/access_pattern/nr_accesses/min", "access_pattern.access_rate.min"),
+        ("pageout", "`pageout` is a word for:"),
+        ("anon", "kdamonds.schemes.filters.allow"),
+        ("DP217", "DP0217: "),
+        ("0217", "DP0217: "),
+        ("quota", "takes `unlimited`, or a mapping of `every`"),
+        ("schemes.filters.allow.memcg", "for example `/machine.slice`, or a mapping of `path`"),
     ],
 )
 def test_what_is_asked_is_explained(cli, topic, said):
@@ -53,7 +61,10 @@ def test_what_is_asked_is_explained(cli, topic, said):
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
-@pytest.mark.parametrize(("topic", "hint"), [("sise", "`size`"), ("DP9999", ""), ("", "init")])
+@pytest.mark.parametrize(
+    ("topic", "hint"),
+    [("sise", "`size`"), ("DP9999", ""), ("", "init"), ("quota.sizee", "`quota.size`")],
+)
 def test_what_is_not_known_is_said(cli, topic, hint):
     outcome = cli("explain", topic)
 
