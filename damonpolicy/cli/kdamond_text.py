@@ -27,7 +27,12 @@ def kdamond_lines(each: Mapping[str, Any], *, fresh: bool) -> list[str]:
         more = f" and {len(targets) - _SHOWN} more" if targets[_SHOWN:] else ""
         lines.append(f"  {each['ops']}: {', '.join(targets[:_SHOWN])}{more}")
     if each["state"] == "off" and each["owner"] == "ours":
-        lines.append("  it has ended: `damonpolicy apply` of its policy starts it again")
+        gone = each["targets"] and not any(one["process"] for one in each["targets"])
+        processes = each["ops"] != "paddr" and gone
+        why = "its processes have ended" if processes else "it has ended"
+        lines.append(
+            f"  {why}: `damonpolicy apply` starts it again{' with others' if processes else ''}"
+        )
     if (accesses := Accesses(**each["accesses"])) != ALL:
         lines.append(f"  accesses: {accesses.text}")
     if not each["schemes"]:

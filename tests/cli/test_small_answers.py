@@ -195,7 +195,7 @@ def test_status_says_who_has_ended(site):
     site.machine.exit_process(815)
     site.machine.sleep(5)
     assert (
-        "  it has ended: `damonpolicy apply` of its policy starts it again"
+        "  its processes have ended: `damonpolicy apply` starts it again with others"
         in site.done("status").out
     )
 
