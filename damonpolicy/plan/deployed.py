@@ -44,9 +44,12 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
     result = Deployed()
     spans: dict[str, Span] = {}
     parameters: dict[str, str] = {}
+    states: dict[str, Write] = {}
     for write in writes:
         own = write.path.removeprefix(f"{KDAMONDS}/")
         if own != write.path and own.rpartition("/")[2] in ("state", "pid"):
+            if own.endswith("/state") and write.value in ("on", "off"):
+                states[own.partition("/")[0]] = write
             continue
         if module_of(write.path):
             if write.path.rpartition("/")[2] == COMMIT_INPUTS:
@@ -80,6 +83,12 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
             mine = {path.partition("/")[2]: span for path, span in spans.items()
                     if path.startswith(f"{slot}/")}  # fmt: skip
             mine[""] = mine.get("contexts/nr_contexts") or next(iter(mine.values()))
+            last = states.get(str(slot))
+            if last is None or last.value == "off":
+                message = "nothing switches this kdamond on; a policy's runs"
+                hint = "leave it out of the policy, or apply that when it is to run"
+                span = last.span if last else mine[""]
+                result.found.append(Diagnostic.warning("DP0698", span, message, hint=hint))
             where = f"kdamond {slot} of {name}"
             result.sources.append(Source(where, f"kdamond-{slot}", one, spans=mine))
     return result

@@ -33,7 +33,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
 _TMPFILES = re.compile(r"[A-Za-z][-+!=~^$]*[ \t]+/[^ \t]+([ \t]+[^ \t]+){1,5}")
 _SILENT = ("set", "true", ":")
 _FAILING = (["exit"], ["exit", "1"], ["true"], [":"], ["return"], ["return", "1"])
-_TAKEN = "`echo VALUE > FILE`, `tee`, `modprobe`, `cd` and `NAME=VALUE` are taken, no loop"
+_TAKEN = "`echo VALUE > FILE`, `tee`, `modprobe`, `cd` and `NAME=VALUE` are taken; loops are not"
 _MOST_WRONG = 100
 """Lines that are reported; who has more has another kind of file."""
 

@@ -80,6 +80,17 @@ def test_a_script_becomes_a_kdamond_and_nothing_is_executed(tmp_path):
     assert became.found == ()
 
 
+@pytest.mark.parametrize(
+    ("end", "line"), [("echo on > $D/0/state\necho off > $D/0/state\n", 18), ("", 4)]
+)
+def test_a_kdamond_that_the_script_leaves_off_is_told(end, line):
+    text = SCRIPT.replace("echo MARK\n", "").replace("echo on > $D/0/state\n", end)
+    listed, _ = writes("f", text)
+    made = played(listed, EmulatedMachine.create("damon-next"), "f")
+
+    assert [(each.code, each.span.line) for each in made.found] == [("DP0698", line)]
+
+
 def test_what_is_not_damons_is_left_out_and_told():
     listed, _ = writes(
         "f",
