@@ -211,8 +211,8 @@ def areas(series: Series) -> list[Area]:
 
 
 def hottest(found: Sequence[Area]) -> Area:
-    """Return the area with most accesses for its length; there is at least one."""
-    return max(found, key=lambda each: each.hotness)
+    """Return the area with most accesses for its length, of several the largest."""
+    return max(found, key=lambda each: (each.hotness, each.size))
 
 
 def within(series: Series, area: Area) -> Series:

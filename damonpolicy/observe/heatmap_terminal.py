@@ -121,7 +121,7 @@ def _time_axis(heatmap: Heatmap, width: int, margin: int, *, absolute: bool) -> 
 def _legend(heatmap: Heatmap, palette: tuple[int, ...]) -> str:
     low, high = heatmap.scale
     if np.isnan(heatmap.values).all():
-        return "nothing is known of this time and these addresses"
+        return "nothing is known of this time and these addresses: `--guide` lists what is"
     unit = f" {heatmap.unit}" if heatmap.unit else ""
     if palette:
         half = len(palette) // 2
@@ -132,5 +132,7 @@ def _legend(heatmap: Heatmap, palette: tuple[int, ...]) -> str:
         keys += "\x1b[0m"
     else:
         keys = "0123456789"
+    if not np.nan_to_num(heatmap.values).any():
+        return f"{keys}  all of it is 0{unit}; blank: unknown"
     step = number((high - low) / LEVELS)
     return f"{keys}  {number(low)} to {number(high)}{unit}, {step} each; blank: unknown"

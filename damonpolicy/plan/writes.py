@@ -225,7 +225,7 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _parameter(name: str, value: str) -> tuple[str, str]:
-    """Return the file of a parameter; `-` is `_` to the kernel (kernel/params.c: dash2underscore())."""
+    """Return the file of a parameter; to the kernel `-` is `_` (kernel/params.c: dash2underscore())."""
     module, _, parameter = name.partition(".")
     if module == "sysctl":
         return f"/proc/sys/{parameter.replace('.', '/')}", value
