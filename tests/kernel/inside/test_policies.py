@@ -88,7 +88,7 @@ def test_proactive_reclaim_swaps_out_what_is_idle_and_only_that() -> None:
     with zram_swap(512), Workload.start(8, 96) as load:
         # Swapping out is pressure of its own under emulation: let no window reach the goal. And
         # let a window reach all memory: most is free, and would be tried again before ours.
-        quick = {"idle_for": "500ms", "window": "100ms", "most": "4GiB", "pressure": "10s"}
+        quick = {"idle_for": "500ms", "window": "100ms", "most": "4GiB", "pressure": "100ms"}
         outcome = run("apply", *shipped("proactive-reclaim", **quick))
         assert outcome.code == 0, outcome.err
 
