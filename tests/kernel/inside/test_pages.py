@@ -39,7 +39,7 @@ def settings() -> dict[str, str]:
         str(path): read_or(LiveMachine(), str(path))
         for directory in _BESIDE
         for path in sorted(Path(directory).rglob("*"))
-        if path.is_file() and not any(each in path.name for each in _MOVES)
+        if path.is_file() and "stats" not in path.parts and not any(m in path.name for m in _MOVES)
     }
 
 
