@@ -20,9 +20,9 @@ from .served import SECONDS, Service
 from .workload import Workload
 
 GROUP = "spared"
-COLD = 128
+COLD = 256
 """MiB of the process in the cgroup; what else is anonymous on its node stays as it is."""
-SOME = COLD / 2
+SOME = COLD / 4
 """MiB that may come and go beside it: an interpreter has 35, and may be on either node."""
 
 POLICY = f"""\
