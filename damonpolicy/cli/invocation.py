@@ -187,7 +187,9 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
             + (", or findings for GitHub Actions or as SARIF" if findings else ""),
         ),
         click.option("--log-format", type=click.Choice(["text", "json"]), help="turn logging on"),
-        click.option("-q", "--quiet", is_flag=True, help="print errors and asked-for files, no answers"),
+        click.option(
+            "-q", "--quiet", is_flag=True, help="print errors and asked-for files, no answers"
+        ),
         click.option(
             "-v",
             "--verbose",

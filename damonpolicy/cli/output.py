@@ -87,7 +87,8 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
         _write(sys.stdout, render(found))
         return
     if kernel and kernel["name"].startswith("emulated") and not result.raw:
-        _write(sys.stdout, f"emulated kernel {kernel['release']}: nothing real is touched\n")
+        said = f"emulated kernel {kernel['release']}: nothing real is touched"
+        _write(sys.stdout, fitted(said, width_of(sys.stdout)) + "\n")
     if result.text:
         _write(sys.stdout, result.text if result.raw else _shown(result))
     if found:

@@ -43,6 +43,7 @@ __all__ = (
     "Pid",
     "Rate",
     "RateText",
+    "SomeText",
     "Text",
     "Unread",
     "Weight",
@@ -90,6 +91,10 @@ class Model(BaseModel):
     def known(self, name: str, default: Any = None) -> Any:
         """Return a field, or ``default`` where it could not be read."""
         return self.__dict__.get(name, default)
+
+    def says(self, name: str) -> bool:
+        """Tell whether a field stands there, and could be read."""
+        return name in self.model_fields_set and name in self.__dict__
 
     if not TYPE_CHECKING:
 
@@ -194,6 +199,13 @@ def _text(text: str) -> str:
     return text
 
 
+def _some_text(text: str) -> str:
+    if not text:
+        hint = "write a value, or leave the key out"
+        raise UnitError("DP0105", "this is empty", hint)
+    return _text(text)
+
+
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
         meant = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")[:63]
@@ -223,6 +235,7 @@ _ANY = {"type": ["number", "boolean"]}
 """What YAML takes for a number or a truth is text, too."""
 
 _read_text, _text_schema = scalar(_text, r"[^\u0000]*", number=_ANY)
+_read_some_text, _some_text_schema = scalar(_some_text, r"[^\u0000]+", number=_ANY)
 _read_name, _name_schema = scalar(
     _name, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", number={**_ANY, "minimum": 0}
 )
@@ -256,6 +269,8 @@ _read_weight, _weight_schema = scalar(
 )
 
 Text: TypeAlias = Annotated[str, _read_text, _text_schema]
+SomeText: TypeAlias = Annotated[str, _read_some_text, _some_text_schema]
+"""Text that is not empty: an empty condition would match everything."""
 Name: TypeAlias = Annotated[str, _read_name, _name_schema]
 Flag: TypeAlias = Annotated[
     bool,

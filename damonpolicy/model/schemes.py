@@ -10,7 +10,7 @@ from damonpolicy.model.access_pattern import AccessPattern
 from damonpolicy.model.dests import Destination
 from damonpolicy.model.filters import Filter
 from damonpolicy.model.quotas import Quota
-from damonpolicy.model.scalars import Count, Duration, Flag, Model, Name, Node, Text, shape
+from damonpolicy.model.scalars import Count, Duration, Flag, Model, Name, Node, SomeText, shape
 from damonpolicy.model.watermarks import Watermarks
 
 __all__ = ("Action", "Scheme", "When")
@@ -33,9 +33,9 @@ Action: TypeAlias = Literal[
 class When(Model):
     """Take an alternative only on a kernel that has, or has not, a feature."""
 
-    feature: Text | None = None
+    feature: SomeText | None = None
     """The feature that the kernel must have; `damonpolicy features` lists all."""
-    not_: Text | None = Field(None, alias="not")
+    not_: SomeText | None = Field(None, alias="not")
     """The feature that the kernel must lack."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from damonpolicy.model.scalars import Duration, Model, Text, Unread, scalar
+from damonpolicy.model.scalars import Duration, Model, SomeText, Text, Unread, scalar
 from damonpolicy.model.targets import Cgroup
 from damonpolicy.units import UnitError
 
@@ -56,16 +56,16 @@ KINDS = {
 """What a number can come from, and what has to be said besides."""
 
 BELONGS = {"key": ("file",), "share": ("psi",), "cgroup": ("psi", "memory_stat"),
-           "statistic": ("scheme",), "series": ("exporter",), "query": ("prometheus",)}  # fmt: skip
+           "statistic": ("scheme",), "stale_after": ("file", "prometheus"), "series": ("exporter",), "query": ("prometheus",)}  # fmt: skip
 """What may be said besides, and of which kinds."""
 
 
 class Source(Model):
     """One of a file, the kernel's numbers, an exporter, Prometheus or a program."""
 
-    file: Text | None = None
+    file: SomeText | None = None
     """A file that holds a number, or lines `KEY NUMBER`."""
-    key: Text | None = None
+    key: SomeText | None = None
     """Which line of `file`."""
     psi: Literal["memory", "cpu", "io"] | None = None
     """Pressure: for how many microseconds something was waited for."""
@@ -73,23 +73,23 @@ class Source(Model):
     """Of `psi`: whether `some` tasks waited, or all that could run (`full`)."""
     cgroup: Cgroup | None = None
     """Of `psi` and `memory_stat`: whose."""
-    vmstat: Text | None = None
+    vmstat: SomeText | None = None
     """A line of /proc/vmstat, such as `workingset_refault_anon`."""
-    memory_stat: Text | None = None
+    memory_stat: SomeText | None = None
     """A line of the memory.stat of a `cgroup`."""
     ksm: KsmFile | None = None
     """A file of /sys/kernel/mm/ksm, such as `pages_sharing`."""
-    scheme: Text | None = None
+    scheme: SomeText | None = None
     """A scheme of this policy, as `KDAMOND/SCHEME`: how many bytes its `statistic` counts."""
     statistic: Literal["tried", "applied", "passed"] = "tried"
     """Of `scheme`: bytes it was `tried` on, those that `passed` its filters, or were `applied` to."""
-    exporter: Text | None = None
+    exporter: SomeText | None = None
     """The address of a Prometheus endpoint on this machine; `series` says which number."""
-    series: Text | None = None
+    series: SomeText | None = None
     """A name, and perhaps labels: `name{label="value"}`."""
-    prometheus: Text | None = None
+    prometheus: SomeText | None = None
     """The address of a Prometheus on this machine; `query` is asked."""
-    query: Text | None = None
+    query: SomeText | None = None
     """A query that gives one number."""
     command: tuple[Text, ...] | None = None
     """A program and its arguments; an administrator has to allow it."""

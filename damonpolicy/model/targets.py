@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from damonpolicy import limits
 from damonpolicy.kernel.cgroups import in_unit, is_pattern
 from damonpolicy.kernel.expressions import ExpressionError, compiled
-from damonpolicy.model.scalars import Address, Flag, Model, Node, Pid, Text, scalar
+from damonpolicy.model.scalars import Address, Flag, Model, Node, Pid, SomeText, scalar
 from damonpolicy.units import UnitError
 
 __all__ = ("AddressRange", "ProcessSelector", "Target")
@@ -16,6 +16,8 @@ _UNITS = (".service", ".scope", ".slice")
 
 
 def _regular_expression(text: str) -> str:
+    if not text:
+        raise UnitError("DP0105", "this is empty", "write a value, or leave the key out")
     most = limits.EXPRESSION.most
     if len(text) > most:
         raise UnitError(
@@ -32,6 +34,15 @@ def _regular_expression(text: str) -> str:
             f"`{text[:40]}` is not {'taken' if lacks else 'a regular expression'}: {error}",
             "search for a part that tells processes apart" if lacks else "the syntax is Python's",
         ) from error
+    return text
+
+
+def _executable(text: str) -> str:
+    if not text.startswith(("/", "*", "?", "[")) or "\0" in text:
+        name = text.rpartition("/")[2]
+        meant = f"`*/{name[:60]}`" if name else "`/usr/bin/NAME`"
+        message = f"`{text[:40]}` is never the path of an executable"
+        raise UnitError("DP0119", message, f"write {meant}, or the whole path")
     return text
 
 
@@ -88,6 +99,9 @@ def _path(without: str) -> str:
 
 
 _read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")
+_read_executable, _executable_schema = scalar(
+    _executable, r"[/*?\[][^\u0000]*", example="/usr/bin/qemu-*"
+)
 _read_cgroup, _cgroup_schema = scalar(
     _one_cgroup, _path(r"/\n\u0000*?\["), example="/machine.slice"
 )
@@ -97,6 +111,7 @@ _read_unit, _unit_schema = scalar(
 _read_cgroups, _cgroups_schema = scalar(_cgroup, _path(r"/\n\u0000"), example="/machine.slice")
 
 Expression: TypeAlias = Annotated[str, _read_expression, _expression_schema]
+Executable: TypeAlias = Annotated[str, _read_executable, _executable_schema]
 Cgroup: TypeAlias = Annotated[str, _read_cgroup, _cgroup_schema]
 Cgroups: TypeAlias = Annotated[str, _read_cgroups, _cgroups_schema]
 """A cgroup, or a pattern for several."""
@@ -116,13 +131,13 @@ class AddressRange(Model):
 class ProcessSelector(Model):
     """Which processes; all given conditions must hold, and all matching processes count."""
 
-    name: Text | None = None
+    name: SomeText | None = None
     """Its name as `ps -o comm` shows it, or the base name of its executable."""
     cmdline: Expression | None = None
     """A regular expression that is found in its command line."""
-    exe: Text | None = None
+    exe: Executable | None = None
     """The path of its executable, or a pattern with `*`."""
-    user: Text | None = None
+    user: SomeText | None = None
     """Its user, by name or number."""
     cgroup: Cgroups | None = None
     """The cgroup that it is in, or below, or a pattern such as `/system.slice/docker-*.scope`."""

@@ -14,7 +14,7 @@ from damonpolicy.model.scalars import (
     Model,
     Name,
     Percent,
-    Text,
+    SomeText,
     between,
     scalar,
     up_to,
@@ -52,9 +52,9 @@ class Tuning(Model):
 
     name: Name
     """Known by this name in logs, `status` and metrics."""
-    setting: Text | None = None
+    setting: SomeText | None = None
     """The file to move: one of this policy's `settings`, which say where it starts."""
-    quota: Text | None = None
+    quota: SomeText | None = None
     """The scheme whose quota's `size` to move, as `KDAMOND/SCHEME`; its `size` is the start."""
     from_: Source = Field(alias="from")
     """What is measured."""

@@ -262,10 +262,17 @@ class _Draft:
             what = f"slot {slot} runs a kdamond of someone else (pid {self.current.pid(slot)})"
             hint = "stop it, or take it over with `--takeover`"
         elif foreign:
-            what = f"slot {foreign[0]} is configured by someone else, though it is off"
-            hint = "wipe it (`echo 0 > nr_kdamonds`), or take it over with `--takeover`"
+            slot = foreign[0]
+            what = f"slot {slot} is configured by someone else, though it is off"
+            # a write to nr_kdamonds would wipe all slots, and is refused while any kdamond runs
+            wipe = " and ".join(
+                f"`echo {value} > {kdamond_path(slot, path)}`"
+                for path, value in EMPTY.items()
+                if self.current.slot(slot).get(path, value) != value
+            )
+            hint = f"wipe it ({wipe}), or take it over with `--takeover`"
         else:
-            what = f"all {len(self.owners)} slots are ours"
+            what = f"kdamonds of ours take all {len(self.owners)}"
             hint = (
                 "the number of slots can change only while no kdamond runs: `damonpolicy stop --all`,"
                 " then apply all policies in one call, or `damonpolicy remove NAME` ends one"

@@ -46,6 +46,7 @@ Spans: TypeAlias = dict[tuple[str, str], Span | Cursor]
 A kdamond's full name and ``targets/N``, one of its files, a directory of filters or nothing; a
 policy's name and the path of a setting, ``modules`` or ``kdamonds``.
 """
+_SERVICE = "`damonpolicy run` does it, `damonpolicy plan --served` shows its plan"
 
 
 def place(error: DamonPolicyError, spans: Spans) -> Span | None:
@@ -311,9 +312,7 @@ def _service_needed(
         yield from module_rules.service_needed(policy, at)
     if policy.known("tuning") and not (served or unfed):
         message = "`tuning` needs the service: nobody else moves anything"
-        hint = (
-            "`damonpolicy run` does it; `--unfed` applies the rest, and leaves it where it starts"
-        )
+        hint = f"{_SERVICE}; `--unfed` applies the rest, and leaves it where it starts"
         yield Diagnostic.error("DP0239", at("tuning").key, message, hint=hint)
     if policy.known("on_drift") == "repair" and not served:
         message = (
@@ -325,7 +324,7 @@ def _service_needed(
             here = at("kdamonds", index, "schemes", number)
             if scheme.known("retune_age") and not served:
                 message = "`retune_age` needs the service: nobody else rewrites ages"
-                hint = "`damonpolicy run` does it; else write the age as `20 aggregations`"
+                hint = f"{_SERVICE}; else write the age as `20 aggregations`"
                 yield Diagnostic.error("DP0252", here("retune_age").key, message, hint=hint)
             if not unfed:
                 yield from _unfed(scheme, here("quota", "goals"), served=served)
@@ -338,7 +337,7 @@ def _unfed(scheme: Scheme, at: Cursor, *, served: bool) -> Iterator[Diagnostic]:
             message = "nobody feeds this goal: the quota would stay where it starts"
             hint = "`--unfed` applies it all the same, for you to write current_value"
             if goal.from_ is not None:
-                hint = f"`damonpolicy run` feeds it; {hint}"
+                hint = f"{_SERVICE}; {hint}"
             elif served:
                 hint = "say where it comes `from`"
             yield Diagnostic.error("DP0230", at(index, "metric").value, message, hint=hint)

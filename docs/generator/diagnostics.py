@@ -12,6 +12,8 @@ from generator.markdown import MADE, anchor
 __all__ = ("link", "page")
 
 _CODE = re.compile(r"DP\d{4}")
+_SAID = re.compile(r"\[DP\d{4}\]: (.*)|^  hint: (.*)", re.MULTILINE)
+_SMALL = re.compile(r"\b(?:a|an|and|are|as|in|is|it|of|or|that|the|them|this|to)\b")
 _FAMILIES = {
     "DP00": "Files, YAML, templates",
     "DP01": "Keys and values",
@@ -52,8 +54,8 @@ def page(docs: Path) -> str:
         if "example" in texts[code]:
             example = _example(cases / texts[code]["example"], code)
             parts.append(f"```text\n{example}\n```\n")
-        if not _hinted(texts[code]["do"], example):
-            parts.append(texts[code]["do"] + "\n")
+        if advice := _advice(texts[code], example):
+            parts.append(advice + "\n")
     return "\n".join(parts)
 
 
@@ -72,10 +74,17 @@ def _texts(docs: Path) -> dict[str, dict[str, str]]:
     return tomllib.loads((docs / "texts/diagnostics.toml").read_text(encoding="utf-8"))
 
 
-def _hinted(advice: str, example: str) -> bool:
-    """Tell whether the hint of an example says the same."""
-    said = example.partition("hint: ")[2]
-    return " ".join(said.split()).lower().rstrip(".") == advice.lower().rstrip(".")
+def _advice(text: dict[str, str], example: str) -> str:
+    """Return what to do, without the sentences of which an example has every word."""
+    said = _words(" ".join(each for pair in _SAID.findall(example) for each in pair))
+    sentences = re.split(r"(?<=\.)\s+", text.get("beside", text["do"]))
+    return " ".join(each for each in sentences if not _words(each) <= said)
+
+
+def _words(text: str) -> set[str]:
+    """Return the words that carry a meaning, without the `s` of a plural or a verb."""
+    words = re.findall(r"\w+", _SMALL.sub(" ", text.lower()))
+    return {word.removesuffix("s") for word in words}
 
 
 def codes(package: Path) -> set[str]:

@@ -50,6 +50,18 @@ def test_commands_print_what_the_page_shows(page, cli, tmp_path, monkeypatch):
     assert not wrong, "\n\n".join(wrong)
 
 
+def test_the_mistake_in_the_readme_is_shown_as_it_is(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (
+        (ROOT / "README.md").read_text(encoding="utf-8").replace("age: {min: 2m}", "age: {min: 2}")
+    )
+    shown = text.replace("```\n\nWhere the kernel", "$ echo $?\n65\n```\n\nWhere the kernel")
+
+    _, wrong = play(shown, Session(tmp_path, monkeypatch))
+
+    assert not wrong, "\n\n".join(wrong)
+
+
 def test_a_page_that_is_wrong_is_found(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("DAMONPOLICY_KERNEL", "emulated:7.3")
     session = Session(tmp_path, monkeypatch)

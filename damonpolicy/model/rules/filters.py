@@ -24,7 +24,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     for index, each in enumerate(scheme.filters):
         yield from shape(each, place(index))
         yield from _probed(each, place(index))
-        yield from _bounds(each, kdamond, place(index))
+        yield from _bounds(each, kdamond, place(index), alone=len(scheme.filters) == 1)
     yield from subtrees(scheme.filters, place)
     yield from _order(scheme, place)
     yield from _ignored(scheme, kdamond, at)
@@ -84,11 +84,11 @@ def _probed(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _bounds(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _bounds(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Iterator[Diagnostic]:
     yield from sizes(each, at)
     yield from _addresses(each, at)
     yield from _hits(each, kdamond, at)
-    yield from _number(each, kdamond, at)
+    yield from _number(each, kdamond, at, alone=alone)
 
 
 @rule
@@ -113,15 +113,19 @@ def _hits(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _number(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Iterator[Diagnostic]:
     inner, place = each.inner, _inside(each, at)
     if isinstance(inner, Match) and inner.target is not None:
         count = 1 if kdamond.ops == "paddr" else len(kdamond.targets)
         # several processes may match one selector, so only the first is sure to be there
         if kdamond.ops == "paddr" and inner.target >= count:
             message = f"there is no target {inner.target}: `paddr` has one, number 0"
-            hint = "write `target: 0`, or leave the filter out"
+            hint = "leave the filter out"
             yield Diagnostic.error("DP0235", place("target").value, message, hint=hint)
+        elif kdamond.ops == "paddr" and alone:
+            message = "`paddr` has one target, number 0: this filter matches all memory"
+            spot = place("target").value
+            yield Diagnostic.warning("DP0213", spot, message, hint="leave the filter out")
 
 
 @rule

@@ -38,6 +38,7 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from _sized(kdamond, at)
     yield from _refresh(kdamond, at)
     yield from _waiting(kdamond, at)
+    yield from _all_alike(kdamond, at)
 
 
 @rule
@@ -312,6 +313,15 @@ def _refresh(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if kdamond.refresh % 1_000:
         message = "`refresh` is a whole number of milliseconds"
         yield Diagnostic.error("DP0250", at("refresh").value, message, hint="round it")
+
+
+@rule
+def _all_alike(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    weights = kdamond.temperature
+    if weights is not None and not (weights.size or weights.access_rate or weights.age):
+        message = "all weights are 0, so nothing would be hotter than anything else"
+        hint = "give at least one a weight, or leave `temperature` out"
+        yield Diagnostic.warning("DP0232", at("temperature").value, message, hint=hint)
 
 
 @rule

@@ -45,6 +45,11 @@ def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Iterator[
             hint = "choose another name"
             yield Diagnostic.error("DP0223", at(index, "name").value, message, hint=hint)
         names.add(probe.name)
+    for index, probe in readable(probes, "preps"):
+        if len(set(probe.preps)) < len(probe.preps):
+            message = "a page needs to be prepared only once"
+            place = at(index, "preps").value
+            yield Diagnostic.error("DP0223", place, message, hint="name it once")
     for index, probe in enumerate(probes):
         yield from _filters(probe, at(index, "filters"), physical=physical)
 

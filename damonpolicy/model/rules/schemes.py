@@ -30,6 +30,9 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from _pattern(scheme, kdamond, at("access_pattern"))
     yield from _watermarks(scheme, at("watermarks"))
     yield from _starved(scheme, kdamond, at)
+    yield from _youngest(scheme, kdamond, at)
+    yield from _no_filters(scheme, kdamond, at)
+    yield from _no_ages(scheme, kdamond, at)
     meanings = {"apply_every": "the aggregation interval", "max_snapshots": "unlimited"}
     for name, meaning in meanings.items():
         if scheme.known(name) == 0:
@@ -48,6 +51,42 @@ def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic
         f"the kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing",
         hint=f"`{scheme.action}` works with " + " and ".join(f"`{ops}`" for ops in others),
     )
+
+
+def _spares(scheme: Scheme, kdamond: Kdamond) -> bool:
+    """Tell whether the kernel itself would spare young pages, unless a filter does so first."""
+    return scheme.action == "pageout" and kdamond.ops == "paddr"
+
+
+@rule
+def _youngest(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    if scheme.says("young") and not _spares(scheme, kdamond):
+        message = f"`young` is for `pageout` on `paddr`, not for `{scheme.action}`"
+        if scheme.action == "pageout":
+            message = f"`young` is for `pageout` on `paddr`, not on `{kdamond.ops}`"
+        yield Diagnostic.error("DP0213", at("young").key, message, hint="remove `young`")
+
+
+@rule
+def _no_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    given = scheme.says("filters_in") and not at("filters").lost
+    if given and not scheme.filters and not _spares(scheme, kdamond):
+        message, hint = "`filters_in` without any filter changes nothing", "remove `filters_in`"
+        yield Diagnostic.error("DP0213", at("filters_in").key, message, hint=hint)
+
+
+@rule
+def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    if not scheme.retune_age:
+        return
+    bounds = (scheme.access_pattern.age.min, scheme.access_pattern.age.max)
+    if kdamond.intervals.auto_tune is None:
+        message = "`retune_age` rewrites nothing: no `auto_tune` changes the intervals"
+    elif not any(each is not None and not each.aggregations for each in bounds):
+        message = "`retune_age` rewrites nothing: no bound of `age` is a time"
+    else:
+        return
+    yield Diagnostic.error("DP0264", at("retune_age").key, message, hint="remove `retune_age`")
 
 
 @rule

@@ -16,6 +16,7 @@ __all__ = ("check",)
 def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
     """Yield what is wrong with a source."""
     yield from _zeros(source, at)
+    yield from _undated(source, at)
     kinds = source.kinds
     if len(kinds) != 1 and not at.lost:
         what = "nothing" if not kinds else "both `" + "` and `".join(kinds[:2]) + "`"
@@ -33,13 +34,26 @@ def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
             hint = "write its path and its arguments as a list"
             yield Diagnostic.error("DP0256", at(kind).value, message, hint=hint)
         for name, owners in BELONGS.items():
-            if name in source.model_fields_set and kind not in owners:
-                message, hint = f"`{kind}` takes no `{name}`", f"remove `{name}`"
+            if source.says(name) and kind not in owners:
+                why = ": its numbers have no age" if name == "stale_after" else ""
+                message, hint = f"`{kind}` takes no `{name}`{why}", f"remove `{name}`"
                 yield Diagnostic.error("DP0256", at(name).key, message, hint=hint)
 
 
 @rule
+def _undated(source: Source, at: Cursor) -> Iterator[Diagnostic]:
+    """What the kernel makes when it is read is as new as the reading."""
+    if source.says("stale_after") and (source.file or "").startswith(("/proc/", "/sys/")):
+        message = "files of the kernel have no age: `stale_after` changes nothing"
+        hint = "remove `stale_after`"
+        yield Diagnostic.error("DP0256", at("stale_after").key, message, hint=hint)
+
+
+@rule
 def _zeros(source: Source, at: Cursor) -> Iterator[Diagnostic]:
+    if source.known("times") == 0:
+        message, hint = "`times: 0` makes every number 0", "write a factor above 0"
+        yield Diagnostic.error("DP0256", at("times").value, message, hint=hint)
     for name in ("every", "stale_after"):
         if source.known(name) == 0:
             message = f"`{name}` is 0"

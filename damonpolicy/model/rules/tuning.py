@@ -52,6 +52,10 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 @rule
 def _source(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     yield from sources.check(loop.from_, at)
+    if loop.from_.says("every"):
+        message = "a loop reads its number whenever it moves, not `every` so often"
+        hint = "remove it here, and write `every:` one level higher"
+        yield Diagnostic.error("DP0256", at("every").key, message, hint=hint)
 
 
 def _kind(loop: Tuning) -> str:
@@ -88,6 +92,11 @@ def _numbers(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     if known("step") == 0:
         message = "with a `step` of 0 nothing moves"
         yield Diagnostic.error("DP0257", at("step").value, message, hint="write at least `1%`")
+    if known("dead_band") == 1:
+        message = "with a `dead_band` of 100% a loop stands still up to twice its target"
+        yield Diagnostic.error(
+            "DP0257", at("dead_band").value, message, hint="write for example `5%`"
+        )
     if known("target") == 0:
         message = "0 is no target: nothing is a share of it"
         hint = "measure what is missing from the other side"
@@ -99,7 +108,7 @@ def _numbers(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _effect(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
-    if loop.target is None and "effect" in loop.model_fields_set:
+    if loop.target is None and loop.says("effect"):
         message = "`effect` belongs to a `target`: without one the value follows the number"
         yield Diagnostic.error("DP0257", at("effect").key, message, hint="remove `effect`")
 
