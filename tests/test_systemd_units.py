@@ -120,14 +120,17 @@ def test_all_are_held_as_tightly():
 def test_a_service_that_ends_in_any_way_lets_its_goals_rest():
     """By what needs no library: who could not run because of one is ended properly, too."""
     said = read(next(unit for unit in UNITS if unit.stem == "damonpolicy"))
-    rescue = read(next(unit for unit in UNITS if unit.stem == "damonpolicy-recover"))
-    scripts = tomllib.loads((UNITS[0].parents[1] / "pyproject.toml").read_text("utf-8"))["project"][
-        "scripts"
-    ]
 
     assert said["ExecStopPost"] == ["-/usr/bin/env", "damonpolicy-recover", "--neutral"]
+
+
+def test_the_unit_that_recovers_needs_python_and_the_engine_alone():
+    """Where a library is broken the command line does not start, and still this is to end."""
+    rescue = read(next(unit for unit in UNITS if unit.stem == "damonpolicy-recover"))
+    project = tomllib.loads((UNITS[0].parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+
     assert rescue["ExecStart"] == ["/usr/bin/env", "damonpolicy-recover"]
-    assert scripts["damonpolicy-recover"] == "damonpolicy.engine.recover:main"
+    assert project["scripts"]["damonpolicy-recover"] == "damonpolicy.engine.recover:main"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from damonpolicy.cli.fitting import coloured_findings, fitted, in_colour
+from damonpolicy.cli.main import main
 from damonpolicy.cli.output import Result, emit
 from damonpolicy.diagnostics import Diagnostic, Span, render_text
 from tests.engine.site import shipped
@@ -78,6 +80,20 @@ def test_plans_fit_a_terminal(site, name, width):
     assert max(map(len, shown.splitlines())) <= width
     words = [word for word in re.split(r"\s+", plan) if word and "/0/" not in word]
     assert [word for word in words if word not in shown] == []
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_command_breaks_its_lines_where_its_terminal_ends(site, monkeypatch, command, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = ("--kernel", f"emulated:{site.kernel}", "--state-dir", str(site.directory))
+    with contextlib.redirect_stdout(Terminal()) as shown, pytest.raises(SystemExit):
+        main([*words, command, shipped("memory-tiering")])
+
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(len(line) > width - 20 for line in lines), "the width is made use of"
+    assert any(line.startswith("+ kdamond memory-tiering/") for line in lines)
 
 
 def test_what_is_no_terminal_gets_all_of_it(site):

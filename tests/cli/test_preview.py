@@ -10,7 +10,11 @@ from damonpolicy.engine.places import write_json
 from damonpolicy.errors import ExitCode
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.sysfs import LiveMachine
-from tests.engine.site import KSM_RUN, shipped
+from tests.daemon.conftest import PAGES, Desk
+from tests.daemon.test_feed import POLICY as FED
+from tests.daemon.test_tune import PACE, TuningDesk
+from tests.engine.site import KSM_RUN, Site, shipped
+from tests.world import STAT_OFF
 
 STAT = """version: 1
 name: {name}
@@ -172,6 +176,51 @@ def test_what_a_running_service_follows_is_planned_as_it_does_it(site):
     assert "note: a service follows these files" in outcome.out
     other = site.policy("other", AGES)
     assert site.run("plan", other).code == ExitCode.INVALID
+
+
+@pytest.mark.parametrize(
+    ("kernel", "text", "code"),
+    [
+        ("7.3", FED.format(file="/run/score"), "DP0230"),
+        ("6.6", FED.format(file="/run/score"), "DP0230"),  # the service tunes this quota
+        ("7.3", PACE.replace("FILE", "/run/number"), "DP0239"),
+        ("7.3", AGES, "DP0252"),
+    ],
+    ids=["goal", "goal that the kernel lacks", "tuning", "age"],
+)
+def test_what_the_service_would_do_is_what_it_then_does(kernel, text, code, request):
+    site = Site(kernel)
+    request.addfinalizer(site.close)
+    if site.machine.exists(STAT_OFF):
+        site.world.write(STAT_OFF, "N")
+    desk = Desk(site.world, site.directory / "policies.d")
+    desk.put("p.yaml", text)
+    words = ("plan", str(desk.directory))
+
+    refused = site.run(*words)
+    outcome = site.run(*words, "--served")
+    planned = site.json(*words, "--served")["data"]["operations"]
+    since = len(site.writes())
+    assert desk.rest().ok, desk.reloader.outcome
+
+    assert refused.code == ExitCode.INVALID
+    assert f"error[{code}]" in refused.err
+    assert "hint: `damonpolicy run` does it, `damonpolicy plan --served` shows" in refused.err
+    assert outcome.code == ExitCode.CHANGES, outcome.err
+    done = [(each.path, each.text) for each in site.machine.log[since:]]
+    asked = [each for each in done if each[1] == "update_schemes_stats"]
+    assert [(each["path"], each["after"]) for each in planned] + asked == done
+
+
+def test_where_a_loop_has_moved_to_is_no_change_to_the_service(site, clock):
+    desk = TuningDesk(site.world, site.directory)
+    desk.apply(PACE)
+    desk.window()
+    assert desk.read(PAGES) == "125"
+
+    outcome = site.done("plan", str(desk.directory), "--served")
+
+    assert "No changes." in outcome.out
 
 
 def test_validate_knows_the_machine_that_it_is_given(cli, tmp_path):

@@ -197,7 +197,7 @@ def test_by_hand_nobody_feeds_it(desk, cli, tmp_path):
     outcome = cli("plan", str(path), "--kernel", "emulated:7.3")
 
     assert "error[DP0230]" in outcome.err
-    assert "`damonpolicy run` feeds it" in outcome.err
+    assert "`damonpolicy run` does it" in outcome.err
 
 
 @pytest.fixture

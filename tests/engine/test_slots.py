@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -139,9 +140,46 @@ def test_all_slots_are_ours(site):
     outcome = site.run("apply", shipped("ksm"))
 
     assert outcome.code == ExitCode.FOREIGN
-    assert "all 8 slots are ours" in outcome.err
+    assert "there is no free slot for `ksm/vms`: kdamonds of ours take all 8\n" in outcome.err
     assert site.world.look() == before
     assert "no slot is free" in site.run("doctor").out
+
+
+@pytest.mark.parametrize("running", [1, 8])
+@pytest.mark.parametrize("ends", [("stop", "--all"), ("remove", "first")], ids=["stop", "remove"])
+def test_what_the_hint_says_makes_room_for_a_ninth_kdamond(site, running, ends):
+    first, other = many(site, "first", running), many(site, "other", 9 - running)
+    site.done("apply", first)
+    before = site.world.look()
+    outcome = site.run("apply", other)
+
+    assert outcome.code == ExitCode.FOREIGN
+    assert f"slot for `other/k-{8 - running}`: kdamonds of ours take all 8\n" in outcome.err
+    assert (
+        "hint: the number of slots can change only while no kdamond runs: `damonpolicy stop --all`,"
+        " then apply all policies in one call, or `damonpolicy remove NAME` ends one\n"
+    ) in outcome.err
+    assert site.world.look() == before
+    site.done(*ends)
+    site.done("apply", *[first] * (ends[0] == "stop"), other)
+    assert len(site.world.managed.slots) == (9 if ends[0] == "stop" else 9 - running)
+
+
+@pytest.mark.parametrize("refreshed", [False, True])
+def test_what_the_hint_says_wipes_a_slot_beside_kdamonds_that_run(site, refreshed):
+    site.world.foreign(on=False, slots=2)
+    if refreshed:
+        site.world.write("0/refresh_ms", "100")
+    site.done("apply", shipped("monitor"))
+    hint = site.run("apply", shipped("ksm")).err.partition("hint: ")[2]
+
+    commands = re.findall(r"`echo (\S+) > (\S+)`", hint)
+    assert len(commands) == 1 + refreshed
+    for value, path in commands:
+        site.machine.write(path, value)
+    site.done("apply", shipped("ksm"))
+    placed = {slot: each.kdamond for slot, each in site.world.managed.slots.items()}
+    assert placed == {0: "ksm/vms", 1: "monitor/program"}
 
 
 def test_a_replacement_takes_the_place_of_what_it_ends(site):

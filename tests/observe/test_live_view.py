@@ -97,6 +97,17 @@ def test_a_row_in_words():
     assert unknown.cells[-2:] == ("-", "-")
 
 
+def test_what_was_hardly_accessed_is_not_at_zero():
+    """3 of 400 samples found it accessed."""
+    columns = Regions.of((0, PAGE), (PAGE, 2 * PAGE), (3, 0), (90, 90))
+    found = [series_of(SOURCE, [(1, 2, Intervals(5_000, 2_000_000), columns)])]
+
+    hardly, never = (row.cells for row in rows(found, View(), 9).shown)
+
+    assert hardly[2:5] == ("<1%", "3m", "18G")
+    assert never[2:5] == ("0%", "3m", "-18G")
+
+
 @pytest.mark.parametrize(
     ("microseconds", "expected"),
     [

@@ -275,6 +275,31 @@ class TestServed:
         assert json.dumps(fed.json("status", "--update")["data"])
 
 
+USED = "{metric: node_mem_used_bp, node: 0, target: 50%}"
+FREE = "{metric: node_mem_free_bp, node: 0, target: 99%}"
+
+
+@pytest.mark.parametrize("goals", [(USED, FREE), (FREE, USED)])
+def test_of_several_goals_the_one_with_the_highest_score_decides(applied, clock, goals):
+    """As the kernel takes them (mm/damon/core.c: damos_quota_score())."""
+    quota = "action: stat, quota: {{size: 100MiB, every: 1s, goals: [{}]}}"
+    site = applied(policy(quota.format(", ".join(goals))))
+    clock.sleep(60)
+    both = scheme_of(site, "--update")
+    lines = site.done("status", "--update").out.splitlines()
+    place = lines.index("    of several goals the one with the highest score decides")
+    site.done("apply", site.policy("p", policy(quota.format(FREE))))
+    clock.sleep(60)
+    alone = scheme_of(site, "--update")
+
+    scores = [each["score"] for each in both["goals"]]
+    assert alone["score"] == min(scores) < 10_000 < max(scores) == both["score"]
+    assert both["effective_quota"] < 1 << 20, "what is exceeded closes it, whatever is not reached"
+    assert alone["effective_quota"] == 100 << 20, "which opens it alone"
+    assert all(line.startswith("    goal node_mem_") for line in lines[place - 2 : place])
+    assert "of several goals" not in site.done("status", "--update").out
+
+
 LOOP = Loop("pace", "", "/proc/sys/vm/swappiness", {"law": "approach", "target": 100}, (), 10**6)
 MOVED = CompiledPolicy("tuned", "service:/etc/d", (), {LOOP.path: "60"}, loops=(LOOP,))
 SERVICE = {"running": True, "loops": {}, "errors": {"tuned/pace": 0.25}}

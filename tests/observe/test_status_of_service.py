@@ -59,7 +59,10 @@ def test_goals_are_measured_where_a_moment_is_enough(tuned):
     assert cold["effective_quota"] > 0
     assert cold["trend"] is None
     lines = tuned.done("status", "--update").out.splitlines()
-    assert "    goal some_mem_psi_us: 500us (not known: it needs two readings, which a service takes)" in lines
+    assert (
+        "    goal some_mem_psi_us: 500us (not known: it needs two readings, which a service takes)"
+        in lines
+    )
     assert any(
         line.startswith("    goal node_mem_used_bp of node 1: ")
         and " of 90% (score " in line and ", quota in effect " in line

@@ -1,0 +1,89 @@
+"""Metrics of a service that looks at a machine: who sleeps, and what the kernel's modules do."""
+
+from __future__ import annotations
+
+import pytest
+
+from damonpolicy.daemon.exporter import Exporter
+from damonpolicy.daemon.feed import FeedJob
+from damonpolicy.daemon.figures import figures
+from damonpolicy.daemon.follow import Follower
+from damonpolicy.daemon.observe import ObserveJob
+from damonpolicy.daemon.record import RecordJob
+from damonpolicy.daemon.repair import Repairer
+from damonpolicy.daemon.tune import TuneJob
+from damonpolicy.kernel.processes import Table
+from tests.daemon.test_exporter import scrape
+from tests.daemon.test_observe import look
+
+WATERMARKS = """
+version: 1
+name: r
+kdamonds:
+  - name: k
+    ops: paddr
+    targets: [{system_ram: true}]
+    schemes:
+      - name: sleeps
+        action: stat
+        watermarks: {metric: free_mem_rate, every: 5s, high: 30%, mid: 20%, low: 10%}
+      - name: wakes
+        action: stat
+        watermarks: {metric: free_mem_rate, every: 5s, high: 60%, mid: 50%, low: 10%}
+      - {name: always, action: stat}
+"""
+MODULE = """
+version: 1
+name: r
+modules:
+  damon_reclaim: {enabled: true, wmarks_high: HIGH, wmarks_mid: MID, wmarks_low: 10%}
+"""
+
+
+@pytest.fixture
+def scraped(desk):
+    """Apply a policy as a service does, let it look, and return what it exports."""
+    observe = ObserveJob(desk.keeper, desk.world.places, Repairer(desk.reloader))
+    follower = Follower(desk.reloader, desk.keeper, Table(desk.world.machine))
+    feed = FeedJob(desk.keeper, desk.world.places, desk.reloader.spacing)
+    record = RecordJob(desk.reloader, follower, feed, TuneJob(follower), observe)
+    served = Exporter("127.0.0.1:0", lambda: figures(record))
+    observe.told, desk.job = served.publish, observe
+
+    def scraped(policy):
+        desk.put("r.yaml", policy)
+        assert desk.rest().ok, desk.reloader.outcome
+        look(desk)
+        return scrape(served)
+
+    yield scraped
+    served.stop()
+
+
+def test_a_service_tells_which_schemes_sleep_and_how_much_memory_is_free(desk, scraped):
+    found = scraped(WATERMARKS)
+
+    name = "damonpolicy_scheme_asleep"
+    assert {key: value for key, value in found.items() if key.startswith(name)} == {
+        f"{name}{{kdamond=r/k,scheme=sleeps}}": 1, f"{name}{{kdamond=r/k,scheme=wakes}}": 0
+    }  # fmt: skip
+    lines = desk.read("/proc/meminfo").splitlines()
+    sizes = {line.split()[0]: int(line.split()[1]) for line in lines}
+    free = sizes["MemFree:"] * 1_000 // sizes["MemTotal:"] / 1_000
+    assert found["damonpolicy_free_memory_ratio"] == free > 0
+
+
+@pytest.mark.parametrize(("high", "mid", "asleep"), [("30%", "20%", 1), ("60%", "50%", 0)])
+def test_a_service_tells_what_modules_of_the_kernel_do(
+    desk, scraped, monkeypatch, high, mid, asleep
+):
+    machine, parameter = desk.world.machine, "bytes_reclaimed_regions"
+    path, read = f"/sys/module/damon_reclaim/parameters/{parameter}", machine.read
+    # the emulated kernel's modules count nothing
+    monkeypatch.setattr(machine, "read", lambda each: "8192\n" if each == path else read(each))
+    found = scraped(MODULE.replace("HIGH", high).replace("MID", mid))
+
+    module = "module=damon_reclaim"
+    assert found[f"damonpolicy_module_asleep{{{module}}}"] == asleep
+    assert found[f"damonpolicy_module_figure{{{module},parameter={parameter}}}"] == 8192
+    assert found[f"damonpolicy_module_figure{{{module},parameter=nr_quota_exceeds}}"] == 0
