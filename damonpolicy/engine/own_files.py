@@ -52,8 +52,6 @@ class OwnFiles:
         try:
             self._save(after)
         except (DamonPolicyError, OSError) as error:
-            if self._arrived(after.transaction):
-                return
             if not self.rescue or not (journal is None or journal.ended()):
                 raise
             if not after.slots and not after.settings and self.store.forget():
@@ -67,13 +65,6 @@ class OwnFiles:
             if not self.rescue:
                 raise
             self.store.save(after)  # an error may pass
-
-    def _arrived(self, transaction: str) -> bool:
-        """Tell whether the state file was replaced despite an error."""
-        try:
-            return self.store.transaction() == transaction
-        except DamonPolicyError:
-            return False
 
     def finish(self, after: Managed, journal: Unwritten | None) -> None:
         """Do what is left after the commit point, where nothing can fail the change."""
