@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from damonpolicy import typed
@@ -35,6 +35,8 @@ class _File:
     path: str
     committed: str
     found: str
+    said: str = field(default="", metadata=typed.LATER)
+    gone: bool = field(default=False, metadata=typed.LATER)
 
 
 @dataclass(frozen=True, slots=True)
