@@ -41,7 +41,7 @@ GOOD = {
     "loops": {},
     "observing": "",
     "drift": {"files": 1, "repairs": 0, "cannot_repair": "", "first": [
-        {"where": "p/k", "path": "pid", "committed": "1", "found": "2"}]},
+        {"where": "p/k", "path": "pid", "committed": "1", "found": "2", "said": "", "gone": False}]},
     "unasked": ["p/k"],
     "schemes": {"p/k/s": {"goals": [{"current": 250, "score": 5_000, "why": None}], "score": 5_000,
                           "trend": "steady"}},
