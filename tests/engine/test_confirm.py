@@ -21,31 +21,7 @@ from damonpolicy.errors import ExitCode
 from damonpolicy.kernel.sysfs import LiveMachine
 from tests.engine.site import KSM_RUN
 
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """The machine's clock can be put forward, and a sleeping guard puts it forward."""
-    ahead = [0.0]
-    real = EmulatedMachine.monotonic
-    monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: real(self) + ahead[0])
-
-    def pass_by(seconds):
-        ahead[0] += seconds
-
-    monkeypatch.setattr(recover.time, "sleep", pass_by)
-    return pass_by
-
-
-@pytest.fixture(autouse=True)
-def guards(monkeypatch, request):
-    """No guard is started, but its command line is kept, with how much was written before."""
-    started = []
-
-    def start(machine, generation, deadline, options):
-        started.append((generation, deadline, list(options), len(machine.log)))
-
-    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", start)
-    return started
+pytestmark = pytest.mark.usefixtures("clock", "guards")
 
 
 @pytest.fixture
