@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from damonpolicy import log
 from damonpolicy.errors import NoPermission
 
 __all__ = (
@@ -26,6 +27,7 @@ __all__ = (
     "Untrusted",
     "by_hand",
     "guarded",
+    "let_go",
     "make_private_directory",
     "open_own",
     "open_public",
@@ -70,6 +72,18 @@ def by_hand() -> Keepers:
     user = os.environ.get("SUDO_UID", "")
     more = {int(user)} if os.geteuid() == 0 and user.isascii() and user.isdecimal() else set()
     return Keepers(root_and_we().owners | more, group=True)
+
+
+def let_go(descriptor: int) -> None:
+    """Close what was only looked at, or what nobody relies on: an error tells nothing of interest.
+
+    Linux closes a file whatever it says then (fs/open.c: close). Where it matters that all of a
+    file arrived, the call itself is made, and its error ends the write.
+    """
+    try:
+        os.close(descriptor)
+    except OSError as error:
+        log.warning("close", reason=error.strerror)
 
 
 def guarded(machine: str) -> bool:
@@ -136,7 +150,7 @@ def _open(path: str | Path, look: Look, flags: int) -> tuple[int, str]:
         return _final(".", flags, at, place, look), place
     finally:
         for each in opened:
-            os.close(each)
+            let_go(each)
 
 
 def _reversed(path: str) -> list[str]:
@@ -149,7 +163,7 @@ def _final(name: str, flags: int, at: int, here: str, look: Look) -> int:
     try:
         look(here, os.fstat(descriptor))
     except Untrusted:
-        os.close(descriptor)
+        let_go(descriptor)
         raise
     return descriptor
 
@@ -157,7 +171,7 @@ def _final(name: str, flags: int, at: int, here: str, look: Look) -> int:
 def why_untrusted(path: str | Path, keepers: Keepers) -> Untrusted | None:
     """Return why others can change a file or directory, None where they cannot, or it is missing."""
     try:
-        os.close(open_trusted(path, keepers, os.O_PATH))
+        let_go(open_trusted(path, keepers, os.O_PATH))
     except Untrusted as error:
         return error
     except OSError:
@@ -203,7 +217,7 @@ def make_private_directory(path: Path) -> None:
             os.mkdir(each, 0o700)
         except FileExistsError:  # somebody was faster: looked at below
             continue
-    os.close(_own_directory(path))
+    let_go(_own_directory(path))
 
 
 def _own_directory(path: Path) -> int:
@@ -219,7 +233,7 @@ def _own_directory(path: Path) -> int:
             )
             raise Untrusted(message, hint=hint)
     except Untrusted:
-        os.close(descriptor)
+        let_go(descriptor)
         raise
     return descriptor
 
@@ -241,14 +255,14 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
             raise _odd(path) from error
         raise
     finally:
-        os.close(directory)
+        let_go(directory)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _odd(path)
         _refuse(str(path), status, root_and_we())
     except Untrusted:
-        os.close(descriptor)
+        let_go(descriptor)
         raise
     return descriptor
 
@@ -266,4 +280,4 @@ def read_own(path: Path) -> bytes:
             chunks.append(chunk)
         return b"".join(chunks)
     finally:
-        os.close(descriptor)
+        let_go(descriptor)

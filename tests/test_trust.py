@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -227,6 +228,30 @@ def test_why_untrusted_tells_what_opening_would(place):
     error = trust.why_untrusted(make(place / "b.yaml", mode=0o666), MINE)
     assert error is not None
     assert error.message == f"everyone can change `{place}/b.yaml`"
+
+
+def test_a_close_that_fails_hides_nothing(place, monkeypatch):
+    """H6: neither what was read, nor that others can change it."""
+    good, odd, real = make(place / "a.yaml"), make(place / "b.yaml", mode=0o666), os.close
+
+    def close(descriptor):
+        real(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(os, "close", close)
+    assert trust.read_own(good) == b"x"
+    assert trust.why_untrusted(good, MINE) is None
+    for looked in (lambda: trust.why_untrusted(odd, MINE), lambda: refusal(odd)):
+        assert looked().message == f"everyone can change `{odd}`"
+    with pytest.raises(Untrusted):
+        trust.read_own(odd)
+    place.chmod(0o777)
+    with pytest.raises(Untrusted):
+        trust.make_private_directory(place)
+    monkeypatch.undo()
+
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_by_hand_the_user_of_sudo_counts_and_nobody_else(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from damonpolicy import typed
@@ -35,6 +35,8 @@ class _File:
     path: str
     committed: str
     found: str
+    said: str = field(default="", metadata=typed.LATER)
+    gone: bool = field(default=False, metadata=typed.LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +49,64 @@ class _Drift:
     cannot_repair: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A job that has failed."""
+
+    failures: int
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Processes that are not followed yet."""
+
+    kdamond: str
+    pids: tuple[int, ...]
+    more: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """How far a goal is."""
+
+    current: int | None
+    score: int | None
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    """How far the goals of a scheme are, and where its quota goes."""
+
+    goals: tuple[_Goal, ...]
+    score: int | None
+    trend: str | None
+
+
 _SAID: Mapping[str, Any] = {
     "pid": int,
     "start": int,
     "paths": tuple[str, ...],
     "reload": _Reload | None,
+    "held": tuple[str, ...],
+    "jobs": Mapping[str, _Job],
     "following": str,
+    "not_followed": tuple[_Waiting, ...],
     "feeds": Mapping[str, str],
     "loops": Mapping[str, str],
     "observing": str,
     "drift": _Drift,
+    "asked": tuple[str, ...],
     "unasked": tuple[str, ...],
-    "schemes": Mapping[str, Any],
+    "schemes": Mapping[str, _Scheme],
 }
 """What commands show of it; a service of another version may say more."""
+_LATER: Mapping[str, Any] = {
+    "held": [], "jobs": {}, "not_followed": [], "asked": [], "unasked": [],
+}  # fmt: skip
+"""What an older service does not say."""
 
 
 def served(machine: Machine, places: Places) -> dict[str, Any] | None:
@@ -70,9 +116,7 @@ def served(machine: Machine, places: Places) -> dict[str, Any] | None:
         return None
     try:
         for name, hint in _SAID.items():
-            # an older service does not report all of them
-            given = found.get(name, [] if name == "unasked" else None)
-            typed.value(hint, given, f"`{name}`")
+            typed.value(hint, found.get(name, _LATER.get(name)), f"`{name}`")
     except ValueError as error:
         raise damaged(places.service, error) from error
     # the service is a process of this machine's, also where the kernel is emulated

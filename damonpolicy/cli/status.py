@@ -239,7 +239,7 @@ def _served(service: dict[str, Any], managed: Managed) -> list[str]:
         lines += [f"    {line}".rstrip() for line in last["findings"].splitlines()]
     elif last is not None:
         lines.append(f"  last reload: {last['result']}")
-    for name in service.get("held", ()):  # a service of before says nothing of it
+    for name in service.get("held", ()):  # an older service says nothing of it
         lines.append(f"  waits for {name}: somebody has it open for writing")
     for name, job in sorted(service.get("jobs", {}).items()):
         times = f"{job['failures']} failure{'s' if job['failures'] > 1 else ''}"

@@ -24,17 +24,17 @@ def of(version: str, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(identity: Mapping[str, Any], state: Mapping[str, Any], store: Path) -> None:
     """Refuse a stored machine that is another one."""
-    kept: Mapping[str, Any] = state.get("identity") or {"format": 0}
+    kept: Mapping[str, Any] = state.get("identity") or {}
     hint = f"remove `{store}`, or choose another with --state-dir"
-    if kept["format"] != identity["format"]:
+    if kept.get("format") != identity["format"]:
         raise UsageError(f"`{store}` holds an emulated machine of another damonpolicy", hint=hint)
-    if kept["version"] != identity["version"]:
+    if kept.get("version") != identity["version"]:
         raise UsageError(
-            f"`{store}` holds an emulated machine of version {kept['version']},"
+            f"`{store}` holds an emulated machine of version {kept.get('version')},"
             f" not {identity['version']}",
             hint=hint,
         )
-    if kept["machine"] != identity["machine"]:
+    if kept.get("machine") != identity["machine"]:
         raise UsageError(
             f"`{store}` holds an emulated machine made with another machine file", hint=hint
         )

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from damonpolicy.emulated.world import State
+from damonpolicy.emulated.world import State, fits
 from damonpolicy.errors import UsageError
 from damonpolicy.trust import make_private_directory, open_own
 
@@ -36,6 +36,18 @@ _LONGEST_LOG = 16 << 20
 
 def _checksum(text: bytes) -> bytes:
     return hashlib.sha256(text).hexdigest().encode()
+
+
+def _stated(data: bytes) -> State | None:
+    """Return the state that a file holds, None where it is not as it was written."""
+    checksum, _, text = data.partition(b"\n")
+    if checksum != _checksum(text):
+        return None
+    try:
+        state: State = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return state if fits(state) else None
 
 
 class Write(NamedTuple):
@@ -146,13 +158,12 @@ class Directory:
         self._keep(descriptor)
         with os.fdopen(os.dup(descriptor), "rb") as file:
             data = file.read()
-        checksum, _, text = data.partition(b"\n")
-        if checksum != _checksum(text):
+        state = _stated(data)
+        if state is None:
             raise UsageError(
                 f"`{path}` is damaged, or of another damonpolicy",
                 hint=f"remove `{self.place}`: it holds an emulated machine only",
             )
-        state: State = json.loads(text)
         return state
 
     def _keep(self, descriptor: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from damonpolicy.emulated.spec import Process, Spec
 from damonpolicy.emulated.table import Layout, layout
 from damonpolicy.emulated.values import Refusal
 
-__all__ = ("Ram", "State", "World", "boot", "ram")
+__all__ = ("Ram", "State", "World", "boot", "fits", "ram")
 
 State: TypeAlias = dict[str, Any]
 Ram: TypeAlias = tuple[int, int, int]
@@ -52,6 +52,24 @@ def ram(spec: Spec) -> list[Ram]:
                 ranges.append((_HOLE[1], end, 0))
         start = -(-end // _GAP) * _GAP
     return ranges
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("boots", "pid", "cgroup"), (int,)),
+    **dict.fromkeys(("booted", "clock", "lead"), (float, int)),
+    **dict.fromkeys(("boot_id", "poison", "name"), (str,)),
+    **dict.fromkeys(("processes", "cgroups", "settings", "modules", "tree", "slots"), (dict,)),
+    "identity": (dict,),
+    "log": (dict, type(None)),
+}
+"""What a state that is kept consists of, at the top."""
+
+
+def fits(state: Any) -> bool:
+    """Tell whether something that was read can be a state; what is deeper is not looked at."""
+    return type(state) is dict and all(
+        type(state.get(key)) in kinds for key, kinds in _KINDS.items()
+    )
 
 
 def boot(profile: Profile, spec: Spec, now: float, name: str, boots: int = 1) -> State:

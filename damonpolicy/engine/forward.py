@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from damonpolicy import log
-from damonpolicy.engine.execute import OperationFailed, deadline, patience, perform
+from damonpolicy.engine.execute import OperationFailed, patience, perform
 from damonpolicy.engine.journal import Header, Unwritten
 from damonpolicy.engine.members import all_gone, dead, looks_pids_up
+from damonpolicy.engine.patient import deadline_amid
 from damonpolicy.engine.signals import Signals
 from damonpolicy.engine.verification import Verification, read_back
 from damonpolicy.engine.watch import Watch
@@ -219,7 +220,5 @@ class Forward:
     def _patience(self, slot: int) -> float:
         """Return how many seconds a command may take, as the slot was or as it is to be."""
         if slot not in self._waits:  # the trees are large, and operations many
-            after = {f"{slot}/{p}": v for p, v in self.header.after.get(slot, {}).items()}
-            trees = (self.current.tree, after)
-            self._waits[slot] = max(deadline(tree, slot) for tree in trees)
+            self._waits[slot] = deadline_amid(self.header, slot)
         return self._waits[slot]

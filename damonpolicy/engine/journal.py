@@ -220,9 +220,9 @@ class Journal(Unwritten):
         super().note(line)
 
     def leave(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            trust.let_go(descriptor)
 
     def ended(self) -> bool:
         try:
@@ -257,7 +257,7 @@ def begin(path: Path, header: Header) -> Journal:
         temporary.replace(path)
     except OSError as error:
         if descriptor >= 0:
-            os.close(descriptor)
+            trust.let_go(descriptor)
         _forget(temporary)
         raise cannot("write the journal", path, error) from error
     return Journal(path, header, Progress(), descriptor, len(first))

@@ -54,7 +54,7 @@ def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iter
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
-        os.close(descriptor)
+        trust.let_go(descriptor)
 
 
 def _opened(path: Path) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from damonpolicy.engine import journal as journals
 from damonpolicy.engine.journal import Header, Unwritten
-from damonpolicy.engine.store import Store
+from damonpolicy.engine.store import Generation, Store
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.plan.managed import Managed
 
@@ -14,19 +14,32 @@ __all__ = ("OwnFiles",)
 
 
 class OwnFiles:
-    """Writes generation, journal and state; ``remarks`` collects what a ``rescue`` did without."""
+    """Writes generation, journal and state; ``remarks`` collects what a ``rescue`` did without.
 
-    def __init__(self, store: Store, remarks: list[str], *, rescue: bool) -> None:
+    It goes on without a generation, and without a journal or a state file unless it ``starts`` a
+    kdamond: what is on no record would be someone else's to whoever comes next.
+    """
+
+    def __init__(self, store: Store, remarks: list[str], *, rescue: bool, starts: bool) -> None:
         self.store = store
         self.remarks = remarks
         self.rescue = rescue
+        self.needs_record = starts or not rescue
 
-    def written(self, write: Callable[[], None], otherwise: str) -> bool:
+    def stage(self, generation: Generation) -> None:
+        """Write the generation, which does not count yet."""
+        self._written(
+            lambda: self.store.stage(generation),
+            f"generation {generation.number} is not kept",
+            must=not self.rescue,
+        )
+
+    def _written(self, write: Callable[[], None], otherwise: str, *, must: bool) -> bool:
         """Write something; if that fails, raise, or note what a rescue does without."""
         try:
             write()
         except (DamonPolicyError, OSError) as error:
-            if not self.rescue:
+            if must:
                 raise
             self.remarks.append(f"{otherwise}: {error}")
             return False
@@ -40,7 +53,8 @@ class OwnFiles:
             self.store.reserve(managed)
             made.append(journals.begin(self.store.places.journal, header))
 
-        if self.written(begin, "no journal is kept, so run this again if it is killed"):
+        otherwise = "no journal is kept, so run this again if it is killed"
+        if self._written(begin, otherwise, must=self.needs_record):
             return made[0]
         return Unwritten(header)
 
@@ -52,9 +66,7 @@ class OwnFiles:
         try:
             self._save(after)
         except (DamonPolicyError, OSError) as error:
-            if self._arrived(after.transaction):
-                return
-            if not self.rescue or not (journal is None or journal.ended()):
+            if self.needs_record or not (journal is None or journal.ended()):
                 raise
             if not after.slots and not after.settings and self.store.forget():
                 return  # nothing is ours any more, and no guard finds what it would bring back
@@ -67,13 +79,6 @@ class OwnFiles:
             if not self.rescue:
                 raise
             self.store.save(after)  # an error may pass
-
-    def _arrived(self, transaction: str) -> bool:
-        """Tell whether the state file was replaced despite an error."""
-        try:
-            return self.store.transaction() == transaction
-        except DamonPolicyError:
-            return False
 
     def finish(self, after: Managed, journal: Unwritten | None) -> None:
         """Do what is left after the commit point, where nothing can fail the change."""

@@ -7,24 +7,32 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from damonpolicy.engine.execute import deadline
-from damonpolicy.kernel.tree import Tree, slot_numbers
+from damonpolicy.kernel.tree import slot_numbers
 
 if TYPE_CHECKING:
+    from damonpolicy.engine.journal import Header
     from damonpolicy.kernel.sysfs import Machine
 
-__all__ = ("longest_hold", "patient")
+__all__ = ("deadline_amid", "longest_hold", "patient")
 
 _PAUSE = 0.05
 _Answer = TypeVar("_Answer")
 
 
-def longest_hold(tree: Tree) -> float:
-    """Return for how many seconds anybody may hold the kernel's one lock.
+def deadline_amid(header: Header, slot: int) -> float:
+    """Return how many seconds a command may take, as a slot was or as it is to be."""
+    after = {f"{slot}/{path}": text for path, text in header.after.get(slot, {}).items()}
+    return max(deadline(tree, slot) for tree in (header.before.tree, after))
+
+
+def longest_hold(header: Header) -> float:
+    """Return for how many seconds anybody may hold the kernel's one lock amid a transaction.
 
     A command holds it while it waits for its kdamond (mm/damon/sysfs.c: damon_sysfs_lock), so the
-    longest interval of any kdamond decides.
+    longest interval of any kdamond decides, be it someone else's.
     """
-    return max((deadline(tree, slot) for slot in slot_numbers(tree)), default=deadline({}, 0))
+    slots = {*slot_numbers(header.before.tree), *header.after}
+    return max((deadline_amid(header, slot) for slot in slots), default=deadline({}, 0))
 
 
 def patient(machine: Machine, seconds: float) -> Machine:

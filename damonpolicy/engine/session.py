@@ -127,9 +127,11 @@ class Session:
             message = "nothing waits to be confirmed"
             raise UsageError(message, hint="`apply --confirm-within 60s` makes a change wait")
         managed = replace(self.managed, pending=None)
-        # In this order: killed in between, it still waits, and comes back at boot all the same.
-        self.remarks += self.store.finish(managed)
-        self.store.save(managed)
+        with waiting() as signals:  # who is told that nothing was changed would see it stay
+            # In this order: killed in between, it still waits, and comes back at boot all the same.
+            self.remarks += self.store.finish(managed)
+            self.store.save(managed)
+            signals.committed = True
         self.managed = managed
         return self.managed.generation
 

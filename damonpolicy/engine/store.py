@@ -136,9 +136,23 @@ class Store:
         files.unreserve(self.places.state)
 
     def save(self, managed: Managed) -> None:
-        """Replace the state file: the commit point of a transaction."""
-        write_json(self.places.state, managed.to_json())
+        """Replace the state file: the commit point of a transaction.
+
+        What counts is the file that is there, and not what the calls said. Raises DamonPolicyError.
+        """
+        try:
+            write_json(self.places.state, managed.to_json())
+        except DamonPolicyError:
+            if not self._holds(managed):
+                raise
         self.copy()
+
+    def _holds(self, managed: Managed) -> bool:
+        """Tell whether the state file says this."""
+        try:
+            return self._read(self.places.state) == managed
+        except DamonPolicyError:
+            return False
 
     def copy(self) -> None:
         """Write the copy of the state file, or remove a copy that cannot be brought up to date."""

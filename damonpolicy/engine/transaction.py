@@ -80,15 +80,13 @@ def execute(
     machine (a process that came or went) is no generation of its own. ``when_ready`` is called
     once only the writes are left: it may wait for their time, or raise a DamonPolicyError.
     ``spares`` are processes that may take the places of others that end meanwhile.
-    A ``rescue`` that starts nothing goes on where our own files cannot be written; ``remarks``
-    collects what it did without.
+    A ``rescue`` goes on where generations cannot be written, and if it starts nothing, without a
+    journal or a state file; ``remarks`` collects what it did without.
 
     Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
     it is not, Interrupted where a signal came before the first write.
     """
     remarks = [] if remarks is None else remarks
-    # What starts has to be on record, or it would be someone else's to whoever comes next.
-    rescue = rescue and not any(each.after == "on" for each in plan.operations)
     number = managed.generation if follows else _next_number(store, managed, rescue=rescue)
     pending = managed.pending if follows else None
     if confirm_within is not None:
@@ -99,11 +97,12 @@ def execute(
     )
     header = _header(current, plan, number, pending, managed)
     log.info("begin", generation=number, operations=len(plan.operations), reason=reason)
-    own = OwnFiles(store, remarks, rescue=rescue)
+    starts = any(each.after == "on" for each in plan.operations)
+    own = OwnFiles(store, remarks, rescue=rescue, starts=starts)
     committed = False
     try:
         if not follows:
-            own.written(lambda: store.stage(generation), f"generation {number} is not kept")
+            own.stage(generation)
         if guard is not None and pending is not None:
             guard(number, pending.deadline)
         forward = Forward(machine, current, plan, header, spares)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from damonpolicy.engine.execute import OperationFailed, alive, deadline
+from damonpolicy.engine.execute import OperationFailed, alive
 from damonpolicy.engine.journal import Thread
+from damonpolicy.engine.patient import deadline_amid
 from damonpolicy.engine.strangers import Known
 from damonpolicy.engine.undone import Undoing
 from damonpolicy.kernel.host import starts
@@ -392,9 +393,8 @@ class Slots:
             if now.get(f"{slot}/state") == "on":
                 self.result.problems.append(f"the kdamond of slot {slot} is still on")
             return
-        pid, reason = alive(
-            self.machine, slot, deadline(self.before.tree, slot), lock=self.undoing.hold
-        )
+        seconds = deadline_amid(self.undoing.header, slot)
+        pid, reason = alive(self.machine, slot, seconds, lock=self.undoing.hold)
         if pid < 0:
             self.result.problems.append(f"the kdamond of slot {slot} is not on: {reason}")
             return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 
-from damonpolicy.engine.execute import OperationFailed, deadline, patience, perform
+from damonpolicy.engine.execute import OperationFailed, patience, perform
 from damonpolicy.engine.journal import Thread, Unwritten
-from damonpolicy.engine.patient import longest_hold, patient
+from damonpolicy.engine.patient import deadline_amid, longest_hold, patient
 from damonpolicy.errors import system_error
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.sysfs import Machine
@@ -68,7 +68,7 @@ class Undoing:
         self.progress = journal.progress
         self.overwrite = overwrite
         self.result = result
-        self.hold = longest_hold(self.before.tree)
+        self.hold = longest_hold(self.header)
         """Seconds for which someone else may hold DAMON's lock."""
         self.machine = patient(machine, self.hold)
         self.intended = [
@@ -91,7 +91,7 @@ class Undoing:
         if operation.kind == "inputs":
             seconds = patience(self.machine, operation, self.header.operations)
         else:
-            seconds = deadline(self.before.tree, operation.slot)
+            seconds = deadline_amid(self.header, operation.slot)
         perform(self.machine, operation, seconds, lock=self.hold)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from damonpolicy import etc, trust
+from damonpolicy import etc, trust, typed
 from damonpolicy.engine.places import read_json
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError
@@ -196,10 +196,11 @@ def _files(store: Remembered) -> Iterator[Check]:
     """Yield files of root's, and of ours, that others can change: what acts by them refuses."""
     places = store.places
     try:
-        served = read_json(places.service) or {}
-    except DamonPolicyError:  # it is among the files below
-        served = {}
-    directories = dict.fromkeys((*etc.POLICIES, *served.get("paths", ())))
+        said = read_json(places.service) or {}
+        served = typed.value(tuple[str, ...], said.get("paths", []))
+    except (DamonPolicyError, ValueError):  # `status` says so
+        served = ()
+    directories = dict.fromkeys((*etc.POLICIES, *served))
     files = [os.path.join(each, name) for each in directories for name in _names(each)]
     lists = (etc.SETTINGS, etc.PROGRAMS, etc.SOURCES)
     state = (places.run, places.lib, places.state, places.generations, places.confirmed)

@@ -14,7 +14,7 @@ from damonpolicy.kernel.modules import module_of
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import Tree, configuration, startable
-from damonpolicy.plan import modules, online, settings, unwritten
+from damonpolicy.plan import modules, online, renamed, settings, unwritten
 from damonpolicy.plan.bind import Bound, Member, Waits
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.compiled import CompiledPolicy
@@ -155,6 +155,7 @@ class _Draft:
         self.owners = {slot: current.owner(slot, managed) for slot in current.slots}
         self.slots_before = managed.slots_before
         self.grown = 0
+        self.lost: Mapping[str, str] = {}
 
     def settle(self) -> None:
         """Decide for every kdamond, then for the slots and the settings."""
@@ -174,7 +175,13 @@ class _Draft:
                     f"slot {slot} of `{record.kdamond}` was changed by someone else: it is theirs now"
                 )
         retiring = {name: slot for name, slot in ours.items() if name not in wanted}
+        ending = dict(retiring)
         placed = self._place(ours, retiring)
+        adopted = {slot for slot, action in placed.values() if action == "adopt"}
+        ran = {name: self.managed.slots[slot].files for name, slot in ending.items()
+               if slot not in adopted and self.current.running(slot)}  # fmt: skip
+        anew = [name for name, (_, action) in placed.items() if action in ("start", "restart")]
+        self.lost = renamed.lost(ran, self.wanted.bound, anew)
         for name, bound in self.wanted.bound.items():
             if isinstance(bound, Waits):
                 if name in ours:
@@ -284,7 +291,7 @@ class _Draft:
         record = self.managed.slots.get(slot)
         verified = record.files if record and action == "change" else None
         running = bool(before) and self.current.running(slot)
-        remarks: list[str] = []
+        remarks = [self.lost[name]] if name in self.lost else []
         cgroups: Mapping[str, int] = bound.cgroups
         if action != "start":
             remarks += unwritten.of_kdamond(name, self.managed.policies, bound.kdamond)

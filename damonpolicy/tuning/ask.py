@@ -6,7 +6,7 @@ import http.client
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -43,10 +43,13 @@ def _in_time(asked: http.client.HTTPConnection, seconds: float) -> Iterator[None
     The connection's own timeout is for each read: with a byte now and then it would never expire.
     """
     late = threading.Event()
-    alarm = threading.Timer(seconds, _hang_up, [asked, late])
+    lines: list[socket.socket] = []
+    alarm = threading.Timer(seconds, _hang_up, [lines, late])
     alarm.start()
     try:
         asked.connect()
+        # of an answer that says no length the connection lets go before it was read
+        lines.append(asked.sock)
         if late.is_set():
             raise _too_late(seconds)
         yield
@@ -77,10 +80,11 @@ def _answer(asked: http.client.HTTPConnection, path: str, most: int) -> bytes:
     return data
 
 
-def _hang_up(asked: http.client.HTTPConnection, late: threading.Event) -> None:
+def _hang_up(lines: Iterable[socket.socket], late: threading.Event) -> None:
     late.set()
-    with suppress(OSError, AttributeError):  # it may have no socket yet, or none any more
-        asked.sock.shutdown(socket.SHUT_RDWR)
+    for each in lines:  # none yet, while it connects
+        with suppress(OSError):  # closed by now
+            each.shutdown(socket.SHUT_RDWR)
 
 
 def _too_late(seconds: float) -> TimeoutError:

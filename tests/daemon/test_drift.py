@@ -7,6 +7,7 @@ import json
 import pytest
 
 from damonpolicy import log
+from damonpolicy.cli.service import served
 from damonpolicy.daemon.feed import FeedJob
 from damonpolicy.daemon.follow import Follower
 from damonpolicy.daemon.observe import ObserveJob
@@ -343,6 +344,8 @@ def test_the_record_says_it(watched):
     assert len(said["first"]) == 5
     assert said["first"][0]["where"] == "p/k (slot 0)"
     assert (said["repairs"], said["cannot_repair"]) == (0, "")
+    shown = served(watched.world.machine, watched.world.places)
+    assert (shown or {})["drift"] == said, "commands can read what the service wrote"
 
 
 def test_what_was_kept_before_there_was_the_word_is_only_told_of(watched):

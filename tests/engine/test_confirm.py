@@ -5,44 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 from types import SimpleNamespace
 
 import pytest
 
+from damonpolicy.cli import confirm
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import recover, session
 from damonpolicy.engine.confirm import start_guard
 from damonpolicy.engine.recover import main as recover_main
+from damonpolicy.engine.store import Store
 from damonpolicy.errors import ExitCode
 from damonpolicy.kernel.sysfs import LiveMachine
 from tests.engine.site import KSM_RUN
 
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """The machine's clock can be put forward, and a sleeping guard puts it forward."""
-    ahead = [0.0]
-    real = EmulatedMachine.monotonic
-    monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: real(self) + ahead[0])
-
-    def pass_by(seconds):
-        ahead[0] += seconds
-
-    monkeypatch.setattr(recover.time, "sleep", pass_by)
-    return pass_by
-
-
-@pytest.fixture(autouse=True)
-def guards(monkeypatch, request):
-    """No guard is started, but its command line is kept, with how much was written before."""
-    started = []
-
-    def start(machine, generation, deadline, options):
-        started.append((generation, deadline, list(options), len(machine.log)))
-
-    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", start)
-    return started
+pytestmark = pytest.mark.usefixtures("clock", "guards")
 
 
 @pytest.fixture
@@ -68,6 +47,48 @@ def test_the_guard_is_started_before_the_first_write(pending, guards):
     assert options == ["--state-dir", str(pending.directory)]
     assert 3500 < deadline - pending.machine.monotonic() <= 3600
     assert pending.writes(written) == [("ksm/run", "2")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("at", ["confirmed.json", "state.json", "state.copy.json", "the answer"])
+def test_a_signal_while_it_is_confirmed_is_too_late(pending, monkeypatch, at, number):
+    """Else it is told that nothing was changed, and it stays all the same."""
+    replace, notes, raised = os.replace, confirm.notes, []
+
+    def replaced(old, new, **options):
+        replace(old, new, **options)
+        if os.path.basename(new) == at:
+            raised.append(signal.raise_signal(number))
+
+    def answered(session):
+        if at == "the answer":
+            raised.append(signal.raise_signal(number))
+        return notes(session)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(confirm, "notes", answered)
+    assert "generation 2 is confirmed" in pending.done("confirm").out
+    assert raised
+    assert pending.world.managed.pending is None
+    assert Store(pending.places).confirmed() == 2
+
+
+def test_a_confirmation_that_arrived_with_an_error_counts(pending, monkeypatch):
+    """What is said to have failed has not happened, as whoever reads it relies on the roll-back."""
+    replace = os.replace
+
+    def replaced(old, new, **options):
+        replace(old, new, **options)
+        if os.path.basename(new) == "state.json":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(new))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", replaced)
+        assert "generation 2 is confirmed" in pending.done("confirm").out
+    assert pending.world.managed.pending is None
+    pending.places.state.write_text("{")
+
+    assert pending.world.managed.pending is None, "its copy says so, too"
 
 
 def test_in_time_it_stays(pending, clock):

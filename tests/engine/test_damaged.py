@@ -8,8 +8,9 @@ import pytest
 
 from damonpolicy.engine import journal
 from damonpolicy.engine.places import write_json
+from damonpolicy.engine.store import Store
 from damonpolicy.errors import ExitCode
-from tests.engine.site import CHANGING, shipped, truncated
+from tests.engine.site import CHANGING, KSM_RUN, shipped, truncated
 
 TEXT = """\
 version: 1
@@ -119,7 +120,8 @@ def told(damage):
     return ExitCode.NO_PERMISSION if damage is directory else ExitCode.FAILED
 
 
-DAMAGES = [truncated, not_text, empty, list_instead, deep, edited, wrong_shape, directory]
+SPOILT = [truncated, not_text, empty, list_instead, deep, edited, wrong_shape]
+DAMAGES = [*SPOILT, directory]
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, without_number])
@@ -175,6 +177,45 @@ def test_a_damaged_confirmation(site, damage):
     assert outcome.code == told(damage)
     assert "confirmed.json`" in outcome.err
     assert site.run("doctor").code == ExitCode.FAILED
+
+
+def without_checksum(path):
+    """What somebody types who wants another generation to come back."""
+    path.write_text('{"generation": 1}')
+
+
+@pytest.mark.parametrize("damage", [*SPOILT, without_checksum])
+def test_a_change_writes_a_damaged_confirmation_again(site, damage):
+    """A2: it is behind the commit point, so it neither fails the change nor loses its generation."""
+    site.done("apply", site.setting("a", 1))
+    damage(site.places.confirmed)
+    outcome = site.done("apply", site.setting("a", 2))
+
+    assert "will not come back at boot" not in outcome.out
+    assert Store(site.places).numbers() == [1, 2]
+    assert Store(site.places).confirmed() == 2
+    assert not site.places.journal.exists()
+    site.done("apply", site.setting("a", 0))
+    assert "Back to generation 2" in site.done("rollback").out
+    assert site.read(KSM_RUN) == "2"
+    site.machine.reboot()
+    site.done("apply", "--boot")
+    assert site.read(KSM_RUN) == "2"
+
+
+def test_a_change_goes_on_beside_a_confirmation_that_cannot_be_written(site):
+    """A2: a note says so, and whoever comes next makes up for it."""
+    site.done("apply", site.setting("a", 1))
+    directory(site.places.confirmed)
+    outcome = site.done("apply", site.setting("a", 2))
+
+    assert "generation 2 will not come back at boot" in outcome.out
+    assert site.read(KSM_RUN) == "2"
+    assert Store(site.places).numbers() == [1, 2]
+    site.places.confirmed.rmdir()
+    site.done("recover")
+    assert Store(site.places).confirmed() == 2
+    assert Store(site.places).numbers() == [1, 2]
 
 
 def test_a_confirmed_generation_that_is_gone(site):

@@ -200,7 +200,8 @@ def test_what_is_written_reads_back(tmp_path):
     write_json(path, data)
 
     assert read_json(path) == data
-    assert path.stat().st_mode & 0o777 == 0o600 or path.parent.stat().st_mode & 0o777 == 0o700
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     assert read_json(tmp_path / "none") is None
 
 

@@ -19,8 +19,8 @@ KINDS = ("error", "after", "ignored", "dies", "lock")
 somebody holds DAMON's lock for a while."""
 
 LOCKED = 20.0
-"""Seconds for which the lock is held: longer than anything waits that may give up, shorter than
-what an undo has to wait."""
+"""Seconds for which the lock is held, unless a machine says otherwise: longer than anything waits
+that may give up, shorter than what an undo has to wait."""
 
 TRUSTED = ("commit", "commit_inputs")
 """Commands that, ignored, read back as if they had worked; the effect matrix covers them."""
@@ -38,12 +38,12 @@ class Fault:
 class FaultyMachine:
     """Counts the calls of the protocol that may fail, and lets some of them go wrong."""
 
-    def __init__(self, machine, faults=()):
+    def __init__(self, machine, faults=(), locked=LOCKED):
         self.machine = machine
         self.faults = {fault.at: fault for fault in faults}
         self.calls: list[str] = []
         self.hit: list[Fault] = []
-        self.locked_until = 0.0
+        self.locked, self.locked_until = locked, 0.0
         self.died: tuple[int, int] | None = None
         """The slot whose kdamond has ended, and the number of calls until then."""
 
@@ -98,7 +98,7 @@ class FaultyMachine:
             if fault.kind == "dies":
                 self._die()
             elif fault.kind == "lock":
-                self.locked_until = self.machine.monotonic() + LOCKED
+                self.locked_until = self.machine.monotonic() + self.locked
         held = self.machine.monotonic() < self.locked_until  # listing a directory takes no lock
         if held and path.startswith(KDAMONDS) and not call.startswith("list"):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,6 +36,20 @@ def test_faults_of_our_own_files_leave_before_or_after(scenario, tmp_path):
 
     assert not broken
     assert sum(counts.values()) == 57
+
+
+def test_faults_of_our_own_files_are_spread_over_all_calls():
+    """A1: behind the commit point, too; every error comes with every mode."""
+    made = {"once": 70, "short": 14, "killed": 130}
+    start = SimpleNamespace(calls=lambda shim, mode: made[mode])
+    few, many = (list(own.cases(start, None, files, 12)) for files in (45, 5 * 130))
+    for mode in own.FAULTS:
+        calls = made.get(mode, made["killed" if mode in own.ENDS else "once"])
+        places = sorted(at for each, at, _ in few if each == mode)
+        steps = [after - before for before, after in itertools.pairwise((1, *places, calls))]
+        assert max(steps) <= calls / 9 + 2, mode
+        assert {at for each, at, _ in many if each == mode} == set(range(1, calls + 1))
+    assert {each[::2] for each in few[:30]} == set(itertools.product(own.FAULTS, own.ERRORS))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -14,7 +14,7 @@ from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
 from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign
 from damonpolicy.kernel.sysfs import KDAMONDS
-from tests.faults.faulty import Fault, FaultyMachine
+from tests.faults.faulty import LOCKED, Fault, FaultyMachine
 from tests.faults.verdict import attempt
 from tests.world import CHANGED, STAT_OFF, World, fail_at
 
@@ -78,9 +78,11 @@ def world():
     made.close()
 
 
-def begun(removal):
+def begun(removal, beside=None):
     world = World.make("7.3")
     world.write(STAT_OFF, "N")
+    if beside is not None:
+        beside(world)
     if removal:
         world.apply("a", text=TEXT)
     return world
@@ -161,26 +163,33 @@ def test_nothing_is_written_where_a_slot_was_changed_since_the_plan(what):
     world.close()
 
 
+def slow(world):
+    """Someone else's kdamond that answers every 40 s, so that asking it may take 80 s."""
+    configure(world, on=False)
+    world.write(f"{SLOT}/contexts/0/monitoring_attrs/intervals/aggr_us", "40000000")
+    world.write(f"{SLOT}/state", "on")
+
+
 @pytest.mark.parametrize("removal", [False, True], ids=["apply", "remove"])
-def test_who_holds_the_lock_for_long_leaves_nothing_half_changed(removal):
-    """H1: the undo waits as long as any kdamond may hold DAMON's lock."""
-    world = begun(removal)
-    before = world.look()
+@pytest.mark.parametrize(("beside", "seconds"), [(None, LOCKED), (slow, 100)], ids=["20s", "100s"])
+def test_who_holds_the_lock_for_long_leaves_nothing_half_changed(removal, beside, seconds):
+    """H1: the undo waits as long as any kdamond may hold DAMON's lock, whoever it belongs to."""
     at = 0
     while True:
         at += 1
-        world.close()
-        world = begun(removal)
-        machine = FaultyMachine(world.machine, [Fault(at, "lock")])
+        world = begun(removal, beside)
+        before = world.look()
+        machine = FaultyMachine(world.machine, [Fault(at, "lock")], locked=seconds)
         error = step(world, machine, removal)
         if at > len(machine.calls):
+            world.close()
             break
-        world.machine.sleep(100)
+        world.machine.sleep(seconds)
         if error is not None:
             assert error.exit_code in HELD, (at, error)
             assert world.look() == before, (at, error)
             assert not world.places.journal.exists(), (at, error)
-    world.close()
+        world.close()
 
 
 def test_an_undo_that_never_gets_the_lock_names_its_journal(world):

@@ -75,6 +75,36 @@ def test_each_flipped_bit_is_found_before_the_file_is_read(path):
     assert caught.value.code == "DP0366"
 
 
+def without_seal(path):
+    """Take our checksum of the whole file out of it; all else stays as it was written."""
+    with open(path, "rb") as file:
+        whole = file.read()
+    at = whole.rindex(b"damonpolicy.sum\0")
+    with open(path, "wb") as file:
+        file.write(whole[:at] + whole[at + 16 + 32 :])
+    assert not verified(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["start", "accesses", "hits.list.element"])
+def test_a_flipped_bit_of_a_page_is_found_by_the_checksum_of_the_page(path, name):
+    before = plain(parquet_read.read(path)[0])
+    assert plain(parquet_read.read(without_seal(path))[0]) == before
+
+    with pq.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    (column,) = [each for each in columns if each.path_in_schema == name]
+    begin = column.dictionary_page_offset or column.data_page_offset
+    with open(path, "r+b") as file:  # the last byte of its last page
+        file.seek(begin + column.total_compressed_size - 1)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(PolicyInvalid, match="CRC checksum verification failed"):
+        parquet_read.read(path)
+
+
 def test_a_file_that_was_cut_is_refused_at_once(path):
     os.truncate(path, os.path.getsize(path) - 3)
     with pytest.raises(PolicyInvalid, match="its end is missing"):

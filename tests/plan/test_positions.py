@@ -240,6 +240,68 @@ def test_one_that_someone_else_has_changed_is_started_under_its_new_name(staged)
     world.close()
 
 
+LOST = "`p/k` has the same targets and ends: its monitoring results and tuned quotas start over"
+LATER = " (renamed first and changed later, it would go on)"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (text("fast"), text("fast", kdamond="other").replace("1GiB", "2GiB"), LOST + LATER),
+        (text("fast"), text("fast", policy="q").replace("1GiB", "2GiB"), LOST + LATER),
+        (text("fast"), text("fast", "slow", kdamond="other"), LOST + LATER),
+        (text("fast"), text("slow", kdamond="other"), LOST + LATER),
+        (
+            text("a", form=PLAIN),
+            text("a", kdamond="other"),
+            LOST.replace(" and tuned quotas", "") + LATER,
+        ),
+        (
+            text("fast"),
+            text("fast", kdamond="other").replace("system_ram: true", "numa_node: 1"),
+            "",
+        ),
+    ],
+)
+def test_one_that_changes_its_name_and_more_says_what_it_loses(world, before, after, said):
+    world.apply("p", text=before)
+
+    plan = replaced(world, after)
+
+    started = next(each for each in plan.kdamonds if each.runs)
+    assert started.action == "start"
+    assert [each.action for each in plan.kdamonds if not each.runs] == ["stop"]
+    assert started.remarks == ((said,) if said else ())
+
+
+def test_what_somebody_changed_is_lost_under_its_new_name():
+    """Although only its name changes: what runs is not what was committed."""
+    world = World.make("7.3")
+    world.apply("p", text=text("fast"))
+    world.write("0/contexts/0/schemes/0/quotas/bytes", str(2 << 30))
+
+    plan = replaced(world, text("fast", kdamond="other"))
+
+    assert [each.remarks for each in plan.kdamonds] == [(LOST,), ()]
+    world.close()
+
+
+def test_each_that_ends_is_lost_once():
+    """One that runs already, or that somebody goes on as, is none of those that start over."""
+    world = World.make("7.3")
+    world.apply("p", text=text("fast"))
+    twice = text("slow", policy="q"), text("mid", policy="r")
+
+    plan = replaced(world, *twice)
+    assert [each.remarks for each in plan.kdamonds] == [(LOST + LATER,), (), ()]
+
+    adopted = replaced(world, text("slow", policy="s"), text("mid", policy="r"))
+    assert [each.action for each in adopted.kdamonds if each.name == "s/k"] == ["adopt"]
+    added = replaced(world, text("slow", policy="s"), text("mid", policy="r"), text("last"))
+    assert [each.remarks for each in added.kdamonds if each.action == "start"] == [()]
+    world.close()
+
+
 def test_obsolete_targets_and_moved_schemes_take_two_commits_together():
     """The first drops both; the second knows neither."""
     world = World.make("7.3")

@@ -6,7 +6,8 @@ import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.model.sample import Accesses, NodeCpus
-from damonpolicy.plan.sample import sample_files
+from damonpolicy.plan.sample import NUMA_BALANCING, sample_files
+from tests.engine.site import Site, shipped
 
 
 def chain(**accesses):
@@ -89,3 +90,18 @@ def test_without_a_machine_a_node_has_no_cpus():
     files = sample_files(Accesses(cpus=NodeCpus(numa_node="1")), None)
 
     assert files["filters/0/cpumask"] == ""
+
+
+@pytest.mark.parametrize("name", ["ksm", "ksm-survey"])
+def test_ksm_leaves_pages_to_the_scanner_and_its_survey_does_not(name):
+    """No page that was sampled by a fault is merged: that look is a policy of its own."""
+    site = Site("damon-next")
+    before = site.read(NUMA_BALANCING)
+    done = site.done("apply", shipped(name))
+    paths = [path for path, _, _ in site.machine.log]
+    surveys = name == "ksm-survey"
+
+    assert ("DP0604" in done.err) == surveys
+    assert any("/monitoring_attrs/sample/" in path for path in paths) == surveys
+    assert (NUMA_BALANCING in paths) == (site.read(NUMA_BALANCING) != before) == surveys
+    site.close()

@@ -13,8 +13,8 @@ from damonpolicy.tuning import ask
 
 
 @contextmanager
-def server(*parts, hold=False):
-    """Answer with parts, one after the other; `hold` keeps the connection open then."""
+def server(*parts, drops=(), hold=False):
+    """Answer with parts, then with drops at intervals; `hold` keeps the connection open then."""
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -25,7 +25,9 @@ def server(*parts, hold=False):
                     connection.recv(1 << 16)
                     for part in parts:
                         connection.sendall(part)
-                        stop.wait(0.05) if len(parts) > 1 else None
+                    for drop in drops:
+                        connection.sendall(drop)
+                        stop.wait(0.05)
                 except OSError:
                     return
                 stop.wait(20) if hold else None
@@ -70,14 +72,19 @@ def test_an_answer_that_is_none(answer, reason):
         asked(url)
 
 
-def test_nobody_waits_for_a_server_that_drips():
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 5000\r\n"], ids=["none", "length"])
+def test_nobody_waits_for_a_server_that_drips(length):
     """Each byte comes in time, the answer never does."""
-    drops = [b"1"] * 1000
+    drops = iter([b"1"] * 1000)
     with (
-        server(b"HTTP/1.1 200 OK\r\n\r\n", *drops) as url,
+        server(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n", drops=drops) as url,
         pytest.raises(TimeoutError, match=r"no answer within 0\.3 s"),
     ):
         asked(url, seconds=0.3)
+    assert next(drops, None), "it hung up, and did not wait for the last"
+
+
+def test_nobody_waits_for_a_server_that_says_nothing():
     with server(hold=True) as url, pytest.raises(TimeoutError, match=r"no answer within 0\.3 s"):
         asked(url, seconds=0.3)
 

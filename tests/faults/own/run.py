@@ -1,4 +1,4 @@
-"""Faults of our own files: every call that opens, writes, renames or removes one can go wrong.
+"""Faults of our own files: every call that opens, writes, closes, renames or removes one can go wrong.
 
 `python -m tests.faults.own.run --files 3000 --signals 500 --jobs 2` lets the command line run in
 children, on durable emulated machines. Below Python (`shim.c`, loaded with LD_PRELOAD) one call of
@@ -13,7 +13,6 @@ import collections
 import ctypes
 import errno
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -35,6 +34,9 @@ from tests.world import ROOT, World, in_memory_directory
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.EDQUOT)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MODES = {"once": 0, "ever": 1, "short": 2, "after": 3, "killed": 4, "signalled": 5}
+ENDS = ("killed", "signalled")
+FAULTS = ("once", "ever", "short", "after", "killed")
+"""Those that are tried in turn."""
 
 confirmation.start_guard = lambda *_: None  # a guard would outlive its machine
 
@@ -55,6 +57,9 @@ KERNELS = ("6.12", "7.3")
 
 RESCUES = ("rollback", "stop")
 """Commands that go on where our own files cannot be written; after a kill they are run again."""
+
+UNCONFIRMED = (ExitCode.FAILED, ExitCode.NO_PERMISSION, ExitCode.INTERRUPTED)
+"""What a `confirm` that failed ends in."""
 
 
 class Start:
@@ -87,13 +92,13 @@ class Start:
         shutil.copytree(self.place, made, dirs_exist_ok=True)
         return made
 
-    def calls(self, shim, *, all_files: bool) -> int:
-        """Return how many calls the operation makes."""
+    def calls(self, shim, mode: str) -> int:
+        """Return at how many calls of the operation a mode can be tried."""
         place = self.copied()
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            shim.shim_arm(*below(place, all_files=all_files), 0, 0, 0, 0)
+            shim.shim_arm(*below(place, mode), 0, MODES[mode], 0, 0)
             self.command(place, self.words)
             os.write(writing, str(shim.shim_count()).encode())
             os._exit(0)
@@ -126,9 +131,8 @@ class Start:
             os.dup2(silent, number)
         ended = int(ExitCode.INTERNAL)
         try:
-            everywhere = mode in ("killed", "signalled")
-            where = below(place, all_files=everywhere)
-            shim.shim_arm(*where, at, MODES[mode], code, code if mode == "signalled" else 0)
+            number = code if mode == "signalled" else 0
+            shim.shim_arm(*below(place, mode), at, MODES[mode], code, number)
             ended = self.command(place, self.words)
         finally:
             os._exit(ended)
@@ -157,7 +161,9 @@ class Start:
         now = self.seen(place)
         if ended == 0 and now[0] != self.after[0]:
             return "done, and undone by `recover`"
-        if ended > 0 and now != self.before and not (ended and self.name == "confirm"):
+        if self.name == "confirm":
+            return self._confirmed_or_not(place, ended, now)
+        if ended > 0 and now != self.before:
             return f"exit {ended}, and after `recover` it is not as before"
         if now[0] not in (self.before[0], self.after[0]) and not rescued:
             return f"exit {ended}, and after `recover` it is neither before nor after"
@@ -172,24 +178,39 @@ class Start:
             return f"exit {ended}, and once more does not bring it about"
         return f"poisoned: {world.machine.poisoned}" if world.machine.poisoned else ""
 
+    def _confirmed_or_not(self, place: Path, ended: int, now) -> str:
+        """Return how `confirm` broke a promise: only whether something waits tells of it."""
+        if ended > 0 and ended not in UNCONFIRMED:
+            return f"exit {ended}"
+        wanted = [self.after] if ended == 0 else [self.before] if ended > 0 else []
+        if now not in (wanted or (self.before, self.after)):
+            return f"exit {ended}, and {'it waits' if now[2] else 'nothing waits'} to be confirmed"
+        code = self.command(place, self.words)
+        if code != (0 if now[2] else ExitCode.USAGE) or self.seen(place) != self.after:
+            return f"exit {ended}, and once more ends with {code}"
+        return ""
 
-def below(place: Path, *, all_files: bool) -> tuple[bytes, bytes]:
-    """Return where calls count, and where not."""
-    apart = "" if all_files else f"{place}/machine"
+
+def below(place: Path, mode: str) -> tuple[bytes, bytes]:
+    """Return where calls count, and where not: only an end may come in the kernel's own, too."""
+    apart = "" if mode in ENDS else f"{place}/machine"
     return str(place).encode(), apart.encode()
 
 
-def cases(start: Start, shim, files: int, signals: int, seed: str):
-    """Draw faults: all places for a start, each mode in turn."""
-    chance = random.Random(seed)
-    own, every = start.calls(shim, all_files=False), start.calls(shim, all_files=True)
-    modes = ("once", "ever", "short", "after", "killed")
+def cases(start: Start, shim, files: int, signals: int):
+    """Give faults: each mode in turn, and each error, while the place goes once through all calls.
+
+    So each mode is spread over all of them, and five times as many faults as calls are every one.
+    """
+    own, writes, every = (start.calls(shim, mode) for mode in ("once", "short", "killed"))
+    calls = {"short": writes, **dict.fromkeys(ENDS, every)}
     for number in range(files):
-        mode = modes[number % len(modes)]
-        calls = every if mode == "killed" else own
-        yield mode, 1 + number // len(modes) % calls, chance.choice(ERRORS)
+        mode = FAULTS[number % len(FAULTS)]
+        at = 1 + number * calls.get(mode, own) // files
+        yield mode, at, ERRORS[number % len(ERRORS)]
     for number in range(signals):
-        yield "signalled", 1 + number * every // max(signals, 1), chance.choice(SIGNALS)
+        at = 1 + number * every // signals
+        yield "signalled", at, SIGNALS[number % len(SIGNALS)]
 
 
 def compiled(directory: str) -> str:
@@ -209,7 +230,7 @@ def work(options) -> None:
     shim.shim_count.restype = ctypes.c_long
     name, kernel = options.scenario.rsplit("@", 1)
     start = Start(kernel, name)
-    for mode, at, code in cases(start, shim, options.files, options.signals, options.scenario):
+    for mode, at, code in cases(start, shim, options.files, options.signals):
         ended, reason = start.tried(shim, mode, at, code)
         print(
             f"{mode}\t{ended}\t{at} {code}: {reason}" if reason else f"{mode}\t{ended}\t",

@@ -2,7 +2,8 @@
  * Lets system calls on files of one directory go wrong, below Python.
  *
  * Loaded with LD_PRELOAD. Counts the calls that change something below `prefix` and not below `except`
- * (an emulated machine's own files), and lets the `at`-th one, or all from there on, fail.
+ * (an emulated machine's own files), and lets the `at`-th one, or all from there on, fail. Of short
+ * writes the `at`-th write is one: nothing else can be short.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -45,6 +46,8 @@ static int counted(const char *path) {
 
 /* What is to happen to this call: 0 nothing, 1 it fails, 2 it is short, 3 it fails behind its effect. */
 static int next(int may_be_short) {
+    if (mode == SHORT && !may_be_short)
+        return 0;
     count++;
     if (!at || count < at || (mode != EVER && count > at))
         return 0;
@@ -56,7 +59,7 @@ static int next(int may_be_short) {
         raise(number);
         return 0;
     case SHORT:
-        return may_be_short ? 2 : 0;
+        return 2;
     case AFTER:
         return 3;
     default:
@@ -223,6 +226,10 @@ int flock(int fd, int operation) {
 
 int close(int fd) {
     REAL(int, "close", int);
-    if (fd >= 0 && fd < (int)sizeof ours) ours[fd] = 0;
-    return real(fd);
+    if (!mine(fd)) return real(fd);
+    int what = next(0);
+    ours[fd] = 0;
+    int done = real(fd); /* whatever it says, the file is closed */
+    if (what) { errno = code; return -1; }
+    return done;
 }

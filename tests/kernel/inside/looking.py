@@ -14,6 +14,7 @@ from typing import Any
 
 from damonpolicy.kernel.tracing import TRACEFS
 
+from .patient import read
 from .policy import KDAMONDS, MIB, look, run, wait_for
 from .workload import Range, Workload
 
@@ -118,7 +119,7 @@ def pattern(directory: Path) -> Pattern:
 def _standing() -> dict[str, str]:
     """Return what nobody who only reads may change."""
     found = look()
-    found |= {str(path): path.read_text("ascii") for path in sorted(KDAMONDS.glob("*/pid"))}
+    found |= {str(path): read(path) for path in sorted(KDAMONDS.glob("*/pid"))}
     tried = KDAMONDS.glob("*/contexts/*/schemes/*/tried_regions/[0-9]*")
     return found | {str(path): "tried" for path in tried}
 

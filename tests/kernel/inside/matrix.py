@@ -13,7 +13,7 @@ from damonpolicy.kernel.memory import node_ram
 from damonpolicy.kernel.sysfs import KDAMONDS, LiveMachine
 
 from .memory import zram_swap
-from .patient import write
+from .patient import read, write
 from .workload import Workload
 
 ROOT = Path(KDAMONDS)
@@ -78,7 +78,7 @@ def scheme(load: Workload, ops: str, node: int = 1) -> Iterator[Callable[[], Non
     try:
         yield lambda: write(ROOT / "0/state", "on")
     finally:
-        if (ROOT / "0/state").read_text("ascii") == "on\n":
+        if read(ROOT / "0/state") == "on\n":
             write(ROOT / "0/state", "off")
         write(ROOT / "nr_kdamonds", 0)
 

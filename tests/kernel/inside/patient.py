@@ -1,15 +1,20 @@
-"""Writes to DAMON's files that wait while somebody holds the one lock of all of them."""
+"""DAMON's files for those who wait while somebody holds the one lock of all of them."""
 
 from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ("write",)
+from damonpolicy.kernel.sysfs import LiveMachine
+
+__all__ = ("Patient", "read", "write")
 
 _SECONDS = 120
 _PAUSE = 0.01
+_Found = TypeVar("_Found")
 
 
 def write(path: Path, value: object) -> None:
@@ -18,13 +23,28 @@ def write(path: Path, value: object) -> None:
     Commands and writes to files only try the lock (mm/damon/sysfs.c: state_store()). A write that
     is refused with the same error for another reason is still refused when the time is over.
     """
+    _patiently(lambda: path.write_text(str(value), encoding="ascii"))
+
+
+def read(path: Path) -> str:
+    """Read a file; some only try the lock, too (state_show(), pid_show())."""
+    return _patiently(lambda: path.read_text("ascii"))
+
+
+class Patient(LiveMachine):
+    """The live kernel for what writes to a machine as if nobody else were there."""
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, as `write` does."""
+        _patiently(lambda: LiveMachine.write(self, path, text))
+
+
+def _patiently(act: Callable[[], _Found]) -> _Found:
     deadline = time.monotonic() + _SECONDS
     while True:
         try:
-            path.write_text(str(value), encoding="ascii")
+            return act()
         except OSError as error:
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(_PAUSE)
-        else:
-            return
+        time.sleep(_PAUSE)

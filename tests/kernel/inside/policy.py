@@ -130,7 +130,7 @@ def someone_elses(slots: int = 8, *, on: bool = True) -> Iterator[int]:
     if on:
         write("0/state", "on")
     try:
-        yield int((KDAMONDS / "0/pid").read_text("ascii"))
+        yield int(patient.read(KDAMONDS / "0/pid"))
     finally:
         if on:
             write("0/state", "off")

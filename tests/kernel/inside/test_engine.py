@@ -19,6 +19,7 @@ from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel.sysfs import LiveMachine
 from damonpolicy.source.files import load as load_files
 
+from .patient import read
 from .policy import KDAMONDS, has, look, run, shipped, someone_elses, state, write
 from .spoiled import apply_spoiled, compiled
 from .workload import Workload
@@ -53,7 +54,7 @@ def test_every_file_is_read_back_and_a_kdamond_runs() -> None:
         if operation["kind"] in ("write", "count") and "/0/" in operation["path"]:
             content = Path(operation["path"]).read_text("ascii").strip()
             assert operation["after"] == content, operation["path"]
-    assert (KDAMONDS / "0/state").read_text("ascii") == "on\n"
+    assert read(KDAMONDS / "0/state") == "on\n"
     assert Path(f"/proc/{pid()}/comm").read_text("ascii").startswith("kdamond")
     assert run("diff").code == 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .marker import in_guest, token
+from .patient import write
 
 KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
 
@@ -37,11 +38,11 @@ def test_damon_is_there_and_takes_a_write() -> None:
     """The tree is the guest's: what is written here must not show on the machine around."""
     assert (KDAMONDS / "nr_kdamonds").read_text(encoding="ascii") == "0\n"
 
-    (KDAMONDS / "nr_kdamonds").write_text("3", encoding="ascii")
+    write(KDAMONDS / "nr_kdamonds", 3)
 
     assert sorted(path.name for path in KDAMONDS.iterdir() if path.is_dir()) == ["0", "1", "2"]
 
-    (KDAMONDS / "nr_kdamonds").write_text("0", encoding="ascii")
+    write(KDAMONDS / "nr_kdamonds", 0)
 
 
 def test_the_kernel_is_not_tainted_at_boot() -> None:

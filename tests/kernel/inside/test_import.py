@@ -20,6 +20,7 @@ from damonpolicy.plan.imported import Imported, Source, policy
 from tests.property.configurations import Writer
 
 from .cgroups import ROOT
+from .patient import Patient
 from .policy import run
 
 SERIES = ".".join(platform.release().split(".")[:2])
@@ -95,7 +96,7 @@ def cgroups() -> Iterator[list[str]]:
 @pytest.fixture
 def machine() -> Iterator[LiveMachine]:
     """The live kernel; nothing of a test stays behind."""
-    made = LiveMachine()
+    made = Patient()
     try:
         yield made
     finally:

@@ -9,6 +9,7 @@ import pytest
 
 from damonpolicy.errors import ExitCode
 
+from .patient import read
 from .policy import KDAMONDS, MIB, has, look, run, wait_for, write
 from .workload import Workload
 
@@ -47,7 +48,7 @@ def apply(path: Path, text: str) -> str:
 
 
 def thread() -> str:
-    return (KDAMONDS / "0/pid").read_text("ascii")
+    return read(KDAMONDS / "0/pid")
 
 
 def quotas() -> list[int]:

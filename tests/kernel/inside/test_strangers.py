@@ -21,6 +21,7 @@ from damonpolicy.kernel.sysfs import LiveMachine
 from damonpolicy.plan.managed import Managed
 from damonpolicy.source.files import load as load_files
 
+from .patient import read
 from .policy import KDAMONDS, look, run, write
 from .spoiled import compiled
 
@@ -71,7 +72,7 @@ def theirs() -> Iterator[int]:
 
 
 def running(slot: int) -> bool:
-    return (KDAMONDS / str(slot) / "state").read_text("ascii") == "on\n"
+    return read(KDAMONDS / str(slot) / "state") == "on\n"
 
 
 def clear(slot: int) -> None:

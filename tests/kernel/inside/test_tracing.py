@@ -22,6 +22,7 @@ from damonpolicy.observe.traced import Snapshot, Traced, watched
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
 
+from .patient import read, write
 from .workload import Workload
 
 KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
@@ -29,10 +30,6 @@ INSTANCES = Path(TRACEFS, "instances")
 RAM = "System RAM"
 SAMPLE, AGGREGATION = 10_000, 200_000
 LEAST, MOST = 20, 100
-
-
-def write(path: Path, value: object) -> None:
-    path.write_text(str(value), encoding="ascii")
 
 
 def ram() -> tuple[int, int]:
@@ -71,7 +68,7 @@ def kdamonds(*contexts: tuple[str, list[object]]) -> Iterator[None]:
         yield
     finally:
         for slot in range(len(contexts)):
-            if (KDAMONDS / f"{slot}/state").read_text(encoding="ascii") == "on\n":
+            if read(KDAMONDS / f"{slot}/state") == "on\n":
                 write(KDAMONDS / f"{slot}/state", "off")
         write(KDAMONDS / "nr_kdamonds", 0)
 

@@ -11,15 +11,12 @@ import pytest
 
 from .cgroups import ROOT, cgroup
 from .memory import merged, no_balancing, pages, zram_swap
+from .patient import write
 from .workload import Range, Workload
 
 KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
 KSM = Path("/sys/kernel/mm/ksm")
 MIB = 1 << 20
-
-
-def write(path: Path, value: object) -> None:
-    path.write_text(str(value), encoding="ascii")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:

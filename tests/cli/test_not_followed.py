@@ -1,0 +1,62 @@
+"""Who is not followed yet: from the service, through the file that it writes, to `status`."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from damonpolicy.daemon.feed import FeedJob
+from damonpolicy.daemon.follow import Follower
+from damonpolicy.daemon.observe import ObserveJob
+from damonpolicy.daemon.record import RecordJob
+from damonpolicy.daemon.repair import Repairer
+from damonpolicy.daemon.tune import TuneJob
+from damonpolicy.kernel.processes import Table
+from tests.daemon.conftest import Desk
+from tests.daemon.followed import AREA, WATCH, follow
+from tests.world import STAT_OFF
+
+
+@pytest.fixture
+def service(site, clock, tmp_path):
+    """A service that follows one process, and writes its record."""
+    site.machine.write(STAT_OFF, "N")
+    desk = Desk(site.world, tmp_path / "policies")
+    desk.follower = follower = Follower(desk.reloader, desk.keeper, Table(site.machine))
+    observe = ObserveJob(desk.keeper, site.places, Repairer(desk.reloader))
+    feed = FeedJob(desk.keeper, site.places, desk.reloader.spacing)
+    desk.record = RecordJob(desk.reloader, follower, feed, TuneJob(follower), observe)
+    site.machine.start_process("worker", areas=[AREA])
+    desk.put("w.yaml", WATCH)
+    assert desk.rest().kind == "applied"
+    return desk
+
+
+def shown(site):
+    """The lines of `status` about who is not followed."""
+    return [line for line in site.done("status").out.splitlines() if "not yet followed" in line]
+
+
+def test_the_file_and_status_say_who_and_why(site, service):
+    def refuses(_, path, text):
+        if path.endswith("/targets/1/pid_target"):
+            raise OSError(errno.ENOMEM, "no memory")
+
+    others = [site.machine.start_process("worker", areas=[AREA]) for _ in range(7)]
+    site.machine.before_write = refuses
+    follow(service)
+    site.machine.before_write = None
+    service.record.run()
+    (said,) = json.loads(site.places.service.read_text())["not_followed"]
+    (line,) = shown(site)
+
+    pids = ", ".join(map(str, others[:5]))
+    assert (said["kdamond"], said["pids"], said["more"]) == ("watch/workers", others[:5], 2)
+    assert "no memory" in said["why"]
+    assert line == f"  not yet followed: watch/workers: pid {pids} and 2 more: {said['why']}"
+
+    assert follow(service)
+    service.record.run()
+    assert shown(site) == []
