@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.features import first_kernel
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import default
 from damonpolicy.model.actions import traits
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.quotas import MEASURED, Goal, Tuner, Weights, read_target

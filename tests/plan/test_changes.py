@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damonpolicy.kernel.tree import default, under
+from damonpolicy.kernel.damon.schema import default
+from damonpolicy.kernel.tree import under
 from damonpolicy.plan.changes import changes, differing
 
 GOALS = "contexts/0/schemes/0/quotas/goals"
