@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from damonpolicy.units import U64_MAX
+
 __all__ = (
     "COMMANDS",
     "COUNTS",
@@ -47,14 +49,15 @@ _EMPTY: Mapping[str, str] = {"bool": "N", "cpus": "", "path": "", "threads": ""}
 """What files of a kind hold at first, where it is not 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """One file.
 
     ``since`` maps each word that it takes to the feature that brought it, empty for the first
     kernels'. ``ours`` is the path in a policy below its kdamond, scheme, target or probe, and
-    ``unit`` that of the file in `units`; ``damo`` is damo's option. ``mode`` is the kernel's, and
-    ``most`` the largest count.
+    ``unit`` that of the file in `units`; ``damo`` is damo's option. ``mode`` is the kernel's,
+    ``most`` the largest count, and ``unset`` what stands for a key that is left out, where that is
+    not the default.
     """
 
     path: str
@@ -65,8 +68,11 @@ class Row:
     feature: str = ""
     since: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
+    unset: str = ""
     mode: int = 0o600
     most: int = 1 << 31
+    plain: bool = False
+    """Whether the policy's value is all that there is to say: no code handles the file by hand."""
     volatile: Literal["", "always", "tuned", "fed"] = ""
     """Whether the kernel writes it: while intervals are tuned, or for goals that nobody feeds."""
 
@@ -79,6 +85,11 @@ class Row:
     def result(self) -> bool:
         """Whether the file tells what was monitored: nobody keeps that in a tree."""
         return self.kind == "value" and not self.volatile
+
+    @property
+    def absent(self) -> str:
+        """What the file is to hold where the policy leaves the key out."""
+        return self.unset or self.default
 
     @property
     def default(self) -> str:
@@ -163,14 +174,14 @@ ROWS: tuple[Row, ...] = (
     Row("nr_kdamonds", "count", feature="sysfs"),
     Row("*/state", "state", since=_STATE, start="off", volatile="always"),
     Row("*/pid", "pid", start="-1", mode=_READ, volatile="always"),
-    Row("*/refresh_ms", "uint", "refresh", "ms", "--refresh_stat", "refresh"),
+    Row("*/refresh_ms", "uint", "refresh", "ms", "--refresh_stat", "refresh", plain=True),
     Row("*/contexts/nr_contexts", "count", most=1),
     Row(f"{_C}/avail_operations", "value", feature="ops.fvaddr", mode=_READ),
     Row(f"{_C}/operations", "word", "ops", damo="--ops", start="vaddr",
         since={"vaddr": "", "fvaddr": "ops.fvaddr", "paddr": ""}),
     Row(f"{_C}/addr_unit", "unit", "addr_unit", "count", "--damon_addr_unit", "addr_unit",
-        start="1"),
-    Row(f"{_C}/pause", "bool", "paused", "bool", "--pause_ctx", "pause"),
+        start="1", plain=True),
+    Row(f"{_C}/pause", "bool", "paused", "bool", "--pause_ctx", "pause", plain=True),
     # targets
     Row(f"{_C}/targets/nr_targets", "count"),
     Row(f"{_C}/targets/*/pid_target", "pid_t", "targets", "pid", "--target_pid"),
@@ -185,7 +196,7 @@ ROWS: tuple[Row, ...] = (
         volatile="tuned"),
     Row(f"{_A}/intervals/aggr_us", "ulong", "intervals.aggregation", "us", "--aggr", start="100000",
         volatile="tuned"),
-    Row(f"{_A}/intervals/update_us", "ulong", "intervals.update", "us", "--updr", start="60000000"),
+    Row(f"{_A}/intervals/update_us", "ulong", "intervals.update", "us", "--updr", start="60000000", plain=True),
     Row(f"{_A}/intervals/intervals_goal/access_bp", "ulong", "intervals.auto_tune.observe", "bp",
         "--monitoring_intervals_goal", "intervals.auto_tune"),
     Row(f"{_A}/intervals/intervals_goal/aggrs", "ulong", "intervals.auto_tune.aggregations",
@@ -195,9 +206,9 @@ ROWS: tuple[Row, ...] = (
     Row(f"{_A}/intervals/intervals_goal/max_sample_us", "ulong", "intervals.auto_tune.max_sample",
         "us", feature="intervals.auto_tune"),
     Row(f"{_A}/nr_regions/min", "ulong", "region_count.min", "count",
-        "--monitoring_nr_regions_range", start="10"),
+        "--monitoring_nr_regions_range", start="10", plain=True),
     Row(f"{_A}/nr_regions/max", "ulong", "region_count.max", "count",
-        "--monitoring_nr_regions_range", start="1000"),
+        "--monitoring_nr_regions_range", start="1000", plain=True),
     # probes
     Row(f"{_A}/probes/nr_probes", "count", feature="probes", most=4),
     Row(f"{_A}/probes/*/weight", "uint", "probes.weight", "count", "--probe_weight",
@@ -249,15 +260,18 @@ ROWS: tuple[Row, ...] = (
     Row(f"{_S}/dests/*/id", "uint", "to.node", "count", feature="migrate.destinations"),
     Row(f"{_S}/dests/*/weight", "uint", "to.weight", "count", feature="migrate.destinations"),
     Row(f"{_S}/apply_interval_us", "ulong", "apply_every", "us", "--damos_apply_interval",
-        "scheme.apply_every"),
-    *_range(f"{_S}/access_pattern/sz", "access_pattern.size", "bytes", "--damos_sz_region"),
+        "scheme.apply_every", plain=True),
+    Row(f"{_S}/access_pattern/sz/min", "ulong", "access_pattern.size.min", "bytes",
+        "--damos_sz_region", plain=True),
+    Row(f"{_S}/access_pattern/sz/max", "ulong", "access_pattern.size.max", "bytes",
+        "--damos_sz_region", unset=str(U64_MAX), plain=True),
     *_range(f"{_S}/access_pattern/nr_accesses", "access_pattern.access_rate", "samples",
             "--damos_access_rate"),
     *_range(f"{_S}/access_pattern/age", "access_pattern.age", "aggregations", "--damos_age"),
     # quotas
     Row(f"{_Q}/bytes", "quota", "quota.size", "bytes", "--damos_quota_space"),
-    Row(f"{_Q}/ms", "quota", "quota.time", "ms", "--damos_quota_time"),
-    Row(f"{_Q}/reset_interval_ms", "quota", "quota.every", "ms", "--damos_quota_interval"),
+    Row(f"{_Q}/ms", "quota", "quota.time", "ms", "--damos_quota_time", plain=True),
+    Row(f"{_Q}/reset_interval_ms", "quota", "quota.every", "ms", "--damos_quota_interval", plain=True),
     Row(f"{_Q}/effective_bytes", "value", feature="quota.effective_bytes", mode=_READ,
         volatile="always"),
     Row(f"{_Q}/weights/sz_permil", "uint", "quota.weights.size", "count", "--damos_quota_weights"),
@@ -289,11 +303,11 @@ ROWS: tuple[Row, ...] = (
     *_filters("ops_filters", _PAGES),
     # watermarks
     Row(f"{_S}/watermarks/metric", "word", "watermarks.metric", damo="--damos_wmarks",
-        since=_first("none", "free_mem_rate"), start="none"),
-    Row(f"{_S}/watermarks/interval_us", "ulong", "watermarks.every", "us"),
-    Row(f"{_S}/watermarks/high", "ulong", "watermarks.high", "permil"),
-    Row(f"{_S}/watermarks/mid", "ulong", "watermarks.mid", "permil"),
-    Row(f"{_S}/watermarks/low", "ulong", "watermarks.low", "permil"),
+        since=_first("none", "free_mem_rate"), start="none", plain=True),
+    Row(f"{_S}/watermarks/interval_us", "ulong", "watermarks.every", "us", plain=True),
+    Row(f"{_S}/watermarks/high", "ulong", "watermarks.high", "permil", plain=True),
+    Row(f"{_S}/watermarks/mid", "ulong", "watermarks.mid", "permil", plain=True),
+    Row(f"{_S}/watermarks/low", "ulong", "watermarks.low", "permil", plain=True),
     # results
     *(Row(f"{_S}/stats/{name}", "value", mode=_READ, volatile="always")
       for name in ("nr_tried", "sz_tried", "nr_applied", "sz_applied", "qt_exceeds")),
@@ -302,7 +316,7 @@ ROWS: tuple[Row, ...] = (
     Row(f"{_S}/stats/nr_snapshots", "value", feature="scheme.max_snapshots", mode=_READ,
         volatile="always"),
     Row(f"{_S}/stats/max_nr_snapshots", "ulong", "max_snapshots", "count",
-        "--damos_max_nr_snapshots", "scheme.max_snapshots"),
+        "--damos_max_nr_snapshots", "scheme.max_snapshots", plain=True),
     Row(f"{_R}/total_bytes", "value", feature="scheme.tried_bytes", mode=_READ),
     *(Row(f"{_R}/*/{name}", "value", feature="scheme.tried_regions", mode=_READ)
       for name in ("start", "end", "nr_accesses", "age")),
