@@ -17,7 +17,7 @@ from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import closest, did_you_mean
 from damonpolicy.errors import UsageError
-from damonpolicy.kernel.tree import pattern
+from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.model.words import FOREIGN, WORDS, elsewhere
 
 _WIDTH = 80

@@ -10,9 +10,10 @@ from typing import Any
 from damonpolicy.emulated import values
 from damonpolicy.emulated.files import Content, above
 from damonpolicy.emulated.kdamond import Kdamonds
-from damonpolicy.emulated.table import BUILD, File, counted
+from damonpolicy.emulated.table import BUILD, counted
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
+from damonpolicy.kernel.damon.schema import Row
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.units import format_cpulist
 
@@ -71,7 +72,7 @@ class Damon:
             return None
         return {name: isinstance(value, dict) for name, value in found.items()}
 
-    def _read(self, known: File, path: str, parts: tuple[str, ...]) -> str:
+    def _read(self, known: Row, path: str, parts: tuple[str, ...]) -> str:
         slot = parts[0]
         if slot.isdecimal():
             self.kdamonds.refresh(slot)
@@ -82,7 +83,7 @@ class Damon:
                 return f"{running['pid'] if running else -1}\n"
         return values.shown(self._entry(path))
 
-    def _write(self, known: File, path: str, parts: tuple[str, ...], text: str) -> None:
+    def _write(self, known: Row, path: str, parts: tuple[str, ...], text: str) -> None:
         slot = parts[0]
         if slot.isdecimal():
             self.kdamonds.refresh(slot)
@@ -94,7 +95,7 @@ class Damon:
             directory = self._entry(path.rpartition("/")[0])
             directory[parts[-1]] = self._value(known, text)
 
-    def _value(self, known: File, text: str) -> str:
+    def _value(self, known: Row, text: str) -> str:
         """Return what a file holds after a write; raises Refusal."""
         if known.kind == "bool":
             return "Y" if values.boolean(text, able=self.world.profile.quirk("bool.able")) else "N"
@@ -105,7 +106,7 @@ class Damon:
             return format_cpulist(values.cpulist(text, most + 1))
         return _READERS[known.kind](text)
 
-    def _make(self, known: File, parts: tuple[str, ...], text: str) -> None:
+    def _make(self, known: Row, parts: tuple[str, ...], text: str) -> None:
         """Write a count: all numbered directories are made anew, even for the same number."""
         count = values.signed(text)
         if not 0 <= count <= known.most:
@@ -123,7 +124,7 @@ class Damon:
             slots[parts[0]]["tried"] = {}
         if count > BUILD:
             raise Refusal(errno.ENOMEM)
-        pattern = counted(known.pattern)
+        pattern = counted(known.path)
         for number in range(count):
             directory[str(number)] = self.world.layout.fresh(pattern)
         directory[parts[-1]] = str(count)

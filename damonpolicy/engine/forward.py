@@ -18,10 +18,11 @@ from damonpolicy.engine.signals import Signals
 from damonpolicy.engine.verification import Verification, read_back
 from damonpolicy.engine.watch import Watch
 from damonpolicy.errors import Busy
+from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.host import starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_value
-from damonpolicy.kernel.tree import Tree, default, fed, slot_tree
+from damonpolicy.kernel.tree import Tree, fed, slot_tree
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import changes
 from damonpolicy.plan.compiled import CompiledKdamond

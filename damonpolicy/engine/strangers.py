@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from damonpolicy.engine.journal import Before
+from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.operation import Operation
-from damonpolicy.kernel.tree import Tree, configuration, default, is_volatile, slot_tree
+from damonpolicy.kernel.tree import Tree, configuration, is_volatile, slot_tree
 
 __all__ = ("Known",)
 

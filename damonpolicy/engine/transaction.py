@@ -31,9 +31,9 @@ from damonpolicy.errors import (
     system_error,
 )
 from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import pattern
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, Pending
 from damonpolicy.plan.order import Plan

@@ -15,9 +15,10 @@ from functools import cache
 from typing import Any, Literal
 
 from damonpolicy.kernel.btf import damon_names
+from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.features import EMULATED, FEATURES, Feature, by_file, siblings
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
-from damonpolicy.kernel.tree import Tree, digest, pattern, snapshot
+from damonpolicy.kernel.tree import Tree, digest, snapshot
 
 __all__ = ("Answer", "Capabilities", "Known", "detect")
 

@@ -9,7 +9,9 @@ place knows a version.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from damonpolicy.kernel.damon.schema import LAYERS, ROWS
 
 __all__ = (
     "DEVELOPMENT",
@@ -25,13 +27,6 @@ __all__ = (
     "siblings",
 )
 
-_K = "*"
-_C = f"{_K}/contexts/*"
-_A = f"{_C}/monitoring_attrs"
-_S = f"{_C}/schemes/*"
-_Q = f"{_S}/quotas"
-_R = f"{_S}/tried_regions"
-
 DEVELOPMENT = "damon/next"
 """In no released kernel: only in the development tree."""
 
@@ -39,8 +34,8 @@ NEWEST = "7.3"
 """The newest released kernel that the table knows: an example for hints."""
 
 WORDS = {
-    f"{_S}/action": "DAMOS_STAT",
-    f"{_C}/operations": "DAMON_OPS_VADDR",
+    "*/contexts/*/schemes/*/action": "DAMOS_STAT",
+    "*/contexts/*/operations": "DAMON_OPS_VADDR",
     "*/state": "DAMON_SYSFS_CMD_ON",
 }
 """Names of words that all kernels take, by file."""
@@ -80,7 +75,6 @@ def _goal(metric: str, since: str, commit: str) -> Feature:
         f"quota goals on {metric}",
         since,
         commit,
-        words=((f"{_Q}/goals/*/target_metric", metric),),
         btf=f"DAMOS_QUOTA_{metric.upper()}",
     )
 
@@ -91,7 +85,6 @@ def _filter(name: str, since: str, commit: str = "", *, seen: bool = True) -> Fe
         f"DAMOS filters on {name}",
         since,
         commit,
-        words=((f"{_S}/filters/*/type", name),),
         btf=f"DAMOS_FILTER_TYPE_{name.upper()}" if seen else "",
     )
 
@@ -102,7 +95,6 @@ def _action(name: str, since: str, commit: str) -> Feature:
         f"the action {name}",
         since,
         commit,
-        words=((f"{_S}/action", name),),
         btf=f"DAMOS_{name.upper()}",
     )
 
@@ -113,7 +105,6 @@ def _probe(name: str, what: str, since: str, commit: str = "", *, seen: bool = T
         what,
         since,
         commit,
-        words=((f"{_A}/probes/*/filters/*/type", name),),
         btf=f"DAMON_FILTER_TYPE_{name.upper()}" if seen else "",
     )
 
@@ -123,7 +114,6 @@ def _sample(name: str, word: str, what: str) -> Feature:
         f"sample.{name}",
         what,
         DEVELOPMENT,
-        words=((f"{_A}/sample/filters/*/type", word),),
         btf=f"DAMON_FILTER_TYPE_{word.upper()}",
     )
 
@@ -137,8 +127,6 @@ def _files(directory: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{directory}/{name}" for name in names)
 
 
-_FILTER_FILES = ("type", "matching", "memcg_path", "addr_start", "addr_end", "damon_target_idx")
-_LAYERS = ("core_filters", "ops_filters")
 _MODULE_FILES = (
     "enabled", "kdamond_pid", "sample_interval", "aggr_interval",
     "min_nr_regions", "max_nr_regions", "monitor_region_start", "monitor_region_end",
@@ -146,67 +134,53 @@ _MODULE_FILES = (
     "wmarks_low",
 )  # fmt: skip
 
-FEATURES: tuple[Feature, ...] = (
-    Feature("sysfs", "DAMON's sysfs interface", "5.18", "c951cd3b8901", files=("nr_kdamonds",),
-        btf="damon_sysfs_kdamonds.nr"),
+_FEATURES: tuple[Feature, ...] = (
+    Feature(
+        "sysfs", "DAMON's sysfs interface", "5.18", "c951cd3b8901",
+        btf="damon_sysfs_kdamonds.nr",
+    ),
     Feature(
         "ops.fvaddr", "fixed virtual address ranges", "5.19", "b82434471cd2",
-        words=((f"{_C}/operations", "fvaddr"),), btf="DAMON_OPS_FVADDR",
-        results=(f"{_C}/avail_operations",),
+        btf="DAMON_OPS_FVADDR",
     ),
     Feature(
         "commit", "changing a running kdamond", "5.19", "adc286e6bdd3",
-        words=(("*/state", "commit"),), btf="DAMON_SYSFS_CMD_COMMIT",
+        btf="DAMON_SYSFS_CMD_COMMIT",
     ),
     _action("lru_prio", "6.0", ""),
     _action("lru_deprio", "6.0", ""),
     Feature(
         "scheme.tried_regions", "the regions that a scheme tried", "6.2",
-        words=(
-            ("*/state", "update_schemes_tried_regions"),
-            ("*/state", "clear_schemes_tried_regions"),
-        ),
-        results=_files(f"{_R}/*", "start", "end", "nr_accesses", "age"),
         btf="damon_sysfs_scheme.tried_regions",
     ),
-    Feature(
-        "filters", "DAMOS filters", "6.3",
-        files=_files(f"{_S}/filters", "nr_filters", *(f"*/{each}" for each in _FILTER_FILES[:3])),
-        btf="damon_sysfs_scheme.filters",
-    ),
+    Feature("filters", "DAMOS filters", "6.3", btf="damon_sysfs_scheme.filters"),
     _filter("anon", "6.3"),
     _filter("memcg", "6.3"),
     Feature(
         "scheme.tried_bytes", "the size of the regions that a scheme tried", "6.6",
-        words=(("*/state", "update_schemes_tried_bytes"),),
-        results=(f"{_R}/total_bytes",),
         btf="damon_sysfs_scheme_regions.total_bytes",
     ),
     _filter("addr", "6.6"),
     _filter("target", "6.6"),
     Feature(
         "filter.ranges", "files for address ranges and targets of filters", "6.6",
-        files=_files(f"{_S}/filters/*", *_FILTER_FILES[3:]),
         btf="damon_sysfs_scheme_filter.addr_range",
     ),
     Feature(
         "scheme.apply_every", "an interval of its own for each scheme", "6.7",
-        files=(f"{_S}/apply_interval_us",), btf="damon_sysfs_scheme.apply_interval_us",
+        btf="damon_sysfs_scheme.apply_interval_us",
     ),
     Feature(
         "quota.goals", "quotas that tune themselves toward goals", "6.8",
-        words=(("*/state", "commit_schemes_quota_goals"),),
-        files=_files(f"{_Q}/goals", "nr_goals", "*/target_value", "*/current_value"),
         btf="damon_sysfs_quotas.goals",
     ),
     Feature(
         "quota.effective_bytes", "the quota in effect", "6.9",
-        words=(("*/state", "update_schemes_effective_quotas"),),
-        files=(f"{_Q}/effective_bytes",), btf="damon_sysfs_quotas.effective_sz",
+        btf="damon_sysfs_quotas.effective_sz",
     ),
     Feature(
         "quota.goal.metric", "a choice of metrics for goals", "6.9",
-        files=(f"{_Q}/goals/*/target_metric",), btf="damos_sysfs_quota_goal.metric",
+        btf="damos_sysfs_quota_goal.metric",
     ),
     _goal("user_input", "6.8", ""),
     _goal("some_mem_psi_us", "6.9", ""),
@@ -215,43 +189,26 @@ FEATURES: tuple[Feature, ...] = (
     _action("migrate_cold", "6.11", ""),
     Feature(
         "scheme.target_nid", "the node that pages migrate to", "6.11",
-        files=(f"{_S}/target_nid",), btf="damon_sysfs_scheme.target_nid",
+        btf="damon_sysfs_scheme.target_nid",
     ),
     Feature(
         "scheme.filter_passed", "bytes that passed the page-level filters", "6.14", "626ffabe67c2",
-        files=(f"{_S}/stats/sz_ops_filter_passed",),
-        results=(f"{_R}/*/sz_filter_passed",),
         btf="damon_sysfs_stats.sz_ops_filter_passed",
     ),
-    Feature(
-        "filter.allow", "filters that allow", "6.14",
-        files=(f"{_S}/filters/*/allow",), btf="damon_sysfs_scheme_filter.allow",
-    ),
+    Feature("filter.allow", "filters that allow", "6.14", btf="damon_sysfs_scheme_filter.allow"),
     _filter("hugepage_size", "6.15", "0431c4262261"),
     _filter("unmapped", "6.15"),
     _filter("active", "6.15", "3b23a44f1f19"),
     Feature(
         "filter.sizes", "files for the size range of filters", "6.15", "0431c4262261",
-        files=_files(f"{_S}/filters/*", "min", "max"), btf="damon_sysfs_scheme_filter.sz_range",
+        btf="damon_sysfs_scheme_filter.sz_range",
     ),
     Feature(
         "filters.layers", "core and page-level filters in directories of their own", "6.15",
-        files=tuple(
-            path
-            for layer in _LAYERS
-            for path in _files(
-                f"{_S}/{layer}", "nr_filters",
-                *(f"*/{each}" for each in (*_FILTER_FILES, "allow", "min", "max")),
-            )
-        ),
         btf="damon_sysfs_scheme.core_filters",
     ),
     Feature(
         "intervals.auto_tune", "intervals that tune themselves", "6.15", "1eb3471bf574",
-        files=_files(
-            f"{_A}/intervals/intervals_goal",
-            "access_bp", "aggrs", "min_sample_us", "max_sample_us",
-        ),
         btf="damon_sysfs_intervals.intervals_goal",
     ),
     Feature(
@@ -260,17 +217,16 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "commit.tuned_intervals", "reading tuned intervals back", "6.15",
-        words=(("*/state", "update_tuned_intervals"),), btf="DAMON_SYSFS_CMD_UPDATE_TUNED_INTERVALS",
+        btf="DAMON_SYSFS_CMD_UPDATE_TUNED_INTERVALS",
     ),
     _goal("node_mem_used_bp", "6.16", "0e1c773b501f"),
     _goal("node_mem_free_bp", "6.16", "0e1c773b501f"),
     Feature(
         "quota.goal.node", "goals on one node", "6.16", "0e1c773b501f",
-        files=(f"{_Q}/goals/*/nid",), btf="damos_sysfs_quota_goal.nid",
+        btf="damos_sysfs_quota_goal.nid",
     ),
     Feature(
         "migrate.destinations", "several weighted nodes to migrate to", "6.17", "a2c24eae5a15",
-        files=_files(f"{_S}/dests", "nr_dests", "*/id", "*/weight"),
         btf="damon_sysfs_scheme.dests",
     ),
     Feature(
@@ -279,7 +235,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "refresh", "statistics that refresh themselves", "6.17",
-        files=("*/refresh_ms",), btf="damon_sysfs_kdamond.refresh_ms",
+        btf="damon_sysfs_kdamond.refresh_ms",
     ),
     Feature(
         "filters.vaddr_stat", "page-level filters for stat on virtual addresses", "6.18",
@@ -287,96 +243,61 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "addr_unit", "address units", "6.18", "09a616cbb371",
-        files=(f"{_C}/addr_unit",), btf="damon_sysfs_context.addr_unit",
+        btf="damon_sysfs_context.addr_unit",
     ),
     _goal("node_memcg_used_bp", "6.19", "6a18bbe48361"),
     _goal("node_memcg_free_bp", "6.19", "6a18bbe48361"),
     Feature(
         "quota.goal.path", "goals on one cgroup", "6.19", "6a18bbe48361",
-        files=(f"{_Q}/goals/*/path",), btf="damos_sysfs_quota_goal.path",
+        btf="damos_sysfs_quota_goal.path",
     ),
     Feature(
         "target.obsolete", "removing one target of a running kdamond", "6.19",
-        files=(f"{_C}/targets/*/obsolete_target",), btf="damon_sysfs_target.obsolete",
+        btf="damon_sysfs_target.obsolete",
     ),
     Feature(
         "scheme.max_snapshots", "schemes that stop after a number of snapshots", "7.0",
-        "4a6ceb7c9744",
-        files=_files(f"{_S}/stats", "nr_snapshots", "max_nr_snapshots"),
-        btf="damon_sysfs_stats.max_nr_snapshots",
+        "4a6ceb7c9744", btf="damon_sysfs_stats.max_nr_snapshots",
     ),
     _goal("active_mem_bp", "7.0", "4a6ceb7c9744"),
     _goal("inactive_mem_bp", "7.0", "4a6ceb7c9744"),
     Feature(
         "quota.tuner", "a choice of tuners for goals", "7.1", "8719c59c4b928",
-        files=(f"{_Q}/goal_tuner",), btf="damon_sysfs_quotas.goal_tuner",
+        btf="damon_sysfs_quotas.goal_tuner",
     ),
     _action("collapse", "7.2", "58996503b631"),
     _goal("node_eligible_mem_bp", "7.2", "9138e27a3bc3"),
-    Feature(
-        "pause", "pausing a kdamond", "7.2", "3b9e3cc0405b4",
-        files=(f"{_C}/pause",), btf="damon_sysfs_context.pause",
-    ),
+    Feature("pause", "pausing a kdamond", "7.2", "3b9e3cc0405b4", btf="damon_sysfs_context.pause"),
     Feature(
         "quota.fail_charge", "charging failed attempts less", "7.2", "c7ec7d5f6b3d1",
-        files=_files(_Q, "fail_charge_num", "fail_charge_denom"),
         btf="damon_sysfs_quotas.fail_charge_num",
     ),
     Feature(
         "probes", "probes of data attributes", "7.2", "45c49d9fd6089",
-        files=_files(
-            f"{_A}/probes", "nr_probes", "*/filters/nr_filters", "*/filters/*/type",
-            "*/filters/*/matching", "*/filters/*/allow", "*/filters/*/path",
-        ),
-        results=(f"{_R}/*/probes/*/hits",),
         btf="damon_sysfs_attrs.probes",
     ),
     _probe("anon", "probes on anonymous memory", "7.2", "8caba1448278"),
     _probe("memcg", "probes on a cgroup's memory", "7.2", "c71f8e13462d"),
     Feature(
         "probe.weight", "probes that take the place of access checks", "7.3", "37aae41c1056",
-        files=(f"{_A}/probes/*/weight",), btf="damon_sysfs_probe.weight",
+        btf="damon_sysfs_probe.weight",
     ),
-    Feature(
-        "probe.preps", "preparations of probes", DEVELOPMENT,
-        files=_files(f"{_A}/probes/*/preps", "nr_preps", "*/prep_action"),
-        btf="damon_sysfs_probe.preps",
-    ),
+    Feature("probe.preps", "preparations of probes", DEVELOPMENT, btf="damon_sysfs_probe.preps"),
     _probe("pgidle_unset", "probes on touched pages", DEVELOPMENT),
     _probe("pgidle_set", "probes on untouched pages", DEVELOPMENT),
     _probe("hugepage_size", "probes on the size of pages", DEVELOPMENT, seen=False),
-    Feature(
-        "probe.sizes", "files for the size range of probes", DEVELOPMENT,
-        files=_files(f"{_A}/probes/*/filters/*", "min", "max"),
-    ),
+    Feature("probe.sizes", "files for the size range of probes", DEVELOPMENT),
     _filter("probe_hits_wsum", DEVELOPMENT, seen=False),
-    Feature(
-        "quota.goal.complement", "goals on the complement of a metric", DEVELOPMENT,
-        files=(f"{_Q}/goals/*/complement",),
-    ),
+    Feature("quota.goal.complement", "goals on the complement of a metric", DEVELOPMENT),
     Feature(
         "quota.goal.hugepage_mem_bp", "quota goals on hugepage_mem_bp", DEVELOPMENT,
-        words=((f"{_Q}/goals/*/target_metric", "hugepage_mem_bp"),),
         btf="DAMOS_QUOTA_HUGEPAGE_MEM_BP",
     ),
-    Feature(
-        "sample", "choosing which accesses count", DEVELOPMENT,
-        files=(
-            *_files(f"{_A}/sample/primitives", "page_table", "page_fault"),
-            *_files(
-                f"{_A}/sample/filters", "nr_filters", "*/type", "*/matching", "*/allow",
-                "*/cpumask", "*/tid_arr",
-            ),
-        ),
-        btf="damon_sysfs_attrs.sample",
-    ),
+    Feature("sample", "choosing which accesses count", DEVELOPMENT, btf="damon_sysfs_attrs.sample"),
     _sample("write", "write", "counting writes or reads only"),
     _sample("cpus", "cpumask", "counting accesses of some CPUs only"),
     _sample("threads", "threads", "counting accesses of some threads only"),
-    Feature(
-        "operations_attrs", "choosing which accesses count, in an early form", DEVELOPMENT,
-        files=_files(f"{_C}/operations_attrs", "use_reports", "write_only", "cpus", "tids"),
-    ),
+    Feature("operations_attrs", "choosing which accesses count, in an early form", DEVELOPMENT),
     _module("reclaim", "", "proactive reclaim by a module", "5.16", *_MODULE_FILES,
         "min_age", "quota_sz"),
     _module("reclaim", ".online", "changing the reclaiming module while it runs", "5.19",
@@ -402,6 +323,23 @@ FEATURES: tuple[Feature, ...] = (
     _module("stat", ".pid", "the counting module's thread", "7.2", "kdamond_pid"),
 )  # fmt: skip
 
+_PLACES: dict[str, dict[str, list[str]]] = {"files": {}, "results": {}}
+_WORDS: dict[str, list[tuple[str, str]]] = {}
+for _row in ROWS:
+    _PLACES["results" if _row.result else "files"].setdefault(_row.feature, []).append(_row.path)
+    if not set(LAYERS) & set(_row.path.split("/")):
+        for _word, _feature in _row.since.items():
+            _WORDS.setdefault(_feature, []).append((_row.path, _word))
+
+FEATURES: tuple[Feature, ...] = tuple(
+    replace(
+        each,
+        files=(*each.files, *_PLACES["files"].get(each.name, ())),
+        results=tuple(_PLACES["results"].get(each.name, ())),
+        words=tuple(_WORDS.get(each.name, ())),
+    )
+    for each in _FEATURES
+)
 _BY_NAME = {feature.name: feature for feature in FEATURES}
 _BY_FILE = {path: each for each in FEATURES for path in (*each.files, *each.results)}
 _BY_WORD = {pair: each for each in FEATURES for pair in each.words}
@@ -413,14 +351,14 @@ def by_file(pattern: str) -> Feature | None:
 
 
 def by_word(pattern: str, word: str) -> Feature | None:
-    """Return the feature that brought a word of a file, or None."""
-    return _BY_WORD.get((pattern, word))
+    """Return the feature that brought a word of a file, or None; layers take those of filters."""
+    shared = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
+    return _BY_WORD.get((shared, word))
 
 
 def needed(pattern: str, word: str) -> list[Feature]:
     """Return the features that a file, and a word in it, need."""
-    shared = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
-    found = (by_file(pattern), by_word(pattern, word), by_word(shared, word))
+    found = (by_file(pattern), by_word(pattern, word))
     return [feature for feature in dict.fromkeys(found) if feature is not None]
 
 

@@ -1,4 +1,4 @@
-"""DAMON's tree as plain data: snapshots, defaults, what is volatile, digests.
+"""DAMON's tree as plain data: snapshots, what is volatile, digests.
 
 A `Tree` maps paths below ``…/damon/admin/kdamonds`` to contents without the final
 newline: ``{"nr_kdamonds": "8", "0/state": "off", "0/contexts/nr_contexts": "1", …}``.
@@ -7,31 +7,27 @@ The tree of one slot has paths below that slot: ``contexts/0/operations``.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
+from damonpolicy.kernel.damon.schema import COUNTS, NUMBERS, default, row
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_value
 
 __all__ = (
     "CORE",
-    "COUNTS",
     "Tree",
     "asks_pages",
     "cgroup_paths",
     "check_numbers",
     "configuration",
     "count_of",
-    "default",
     "digest",
     "empty_slot",
     "fed",
     "held",
     "is_volatile",
-    "pattern",
     "slot_numbers",
     "slot_tree",
     "snapshot",
@@ -46,65 +42,8 @@ CORE = ("addr", "target", "probe_hits_wsum")
 
 _PAGES = ("filters", "ops_filters")
 
-COUNTS = {
-    "contexts": "nr_contexts",
-    "targets": "nr_targets",
-    "regions": "nr_regions",
-    "schemes": "nr_schemes",
-    "filters": "nr_filters",
-    "core_filters": "nr_filters",
-    "ops_filters": "nr_filters",
-    "goals": "nr_goals",
-    "dests": "nr_dests",
-    "probes": "nr_probes",
-    "preps": "nr_preps",
-}
-"""The file that makes and wipes the numbered directories beside it, by directory."""
-
-_NUMBERS = re.compile(
-    r"(?:^|/)(?:nr_\w+|pid|pid_target|addr_unit|\w+_us|(?:addr_)?(?:start|end)|min|max)\Z"
-)
 _SKIPPED = ("tried_regions", "avail_operations")
-_STATISTICS = re.compile(r"contexts/\d+/schemes/\d+/stats/(?!max_nr_snapshots$)\w+\Z")
-_INTERVALS = re.compile(r"(contexts/\d+/monitoring_attrs/intervals)/(?:sample|aggr)_us\Z")
-_CURRENT = re.compile(r"(contexts/\d+/schemes/\d+/quotas/goals/\d+)/current_value\Z")
-_EFFECTIVE = re.compile(r"contexts/\d+/schemes/\d+/quotas/effective_bytes\Z")
-_NUMBER = re.compile(r"(?<=/)\d+(?=/|\Z)")
-
-_DEFAULTS = {
-    "addr_unit": "1",
-    "operations": "vaddr",
-    "pause": "N",
-    "sample_us": "5000",
-    "aggr_us": "100000",
-    "update_us": "60000000",
-    "monitoring_attrs/nr_regions/min": "10",
-    "monitoring_attrs/nr_regions/max": "1000",
-    "allow": "N",
-    "matching": "N",
-    "path": "",
-    "memcg_path": "",
-    "filters/*/type": "anon",
-    "sample/filters/*/type": "cpumask",
-    "cpumask": "",
-    "tid_arr": "",
-    "page_table": "Y",
-    "page_fault": "N",
-    "prep_action": "set_pgidle",
-    "action": "stat",
-    "target_nid": "-1",
-    "goal_tuner": "consist",
-    "target_metric": "user_input",
-    "watermarks/metric": "none",
-    "complement": "N",
-    "obsolete_target": "N",
-    "use_reports": "N",
-    "write_only": "N",
-    "cpus": "",
-    "tids": "",
-    "state": "off",
-    "pid": "-1",
-}
+_INTERVALS = "contexts/0/monitoring_attrs/intervals"
 
 
 def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[str, str]:
@@ -167,13 +106,15 @@ def is_volatile(path: str, tree: Tree) -> bool:
     ones into the files (mm/damon/sysfs.c: damon_sysfs_upd_tuned_intervals()); tuning is
     on with a non-zero ``aggrs`` (mm/damon/core.c: kdamond_fn()).
     """
-    if path in ("pid", "state") or _STATISTICS.match(path) or _EFFECTIVE.match(path):
-        return True
-    if found := _INTERVALS.match(path):
-        return tree.get(f"{found[1]}/intervals_goal/aggrs", "0") != "0"
-    if found := _CURRENT.match(path):
-        return tree.get(f"{found[1]}/target_metric", "user_input") == "user_input"
-    return False
+    found = row(path)
+    if found is None or not found.volatile:
+        return False
+    directory = path.rpartition("/")[0]
+    if found.volatile == "tuned":
+        return tree.get(f"{directory}/intervals_goal/aggrs", "0") != "0"
+    if found.volatile == "fed":
+        return tree.get(f"{directory}/target_metric", "user_input") == "user_input"
+    return True
 
 
 def configuration(tree: Tree) -> dict[str, str]:
@@ -189,15 +130,15 @@ def fed(tree: Tree, goals: Tree) -> dict[str, str]:
     return {
         path: value
         for path, value in tree.items()
-        if (found := _CURRENT.match(path))
-        and goals.get(f"{found[1]}/target_metric") == "user_input"
+        if (found := row(path))
+        and found.volatile == "fed"
+        and goals.get(f"{path.rpartition('/')[0]}/target_metric") == "user_input"
     }
 
 
 def startable(tree: Tree) -> dict[str, str]:
     """Return a slot's tree without what is volatile, but with the intervals a start needs."""
-    base = "contexts/0/monitoring_attrs/intervals"
-    intervals = (f"{base}/sample_us", f"{base}/aggr_us")
+    intervals = (f"{_INTERVALS}/sample_us", f"{_INTERVALS}/aggr_us")
     return {**configuration(tree), **{path: tree[path] for path in intervals if path in tree}}
 
 
@@ -206,7 +147,7 @@ def cgroup_paths(tree: Tree) -> set[str]:
     return {
         value
         for path, value in tree.items()
-        if value and path.rpartition("/")[2] in ("memcg_path", "path")
+        if value and (found := row(path)) and found.kind == "path"
     }
 
 
@@ -219,28 +160,6 @@ def asks_pages(tree: Tree, scheme: str) -> bool:
     )
 
 
-def pattern(path: str) -> str:
-    """Replace the numbers of a path by ``*``."""
-    return _NUMBER.sub("*", "/" + path)[1:]
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def default(path: str) -> str:
-    """Return what a file holds right after its directory was made.
-
-    As seen on the kernels of tests/kernel/observed; where the table is wrong for a kernel, the read-back
-    after applying says so and the transaction is undone.
-    """
-    parts = pattern(path).split("/")
-    for start in range(len(parts)):
-        found = _DEFAULTS.get("/".join(parts[start:]))
-        if found is not None:
-            return found
-    if parts[-1] == "type":
-        return _DEFAULTS["filters/*/type"]
-    return "0"
-
-
 def held(path: str, tree: Tree) -> str:
     """Return what a file holds, or would hold if it existed."""
     value = tree.get(path)
@@ -250,7 +169,8 @@ def held(path: str, tree: Tree) -> str:
 def check_numbers(tree: Tree) -> None:
     """Raise ValueError if a file of numbers holds none: no kernel shows that, but a record may."""
     for path, value in tree.items():
-        if _NUMBERS.search(path) and not value.removeprefix("-").isdecimal():
+        found = row(path)
+        if found and found.kind in NUMBERS and not value.removeprefix("-").isdecimal():
             raise ValueError(f"`{path[:80]}` holds no number")
 
 

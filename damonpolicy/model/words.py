@@ -1,4 +1,4 @@
-"""Our words, the kernel's files, damo's options: one table, for hints, plans and docs.
+"""Our words, the kernel's files, damo's options: the schema as hints, plans and docs read it.
 
 Standard library only, so that plans can be shown without the model.
 """
@@ -9,14 +9,9 @@ import functools
 import re
 from dataclasses import dataclass
 
-from damonpolicy.kernel.tree import pattern
+from damonpolicy.kernel.damon.schema import ROWS, pattern
 
 __all__ = ("FOREIGN", "WORDS", "Word", "by_kernel", "elsewhere", "rank")
-
-_C = "contexts/*"
-_A = f"{_C}/monitoring_attrs"
-_S = f"{_C}/schemes/*"
-_Q = f"{_S}/quotas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,112 +28,12 @@ class Word:
     damo: str = ""
 
 
-def _pair(ours: str, kernel: str, unit: str, damo: str = "") -> tuple[Word, Word]:
-    return (
-        Word(f"{ours}.min", f"{kernel}/min", unit, damo),
-        Word(f"{ours}.max", f"{kernel}/max", unit, damo),
-    )
-
-
-def _filter(directory: str) -> tuple[Word, ...]:
-    base = f"{_S}/{directory}/*"
-    return (
-        Word("filters.type", f"{base}/type", damo="--damos_filter"),
-        Word("filters.not", f"{base}/matching", "negated"),
-        Word("filters.allow", f"{base}/allow", "bool"),
-        Word("filters.memcg", f"{base}/memcg_path"),
-        Word("filters.addr.start", f"{base}/addr_start", "address"),
-        Word("filters.addr.end", f"{base}/addr_end", "address"),
-        Word("filters.target", f"{base}/damon_target_idx", "count"),
-        Word("filters.hugepage_size.min", f"{base}/min", "bytes"),
-        Word("filters.hugepage_size.max", f"{base}/max", "bytes"),
-    )
-
-
-WORDS: tuple[Word, ...] = (
-    Word("refresh", "refresh_ms", "ms", "--refresh_stat"),
-    Word("ops", f"{_C}/operations", damo="--ops"),
-    Word("addr_unit", f"{_C}/addr_unit", "count", "--damon_addr_unit"),
-    Word("paused", f"{_C}/pause", "bool", "--pause_ctx"),
-    Word("targets", f"{_C}/targets/*/pid_target", "pid", "--target_pid"),
-    Word("targets.obsolete", f"{_C}/targets/*/obsolete_target", "bool", "--obsolete_targets"),
-    Word("targets.regions.start", f"{_C}/targets/*/regions/*/start", "address", "--regions"),
-    Word("targets.regions.end", f"{_C}/targets/*/regions/*/end", "address", "--regions"),
-    Word("intervals.sample", f"{_A}/intervals/sample_us", "us", "--sample"),
-    Word("intervals.aggregation", f"{_A}/intervals/aggr_us", "us", "--aggr"),
-    Word("intervals.update", f"{_A}/intervals/update_us", "us", "--updr"),
-    Word(
-        "intervals.auto_tune.observe", f"{_A}/intervals/intervals_goal/access_bp", "bp",
-        "--monitoring_intervals_goal",
-    ),
-    Word("intervals.auto_tune.aggregations", f"{_A}/intervals/intervals_goal/aggrs", "count"),
-    Word("intervals.auto_tune.min_sample", f"{_A}/intervals/intervals_goal/min_sample_us", "us"),
-    Word("intervals.auto_tune.max_sample", f"{_A}/intervals/intervals_goal/max_sample_us", "us"),
-    *_pair("region_count", f"{_A}/nr_regions", "count", "--monitoring_nr_regions_range"),
-    Word("probes.weight", f"{_A}/probes/*/weight", "count", "--probe_weight"),
-    Word("probes.filters.type", f"{_A}/probes/*/filters/*/type", damo="--probe_filter"),
-    Word("probes.filters.not", f"{_A}/probes/*/filters/*/matching", "negated"),
-    Word("probes.filters.allow", f"{_A}/probes/*/filters/*/allow", "bool"),
-    Word("probes.filters.memcg", f"{_A}/probes/*/filters/*/path"),
-    Word("probes.filters.hugepage_size.min", f"{_A}/probes/*/filters/*/min", "bytes"),
-    Word("probes.filters.hugepage_size.max", f"{_A}/probes/*/filters/*/max", "bytes"),
-    Word("probes.preps", f"{_A}/probes/*/preps/*/prep_action", damo="--probe_prep"),
-    Word("accesses.page_table", f"{_A}/sample/primitives/page_table", "bool"),
-    Word(
-        "accesses.page_fault", f"{_A}/sample/primitives/page_fault", "bool", "--sample_primitives"
-    ),
-    Word("accesses.type", f"{_A}/sample/filters/*/type", damo="--exp_ops_write_only"),
-    Word("accesses.not", f"{_A}/sample/filters/*/matching", "negated"),
-    Word("accesses.allow", f"{_A}/sample/filters/*/allow", "bool"),
-    Word("accesses.cpus", f"{_A}/sample/filters/*/cpumask", damo="--exp_ops_cpus"),
-    Word("accesses.threads", f"{_A}/sample/filters/*/tid_arr", damo="--exp_ops_tids"),
-    Word(
-        "accesses.primitive", f"{_C}/operations_attrs/use_reports", "bool",
-        "--exp_ops_use_reports",
-    ),
-    Word("accesses.kind", f"{_C}/operations_attrs/write_only", "bool"),
-    Word("accesses.cpus", f"{_C}/operations_attrs/cpus"),
-    Word("accesses.threads", f"{_C}/operations_attrs/tids"),
-    Word("action", f"{_S}/action", damo="--damos_action"),
-    Word("to", f"{_S}/target_nid", "count"),
-    Word("to.node", f"{_S}/dests/*/id", "count"),
-    Word("to.weight", f"{_S}/dests/*/weight", "count"),
-    Word("apply_every", f"{_S}/apply_interval_us", "us", "--damos_apply_interval"),
-    *_pair("access_pattern.size", f"{_S}/access_pattern/sz", "bytes", "--damos_sz_region"),
-    *_pair(
-        "access_pattern.access_rate", f"{_S}/access_pattern/nr_accesses", "samples",
-        "--damos_access_rate",
-    ),
-    *_pair("access_pattern.age", f"{_S}/access_pattern/age", "aggregations", "--damos_age"),
-    Word("quota.size", f"{_Q}/bytes", "bytes", "--damos_quota_space"),
-    Word("quota.time", f"{_Q}/ms", "ms", "--damos_quota_time"),
-    Word("quota.every", f"{_Q}/reset_interval_ms", "ms", "--damos_quota_interval"),
-    Word("quota.weights.size", f"{_Q}/weights/sz_permil", "count", "--damos_quota_weights"),
-    Word("quota.weights.access_rate", f"{_Q}/weights/nr_accesses_permil", "count"),
-    Word("quota.weights.age", f"{_Q}/weights/age_permil", "count"),
-    Word("quota.tuner", f"{_Q}/goal_tuner", damo="--damos_quota_goal_tuner"),
-    Word(
-        "quota.fail_charge", f"{_Q}/fail_charge_num", "count", "--damos_quota_fail_charge_ratio"
-    ),
-    Word("quota.fail_charge.of", f"{_Q}/fail_charge_denom", "count"),
-    Word("quota.goals.metric", f"{_Q}/goals/*/target_metric", damo="--damos_quota_goal"),
-    Word("quota.goals.target", f"{_Q}/goals/*/target_value", "goal"),
-    Word("quota.goals.current", f"{_Q}/goals/*/current_value", "count"),
-    Word("quota.goals.node", f"{_Q}/goals/*/nid", "count"),
-    Word("quota.goals.complement", f"{_Q}/goals/*/complement", "bool"),
-    Word("quota.goals.cgroup", f"{_Q}/goals/*/path"),
-    *_filter("filters"),
-    *_filter("core_filters"),
-    *_filter("ops_filters"),
-    Word("watermarks.metric", f"{_S}/watermarks/metric", damo="--damos_wmarks"),
-    Word("watermarks.every", f"{_S}/watermarks/interval_us", "us"),
-    Word("watermarks.high", f"{_S}/watermarks/high", "permil"),
-    Word("watermarks.mid", f"{_S}/watermarks/mid", "permil"),
-    Word("watermarks.low", f"{_S}/watermarks/low", "permil"),
-    Word(
-        "max_snapshots", f"{_S}/stats/max_nr_snapshots", "count", "--damos_max_nr_snapshots"
-    ),
-)  # fmt: skip
+WORDS: tuple[Word, ...] = tuple(
+    Word(each.ours, each.path.removeprefix("*/"), each.unit, each.damo)
+    for each in ROWS
+    if each.ours
+)
+"""Those of the schema, in its order."""
 
 _BY_KERNEL = {word.kernel: word for word in WORDS}
 _RANKS = {word.kernel: rank for rank, word in enumerate(WORDS)}

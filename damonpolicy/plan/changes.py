@@ -7,17 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from damonpolicy.kernel.damon.schema import COUNTS, default
 from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
-from damonpolicy.kernel.tree import (
-    COUNTS,
-    Tree,
-    cgroup_paths,
-    count_of,
-    default,
-    held,
-    is_volatile,
-    under,
-)
+from damonpolicy.kernel.tree import Tree, cgroup_paths, count_of, held, is_volatile, under
 
 __all__ = ("changes", "differing", "remade")
 

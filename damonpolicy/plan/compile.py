@@ -24,10 +24,11 @@ from damonpolicy.model.targets import Target
 from damonpolicy.plan import filters as plan_filters
 from damonpolicy.plan import tuning
 from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
+from damonpolicy.plan.plain import plain_files
 from damonpolicy.plan.quotas import Quotas, pressed
 from damonpolicy.plan.sample import early_files, sample_files
 from damonpolicy.plan.uncommitted import ignored
-from damonpolicy.units import U32_MAX, U64_MAX
+from damonpolicy.units import U32_MAX
 
 __all__ = ("Compiler", "may_be_chosen")
 
@@ -44,13 +45,11 @@ class Compiler(Quotas):
         """
         context = "contexts/0"
         attributes = f"{context}/monitoring_attrs"
-        self.put_field("refresh_ms", lambda: kdamond.refresh // 1_000, at("refresh"))
         self.put("contexts/nr_contexts", 1, at)
         self.put_field(f"{context}/operations", lambda: kdamond.ops, at("ops"))
-        self.put_field(f"{context}/addr_unit", lambda: kdamond.addr_unit, at("addr_unit"))
-        self.put_field(f"{context}/pause", lambda: kdamond.paused, at("paused"))
+        for path, value, key in plain_files(kdamond):
+            self.put_field(path, value, at(*key))
         self.part(self._intervals, kdamond, f"{attributes}/intervals", at("intervals"))
-        self.part(self._regions, kdamond, f"{attributes}/nr_regions", at("region_count"))
         self.part(self._accesses, kdamond, context, at("accesses"))
         self.part(self._probes, kdamond, f"{attributes}/probes", at("probes"))
         self.part(self._schemes, kdamond, f"{context}/schemes", at("schemes"))
@@ -84,16 +83,10 @@ class Compiler(Quotas):
             return "none"
         return "answered" if self.capabilities.known("commit.checked") == "yes" else "waits"
 
-    def _regions(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        count = kdamond.region_count
-        self.put_field(f"{base}/min", lambda: count.min, at("min"))
-        self.put_field(f"{base}/max", lambda: count.max, at("max"))
-
     def _intervals(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
         intervals = kdamond.intervals
         self.put_field(f"{base}/sample_us", lambda: intervals.sampling, at("sample"))
         self.put_field(f"{base}/aggr_us", lambda: intervals.aggregating, at("aggregation"))
-        self.put_field(f"{base}/update_us", lambda: intervals.update, at("update"))
         tune = intervals.auto_tune
         goal, inside = f"{base}/intervals_goal", at("auto_tune")
         observe = int(tune.observe * 10_000) if tune else 0
@@ -206,11 +199,9 @@ class Compiler(Quotas):
         self.part(self._action, scheme, kdamond, base, at)
         self.part(self._destinations, scheme, base, at("to"))
         self.part(self._pattern, scheme, kdamond, f"{base}/access_pattern", at("access_pattern"))
-        every, most = f"{base}/apply_interval_us", f"{base}/stats/max_nr_snapshots"
-        self.put_field(every, lambda: scheme.apply_every or 0, at("apply_every"))
-        self.put_field(most, lambda: scheme.max_snapshots or 0, at("max_snapshots"))
+        for path, value, key in plain_files(scheme, base):
+            self.put_field(path, value, at(*key))
         self.part(self.quota, scheme, kdamond, f"{base}/quotas", at("quota"))
-        self.part(self._watermarks, scheme, f"{base}/watermarks", at("watermarks"))
         self.part(self._filters, scheme, kdamond, base, at("filters"))
 
     def _action(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
@@ -234,9 +225,7 @@ class Compiler(Quotas):
 
     def _pattern(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         pattern_, samples = scheme.access_pattern, kdamond.intervals.samples
-        size, rate, age = pattern_.size, pattern_.access_rate, pattern_.age
-        self.put(f"{base}/sz/min", size.min or 0, at("size", "min"))
-        self.put(f"{base}/sz/max", U64_MAX if size.max is None else size.max, at("size", "max"))
+        rate, age = pattern_.access_rate, pattern_.age
         lowest = 0 if rate.min is None else rate.min.least(samples)
         highest = U32_MAX if rate.max is None else rate.max.most(samples)
         self.put(f"{base}/nr_accesses/min", lowest, at("access_rate", "min"))
@@ -257,14 +246,6 @@ class Compiler(Quotas):
                 self.loops.append(
                     tuning.age(name, kdamond.name, path, bound.value, count, of, least=least)
                 )
-
-    def _watermarks(self, scheme: Scheme, base: str, at: Cursor) -> None:
-        marks = scheme.watermarks
-        self.put(f"{base}/metric", marks.metric if marks else "none", at("metric"))
-        self.put(f"{base}/interval_us", marks.every if marks else 0, at("every"))
-        for name in ("high", "mid", "low"):
-            value = int(getattr(marks, name) * 1000) if marks else 0
-            self.put(f"{base}/{name}", value, at(name))
 
     def _filters(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
         every = [each for _, each in readable(scheme.filters, "given")]

@@ -13,9 +13,11 @@ from typing import Any
 from damonpolicy.kernel import memory, nodes
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import Tree
+from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.plan import decompile_filters as filters
 from damonpolicy.plan import decompile_schemes as schemes
 from damonpolicy.plan.decompiled import Decompiled
+from damonpolicy.plan.plain import in_order, plain_keys
 from damonpolicy.units import (
     UnitError,
     format_cpulist,
@@ -28,7 +30,7 @@ __all__ = ("kdamond",)
 
 _CONTEXT = "contexts/0"
 _ATTRIBUTES = f"{_CONTEXT}/monitoring_attrs"
-_SAMPLE, _AGGREGATION, _UPDATE = 5_000, 100_000, 60_000_000
+_SAMPLE, _AGGREGATION = 5_000, 100_000
 _ORDER = ("cpumask", "threads", "write")
 _SAMPLED = {"cpumask": "cpumask", "threads": "tid_arr"}
 """The file that says what a sample filter is, by its type."""
@@ -41,10 +43,8 @@ def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | 
     data["ops"] = found.text(f"{_CONTEXT}/operations", "vaddr")
     data["targets"] = _targets(found)
     _accesses(found)
+    plain_keys(data, found.text)
     _intervals(found)
-    count = {bound: found.number(f"{_ATTRIBUTES}/nr_regions/{bound}") for bound in ("min", "max")}
-    if count != {"min": 10, "max": 1000}:
-        data["region_count"] = count
     _probes(found)
     listed = [
         schemes.scheme(found, index)
@@ -53,12 +53,7 @@ def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | 
     _rename(listed)
     if listed:
         data["schemes"] = listed
-    if refresh := found.number("refresh_ms"):
-        data["refresh"] = format_duration(refresh * 1_000)
-    if found.text(f"{_CONTEXT}/addr_unit", "1") != "1":
-        data["addr_unit"] = found.number(f"{_CONTEXT}/addr_unit")
-    if found.text(f"{_CONTEXT}/pause") == "Y":
-        data["paused"] = True
+    found.data = in_order(data, Kdamond)
     return found
 
 
@@ -143,9 +138,7 @@ def _whole(ranges: list[memory.Range]) -> list[memory.Range]:
 
 def _intervals(found: Decompiled) -> None:
     base = f"{_ATTRIBUTES}/intervals"
-    sample, aggregation, update = (
-        found.number(f"{base}/{name}_us") for name in ("sample", "aggr", "update")
-    )
+    sample, aggregation = (found.number(f"{base}/{name}_us") for name in ("sample", "aggr"))
     goal = f"{base}/intervals_goal"
     result: dict[str, Any] = {}
     tuned = found.number(f"{goal}/aggrs")
@@ -153,8 +146,7 @@ def _intervals(found: Decompiled) -> None:
         result["sample"] = format_duration(sample)
     if aggregation != sample * (_AGGREGATION // _SAMPLE) or tuned:
         result["aggregation"] = format_duration(aggregation)
-    if update != _UPDATE:
-        result["update"] = format_duration(update)
+    result |= found.data.pop("intervals", {})
     if tuned:
         result["auto_tune"] = {
             "observe": format_percent(Fraction(found.number(f"{goal}/access_bp"), 10_000)),

@@ -8,10 +8,12 @@ from typing import Any
 
 from damonpolicy.kernel.bounds import cut
 from damonpolicy.model.actions import ACTIONS, MOVING, Traits
+from damonpolicy.model.schemes import Scheme
 from damonpolicy.plan import decompile_filters as filters
 from damonpolicy.plan.decompiled import Decompiled
 from damonpolicy.plan.effect import limits_nothing, unbounded
-from damonpolicy.units import U32_MAX, U64_MAX, format_bytes, format_duration, format_percent
+from damonpolicy.plan.plain import in_order, plain_keys
+from damonpolicy.units import U32_MAX, format_bytes, format_duration, format_percent
 
 __all__ = ("scheme",)
 
@@ -26,15 +28,11 @@ def scheme(found: Decompiled, index: int) -> dict[str, Any]:
     action = found.text(f"{base}/action", "stat")
     result: dict[str, Any] = {"name": found.names.get(base, action), "action": action}
     _destination(found, base, action, result)
+    plain_keys(result, found.text, base)
     _pattern(found, base, result)
-    if every := found.number(f"{base}/apply_interval_us"):
-        result["apply_every"] = format_duration(every)
     _quota(found, base, action, result)
     _filters(found, base, action, result)
-    _watermarks(found, f"{base}/watermarks", result)
-    if snapshots := found.number(f"{base}/stats/max_nr_snapshots"):
-        result["max_snapshots"] = snapshots
-    return result
+    return in_order(result, Scheme)
 
 
 def _destination(found: Decompiled, base: str, action: str, result: dict[str, Any]) -> None:
@@ -58,11 +56,7 @@ def _destination(found: Decompiled, base: str, action: str, result: dict[str, An
 
 def _pattern(found: Decompiled, base: str, result: dict[str, Any]) -> None:
     here = f"{base}/access_pattern"
-    size: dict[str, Any] = {}
-    if low := found.number(f"{here}/sz/min"):
-        size["min"] = format_bytes(low)
-    if (high := found.number(f"{here}/sz/max")) != U64_MAX:
-        size["max"] = format_bytes(high)
+    size = result.get("access_pattern", {}).get("size", {})
     rate = _counts(found, f"{here}/nr_accesses", _rate)
     age = _counts(found, f"{here}/age", _age)
     pattern = {"size": size, "access_rate": rate, "age": age}
@@ -112,12 +106,9 @@ def _quota(found: Decompiled, base: str, action: str, result: dict[str, Any]) ->
     goals = [
         _goal(found, f"{here}/goals/{n}") for n in range(found.number(f"{here}/goals/nr_goals"))
     ]
-    size, time, every = (found.number(f"{here}/{n}") for n in ("bytes", "ms", "reset_interval_ms"))
-    quota: dict[str, Any] = {}
-    if size:
-        quota["size"] = format_bytes(size)
-    if time:
-        quota["time"] = format_duration(time * 1_000)
+    size, every = (found.number(f"{here}/{name}") for name in ("bytes", "reset_interval_ms"))
+    plain = result.pop("quota", {})
+    quota: dict[str, Any] = {"size": format_bytes(size)} if size else {}
     weights = {
         ours: found.number(f"{here}/weights/{name}_permil")
         for ours, name in (("size", "sz"), ("access_rate", "nr_accesses"), ("age", "age"))
@@ -127,8 +118,7 @@ def _quota(found: Decompiled, base: str, action: str, result: dict[str, Any]) ->
         if action in MOVING:
             result["quota"] = "unlimited"
         return
-    if every:
-        quota["every"] = format_duration(every * 1_000)
+    quota |= plain
     # what the compiler chooses where a policy names none
     known = ACTIONS.get(found.data["ops"], {}).get(action, Traits())
     priority = bool(every) and known.priority
@@ -183,19 +173,3 @@ def _filters(found: Decompiled, base: str, action: str, result: dict[str, Any]) 
         types = [key for each in listed for key in each.values()]
         if "young" not in types and {"not": "young"} not in types:
             result["young"] = "last"
-
-
-def _watermarks(found: Decompiled, base: str, result: dict[str, Any]) -> None:
-    names = ("interval_us", "high", "mid", "low")
-    metric = found.text(f"{base}/metric", "none")
-    every, *marks = (found.number(f"{base}/{name}") for name in names)
-    if metric == "none" and not every and not any(marks):
-        return
-    result["watermarks"] = {
-        "metric": metric,
-        "every": format_duration(every),
-        **{
-            name: format_percent(Fraction(mark, 1_000))
-            for name, mark in zip(names[1:], marks, strict=True)
-        },
-    }

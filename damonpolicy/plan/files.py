@@ -8,9 +8,9 @@ from typing import Any
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.damon.schema import default, pattern
 from damonpolicy.kernel.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import default, pattern
 from damonpolicy.model.read import Cursor
 from damonpolicy.model.scalars import Unread
 from damonpolicy.plan.compiled import FilterLine

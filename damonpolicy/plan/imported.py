@@ -14,9 +14,10 @@ from damonpolicy.diagnostics import Diagnostic, Span
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.capabilities import Capabilities
 from damonpolicy.kernel.cgroups import its_name
+from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.modules import parameter_path
 from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.kernel.tree import Tree, configuration, default, startable
+from damonpolicy.kernel.tree import Tree, configuration, startable
 from damonpolicy.plan.bind import Bound, bind, stated
 from damonpolicy.plan.decompile import kdamond
 from damonpolicy.plan.decompiled import Decompiled

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.tree import Tree, default, slot_tree, under
+from damonpolicy.kernel.tree import Tree, slot_tree, under
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import changes
 from damonpolicy.plan.compiled import CompiledKdamond

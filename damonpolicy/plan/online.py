@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.tree import Tree, default, is_volatile
+from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.plan.bind import Bound, Member
 from damonpolicy.plan.changes import changes, differing, remade
 from damonpolicy.plan.compiled import CompiledKdamond

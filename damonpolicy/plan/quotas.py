@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.features import first_kernel
 from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import default
 from damonpolicy.model.actions import traits
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.quotas import MEASURED, Goal, Tuner, Weights, read_target
@@ -63,9 +63,6 @@ class Quotas(Files):
             return 1 if by_service else max(quota.size or 0, 0)  # `UNLIMITED` is below 0
 
         self.put_field(f"{base}/bytes", size, at("size"))
-        self.put_field(f"{base}/ms", lambda: (quota.time or 0) // 1_000, at("time"))
-        reset = f"{base}/reset_interval_ms"
-        self.put_field(reset, lambda: (quota.every or 0) // 1_000, at("every"))
         self.part(self._weights, scheme, kdamond, f"{base}/weights", at("weights"))
         self.part(self._charge, scheme, base, at("fail_charge"))
         if by_service:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from damonpolicy.kernel.tree import COUNTS, Tree, default, is_volatile
+from damonpolicy.kernel.damon.schema import COUNTS, default
+from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.model.actions import MOVING
 from damonpolicy.model.words import by_kernel, rank
 from damonpolicy.plan.facts import EARLY, SAMPLE

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy.emulated.table import COMMANDS, FILES, counted
+from damonpolicy.emulated.table import counted
 from damonpolicy.kernel import features
+from damonpolicy.kernel.damon.schema import COMMANDS, COUNTS, ROWS, default
 from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import COUNTS, default
 
 OBSERVED = Path(__file__).resolve().parents[1] / "kernel" / "observed"
 LISTINGS = {
@@ -94,27 +94,27 @@ def test_module_parameters(version, making):
 
 
 def test_every_file_of_a_feature_is_in_the_table():
-    known = {file.pattern for file in FILES}
+    known = {file.path for file in ROWS}
 
     for feature in features.FEATURES:
         if not feature.name.startswith("module."):
             assert {*feature.files, *feature.results} <= known
-    words = {(file.pattern, word) for file in FILES for word in file.words}
+    words = {(file.path, word) for file in ROWS for word in file.words}
     words |= {("*/state", word) for word in COMMANDS}
     assert {pair for feature in features.FEATURES for pair in feature.words} <= words
 
 
 def test_counts_are_those_of_the_tree():
-    for file in FILES:
-        name = file.pattern.rpartition("/")[2]
-        if name.startswith("nr_") and file.kind == "count" and "/" in file.pattern:
-            assert COUNTS[file.pattern.split("/")[-2]] == name
+    for file in ROWS:
+        name = file.path.rpartition("/")[2]
+        if name.startswith("nr_") and file.kind == "count" and "/" in file.path:
+            assert COUNTS[file.path.split("/")[-2]] == name
     assert counted("nr_kdamonds") == "*"
     assert counted("*/contexts/nr_contexts") == "*/contexts/*"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.pattern)
+@pytest.mark.parametrize("file", ROWS, ids=lambda file: file.path)
 def test_defaults_are_what_the_file_could_show(file):
-    value = default(file.pattern)
+    value = default(file.path)
     if file.words:
-        assert value in file.words or "core_filters" in file.pattern
+        assert value in file.words or "core_filters" in file.path

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy.emulated.table import FILES
+from damonpolicy.kernel.damon.schema import ROWS, pattern
 from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import pattern
 
 HERE = Path(__file__).parent
 OBSERVED = HERE.parents[0] / "kernel" / "observed"
@@ -127,28 +126,30 @@ def test_exceptions_are_files_that_kernels_have():
         assert not any(re.fullmatch(expression, path) for path in on_observed), expression
 
 
-@pytest.mark.parametrize("file", [each for each in FILES if each.words], ids=lambda f: f.pattern)
+@pytest.mark.parametrize(
+    "file", [each for each in ROWS if each.kind == "word"], ids=lambda f: f.path
+)
 def test_every_word_is_said_by_some_case(file):
     """Every action, filter, goal metric, operation set, probe, tuner and kind of sample."""
     wanted = set(file.words)
-    if re.search(r"/filters/\*/type$", file.pattern) and "/schemes/" in file.pattern:
+    if re.search(r"/filters/\*/type$", file.path) and "/schemes/" in file.path:
         # kernels without layers take all types here; with layers each has its own
         layers = {
             content
             for path, content in trees()
             for name in ("filters", "core_filters", "ops_filters")
-            if path == file.pattern.replace("/filters/", f"/{name}/")
+            if path == file.path.replace("/filters/", f"/{name}/")
         }
         assert wanted <= layers
         return
-    assert wanted <= {content for path, content in trees() if path == file.pattern}
+    assert wanted <= {content for path, content in trees() if path == file.path}
 
 
 def test_booleans_are_seen_both_ways():
     contents = {}
     for path, content in trees():
         contents.setdefault(path, set()).add(content)
-    flags = [each.pattern for each in FILES if each.kind == "bool"]
+    flags = [each.path for each in ROWS if each.kind == "bool"]
 
     for flag in flags:
         if flag.endswith("obsolete_target") or "core_filters" in flag:

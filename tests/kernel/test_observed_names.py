@@ -13,8 +13,8 @@ import pytest
 from damonpolicy.emulated import btf
 from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.kernel.btf import damon_names
+from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.features import DEVELOPMENT, FEATURES, WORDS
-from damonpolicy.kernel.tree import pattern
 from tests.world import ROOT
 
 OBSERVED = ROOT / "tests/kernel/observed"

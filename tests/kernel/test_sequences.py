@@ -10,7 +10,7 @@ import pytest
 from damonpolicy.emulated.machine import versions
 from damonpolicy.emulated.profiles import find
 from damonpolicy.emulated.table import layout
-from damonpolicy.kernel.tree import pattern
+from damonpolicy.kernel.damon.schema import pattern
 from tests.kernel import differential
 from tests.kernel.errors import GuestDied
 from tests.kernel.inside.generated import sequence
@@ -51,7 +51,7 @@ def written(version, seed):
 @pytest.mark.parametrize("version", versions())
 def test_every_file_is_written_and_nothing_is_wrecked(version):
     """No operation of any sequence raises what is no OSError, either."""
-    wanted = {file.pattern for file in layout(find(version)).files.values() if file.mode & 0o200}
+    wanted = {file.path for file in layout(find(version)).files.values() if file.mode & 0o200}
     wanted |= {each.path for each in parameters(emulated(version))}
 
     for seed in islice(count(), len(differential.SEEDS)):

@@ -6,16 +6,14 @@ import re
 
 import pytest
 
+from damonpolicy.kernel.damon.schema import COUNTS, default, pattern
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import (
-    COUNTS,
     configuration,
     count_of,
-    default,
     digest,
     empty_slot,
     is_volatile,
-    pattern,
     slot_numbers,
     slot_tree,
     snapshot,

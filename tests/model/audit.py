@@ -18,7 +18,8 @@ from typing import Any
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.capabilities import Capabilities, detect
-from damonpolicy.kernel.tree import default, snapshot
+from damonpolicy.kernel.damon.schema import default
+from damonpolicy.kernel.tree import snapshot
 from damonpolicy.model.words import WORDS, Word
 from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.plan.texts import value_text

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.kernel.damon.schema import COUNTS, pattern
 from damonpolicy.kernel.features import FEATURES
-from damonpolicy.kernel.tree import COUNTS, pattern, snapshot
+from damonpolicy.kernel.tree import snapshot
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.model.levels import keys_at
 from damonpolicy.model.schema import policy_schema

@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from damonpolicy.kernel.capabilities import Answer, Capabilities
+from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.features import FEATURES
-from damonpolicy.kernel.tree import default, is_volatile
+from damonpolicy.kernel.tree import is_volatile
 from damonpolicy.plan import damo
 from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.imported import policy, written

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damonpolicy.kernel.tree import default, under
+from damonpolicy.kernel.damon.schema import default
+from damonpolicy.kernel.tree import under
 from damonpolicy.plan.changes import changes, differing
 
 GOALS = "contexts/0/schemes/0/quotas/goals"
@@ -108,11 +109,12 @@ def test_what_is_not_spoken_of_stays():
 
 
 def test_a_file_that_is_missing_is_as_good_as_its_default():
-    there, missing = {"pause": "Y"}, {}
-    assert differing(missing, {"pause": "N"}) == []
-    assert differing(there, {"pause": "N"}) == ["pause"]
-    assert written(missing, {"pause": "N"})[0] == []
-    assert written(there, {"pause": "N"})[0] == [("pause", "Y", "N")]
+    path = "contexts/0/pause"
+    there, missing = {path: "Y"}, {}
+    assert differing(missing, {path: "N"}) == []
+    assert differing(there, {path: "N"}) == [path]
+    assert written(missing, {path: "N"})[0] == []
+    assert written(there, {path: "N"})[0] == [(path, "Y", "N")]
 
 
 PATHS = st.lists(st.sampled_from(["", "/a", "/b"]), max_size=4)

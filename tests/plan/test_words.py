@@ -10,7 +10,8 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.emulated.table import layout
 from damonpolicy.kernel.capabilities import detect
-from damonpolicy.kernel.tree import pattern, snapshot
+from damonpolicy.kernel.damon.schema import pattern
+from damonpolicy.kernel.tree import snapshot
 from damonpolicy.model import filters, quotas, schemes
 from damonpolicy.plan.policies import Overrides, compile_policies, load
 from damonpolicy.source.files import SourceFile

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 from damonpolicy.emulated.table import layout
+from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import CORE, pattern
+from damonpolicy.kernel.tree import CORE
 from damonpolicy.model.actions import MOVING, traits
 
 __all__ = ("Wild", "Writer")

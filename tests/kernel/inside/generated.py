@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from damonpolicy.emulated.table import Directory
-from damonpolicy.kernel.tree import pattern
+from damonpolicy.kernel.damon.schema import pattern
 
 from .answers import Step
 from .bearable import bearable, bearable_module
@@ -129,7 +129,7 @@ class _Sequence:
         if wipes:
             yield Step("write", f"{slot}/contexts/nr_contexts", "1")
         above = ("targets/nr_targets", "regions/nr_regions", "schemes/nr_schemes")
-        counts = [each.pattern for each in self.layout.files.values() if each.kind == "count"]
+        counts = [each.path for each in self.layout.files.values() if each.kind == "count"]
         for name in counts:
             wanted = name.count("/") > 2 and (wipes or not name.endswith(above))
             if name.startswith("*/contexts/*/") and wanted and self._chance(0.6):
@@ -167,9 +167,9 @@ class _Sequence:
         Results are left out: how many regions there are hangs on time.
         """
         known = [
-            file.pattern
+            file.path
             for file in self.layout.files.values()
-            if file.kind in kinds and "tried_regions/*" not in file.pattern
+            if file.kind in kinds and "tried_regions/*" not in file.path
         ]
         self.random.shuffle(known)
         for each in known:

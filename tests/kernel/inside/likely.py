@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from damonpolicy.emulated.table import File
+from damonpolicy.kernel.damon.schema import Row
 
 from .players import CGROUPS
 from .script.words import LARGE, MOST, PAGE, PLACE
@@ -99,9 +99,9 @@ MODULE_VALUES: dict[str, tuple[object, ...]] = {
 """By a parameter's name, else by its kind."""
 
 
-def likely(chance: random.Random, known: File, processes: tuple[str, ...]) -> str:
+def likely(chance: random.Random, known: Row, processes: tuple[str, ...]) -> str:
     """Return a text that a file takes, and often one that makes sense with the rest."""
-    parts = known.pattern.split("/")
+    parts = known.path.split("/")
     if known.kind == "bool":
         return chance.choice(("Y", "N", "Y", "N", "1", "0", "on", "off", "true", "enable"))
     if known.kind == "path":

@@ -1,0 +1,1 @@
+"""DAMON as the kernel shows it: its tree, what it can do, and how it is asked."""
