@@ -203,6 +203,10 @@ class _Progress:
             self._due = 0.0
 
 
+_INSTANT = 1e-9
+"""Seconds: a clock that has run for long is not moved by less, so waiting would never end."""
+
+
 @dataclass(slots=True)
 class _Until:
     """When a recording is over, apart from how much was seen: ``most`` seconds after it began."""
@@ -225,7 +229,7 @@ class _Until:
         """Return how long to wait at most before the next look, 0 where it is over."""
         self.progress.show()
         rest = _SLICE if self.most is None else min(self.most - self.lasted(), _SLICE)
-        if self.stop() or rest <= 0:
+        if self.stop() or rest < _INSTANT:
             self.progress.clear()
             return 0.0
         return rest

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from damonpolicy.cli import record
+from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.tracing import EmulatedTracing
 from damonpolicy.engine.session import changing
 from damonpolicy.errors import ExitCode, LockHeld
@@ -326,6 +327,14 @@ def test_what_is_lost_is_told(looked, monkeypatch, counts, said):
     monkeypatch.setattr(Traced, "finish", lossy)
 
     assert said in looked.done("record", "--count", "1").err
+
+
+def test_an_instant_that_the_clock_cannot_show_is_over(site, monkeypatch):
+    monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: 2.0**20)
+    until = record._Until(site.machine, lambda: False, 1e-11, record._Progress(None))
+    until.begin()
+
+    assert until.left() == 0.0
 
 
 def test_nothing_seen_is_no_success(looked, clock):
