@@ -1,4 +1,4 @@
-"""DAMON's tree below /sys/kernel/mm/damon: the staged files, and how they are written."""
+"""DAMON's tree below /sys/kernel/mm/damon: the staged files, and writes to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ABOVE = above([KDAMONDS])
 
 @lru_cache(4096)
 def _parts(path: str) -> tuple[tuple[str, ...], str]:
-    """Return the names on the way to a file, and the pattern of its path."""
+    """Return the components of a file's path, and the pattern of the path."""
     parts = tuple(path.split("/"))
     return parts, "/".join("*" if part.isdecimal() else part for part in parts)
 
@@ -40,7 +40,7 @@ class Damon:
         self.kdamonds = kdamonds
 
     def _entry(self, path: str) -> Any:
-        """Return a file's content or a directory, None for what is not there."""
+        """Return a file's content or a directory, None if missing."""
         here: Any = self.world.state["tree"]
         if path == KDAMONDS:
             return here
@@ -95,7 +95,7 @@ class Damon:
             directory[parts[-1]] = self._value(known, text)
 
     def _value(self, known: File, text: str) -> str:
-        """Return what a file holds after a write; raises Refusal."""
+        """Return a file's content after a write; raises Refusal."""
         if known.kind == "bool":
             return "Y" if values.boolean(text, able=self.world.profile.quirk("bool.able")) else "N"
         if known.kind == "word":
@@ -106,7 +106,7 @@ class Damon:
         return _READERS[known.kind](text)
 
     def _make(self, known: File, parts: tuple[str, ...], text: str) -> None:
-        """Write a count: all numbered directories are made anew, even for the same number."""
+        """Write a count: all numbered directories are made again, even for the same number."""
         count = values.signed(text)
         if not 0 <= count <= known.most:
             raise Refusal(errno.EINVAL)
@@ -152,4 +152,4 @@ _READERS: dict[str, Callable[[str], str]] = {
     "threads": _threads,
     "path": str,
 }
-"""What stores a file of a kind; the kinds differ in size, sign and the errno of too much."""
+"""The store function per kind of file; kinds differ in size, sign and the errno of overflow."""

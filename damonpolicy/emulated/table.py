@@ -1,8 +1,8 @@
-"""The one table of DAMON's files, and the layout that follows from it for each kernel.
+"""The table of DAMON's files, and the resulting layout of each kernel.
 
-A file is there if the kernel has the feature that brought it (`features.by_file`), or if no
-feature names it. Defaults are those of `kernel.tree`. Modes, kinds and errnos were compared
-with all real kernels of `tests/kernel/observed/`.
+A file exists if the kernel has the feature that introduced it (`features.by_file`), or if no
+feature names it. Defaults are those of `kernel.tree`. Modes, kinds and errnos were compared with
+all real kernels of `tests/kernel/observed/`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Directory: TypeAlias = dict[str, Any]
 """Names to contents (`str`) or to further directories."""
 
 BUILD = 16_384
-"""More directories than these are ENOMEM; real kernels give up a little above 500,000."""
+"""The most directories before ENOMEM; real kernels fail a little above 500,000."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of the table: a pattern of `tree.pattern`, and what it takes."""
+    """A file of the table: a pattern of `tree.pattern`, and its kind."""
 
     pattern: str
     kind: str
@@ -180,7 +180,7 @@ COMMANDS = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The files of one kernel, and what every numbered directory holds when it is made.
+    """The files of one kernel, and the initial content of every numbered directory.
 
     ``templates`` has the directories by pattern: ``*`` for a kdamond's, ``*/contexts/*``
     for a context's; the topmost one is "".
@@ -191,12 +191,12 @@ class Layout:
     commands: tuple[str, ...]
 
     def fresh(self, pattern: str) -> Directory:
-        """Return a new directory with nothing but defaults."""
+        """Return a new directory with defaults."""
         return copy(self.templates[pattern])
 
 
 def copy(directory: Directory) -> Directory:
-    """Return a copy that shares nothing that could change."""
+    """Return a copy that shares nothing mutable."""
     return {
         name: value if isinstance(value, str) else copy(value) for name, value in directory.items()
     }
@@ -204,7 +204,7 @@ def copy(directory: Directory) -> Directory:
 
 @cache
 def layout(profile: Profile) -> Layout:
-    """Work out the layout of a kernel; done once for each."""
+    """Return the layout of a kernel, cached."""
     files = {}
     for file in FILES:
         if _there(file, profile):
@@ -230,7 +230,7 @@ def _there(file: File, profile: Profile) -> bool:
 
 
 def _knows(profile: Profile, pattern: str, word: str) -> bool:
-    """Tell whether a file takes a word; the filters' layers take the words of ``filters``."""
+    """Return whether a file accepts a word; the filters' layers accept the words of ``filters``."""
     usual = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
     feature = features.by_word(usual, word)
     return feature is None or profile.has(feature.name)
@@ -243,7 +243,7 @@ def counted(pattern: str) -> str:
 
 
 def get(directory: Directory, path: str, default: str = "") -> str:
-    """Return the content of a file of a directory tree, ``default`` where it is missing."""
+    """Return the content of a file of a directory tree, ``default`` if it is missing."""
     here: Any = directory
     for part in path.split("/"):
         if part not in here:
@@ -253,12 +253,12 @@ def get(directory: Directory, path: str, default: str = "") -> str:
 
 
 def number(directory: Directory, path: str) -> int:
-    """Return the content of a file that holds a number, 0 where it is missing."""
+    """Return the number in a file, 0 if it is missing."""
     return int(get(directory, path, "0"))
 
 
 def numbered(directory: Directory) -> list[Directory]:
-    """Return the numbered directories of a directory, in their order."""
+    """Return the numbered directories of a directory, in order."""
     found: list[Directory] = []
     while str(len(found)) in directory:
         found.append(directory[str(len(found))])
