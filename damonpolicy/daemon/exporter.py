@@ -78,7 +78,7 @@ class Exporter:
         return families(self._figures)
 
     def describe(self) -> list[Metric]:
-        """Return nothing: the names of the metrics are known."""
+        """Return the metrics without values, as their names are known."""
         return list(families(Figures()))
 
 

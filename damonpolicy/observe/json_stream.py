@@ -143,9 +143,7 @@ class JsonStream:
                 return
 
     def _some(self) -> tuple[list[Any], bool]:
-        """Decode items of a list until a batch is full or one does not fit; return whether it
-        ended.
-        """
+        """Decode a batch of a list's items, up to one that does not fit; return whether it ended."""
         self._ensure()
         items: list[Any] = []
         text, until = self._text, self._at + _BATCH
