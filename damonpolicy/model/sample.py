@@ -35,9 +35,7 @@ class Accesses(Model):
     threads: tuple[Pid, ...] | None = None
     """Count only accesses of these threads, by their ids (in a container: those in it)."""
     primitive: Literal["page_table", "page_fault"] | None = None
-    """How to detect accesses: by page faults if they are distinguished, otherwise in page
-    tables.
-    """
+    """How to detect accesses: by page faults to distinguish them, otherwise in page tables."""
     optional: Flag = False
     """Count all accesses on a kernel that cannot choose; the plan says so."""
 

@@ -71,9 +71,7 @@ class Scheme(Model):
     ) = None
     """The limit of the action; a scheme that moves memory needs a quota, or `unlimited`."""
     filters: tuple[Filter, ...] = ()
-    """The pages to take; the first match decides, no match means the opposite of the last
-    filter.
-    """
+    """The pages to take; the first match decides, no match means the opposite of the last."""
     filters_in: Literal["layers", "filters"] = "layers"
     """In the kernel's directories for core and page filters, or all in the older `filters/`."""
     young: Literal["first", "last"] = "first"
