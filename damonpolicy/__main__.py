@@ -1,4 +1,4 @@
-"""``python -m damonpolicy`` is the ``damonpolicy`` command."""
+"""Run the ``damonpolicy`` command as ``python -m damonpolicy``."""
 
 from damonpolicy.cli.main import main
 

@@ -54,7 +54,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding: a code that never changes its meaning, a sentence, a place, and what to do."""
+    """One finding: a code whose meaning never changes, a sentence, a place, and a hint."""
 
     severity: Severity
     code: str
@@ -63,7 +63,7 @@ class Diagnostic:
     hint: str = ""
     related: tuple[tuple[Span, str], ...] = field(default=())
     unsupported: bool = False
-    """True when the policy is right and the kernel is what lacks something (exit code 69)."""
+    """True if the policy is right and the kernel lacks something (exit code 69)."""
 
     @classmethod
     def error(
@@ -86,7 +86,7 @@ class Diagnostic:
 
     @classmethod
     def note(cls, code: str, span: Span | None, message: str, *, hint: str = "") -> Diagnostic:
-        """Build a note: something the user should know, and need not act on."""
+        """Build a note: something to know that needs no action."""
         return cls("note", code, message, span, hint)
 
 
@@ -100,9 +100,9 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 
 def told(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> list[Diagnostic]:
-    """Return the findings that are shown, in their order, limited in number and length.
+    """Return the findings to show, in their order, limited in number and length.
 
-    Where not all are shown, errors take precedence. Places stay inside ``texts``, the texts of
+    If not all are shown, errors take precedence. Places stay inside ``texts``, the texts of
     files by name.
     """
     found = in_order(diagnostics)
@@ -139,9 +139,9 @@ def _inside(span: Span, lines: Mapping[str, Sequence[str]]) -> Span:
 
 
 def visible(text: str, kept: str = "\n") -> str:
-    """Write as escapes what a terminal would obey or hide, but for ``kept``.
+    """Escape characters that a terminal would obey or hide, except ``kept``.
 
-    Names of files and of processes may hold anything, and not only root chooses them.
+    Names of files and processes may contain anything, and others than root choose them.
     """
     return "".join(
         each if each.isprintable() or each in kept else each.encode("unicode_escape").decode()
@@ -150,10 +150,10 @@ def visible(text: str, kept: str = "\n") -> str:
 
 
 def as_text(lines: Iterable[str]) -> str:
-    """Return lines as text for people: content cannot break out of its line, or act as a command.
+    """Return lines as text for people, in which content cannot leave its line or act as a command.
 
-    GitHub Actions takes lines of a job's output that begin with `::` for commands, and what
-    follows `##[` anywhere: a name could end a group, or mask and forge what others say.
+    GitHub Actions treats lines of a job's output that begin with `::` as commands, and anything
+    after `##[`: a name could end a group, or mask and forge other output.
     """
     return "".join(f"{_disarmed(visible(each, kept=''))}\n" for each in lines)
 
@@ -165,15 +165,15 @@ def _disarmed(line: str) -> str:
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether a text has no half of a character, which no UTF-8 file can hold.
+    """Return whether a text has no lone surrogate, which no UTF-8 file can hold.
 
-    Python keeps each byte of a name or an option that is not UTF-8 as one.
+    Python keeps each byte of a name or option that is not UTF-8 as a surrogate.
     """
     return text.isascii() or not _HALF.search(text)
 
 
 def cell(text: str) -> str:
-    """Write a name for a table of a spreadsheet, which would take some for formulas."""
+    """Write a name for a spreadsheet, which would read some as formulas."""
     shown = _disarmed(visible(text, kept=""))
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
@@ -200,7 +200,7 @@ def render_text(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> 
 
 
 def _width(text: str) -> int:
-    """Count terminal cells, for the caret to stand below wide characters too."""
+    """Count terminal cells, so that the caret is right below wide characters too."""
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
 
@@ -320,15 +320,15 @@ def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is most like another one; empty where none is."""
-    # what is much longer or shorter is not meant, and nobody waits for thousands
+    """Return the known word most similar to another one; empty if none is."""
+    # a word of very different length is not meant, and thousands would take too long
     near = [each for each in known if abs(len(each) - len(word)) <= len(word) // 2 + 2]
     asked = word.lower() if len(word) <= _LONGEST_WORD else ""
     return next(iter(get_close_matches(asked, near[:_MOST_COMPARED], n=1, cutoff=0.6)), "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint naming the closest known word, or all of them where there are few."""
+    """Return a hint that names the closest known word, or all of them if there are few."""
     words = list(dict.fromkeys(known))
     if close := closest(word, words):
         return f"did you mean `{close}`?"

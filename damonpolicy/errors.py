@@ -33,7 +33,7 @@ __all__ = (
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; 64 to 77 keep the meanings of sysexits.h."""
+    """The exit codes of a process; 64 to 77 keep the meanings of sysexits.h."""
 
     OK = 0
     FAILED = 1
@@ -82,7 +82,7 @@ class DamonPolicyError(Exception):
     exit_code = ExitCode.FAILED
     can_retry = False
     undone = False
-    """Whether it was begun, and undone as far as that was possible."""
+    """Whether the change was begun, and undone as far as possible."""
     code = "DP0500"
 
     def __init__(
@@ -99,9 +99,9 @@ class DamonPolicyError(Exception):
         self.code = code or type(self).code
         self.diagnostics = tuple(diagnostics)
         self.about: tuple[tuple[str, str], ...] = ()
-        """Names of policies or kdamonds with the parts of them that this is about, best first."""
+        """Names of the policies or kdamonds, with the parts concerned, best first."""
         self.also: tuple[DamonPolicyError, ...] = ()
-        """Further errors of the same step, about other things."""
+        """Further, unrelated errors of the same step."""
 
 
 class UsageError(DamonPolicyError):
@@ -191,7 +191,7 @@ class _Defect(DamonPolicyError):
 
 
 def defect(error: Exception) -> DamonPolicyError:
-    """Say what an unexpected error is, and where it was raised."""
+    """Describe an unexpected error, and where it was raised."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -204,20 +204,20 @@ def defect(error: Exception) -> DamonPolicyError:
 
 
 def reason_of(error: OSError) -> str:
-    """Return what the system says, as the end of a sentence."""
+    """Return the system's message, as the end of a sentence."""
     text = error.strerror or str(error)
     return text[:1].lower() + text[1:]
 
 
 def as_root() -> str:
-    """Return the hint for who may not do what root may."""
+    """Return the hint for users who lack root's rights."""
     if os.geteuid():
         return "run as root"
     return "root may not either: leave the container, or see the log of the security module"
 
 
 def system_error(error: OSError, before: str = "") -> DamonPolicyError:
-    """Return the error for one of the system's, with words before its own; its code tells who can help."""
+    """Return our error for a system error, with a text before its own message."""
     where = f"`{error.filename}`: " if error.filename else ""
     message = f"{before}{where}{reason_of(error)}"
     if error.errno == errno.EBUSY:

@@ -1,4 +1,4 @@
-"""What root keeps for damonpolicy below /etc, and who may change it: root, and nobody else."""
+"""Root's configuration for damonpolicy below /etc, which only root may change."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ SETTINGS = "/etc/damonpolicy/settings.allow"
 PROGRAMS = "/etc/damonpolicy/programs.allow"
 """The programs that policies may run to get a number."""
 SOURCES = "/etc/damonpolicy/sources.allow"
-"""Files and directories that policies may read numbers from though not everybody can read them."""
+"""Files and directories, not readable by everybody, from which policies may read numbers."""
 
 POLICIES = (
     "/usr/lib/damonpolicy/policies.d",
     "/run/damonpolicy/policies.d",
     "/etc/damonpolicy/policies.d",
 )
-"""Where the service looks for policies; the last that has a file name wins."""
+"""Directories in which the service looks for policies; the last with a file name wins."""
 
 ROOT = trust.Keepers(frozenset({0}))
-"""Who may be able to change these lists: also where we run as somebody else."""
+"""Who may change these lists, even if we run as another user."""
 
 _MOST = 1 << 20
 
 
 def named(path: str) -> tuple[str, ...]:
-    """Return what a list names: one absolute path in each line; ``#`` begins a comment.
+    """Return the entries of a list: one absolute path per line; ``#`` begins a comment.
 
-    A list that is not there names nothing. Raises Untrusted for one that others can change,
-    OSError for one that cannot be read.
+    A missing list is empty. Raises Untrusted for one that others can change, OSError for one that
+    cannot be read.
     """
     try:
         descriptor = trust.open_trusted(path, ROOT)
@@ -43,11 +43,11 @@ def named(path: str) -> tuple[str, ...]:
 
 
 def paths(text: str) -> tuple[str, ...]:
-    """Return the absolute paths that the text of a list names."""
+    """Return the absolute paths in the text of a list."""
     lines = (line.split("#")[0].strip() for line in text.splitlines())
     return tuple(line for line in lines if line.startswith("/"))
 
 
 def within(path: str, places: tuple[str, ...]) -> bool:
-    """Tell whether a list names a path, or (with a final `/`) a directory above it."""
+    """Return whether a list names a path, or (with a final `/`) a directory above it."""
     return any(path.startswith(each) if each.endswith("/") else path == each for each in places)

@@ -1,7 +1,7 @@
-"""How large input may be: one name and one number for each limit.
+"""Limits on the size of input, each with a name and a number.
 
-What exceeds a limit is refused at its place, before it costs time or memory. The page
-docs/reference/limits.md is made from this file.
+Input beyond a limit is refused at its place, before it costs time or memory. The page
+docs/reference/limits.md is generated from this file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ("Limit", "every", "shortened")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most of something; ``code`` is the diagnostic for anything beyond it."""
+    """The maximum of something; ``code`` is the diagnostic for anything beyond it."""
 
     what: str
     most: int
@@ -94,7 +94,7 @@ def every() -> tuple[Limit, ...]:
 
 
 def shortened(text: str, most: int = MESSAGE.most) -> str:
-    """Return a text of at most ``most`` characters, its middle left out where it is longer."""
+    """Return a text of at most ``most`` characters; the middle of a longer one is left out."""
     if len(text) <= most:
         return text
     tail = most // 3

@@ -1,4 +1,4 @@
-"""Files that users name: read whole, but not without end."""
+"""Bounded reading of whole files that users name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MOST = limits.OWN_FILE.most
 def text(path: Path, most: int = MOST, keepers: Keepers | None = None) -> str:
     """Return the text of a regular file of at most ``most`` bytes.
 
-    Raises OSError for what is no regular file (a device or FIFO may never end) or is larger,
-    ValueError where it is not UTF-8, and Untrusted where others than ``keepers`` can change it.
+    Raises OSError for a file that is not regular (a device or FIFO may never end) or is larger,
+    ValueError if it is not UTF-8, and Untrusted if others than ``keepers`` can change it.
     """
 
     def opener(name: str, flags: int) -> int:

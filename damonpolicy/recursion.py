@@ -1,4 +1,4 @@
-"""Parsers that recurse, and files that are nested too deeply for them."""
+"""Protection of recursive parsers from deeply nested files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ("deep",)
 
 @contextmanager
 def deep() -> Iterator[None]:
-    """Let no garbage be collected while a parser may come to the end of the stack.
+    """Pause garbage collection while a parser may exhaust the stack.
 
-    What is finalized there fails as well, and Python prints a traceback of that for nobody.
+    Finalizers that run there fail as well, and Python would print a useless traceback.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,6 +1,6 @@
-"""Whose files may decide what root does: owners and modes, checked on what is opened.
+"""Checks of owners and modes of files that decide what root does.
 
-A path is walked from `/` downwards, each step is opened by itself, and what is opened is checked.
+A path is walked from `/` downwards; each step is opened by itself, and the opened file is checked.
 So nobody can exchange a file between the check and the reading. Directories with the sticky bit
 (/tmp) let everybody add names, but exchange only their own: there the entry's owner decides.
 
@@ -39,14 +39,14 @@ __all__ = (
 
 _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40
-"""As many as the kernel itself follows (include/linux/namei.h: MAXSYMLINKS)."""
+"""The number of links that the kernel itself follows (include/linux/namei.h: MAXSYMLINKS)."""
 _CHUNK = 1 << 20
 
 Look: TypeAlias = Callable[[str, os.stat_result], None]
 
 
 class Untrusted(NoPermission):
-    """Somebody who must not be able to could change a file; the hint says how to fix that."""
+    """A file that an untrusted user could change; the hint says how to fix that."""
 
     code = "DP0046"
 
@@ -60,12 +60,12 @@ class Keepers:
 
 
 def root_and_we() -> Keepers:
-    """Return root and the user that we run as: for state, and for what acts by itself."""
+    """Return root and the user that we run as: for state, and for unattended runs."""
     return Keepers(frozenset({0, os.geteuid()}))
 
 
 def by_hand() -> Keepers:
-    """Return also whoever became root by sudo, and groups: for files that a command names.
+    """Return also the user who called sudo, and groups: for files that a command names.
 
     Many systems give every user a group of its own, which may write the user's files.
     """
@@ -75,10 +75,10 @@ def by_hand() -> Keepers:
 
 
 def let_go(descriptor: int) -> None:
-    """Close what was only looked at, or what nobody relies on: an error tells nothing of interest.
+    """Close a file that was only read, or that nothing relies on, and ignore errors.
 
-    Linux closes a file whatever it says then (fs/open.c: close). Where it matters that all of a
-    file arrived, the call itself is made, and its error ends the write.
+    Linux closes a file even if it returns an error (fs/open.c: close). Writes that must arrive call
+    close themselves, and its error ends the write.
     """
     try:
         os.close(descriptor)
@@ -87,23 +87,23 @@ def let_go(descriptor: int) -> None:
 
 
 def guarded(machine: str) -> bool:
-    """Tell whether somebody else's file could change a machine that only root may change."""
+    """Return whether somebody else's file could change a machine that only root may change."""
     return machine == "live" and os.geteuid() == 0
 
 
 def open_trusted(path: str | Path, keepers: Keepers, flags: int = os.O_RDONLY) -> int:
-    """Open what only ``keepers`` can change or exchange, every directory above it included.
+    """Open a file that only ``keepers`` can change or exchange, including every directory above it.
 
     Links are followed, and checked as well.
 
-    Raises Untrusted for what others can change, OSError for what cannot be opened or is not a
-    regular file; a directory is opened where ``flags`` say so.
+    Raises Untrusted for a file that others can change, OSError for one that cannot be opened or is
+    not regular; a directory is opened if ``flags`` say so.
     """
     return _open(path, lambda place, status: _refuse(place, status, keepers), flags)[0]
 
 
 def open_public(path: str | Path) -> tuple[int, str, bool]:
-    """Open a file for reading; return where it really is, and whether everybody could read it.
+    """Open a file for reading; return its real path, and whether everybody could read it.
 
     Raises OSError for what cannot be opened.
     """
@@ -119,7 +119,7 @@ def open_public(path: str | Path) -> tuple[int, str, bool]:
 
 
 def _open(path: str | Path, look: Look, flags: int) -> tuple[int, str]:
-    """Open a file step by step, after a ``look`` at each; return where it really is, too."""
+    """Open a file step by step, after a ``look`` at each step; return its real path, too."""
     names = _reversed(os.path.join(os.getcwd(), path))
     opened = [os.open("/", _PATH)]
     try:
@@ -158,7 +158,7 @@ def _reversed(path: str) -> list[str]:
 
 
 def _final(name: str, flags: int, at: int, here: str, look: Look) -> int:
-    """Open it at last; it may be another file by now, so it is checked once more."""
+    """Open the file itself; it may be another one by now, so it is checked again."""
     descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
     try:
         look(here, os.fstat(descriptor))
@@ -169,7 +169,7 @@ def _final(name: str, flags: int, at: int, here: str, look: Look) -> int:
 
 
 def why_untrusted(path: str | Path, keepers: Keepers) -> Untrusted | None:
-    """Return why others can change a file or directory, None where they cannot, or it is missing."""
+    """Return why others can change a file or directory; None if they cannot, or it is missing."""
     try:
         let_go(open_trusted(path, keepers, os.O_PATH))
     except Untrusted as error:
@@ -180,7 +180,7 @@ def why_untrusted(path: str | Path, keepers: Keepers) -> Untrusted | None:
 
 
 def _refuse(path: str, status: os.stat_result, keepers: Keepers) -> None:
-    """Raise Untrusted where others than ``keepers`` can change what ``status`` is of."""
+    """Raise Untrusted if others than ``keepers`` can change the file that ``status`` describes."""
     if status.st_uid not in keepers.owners:
         hint = f"look at it, then `chown root {shlex.quote(path)}`" if os.geteuid() == 0 else ""
         raise Untrusted(f"`{path}` belongs to user {status.st_uid}, who can change it", hint=hint)
@@ -200,12 +200,12 @@ def _refuse(path: str, status: os.stat_result, keepers: Keepers) -> None:
 
 
 def make_private_directory(path: Path) -> None:
-    """Make a directory that only its owner can look into, and those above it that are missing.
+    """Make a directory that only its owner can read, and missing parents.
 
-    The mode is ours whatever the umask, which can only take away from it: parents of `os.makedirs`
-    would have what the umask leaves. One that is there already is left as it is.
+    The umask cannot widen the mode: `os.makedirs` would give parents whatever the umask leaves. An
+    existing directory is left as it is.
 
-    Raises Untrusted where others can change what is there, OSError where it cannot be made.
+    Raises Untrusted if others can change an existing one, OSError if it cannot be made.
     """
     missing = []
     each = path
@@ -221,7 +221,7 @@ def make_private_directory(path: Path) -> None:
 
 
 def _own_directory(path: Path) -> int:
-    """Open a directory of ours, as the start of what is in it."""
+    """Open a directory of ours, as the base for the files in it."""
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -241,10 +241,10 @@ def _own_directory(path: Path) -> int:
 def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
     """Open a file that we keep ourselves, with mode 0600 where ``flags`` make it.
 
-    Only the file and its directory are checked: what lies above is where the user wants it.
+    Only the file and its directory are checked: the user chose the directories above.
 
-    Raises Untrusted where others can change it, or it is a link or no regular file, OSError where
-    it cannot be opened.
+    Raises Untrusted if others can change it, or it is a link or not a regular file, OSError if it
+    cannot be opened.
     """
     directory = _own_directory(path.parent)
     try:
@@ -272,7 +272,7 @@ def _odd(path: Path) -> Untrusted:
 
 
 def read_own(path: Path) -> bytes:
-    """Return what a file of ours holds; raises as `open_own` does."""
+    """Return the content of a file of ours; raises as `open_own` does."""
     descriptor = open_own(path)
     try:
         chunks = []

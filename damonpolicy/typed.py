@@ -1,8 +1,8 @@
-"""Plain data that was read from a file, checked against a dataclass, or refused.
+"""Validation of plain data from a file against a dataclass.
 
-A checksum shows that a file is undamaged, not that its content is what we would write. `record`
-compares each value with the field's type and converts nothing, so what is read is what was written.
-Standard library only, as the engine needs it.
+A checksum shows that a file is undamaged, not that we would write such content. `record` compares
+each value with the field's type and converts nothing, so the result is what was written. Standard
+library only, as the engine needs it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _T = TypeVar("_T")
 _MOST_BITS = 64
 
 LATER: Mapping[str, bool] = {"later": True}
-"""Metadata of a field that files of an older format lack; it has a default."""
+"""Metadata of a field with a default, which files of an older format lack."""
 
 
 def text(data: Any, where: str = "it") -> str:
-    """Take a text that can be written to a file, or be the name of one."""
+    """Accept a text that can be a file's content or name."""
     if type(data) is not str:
         raise _wrong(data, where, "a text")
     if not data.isascii():
@@ -61,7 +61,7 @@ def sequence(data: Any, where: str = "it") -> list[Any]:
 
 
 def of_format(data: Any, number: int) -> Mapping[str, Any]:
-    """Take a mapping whose ``format`` is the one that we know."""
+    """Accept a mapping whose ``format`` is the known one."""
     found = mapping(data)
     if integer(found.get("format"), "its format") != number:
         raise ValueError(f"unknown format {found['format']}")
@@ -69,10 +69,10 @@ def of_format(data: Any, number: int) -> Mapping[str, Any]:
 
 
 def record(kind: type[_T], data: Any, where: str = "it", *, besides: Collection[str] = ()) -> _T:
-    """Make a dataclass of a mapping that has its fields, and ``besides`` only what is named.
+    """Turn a mapping into a dataclass; keys other than its fields have to be in ``besides``.
 
-    A field of `LATER` may be missing, as older files lack it. Raises ValueError,
-    naming the place, for anything that is not of its field's type.
+    A field of `LATER` may be missing, as older files lack it. Raises ValueError, with the place,
+    for any value of the wrong type.
     """
     found = mapping(data, where)
     hints = _fields(typing.cast("typing.Hashable", kind))
@@ -92,7 +92,7 @@ def record(kind: type[_T], data: Any, where: str = "it", *, besides: Collection[
 
 @lru_cache
 def _fields(kind: Any) -> Mapping[str, tuple[Any, bool]]:
-    """Return the types of a dataclass' fields, and whether they are needed."""
+    """Return the types of a dataclass' fields, and whether they are required."""
     hints = typing.get_type_hints(kind)
     return {
         each.name: (hints[each.name], not each.metadata.get("later", False))
@@ -108,7 +108,7 @@ _PLAIN: Mapping[Any, Callable[[Any, str], Any]] = {
 
 
 def value(hint: Any, data: Any, where: str = "it") -> Any:
-    """Take data for a type: a plain one, a dataclass, or what is made of them."""
+    """Accept data for a type: a plain one, a dataclass, or a container of them."""
     if hint in _PLAIN:
         return _PLAIN[hint](data, where)
     if hint is bool:
@@ -147,7 +147,7 @@ def _tuple(inner: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:
 
 
 def _mapping(inner: tuple[Any, ...], data: Any, where: str) -> Mapping[Any, Any]:
-    """Take a mapping; JSON writes numbers that are keys as texts."""
+    """Accept a mapping; JSON writes numeric keys as texts."""
     found = mapping(data, where)
     if inner[0] is int:
         return {_number(key, where): value(inner[1], each, where) for key, each in found.items()}

@@ -1,7 +1,7 @@
 """The only reader and writer of units: sizes, durations, percentages, counts, CPU lists.
 
 Every reader takes the raw text of a scalar and raises `UnitError` with a sentence for
-the user. Every writer gives the shortest text that reads back as the same value.
+the user. Every writer returns the shortest text that reads back as the same value.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ _NAMES = {
     "d": "d day days",
 }
 _MEANT = {name: unit for unit, names in _NAMES.items() for name in names.split()}
-"""What people and other tools call the units of time."""
+"""Other names for the units of time, of people and other tools."""
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h|d)")
 _PARTS = re.compile(rf"{_PART.pattern}(?: ?{_PART.pattern})*")
 _LONGEST = 64
 
 
 class UnitError(ValueError):
-    """A scalar that its field cannot read; ``code`` and ``hint`` go into the diagnostic."""
+    """A scalar that a field cannot read; ``code`` and ``hint`` go into the diagnostic."""
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -83,7 +83,7 @@ def _shorten(text: str) -> str:
 
 
 def _refuse_traps(text: str) -> None:
-    """Refuse what YAML 1.1 readers, YAML 1.2 readers and people read differently."""
+    """Refuse texts that YAML 1.1 readers, YAML 1.2 readers and people read differently."""
     if len(text) > _LONGEST:
         raise UnitError("DP0119", "this value is too long")
     if re.fullmatch(r"[+-]?[0-9][0-9_]*_[0-9_]*(\.[0-9]+)?.*", text):
@@ -118,7 +118,7 @@ def read_integer(text: str, *, low: int = 0, high: int = U64_MAX, what: str = "a
     _refuse_traps(text)
     if not re.fullmatch(r"-[1-9][0-9]*|[0-9]+", text):
         raise UnitError("DP0113", f"`{_shorten(text)}` is not {what}", "write digits only")
-    # no type of the kernel's holds so many digits, and Python reads no more than 4300
+    # no kernel type holds so many digits, and Python reads no more than 4300
     value = int(text) if len(text) <= _LONGEST else high + 1
     if not low <= value <= high:
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range ({low} to {high})")
@@ -197,7 +197,7 @@ def _meant_size(unit: str) -> str:
 
 
 def meant_bytes(text: str) -> str:
-    """Return a size in our units, whatever it calls them; empty where it is none."""
+    """Return a size in our units, whatever names it uses; empty if it is not a size."""
     found = _QUANTITY.fullmatch(text)
     unit = found[2] if found else ""
     meant = unit if unit in BYTES else _meant_size(unit) if unit else ""
@@ -205,7 +205,7 @@ def meant_bytes(text: str) -> str:
 
 
 def meant_duration(text: str) -> str:
-    """Return a duration in our units, whatever it calls them; empty where it is none."""
+    """Return a duration in our units, whatever names it uses; empty if it is not a duration."""
     return _meant_duration(text.replace(" ", "")) if text else ""
 
 
@@ -249,7 +249,7 @@ def read_duration(text: str) -> int:
 
 
 def _meant_duration(compact: str) -> str:
-    """Return the same duration in our units, where all its units are known by another name."""
+    """Return the same duration in our units, if all its units are known under another name."""
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([^0-9.]+)", compact)
     units = [_MEANT.get(unit.lower(), "") if unit != "M" else "" for _, unit in parts]
     if not all(units) or "".join(number + unit for number, unit in parts) != compact:

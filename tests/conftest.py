@@ -1,4 +1,4 @@
-"""What every test gets: no way to the real machine, and a command line that runs in process."""
+"""Common fixtures: no access to the real machine, and the command line in process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Root's lists: what they name, and whose they are."""
+"""Root's lists: their entries, and their owners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that users name, and what is none or has no end."""
+"""Files that users name, including devices and endless ones."""
 
 from __future__ import annotations
 

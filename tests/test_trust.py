@@ -1,4 +1,4 @@
-"""Whose files may decide: owners, modes, links, and what lies above."""
+"""Trusted files: owners, modes, links, and parent directories."""
 
 from __future__ import annotations
 

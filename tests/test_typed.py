@@ -1,4 +1,4 @@
-"""What is read from a file of ours is what its dataclass says, or is refused with its place."""
+"""Data from a file of ours matches its dataclass, or is refused with its place."""
 
 from __future__ import annotations
 

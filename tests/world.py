@@ -1,4 +1,4 @@
-"""An emulated machine with a store beside it, and short words for what commands do."""
+"""An emulated machine with a store, and helpers for commands."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Floor 8: the command line, one file for each command."""
+"""Floor 8: the command line, one file per command."""

@@ -70,7 +70,7 @@ def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> 
 
 
 def _reason(paths: Sequence[str], options: dict[str, Any]) -> str:
-    """Return the command as it was given, as far as it decides what is applied."""
+    """Return the part of the command line that decides what is applied."""
     words = ["apply", *paths]
     words += [word for each in options["variables"] for word in ("--vars-file", each)]
     words += [word for each in options["settings"] for word in ("--set", each)]
@@ -102,7 +102,7 @@ def _policies(
         sources = [Source(given)]
         reason = _reason(paths, options)
     while True:
-        # what was confirmed once may be unfed: whoever applied it said so
+        # a confirmed generation may be unfed: whoever applied it said so
         unfed = options["unfed"] or options["boot"]
         compiled = compile_on(sources, machine, capabilities, unfed=unfed)
         # pruning by hand leaves the service's policies
@@ -118,14 +118,14 @@ def _policies(
                     invocation, session, current, plan, compiled.found, capabilities, reason, within
                 )
         except FeatureRefused as refused:
-            # only trying could tell: now it is known, and optional parts can be left out
+            # the attempt has shown that the feature is missing: optional parts can be left out
             capabilities = refused.capabilities
 
 
 def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
-    """Read the confirmed generation anew, because the kernel may be another one.
+    """Read the confirmed generation again, because the kernel may have changed.
 
-    Each policy by itself: the same variable may have been set differently for two of them.
+    Each policy is read by itself: the same variable may differ between two of them.
     """
     from damonpolicy.plan.loading import Source
     from damonpolicy.plan.policies import Overrides, load

@@ -41,7 +41,9 @@ _BASH = r"""_damonpolicy_completion() {
 }
 
 complete -o nosort -F _damonpolicy_completion damonpolicy"""
-"""As click's, but that names may hold a colon, and no error comes between the user's words."""
+"""click's script, except that names may contain a colon, and errors never mix with the user's
+words.
+"""
 
 
 @click.command("completion")

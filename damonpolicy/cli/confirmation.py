@@ -1,4 +1,4 @@
-"""What the commands share that let a change wait for its confirmation."""
+"""Options and output shared by commands that support ``--confirm-within``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def guard(invocation: Invocation) -> Callable[[int, float], None]:
 
 
 def awaiting(within: float | None) -> str:
-    """Return the line that tells of the deadline, if there is one."""
+    """Return the line that states the deadline, if there is one."""
     if within is None:
         return ""
     return f"It is rolled back in {within:g} s unless you run `damonpolicy confirm`.\n"

@@ -73,7 +73,7 @@ def _is_file(name: str) -> bool:
 
 
 def _planned(context: click.Context, names: Sequence[str], files: Sequence[str]) -> Result:
-    """Show what files would change, which is another command's."""
+    """Show what files would change; another command does that."""
     if len(files) < len(names):
         raise UsageError("`diff` takes names of policies or files, not both", hint="use two calls")
     from damonpolicy.cli.plan import command as plan
@@ -83,7 +83,7 @@ def _planned(context: click.Context, names: Sequence[str], files: Sequence[str])
 
 
 def _about(each: Drift, managed: Managed, names: Sequence[str]) -> bool:
-    """Tell whether a difference is one of some policies."""
+    """Return whether a difference belongs to one of the policies."""
     setting = managed.settings.get(each.path)
     if each.where == "settings":
         return setting is not None and not {*names}.isdisjoint(setting.users)

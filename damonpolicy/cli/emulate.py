@@ -1,4 +1,4 @@
-"""``damonpolicy emulate``: let something happen to an emulated machine."""
+"""``damonpolicy emulate``: events on an emulated machine."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ LEVERS: Mapping[str, str] = {
     "write": "write to a file, as someone else would",
     "forward": "let time pass at once",
 }
-"""Every lever and what it does."""
+"""Every lever and its effect."""
 
 
 def _machine(invocation: Invocation) -> EmulatedMachine:
-    """Open the machine; nothing happens to a real one, nor to a copy of its files."""
+    """Open the machine; refuse a real one, and a copy of its files."""
     name = "a copy" if invocation.root is not None else invocation.kernel_name
     if name in ("live", "a copy"):
         hint = f"add `--kernel emulated:{NEWEST}`, or set `DAMONPOLICY_KERNEL`"
@@ -65,7 +65,7 @@ def _reboot(invocation: Invocation) -> Result:
 
 
 def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    """Take what a program's file can be called."""
+    """Accept a valid name of a program's file."""
     del context, parameter
     if not value or "/" in value or len(value) > _LONGEST or not value.isprintable():
         hint = "a program has a short name without `/`; `--exe` says where it is"

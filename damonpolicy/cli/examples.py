@@ -1,4 +1,4 @@
-"""An example or two for the help of every command: each can be typed as it stands."""
+"""Examples for the help of every command; each can be typed as shown."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
 
 
 def epilog(name: str) -> str:
-    """Return what stands below a command's help; click keeps the lines behind the mark."""
+    """Return the text below a command's help; click keeps the lines after the mark."""
     lines = EXAMPLES[name]
     title = "Example:" if len(lines) == 1 else "Examples:"
     return "\n".join(["\b", title, *(f"  {line}" for line in lines)])

@@ -22,12 +22,12 @@ from damonpolicy.model.words import FOREIGN, WORDS, elsewhere
 
 _WIDTH = 80
 _MOST = 12
-"""More places than a screen holds tell nobody anything."""
+"""The most places to list; more than a screen holds are useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key at one place: what it means, and what it takes; ``words`` are all that it takes."""
+    """One key at one place: its meaning and its values; ``words`` are the allowed ones."""
 
     path: tuple[str, ...]
     what: str
@@ -36,7 +36,7 @@ class Key:
 
     @property
     def called(self) -> str:
-        """Its path as it is written in text."""
+        """Its path, as text shows it."""
         return ".".join(self.path)
 
 
@@ -74,7 +74,7 @@ def command(invocation: Invocation, topic: str) -> Result:
 
 
 def _near(topic: str, found: list[Key]) -> str:
-    """Return the key, or the word, that reads most alike, with as much of its path as was asked."""
+    """Return the most similar key or word, with as much of its path as was given."""
     count = topic.count(".") + 1
     called = {".".join(each.path[-count:]) for each in found if len(each.path) >= count}
     words = {word for each in found for word in each.words} if count == 1 else set()
@@ -93,7 +93,7 @@ def _finding(code: str) -> Result:
 
 
 def _matching(topic: str, found: list[Key]) -> list[Key]:
-    """Return the keys whose path ends in what was asked, by our names or others'."""
+    """Return the keys whose path ends in the given words, by our names or others'."""
     for each in (topic, elsewhere(topic), FOREIGN.get(topic.removeprefix("--"), "")):
         parts = tuple(each.replace("` and `", ".").replace("[]", "").strip(".").split("."))
         matching = [key for key in found if each and key.path[-len(parts) :] == parts]
@@ -106,7 +106,7 @@ def _matching(topic: str, found: list[Key]) -> list[Key]:
 
 
 def _is(key: Key, path: tuple[str, ...]) -> bool:
-    """Tell whether a key is what a word is about: the names of lists stand between."""
+    """Return whether a word is about a key; names of lists may stand between its parts."""
     return key.path[-len(path) :] == path and len(key.path) - len(path) <= 2
 
 
@@ -141,7 +141,7 @@ def _references(part: Any) -> Iterator[str]:
 
 
 def _takes(part: Any, parts: Mapping[str, Any]) -> str:
-    """Say what a value looks like, by the schema."""
+    """Describe the form of a value, from the schema."""
     words, examples, default = _collected(part)
     texts = []
     if words:

@@ -1,4 +1,4 @@
-"""Text on a terminal: in colours, and no wider than it is."""
+"""Text for a terminal: colours, and line breaks that fit its width."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ("coloured_findings", "fitted", "in_colour", "width_of")
 
 _NARROWEST = 40
 _BESIDE = re.compile(r"^(\s+[-+~ ] \S.*?\S)\s{2,}([a-z0-9_]+(?:/[a-z0-9_]+)+|[a-z]+_[a-z_]+)$")
-"""A line of a plan, and the kernel's file that stands beside it."""
+"""A line of a plan, and the kernel's file beside it."""
 _HEAD = re.compile(r"^((?:\S+:\d+:\d+: )?)(error|warning|note)(\[DP\d{4}\]: )(.*)$")
 _SEVERITIES = {"error": "1;31", "warning": "1;33", "note": "1;36"}
 
 
 def in_colour(stream: Any) -> bool:
-    """Tell whether colours are wanted: NO_COLOR wins, FORCE_COLOR needs no terminal."""
+    """Return whether to use colours: NO_COLOR wins, FORCE_COLOR needs no terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     return bool(stream.isatty() or os.environ.get("FORCE_COLOR"))
@@ -50,7 +50,7 @@ def fitted(text: str, width: int) -> str:
 
 
 def coloured_findings(text: str) -> str:
-    """Colour what `diagnostics.render_text` gave; what it says never depends on it."""
+    """Colour the output of `diagnostics.render_text`; the meaning never depends on colours."""
     return "\n".join(_coloured(line) for line in text.split("\n"))
 
 

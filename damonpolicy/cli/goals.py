@@ -1,4 +1,4 @@
-"""How far the goals of schemes are, for `status`: as the service saw it, or measured on the spot."""
+"""Progress of the goals of schemes, for `status`: as the service saw it, or measured now."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def goal_name(managed: Managed, key: str) -> str:
 def known(
     kdamond: dict[str, Any], service: Mapping[str, Any] | None, why_not: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return a kdamond of `status` with what a service that runs knows of its goals.
+    """Return a kdamond of `status` with what a running service knows about its goals.
 
-    ``why_not`` tells of those that are not fed: their file holds what counts as reached, and that
-    is no number that anybody has measured.
+    ``why_not`` has the goals that are not fed, with the reason: their file holds a value that
+    counts as reached, which nobody has measured.
     """
     seen = service["schemes"] if service is not None and service["running"] else {}
     schemes = []
@@ -82,7 +82,7 @@ def _score(current: int, target: int) -> int:
 
 
 def measure(machine: Machine, kdamonds: Sequence[dict[str, Any]]) -> None:
-    """Measure what takes a moment only; what the service knows of the rest stays."""
+    """Measure the goals that take only a moment; keep what the service knows about the others."""
     # the modules that fetch numbers from elsewhere are slow to import
     from damonpolicy.tuning.goals import GoalMeter, score
     from damonpolicy.tuning.sources import Stale
@@ -107,7 +107,7 @@ def measure(machine: Machine, kdamonds: Sequence[dict[str, Any]]) -> None:
 
 
 def goal_lines(scheme: Mapping[str, Any], *, fresh: bool) -> list[str]:
-    """Say how far each goal is, and after the last what came of it; ``fresh``: just asked for."""
+    """Return a line per goal, and one for the result; ``fresh``: just requested."""
     lines = [_goal(goal) for goal in scheme["goals"]]
     quota = scheme["effective_quota"]
     if lines and fresh and quota is not None:

@@ -1,4 +1,4 @@
-"""A command that has commands of its own: those of reports, and those of emulated machines."""
+"""A command with subcommands: `report` and `emulate`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ("Group",)
 
 
 class Group(click.Group):
-    """Lists its commands with a line each, and finds one when it is called or asked for help."""
+    """A command that lists its subcommands, a line each, and imports one when needed."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ("command",)
 
 _EVERYTHING = "damon-next"
-"""The emulated kernel that takes what files deploy: it has all of DAMON's files."""
+"""The emulated kernel on which the writes of files are played: it has all of DAMON's files."""
 
 
 @click.command("import")

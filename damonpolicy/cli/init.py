@@ -64,7 +64,7 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
 
 
 def _write(path: Path, text: str, *, replace: bool = False) -> None:
-    """Write a file; raises FileExistsError, else DamonPolicyError where that fails."""
+    """Write a file; raises FileExistsError, or DamonPolicyError for other failures."""
     try:
         with open(path, "w" if replace else "x", encoding="utf-8", opener=_ours) as stream:
             stream.write(text)
@@ -75,7 +75,7 @@ def _write(path: Path, text: str, *, replace: bool = False) -> None:
 
 
 def _ours(path: str, flags: int) -> int:
-    """Make a file that nobody else may write, whatever the umask: `apply` would refuse it."""
+    """Create a file that only we may write, whatever the umask: `apply` would refuse another."""
     return os.open(path, flags, 0o644)
 
 

@@ -1,4 +1,4 @@
-"""One call of the command line: its options, the machine it is about, and its places."""
+"""One invocation of the command line: its options, its machine, and its places."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 __all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation")
 
 FOR_FINDINGS = ("github", "sarif")
-"""Formats that hold nothing but findings."""
+"""Formats that contain only findings."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass
 class Invocation:
-    """Options that every command takes, before or after its name."""
+    """The options that every command takes, before or after its name."""
 
     kernel: str | None = None
     kernels: tuple[str, ...] = ()
-    """All that were named, for who looks at several."""
+    """All kernels that were named, for commands that check several."""
     root: str | None = None
     state_dir: str | None = None
     machine_file: str | None = None
@@ -43,7 +43,7 @@ class Invocation:
     texts: dict[str, str] = field(default_factory=dict)
     opened: Machine | None = None
     command: str = "damonpolicy"
-    """The name of the command, once it is known."""
+    """The name of the command, once known."""
 
     @property
     def kernel_name(self) -> str:
@@ -77,14 +77,14 @@ class Invocation:
         return find(self.machine(), _path(self.state_dir))
 
     def kernel_json(self) -> dict[str, str] | None:
-        """Name and release of the machine, if it was looked at."""
+        """Name and release of the machine, if it was opened."""
         if self.opened is None:
             return None
         release = read_or(self.opened, "/proc/sys/kernel/osrelease")
         return {"name": self.opened.name, "release": release}
 
     def passed_on(self) -> list[str]:
-        """Options for another process that speaks of the same machine."""
+        """Options for another process on the same machine."""
         pairs = (("--state-dir", self.state_dir), ("--machine", self.description))
         return [word for option, value in pairs if value for word in (option, str(value))]
 
@@ -106,7 +106,7 @@ def _path(text: str | None) -> Path | None:
 
 
 def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Call a command with its invocation, once logging is as the options ask."""
+    """Set up logging as the options ask, then call a command with its invocation."""
 
     @click.pass_context
     @functools.wraps(function)
@@ -131,7 +131,7 @@ def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _kernels(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
-    """Names of kernels; shells take a colon for the end of a word, so they come whole."""
+    """Names of kernels, whole, as shells end a word at a colon."""
     from damonpolicy.cli import names
 
     return names.kernels(context, parameter, text)

@@ -1,4 +1,4 @@
-"""A kdamond of `status` as lines of text."""
+"""Lines of text for a kdamond, for `status`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from damonpolicy.units import approximate_bytes
 __all__ = ("kdamond_lines",)
 
 _SHOWN = 4
-"""At most so many targets are named."""
+"""The most targets to name."""
 
 
 def kdamond_lines(each: Mapping[str, Any], *, fresh: bool) -> list[str]:
-    """Say how a kdamond is; ``fresh``: somebody has just asked it for its numbers."""
+    """Describe the state of a kdamond; ``fresh``: its numbers were just requested."""
     whose = each["name"] or "someone else's"
     pid = f", pid {each['pid']}" if each["pid"] else ""
     state = f"{each['state']}, paused" if each["paused"] else each["state"]
@@ -79,7 +79,7 @@ def _regions(count: int) -> str:
 
 
 def _not_asked(kdamond: Mapping[str, Any]) -> str:
-    """Say why there are no numbers."""
+    """Explain why there are no numbers."""
     if kdamond["owner"] != "ours":
         return "not asked: it is someone else's"
     if kdamond["state"] != "on":

@@ -1,4 +1,4 @@
-"""Policies from the command line: options and reading."""
+"""Policies named on the command line: their options, and reading them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ("compiled_before", "monitor_option", "policy_options", "read")
 
 
 def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that change what a policy says."""
+    """Add the options that change the content of a policy."""
     function = click.option(
         "--set",
         "settings",
@@ -43,7 +43,7 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def monitor_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--monitor``; the service has none, its files say all that they want."""
+    """Add ``--monitor``; the service has none, as its files are complete."""
     return click.option(
         "--monitor",
         is_flag=True,
@@ -83,7 +83,7 @@ def read(
 def compiled_before(
     invocation: Invocation, policies: Callable[[], Mapping[str, CompiledPolicy]]
 ) -> Iterator[None]:
-    """Give errors their places where policies come from a plan or a generation.
+    """Give errors their places if policies come from a plan or a generation.
 
     Their sources are read once something has failed: going back needs no policy language.
     """

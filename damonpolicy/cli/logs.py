@@ -1,4 +1,4 @@
-"""Logging by structlog, where it was asked for."""
+"""Logging with structlog, on request."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def configure(*, verbosity: int, form: str) -> None:
         text = structlog.dev.ConsoleRenderer(colors=False)
 
         def renderer(logger: Any, name: str, event: Any) -> str:
-            """Keep an event on one line, whatever the names in it are."""
+            """Return a renderer that keeps an event on one line, whatever names it contains."""
             return as_text([str(text(logger, name, event))]).removesuffix("\n")
 
     journal = _to_journal()
 
     def line(logger: Any, name: str, event: Any) -> str:
-        """Render one; the journal has a time and a priority of its own."""
+        """Render one event; the journal has its own time and priority."""
         priority = f"<{_PRIORITIES[event['level']]}>" if journal else ""
         return f"{priority}{renderer(logger, name, event)}"
 
@@ -46,14 +46,14 @@ def configure(*, verbosity: int, form: str) -> None:
     logger = structlog.get_logger()
 
     def sink(level: log.Level, event: str, values: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # whoever reads it is gone, and the work goes on
+        with contextlib.suppress(OSError):  # the reader is gone, and the work goes on
             getattr(logger, level)(event, **values)
 
     log.set_sink(sink)
 
 
 def _to_journal() -> bool:
-    """Tell whether stderr is read by journald (systemd.exec(5): $JOURNAL_STREAM)."""
+    """Return whether journald reads stderr (systemd.exec(5): $JOURNAL_STREAM)."""
     try:
         status = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):

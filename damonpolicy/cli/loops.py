@@ -1,4 +1,4 @@
-"""Where the loops of policies are, for `status`."""
+"""Progress of the loops of policies, for `status`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NOBODY = "no service runs that would move it"
 
 
 def loops(managed: Managed, service: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Return each loop: what it moves and to what, how far from right it is, why it stands still.
+    """Return each loop: what it moves, the value, its error, and the reason if it does not move.
 
-    ``error`` is a share: above 0, what is measured is too little; None where nobody knows.
+    ``error`` is a share: above 0, the measured value is too small; None if unknown.
     """
     running = service if service is not None and service["running"] else None
     found = []
@@ -31,7 +31,7 @@ def loops(managed: Managed, service: Mapping[str, Any] | None) -> list[dict[str,
                     "path": loop.path,
                     "value": value(policy, loop),
                     "target": "target" in loop.law or "targets" in loop.law,
-                    # a service of before says nothing of it
+                    # an older service does not report it
                     "error": running.get("errors", {}).get(name) if running else None,
                     "why": why,
                 }
@@ -40,7 +40,7 @@ def loops(managed: Managed, service: Mapping[str, Any] | None) -> list[dict[str,
 
 
 def loop_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Say it, a line each."""
+    """Return one line for each loop."""
     for each in found:
         what = f"{each['path']}{' of ' + each['kdamond'] if each['kdamond'] else ''}"
         yield f"{each['loop']}: {what} is {each['value']}{_how(each)}"

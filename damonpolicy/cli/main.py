@@ -1,4 +1,4 @@
-"""The ``damonpolicy`` command: finds a command's file, and turns what it gives into output."""
+"""The ``damonpolicy`` command: finds a command's file, and prints its result."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ COMMANDS: Mapping[str, str] = {
     "schema": "print the JSON Schema of policies",
     "completion": "print a completion script for a shell",
 }
-"""Every command and what it does; each lives in a file of its own name."""
+"""Every command and its summary; each is in a file of the same name."""
 
 _INSTEAD = {
     **dict.fromkeys(
@@ -98,13 +98,13 @@ _INSTEAD = {
     **dict.fromkeys(("log", "generations"), "`damonpolicy history` lists the generations"),
     "help": "`damonpolicy --help` lists the commands",
 }
-"""What is typed by habit, and what it is here."""
+"""Words typed by habit, and their equivalent here."""
 
 _NEVER_GUESSED = ("--prune", "--takeover", "--all")
-"""Options that end what someone relies on."""
+"""Options that end something in use."""
 
 _COMPLETING = "_DAMONPOLICY_COMPLETE"
-"""Set where a shell asks for completions."""
+"""Set when a shell asks for completions."""
 
 _EPILOG = (
     epilog("") + "\n\nExit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
@@ -112,7 +112,7 @@ _EPILOG = (
 
 
 def find_command(name: str) -> click.Command:
-    """Import a command's file; one that is named like a keyword has a line below its name."""
+    """Import a command's file; the file of a command named like a keyword ends in an underscore."""
     file = f"{name}_" if keyword.iskeyword(name) else name
     command: click.Command = importlib.import_module(f"damonpolicy.cli.{file}").command
     command.epilog = epilog(name)
@@ -120,7 +120,7 @@ def find_command(name: str) -> click.Command:
 
 
 class _Commands(click.Group):
-    """Imports a command's file only when it is called, or asked for its help."""
+    """The commands; a command's file is imported only for a call or its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -167,9 +167,11 @@ def damonpolicy() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; exits with a code of `errors.ExitCode`."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who called: else the next file gets its number
+        if (
+            getattr(sys, name) is None
+        ):  # the caller closed it: otherwise the next file gets its number
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-    if _COMPLETING in os.environ:  # whatever is wrong, a shell shows it between the user's words
+    if _COMPLETING in os.environ:  # the shell would show any error among the user's words
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
             _main(arguments)
     _main(arguments)
@@ -183,10 +185,12 @@ def _main(arguments: list[str] | None) -> NoReturn:
         with _ended_by_signals(), keeping():
             result = _run(words, invocation)
             _tell(result, invocation)
-    except KeyboardInterrupt:  # while the answer was printed; nothing was changed, or it waits
+    except (
+        KeyboardInterrupt
+    ):  # while the result was printed: nothing was changed, or the signal waits
         sys.exit(int(ExitCode.INTERRUPTED))
     except BrokenPipeError:
-        # the reader has gone, which is its right: what was done stays done
+        # the reader has gone, which is not an error: the change stays
         _close_output()
     except OSError as error:
         _close_output()
@@ -205,9 +209,9 @@ def _tell(result: Result, invocation: Invocation) -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: files in the making are removed.
+    """Make SIGTERM and SIGHUP end a command as Ctrl-C does: unfinished files are removed.
 
-    Who changes a machine handles them by itself meanwhile.
+    A command that changes a machine handles them itself meanwhile.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -226,13 +230,13 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _close_output() -> None:
-    """Let what is still to be written go nowhere, so that leaving is no second error."""
+    """Discard unwritten output, so that exiting raises no second error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _kernel(invocation: Invocation, result: Result) -> dict[str, str] | None:
     if result.exit_code == ExitCode.INTERNAL:
-        return None  # the machine may be what the defect is in
+        return None  # the defect may be in the machine
     try:
         return invocation.kernel_json()
     except DamonPolicyError:
@@ -264,7 +268,7 @@ def _run(words: list[str], invocation: Invocation) -> Result:
 
 
 def _early_format(words: list[str]) -> str:
-    """Find out the format before click has parsed, so that its errors come in it too."""
+    """Return the format before click has parsed it, so that click's errors have it too."""
     pairs = zip(words, [*words[1:], ""], strict=True)
     found = any(
         word == "--format=json" or (word == "--format" and value == "json") for word, value in pairs
@@ -287,7 +291,7 @@ def _usage(error: click.ClickException) -> UsageError:
 
 
 def _near(error: click.NoSuchOption) -> str:
-    """Return a hint to an option that reads much alike, dashes apart."""
+    """Return a hint that names a similar option, ignoring dashes."""
     words = {each.lstrip("-"): each for each in error.possibilities or ()}
     close = get_close_matches(error.option_name.lstrip("-"), words, n=1, cutoff=0.7)
     guess = words[close[0]] if close else _NEVER_GUESSED[0]

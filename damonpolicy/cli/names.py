@@ -1,4 +1,4 @@
-"""What a shell may complete: names that depend on the machine, looked up when asked."""
+"""Shell completion of names that depend on the machine."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def shown(context: click.Context, parameter: click.Parameter, text: str) -> list
 
 
 def kernels(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
-    """What `--kernel` takes: this machine, and each emulated series."""
+    """Values of `--kernel`: this machine, and each emulated series."""
     del context, parameter
     from damonpolicy.emulated.profiles import PROFILES
 

@@ -1,4 +1,4 @@
-"""Results of commands: text for people, one JSON document for tools."""
+"""Output of commands: text for people, one JSON document for tools."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _COLOURS = {"+": "32", "-": "31", "~": "33"}
 
 @dataclass
 class Result:
-    """What a command has to say.
+    """The result of a command.
 
-    Lines of ``text`` are made by `diagnostics.as_text`, so that names of others make none.
+    `diagnostics.as_text` makes the lines of ``text``, so that names from outside cannot add any.
     """
 
     text: str = ""
@@ -45,11 +45,11 @@ class Result:
     texts: Mapping[str, str] = field(default_factory=dict)
     """Texts of files, for the source lines of diagnostics."""
     raw: bool = False
-    """Whether ``text`` is a file of its own (a schema, a policy) that nothing may be added to."""
+    """Whether ``text`` is a complete file (a schema, a policy) to which nothing may be added."""
 
 
 def notes(session: Session) -> str:
-    """Return what was done beside a change, or could not be, a line each."""
+    """Return the side effects of a change, done or failed, one line each."""
     return as_text(f"note: {remark}" for remark in session.remarks)
 
 
@@ -62,13 +62,13 @@ def failure(error: DamonPolicyError, texts: Mapping[str, str]) -> Result:
 
 
 def only_errors(result: Result) -> Result:
-    """Return a result without what is for people to read while all is well."""
+    """Return a result without the text that people read if all is well."""
     errors = [each for each in result.diagnostics if each.severity == "error"]
     return replace(result, text=result.text if result.raw else "", raw=True, diagnostics=errors)
 
 
 def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] | None) -> None:
-    """Print a result; data to stdout, everything else to stderr."""
+    """Print a result: data to stdout, everything else to stderr."""
     found = told(result.diagnostics, result.texts)
     if form == "json":
         document = {
@@ -102,12 +102,12 @@ def _shown(result: Result) -> str:
 
 
 def _text(result: Result) -> str:
-    """Return the text as it may be shown, whatever its lines were made from."""
+    """Return the text in a form that is safe to show, whatever its origin."""
     return as_text(result.text.removesuffix("\n").split("\n"))
 
 
 def _plain(document: str) -> str:
-    """Escape what a terminal would obey or hide, as JSON escapes it, also beyond ASCII."""
+    """Escape characters that a terminal would obey or hide, as JSON does, also beyond ASCII."""
     if document.replace("\n", "").isprintable():
         return document
     return _BEYOND.sub(
@@ -116,7 +116,7 @@ def _plain(document: str) -> str:
 
 
 def _coloured(text: str, stream: Any) -> str:
-    """Colour lines by their sign; what they say never depends on it."""
+    """Colour lines by their sign; the meaning never depends on colours."""
     if not in_colour(stream):
         return text
     lines = []

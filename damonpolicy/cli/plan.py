@@ -126,15 +126,15 @@ def _policies(invocation: Invocation, paths: Sequence[str], options: Mapping[str
 
 
 def _owner(paths: Sequence[str]) -> str:
-    """Return whom the policies of a service belong to, as `daemon.reload` names it."""
+    """Return the owner of a service's policies, as `daemon.reload` names it."""
     return f"service:{','.join(paths)}"
 
 
 def _service_of(invocation: Invocation, paths: Sequence[str], *, asked: bool) -> str:
-    """Return the owner of what a running service follows; of one that is yet to be run, if asked."""
+    """Return the owner of what a running service, or on request a future one, follows."""
     from damonpolicy.cli.service import served
 
-    with suppress(DamonPolicyError):  # `status` says what is wrong with it
+    with suppress(DamonPolicyError):  # `status` reports what is wrong with it
         service = served(invocation.machine(), invocation.places())
         if service is not None and service["running"]:
             followed = [os.path.realpath(each) for each in service["paths"]]
@@ -154,5 +154,5 @@ def _save(path: Path, data: object) -> None:
 
 
 def _private(path: str, flags: int) -> int:
-    """Make a file that nobody else may write, whatever the umask: `apply` would refuse it."""
+    """Create a file that only we may write, whatever the umask: `apply` would refuse another."""
     return os.open(path, flags, 0o600)

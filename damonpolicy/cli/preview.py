@@ -1,4 +1,4 @@
-"""What a change would do, without doing it: for `plan`, and for `--dry-run` of other commands."""
+"""Previews of a change: for `plan`, and for `--dry-run` of other commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def dry_run(function: Function) -> Function:
 
 
 def looked_at(invocation: Invocation) -> tuple[Session, Remembered]:
-    """Return what is managed without holding the machine, and what could be read of it."""
+    """Return the managed set without holding the machine, and the readable part of the machine."""
     machine, store = invocation.machine(), Store(invocation.places())
     remembered = Remembered(store)
     return Session(machine, store, remembered.managed(look(machine).boot_id)), remembered
@@ -46,7 +46,7 @@ def looked_at(invocation: Invocation) -> tuple[Session, Remembered]:
 def previewed(
     invocation: Invocation, choose: Callable[[Session], tuple[Policies, Iterable[str]]]
 ) -> Result:
-    """Show what it would take to manage exactly the policies that are chosen."""
+    """Show the plan to manage exactly the chosen policies."""
     session, remembered = looked_at(invocation)
     policies, affected = choose(session)
     _, plan = prepare(session.machine, session.managed, policies, affected)
@@ -56,7 +56,7 @@ def previewed(
 
 
 def shown(plan: Plan, managed: Managed, found: Iterable[Diagnostic]) -> Result:
-    """Return a plan as the result of a command that does nothing else."""
+    """Return a plan as the result of a command that only shows it."""
     changes = plan.changes(managed)
     return Result(
         text=render.render(plan, changes=changes),
@@ -68,7 +68,7 @@ def shown(plan: Plan, managed: Managed, found: Iterable[Diagnostic]) -> Result:
 
 
 def unsettled(store: Remembered, session: Session) -> list[Diagnostic]:
-    """Say what precedes a plan, or what it could not know."""
+    """Return what precedes a plan, or what it could not know."""
     found, managed = [], session.managed
     if store.interrupted():
         message = "a transaction was interrupted: `apply` ends it first, and then plans anew"
@@ -86,7 +86,7 @@ def unsettled(store: Remembered, session: Session) -> list[Diagnostic]:
 
 
 def known(session: Session, number: int) -> int:
-    """Return a number that was typed: there has to be a generation of it."""
+    """Return a number that the user typed; its generation has to exist."""
     try:
         session.policies_of(number)
     except NoGeneration as error:
@@ -99,7 +99,7 @@ def known(session: Session, number: int) -> int:
 
 
 def not_applied(name: str, applied: Iterable[str], what: str = "policy") -> UsageError:
-    """Return what to say to who names what is not applied."""
+    """Return the message for a name that is not applied."""
     hint = did_you_mean(name, applied) or "`damonpolicy status` lists what is applied"
     return UsageError(f"no {what} `{name[:127]}` is applied", hint=hint)
 
@@ -107,9 +107,9 @@ def not_applied(name: str, applied: Iterable[str], what: str = "policy") -> Usag
 def without(
     session: Session, names: Iterable[str]
 ) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
-    """Return what is left when policies are ended, and a warning for each that is not there.
+    """Return the policies that remain after some end, and a warning for each unknown one.
 
-    Raises UsageError for policies that are not ended by hand, and for files.
+    Raises UsageError for policies that cannot be ended by hand, and for files.
     """
     managed, found = session.managed.policies, []
     wanted = tuple(names)
@@ -131,7 +131,7 @@ def without(
 
 
 def _of_a_file(path: str, managed: Policies) -> UsageError | None:
-    """Return what to say to who names a file where a policy's name is wanted."""
+    """Return the message for a file given in place of a policy's name."""
     if not path.endswith((".yaml", ".yml")) and "/" not in path:
         return None
     from damonpolicy.source.files import read_file

@@ -1,4 +1,4 @@
-"""One line on a terminal about what takes longer than a second."""
+"""A progress line on the terminal for steps that take longer than a second."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CLEAR = "\r\x1b[K"
 
 @contextmanager
 def showing(terminal: TextIO, patience: float = _PATIENCE) -> Iterator[None]:
-    """Show how far a transaction is, from ``patience`` seconds on; gone when it is over.
+    """Show the progress of a transaction after ``patience`` seconds, and clear it at the end.
 
-    A thread draws, because what takes long is a write that waits in the kernel.
+    A thread draws it, because the long step is a write that waits in the kernel.
     """
     line = _Line()
     log.set_sink(line.hear)

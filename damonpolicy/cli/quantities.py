@@ -1,4 +1,4 @@
-"""Callbacks for options that are quantities: durations and percentages, with their units."""
+"""Callbacks for options that are durations or percentages, with units."""
 
 from __future__ import annotations
 

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 __all__ = ("FORMS", "command")
 
 FORMS = ("parquet", "damo", "damo-json", "perf-script")
-"""Those of `observe.records.FORMS`, which is imported where it is needed only."""
+"""Those of `observe.records.FORMS`, which is imported only where needed."""
 
 _OUT = "damon.parquet"
 _TOLERATED = 10
-"""A note says so where looks come later by more than one part in so many."""
+"""Looks that are late by more than one part in this many are noted."""
 
 _SLICE = 0.2
 """Seconds between two looks for a signal."""
@@ -161,7 +161,7 @@ def _size(text: str) -> int:
 
 
 def _traced(machine: Machine, source: str) -> bool:
-    """Tell whether to trace: where it is not asked for, it has to be possible."""
+    """Return whether to trace: if not requested, it has to be possible."""
     if source != "auto":
         return source == "trace"
     from damonpolicy.observe.traced import possible
@@ -171,7 +171,7 @@ def _traced(machine: Machine, source: str) -> bool:
 
 @contextmanager
 def _stopping() -> Iterator[Callable[[], bool]]:
-    """Note signals that end a recording, so that it ends where the file is whole."""
+    """Note signals that end a recording, so that it ends with a complete file."""
     heard: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     previous = {
@@ -209,7 +209,7 @@ _INSTANT = 1e-9
 
 @dataclass(slots=True)
 class _Until:
-    """When a recording is over, apart from how much was seen: ``most`` seconds after it began."""
+    """The time limit of a recording: ``most`` seconds after it began."""
 
     machine: Machine
     stop: Callable[[], bool]
@@ -218,15 +218,15 @@ class _Until:
     _begun: float | None = None
 
     def begin(self) -> None:
-        """Let time count from now on: importing and opening are done."""
+        """Start the clock: importing and opening are done."""
         self._begun = self.machine.monotonic()
 
     def lasted(self) -> float:
-        """Return for how many seconds it has recorded."""
+        """Return the seconds recorded so far."""
         return 0.0 if self._begun is None else self.machine.monotonic() - self._begun
 
     def left(self) -> float:
-        """Return how long to wait at most before the next look, 0 where it is over."""
+        """Return the longest wait before the next look, 0 if the recording is over."""
         self.progress.show()
         rest = _SLICE if self.most is None else min(self.most - self.lasted(), _SLICE)
         if self.stop() or rest < _INSTANT:
@@ -236,7 +236,7 @@ class _Until:
 
 
 def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]:
-    """Return the running kdamonds, or the one of a name."""
+    """Return the running kdamonds, or the named one."""
     from damonpolicy.kernel.host import busy_modules, look
     from damonpolicy.observe.live import running
     from damonpolicy.observe.modules import kdamonds
@@ -255,7 +255,7 @@ def _unfinished(machine: Machine, store: Remembered) -> list[Diagnostic]:
 
 
 def _nothing(machine: Machine, store: Remembered, wanted: str) -> DamonPolicyError:
-    """Say that there is nothing to record, and what there is."""
+    """Return the error that there is nothing to record, with what exists."""
     running = [each.name for each in _kdamonds(machine, store, "")]
     if not running and (half := _unfinished(machine, store)):
         return Busy(half[0].message, hint=half[0].hint)
@@ -269,7 +269,7 @@ def _nothing(machine: Machine, store: Remembered, wanted: str) -> DamonPolicyErr
 def _trace(
     machine: Machine, store: Remembered, wanted: str, tally: Tally, until: _Until
 ) -> list[str]:
-    """Record trace events, and return what is to be told of the recording."""
+    """Record trace events, and return remarks about the recording."""
     from damonpolicy.observe.traced import Traced, watched
 
     kdamonds = watched(machine, _kdamonds(machine, store, wanted))
@@ -282,7 +282,7 @@ def _trace(
         while not tally.enough([each.source for each in traced.kdamonds]):
             left = until.left()
             _add(tally, traced.read(left))
-            if not left:  # what came before the end is read, however late we are
+            if not left:  # events from before the end are read, however late we are
                 break
             if machine.monotonic() >= look:
                 look = machine.monotonic() + _LOOK
@@ -304,7 +304,7 @@ def _trace(
 def _look(
     machine: Machine, store: Remembered, wanted: str, every: float, tally: Tally, until: _Until
 ) -> list[str]:
-    """Record the regions that schemes tried, at an interval; return what is to be told of it."""
+    """Record the regions that schemes tried, at an interval; return remarks about the recording."""
     until.begin()
     due = machine.monotonic()
     looks, late = 0, 0.0
@@ -336,7 +336,7 @@ def _add(tally: Tally, found: Iterable[Snapshot]) -> None:
 def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
     """Look once at the regions that schemes tried.
 
-    Raises a DamonPolicyError where there is nothing to look at, or nobody may ask for it.
+    Raises a DamonPolicyError if there is nothing to look at, or asking is not allowed.
     """
     from damonpolicy.engine.session import looking
     from damonpolicy.observe import live
@@ -381,7 +381,7 @@ def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
 
 
 def _unseen(lasted: float, notes: list[str]) -> Diagnostic:
-    """Say that there is no file, for whoever waits for one."""
+    """Return the remark that there is no file, for anyone waiting for one."""
     message = "; ".join([f"nothing was seen in {lasted:.1f} s, and no file is written", *notes])
     hint = "a kdamond tells something once an aggregation: give `--for` more time, or leave it out"
     return Diagnostic.error("DP0500", None, message, hint=hint)

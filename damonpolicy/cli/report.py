@@ -1,4 +1,4 @@
-"""``damonpolicy report``: finds the file of a report when it is asked for."""
+"""``damonpolicy report``: imports the file of a report when it is called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPORTS: Mapping[str, str] = {
     "rank": "who is hot, who writes, whose memory is idle",
     "numa": "which node's CPUs touch which node's memory",
 }
-"""Every report and what it shows."""
+"""Every report and its summary."""
 
 
 def _find(name: str) -> click.Command:

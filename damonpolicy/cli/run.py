@@ -52,7 +52,7 @@ def command(
     mounted, and its policies stay. SIGHUP looks at once, SIGTERM
     ends the service.
     """
-    with ignored(signal.SIGHUP):  # what it asks for, the start does anyway
+    with ignored(signal.SIGHUP):  # the start does what the signal asks for anyway
         return _run(invocation, paths, on_exit, debounce, metrics, settings, variables)
 
 

@@ -1,4 +1,4 @@
-"""What commands know of the service beside them."""
+"""The service's state, as other commands read it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ("beside", "served", "troubles")
 
 @dataclass(frozen=True, slots=True)
 class _Reload:
-    """How the last reload ended."""
+    """The result of the last reload."""
 
     result: str
     at: float
@@ -41,7 +41,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Drift:
-    """What the service saw drift."""
+    """Drift that the service saw."""
 
     files: int
     first: tuple[_File, ...]
@@ -69,7 +69,7 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Goal:
-    """How far a goal is."""
+    """The progress of a goal."""
 
     current: int | None
     score: int | None
@@ -78,7 +78,7 @@ class _Goal:
 
 @dataclass(frozen=True, slots=True)
 class _Scheme:
-    """How far the goals of a scheme are, and where its quota goes."""
+    """The progress of a scheme's goals, and the direction of its quota."""
 
     goals: tuple[_Goal, ...]
     score: int | None
@@ -102,15 +102,15 @@ _SAID: Mapping[str, Any] = {
     "unasked": tuple[str, ...],
     "schemes": Mapping[str, _Scheme],
 }
-"""What commands show of it; a service of another version may say more."""
+"""The part that commands show; a service of another version may write more."""
 _LATER: Mapping[str, Any] = {
     "held": [], "jobs": {}, "not_followed": [], "asked": [], "unasked": [],
 }  # fmt: skip
-"""What an older service does not say."""
+"""Fields that an older service does not write."""
 
 
 def served(machine: Machine, places: Places) -> dict[str, Any] | None:
-    """Return what a service says of itself, and whether it is ``running``; None where none does."""
+    """Return a service's own record, and whether it is ``running``; None without a record."""
     found = read_json(places.service)
     if found is None:
         return None
@@ -126,7 +126,7 @@ def served(machine: Machine, places: Places) -> dict[str, Any] | None:
 
 
 def troubles(service: Mapping[str, Any]) -> list[str]:
-    """Return what goes wrong with a service, as far as it says so itself."""
+    """Return the troubles that a service reports about itself."""
     where = ", ".join(service["paths"])
     if not service["running"]:
         return [f"the service of {where} has ended without a word (pid {service['pid']})"]
@@ -144,10 +144,10 @@ def troubles(service: Mapping[str, Any]) -> list[str]:
 
 
 def beside(machine: Machine, places: Places) -> str:
-    """Return a note for who ends or changes what a service keeps, empty where none runs."""
+    """Return a note for commands that end or change a service's policies; empty if none runs."""
     try:
         service = served(machine, places)
-    except DamonPolicyError:  # the change that this note is about is done: `status` says why
+    except DamonPolicyError:  # the change is done already: `status` gives the reason
         return ""
     if service is None or not service["running"]:
         return ""

@@ -1,4 +1,4 @@
-"""Files that come with damonpolicy: in a wheel beside the package, in a checkout at its top."""
+"""Files shipped with damonpolicy: beside the package in a wheel, at the top in a checkout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def schema_file() -> Path:
 
 
 def texts_file() -> Path:
-    """Return what is said about each finding."""
+    """Return the file with the text about each finding."""
     inside = _PACKAGE / "shipped" / "texts"
     place = inside if inside.is_dir() else _PACKAGE.parent / "docs" / "texts"
     return place / "diagnostics.toml"

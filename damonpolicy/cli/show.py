@@ -46,9 +46,9 @@ def command(invocation: Invocation, what: str) -> Result:
 
 
 def _text(policy: CompiledPolicy, *, alone: bool) -> str:
-    """Return a policy's text; what it does not say itself stands above it as comments."""
+    """Return a policy's text, with comments above it for what it does not contain itself."""
     above = [] if alone else [f"# policy {policy.name}"]
     above += [f"# --set {name}={value}" for name, value in policy.variables.items()]
     source = policy.source if policy.source.endswith("\n") else policy.source + "\n"
-    # each line on its own: a policy may hold what a terminal obeys
+    # each line by itself: a policy may contain control characters
     return as_text([*above, *source.removesuffix("\n").split("\n")])

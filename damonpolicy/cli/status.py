@@ -132,9 +132,9 @@ def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Re
 
 
 def _about(names: Sequence[str], managed: Managed) -> Callable[[str], bool]:
-    """Return what tells whether a policy, or a part of it, is one that is named; all if none is.
+    """Return a test for whether a policy, or a part of it, was named; without names, all pass.
 
-    Raises UsageError for names that nothing has.
+    Raises UsageError for unknown names.
     """
     kdamonds = [
         f"{each.name}/{k.name}" for each in managed.policies.values() for k in each.kdamonds
@@ -154,19 +154,21 @@ def _now(session: Session) -> dict[int, Sequence[Any]]:
     found: dict[int, Sequence[Any]] = {}
     for each in live.running(retrieve(session.machine), session.managed):
         if each.ours:
-            with suppress(Busy):  # it has told its numbers: what it selects now stays unknown
+            with suppress(
+                Busy
+            ):  # it has given its numbers: only the current selection stays unknown
                 found[each.slot] = live.now(session.machine, each)
     return found
 
 
 def _asked(managed: Managed, service: Mapping[str, Any] | None, *, update: bool) -> Collection[str]:
-    """Return the kdamonds that were asked for their numbers just now, or by the service."""
+    """Return the kdamonds whose numbers were requested just now, or by the service."""
     names = {each.kdamond for each in managed.slots.values()}
     if update:
         return names
     if service is None or not service["running"]:
         return ()
-    # a service of before says only whom it did not ask
+    # an older service records only the kdamonds that it did not ask
     return set(service.get("asked", names - set(service.get("unasked", ()))))
 
 
@@ -180,7 +182,7 @@ def _text(
     fresh: bool,
     asleep: Collection[str],
 ) -> str:
-    """Write it; ``fresh``: somebody has just asked the kernel for its numbers.
+    """Return the status as text; ``fresh``: the numbers were just requested from the kernel.
 
     ``asleep`` are kdamonds that were not asked.
     """
@@ -227,7 +229,7 @@ def _setting(each: status.SettingStatus) -> str:
 
 
 def _served(service: dict[str, Any], managed: Managed) -> list[str]:
-    """Say how the service is: the last reload, and what it cannot follow or feed."""
+    """Describe the service: the last reload, and what it cannot follow or feed."""
     where = ", ".join(service["paths"])
     if not service["running"]:
         return [f"the service of {where} has ended without a word (pid {service['pid']})"]
@@ -239,7 +241,7 @@ def _served(service: dict[str, Any], managed: Managed) -> list[str]:
         lines += [f"    {line}".rstrip() for line in last["findings"].splitlines()]
     elif last is not None:
         lines.append(f"  last reload: {last['result']}")
-    for name in service.get("held", ()):  # an older service says nothing of it
+    for name in service.get("held", ()):  # an older service does not report it
         lines.append(f"  waits for {name}: somebody has it open for writing")
     for name, job in sorted(service.get("jobs", {}).items()):
         times = f"{job['failures']} failure{'s' if job['failures'] > 1 else ''}"
@@ -265,7 +267,7 @@ def _served(service: dict[str, Any], managed: Managed) -> list[str]:
     lines += [
         f"  stands still: {loop}: {why}"
         for loop, why in sorted(service["loops"].items())
-        if loop not in known  # else it is said beside where it is
+        if loop not in known  # otherwise it is reported at its place
     ]
     if service["observing"]:
         lines.append(f"  cannot observe: {service['observing']}")
@@ -273,7 +275,7 @@ def _served(service: dict[str, Any], managed: Managed) -> list[str]:
 
 
 def _drifted(drift: dict[str, Any]) -> list[str]:
-    """Say what the service saw drift, and what it did."""
+    """Describe the drift that the service saw, and what it did."""
     lines = [f"  drift: {each['where']}: {status.Drift(**each).words}" for each in drift["first"]]
     more = drift["files"] - len(drift["first"])
     if more:
@@ -286,7 +288,7 @@ def _drifted(drift: dict[str, Any]) -> list[str]:
 
 
 def _cgroups(drift: Sequence[status.Drift]) -> list[Diagnostic]:
-    """Say which cgroups differ from those that the kernel was given, which no file shows."""
+    """List the cgroups that differ from those that the kernel was given, which no file shows."""
     gone = "`damonpolicy apply` commits it once it is back; `when_absent: wait` does without it"
     made = "`damonpolicy apply` commits what is there now; the service does so by itself"
     return [

@@ -36,10 +36,10 @@ __all__ = ("Reader", "command")
 _LEAST = 100_000
 """Microseconds; looking more often would keep DAMON's lock busy."""
 _MOMENT = 1.0
-"""Seconds for which others can do without DAMON's files, again and again."""
+"""Seconds for which others can repeatedly do without DAMON's files."""
 _PAUSE = "contexts/0/pause"
 _SHORT = 2.0
-"""Seconds of an aggregation whose end is waited for."""
+"""The longest aggregation, in seconds, to wait for."""
 
 
 @click.command("top")
@@ -72,7 +72,7 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
     machine, places = invocation.machine(), invocation.places()
     if machine.writable:
         with looking(machine, places, wait=True):
-            pass  # what has to be ended first is said before the screen is taken
+            pass  # a change that has to be ended first is reported before the screen is taken
     reader = Reader(machine, places)
     reader.named = reader.find(kdamond) if kdamond else None
     log.set_sink(_unheard)  # progress and logs would be drawn over the screen
@@ -87,17 +87,17 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
 
 
 def _unheard(level: log.Level, event: str, values: dict[str, Any]) -> None:
-    """Drop what is logged."""
+    """Drop log events."""
     del level, event, values
 
 
 class Reader:
-    """Reads scenes of a machine; changes nothing that runs.
+    """A reader of scenes of a machine; it changes nothing that runs.
 
     Schemes are asked for their regions as reports ask them: only our own, or the one of slot
-    ``named``, only where they answer, and unless ``willing`` only where DAMON's lock is held
-    for no longer than a moment. Else the trace events of an aggregation are watched, if one is
-    short. What was told before is shown until then, and how old it is.
+    ``named``, only where they answer, and unless ``willing`` only where DAMON's lock is held for no
+    longer than a moment. Otherwise the trace events of an aggregation are watched, if it is short.
+    Until then the earlier regions are shown, with their age.
     """
 
     def __init__(self, machine: Machine, places: Places) -> None:
@@ -107,7 +107,7 @@ class Reader:
         self.named: int | None = None
 
     def look(self, slot: int | None, *, willing: bool = False) -> Scene:
-        """Read all kdamonds, and what the one in a slot saw; the first that runs for None."""
+        """Read all kdamonds, and the regions of one slot; None means the first that runs."""
         current, managed = self._read()
         there = live.running(current, managed)
         kdamond = next((each for each in there if each.slot == slot), there[0] if there else None)
@@ -142,7 +142,7 @@ class Reader:
         return Scene(found, kdamond.slot, self._told.get(key, ()), why)
 
     def _modules(self, names: Sequence[str]) -> Scene:
-        """Read what the kernel's modules tell, and the regions of the one that runs."""
+        """Read the figures of the kernel's modules, and the regions of the running one."""
         found = look_at_modules(self._machine, names, free_memory(self._machine))
         running = kdamonds(self._machine, names)
         if not running:
@@ -154,14 +154,14 @@ class Reader:
         return Scene(modules=found, series=self._told.get((kdamond.slot, kdamond.pid), ()), why=why)
 
     def _watch(self, kdamond: live.Kdamond) -> bool:
-        """Take what a kdamond sees from its trace events; tell whether there were some."""
-        paused = kdamond.tree.get(_PAUSE) == "Y"  # and so tells nothing
+        """Take a kdamond's regions from its trace events; return whether there were any."""
+        paused = kdamond.tree.get(_PAUSE) == "Y"  # and so emits none
         short = kdamond.intervals.aggregation / 1e6 <= _SHORT
         if paused or not short or not traced.possible(self._machine):
             return False
         try:
             found = traced.look(self._machine, [kdamond], patience=1.5)
-        except (DamonPolicyError, OSError):  # top looks on, and says why there is nothing newer
+        except (DamonPolicyError, OSError):  # top continues, and shows why there is nothing newer
             return False
         if found:
             self._told[kdamond.slot, kdamond.pid] = found
@@ -182,11 +182,11 @@ class Reader:
         raise UsageError(f"no kdamond `{name[:60]}` runs", hint=hint)
 
     def _may_be_asked(self, kdamond: live.Kdamond) -> bool:
-        """Tell whether a command may be written to it: another's has to be named."""
+        """Return whether a command may be written to it: someone else's has to be named."""
         return kdamond.ours or kdamond.slot == self.named
 
     def _why_not(self, kdamond: live.Kdamond, *, willing: bool) -> str:
-        """Say why its schemes are not asked for regions; empty if they are."""
+        """Return why its schemes are not asked for regions; empty if they are."""
         if not self._machine.writable:
             return ""
         if not self._may_be_asked(kdamond):
@@ -199,5 +199,5 @@ class Reader:
 
 
 def _quick(kdamond: live.Kdamond) -> bool:
-    """Tell whether it gives its statistics in a moment: it answers once a sampling interval."""
+    """Return whether it answers quickly: it does so once per sampling interval."""
     return kdamond.intervals.sample / 1e6 <= _MOMENT

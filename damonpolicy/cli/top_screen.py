@@ -26,7 +26,7 @@ from damonpolicy.units import UnitError, approximate_bytes
 __all__ = ("Top",)
 
 _MOST = 300
-"""Rows of regions; who wants others sorts, filters or zooms."""
+"""Rows of regions; sort, filter or zoom to see others."""
 
 _HELP = """\
 t s r a d  sort by temperature, size, access rate, age, address;
@@ -60,13 +60,13 @@ class _Help(ModalScreen[None]):
 
 
 class Look(Protocol):
-    """Reads the scene of a slot; ``willing`` to let others wait for long."""
+    """A function that reads the scene of a slot; ``willing`` to make others wait for long."""
 
     def __call__(self, slot: int | None, *, willing: bool = False) -> Scene: ...
 
 
 class Top(App[None]):
-    """Shows a scene anew every ``interval`` seconds; ``look`` reads that of a slot.
+    """The screen: a new scene every ``interval`` seconds; ``look`` reads that of a slot.
 
     ``look`` runs in a thread: it may wait for DAMON's lock.
     """
@@ -138,7 +138,7 @@ class Top(App[None]):
         self._refresh()
 
     def _end_by_signals(self) -> None:
-        """Let signals end the loop in order: textual draws at SIGCONT, which needs the loop."""
+        """Make signals end the loop cleanly: textual draws at SIGCONT, which needs the loop."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
@@ -165,7 +165,7 @@ class Top(App[None]):
         self._refresh(willing=True)
 
     def _refresh(self, *, willing: bool = False) -> None:
-        """Read a scene in the background, unless that is under way."""
+        """Read a scene in the background, unless that is already under way."""
         if not self._looking:
             self._looking = True
             self.run_worker(self._read(willing=willing), group="look")
@@ -182,7 +182,7 @@ class Top(App[None]):
         if slot == self._slot:
             self._slot = self.scene.slot
         else:
-            self._refresh()  # somebody has gone on to another kdamond meanwhile
+            self._refresh()  # the user has moved on to another kdamond meanwhile
         self._draw()
 
     def _draw(self) -> None:

@@ -50,7 +50,7 @@ def command(
     for kernel in dict.fromkeys(kernels):
         machine = _machine(invocation, kernel)
         known = machine if invocation.description or invocation.root else None
-        if loaded is None or known is not None:  # standard input can be read once only
+        if loaded is None or known is not None:  # standard input can be read only once
             loaded = read(invocation, paths, settings, variables, known, monitor=monitor)
         by_kernel.append([*loaded.found, *_for_kernel(machine, known, loaded)])
     assert loaded is not None
@@ -82,7 +82,7 @@ def _named(invocation: Invocation) -> str | None:
 
 
 def _together(kernels: Iterable[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
-    """Unite what was found for several kernels; what is not so on all of them says where it is."""
+    """Merge the findings for several kernels; one that is not on all of them names its kernels."""
     names = list(kernels)
     on: dict[Diagnostic, list[str]] = {}
     for kernel, each in zip(names, found, strict=True):
@@ -97,7 +97,7 @@ def _together(kernels: Iterable[str | None], found: list[list[Diagnostic]]) -> l
 
 
 def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
-    """Open a machine that was named, if one was; an emulated one as new."""
+    """Open the named machine, if any; an emulated one as new."""
     if invocation.root is not None:
         return invocation.machine()
     description = invocation.description
@@ -109,7 +109,7 @@ def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
 
 
 def _for_kernel(machine: Machine | None, known: Machine | None, loaded: Loaded) -> list[Diagnostic]:
-    """Check against a kernel, if one was named; against what is on the machine where it is known."""
+    """Check against the named kernel, if any, and against the content of a known machine."""
     if machine is None:
         return []
     from damonpolicy.kernel.capabilities import detect

@@ -1,4 +1,4 @@
-"""What a service's kdamonds lack for now, logged when it begins and when it ends."""
+"""Log of what a service's kdamonds lack for now: when it begins, and when it ends."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ("Absences",)
 
 @dataclass(slots=True)
 class Absences:
-    """Remembers what was logged of each kdamond: what it waits for, and which filters it lacks."""
+    """The logged state of each kdamond: what it waits for, and the filters that it lacks."""
 
     _told: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def note(self, plan: Plan) -> None:
-        """Take note of what was done, and log what is new."""
+        """Take a result, and log what is new."""
         for each in plan.kdamonds:
             if each.name.partition("/")[0] not in plan.affected:
                 continue

@@ -1,7 +1,7 @@
-"""SIGTERM is always answered: `within` interrupts what takes too long.
+"""Guaranteed reaction to SIGTERM: `within` interrupts slow code.
 
-Whoever stops a service waits for it, whatever a job computes. So after a while an alarm raises
-`Late` wherever the one thread is, except during a transaction, whose waits have deadlines.
+The caller that stops a service waits for it, whatever a job computes. So after a while an alarm
+raises `Late` anywhere in the one thread, except during a transaction, whose waits have deadlines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Late(BaseException):
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Let `within` work in a block; it has no effect in other threads than the first."""
+    """Enable `within` in a block; it works only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -38,7 +38,7 @@ def ending() -> Iterator[None]:
 
 
 def within(seconds: float) -> None:
-    """Raise Late after so many seconds, which replace earlier ones; 0 is never."""
+    """Raise Late after the given seconds, which replace earlier ones; 0 means never."""
     if threading.current_thread() is threading.main_thread():
         signal.setitimer(signal.ITIMER_REAL, seconds, _ONCE_MORE if seconds else 0)
 

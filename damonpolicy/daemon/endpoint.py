@@ -1,8 +1,8 @@
-"""A small HTTP server for short answers, in a thread of its own that waits for no client.
+"""A small HTTP server for short answers, in a thread that never waits for a client.
 
-Strangers may connect. A connection costs us a few bytes and ends after some seconds whatever its
-client does. If there are too many, the oldest makes room: a client that wants something sends its
-whole request at once, one that only wants to hold places does not.
+Strangers may connect. A connection costs a few bytes and ends after some seconds, whatever its
+client does. If there are too many, the oldest is dropped: a real client sends its whole request at
+once, one that only occupies a place does not.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from http import HTTPStatus
 __all__ = ("Answer", "Endpoint", "Request")
 
 _CLIENTS = 64
-"""The most clients that are connected at a time."""
+"""The most clients connected at a time."""
 _QUEUE = 1024
-"""The most that wait to be accepted: a client beyond tries again after a second (tcp(7))."""
+"""The most clients waiting to be accepted: others try again after a second (tcp(7))."""
 _ASKING = 2.0
-"""Seconds from the connection on in which a request has to be complete."""
+"""Seconds from the connection until the request has to be complete."""
 _TAKING = 5.0
-"""Seconds in which the client has to take its answer."""
+"""Seconds for the client to take its answer."""
 _LEAVING = 0.5
-"""Seconds in which it then has to hang up: what it still sends would break its answer."""
+"""Seconds for the client to hang up afterwards: further data from it would break its answer."""
 _MOST_BYTES = 8192
 """The longest request."""
 _PIECE = 1 << 16
 _PAUSE = 0.1
-"""Seconds without a look at new clients when no descriptor is left for them."""
+"""Seconds to ignore new clients when no descriptor is left for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for; names of headers are in lower case."""
+    """A client's request; names of headers are in lower case."""
 
     method: str
     target: str
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the client gets; the length is added."""
+    """The answer to a client; the length is added."""
 
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -60,14 +60,14 @@ class _Client:
     until: float
     said: bytearray = field(default_factory=bytearray)
     left: memoryview | None = None
-    """What is still to be sent; None while the request is not complete."""
+    """The data still to be sent; None while the request is incomplete."""
 
 
 class Endpoint:
-    """Answers GET and HEAD until it is stopped."""
+    """A server that answers GET and HEAD until it is stopped."""
 
     def __init__(self, host: str, port: int, answer: Callable[[Request], Answer]) -> None:
-        """Listen; the thread calls ``answer``. Raises OSError where listening is impossible."""
+        """Listen; the thread calls ``answer``. Raises OSError if listening is impossible."""
         self._answer = answer
         self._clients: dict[int, _Client] = {}
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -120,7 +120,7 @@ class Endpoint:
         except OSError:  # no descriptor is left, and the socket stays ready
             if self._clients:
                 self._make_room()
-            else:  # the rest of the service holds them all: no busy loop meanwhile
+            else:  # the rest of the service uses them all: avoid a busy loop
                 time.sleep(_PAUSE)
             return
         if len(self._clients) >= _CLIENTS:
@@ -135,7 +135,7 @@ class Endpoint:
         self._hang_up(next(iter(self._clients.values())))
 
     def _attend(self, client: _Client) -> None:
-        """Read from or write to one client what is possible without waiting."""
+        """Read from or write to one client without waiting."""
         try:
             if client.left is None:
                 self._hear(client)

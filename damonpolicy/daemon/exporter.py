@@ -1,6 +1,6 @@
-"""Metrics for Prometheus: an endpoint in a thread of its own that waits for no client.
+"""Metrics for Prometheus, on an endpoint in a thread of its own.
 
-It shows what was there at the last observation: a scrape asks the kernel nothing.
+It shows the last observation: a scrape asks the kernel nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _RESULTS = ("applied", "unchanged", "invalid", "failed", "gone")
 
 
 class Exporter:
-    """Serves what `publish` took last."""
+    """A server of the figures that `publish` took last."""
 
     def __init__(self, address: str, take: Callable[[], Figures]) -> None:
-        """Listen; ``take`` is called by `publish` only, so by the service's own thread.
+        """Listen; only `publish`, in the service's own thread, calls ``take``.
 
-        Raises UsageError for what is no address, DamonPolicyError where nobody can listen there.
+        Raises UsageError for an invalid address, DamonPolicyError if listening there is impossible.
         """
         host, port = read_address(address)
         self._take = take
@@ -56,15 +56,15 @@ class Exporter:
         log.info("metrics", address=_shown(host, self.port))
 
     def publish(self) -> None:
-        """Take the figures that are served from now on."""
+        """Take the figures to serve from now on."""
         self._figures = self._take()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._endpoint.stop()
 
     def _answer(self, request: Request) -> Answer:
-        """Write the metrics as the client takes them; ``?name[]=`` asks for some of them."""
+        """Write the metrics in the client's format; ``?name[]=`` selects some of them."""
         encode, kind = choose_encoder(request.headers.get("accept", ""))
         names = parse_qs(request.target.partition("?")[2]).get("name[]")
         text = encode(self._registry.restricted_registry(names) if names else self._registry)
@@ -78,14 +78,14 @@ class Exporter:
         return families(self._figures)
 
     def describe(self) -> list[Metric]:
-        """Their names are known without asking."""
+        """Return the metrics without values, as their names are known."""
         return list(families(Figures()))
 
 
 def read_address(text: str) -> tuple[str, int]:
     """Read ``ADDRESS:PORT``; without an address it is this machine's own loopback.
 
-    Names are not looked up: what they lead to may change.
+    Host names are not looked up, as their addresses may change.
     """
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or _LOOPBACK
@@ -105,7 +105,7 @@ def _shown(host: str, port: int) -> str:
 
 
 def families(figures: Figures) -> Iterator[Metric]:
-    """Yield what figures say, by metric."""
+    """Yield the figures, by metric."""
     yield _value("up", "Whether the service runs.", 1)
     reloads = CounterMetricFamily(
         "damonpolicy_reloads", "Times that policy files were taken, by result.", labels=["result"]
@@ -213,7 +213,7 @@ def _observed(observation: Observation | None) -> Iterator[Metric]:
 
 
 def _modules(modules: Sequence[ModuleStatus]) -> Iterator[Metric]:
-    """Yield what DAMON's modules tell of themselves."""
+    """Yield the figures of DAMON's modules."""
     asleep = GaugeMetricFamily(
         "damonpolicy_module_asleep", "Whether watermarks keep a module asleep.", labels=["module"]
     )

@@ -1,7 +1,7 @@
-"""Goals that user space feeds: one write of the value and one command for each change.
+"""Feeding of goals from user space: one write and one command per change.
 
-What is staged tells nothing of what the kernel goes by: a number counts as handed over when its
-command went through, and to a service that starts none is.
+A staged number need not be in effect: it counts as handed over when its command succeeded, and a
+starting service assumes none.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from damonpolicy.units import U64_MAX
 __all__ = ("FeedJob",)
 
 _IDLE = 5.0
-"""Seconds until goals are looked for again where there are none."""
+"""Seconds until the next look for goals if there are none."""
 
 
 @dataclass(slots=True)
 class _Fed:
-    """A goal that is fed, and how it is with it."""
+    """A fed goal, and its state."""
 
     kdamond: CompiledKdamond
     feed: Feed
     meter: Meter
     due: float
     handed: str = ""
-    """What the kernel has taken from us last, as far as anybody knows."""
+    """The last value that the kernel has taken from us, if known."""
     trouble: str = ""
 
 
 @dataclass(slots=True)
 class FeedJob:
-    """Reads sources, and hands what has changed to the kernel."""
+    """The job that reads sources, and hands changes to the kernel."""
 
     keeper: Keeper
     places: Places
@@ -58,7 +58,7 @@ class FeedJob:
 
     @property
     def readable(self) -> Readable | None:
-        """Sources are read when their time has come."""
+        """Nothing: only time makes it due."""
         return None
 
     def troubles(self) -> Mapping[str, str]:
@@ -70,7 +70,7 @@ class FeedJob:
         }
 
     def run(self) -> None:
-        """Feed the goals whose time has come."""
+        """Feed the goals that are due."""
         machine = self.keeper.machine
         self._renew()
         for each in turns(self._fed.values(), machine.monotonic()):
@@ -90,12 +90,12 @@ class FeedJob:
         self.due = min((each.due for each in self._fed.values()), default=beat(now, _IDLE))
 
     def _ready(self, each: _Fed) -> float:
-        """Return from when on a kdamond may be told: a goal on pressure needs rest from it."""
+        """Return when a kdamond may be told next: a goal on pressure needs pauses."""
         now = self.keeper.machine.monotonic()
         return self.spacing.ready(each.kdamond, now, joins=True) if each.kdamond.pressed else now
 
     def _feed(self, each: _Fed) -> str:
-        """Feed one goal; returns what is wrong."""
+        """Feed one goal; returns the problem, if any."""
         value: int | None
         stale = ""
         try:
@@ -103,15 +103,14 @@ class FeedJob:
                 try:
                     value = min(max(round(each.meter.read()), 0), U64_MAX)
                 except Stale as error:
-                    # the kernel would go on tuning by an old number; with a goal that is reached
-                    # it rests
+                    # the kernel would go on tuning by an old number; with a reached goal it stops
                     value, stale = None, str(error)
                 return self._hand_over(each, value) or stale
         except DamonPolicyError as error:
             return stale or error.message
 
     def _renew(self) -> None:
-        """Take the goals of what is managed now; those that stay keep their readings."""
+        """Take the goals of the managed set; those that stay keep their readings."""
         now = self.keeper.machine.monotonic()
         found: dict[tuple[str, str], _Fed] = {}
         for kdamond in self.keeper.kdamonds():
@@ -126,9 +125,9 @@ class FeedJob:
         self._fed = found
 
     def _hand_over(self, each: _Fed, value: int | None) -> str:
-        """Let the kdamond take a value, if it is not what it has; returns what is wrong.
+        """Hand the kdamond a value, unless it has it; returns the problem, if any.
 
-        Without a value the goal is told to be reached, so that the quota stays.
+        Without a value the goal is reported as reached, so that the quota stays.
         """
         machine, managed = self.keeper.machine, self.keeper.managed()
         kdamond, goal = each.kdamond.full_name, each.feed.goal
@@ -156,7 +155,7 @@ class FeedJob:
                 if read_or(machine, kdamond_path(slot, name), "-") != text
             ]
             if changed:
-                # the command would hand the kernel what somebody else has staged
+                # the command would commit what somebody else has staged
                 return f"`{slot}/{changed[0]}` was changed by someone"
             seconds = deadline({f"{slot}/{n}": text for n, text in record.files.items()}, slot)
             before = read_or(machine, path)

@@ -1,4 +1,4 @@
-"""What a service has counted and seen, as one unchanging value: `Figures`."""
+"""A service's counts and observations, as one immutable value: `Figures`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ("Figures", "figures")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """As of the last observation; counts are since the start, times seconds since the epoch."""
+    """Figures of the last observation; counts since the start, times since the epoch (s)."""
 
     reloads: Mapping[str, int] = field(default_factory=dict)
     reloaded_at: float | None = None
     reload_ok: bool | None = None
     """Whether the last reload brought the machine under its files; None before the first."""
     in_force: bool | None = None
-    """Whether that is so still, as nothing has drifted; None where nobody could look."""
+    """Whether that still holds, without drift; None if unknown."""
     digest: str = ""
     applies: int = 0
     rollbacks: int = 0
@@ -29,14 +29,14 @@ class Figures:
     drifts: int = 0
     repairs: int = 0
     errors: Mapping[str, float] = field(default_factory=dict)
-    """How far each loop is from its target, as a share of it."""
+    """The error of each loop, as a share of its target."""
     failures: Mapping[str, int] = field(default_factory=dict)
-    """How often each job failed, by name."""
+    """The number of failures of each job, by name."""
     observation: Observation | None = None
 
 
 def figures(record: RecordJob, errors: Callable[[], Mapping[str, float]] = dict) -> Figures:
-    """Take them; ``errors`` are those of the loops of `tuning`, by name."""
+    """Return the figures; ``errors`` are those of the loops of `tuning`, by name."""
     tally, observe = record.reloader.tally, record.observe
     last = record.reloader.outcome
     fine = None if last is None else last.ok

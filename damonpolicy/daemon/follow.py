@@ -1,4 +1,4 @@
-"""Follow processes, cgroups and memory that come and go with what kdamonds monitor."""
+"""Following of processes, cgroups and memory that come and go."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ from damonpolicy.plan.managed import Managed
 __all__ = ("FollowJob", "Follower", "Waiting")
 
 _TRIES = 3
-"""A process may vanish between being found and being committed, which the kernel refuses."""
+"""The number of tries, as a process may end before its commit, which the kernel refuses."""
 _SETTLED = 0.2
-"""Seconds that a process lives before it is joined: many end early, and cost a commit each."""
+"""Seconds that a process has to live before it is joined: many end early, and cost a commit
+each.
+"""
 _SHOWN = 5
-"""The most processes named that are not followed."""
+"""The most unfollowed processes to name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Processes that a kdamond is to monitor but does not yet, and why."""
+    """Processes that a kdamond does not monitor yet, and the reason."""
 
     kdamond: str
     pids: tuple[int, ...]
@@ -45,31 +47,31 @@ class Waiting:
     why: str
 
     def to_json(self) -> dict[str, Any]:
-        """What `status` shows, as plain data."""
+        """The data for `status`."""
         return {"kdamond": self.kdamond, "pids": list(self.pids), "more": self.more,
                 "why": self.why}  # fmt: skip
 
 
 @dataclass(slots=True)
 class Follower:
-    """Compares what the kdamonds of a service monitor with what they shall."""
+    """The comparison of what a service's kdamonds monitor with what they should."""
 
     reloader: Reloader
     keeper: Keeper
     table: Table
     events: ProcessEvents | None = None
-    """What the kernel tells of processes, where it does."""
+    """The kernel's process events, if available."""
     moved: bool = False
-    """Whether something has happened to processes since this was last set to false."""
+    """Whether processes have changed since this was last set to false."""
     commits: int = 0
     held: float | None = None
-    """From when on something may be committed that was too early at the last look."""
+    """When the commit that was too early at the last look may follow."""
     troubles: dict[str, str] = field(default_factory=dict)
-    """Why policies cannot be followed, by name."""
+    """The reasons why policies cannot be followed, by name."""
 
     @property
     def trouble(self) -> str:
-        """All of them in a line."""
+        """All reasons in a line."""
         return "; ".join(f"`{name}`: {why}" for name, why in sorted(self.troubles.items()))
 
     @property
@@ -85,7 +87,7 @@ class Follower:
         return frozenset(each.cgroup for each in selectors if each.cgroup.strip("/"))
 
     def update(self) -> None:
-        """Take in what has happened to processes since the last time."""
+        """Take the changes of processes since the last time."""
         changed = self.events.read() if self.events else None
         if not self.watched:
             self.table.forget()
@@ -94,7 +96,7 @@ class Follower:
         self.table.update(changed, self.cgroups)
 
     def look(self, *, everything: bool) -> bool:
-        """Commit what has changed; with ``everything`` also cgroups and memory are looked at."""
+        """Commit changes; with ``everything``, of cgroups and memory as well."""
         machine = self.reloader.machine
         managed, now = self.keeper.managed(), machine.monotonic()
         mine = {name: policy for name, policy in managed.policies.items()
@@ -111,7 +113,7 @@ class Follower:
                 self._troubled(name, error)
                 continue
             ready = max((self.reloader.spacing.ready(each, now) for each in differing), default=now)
-            if ready > now:  # what else comes and goes until then shares the commit
+            if ready > now:  # other changes until then share the commit
                 self._hold(ready)
             elif differing:
                 late.append(name)
@@ -121,7 +123,7 @@ class Follower:
         return sum(self._commit(managed, name) for name in late) > 0
 
     def waiting(self) -> list[Waiting]:
-        """Return the processes that are to be followed and are not."""
+        """Return the processes that should be followed and are not."""
         managed, machine = self.keeper.managed(), self.reloader.machine
         found = []
         for each in self.keeper.kdamonds():
@@ -142,7 +144,7 @@ class Follower:
         self.held = min(until, self.held or until)
 
     def _finder(self, followed: frozenset[Member]) -> Finder:
-        """Return a finder of followed processes, and of others that have lived for a while."""
+        """Return a finder of followed processes, and of others that are old enough."""
 
         def find(machine: Machine, selector: Selector) -> list[Process]:
             found = []
@@ -156,7 +158,7 @@ class Follower:
         return find
 
     def _young(self, start: int) -> bool:
-        """Tell whether a process has only just started; one from the future has another clock."""
+        """Return whether a process has only just started; one from the future has another clock."""
         return 0 <= self.reloader.machine.monotonic() - seconds(start) < _SETTLED
 
     def _followed(self, managed: Managed, kdamond: CompiledKdamond) -> frozenset[Member]:
@@ -169,7 +171,7 @@ class Follower:
         self.troubles[name] = str(error)
 
     def _commit(self, managed: Managed, name: str) -> bool:
-        """Commit what has changed for a policy: alone, so that it fails alone."""
+        """Commit the changes of one policy alone, so that it fails alone."""
         for left in reversed(range(_TRIES)):
             try:
                 with contained():
@@ -210,9 +212,9 @@ class Follower:
             return changed
 
     def _spares(self, kdamonds: Iterable[CompiledKdamond], name: str) -> list[Member]:
-        """Return what a kdamond whose targets are all alike could monitor, the oldest first.
+        """Return spare processes for a kdamond with equal targets, the oldest first.
 
-        A commit may take seconds where many end meanwhile, and as many have started since.
+        A commit may take seconds; many processes end meanwhile, and as many have started.
         """
         kdamond = next((each for each in kdamonds if each.full_name == name), None)
         if kdamond is None or len(kdamond.targets) != 1:
@@ -222,7 +224,7 @@ class Follower:
         return sorted(found, key=lambda member: member[1])
 
     def _pids(self, managed: Managed, policy: str) -> set[int]:
-        """Return the pids that a policy's kdamonds shall monitor."""
+        """Return the pids for a policy's kdamonds to monitor."""
         machine, find = self.reloader.machine, self.table.find
         kdamonds = (each for each in managed.policies[policy].kdamonds if each.ops != "paddr")
         return {pid for each in kdamonds for pid, _ in members(each, machine, find)}
@@ -238,7 +240,7 @@ class Follower:
         try:
             bound = bind(kdamond, machine, known, find=find, waits=True)
         except DamonPolicyError:
-            return True  # the transaction tells why
+            return True  # the transaction reports the reason
         if isinstance(bound, Waits) or record is None:
             return isinstance(bound, Waits) != (record is None)
         return moved or bool(
@@ -249,12 +251,12 @@ class Follower:
 
 @dataclass(slots=True)
 class FollowJob:
-    """Looks at processes as the kernel tells of them, else each second; at the rest more seldom.
+    """The job that follows processes, by events or each second, and the rest less often.
 
-    It tells nobody who moves to another cgroup: where that matters, each second all the same.
+    The kernel reports no moves between cgroups: if they matter, it looks each second anyway.
 
-    However many come and go, it looks ``1 / often`` times a second, and a policy says how often a
-    kdamond is committed at the most: they share a commit.
+    However many come and go, it looks ``1 / often`` times a second, and a policy limits how often a
+    kdamond is committed: changes share a commit.
     """
 
     follower: Follower
@@ -265,16 +267,16 @@ class FollowJob:
     _all_at: float = 0.0
     _busy: bool = False
     _settled: tuple[int, Managed] | None = None
-    """The processes and policies by which there was nothing to do."""
+    """The processes and policies for which there was nothing to do."""
 
     @property
     def readable(self) -> ProcessEvents | None:
-        """What is worth waking up for: not while events are being gathered, or matter to nobody."""
+        """The source of events, except while they are being gathered, or do not matter."""
         follower = self.follower
         return follower.events if not self._busy and follower.watched else None
 
     def run(self) -> None:
-        """Follow what has changed since the last time."""
+        """Follow the changes since the last time."""
         follower, machine = self.follower, self.follower.reloader.machine
         follower.moved = False
         follower.update()
@@ -290,7 +292,7 @@ class FollowJob:
             self.due = min(self.due, follower.held)
 
     def _look(self, *, everything: bool) -> None:
-        """Look, unless all is as it was when there was nothing to do."""
+        """Look, unless nothing has changed since there was nothing to do."""
         follower = self.follower
         seen = (follower.table.version, follower.keeper.managed())
         if not everything and self._settled is not None:

@@ -1,7 +1,7 @@
-"""Errors of jobs end nothing: `contained` is the boundary, and a `Guard` puts the job off.
+"""Containment of jobs' errors: `contained` is the boundary, and a `Guard` delays the job.
 
-A service that dies of one policy, one process or one defect of ours abandons all the others. So
-whatever a job raises is logged and counted, and the job is tried again later.
+A service that ends because of one policy, one process or one defect of ours abandons all the
+others. So any error of a job is logged and counted, and the job is tried again later.
 """
 
 from __future__ import annotations
@@ -18,36 +18,38 @@ from damonpolicy.kernel.sysfs import Machine
 __all__ = ("Guard", "contained")
 
 _AGAIN, _SELDOM = 1.0, 60.0
-"""Seconds until a failed job is tried again: doubled each time, up to the second number."""
+"""Seconds until a failed job is retried: doubled each time, up to the second number."""
 
 _T = TypeVar("_T")
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Let a block raise nothing but DamonPolicyError, which jobs know how to live with."""
+    """Convert every error of a block to DamonPolicyError, which jobs handle."""
     try:
         yield
     except DamonPolicyError:
         raise
     except OSError as error:
         raise system_error(error) from error
-    except Exception as error:  # a defect of ours, too: it may end a command, but no service
+    except (
+        Exception
+    ) as error:  # including a defect of ours: it may end a command, but not a service
         raise defect(error) from error
 
 
 @dataclass(slots=True)
 class Guard:
-    """Stands before one job."""
+    """The guard of one job."""
 
     name: str
     machine: Machine
     failures: int = 0
-    """How often it has failed since the start."""
+    """The number of failures since the start."""
     trouble: str = ""
-    """Why it failed; empty once it has succeeded again."""
+    """The reason of the failure; empty once it has succeeded again."""
     not_before: float = 0.0
-    """When it may be tried again, in seconds of the machine's clock."""
+    """When to try it again, in seconds of the machine's clock."""
     _pause: float = _AGAIN
 
     @property
@@ -56,7 +58,7 @@ class Guard:
         return self.machine.monotonic() < self.not_before
 
     def attempt(self, do: Callable[[], _T]) -> _T | None:
-        """Do a part of the job; None if that fails."""
+        """Do a part of the job; None if it fails."""
         try:
             with contained():
                 return do()
@@ -65,7 +67,7 @@ class Guard:
             return None
 
     def well(self) -> None:
-        """Take note that it has succeeded."""
+        """Record a success."""
         if self.trouble:
             log.info("job works again", job=self.name, failures=self.failures)
         self.trouble, self._pause = "", _AGAIN

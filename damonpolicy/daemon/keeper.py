@@ -1,4 +1,4 @@
-"""What a service manages, read only when it has changed."""
+"""The managed set, read only when it has changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ("Keeper",)
 
 
 class Keeper:
-    """The state file, as it is now."""
+    """The cached content of the state file."""
 
     def __init__(self, machine: Machine, places: Places, owner: str) -> None:
         self.machine = machine
@@ -25,7 +25,7 @@ class Keeper:
         self._managed: Managed | None = None
 
     def managed(self) -> Managed:
-        """Return what is managed on this machine, whoever does it."""
+        """Return the managed set of this machine, of all owners."""
         try:
             status = self._store.places.state.stat()
             stamp = (status.st_ino, status.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Numbers that only a running kdamond can give, for `tuning.sources.Meter`."""
+"""Readers of running kdamonds' numbers, for `tuning.sources.Meter`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _STATISTICS = {"tried": "sz_tried", "applied": "sz_applied", "passed": "sz_ops_f
 
 
 def meter(source: Source, keeper: Keeper, places: Places) -> Meter:
-    """Return what reads a source of any kind."""
+    """Return a reader of a source of any kind."""
 
     def scheme(_: Machine, source: Source) -> Fraction:
-        """Bytes that a scheme of ours has counted so far."""
+        """Return the bytes that a scheme of ours has counted so far."""
         kdamond, _, name = source["scheme"].rpartition("/")
         statistic = _STATISTICS[source["statistic"]]
         return _ask(keeper, places, kdamond, "update_schemes_stats", f"stats/{statistic}", name)
 
     def aggregation(_: Machine, source: Source) -> Fraction:
-        """Microseconds of a kdamond's aggregation, as it is tuned now."""
+        """Return the microseconds of a kdamond's aggregation, as tuned now."""
         path = "contexts/0/monitoring_attrs/intervals/aggr_us"
         return _ask(keeper, places, source["aggregation"], "update_tuned_intervals", path)
 
@@ -48,7 +48,7 @@ def meter(source: Source, keeper: Keeper, places: Places) -> Meter:
 def _ask(
     keeper: Keeper, places: Places, kdamond: str, command: str, path: str, scheme: str = ""
 ) -> Fraction:
-    """Let a kdamond bring its files up to date, and read one; raises Stale."""
+    """Have a kdamond update its files, and read one; raises Stale."""
     machine = keeper.machine
     slot = keeper.managed().slot_of(kdamond)
     if slot is None:

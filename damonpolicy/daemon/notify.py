@@ -1,6 +1,6 @@
-"""What systemd is told: ready, reloading, stopping, alive (sd_notify(3), systemd.service(5)).
+"""Notifications to systemd: ready, reloading, stopping, alive (sd_notify(3), systemd.service(5)).
 
-Without ``$NOTIFY_SOCKET`` nobody is told.
+Without ``$NOTIFY_SOCKET`` there are none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ("Notifier",)
 
 
 class Notifier:
-    """Sends states to the socket that systemd has named."""
+    """The sender of states to systemd's socket."""
 
     def __init__(self, address: str | None = None) -> None:
         named = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
@@ -21,31 +21,31 @@ class Notifier:
 
     @property
     def interval(self) -> float | None:
-        """Seconds between two signs of life, half of what systemd allows; None if it asks none."""
+        """Seconds between two signs of life, half of systemd's limit; None if it has none."""
         text, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
         if not self._address or not text.isdecimal() or pid not in ("", str(os.getpid())):
             return None
         return int(text) / 2e6
 
     def ready(self, status: str = "") -> None:
-        """Tell that the service is up, or has reloaded."""
+        """Report that the service is up, or has reloaded."""
         self._send("READY=1", *([_status(status)] if status else []))
 
     def status(self, text: str) -> None:
-        """Tell a line for `systemctl status`."""
+        """Send a line for `systemctl status`."""
         self._send(_status(text))
 
     def reloading(self) -> None:
-        """Tell that a reload begins; `ready` has to follow."""
+        """Report that a reload begins; `ready` has to follow."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def stopping(self) -> None:
-        """Tell that the service ends."""
+        """Report that the service ends."""
         self._send("STOPPING=1")
 
     def alive(self, longer: float = 0.0) -> None:
-        """Give a sign of life; ask for so many seconds more, where a start or reload takes long."""
+        """Send a sign of life; ask for more seconds if a start or reload takes long."""
         more = [f"EXTEND_TIMEOUT_USEC={longer * 1e6:.0f}"] if longer else []
         self._send("WATCHDOG=1", *more)
 

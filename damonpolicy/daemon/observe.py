@@ -1,4 +1,4 @@
-"""What the kernel does with our policies, and what others do to them: a look every 30 seconds."""
+"""Observation, every 30 seconds, of the kernel's work and of drift."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from damonpolicy.tuning.sources import Stale
 __all__ = ("GoalSeen", "KdamondSeen", "Observation", "ObserveJob", "Observer", "SchemeSeen")
 
 _REMEMBERED = 6
-"""Observations that a trend is seen in."""
+"""The number of observations for a trend."""
 _SHARE = 20
-"""At most one part in so many of the time is spent waiting for kdamonds to answer."""
+"""The share of time to wait for kdamonds' answers is at most one part in this many."""
 _HELD = 1.0
-"""Seconds until it is tried again where somebody changes the machine right now."""
+"""Seconds until the next try if somebody is changing the machine."""
 _NAP = 10.0
-"""Who may sleep for more seconds by watermarks is not asked: all else would wait as long."""
+"""Kdamonds that may sleep longer by watermarks are not asked: everything else would wait."""
 _TOLD = 10
-"""At most so many drifted files are logged one by one."""
+"""The most drifted files to log one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoalSeen:
-    """How far a goal is: its value in its metric's unit and its score, or why there is none."""
+    """Progress of a goal: its value in its metric's unit and its score, or a reason."""
 
     current: int | None = None
     score: int | None = None
@@ -59,9 +59,9 @@ class GoalSeen:
 
 @dataclass(frozen=True, slots=True)
 class SchemeSeen:
-    """What a scheme did so far, by the kernel's names (sizes in bytes), and its quota in bytes.
+    """A scheme's statistics, by the kernel's names (sizes in bytes), and its quota in bytes.
 
-    ``score`` is in basis points and of all its goals, None where one of them is not known;
+    ``score`` is in basis points and of all its goals, None if one of them is unknown;
     ``trend`` is that of the quota in effect.
     """
 
@@ -74,7 +74,7 @@ class SchemeSeen:
     watch: Watch | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What `status` shows beside the scheme, as plain data."""
+        """The data for `status` about the scheme."""
         return {
             "goals": [each.to_json() for each in self.goals],
             "score": self.score,
@@ -84,9 +84,9 @@ class SchemeSeen:
 
 @dataclass(frozen=True, slots=True)
 class KdamondSeen:
-    """A running kdamond of ours; ``cpu`` is what its thread has taken so far, in seconds.
+    """A running kdamond of ours; ``cpu`` is the CPU time of its thread so far, in seconds.
 
-    ``asked``: numbers of its schemes are new, not those that somebody was told before.
+    ``asked``: the numbers of its schemes are new, not those of an earlier request.
     """
 
     name: str
@@ -105,12 +105,12 @@ class Observation:
     drift: tuple[Drift, ...]
     kdamonds: tuple[KdamondSeen, ...]
     free: int | None = None
-    """How much memory is free, in parts of 1000."""
+    """The free memory, in parts of 1000."""
     modules: tuple[ModuleStatus, ...] = ()
 
 
 class _Memory:
-    """What is remembered of a scheme from one observation to the next."""
+    """A scheme's state between observations."""
 
     def __init__(self, machine: Machine, wanted: Sequence[Goal]) -> None:
         self.goals = wanted
@@ -124,7 +124,7 @@ class _Memory:
         ]  # fmt: skip
 
     def measure(self, wanted: Sequence[Goal]) -> tuple[GoalSeen, ...]:
-        """Measure what the kernel does; what it is given is known."""
+        """Measure a goal that the kernel measures; the values of fed goals are known."""
         seen = []
         for goal, meter in zip(wanted, self._meters, strict=True):
             try:
@@ -136,7 +136,7 @@ class _Memory:
 
 
 class Observer:
-    """Makes observations, for a service whose policies are ``owner``'s."""
+    """The maker of observations, for a service whose policies are ``owner``'s."""
 
     def __init__(self, machine: Machine, owner: str) -> None:
         self._machine = machine
@@ -144,7 +144,7 @@ class Observer:
         self._memories: dict[str, _Memory] = {}
 
     def look(self, current: Current, managed: Managed) -> Observation:
-        """Make one of what was read just now."""
+        """Make an observation from fresh data."""
         free = free_memory(self._machine)
         kdamonds = tuple(
             self._kdamond(current.slot(slot), record, free, asked=not _naps(record))
@@ -204,7 +204,7 @@ class Observer:
 
 
 def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
-    """Leave out what is unknown: zeros are, where nobody has asked."""
+    """Leave out unknown numbers, such as zeros before the first request."""
     if not asked and not any(numbers.values()):
         return {}
     return {name: value for name, value in numbers.items() if value is not None}
@@ -212,7 +212,7 @@ def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
 
 @dataclass(slots=True)
 class ObserveJob:
-    """Looks every ``every`` seconds, and repairs what it finds where that is wanted."""
+    """The job that observes every ``every`` seconds, and repairs drift on request."""
 
     keeper: Keeper
     places: Places
@@ -223,7 +223,7 @@ class ObserveJob:
     due: float = 0.0
     last: Observation | None = None
     drifts: int = 0
-    """Files and settings that were found to have drifted, since the start."""
+    """The number of drifted files and settings found since the start."""
     trouble: str = ""
     _observer: Observer | None = None
 
@@ -233,7 +233,7 @@ class ObserveJob:
         return None
 
     def run(self) -> None:
-        """Look, tell, and repair."""
+        """Observe, report, and repair."""
         machine = self.keeper.machine
         begin = machine.monotonic()
         try:
@@ -250,7 +250,7 @@ class ObserveJob:
         self.due = now + max(self.every, _SHARE * (now - begin))
         self._compare(observation)
         if observation.drift and self.repairer.repair():
-            self.due = now  # how it is then
+            self.due = now  # the state afterwards
         self.told()
 
     def _observe(self) -> Observation:
@@ -267,7 +267,7 @@ class ObserveJob:
         self.trouble = why
 
     def _compare(self, observation: Observation) -> None:
-        """Log what has begun to drift, drifts further, or is as it was again."""
+        """Log drift that began, changed or ended."""
         before = {(each.where, each.path): each for each in self.last.drift} if self.last else {}
         now = {(each.where, each.path): each for each in observation.drift}
         self.last = observation
@@ -287,7 +287,7 @@ def _naps(record: SlotRecord) -> bool:
 
 
 def _refreshed(session: Session) -> str:
-    """Ask the kdamonds; return what is wrong: their last numbers are better than none."""
+    """Ask the kdamonds; return the problem: their last numbers are better than none."""
     try:
         refresh(session, without=[s for s, each in session.managed.slots.items() if _naps(each)])
     except Busy as error:

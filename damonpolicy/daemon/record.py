@@ -1,4 +1,4 @@
-"""What a service says about itself, for `status`: a file that is written when that changes."""
+"""The service's record of itself for `status`: a file, written when it changes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from damonpolicy.kernel.host import starts
 __all__ = ("RecordJob",)
 
 _SHOWN = 5
-"""At most so many drifted files are named."""
+"""The most drifted files to name."""
 
 
 @dataclass(slots=True)
 class RecordJob:
-    """Keeps the record: at once where a reload went otherwise, else every ``poll`` seconds."""
+    """The job that keeps the record: after a reload with a new result, and by ``poll`` seconds."""
 
     reloader: Reloader
     follower: Follower
@@ -40,9 +40,9 @@ class RecordJob:
     guards: Callable[[], Mapping[str, Guard]] = dict
     """The guards of the jobs, including this one."""
     told: Callable[[], None] = lambda: None
-    """Called after each check for something to say."""
+    """Called after each check for changes."""
     reloads: dict[str, int] = field(default_factory=dict)
-    """How often a reload ended in what."""
+    """The number of reloads, by result."""
     good: Outcome | None = None
     """The last reload that brought the machine under its policies."""
     _counted: Outcome | None = None
@@ -54,7 +54,7 @@ class RecordJob:
         return None
 
     def count(self, outcome: Outcome | None) -> None:
-        """Take note of how a reload ended, and write soon: it may also wait for files."""
+        """Record the result of a reload, and write soon: it may also wait for files."""
         self.due = 0.0
         if outcome is not None and outcome is not self._counted:
             self._counted = outcome
@@ -62,7 +62,7 @@ class RecordJob:
             self.good = outcome if outcome.ok else self.good
 
     def run(self) -> None:
-        """Write the record, if it is another one."""
+        """Write the record, if it has changed."""
         self.due = beat(self.reloader.machine.monotonic(), self.poll)
         self.told()
         data = self._data()
@@ -75,7 +75,7 @@ class RecordJob:
         self._written = data
 
     def remove(self) -> None:
-        """Say nothing more: the service ends, even if what it said cannot be removed."""
+        """Remove the record: the service ends, even if that fails."""
         with contextlib.suppress(OSError):
             self.reloader.places.service.unlink(missing_ok=True)
 
@@ -110,7 +110,7 @@ class RecordJob:
         }
 
     def _observed(self) -> dict[str, Any]:
-        """Say how far goals are, and what has drifted."""
+        """Return the progress of goals, and the drift."""
         last, repairer = self.observe.last, self.observe.repairer
         found = last.drift if last else ()
         kdamonds = last.kdamonds if last else ()

@@ -1,8 +1,8 @@
-"""Apply policy files each time they have settled with new content.
+"""Reload: apply policy files whenever they have settled with new content.
 
-Content is planned and committed as a whole. An invalid file changes nothing: what it held last
-stays, and the outcome says what is wrong and where. The others are applied, unless they cannot be
-told apart; while one is invalid no policy ends, as it might be the one that the file holds.
+Content is planned and committed as a whole. An invalid file changes nothing: its last valid content
+stays, and the outcome says what is wrong and where. The others are applied, unless the error cannot
+be attributed to one file; while one is invalid no policy ends, as it might be in that file.
 """
 
 from __future__ import annotations
@@ -38,30 +38,32 @@ from damonpolicy.source.content import Content, gather, signature
 __all__ = ("HELD", "Outcome", "Reloader")
 
 HELD = "somebody has it open for writing"
-"""Why a file is not taken."""
+"""The reason why a file is not applied."""
 
 Kind = Literal["applied", "unchanged", "invalid", "failed", "gone"]
-"""``invalid``: some files are wrong; what the others hold is in force, if that can be told apart."""
+"""``invalid``: some files are wrong; the others are in force, if the error is in these files
+alone.
+"""
 
 _READ_ANYWAY = 60.0
-"""Seconds after which files are read even if nothing tells that they changed."""
+"""Seconds after which files are read even without a sign of a change."""
 _TRY_AGAIN = 5.0
-"""Seconds after which what failed is tried again: the machine may have changed."""
+"""Seconds until a failure is tried again, as the machine may have changed."""
 _RESERVE = 2.0
-"""How much longer than the last time it may take to make a change ready."""
+"""The allowed increase of the preparation time over the last one."""
 _HELD = 5.0
-"""Seconds after which it is told that somebody keeps a file open for writing."""
+"""Seconds after which a file that is held open for writing is reported."""
 _YOUNG = 0.1
-"""Seconds that files have to be old, for what is made ready before their rest has ended."""
+"""The least age of files, in seconds, for a preparation before they have settled."""
 
 
 class _Moved(DamonPolicyError):
-    """Files changed while the end of their rest was awaited."""
+    """Raised if files change before they have settled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of content: its digest, and what is wrong with it, located where it can be."""
+    """The result of a reload: the content's digest, and its errors, with places if possible."""
 
     kind: Kind
     digest: str
@@ -79,7 +81,7 @@ class Outcome:
 
 
 class Reloader:
-    """Keeps a machine under the policies of some paths."""
+    """The keeper of a machine under the policies of some paths."""
 
     def __init__(
         self,
@@ -115,24 +117,24 @@ class Reloader:
 
     @property
     def held(self) -> tuple[str, ...]:
-        """The files that everything waits for: somebody has had them open for writing for long.
+        """The files that hold up everything, as somebody has had them open for writing for long.
 
-        One holds up all, as all files are validated together: without it they may be half.
+        One holds up all, as all files are validated together.
         """
         return self._held if self._held_told else ()
 
     def note(self, plan: Plan) -> None:
-        """Take note of what was just done, whatever the reason."""
+        """Record a finished transaction, whatever its reason."""
         self.spacing.note(plan, self.machine.monotonic())
         self._absences.note(plan)
 
     def again(self) -> None:
-        """Take what is there once more, as if it had changed."""
+        """Apply the current content again, as if it had changed."""
         self._settling.forget()
         self._signature = ()
 
     def next_look(self, now: float) -> float | None:
-        """Return when something is due although no file changes, None where nothing is."""
+        """Return when something is due without a change of files, None if nothing is."""
         due = self._settling.rests_at(now)
         if due is not None:
             due = max(due - self._early, now)
@@ -141,11 +143,11 @@ class Reloader:
         return due
 
     def look(self) -> Outcome | None:
-        """Read what has changed; apply what has come to rest; None where nothing has."""
+        """Read changed files, and apply settled ones; None if there are none."""
         now, before = self.machine.monotonic(), self._signature
         content = self._read(now)
         since = None
-        if self._signature != before:  # although they may hold the same again
+        if self._signature != before:  # even if they have the same content again
             since = now - (time.time() - content.changed)
             if not self._looked_at <= since <= now:
                 since = now  # their clock is another one
@@ -171,7 +173,7 @@ class Reloader:
         return outcome
 
     def _note_held(self, content: Content, now: float) -> None:
-        """Tell once for how long nothing is taken, and why."""
+        """Report once since when nothing is applied, and why."""
         held = content.held if content.digest != self._settling.taken else ()
         if held and not self._held:
             self._held_since = now
@@ -183,7 +185,7 @@ class Reloader:
             log.warning("reload waits", files=list(held), reason=HELD)
 
     def _read(self, now: float) -> Content:
-        """Read all files, unless nothing about them has changed."""
+        """Read all files, unless none has changed."""
         seen = signature([*self.paths, *self.variables])
         if (
             self._content is None
@@ -229,15 +231,15 @@ class Reloader:
         return self._outcome(kind, content, message, compiled.found, generation)
 
     def _await_rest(self) -> None:
-        """Wait until content has rested, as all was made ready before; raises _Moved if it has not.
+        """Wait until prepared content has settled; raises _Moved if it changes.
 
-        So a change is on its way into the kernel as soon as its time has come.
+        So a change is written to the kernel as soon as it may be.
         """
         now, settling = self.machine.monotonic(), self._settling
         reserve = (now - self._tried_at) * _RESERVE
         self._early = min(reserve, settling.debounce / 2, max(settling.debounce - _YOUNG, 0.0))
         if settling.rested_at <= self._tried_at:
-            return  # they had rested when they were read
+            return  # they had settled when they were read
         self.machine.sleep(max(settling.rested_at - now, 0.0))
         if signature([*self.paths, *self.variables]) != self._signature:
             raise _Moved("files changed before they had come to rest")
@@ -258,9 +260,9 @@ class Reloader:
         )  # fmt: skip
 
     def _bring(self, content: Content) -> tuple[Compiled, bool, int]:
-        """Bring the machine under content: one transaction, or none where nothing changes.
+        """Bring the machine under content: one transaction, or none if nothing changes.
 
-        Returns what was compiled, whether anything changed, and the generation in force.
+        Returns the compiled policies, whether anything changed, and the generation in force.
         """
         overrides, wrong = Overrides.read(content.variables, self.settings)
         loaded = load(
@@ -289,9 +291,9 @@ class Reloader:
         return compile_on([source], self.machine, capabilities, served=True, shared=self.variables)
 
     def _can_do(self) -> Capabilities:
-        """Look at what the kernel can do: what runs by now may show more than last time.
+        """Detect the kernel's features again, as running kdamonds may show more by now.
 
-        What it has refused stays refused: it would be tried again at each reload.
+        Refused features stay refused, or they would be tried again at each reload.
         """
         if self.capabilities is None:
             return detect(self.machine, retrieve(self.machine).tree)
@@ -318,7 +320,7 @@ class Reloader:
 
 
 def _tell(outcome: Outcome, before: Outcome | None) -> None:
-    """Log what came of content; notes only if they were not there before."""
+    """Log the result of a reload; notes only if they are new."""
     known = before.diagnostics if before is not None and before.ok else ()
     values: dict[str, Any] = {"result": outcome.kind, "generation": outcome.generation}
     if outcome.message:

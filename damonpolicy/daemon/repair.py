@@ -1,7 +1,8 @@
-"""Drift, brought back where the policy says so.
+"""Repair of drift, if the policy asks for it.
 
-Only what is ours: where someone else's kdamond has taken the place of one of a policy, that policy
-is left to its administrator as a whole, as a second kdamond beside theirs is not what was there.
+Only what is ours is repaired: if someone else's kdamond has replaced one of a policy, the whole
+policy is left to its administrator, as a second kdamond beside theirs would not restore the earlier
+state.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ _AFTER_FAILURE = 60.0
 
 @dataclass(slots=True)
 class Repairer:
-    """Repairs the policies of a service that ask for it."""
+    """The repairer of a service's policies that ask for it."""
 
     reloader: Reloader
     again: float = 30.0
-    """Seconds between two repairs: who changes it each time is not to be outrun."""
+    """Seconds between two repairs, so that repeated changes do not cause a race."""
     repairs: int = 0
     trouble: str = ""
     _not_before: float = 0.0
 
     def repair(self) -> bool:
-        """Bring back what has drifted, in one transaction; tell whether anything was changed."""
+        """Repair all drift in one transaction; return whether anything was changed."""
         machine = self.reloader.machine
         if machine.monotonic() < self._not_before:
             return False
@@ -78,7 +79,7 @@ class Repairer:
 
 
 def repairable(machine: Machine, current: Current, managed: Managed, owner: str) -> list[str]:
-    """Return the policies of an owner that have drifted, ask for repair, and can have it."""
+    """Return an owner's drifted policies that ask for repair, and can be repaired."""
     changed = {
         user
         for each in settings(current, managed)
@@ -107,14 +108,14 @@ def _slots(managed: Managed, policy: CompiledPolicy) -> dict[int, SlotRecord]:
 
 
 def _replaced(current: Current, managed: Managed, slot: int) -> bool:
-    """Tell whether a slot of ours is someone else's now."""
+    """Return whether a slot of ours is someone else's now."""
     return slot in current.slots and current.owner(slot, managed) == "foreign"
 
 
 def ended(machine: Machine, current: Current, slot: int, record: SlotRecord) -> bool:
-    """Tell whether a kdamond has ended by itself, with its last process.
+    """Return whether a kdamond has ended by itself, with its last process.
 
-    That is no drift where a service follows processes: the next one starts it again.
+    That is not drift if a service follows processes: the next process starts it again.
     """
     lives = (starts(machine, pid) == start for pid, start in record.members)
     return bool(record.members) and not current.running(slot) and not any(lives)

@@ -1,4 +1,4 @@
-"""The service put together: its jobs, its signals, and what systemd is told."""
+"""The complete service: its jobs, its signals, and its notifications to systemd."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 __all__ = ("serve",)
 
 _GRACE = 5.0
-"""Seconds that a job may run on after the signal that ends the service."""
+"""Seconds that a job may continue after the signal that ends the service."""
 _LAST = 60.0
-"""Seconds that the last things may take: less than systemd gives a unit to stop."""
+"""Seconds for the final steps: less than systemd allows a unit to stop."""
 
 
 def serve(
@@ -56,7 +56,7 @@ def serve(
 ) -> bool:
     """Keep a machine under the policies of some paths until a signal ends it.
 
-    ``debounce`` is in seconds; ``metrics`` is where to serve metrics, empty for nowhere.
+    ``debounce`` is in seconds; ``metrics`` is the address for metrics, empty for none.
     Returns whether policies were ended, as ``remove`` asks.
     """
     without_alarm()
@@ -117,7 +117,7 @@ def serve(
 
 
 def _run(service: Service, ready: Callable[[], None], ends: Sequence[Callable[[], None]]) -> None:
-    """Run until a signal comes, and then not much longer."""
+    """Run until a signal arrives, and end soon afterwards."""
     try:
         service.run(ready)
     except Late:
@@ -129,7 +129,7 @@ def _run(service: Service, ready: Callable[[], None], ends: Sequence[Callable[[]
 
 
 def _last(reloader: Reloader, keeper: Keeper, *, remove: bool) -> bool:
-    """Leave the machine so that nobody needs to look after it; tell whether policies were ended."""
+    """Leave the machine in a state that needs no service; return whether policies were ended."""
     within(_LAST)
     try:
         if remove:
@@ -151,7 +151,7 @@ def _last(reloader: Reloader, keeper: Keeper, *, remove: bool) -> bool:
 def _exporter(
     address: str, record: RecordJob, errors: Callable[[], Mapping[str, float]] = dict
 ) -> Exporter | None:
-    """Serve metrics, where that is asked for; else their library is not even imported."""
+    """Serve metrics if requested; otherwise their library is not even imported."""
     if not address:
         return None
     from damonpolicy.daemon.exporter import Exporter
@@ -160,7 +160,7 @@ def _exporter(
 
 
 def _line(outcome: Outcome | None, held: Sequence[str]) -> str:
-    """Return what `systemctl status` shows."""
+    """Return the line for `systemctl status`."""
     if held:
         return f"waits for {held[0]}: {HELD}"
     if outcome is None:

@@ -1,7 +1,7 @@
-"""The service: jobs that are due, one after the other, in one thread.
+"""The loop of the service: jobs that are due, one after the other, in one thread.
 
-Whatever happens meanwhile (a signal, a file that changes, a process that starts) is only a hint
-that a job is due earlier than it would be. So nothing is lost when a hint is.
+Every event (a signal, a file that changes, a process that starts) is only a hint that a job is due
+earlier. So a lost hint loses nothing.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _MOST_OFTEN = 0.05
 
 
 class Job(Protocol):
-    """Something to do again and again."""
+    """A repeated task."""
 
     due: float
-    """When, in seconds of the machine's clock."""
+    """When it is due, in seconds of the machine's clock."""
 
     @property
     def readable(self) -> Readable | None:
-        """What makes the job due as soon as there is something to read."""
+        """An object that makes the job due when it is readable."""
 
     def run(self) -> None:
-        """Do it, and set `due` anew."""
+        """Do the task, and set `due` again."""
 
 
 @dataclass(slots=True)
 class ReloadJob:
-    """Looks at the policy files: when told to, and every ``poll`` seconds anyway."""
+    """The job that looks at the policy files: on a hint, and every ``poll`` seconds anyway."""
 
     reloader: Reloader
     rearm: Callable[[], None] = lambda: None
@@ -61,25 +61,25 @@ class ReloadJob:
         return None
 
     def hint(self) -> None:
-        """Take note that something may have changed; any thread may call it."""
+        """Note that something may have changed; any thread may call it."""
         self._hinted = True
         self.due = min(self.due, self._ran + _MOST_OFTEN)
 
     def again(self) -> None:
-        """Take what is there once more, as if it had changed; a signal handler may call it."""
+        """Apply the current content again, as if it had changed; a signal handler may call it."""
         self._asked = True
         self.reloader.again()
         self.due = 0.0
 
     def run(self) -> None:
-        """Apply what has come to rest."""
+        """Apply settled files."""
         asked, self._hinted, self._asked = self._asked, False, False
         self.rearm()
         held = self.reloader.held
         try:
             looked = self.reloader.look()
         except BaseException:
-            self._asked |= asked  # whoever waits for an answer gets it the next time
+            self._asked |= asked  # a caller that waits for a reload gets its result the next time
             raise
         if looked is not None or asked or held != self.reloader.held:
             self.told(self.reloader.outcome)
@@ -93,9 +93,9 @@ class ReloadJob:
 
 @dataclass(slots=True)
 class AliveJob:
-    """Gives signs of life: rounds come to their end, or the kernel has time left to answer.
+    """The job that gives signs of life: rounds end, or the kernel has time left to answer.
 
-    A kdamond that sleeps by its watermarks may answer a command after minutes. Whoever hangs
+    A kdamond that sleeps by its watermarks may answer a command after minutes. A service that hangs
     without a deadline gives none.
     """
 
@@ -110,11 +110,11 @@ class AliveJob:
         return None
 
     def run(self) -> None:
-        """Give one."""
+        """Give a sign of life."""
         self._give()
 
     def waiting(self) -> None:
-        """Give one if it is due, and ask systemd to wait for a start or reload, too."""
+        """Give a sign of life if it is due, and ask systemd to wait for a start or reload, too."""
         if self.due <= self.machine.monotonic():
             self._give(longer=2 * self.interval)
 
@@ -125,7 +125,7 @@ class AliveJob:
 
 @dataclass(slots=True)
 class Service:
-    """Runs jobs until it is stopped; no error of a job ends it."""
+    """The runner of jobs; no error of a job ends it."""
 
     machine: Machine
     wake: Wake
@@ -141,7 +141,7 @@ class Service:
         self.wake.now()
 
     def waiting(self) -> None:
-        """Give signs of life while a job waits for the kernel; not to hold up a shutdown."""
+        """Give signs of life while a job waits for the kernel, except during a shutdown."""
         for job in () if self.stopping else self.jobs:
             if isinstance(job, AliveJob):
                 job.waiting()
@@ -151,7 +151,7 @@ class Service:
         return self._guards
 
     def step(self) -> float:
-        """Run what is due; return for how many seconds there is nothing to do then."""
+        """Run the jobs that are due; return the seconds until the next one."""
         for job in self.jobs:
             if self.stopping:
                 return 0.0
@@ -175,7 +175,7 @@ class Service:
             self.failed()
 
     def _readable(self) -> Iterator[tuple[Job, Readable]]:
-        """Yield jobs with what makes them due; a job that has failed waits for its time."""
+        """Yield jobs with the objects that make them due; a failed job waits for its time."""
         for job in self.jobs:
             guard = self._guard(job)
             if not guard.rests:
@@ -198,7 +198,7 @@ class Service:
 
 
 def leave(reloader: Reloader) -> bool:
-    """End all policies of a service and put their settings back; tell whether there were any."""
+    """End all policies of a service and restore their settings; return whether there were any."""
     with changing(reloader.machine, reloader.places, wait=True, settle=True) as session:
         policies = wanted(session.managed, {}, without=reloader.owner)
         current, plan = prepare(reloader.machine, session.managed, policies, ())

@@ -1,4 +1,4 @@
-"""When files that are being changed have come to rest: `Settling`."""
+"""Detection of the moment when changing files have settled: `Settling`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ __all__ = ("Settling",)
 
 @dataclass(slots=True)
 class Settling:
-    """Content has settled when it has stayed the same for ``debounce`` seconds.
+    """The state of content, which has settled after ``debounce`` seconds without a change.
 
-    The first content is taken as it is: nothing says that anybody changes it.
+    The first content counts as settled, as there is no sign of a change.
     """
 
     debounce: float
     taken: str = ""
-    """The digest of the content that was taken last."""
+    """The digest of the last content."""
     rested_at: float = 0.0
-    """When what was taken last had stayed the same for long enough."""
+    """When the last content had settled."""
     _before: str = ""
     _digest: str = ""
     _since: float = 0.0
@@ -32,15 +32,15 @@ class Settling:
         since: float | None = None,
         early: float = 0.0,
     ) -> bool:
-        """Tell whether this is other content than was taken last, and has come to rest.
+        """Return whether this is new content that has settled.
 
-        ``held``: somebody is writing a file of it right now, and it cannot be at rest. ``since``
-        is when files last changed, None where they have not; content that was not seen before
-        then rests from now on. It is told ``early`` seconds before its time, for who does the
-        last step no sooner than at `rested_at`.
+        ``held``: somebody is writing a file of it, so it cannot have settled. ``since`` is when
+        files last changed, None if they have not; unseen content then counts from now. The result
+        is true ``early`` seconds before its time, for a caller that does the last step no sooner
+        than at `rested_at`.
         """
         if held:
-            self._digest = ""  # its rest begins once it has been let go
+            self._digest = ""  # it can settle once the file is closed
             return False
         if digest != self._digest or since is not None:
             self._digest, self._since = digest, now if since is None else since
@@ -53,16 +53,16 @@ class Settling:
         return True
 
     def moved(self) -> None:
-        """Take back that content was taken: it changed before its time."""
-        if self.taken:  # else somebody asked meanwhile to take what is there at once
+        """Revoke the last result: the content changed before its time."""
+        if self.taken:  # otherwise somebody asked meanwhile to apply the current content at once
             self.taken = self._before
 
     def rests_at(self, now: float) -> float | None:
-        """Return when content that was seen can have settled, None where nothing is under way."""
+        """Return when seen content can have settled, None if nothing is under way."""
         if not self._digest or self._digest == self.taken:
             return None
         return max(self._since + self.debounce, now)
 
     def forget(self) -> None:
-        """Take what is there once more, even if it is what was taken last."""
+        """Apply the current content again, even if it is the last content."""
         self.taken = ""

@@ -1,4 +1,4 @@
-"""Which paths a service's policies came from: `Sources`."""
+"""The paths that a service's policies came from: `Sources`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ("Sources", "unknown")
 
 
 def unknown(paths: Sequence[str], places: Places) -> list[str]:
-    """Return the paths that are not there and held no policy for a service of this boot.
+    """Return the missing paths that held no policy for a service of this boot.
 
-    Raises DamonPolicyError if what is remembered is damaged.
+    Raises DamonPolicyError if the stored paths are damaged.
     """
     absent = [path for path in paths if not os.path.lexists(path)]
     found = (read_json(places.sources) or {}).get("paths") if absent else None
@@ -24,11 +24,11 @@ def unknown(paths: Sequence[str], places: Places) -> list[str]:
 
 
 class Sources:
-    """Remembers paths that held policies, also from one service to the next of the same paths.
+    """The paths that held policies, stored from one service to the next of the same paths.
 
-    A path that is gone as a whole is hardly meant to end its policies: it may be on a file system
-    that is not mounted. So it is kept beside the state, and dies with the boot as that does. A
-    service that begins with no policies in force has none to lose, and forgets.
+    A missing path is hardly meant to end its policies: it may be on a file system that is not
+    mounted. So paths are stored beside the state, and are lost at a reboot like it. A service that
+    begins with no policies in force has none to lose, and forgets the paths.
     """
 
     def __init__(self, keeper: Keeper, places: Places) -> None:
@@ -37,7 +37,7 @@ class Sources:
         self._known: frozenset[str] | None = None
 
     def gone(self, content: Content) -> list[str]:
-        """Return the paths that held policies and are not there; raises DamonPolicyError."""
+        """Return the missing paths that held policies; raises DamonPolicyError."""
         return sorted(self._read().intersection(content.missing))
 
     def add(self, content: Content) -> None:
@@ -45,7 +45,7 @@ class Sources:
         self._write(self._read().union(content.there))
 
     def keep(self, content: Content) -> None:
-        """Remember only the paths of what was applied."""
+        """Remember only the paths of the applied policies."""
         self._write(frozenset(content.there))
 
     def _read(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""How far apart unrequested commits to a kdamond are: `Spacing`."""
+"""The spacing of unrequested commits to a kdamond: `Spacing`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ which on a commit may follow would never have its turn.
 
 @dataclass(slots=True)
 class Spacing:
-    """Remembers when which kdamond was committed last, in seconds of the machine's clock."""
+    """The time of each kdamond's last commit, in seconds of the machine's clock."""
 
     _last: dict[str, float] = field(default_factory=dict)
 
     def note(self, plan: Plan, now: float) -> None:
-        """Take note of what was done."""
+        """Record a finished transaction."""
         for each in plan.kdamonds:
             if each.action in ("start", "restart", "change"):
                 self._last[each.name] = now
 
     def took(self, kdamond: str, now: float) -> None:
-        """Take note that a kdamond (full name) took values of goals, unless that joined a commit."""
+        """Record that a kdamond (full name) took values of goals, unless that joined a commit."""
         if not self._joins(kdamond, now):
             self._last[kdamond] = now
 
     def ready(self, kdamond: CompiledKdamond, now: float, *, joins: bool = False) -> float:
-        """Return from when on a kdamond may be committed again; what is over is ``now``.
+        """Return when a kdamond may be committed again; a time in the past is ``now``.
 
         With ``joins`` it may be right after another commit, too.
         """

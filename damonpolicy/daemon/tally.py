@@ -1,4 +1,4 @@
-"""How the transactions of a service ended, counted."""
+"""Counts of a service's transactions, by result."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ("Tally",)
 
 @dataclass(slots=True)
 class Tally:
-    """Counts since the start: what was applied from files, and what was begun and undone."""
+    """Counts since the start: transactions applied from files, and those undone."""
 
     applies: int = 0
     rollbacks: int = 0
 
     def failed(self, error: DamonPolicyError) -> None:
-        """Take note of how a transaction failed."""
+        """Count a failed transaction."""
         self.rollbacks += error.undone

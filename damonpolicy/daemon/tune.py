@@ -1,4 +1,4 @@
-"""Loops: what they measure, and the transactions by which they move a setting, a quota or an age."""
+"""The job of the loops: measurements, and transactions that move settings, quotas and ages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from damonpolicy.tuning.sources import Meter, Stale
 __all__ = ("TuneJob",)
 
 _IDLE = 5.0
-"""Seconds until loops are looked for again where there are none."""
+"""Seconds until the next look for loops if there are none."""
 
 _Key = tuple[str, str]
 _Moves = dict[str, dict[_Key, str]]
@@ -35,40 +35,42 @@ _Moves = dict[str, dict[_Key, str]]
 
 @dataclass(slots=True)
 class _Running:
-    """A loop, and how it is with it; times are of the machine's clock."""
+    """A loop, and its state; times are of the machine's clock."""
 
     policy: str
     loop: Loop
     meters: tuple[Meter, ...]
     due: float
     fresh: float
-    """When there was a number last, or the loop began."""
+    """When the last number was read, or the loop began."""
     state: State = field(default_factory=State)
     trouble: str = ""
 
     @property
     def key(self) -> _Key:
-        """What it moves: no two loops of a policy move the same."""
+        """The moved value: no two loops of a policy move the same."""
         return self.loop.kdamond, self.loop.path
 
 
 @dataclass(slots=True)
 class TuneJob:
-    """Runs the loops of the service's policies, each in its own time."""
+    """The job that runs the loops of the service's policies, each at its own time."""
 
     follower: Follower
     due: float = 0.0
-    """Also after each reload: what a loop has learned ends with its policy, though it come back."""
+    """Also called after each reload: a loop's history ends with its policy, even if that
+    returns.
+    """
     moves: int = 0
     _running: dict[tuple[str, _Key], _Running] = field(default_factory=dict)
 
     @property
     def readable(self) -> Readable | None:
-        """Loops run when their time has come."""
+        """Nothing: only time makes it due."""
         return None
 
     def troubles(self) -> Mapping[str, str]:
-        """Return why loops stand still, by policy and loop."""
+        """Return the reasons why loops do not move, by policy and loop."""
         return {
             f"{each.policy}/{each.loop.name}": each.trouble
             for each in self._running.values()
@@ -76,7 +78,7 @@ class TuneJob:
         }
 
     def errors(self) -> Mapping[str, float]:
-        """Return how far from right what is measured is, as a share, by policy and loop."""
+        """Return the errors of loops, as shares, by policy and loop."""
         return {
             f"{each.policy}/{each.loop.name}": each.state.error
             for each in self._running.values()
@@ -84,7 +86,7 @@ class TuneJob:
         }
 
     def run(self) -> None:
-        """Run the loops whose time has come; what they move is one transaction for each policy."""
+        """Run the loops that are due; their moves are one transaction per policy."""
         machine = self.follower.reloader.machine
         self._renew()
         moves: _Moves = {}
@@ -110,7 +112,7 @@ class TuneJob:
         self.due = min((each.due for each in self._running.values()), default=beat(now, _IDLE))
 
     def _renew(self) -> None:
-        """Take the loops of what is managed now; those that stay keep what they know."""
+        """Take the loops of the managed set; those that stay keep their state."""
         keeper, places = self.follower.keeper, self.follower.reloader.places
         now = keeper.machine.monotonic()
         found: dict[tuple[str, _Key], _Running] = {}
@@ -127,7 +129,7 @@ class TuneJob:
         self._running = found
 
     def _step(self, running: _Running, moves: _Moves) -> str:
-        """Work out where a loop goes, into ``moves``; returns why it stands still."""
+        """Compute a loop's move into ``moves``; returns the reason if it does not move."""
         keeper, loop = self.follower.keeper, running.loop
         policy, now = keeper.managed().policies[running.policy], keeper.machine.monotonic()
         held = value(policy, loop)
@@ -139,7 +141,7 @@ class TuneJob:
         try:
             measured = [each.read() for each in running.meters]
         except Stale as error:
-            # nobody acts on old numbers: it stays where it is, and goes to safety in the end
+            # never act on old numbers: it stays where it is, and finally falls back
             running.state = running.state.blind()
             law = loop.law
             last = running.fresh + law.get("fall_back_after", math.inf) / 1e6
@@ -157,7 +159,7 @@ class TuneJob:
         return ""
 
     def _want(self, running: _Running, held: str, wanted: int, moves: _Moves) -> None:
-        """Take note of a value, if it is another one and a commit may follow now."""
+        """Record a value, if it is new and a commit may follow now."""
         loop, keeper = running.loop, self.follower.keeper
         if wanted == int(normalise(held)):
             return
@@ -169,7 +171,7 @@ class TuneJob:
         moves.setdefault(running.policy, {})[running.key] = str(wanted)
 
     def _touched(self, policy: CompiledPolicy, loop: Loop, held: str) -> str:
-        """Say what somebody else has done to what the loop moves: then it is not ours to move."""
+        """Describe somebody else's change to the loop's file: then we do not move it."""
         machine, managed = self.follower.keeper.machine, self.follower.keeper.managed()
         path = loop.path
         if loop.kdamond:
@@ -182,7 +184,7 @@ class TuneJob:
         return ""
 
     def _move(self, policy: str, values: Mapping[_Key, str]) -> str:
-        """Move what loops of a policy move; returns why it could not be."""
+        """Carry out the moves of a policy's loops; returns the reason of a failure."""
         reloader, table = self.follower.reloader, self.follower.table
         machine = reloader.machine
         try:

@@ -1,4 +1,4 @@
-"""Turns for sources, so that slow ones do not hold up the others."""
+"""Scheduling of sources, so that slow ones do not delay the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from damonpolicy.tuning.sources import Meter
 __all__ = ("pause", "turns")
 
 _ROUND = 2.0
-"""Seconds after which nothing more is begun: signs of life and policy files have their turn."""
+"""Seconds after which a round ends, for signs of life and policy files."""
 _SLOW = 0.5
-"""Seconds that a source which gives no number may take without being let be for a while."""
+"""Seconds that a source without a number may take before it is paused."""
 _SHARE = 10
-"""How much longer it is let be than it took."""
+"""The pause of a source, as a multiple of the time that it took."""
 
 
 class _Due(Protocol):
@@ -26,7 +26,7 @@ _T = TypeVar("_T", bound=_Due)
 
 
 def turns(readings: Iterable[_T], now: float) -> Iterator[_T]:
-    """Yield what is due, what has waited longest first, for as long as a round may take."""
+    """Yield due items, longest wait first, for as long as a round may take."""
     end = time.monotonic() + _ROUND
     for each in sorted((each for each in readings if each.due <= now), key=lambda each: each.due):
         if time.monotonic() > end:
@@ -35,5 +35,5 @@ def turns(readings: Iterable[_T], now: float) -> Iterator[_T]:
 
 
 def pause(meters: Iterable[Meter]) -> float:
-    """Return for how many seconds not to ask again, as one of them took long for nothing."""
+    """Return the seconds to pause, as one of them took long without a result."""
     return max((_SHARE * each.lost for each in meters if each.lost > _SLOW), default=0.0)

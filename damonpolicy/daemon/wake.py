@@ -1,4 +1,4 @@
-"""What ends a wait: time, a signal, a hint that something has changed."""
+"""Interruptible waits, ended by time, a signal, or a hint of a change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ("Readable", "Wake", "beat")
 
 
 def beat(now: float, every: float) -> float:
-    """Return when a clock beats next that does each ``every`` seconds.
+    """Return the next beat of a clock that beats each ``every`` seconds.
 
     Jobs that look by the beat wake the process up together.
     """
@@ -39,7 +39,7 @@ class Wake:
             os.write(self._writer, b"!")
 
     def wait(self, seconds: float, watched: Iterable[Readable] = ()) -> list[Readable]:
-        """Wait until something happens, at most for so long; return what can be read then."""
+        """Wait for an event, with a time limit; return the readable objects."""
         known, poll = list(watched), select.poll()  # select() takes none from 1024 on
         for descriptor in (self._reader, *(each.fileno() for each in known)):
             poll.register(descriptor, select.POLLIN)
@@ -49,6 +49,6 @@ class Wake:
         return [each for each in known if each.fileno() in ready]
 
     def close(self) -> None:
-        """Let go of what is behind it; nobody may wake it any more."""
+        """Close it; nobody may wake it any more."""
         for descriptor in (self._reader, self._writer):
             os.close(descriptor)

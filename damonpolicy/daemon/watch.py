@@ -1,7 +1,7 @@
-"""Hints that policy files have changed, from inotify by watchdog.
+"""Hints that policy files have changed, from inotify through watchdog.
 
-Hints only: what is lost (too many events, a directory that was made anew, a network file
-system) is found by the service's own slow look.
+They are only hints: the service's own slow look finds lost changes (too many events, a directory
+that was made again, a network file system).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TOLD: list[type[FileSystemEvent]] = [
     DirCreatedEvent, DirDeletedEvent, DirMovedEvent, FileClosedEvent, FileCreatedEvent,
     FileDeletedEvent, FileModifiedEvent, FileMovedEvent,
 ]  # fmt: skip
-"""What the kernel shall tell of: not that files are read, which the service does itself."""
+"""The events to watch: not reads of files, which the service makes itself."""
 
 
 class _Hint(FileSystemEventHandler):
@@ -44,7 +44,7 @@ class _Hint(FileSystemEventHandler):
 
 
 class Watch:
-    """Calls ``changed``, from a thread of its own, when something happens near some paths."""
+    """A watcher that calls ``changed``, from its own thread, on events near some paths."""
 
     def __init__(self, paths: Sequence[str], changed: Callable[[], None]) -> None:
         self._paths = tuple(paths)
@@ -63,7 +63,7 @@ class Watch:
         self._observer.join()
 
     def rearm(self) -> None:
-        """Watch what is there now: a directory that was made anew is another one."""
+        """Watch the current directories: one that was made again is a new one."""
         there = {}
         for path in self._directories():
             try:
@@ -84,14 +84,14 @@ class Watch:
                 self._watched[path] = (watch, identity)
 
     def _directories(self) -> list[str]:
-        """Return the directories whose events matter: those given, and those of links' targets."""
+        """Return the directories to watch: the given ones, and those of links' targets."""
         found: list[str] = []
         for path in self._paths:
             inside = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
             found += [inside, os.path.dirname(os.path.abspath(path))]
             try:
                 names = os.listdir(inside)
-            except OSError:  # not there, or no longer
+            except OSError:  # missing
                 names = []
             links = [os.path.join(inside, name) for name in names]
             found += [os.path.dirname(os.path.realpath(each)) for each in links

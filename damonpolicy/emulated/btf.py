@@ -1,4 +1,4 @@
-"""The kernel's type information, as far as `kernel.btf` reads it.
+"""Type information of emulated kernels, in the part that `kernel.btf` reads.
 
 The format is documented in Documentation/bpf/btf.rst.
 """

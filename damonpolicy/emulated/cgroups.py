@@ -17,7 +17,7 @@ _FILES = ("cgroup.controllers", "cgroup.procs", "cgroup.stat", "cgroup.subtree_c
 
 
 class Cgroups:
-    """The directories of all cgroups; what is in them is for reading only."""
+    """The directories of all cgroups, whose files are read-only."""
 
     roots = (MOUNT,)
 
@@ -60,7 +60,7 @@ class Cgroups:
         return found | dict.fromkeys(self._children(cgroup), True)
 
     def identity(self, path: str) -> int:
-        """Return the inode number of a cgroup's directory, which is its id; 0 of anything else."""
+        """Return the inode number of a cgroup's directory, which is its id; 0 for anything else."""
         found = self.world.state["cgroups"].get(path.removeprefix(MOUNT) or "/")
         return int(found["id"]) if found and path.startswith(MOUNT) else 0
 

@@ -1,8 +1,7 @@
-"""What a kernel checks when a kdamond is started or changed (mm/damon/sysfs.c).
+"""The kernel's checks when a kdamond is started or changed (mm/damon/sysfs.c).
 
-Nothing of this is checked when files are written: min above max, dead processes and paths
-to nowhere can all be staged. Errnos and their order were compared with Linux 6.12, 6.18
-and 7.3.
+Writes to files check none of this: min above max, dead processes and missing paths can all be
+staged. Errnos and their order were compared with Linux 6.12, 6.18 and 7.3.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ _CGROUP_METRICS = ("node_memcg_used_bp", "node_memcg_free_bp")
 def check(world: World, context: Directory) -> list[dict[str, Any]]:
     """Check the staged files of a context, and return its `targets`.
 
-    Raises Refusal with EINVAL, and with ENOMEM where a scheme is wrong: the kernel makes
-    schemes by a function that can only return NULL. `committable` comes after this.
+    Raises Refusal with EINVAL, and with ENOMEM if a scheme is wrong: the kernel makes schemes with
+    a function that can only return NULL. `committable` comes after this.
     """
     _check_attributes(context["monitoring_attrs"])
     _check_probes(world, context["monitoring_attrs"])
@@ -52,7 +51,7 @@ def check(world: World, context: Directory) -> list[dict[str, Any]]:
 
 
 def _check_attributes(attributes: Directory) -> None:
-    """Refuse what damon_set_attrs() refuses."""
+    """Refuse attributes that damon_set_attrs() refuses."""
     sample, aggregation = (
         number(attributes, f"intervals/{name}") for name in ("sample_us", "aggr_us")
     )
@@ -67,7 +66,7 @@ def _check_attributes(attributes: Directory) -> None:
 
 
 def _check_probes(world: World, attributes: Directory) -> None:
-    """Refuse probes that could overflow, or of no cgroup, and samples without a primitive."""
+    """Refuse probes that could overflow, or without a cgroup, and samples without a primitive."""
     probes = numbered(attributes.get("probes", {}))
     weight = sum(number(each, "weight") for each in probes)
     samples = number(attributes, "intervals/aggr_us") // max(
@@ -145,20 +144,20 @@ def _check_filter(world: World, each: Directory) -> None:
 
 
 def _goals(scheme: Directory) -> list[Directory]:
-    """Return the goals that count: one with a target of 0 is passed over."""
+    """Return the goals that count: those with a target of 0 are skipped."""
     goals = numbered(scheme.get("quotas", {}).get("goals", {}))
     return [each for each in goals if number(each, "target_value")]
 
 
 def check_goals(world: World, scheme: Directory, number_: int) -> None:
-    """Refuse goals on cgroups that are not there, with the errno of the caller's path."""
+    """Refuse goals on missing cgroups, with the errno of the caller's path."""
     for each in _goals(scheme):
         if get(each, "target_metric") in _CGROUP_METRICS and not world.memory_cgroup(each["path"]):
             raise Refusal(number_)
 
 
 def cgroups(world: World, directory: Directory) -> dict[str, int]:
-    """Return the ids of the cgroups that files of a directory name, as they are looked up now."""
+    """Return the current ids of the cgroups that files of a directory name."""
     found: dict[str, int] = {}
     for name, inside in directory.items():
         if isinstance(inside, dict):
@@ -169,7 +168,7 @@ def cgroups(world: World, directory: Directory) -> dict[str, int]:
 
 
 def goal_cgroups(world: World, context: Directory) -> dict[str, int]:
-    """Do the same for the goals of all schemes alone."""
+    """Do the same for only the goals of all schemes."""
     found: dict[str, int] = {}
     for scheme in numbered(context["schemes"]):
         for goal in _goals(scheme):
@@ -178,20 +177,20 @@ def goal_cgroups(world: World, context: Directory) -> dict[str, int]:
 
 
 def _even(world: World, context: Directory) -> bool:
-    """Tell whether the smallest region is a power of two."""
+    """Return whether the smallest region is a power of two."""
     least = _least(world, context)
     return not least & (least - 1)
 
 
 def startable(world: World, context: Directory, targets_: list[dict[str, Any]]) -> bool:
-    """Tell whether a kdamond can be started with a context that was checked."""
+    """Return whether a kdamond can be started with a checked context."""
     if world.profile.quirk("start.unchecked"):
         return _even(world, context) or world.profile.quirk("units.raw")
     return committable(world, context) and not any(each["obsolete"] for each in targets_)
 
 
 def committable(world: World, context: Directory) -> bool:
-    """Tell whether damon_commit_ctx() takes a context, checked or already running."""
+    """Return whether damon_commit_ctx() accepts a context, checked or already running."""
     if not _even(world, context) and not world.profile.quirk("units.commit"):
         return False
     return context["operations"] == "paddr" or not any(
@@ -202,7 +201,7 @@ def committable(world: World, context: Directory) -> bool:
 
 
 def oopses(world: World, context: Directory) -> str:
-    """Return how a kernel would be wrecked by running a context, or an empty text."""
+    """Return how running a context would wreck a kernel, or an empty text."""
     nodes = range(len(world.spec.nodes))
     if world.profile.quirk("goal.oops"):
         for scheme in numbered(context["schemes"]):
@@ -226,7 +225,7 @@ def oopses(world: World, context: Directory) -> str:
 def unmergeable(world: World, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
     """Return how new regions of targets would wreck a kernel, or an empty text.
 
-    It fills the gap between two regions, which is less than nothing where they share a page
+    It fills the gap between two regions, which is negative if they share a page
     (mm/damon/core.c of 6.18: damon_fill_regions_holes()).
     """
     shared = world.profile.quirk("regions.raw") and any(

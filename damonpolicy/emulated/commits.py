@@ -1,6 +1,6 @@
-"""What a commit leaves unchanged on some kernels, though it was staged (damon_commit_ctx()).
+"""Staged changes that a commit ignores on some kernels (damon_commit_ctx()).
 
-Each is a row of `kernel.quirks`; which files are concerned was seen on real kernels
+Each is a row of `kernel.quirks`; the files were found on real kernels
 (tests/kernel/effects.py).
 """
 
@@ -15,20 +15,20 @@ from damonpolicy.emulated.world import World
 __all__ = ("changed_types", "keep", "keep_goals", "limit", "wait")
 
 _NOWHERE = "-1"
-"""The node of a goal that was never given one: what was in memory, so almost never a real one."""
+"""The node of a goal without one: uninitialised memory, so almost never a real node."""
 
 
 def keep(world: World, ran: Directory, runs: Directory) -> None:
-    """Put back what the commit has ignored into ``runs``, the copy that runs now."""
+    """Restore the values that the commit ignored in ``runs``, the running copy."""
     before = numbered(ran["schemes"])
     for place, scheme in enumerate(numbered(runs["schemes"])):
         keep_goals(world, before[place] if place < len(before) else {}, scheme)
 
 
 def keep_goals(world: World, ran: Directory, runs: Directory) -> None:
-    """Let goals on eligible memory keep their nodes, and leave new goals without a fed value.
+    """Keep the nodes of goals on eligible memory, and leave new goals without a fed value.
 
-    They are matched by their place among those that have a target
+    They are matched by their position among those with a target
     (damos_commit_quota_goals(), damos_commit_quota_goal_union()).
     """
     before, profile = _goals(ran), world.profile
@@ -41,9 +41,9 @@ def keep_goals(world: World, ran: Directory, runs: Directory) -> None:
 
 
 def wait(world: World, running: dict[str, Any], staged: Directory) -> None:
-    """Let schemes be applied next when they would have been, or after a whole new interval.
+    """Keep the next time of schemes, or set it to a whole new interval.
 
-    That is where attributes of the monitoring change (damon_set_attrs()).
+    The latter if attributes of the monitoring change (damon_set_attrs()).
     """
     changed = any(
         running["tree"]["monitoring_attrs"][name] != staged["monitoring_attrs"][name]
@@ -59,9 +59,9 @@ def wait(world: World, running: dict[str, Any], staged: Directory) -> None:
 
 
 def limit(world: World, running: dict[str, Any], staged: Directory) -> None:
-    """Let the least number of regions stay until regions are updated next.
+    """Keep the least number of regions until the next update of regions.
 
-    Before 7.1 it is worked out then alone (kdamond_fn()); attributes that change set the time.
+    Before 7.1 it is computed only then (kdamond_fn()); changed attributes set the time.
     """
     old, new = (
         number(each, "monitoring_attrs/nr_regions/min") for each in (running["tree"], staged)

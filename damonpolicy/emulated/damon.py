@@ -1,4 +1,4 @@
-"""DAMON's tree below /sys/kernel/mm/damon: the staged files, and how they are written."""
+"""DAMON's tree below /sys/kernel/mm/damon: the staged files, and writes to them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ABOVE = above([KDAMONDS])
 
 @lru_cache(4096)
 def _parts(path: str) -> tuple[tuple[str, ...], str]:
-    """Return the names on the way to a file, and the pattern of its path."""
+    """Return the components of a file's path, and the pattern of the path."""
     parts = tuple(path.split("/"))
     return parts, "/".join("*" if part.isdecimal() else part for part in parts)
 
@@ -41,7 +41,7 @@ class Damon:
         self.kdamonds = kdamonds
 
     def _entry(self, path: str) -> Any:
-        """Return a file's content or a directory, None for what is not there."""
+        """Return a file's content or a directory, None if missing."""
         here: Any = self.world.state["tree"]
         if path == KDAMONDS:
             return here
@@ -153,4 +153,4 @@ _READERS: dict[str, Callable[[str], str]] = {
     "threads": _threads,
     "path": str,
 }
-"""What stores a file of a kind; the kinds differ in size, sign and the errno of too much."""
+"""The store function per kind of file; kinds differ in size, sign and the errno of overflow."""

@@ -1,4 +1,4 @@
-"""What the parts of an emulated machine are made of: files, links and directories."""
+"""Building blocks of an emulated machine's parts: files, links and directories."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from damonpolicy.emulated.values import Refusal
 __all__ = ("Content", "Filesystem", "Index", "Link", "Part", "above")
 
 _LINKS = 40
-"""As many symbolic links are followed (include/linux/namei.h: MAXSYMLINKS)."""
+"""The most symbolic links to follow (include/linux/namei.h: MAXSYMLINKS)."""
 
 _REMEMBERED = 1024
-"""Of as many directories it is remembered whose they are."""
+"""The number of directories whose parts are cached."""
 
 
 @dataclass(slots=True)
 class Content:
-    """A file: its permission bits, how to read it, and how to write it if that is possible.
+    """A file: its permission bits, its read function, and its write function if it has one.
 
-    ``write`` raises `Refusal`; ``refused`` is the errno of writing a file that has none.
+    ``write`` raises `Refusal`; ``refused`` is the errno of writes to a file without one.
     """
 
     mode: int
@@ -35,7 +35,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A symbolic link; an empty target is one that leads nowhere, such as a kernel thread's exe."""
+    """A symbolic link; an empty target leads nowhere, as that of a kernel thread's exe."""
 
     target: str
 
@@ -45,17 +45,17 @@ class Part(Protocol):
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """Beginnings of the paths of this part's files."""
+        """The prefixes of the paths of this part's files."""
 
     def file(self, path: str) -> Content | Link | None:
         """Return a file or link, or None."""
 
     def names(self, path: str) -> dict[str, bool] | None:
-        """Return the names in a directory and whether they are directories, or None."""
+        """Return the names in a directory, and whether each is a directory; or None."""
 
 
 def above(roots: Iterable[str]) -> dict[str, dict[str, bool]]:
-    """Return the directories on the way to some directories, as `Part.names` wants them."""
+    """Return the parents of some directories, in the form of `Part.names`."""
     found: dict[str, dict[str, bool]] = {}
     for root in roots:
         path = root
@@ -67,7 +67,7 @@ def above(roots: Iterable[str]) -> dict[str, dict[str, bool]]:
 
 
 class Index:
-    """Files that are known beforehand, with the directories they lie in."""
+    """Files that are known in advance, with their directories."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.paths = frozenset(paths)
@@ -78,7 +78,7 @@ class Index:
 
 
 class Filesystem:
-    """All parts of a machine as one tree; every method raises `Refusal` only."""
+    """All parts of a machine as one tree; every method raises only `Refusal`."""
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self.parts = tuple(parts)
@@ -93,7 +93,7 @@ class Filesystem:
         ]
 
     def file(self, path: str) -> Content | Link | None:
-        """Return a file or link, without following any on the way."""
+        """Return a file or link, without following links."""
         for part in self.parts:
             if path.startswith(part.roots):
                 found = part.file(path)
@@ -102,7 +102,7 @@ class Filesystem:
         return None
 
     def names(self, path: str) -> dict[str, bool] | None:
-        """Return what all parts have in a directory, None where none has it."""
+        """Return the entries of a directory from all parts, None if no part has it."""
         found: dict[str, bool] | None = None
         for part in self._near(path):
             names = part.names(path)
@@ -111,7 +111,7 @@ class Filesystem:
         return found
 
     def content(self, path: str) -> Content:
-        """Return a file, through links; raises ENOENT, ENOTDIR or EISDIR where it is none."""
+        """Return a file, through links; raises ENOENT, ENOTDIR or EISDIR otherwise."""
         found = self.file(path)
         if not isinstance(found, Content):
             path = self.resolve(path)
@@ -121,7 +121,7 @@ class Filesystem:
         raise self._missing(path) if self.names(path) is None else Refusal(errno.EISDIR)
 
     def _missing(self, path: str) -> Refusal:
-        """Return why nothing is there: a file has nothing below it."""
+        """Return the errno of a missing path: a file has nothing below it."""
         above = path.rpartition("/")[0]
         while above and self.names(above) is None:
             if self.file(above) is not None:
@@ -130,7 +130,7 @@ class Filesystem:
         return Refusal(errno.ENOENT)
 
     def directory(self, path: str) -> dict[str, bool]:
-        """Return what is in a directory, through links; ENOENT or ENOTDIR where it is none."""
+        """Return the entries of a directory, through links; ENOENT or ENOTDIR otherwise."""
         found = self.names(path)
         if found is None and not isinstance(self.file(path), Content):
             path = self.resolve(path)
@@ -140,7 +140,7 @@ class Filesystem:
         return found
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is anything; a link may lead nowhere."""
+        """Return whether a path exists; a link may lead nowhere."""
         if self.file(path) is not None or self.names(path) is not None:
             return True
         directory, _, name = path.rpartition("/")
@@ -154,7 +154,7 @@ class Filesystem:
         return self.content(path).mode
 
     def resolve(self, path: str) -> str:
-        """Follow every link on the way; what is not there stays as it is."""
+        """Follow every link of a path; missing parts stay as they are."""
         done, rest = "/", [part for part in posixpath.normpath(path).split("/") if part]
         for _ in range(_LINKS + len(rest)):
             if not rest:

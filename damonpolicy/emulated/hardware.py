@@ -1,4 +1,4 @@
-"""The machine's hardware, and who it is: nodes, CPUs, memory, release, boot id, pressure."""
+"""The machine's hardware and identity: nodes, CPUs, memory, release, boot id, pressure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRESSURE = "".join(
 
 
 class Hardware:
-    """Files that follow from the description, and from what memory is in use."""
+    """Files derived from the description, and from the memory in use."""
 
     roots = (
         _NODES,
@@ -56,7 +56,7 @@ class Hardware:
         return isinstance(self._files.get(path), Link)
 
     def _known(self) -> dict[str, Content | Link]:
-        """Work everything out at the first look; most machines are never looked at."""
+        """Compute all files at the first read; most machines are never read."""
         if self._index is None:
             self._add_identity()
             self._add_memory()
@@ -93,7 +93,7 @@ class Hardware:
         self._files["/proc/meminfo"] = Content(0o444, self._meminfo)
 
     def _iomem(self) -> str:
-        """List ranges as the kernel does; it shows no addresses to an ordinary user."""
+        """List ranges as the kernel does, which shows no addresses to an ordinary user."""
         lines = [
             (0, 0xFFF, "Reserved"),
             (0x9FC00, 0xFFFFF, "Reserved"),

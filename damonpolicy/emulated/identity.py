@@ -1,4 +1,4 @@
-"""What a machine that is kept in a directory is, so that another is not taken for it."""
+"""The stored identity of a machine in a directory, to detect another one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _FORMAT = 3
 
 
 def of(version: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a machine of a kernel version and a description."""
+    """Return the stored identity of a machine with a kernel version and a description."""
     text = json.dumps(spec, sort_keys=True, default=str)
     machine = hashlib.sha256(text.encode()).hexdigest()
     return {"format": _FORMAT, "version": version, "machine": machine}
 
 
 def check(identity: Mapping[str, Any], state: Mapping[str, Any], store: Path) -> None:
-    """Refuse a stored machine that is another one."""
+    """Refuse a stored machine with another identity."""
     kept: Mapping[str, Any] = state.get("identity") or {}
     hint = f"remove `{store}`, or choose another with --state-dir"
     if kept.get("format") != identity["format"]:

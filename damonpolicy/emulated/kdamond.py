@@ -1,8 +1,8 @@
-"""Kdamonds: starting, changing and stopping them, and what they are asked for.
+"""Kdamonds: start, commit, stop, and the other commands.
 
-A slot is a numbered directory of DAMON's tree. What runs is a copy that was taken of its
-files when it was started or last changed; the files show what was staged. ``ever`` says
-that it has been on since its directory was made: kernels answer differently then.
+A slot is a numbered directory of DAMON's tree. A kdamond runs a copy of its files from its start or
+last commit; the files show what is staged. ``ever``: it has been on since its directory was made,
+and kernels answer differently then.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ class Kdamonds:
         return found
 
     def context(self, name: str) -> Directory | None:
-        """Return the staged files of a slot's context, None without one."""
+        """Return the staged files of a slot's context, None if it has none."""
         found: Directory | None = self.world.state["tree"][name]["contexts"].get("0")
         return found
 
     def running(self, name: str) -> dict[str, Any] | None:
-        """Return what a slot's kdamond runs, None while it is off."""
+        """Return the running copy of a slot's kdamond, None while it is off."""
         slot = self.world.state["slots"].get(name)
         return slot["running"] if slot else None
 
     def any_running(self) -> bool:
-        """Tell whether the kdamond of any slot is on."""
+        """Return whether the kdamond of any slot is on."""
         return any(each["running"] for each in self.world.state["slots"].values())
 
     def wreck(self, reason: str) -> Refusal:
-        """Poison the machine, and return what the writer gets."""
+        """Poison the machine, and return the writer's error."""
         self.world.poison(reason)
         return Refusal(errno.EIO, WRECKED + reason)
 
     def command(self, name: str, command: str) -> None:
-        """Do what was written to a slot's ``state``; raises Refusal."""
+        """Carry out a write to a slot's ``state``; raises Refusal."""
         profile, context = self.world.profile, self.context(name)
         if context is None and command != "off" and not profile.quirk("contexts.oops"):
             raise Refusal(errno.EINVAL)
@@ -80,7 +80,7 @@ class Kdamonds:
             raise Refusal(errno.EBUSY)
         if context is None:
             raise Refusal(errno.EINVAL)
-        # the context of the last run is given up before anything is checked
+        # the context of the last run is freed before any check
         slot.update(ever=False, idle=0, walks=0)
         targets = checks.check(self.world, context)
         if not checks.startable(self.world, context, targets):
@@ -102,7 +102,7 @@ class Kdamonds:
         self._oops(slot)
 
     def _take(self, running: dict[str, Any], context: Directory) -> None:
-        """Let a kdamond run what is staged."""
+        """Make a kdamond run the staged files."""
         sample, aggregation = (
             number(context, f"{_INTERVALS}/{name}") for name in ("sample_us", "aggr_us")
         )
@@ -118,7 +118,7 @@ class Kdamonds:
         )
 
     def _oops(self, slot: dict[str, Any]) -> None:
-        """Poison the machine if what now runs would wreck the kernel."""
+        """Poison the machine if the running copy would wreck the kernel."""
         if slot["running"]:
             reason = checks.oopses(self.world, slot["running"]["tree"])
             if reason:
@@ -193,7 +193,7 @@ class Kdamonds:
         return Refusal(errno.EBUSY if again and busy else errno.EINVAL)
 
     def _commit(self, name: str, running: dict[str, Any]) -> None:
-        """Let a running kdamond take over what is staged (damon_commit_ctx())."""
+        """Commit the staged files to a running kdamond (damon_commit_ctx())."""
         world, context = self.world, self.context(name) or {}
         if world.profile.quirk("wmarks.hang") and quotas.idle(world, running):
             # with an interval of 0 they are inactive too, but the kdamond does not sleep
@@ -236,9 +236,10 @@ class Kdamonds:
     def _match(
         self, running: dict[str, Any], targets: list[dict[str, Any]], context: Directory
     ) -> None:
-        """Refuse what damon_commit_ctx() refuses, such as obsolete targets without a match.
+        """Refuse commits that damon_commit_ctx() refuses, such as obsolete targets without a match.
 
-        The kernel tries it on a copy of what runs; if that cannot be copied, it is ENOMEM.
+        The kernel tries it on a copy of the running context; if that cannot be copied, it is
+        ENOMEM.
         """
         obsolete = any(each["obsolete"] for each in running["targets"])
         if obsolete or not checks.committable(self.world, running["tree"]):
@@ -262,7 +263,7 @@ class Kdamonds:
         return merged
 
     def _same_intervals(self, running: dict[str, Any], context: Directory) -> bool:
-        """Tell whether a commit leaves the intervals alone (damon_attrs_equals())."""
+        """Return whether a commit leaves the intervals unchanged (damon_attrs_equals())."""
         return (
             str(running["sample"]) == get(context, f"{_INTERVALS}/sample_us")
             and str(running["aggr"]) == get(context, f"{_INTERVALS}/aggr_us")
@@ -271,7 +272,7 @@ class Kdamonds:
         )
 
     def _commit_goals(self, name: str, running: dict[str, Any]) -> None:
-        """Take over goals only (damos_sysfs_set_quota_scores())."""
+        """Commit only the goals (damos_sysfs_set_quota_scores())."""
         staged = numbered((self.context(name) or {})["schemes"])
         for mine, scheme in zip(numbered(running["tree"]["schemes"]), staged, strict=False):
             checks.check_goals(self.world, scheme, errno.EINVAL)
@@ -301,7 +302,7 @@ class Kdamonds:
                 scheme["quotas"]["effective_bytes"] = str(state["esz"])
 
     def refresh(self, name: str) -> None:
-        """Write results into the staged files if ``refresh_ms`` says that it is time."""
+        """Write results into the staged files when ``refresh_ms`` is due."""
         slot = self.world.state["slots"].get(name)
         if not slot or not slot["running"]:
             return

@@ -1,6 +1,6 @@
-"""What happens to an emulated machine from outside: programs start and end, time passes, it reboots.
+"""External events on an emulated machine: programs start and end, time passes, it reboots.
 
-Tests pull these levers, and people by `damonpolicy emulate`.
+Tests use these levers, and so does `damonpolicy emulate`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ __all__ = ("Levers",)
 
 
 class Levers(ABC):
-    """The part of an emulated machine that changes what it is, not what is configured."""
+    """The part of an emulated machine that changes its environment, not its configuration."""
 
     _world: World
     _kdamonds: Kdamonds
 
     @abstractmethod
     def _changing(self) -> AbstractContextManager[None]:
-        """Change the state, and keep it."""
+        """Change the state, and store it."""
 
     @abstractmethod
     def _boot(self, name: str, boots: int) -> None:
-        """Begin with a fresh state."""
+        """Start with a fresh state."""
 
     def start_process(
         self, name: str, *, areas: Sequence[Mapping[str, Any]] = (), **more: Any
@@ -40,7 +40,7 @@ class Levers(ABC):
         """Start a process and return its pid.
 
         ``areas`` are as in a machine file; ``more`` may hold ``pid``, ``exe``, ``cmdline``,
-        ``uid`` and ``cgroup``. Raises OSError where the pid is taken or memory is full.
+        ``uid`` and ``cgroup``. Raises OSError if the pid is taken or memory is full.
         """
         process = specs.Process(name, areas=tuple(specs.area(each) for each in areas), **more)
         with self._changing():
@@ -50,9 +50,9 @@ class Levers(ABC):
                 raise OSError(refusal.errno, refusal.text) from None
 
     def exit_process(self, pid: int) -> None:
-        """End a process; kdamonds that monitored nothing else end with it.
+        """End a process, and kdamonds that monitored nothing else.
 
-        Raises ProcessLookupError where there is no such process; nobody ends kernel threads.
+        Raises ProcessLookupError if there is no such process; kernel threads cannot be ended.
         """
         with self._changing():
             if self._world.processes.get(str(pid), {"thread": True})["thread"]:
@@ -61,7 +61,7 @@ class Levers(ABC):
             self._kdamonds.end_all_without_targets()
 
     def move_process(self, pid: int, cgroup: str) -> None:
-        """Move a process to a cgroup that is there, which makes no event."""
+        """Move a process to an existing cgroup, which makes no event."""
         with self._changing():
             if cgroup not in self._world.state["cgroups"]:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), cgroup)
@@ -75,8 +75,8 @@ class Levers(ABC):
     def remove_cgroup(self, path: str) -> None:
         """Remove a cgroup.
 
-        Raises FileNotFoundError where there is none, OSError with EBUSY where cgroups or
-        processes are left in it.
+        Raises FileNotFoundError if it is missing, OSError with EBUSY if cgroups or processes are
+        left in it.
         """
         with self._changing():
             try:
@@ -85,7 +85,7 @@ class Levers(ABC):
                 raise OSError(refusal.errno, os.strerror(refusal.errno), path) from None
 
     def reboot(self) -> None:
-        """Boot anew: another boot id, DAMON's tree and all settings as at boot, no poison."""
+        """Reboot: a new boot id, DAMON's tree and all settings as at boot, no poison."""
         with self._changing():
             state = self._world.state
             kept = {key: state[key] for key in ("identity", "log") if state.get(key)}
@@ -93,6 +93,6 @@ class Levers(ABC):
             state.update(kept)
 
     def forward(self, seconds: float) -> None:
-        """Let time pass at once, for the kernel and for whoever asks what time it is."""
+        """Advance the time at once, for the kernel and for all readers of the clock."""
         with self._changing():
             self._world.state["forwarded"] = self._world.state.get("forwarded", 0.0) + seconds

@@ -40,14 +40,14 @@ from damonpolicy.kernel.sysfs import Entry, natural_order
 __all__ = ("EmulatedMachine", "Write", "open_emulated", "versions")
 
 Hook = Callable[[int, str, str], None]
-"""Called with the running number of a write (from 1), its path and its text."""
+"""A hook, called with the number of a write (from 1), its path and its text."""
 
 _BOOT = 1000.0
-"""Seconds that the clock of a machine in memory shows when it boots."""
+"""The clock of a machine in memory at boot, in seconds."""
 
 
 def open_emulated(version: str, store: Path, spec_file: Path | None) -> EmulatedMachine:
-    """Open the machine kept in the directory ``store``, or make it.
+    """Open the machine in the directory ``store``, or make it.
 
     Raises UsageError for an unknown version, for a machine file that cannot be read, and
     for a directory that holds a machine of another version or description.
@@ -57,7 +57,7 @@ def open_emulated(version: str, store: Path, spec_file: Path | None) -> Emulated
 
 
 class EmulatedMachine(Levers):
-    """An emulated machine; made by `create` or `open_emulated`.
+    """An emulated machine, made by `create` or `open_emulated`.
 
     For tests: ``before_write`` is called before a write happens, and may raise OSError or
     end the process; ``after_write`` is called when the write is durable.
@@ -141,7 +141,7 @@ class EmulatedMachine(Levers):
 
     @property
     def poisoned(self) -> str:
-        """Why everything fails since some operation, or an empty text."""
+        """The reason why all operations fail since some operation, or an empty text."""
         with self._mutex:
             self._refresh()
             found: str = self._world.state["poison"]
@@ -166,7 +166,7 @@ class EmulatedMachine(Levers):
             time.sleep(seconds)
 
     def _refresh(self) -> None:
-        """Take over what another process changed."""
+        """Take over the changes of another process."""
         changed = self._store.reload()
         if changed is not None:
             self._world.state.clear()
@@ -174,7 +174,7 @@ class EmulatedMachine(Levers):
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """Let the kernel's time go on where the clock began anew: the host was booted."""
+        """Continue the kernel's time if the clock was reset, as the host was rebooted."""
         state = self._world.state
         late = state["clock"] - self.monotonic()
         if late > 0:
@@ -187,7 +187,7 @@ class EmulatedMachine(Levers):
 
     @contextmanager
     def _looking(self, path: str) -> Iterator[None]:
-        """Give one operation a state that is up to date; turn refusals into OSError."""
+        """Give one operation an up-to-date state; turn refusals into OSError."""
         with self._mutex:
             self._refresh()
             try:
@@ -200,14 +200,14 @@ class EmulatedMachine(Levers):
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Let a lever change the state, and keep it."""
+        """Let a lever change the state, and store it."""
         with self._mutex, self._store.locked():
             self._refresh()
             yield
             self._save()
 
     def _allow(self, content: Content, wanted: int) -> None:
-        """Refuse what permission bits do not allow to root, or to an ordinary user."""
+        """Refuse operations that permission bits forbid to root, or to an ordinary user."""
         shift = 6 if self._world.spec.root else 0
         if not content.mode >> shift & wanted:
             raise Refusal(errno.EACCES)
@@ -253,10 +253,10 @@ class EmulatedMachine(Levers):
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
-        """Take back all that is done inside: files, processes, time, poison and the log."""
+        """Revert everything done in the block: files, processes, time, poison and the log."""
         with self._mutex, self._store.locked():
             self._refresh()
-            # a fifth of deepcopy's time; a stored machine is kept like this, too
+            # a fifth of deepcopy's time; a machine is stored like this, too
             kept = json.dumps(self._world.state), self._store, self._slept, self._count
             hooks, self.before_write, self.after_write = (
                 (self.before_write, self.after_write), None, None,
@@ -271,7 +271,7 @@ class EmulatedMachine(Levers):
                 self.before_write, self.after_write = hooks
 
     def would_wreck(self, path: str, text: str) -> str:
-        """Return how a write would wreck a real kernel, without doing it; else an empty text."""
+        """Return how a write would wreck a real kernel, without doing it; empty if it would not."""
         with self.rehearsal():
             with suppress(OSError):
                 self.write(path, text)
@@ -315,9 +315,9 @@ class EmulatedMachine(Levers):
             return self._cgroups.identity(path)
 
     def running(self, slot: int) -> Tree | None:
-        """Return a copy of what the kdamond of a slot runs: the files of its context.
+        """Return a copy of the running files of a slot's context.
 
-        None while it is off. The copy was taken when it was started or last changed.
+        None while it is off. The files are those of its start or last commit.
         """
         with self._mutex:
             self._refresh()
@@ -327,7 +327,7 @@ class EmulatedMachine(Levers):
     def aggregated(self) -> Iterator[tuple[int, int, list[tuple[Region, list[int]]]]]:
         """Yield pid, aggregation interval in µs and regions of every kdamond that monitors.
 
-        With each region come the hits of the probes.
+        Each region comes with the hits of the probes.
         """
         with self._mutex:
             self._refresh()
@@ -343,7 +343,7 @@ class EmulatedMachine(Levers):
                 yield int(found["pid"]), int(found["aggr"]), seen
 
     def snapshot_all(self) -> dict[str, str]:
-        """Return the contents of all files of DAMON, settings and modules that can be written."""
+        """Return the contents of all writable files of DAMON, settings and modules."""
         with self._mutex:
             self._refresh()
             found: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """DAMON's own users in the kernel: DAMON_STAT, DAMON_RECLAIM and DAMON_LRU_SORT.
 
-Each has a kdamond that lets no other run beside it (mm/damon/core.c: damon_start() with
+Each has a kdamond that runs exclusively (mm/damon/core.c: damon_start() with
 ``exclusive``), and parameters below /sys/module. Parameters are those of Debian's kernels.
 """
 
@@ -30,7 +30,7 @@ _STAT_ATTRIBUTES = (10, 1000, 5_000, 100_000)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a module, what it takes, and its default."""
+    """A parameter of a module, its kind, and its default."""
 
     module: str
     name: str
@@ -39,7 +39,7 @@ class Parameter:
 
     @property
     def path(self) -> str:
-        """Where the parameter's file is."""
+        """The path of the parameter's file."""
         return f"{_ROOT}/{self.module}/parameters/{self.name}"
 
 
@@ -113,14 +113,14 @@ def _of(profile: Profile) -> tuple[dict[str, Parameter], Index]:
 
 
 def _there(parameter: Parameter, profile: Profile) -> bool:
-    """Tell whether a kernel has a parameter: by its own feature, else by the module's."""
+    """Return whether a kernel has a parameter, by its own feature or the module's."""
     enabled = f"{_ROOT}/{parameter.module}/parameters/enabled"
     feature = features.by_file(parameter.path) or features.by_file(enabled)
     return feature is None or profile.has(feature.name)
 
 
 class Modules:
-    """The modules of one machine; only what differs from the defaults is kept."""
+    """The modules of one machine; only differences from the defaults are stored."""
 
     roots = (f"{_ROOT}/damon_stat", f"{_ROOT}/damon_reclaim", f"{_ROOT}/damon_lru_sort")
 
@@ -143,11 +143,10 @@ class Modules:
         return self._index.directories.get(path)
 
     def boot(self) -> None:
-        """Set parameters, and start what runs from boot on.
+        """Set parameters, and start the modules that run from boot on.
 
-        That is DAMON_STAT where the kernel has it and nobody says otherwise (Debian's choice).
-        Raises UsageError where the description names something that the kernel does not have or
-        does not take.
+        That is DAMON_STAT if the kernel has it, unless the description differs (Debian's choice).
+        Raises UsageError if the description names something that the kernel lacks or refuses.
         """
         for module, wanted in self.world.spec.modules.items():
             if not self._has(module):
@@ -185,9 +184,9 @@ class Modules:
         return [name for name, each in modules.items() if each["pid"]]
 
     def monitored(self, module: str) -> dict[str, Any] | None:
-        """Return what a module's kdamond runs, as that of a slot has it; None where it sees nothing.
+        """Return a module's running context, in the form of a slot's; None if it sees nothing.
 
-        DAMON_STAT tunes its intervals; here they stay at what it begins with.
+        DAMON_STAT tunes its intervals; here they keep their start values.
         """
         mine = self._of(module) if self._has(module) else {"pid": 0}
         self._look(module)
@@ -209,20 +208,20 @@ class Modules:
         }  # fmt: skip
 
     def _asleep(self, module: str) -> bool:
-        """Tell whether watermarks keep a module from monitoring (damos_wmark_wait_us())."""
+        """Return whether watermarks keep a module from monitoring (damos_wmark_wait_us())."""
         if module == "damon_stat":
             return False
         low, high = (int(self.value(module, f"wmarks_{name}")) for name in ("low", "high"))
         return not low <= self.world.free_permil() <= high
 
     def value(self, module: str, name: str) -> str:
-        """Return what a parameter was set to."""
+        """Return the value of a parameter."""
         default = self.known[f"{_ROOT}/{module}/parameters/{name}"].default
         found: str = self._of(module)["values"].get(name, default)
         return found
 
     def show(self, parameter: Parameter) -> str:
-        """Return what a parameter's file shows."""
+        """Return the content of a parameter's file."""
         self._look(parameter.module)
         module = self._of(parameter.module)
         if parameter.kind == "enabled":
@@ -272,7 +271,7 @@ class Modules:
         self._of(module)["pid"] = 0
 
     def _look(self, module: str) -> None:
-        """Let a kdamond that was asked for it read its parameters, once it looks."""
+        """Make a kdamond read its parameters on request, at its next look."""
         mine = self._of(module)
         if mine["asked"] is None or not mine["pid"]:
             return
@@ -291,24 +290,24 @@ class Modules:
             self._find_region(module)
 
     def _find_region(self, module: str) -> None:
-        """Give a module that has no region one, as its parameters show from then on."""
+        """Choose a region for a module without one, which its parameters show from then on."""
         names = "monitor_region_start", "monitor_region_end"
         if module == "damon_stat" or any(self.value(module, name) != "0" for name in names):
             return
         start, end = self._default_region()
         if self.world.profile.quirk("module.last"):
-            end -= 1  # as the kernel's resources have it
+            end -= 1  # in the form of the kernel's resources
         self._of(module)["values"].update(zip(names, map(str, (start, end)), strict=True))
 
     def _default_region(self) -> tuple[int, int]:
-        """Return what a module monitors that was given no region."""
+        """Return the default region of a module."""
         if self.world.profile.quirk("module.largest"):
             start, end, _ = max(self.world.ram, key=lambda each: each[1] - each[0])
             return start, end
         return self.world.ram[0][0], self.world.ram[-1][1]
 
     def _check(self, module: str) -> None:
-        """Refuse what damon_set_attrs() and damon_set_region_system_rams_default() refuse."""
+        """Refuse like damon_set_attrs() and damon_set_region_system_rams_default()."""
         if module == "damon_stat":
             return
         low, high, sample, aggregation, start, end = (
@@ -330,7 +329,7 @@ class Modules:
                 raise Refusal(errno.EINVAL)
 
     def _commit(self, module: str, value: str) -> None:
-        """Take commit_inputs: kept until the kdamond sees it, or (7.3) done at once."""
+        """Handle commit_inputs: pending until the kdamond sees it, or (7.3) done at once."""
         mine = self._of(module)
         if value == "N" or not self.world.profile.quirk("module.now"):
             mine["values"]["commit_inputs"] = value

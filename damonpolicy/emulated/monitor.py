@@ -1,8 +1,8 @@
-"""What DAMON would do with its regions: a modest, deterministic model of schemes.
+"""A simple, deterministic model of schemes' work on regions.
 
 Formulas are those of mm/damon/core.c of Linux 7.3: damon_feed_loop_next_input(),
 kdamond_tune_intervals(), damos_set_effective_quota(), damos_core_filter_out(). Time passes in
-steps: what holds now is taken to have held since the last look.
+steps: the current state counts for all the time since the last look.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _APPLIED = {
     "paddr": ("pageout", "lru_prio", "lru_deprio", "migrate_hot", "migrate_cold"),
     "vaddr": ("willneed", "cold", "pageout", "hugepage", "nohugepage", "collapse"),
 }
-"""The actions that do something, by operations set (mm/damon/paddr.c, mm/damon/vaddr.c)."""
+"""The actions with an effect, by operations set (mm/damon/paddr.c, mm/damon/vaddr.c)."""
 
 
 def _filters(scheme: Directory, *, core: bool) -> list[Directory]:
-    """Return a scheme's filters of one layer, in the order in which the kernel asks them.
+    """Return a scheme's filters of one layer, in the kernel's order.
 
-    Their type alone says which layer that is, not their directory (damos_add_filter()).
+    Their type alone decides the layer, not their directory (damos_add_filter()).
     """
     return [
         each
@@ -43,7 +43,7 @@ def _filters(scheme: Directory, *, core: bool) -> list[Directory]:
 
 
 def _verdict(matches: Iterator[bool], filters: list[Directory], *, default: bool) -> bool:
-    """Tell whether memory passes: the first filter that matches decides.
+    """Return whether memory passes: the first match decides.
 
     Without an ``allow`` file (before 6.14) every filter rejects.
     """
@@ -59,7 +59,7 @@ def _default(filters: list[Directory]) -> bool:
 
 def tried(world: World, running: dict[str, Any], scheme: Directory) -> list[Region]:
     """Return the regions that a scheme's access pattern and core filters select."""
-    # counts and ages are `unsigned int` in the kernel: what does not fit is cut off
+    # counts and ages are `unsigned int` in the kernel, and truncated
     widths = {"sz": _U64, "nr_accesses": _U32, "age": _U32}
     low, high = (
         [number(scheme, f"access_pattern/{name}/{end}") & width for name, width in widths.items()]
@@ -79,7 +79,7 @@ def tried(world: World, running: dict[str, Any], scheme: Directory) -> list[Regi
 
 
 def _split(region: Region, core: list[Directory]) -> list[Region]:
-    """Split a region where address filters begin and end."""
+    """Split a region at the ends of address filters."""
     borders = {region.start, region.end}
     for each in core:
         if each["type"] == "addr":
@@ -108,7 +108,7 @@ def _ops_match(running: dict[str, Any], region: Region, each: Directory) -> bool
         return bool(area["rate"])
     if kind == "memcg":
         path = get(each, "memcg_path", get(each, "path"))
-        wanted: int = running["cgroups"][path]  # whichever has its path by now
+        wanted: int = running["cgroups"][path]  # the cgroup that has its path now
         return region.cgroup == wanted
     if kind == "hugepage_size":
         size = 2 << 20 if area["huge"] else PAGE
@@ -117,7 +117,7 @@ def _ops_match(running: dict[str, Any], region: Region, each: Directory) -> bool
 
 
 def passed(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
-    """Return how much of a region passes the page-level filters, as statistics count it."""
+    """Return the part of a region that passes the page-level filters, as statistics count it."""
     filters, action = _filters(scheme, core=False), get(scheme, "action")
     profile = world.profile
     if running["ops"] != "paddr":
@@ -131,7 +131,7 @@ def passed(world: World, running: dict[str, Any], scheme: Directory, region: Reg
     if profile.quirk("filters.not") and any(each["matching"] == "N" for each in core):
         return 0
     if _verdict((_core_match(region, each) for each in core), core, default=False):
-        return region.memory  # allowed for good (damos->core_filters_allowed)
+        return region.memory  # finally allowed (damos->core_filters_allowed)
     if action == "pageout" and not any(each["type"] == "young" for each in filters):
         filters = [*filters, {"type": "young", "matching": "Y", "allow": "N"}]
     matches = (_ops_match(running, region, each) for each in filters)
@@ -140,7 +140,7 @@ def passed(world: World, running: dict[str, Any], scheme: Directory, region: Reg
 
 
 def hits(world: World, running: dict[str, Any], probe: Directory, region: Region) -> int:
-    """Return how many samples of an aggregation hit what a probe looks for; 8 bits hold it."""
+    """Return the number of samples of an aggregation that a probe hits; it has 8 bits."""
     if running["ops"] != "paddr" and not world.profile.has("probe.preps"):
         return 0
     filters = numbered(probe["filters"])
@@ -151,7 +151,7 @@ def hits(world: World, running: dict[str, Any], probe: Directory, region: Region
 
 
 def applied(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
-    """Return to how much of a region a scheme's action is applied."""
+    """Return the part of a region that a scheme's action is applied to."""
     action = get(scheme, "action")
     moves = action in ("migrate_hot", "migrate_cold")
     physical = running["ops"] == "paddr"
@@ -168,7 +168,7 @@ def applied(world: World, running: dict[str, Any], scheme: Directory, region: Re
 
 
 def _destination(world: World, scheme: Directory, area: dict[str, Any], *, physical: bool) -> bool:
-    """Tell whether memory has somewhere else to go; paddr knows one destination only."""
+    """Return whether memory has another destination; paddr has only one."""
     dests = numbered(scheme.get("dests", {}))
     targets = [int(each["id"]) for each in dests if number(each, "weight")]
     if physical or not dests:

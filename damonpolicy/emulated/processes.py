@@ -13,7 +13,7 @@ __all__ = ("Processes",)
 _FILES = ("cgroup", "cmdline", "comm", "stat", "status")
 _NAMESPACES = {"cgroup": "cgroup:[4026531835]", "pid": "pid:[4026531836]"}
 _INNER = 4026532100
-"""Namespaces that are made later have numbers from here on."""
+"""The first number of namespaces that are made later."""
 _COMM_LENGTH = 15
 """TASK_COMM_LEN without its final NUL (include/linux/sched.h)."""
 
@@ -35,7 +35,7 @@ class Processes:
         return (int(name), found, rest) if found else None
 
     def own_pid(self) -> int:
-        """Return where /proc/self leads: to the process marked as such, or to the last one."""
+        """Return the target of /proc/self: the process marked as such, or the last one."""
         mine = [int(pid) for pid, each in self.world.processes.items() if each["self"]]
         users = [int(pid) for pid, each in self.world.processes.items() if not each["thread"]]
         return (mine or sorted(users) or [2])[-1]

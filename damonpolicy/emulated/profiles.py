@@ -1,6 +1,6 @@
-"""Which kernels can be emulated: a profile is one line below `PROFILES`.
+"""The kernels that can be emulated: a profile is one line below `PROFILES`.
 
-What a kernel can do comes from `kernel.features`, how else it differs from `kernel.quirks`.
+A kernel's features come from `kernel.features`, other differences from `kernel.quirks`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Known: TypeAlias = Literal["compared", "listed", "derived"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One kernel, and how well it is known.
+    """One kernel, and the source of its data.
 
     ``compared`` with a real one, operation by operation; only ``listed``: the files of a real one
-    are known, and how it behaves is derived; or all ``derived`` from the tables.
+    are known, and its behaviour is derived; or completely ``derived`` from the tables.
     """
 
     version: str
@@ -33,11 +33,11 @@ class Profile:
     quirks: frozenset[str]
 
     def has(self, feature: str) -> bool:
-        """Tell whether the kernel has a feature of `kernel.features`."""
+        """Return whether the kernel has a feature of `kernel.features`."""
         return feature in self.features
 
     def quirk(self, name: str) -> bool:
-        """Tell whether the kernel has one of `kernel.quirks`."""
+        """Return whether the kernel has one of `kernel.quirks`."""
         return name in self.quirks
 
 
@@ -56,9 +56,9 @@ def profile(
 ) -> Profile:
     """Make the profile of a kernel.
 
-    ``fixed`` names quirks that the release has no more, thanks to fixes of its stable series.
-    A development tree stands on the version ``base``, and has ``more``: features, or families
-    of them (`sample` is `sample.write`, too), and quirks that no version has.
+    ``fixed`` names quirks that fixes of the stable series have removed. A development tree is based
+    on the version ``base``, and has ``more``: features, or families of them (`sample` includes
+    `sample.write`), and quirks that no version has.
     """
     here = _key(base or version)
 
@@ -118,11 +118,11 @@ PROFILES = {
         ),
     )
 }  # fmt: skip
-"""By version, the oldest first. A derived one follows the tables alone, and says so itself."""
+"""Profiles by version, oldest first. A derived one follows only the tables, and says so."""
 
 
 def versions() -> tuple[str, ...]:
-    """Return the versions that can be emulated, the oldest first."""
+    """Return the versions that can be emulated, oldest first."""
     return tuple(PROFILES)
 
 
@@ -140,7 +140,7 @@ def find(version: str) -> Profile:
 
 
 def _near(version: str) -> str:
-    """Return the profile that a version means: the last one before it, or one spelt alike."""
+    """Return the profile that a version may mean: the last one before, or one spelt alike."""
     import difflib  # only for people who mistyped
 
     numbers = {name: _numbers(name) for name in PROFILES if _numbers(name)}

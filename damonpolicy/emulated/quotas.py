@@ -1,7 +1,7 @@
-"""How time passes for a running kdamond: statistics, quotas, goals, watermarks, tuning.
+"""Progress of a running kdamond over time: statistics, quotas, goals, watermarks, tuning.
 
-Kernels count and limit sizes in core units, whatever the files are called: only with an
-address unit of 1 are these bytes.
+Kernels count and limit sizes in core units, despite the files' names: these are bytes only with an
+address unit of 1.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ STATISTICS = (
 )
 
 _STEPS = 64
-"""At most so many steps of tuning, and so many charge windows, are worked out at a time."""
+"""The most steps of tuning, and the most charge windows, to compute at a time."""
 
 _U64 = (1 << 64) - 1
 _PAGE = 4096
 
 
 def scheme_state(now: float) -> dict[str, Any]:
-    """Return the state of a scheme that begins to run: nothing tried, no quota in effect."""
+    """Return the initial state of a scheme: nothing tried, no quota in effect."""
     return {
         "at": now, "window": None, "full": 0, "esz": 0, "esz_bp": 0, "active": True,
         "measured": False,
@@ -56,7 +56,7 @@ def period(running: dict[str, Any], scheme: Directory) -> float:
 
 
 def starves(world: World, running: dict[str, Any], scheme: Directory) -> bool:
-    """Tell whether a scheme's turn never comes, as each tuning lets it wait anew.
+    """Return whether a scheme is never applied, as each tuning restarts its wait.
 
     mm/damon/core.c: kdamond_tune_intervals() ends in damon_set_attrs(), which sets next_apply_sis.
     """
@@ -69,7 +69,7 @@ def starves(world: World, running: dict[str, Any], scheme: Directory) -> bool:
 
 
 def _watch(world: World, scheme: Directory, state: dict[str, Any]) -> bool:
-    """Tell whether watermarks let a scheme work (damos_wmark_wait_us())."""
+    """Return whether watermarks allow a scheme to work (damos_wmark_wait_us())."""
     marks = scheme["watermarks"]
     if marks["metric"] == "none":
         return bool(state["active"])
@@ -83,9 +83,9 @@ def _watch(world: World, scheme: Directory, state: dict[str, Any]) -> bool:
 
 
 def idle(world: World, running: dict[str, Any]) -> float | None:
-    """Tell whether there are schemes, and watermarks keep all of them from working.
+    """Return whether there are schemes, and watermarks keep all of them from working.
 
-    Returns for how many seconds the kdamond sleeps then at a time, else None.
+    Returns the seconds that the kdamond then sleeps at a time, otherwise None.
     """
     schemes = list(zip(numbered(running["tree"]["schemes"]), running["schemes"], strict=True))
     working = sum(_watch(world, scheme, state) for scheme, state in schemes)
@@ -95,7 +95,7 @@ def idle(world: World, running: dict[str, Any]) -> float | None:
 
 
 def watches(world: World, running: dict[str, Any]) -> bool:
-    """Tell whether a kdamond looks at memory: it is not paused, and not all schemes are asleep."""
+    """Return whether a kdamond monitors: it is not paused, and not all schemes are asleep."""
     return get(running["tree"], "pause") != "Y" and idle(world, running) is None
 
 
@@ -133,7 +133,7 @@ def _tune(world: World, running: dict[str, Any], now: float) -> None:
 def _apply(
     world: World, running: dict[str, Any], scheme: Directory, state: dict[str, Any], ticks: int
 ) -> None:
-    """Count ``ticks`` applications of a scheme, as far as its quota and snapshots reach."""
+    """Count ``ticks`` applications of a scheme, within its quota and snapshots."""
     found, wait = tried(world, running, scheme), period(running, scheme)
     state["at"] += ticks * wait
     most = number(scheme, "stats/max_nr_snapshots")
@@ -164,7 +164,7 @@ def _charge(
     state: dict[str, Any],
     found: list[Region],
 ) -> None:
-    """Begin a charge window: work out its quota, and use it up as far as there is memory."""
+    """Begin a charge window: compute its quota, and use it up as far as there is memory."""
     _effective(world, running, scheme, state, found)
     fitting = within_quota(world, scheme, state, found)
     _count(world, running, scheme, state, fitting, 1)
@@ -182,14 +182,14 @@ def _limited(scheme: Directory) -> bool:
 
 
 def _waived(world: World, state: dict[str, Any]) -> bool:
-    """Tell whether a quota limits nothing yet."""
+    """Return whether a quota does not limit yet."""
     return not state["esz"] and world.profile.quirk("quota.late")
 
 
 def within_quota(
     world: World, scheme: Directory, state: dict[str, Any], found: list[Region]
 ) -> list[Region]:
-    """Return the regions that a scheme's quota has room for, the last one shortened."""
+    """Return the regions within a scheme's quota, the last one shortened."""
     if not _limited(scheme) or _waived(world, state):
         return found
     room, result = state["esz"], []
@@ -234,7 +234,7 @@ def _effective(
     state: dict[str, Any],
     found: list[Region],
 ) -> None:
-    """Work out the quota of the next window in bytes (damos_set_effective_quota())."""
+    """Compute the quota of the next window in bytes (damos_set_effective_quota())."""
     quotas = scheme["quotas"]
     size, time = number(quotas, "bytes"), number(quotas, "ms")
     goals = [goal for goal in numbered(quotas.get("goals", {})) if number(goal, "target_value")]
@@ -261,7 +261,7 @@ def _effective(
 
 
 def _unmeasured(world: World, goals: list[Directory], state: dict[str, Any]) -> bool:
-    """Tell whether a goal on pressure is new, and has nothing yet to compare with."""
+    """Return whether a goal on pressure is new, and has no earlier value to compare with."""
     return (
         not state["measured"]
         and any(get(goal, "target_metric", "") == "some_mem_psi_us" for goal in goals)

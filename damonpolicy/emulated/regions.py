@@ -20,11 +20,11 @@ __all__ = ("PAGE", "Region", "regions", "samples_of")
 PAGE = 4096
 _BALANCING = "/proc/sys/kernel/numa_balancing"
 _USUAL_SAMPLE = 5000
-"""Microseconds: an area's rate is the share of samples of this length that find it accessed."""
+"""The sampling interval of areas' rates, in microseconds."""
 
 _MOST_PIECES = 1000
 _ROUNDING = 1e-6
-"""Seconds are fractions of two: a tenth of a second is not ten hundredths."""
+"""The tolerance in seconds, as floats do not represent tenths exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Region:
     """A piece of a target; addresses and sizes in the kernel's core units.
 
     ``area`` is the memory there (None: no process has any), ``cgroup`` the id of its owner's. A
-    region that was merged of several is taken to be like the largest of them that has memory;
-    ``unmapped`` of it belongs to no process.
+    region merged from several has the properties of the largest one with memory; ``unmapped`` of it
+    belongs to no process.
     """
 
     start: int
@@ -48,29 +48,29 @@ class Region:
 
     @property
     def size(self) -> int:
-        """How long the region is, in core units."""
+        """The length of the region, in core units."""
         return self.end - self.start
 
     @property
     def memory(self) -> int:
-        """How much of it is memory of a process, in core units."""
+        """The part of it that is memory of a process, in core units."""
         return 0 if self.area is None else max(self.size - self.unmapped, 0)
 
 
 def samples_of(running: dict[str, Any]) -> int:
-    """Return how many samples an aggregation has (damon_max_nr_accesses())."""
+    """Return the number of samples of an aggregation (damon_max_nr_accesses())."""
     return max(int(running["aggr"]) // max(int(running["sample"]), 1), 1)
 
 
 def _rate(area: dict[str, Any] | None, sample: int) -> float:
-    """Return the share of samples that find an area accessed; longer samples find more."""
+    """Return the share of samples that find an area accessed; longer intervals find more."""
     if area is None or not area["rate"]:
         return 0.0
     return float(1 - (1 - area["rate"]) ** (max(sample, 1) / _USUAL_SAMPLE))
 
 
 def _spans(world: World, running: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
-    """Yield first and last address of what each target monitors, and the target's index."""
+    """Yield the first and last address of each target's ranges, and the target's index."""
     for index, target in enumerate(running["targets"]):
         if running["ops"] == "paddr":
             yield from ((low, high, index) for low, high in target["regions"])
@@ -82,7 +82,7 @@ def _spans(world: World, running: dict[str, Any]) -> Iterator[tuple[int, int, in
 
 
 def _memory(world: World, running: dict[str, Any], index: int) -> list[tuple[int, Any, int]]:
-    """Return the areas that a target can see: where they start, and whose they are."""
+    """Return the areas of a target: their starts, and their owners."""
     key = "at" if running["ops"] == "paddr" else "start"
     target = running["targets"][index]
     owners = (
@@ -102,7 +102,7 @@ def _memory(world: World, running: dict[str, Any], index: int) -> list[tuple[int
 
 
 def _in_phase(area: dict[str, Any], now: float) -> dict[str, Any]:
-    """Return an area as it is accessed now; its phases follow each other in turn."""
+    """Return an area with its current rate; its phases repeat in turn."""
     phases = area.get("phases")
     if not phases:
         return area
@@ -146,7 +146,7 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
                 found.append(
                     Region(start // unit, end // unit, index, accesses, age, area, cgroup, unit)
                 )
-    before, until = running.get("least", (0, 0))  # as a commit left it, for a while
+    before, until = running.get("least", (0, 0))  # for a while after a commit
     least, most_regions = (
         number(running["tree"], f"monitoring_attrs/nr_regions/{end}") for end in ("min", "max")
     )
@@ -168,8 +168,8 @@ def _cut(found: list[Region], least: int) -> list[Region]:
 def _merged(found: list[Region], most: int, samples: int) -> list[Region]:
     """Merge neighbours until no more than ``most`` are left (kdamond_merge_regions()).
 
-    First those that touch, from the most alike on; then those with the smallest gaps between them,
-    as the kernel monitors these, too: it leaves out the two largest gaps of a process only.
+    First touching ones, most similar first; then those with the smallest gaps between them, which
+    the kernel monitors, too: it leaves out only the two largest gaps of a process.
     """
     difference = 1
     while len(found) > most and difference // 2 < samples:
@@ -189,7 +189,7 @@ def _merged(found: list[Region], most: int, samples: int) -> list[Region]:
 
 
 def _merge_alike(found: list[Region], most: int, difference: int) -> list[Region]:
-    """Merge what touches and differs by no more accesses (damon_merge_regions_of())."""
+    """Merge touching regions within a difference of accesses (damon_merge_regions_of())."""
     merged = found[:1]
     for index, each in enumerate(found[1:], 1):
         last = merged[-1]
@@ -203,7 +203,7 @@ def _merge_alike(found: list[Region], most: int, difference: int) -> list[Region
 
 
 def _union(one: Region, other: Region) -> Region:
-    """Return both as one, counts and ages by size (damon_merge_two_regions())."""
+    """Return both as one, with counts and ages weighted by size (damon_merge_two_regions())."""
     size = max(one.size + other.size, 1)
     larger = max(one, other, key=lambda each: each.memory)
     return replace(

@@ -1,9 +1,9 @@
-"""Which accesses count: the development tree's sampling by page faults.
+"""Access filters: the development tree's sampling by page faults.
 
-Faults tell CPU, thread, and reads from writes; filters drop reports. What was seen on a kernel
-that carries the series (in damon-next of 2026-08): only physical addresses in units of one byte,
-and only while NUMA balancing leaves the faults to DAMON. The early form of the tree has its
-conditions in four files instead, and all have to hold.
+Faults report CPU, thread, and reads or writes; filters drop reports. On a kernel with the series
+(damon-next of 2026-08), it was seen to work only on physical addresses in units of one byte, and
+only while NUMA balancing leaves the faults to DAMON. The early form of the tree has its conditions
+in four files instead, and all have to hold.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Report(NamedTuple):
 
 
 def counted(context: Directory, area: dict[str, Any], *, balancing: bool) -> float:
-    """Return the share of an area's accesses that count; ``balancing``: NUMA balancing is on."""
+    """Return the counted share of an area's accesses; ``balancing``: NUMA balancing is on."""
     early = context.get("operations_attrs", {})
     primitives = context["monitoring_attrs"].get("sample", {}).get("primitives", {})
     if early.get("use_reports") != "Y" and primitives.get("page_fault") != "Y":
@@ -45,7 +45,7 @@ def counted(context: Directory, area: dict[str, Any], *, balancing: bool) -> flo
 
 
 def _kept(context: Directory, report: _Report) -> bool:
-    """Tell whether a report counts (mm/damon/core.c: damon_sample_filter_out())."""
+    """Return whether a report counts (mm/damon/core.c: damon_sample_filter_out())."""
     early = context.get("operations_attrs")
     if early is not None:
         return (

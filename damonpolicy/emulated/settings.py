@@ -1,8 +1,7 @@
 """Settings beside DAMON: KSM, huge pages, NUMA, LRU generations, swap, zswap, /proc/sys/vm.
 
-Names, defaults, ranges, errnos and what a write to one file does to another were read from
-Linux 6.12, 6.18 and 7.3. Not all of a real kernel's files are here: those that a policy
-could want to set, as `kernel.settings` allows it.
+Names, defaults, ranges, errnos and side effects on other files were read from Linux 6.12, 6.18 and
+7.3. Only the files that a policy is likely to set, within `kernel.settings`, are here.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ _TICK = 4
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A file: what it takes, what it holds at boot, its limits or words.
+    """A file: its kind, its value at boot, its limits or words.
 
-    Where ``quirk`` names one of `kernel.quirks`, only its kernels have the file.
+    If ``quirk`` names one of `kernel.quirks`, only its kernels have the file.
     """
 
     path: str
@@ -194,7 +193,7 @@ def _of(profile: Profile, without: frozenset[str]) -> tuple[dict[str, Setting], 
 
 
 class Settings:
-    """The settings of one machine; only what differs from the default is kept."""
+    """The settings of one machine; only differences from the defaults are stored."""
 
     roots = (
         *(f"/sys/kernel/mm/{name}" for name in ("ksm", "transparent_hugepage", "numa", "swap")),
@@ -222,7 +221,7 @@ class Settings:
         return self._index.directories.get(path)
 
     def boot(self) -> None:
-        """Write what the description says; raises UsageError for what the kernel refuses."""
+        """Write the description's values; raises UsageError for those that the kernel refuses."""
         for path, text in self.world.spec.settings.items():
             try:
                 if path not in self.known:
@@ -240,7 +239,7 @@ class Settings:
         self.world.state["settings"][path] = value
 
     def show(self, setting: Setting) -> str:
-        """Return what a file shows: of words all, with the chosen one in brackets."""
+        """Return the content of a file: all words, with the chosen one in brackets."""
         value = self._get(setting.path)
         if setting.kind == "chosen":
             return " ".join(f"[{each}]" if each == value else each for each in setting.words)
@@ -260,7 +259,7 @@ class Settings:
                       if value == "scan-time" else "100")  # fmt: skip
 
     def _value(self, setting: Setting, text: str) -> str:
-        """Return what a file holds after a write; raises Refusal."""
+        """Return a file's value after a write; raises Refusal."""
         if setting.kind in _DECIMALS:
             bits, overflow = _DECIMALS[setting.kind]
             value = values.decimal(text, bits, overflow=overflow)
@@ -304,7 +303,7 @@ def _generations(text: str) -> str:
 
 
 def _ticks(text: str) -> str:
-    """Round milliseconds up to timer ticks; what a signed number cannot hold is the longest."""
+    """Round milliseconds up to timer ticks; a signed overflow gives the maximum."""
     value = values.unsigned(text, 32, overflow=errno.EINVAL)
     ticks = (1 << 30) - 2 if value > _INT else -(-value // _TICK)
     return str(ticks * _TICK)
@@ -315,10 +314,10 @@ _DECIMALS = {
     "signed10": (31, errno.ERANGE),
     "switch": (64, errno.ERANGE),
 }
-"""Bits, and the errno of too much, of numbers of base 10 that have limits."""
+"""The bits, and the errno of overflow, of limited decimal numbers."""
 
 _TRUTHS = {"bool": ("0", "1"), "truth": ("false", "true"), "yes": ("N", "Y")}
-"""How booleans are shown."""
+"""The displayed form of booleans."""
 
 _READERS: dict[str, Callable[[str], str]] = {
     "truncated": _truncated,

@@ -1,4 +1,4 @@
-"""The description of an emulated machine: what a TOML file may say, and the default machine.
+"""The description of an emulated machine: the TOML format, and the default machine.
 
 root = true                       # false: an ordinary user, who may not open DAMON's files
 swap = "1GiB"                     # "0B": none, so that only pages of files can be paged out
@@ -100,9 +100,9 @@ class Process:
     cgroup: str = "/"
     is_self: bool = False
     inner_pid: int = 0
-    """Its id in a pid namespace of its own; 0: it is in the machine's."""
+    """Its id in a pid namespace of its own; 0 if it is in the machine's."""
     cpus: tuple[int, ...] = ()
-    """Where it runs; everywhere if empty."""
+    """The CPUs that it runs on; all if empty."""
     areas: tuple[Area, ...] = ()
 
 
@@ -123,7 +123,7 @@ class Spec:
     cgroups: Mapping[str, bool] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What each module's parameters are set to at boot, such as ``enabled``."""
+    """Each module's parameters at boot, such as ``enabled``."""
     users: Mapping[str, int] = field(default_factory=dict)
     root: bool = True
     swap: int = 1 << 30
@@ -186,7 +186,7 @@ DEFAULT: Mapping[str, Any] = {
 
 
 def load(path: Path) -> Mapping[str, Any]:
-    """Read a machine file; raises UsageError where it is missing or no TOML."""
+    """Read a machine file; raises UsageError if it is missing or not TOML."""
     import tomllib  # a machine file is rare
 
     try:
@@ -201,7 +201,7 @@ def load(path: Path) -> Mapping[str, Any]:
 
 
 class _Table:
-    """A table of the description; takes its keys one by one, and knows what is left over."""
+    """A table of the description, whose keys are taken one by one, to find unknown ones."""
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, Mapping):
@@ -209,7 +209,7 @@ class _Table:
         self.value, self.where, self.known = value, where, set[str]()
 
     def take(self, key: str, reader: Any, default: Any = None) -> Any:
-        """Return one value, read by ``reader``; raises UsageError where it cannot be read."""
+        """Return one value, read by ``reader``; raises UsageError if it cannot be read."""
         self.known.add(key)
         if key not in self.value:
             return default
@@ -230,7 +230,7 @@ class _Table:
             yield _Table(value, f"{self.where}.{key}[{index}]".lstrip("."))
 
     def end(self) -> None:
-        """Raise UsageError where a key is none that anybody asked for."""
+        """Raise UsageError for unknown keys."""
         for key in self.value:
             if key not in self.known:
                 raise UsageError(
@@ -250,7 +250,7 @@ def _exactly(kind: type) -> Any:
 
 
 def _between(least: float, most: float, reader: Any, sentence: str) -> Any:
-    """Check what ``reader`` returns; what is no number at all lies nowhere."""
+    """Check the range of ``reader``'s result; NaN is out of range."""
 
     def checked(value: object) -> Any:
         found = reader(value)
@@ -262,7 +262,7 @@ def _between(least: float, most: float, reader: Any, sentence: str) -> Any:
 
 
 def _whole(reader: Any) -> Any:
-    """Take whole numbers as they are, and texts with units."""
+    """Accept whole numbers, and texts with units."""
 
     def convert(value: object) -> Any:
         return value if type(value) is int else reader(_exactly(str)(value))
@@ -271,7 +271,7 @@ def _whole(reader: Any) -> Any:
 
 
 def _real(reader: Any, scale: float = 1) -> Any:
-    """Take numbers as they are, and texts with units."""
+    """Accept numbers, and texts with units."""
 
     def convert(value: object) -> Any:
         if type(value) in (int, float):
@@ -307,7 +307,7 @@ def _cgroup(value: object) -> str:
 
 
 def read(description: Mapping[str, Any]) -> Spec:
-    """Check a description; raises UsageError, naming the place, for what is no machine."""
+    """Check a description; raises UsageError, with the place, for an invalid one."""
     table = _Table(description, "")
     text, truth = _exactly(str), _exactly(bool)
     spec = Spec(
@@ -331,7 +331,7 @@ def read(description: Mapping[str, Any]) -> Spec:
 
 
 def _check(spec: Spec) -> None:
-    """Raise UsageError for what no machine could be."""
+    """Raise UsageError for an impossible machine."""
     cpus = [cpu for node in spec.nodes for cpu in node.cpus]
     if len(cpus) != len(set(cpus)):
         raise UsageError("a CPU of the machine belongs to two of its nodes")
@@ -352,7 +352,7 @@ def _all(table: _Table, key: str, reader: Any) -> dict[str, Any]:
 
 
 def _parameters(value: object) -> dict[str, str]:
-    """Return what the parameters of a module are set to; a truth is its `enabled`."""
+    """Return a module's parameters; a boolean sets `enabled`."""
     if isinstance(value, bool):
         return {"enabled": "Y" if value else "N"}
     words = {True: "Y", False: "N"}

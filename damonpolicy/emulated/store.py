@@ -1,9 +1,9 @@
-"""Where the state of an emulated machine is kept: in memory, or in a directory.
+"""Storage of the state of an emulated machine, in memory or in a directory.
 
-A directory is shared by processes. Changes are made under a lock; the state is one file, a
-checksum and JSON, that is replaced as a whole, so that nobody ever sees half of it. Beside it lies
-the log of all attempted writes, one line each. A process that is killed between the two leaves its
-last line in the state file, and the next process adds it to the log.
+A directory is shared by processes. Changes are made under a lock; the state is one file, a checksum
+and JSON, that is replaced as a whole, so that nobody ever sees half of it. Beside it is the log of
+all attempted writes, one line each. A process that is killed between the two leaves its last line
+in the state file, and the next process adds it to the log.
 
 Nothing is forced to the disk: if the host loses power, only a test's machine is lost.
 """
@@ -31,7 +31,7 @@ _LOG = "writes.jsonl"
 _OLD_LOG = "writes.old.jsonl"
 _LOCK = "lock"
 _LONGEST_LOG = 16 << 20
-"""Bytes; a longer log is set aside, and replaces what was set aside before."""
+"""Bytes; a longer log is renamed, and replaces an earlier one."""
 
 
 def _checksum(text: bytes) -> bytes:
@@ -39,7 +39,7 @@ def _checksum(text: bytes) -> bytes:
 
 
 def _stated(data: bytes) -> State | None:
-    """Return the state that a file holds, None where it is not as it was written."""
+    """Return the state in a file, None if it is damaged."""
     checksum, _, text = data.partition(b"\n")
     if checksum != _checksum(text):
         return None
@@ -51,7 +51,7 @@ def _stated(data: bytes) -> State | None:
 
 
 class Write(NamedTuple):
-    """One attempted write; ``error`` is its errno, 0 where it succeeded."""
+    """One attempted write; ``error`` is its errno, 0 if it succeeded."""
 
     path: str
     text: str
@@ -59,22 +59,22 @@ class Write(NamedTuple):
 
 
 class Memory:
-    """Keeps nothing but the log."""
+    """A store in memory, with only the log."""
 
     def __init__(self) -> None:
         self._log: list[Write] = []
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let nobody else change the state meanwhile."""
+        """Prevent changes of the state by others in the block."""
         yield
 
     def reload(self) -> State | None:
-        """Return the state if somebody else changed it, else None."""
+        """Return the state if somebody else changed it, otherwise None."""
         return None
 
     def save(self, state: State, write: Write | None = None) -> None:
-        """Keep the state, and add an attempted write to the log."""
+        """Store the state, and add an attempted write to the log."""
         if write:
             self._log.append(write)
 
@@ -85,14 +85,14 @@ class Memory:
 
 
 class Directory:
-    """Keeps the state in a directory, which is made if it is missing.
+    """A store in a directory, which is made if it is missing.
 
-    Raises Untrusted where others can change what is in it.
+    Raises Untrusted if others can change its content.
     """
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self._state_path = str(place / _STATE)  # looked at before each operation
+        self._state_path = str(place / _STATE)  # checked before each operation
         self._state_file: int | None = None
         self._log_file: int | None = None
         self._depth = 0
@@ -112,7 +112,7 @@ class Directory:
         return open_own(self.place / name, os.O_RDWR | os.O_CREAT | more)
 
     def close(self) -> None:
-        """Give up all files; the machine cannot be used any more."""
+        """Close all files; the machine cannot be used any more."""
         for descriptor in (self._state_file, self._log_file, self._lock_file):
             if descriptor is not None:
                 os.close(descriptor)
@@ -123,11 +123,11 @@ class Directory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let no other process change the state meanwhile; may be nested."""
+        """Prevent changes of the state by other processes in the block; may be nested."""
         if self._lock_file is None:
             raise OSError(errno.EBADF, "the emulated machine was closed", str(self.place))
         if self._process != os.getpid():
-            # after a fork parent and child would hold one and the same lock
+            # after a fork, parent and child would hold the same lock
             os.close(self._lock_file)
             self._lock_file, self._process = self._open(_LOCK), os.getpid()
         if not self._depth:
@@ -141,9 +141,9 @@ class Directory:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     def reload(self) -> State | None:
-        """Return the state if another process changed it since our last look, else None.
+        """Return the state if another process changed it since our last look, otherwise None.
 
-        The file that we know is kept open, so that its inode number cannot come again.
+        The known file stays open, so that its inode number cannot be reused.
         """
         path = self._state_path
         try:
@@ -190,7 +190,7 @@ class Directory:
             os.write(self._log_file, line)
 
     def _log_size(self) -> int:
-        """Return the log's size, after setting a log aside that has become too long."""
+        """Return the log's size, after renaming a log that has become too long."""
         if self._log_file is None:
             return 0
         size = os.fstat(self._log_file).st_size
@@ -202,7 +202,7 @@ class Directory:
         return size
 
     def _repair(self, state: State) -> None:
-        """Complete the log where a process was killed before, or while, it wrote its line."""
+        """Complete the log if a process was killed before, or while, it wrote its line."""
         last: dict[str, Any] | None = state.get("log")
         if last is None or self._log_file is None:
             return
@@ -215,14 +215,14 @@ class Directory:
             os.write(self._log_file, line)
 
     def _renamed(self) -> bool:
-        """Tell whether another process has set our log aside."""
+        """Return whether another process has renamed our log."""
         mine = os.fstat(self._log_file or 0)
         now = os.stat(self.place / _LOG)
         return (mine.st_dev, mine.st_ino) != (now.st_dev, now.st_ino)
 
     @property
     def log(self) -> list[Write]:
-        """All attempted writes of all processes, but for those that were set aside."""
+        """All attempted writes of all processes, except those in a renamed log."""
         with self.locked():
             state = json.loads((self.place / _STATE).read_bytes().partition(b"\n")[2])
             self._repair(state)

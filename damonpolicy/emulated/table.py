@@ -29,7 +29,7 @@ Directory: TypeAlias = dict[str, Any]
 """Names to contents (`str`) or to further directories."""
 
 BUILD = 16_384
-"""More directories than these are ENOMEM; real kernels give up a little above 500,000."""
+"""The most directories before ENOMEM; real kernels fail a little above 500,000."""
 
 
 _CONTEXT = "*/contexts/*"
@@ -37,7 +37,7 @@ _CONTEXT = "*/contexts/*"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The files of one kernel, and what every numbered directory holds when it is made.
+    """The files of one kernel, and the initial content of every numbered directory.
 
     ``templates`` has the directories by pattern: ``*`` for a kdamond's, ``*/contexts/*``
     for a context's; the topmost one is "".
@@ -48,12 +48,12 @@ class Layout:
     commands: tuple[str, ...]
 
     def fresh(self, pattern: str) -> Directory:
-        """Return a new directory with nothing but defaults."""
+        """Return a new directory with defaults."""
         return copy(self.templates[pattern])
 
 
 def copy(directory: Directory) -> Directory:
-    """Return a copy that shares nothing that could change."""
+    """Return a copy that shares nothing mutable."""
     return {
         name: value if isinstance(value, str) else copy(value) for name, value in directory.items()
     }
@@ -61,7 +61,7 @@ def copy(directory: Directory) -> Directory:
 
 @cache
 def layout(profile: Profile) -> Layout:
-    """Work out the layout of a kernel; done once for each."""
+    """Return the layout of a kernel, cached."""
     files = {}
     for row in ROWS:
         if _has(profile, row.feature):
@@ -92,7 +92,7 @@ def counted(pattern: str) -> str:
 
 
 def get(directory: Directory, path: str, default: str = "") -> str:
-    """Return the content of a file of a directory tree, ``default`` where it is missing."""
+    """Return the content of a file of a directory tree, ``default`` if it is missing."""
     here: Any = directory
     for part in path.split("/"):
         if part not in here:
@@ -102,12 +102,12 @@ def get(directory: Directory, path: str, default: str = "") -> str:
 
 
 def number(directory: Directory, path: str) -> int:
-    """Return the content of a file that holds a number, 0 where it is missing."""
+    """Return the number in a file, 0 if it is missing."""
     return int(get(directory, path, "0"))
 
 
 def numbered(directory: Directory) -> list[Directory]:
-    """Return the numbered directories of a directory, in their order."""
+    """Return the numbered directories of a directory, in order."""
     found: list[Directory] = []
     while str(len(found)) in directory:
         found.append(directory[str(len(found))])

@@ -1,4 +1,4 @@
-"""The trace events of an emulated machine's kdamonds, behind the methods of `kernel.tracing`."""
+"""Trace events of an emulated machine's kdamonds, with the interface of `kernel.tracing`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ("EmulatedTracing",)
 
 
 class EmulatedTracing:
-    """Tells what kdamonds see at the end of each aggregation."""
+    """A trace of kdamonds at the end of each aggregation."""
 
     def __init__(self, machine: EmulatedMachine) -> None:
         self._machine = machine
@@ -27,7 +27,7 @@ class EmulatedTracing:
         self._pids = set(pids)
 
     def read(self, seconds: float) -> str:
-        """Let time pass until there are events, at most so long, and return them as lines."""
+        """Advance the time until there are events, with a limit, and return them as lines."""
         machine = self._machine
         end = machine.monotonic() + seconds
         while True:
@@ -45,7 +45,7 @@ class EmulatedTracing:
             machine.sleep(next_due - now)
 
     def close(self) -> None:
-        """End it: there is nothing to remove."""
+        """End the trace: there is nothing to remove."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,9 +1,9 @@
-"""How kernels read what is written to a file, and how they show it again.
+"""The kernel's parsing of writes to files, and its output of values.
 
 Every reader takes the text of one write(2) and returns a value, or raises `Refusal` with
 the kernel's errno. They follow lib/kstrtox.c (numbers and booleans of sysfs files and
 module parameters), lib/string_helpers.c: sysfs_streq() (words) and kernel/sysctl.c
-(/proc/sys); what they accept and refuse was compared with Linux 6.12, 6.18 and 7.3.
+(/proc/sys); their results were compared with Linux 6.12, 6.18 and 7.3.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = (
 )
 
 LONGEST = 4096
-"""One page: the most that a single write to a sysfs file takes."""
+"""One page: the most that a single write to a sysfs file accepts."""
 
 _DIGITS = {
     8: re.compile(r"[0-7]*"),
@@ -50,9 +50,9 @@ class Refusal(Exception):
 
 
 def received(text: str) -> tuple[str, bool]:
-    """Return what of a write arrives in the kernel, and whether that is all of it.
+    """Return the part of a write that reaches the kernel, and whether that is all of it.
 
-    One page at most, and only what stands before the first NUL.
+    One page at most, and only the text before the first NUL.
     """
     if len(text) * 4 <= LONGEST and "\0" not in text:
         return text, True
@@ -62,12 +62,12 @@ def received(text: str) -> tuple[str, bool]:
 
 
 def shown(text: str) -> str:
-    """Return a value as its file shows it: sysfs_emit() leaves room for a final NUL."""
+    """Return a value as shown by its file: sysfs_emit() leaves room for a final NUL."""
     return f"{text}\n"[: LONGEST - 1]
 
 
 _MOST_DIGITS = 64
-"""No number of 64 bits has more, in whatever base."""
+"""The most digits of a 64-bit number in any base."""
 
 
 def _magnitude(text: str, base: int, overflow: int) -> int:
@@ -116,7 +116,7 @@ def decimal(text: str, bits: int = 64, *, overflow: int = errno.ERANGE) -> int:
 def boolean(text: str, *, able: bool) -> bool:
     """Read a boolean by its first letters (lib/kstrtox.c: kstrtobool()).
 
-    ``able`` tells whether this kernel takes enable and disable as well.
+    ``able``: this kernel accepts enable and disable as well.
     """
     first = text[:2].lower()
     if first[:1] in ("y", "t", "1") or (able and first[:1] == "e"):
@@ -137,14 +137,14 @@ def word(text: str, known: tuple[str, ...]) -> str:
 
 
 def sysctl(text: str, count: int, least: int, most: int) -> tuple[list[int], bool]:
-    """Read up to ``count`` numbers of a file below /proc/sys, and tell whether that is all.
+    """Read up to ``count`` numbers of a file below /proc/sys; return them, and whether that is all.
 
-    White space may surround them. Nothing is stored where the first is no number; a text
-    behind the last one is a short write.
+    White space may surround them. Nothing is stored if the first is not a number; text after the
+    last one is a short write.
     """
     rest, found = text.lstrip(_SPACES), list[int]()
     while rest and len(found) < count:
-        token = _TOKEN.findall(rest)[0]  # Python knows more white space than the kernel
+        token = _TOKEN.findall(rest)[0]  # Python has more white space than the kernel
         try:
             value = _sysctl_number(token)
         except Refusal:
@@ -182,7 +182,7 @@ def cpulist(text: str, possible: int) -> set[int]:
 
 
 def threads(text: str) -> list[int]:
-    """Read thread ids: ``1,2`` or ``1-4``, up to what is neither; none at all is ENOENT."""
+    """Read thread ids: ``1,2`` or ``1-4``, up to the first other text; none at all is ENOENT."""
     ids: list[int] = []
     for part in text.split(","):
         found = re.match(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part)

@@ -1,8 +1,7 @@
-"""The state of an emulated machine as plain data, and what all its parts share.
+"""The state of an emulated machine as plain data, shared by all its parts.
 
-The state is one dictionary that JSON can hold; a machine in memory keeps it as it is, a
-durable one writes it to disk. Everything derived from the description alone is worked out
-once and kept beside it.
+The state is one dictionary of JSON data; a machine in memory keeps it as it is, a durable one
+writes it to disk. Everything derived only from the description is computed once and kept beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Ram: TypeAlias = tuple[int, int, int]
 
 _GAP = 4 << 30
 _HOLE = 3 << 30, 4 << 30
-"""Addresses that PCs give to devices: a first node with more memory goes on above."""
+"""Addresses of devices on PCs: a first node with more memory continues above."""
 
 _RESERVED = 64 << 20
 _HUGE = 2 << 20
@@ -38,7 +37,7 @@ _ROOT_CGROUP = 1
 def ram(spec: Spec) -> list[Ram]:
     """Return System RAM: each node begins at the next multiple of 4 GiB.
 
-    The first one has the holes that PCs have: below 1 MiB, and from 3 to 4 GiB.
+    The first one has the holes of PCs: below 1 MiB, and from 3 to 4 GiB.
     """
     ranges, start = [], 0
     for number, node in enumerate(spec.nodes):
@@ -62,20 +61,20 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "identity": (dict,),
     "log": (dict, type(None)),
 }
-"""What a state that is kept consists of, at the top."""
+"""The top-level keys of a stored state."""
 
 
 def fits(state: Any) -> bool:
-    """Tell whether something that was read can be a state; what is deeper is not looked at."""
+    """Return whether data can be a state; only the top level is checked."""
     return type(state) is dict and all(
         type(state.get(key)) in kinds for key, kinds in _KINDS.items()
     )
 
 
 def boot(profile: Profile, spec: Spec, now: float, name: str, boots: int = 1) -> State:
-    """Return the state of a machine that has just booted.
+    """Return the state of a machine after boot.
 
-    ``name`` and the number of ``boots`` make the boot id. Kernel threads come first, then
+    ``name`` and the number of ``boots`` determine the boot id. Kernel threads come first, then
     the processes of the description, then (from 6.17 on, as Debian configures it) DAMON_STAT.
     """
     digest = hashlib.sha256(f"{name}/{boots}".encode()).hexdigest()
@@ -110,7 +109,7 @@ def boot(profile: Profile, spec: Spec, now: float, name: str, boots: int = 1) ->
 
 
 class World:
-    """The state with its profile and description; all parts of a machine hold one of these."""
+    """The state with its profile and description, which all parts of a machine share."""
 
     def __init__(
         self, profile: Profile, spec: Spec, state: State, clock: Callable[[], float]
@@ -128,30 +127,30 @@ class World:
 
     @property
     def cpus(self) -> tuple[int, ...]:
-        """All CPUs; a machine of memory alone still has one."""
+        """All CPUs; a machine with only memory still has one."""
         return tuple(cpu for node in self.spec.nodes for cpu in node.cpus) or (0,)
 
     @property
     def processes(self) -> dict[str, dict[str, Any]]:
-        """Processes and kernel threads by their pid."""
+        """Processes and kernel threads by pid."""
         found: dict[str, dict[str, Any]] = self.state["processes"]
         return found
 
     def now(self) -> float:
-        """Return the kernel's time in seconds: the clock, and what commands waited for."""
+        """Return the kernel's time in seconds: the clock plus the waits of commands."""
         lead: float = self.state["lead"]
         return self.clock() + lead
 
     def spend(self, seconds: float) -> None:
-        """Let the kernel's time pass while a command waits, without anyone having to wait."""
+        """Advance the kernel's time while a command waits, without a real wait."""
         self.state["lead"] += min(seconds, 3600.0)
 
     def poison(self, reason: str) -> None:
-        """Wreck the machine: from the next operation on, everything fails."""
+        """Wreck the machine: all further operations fail."""
         self.state["poison"] = self.state["poison"] or reason
 
     def new_pid(self) -> int:
-        """Return a pid that nobody had before."""
+        """Return an unused pid."""
         pid: int = self.state["pid"]
         while str(pid) in self.processes:
             pid += 1
@@ -168,9 +167,9 @@ class World:
         return pid
 
     def start_process(self, process: Process) -> int:
-        """Start a process, in a cgroup that is made if it is missing.
+        """Start a process, in a cgroup that is made if missing.
 
-        Raises Refusal with ENOMEM where its memory does not fit, with EEXIST for a pid in use.
+        Raises Refusal with ENOMEM if its memory does not fit, with EEXIST for a pid in use.
         """
         pid = process.pid or self.new_pid()
         if str(pid) in self.processes:
@@ -200,12 +199,12 @@ class World:
         return pid
 
     def _ticks(self) -> int:
-        """Return the start time of something that starts now: never the same twice."""
+        """Return a unique start time for now."""
         last = max((each["start"] for each in self.processes.values()), default=0)
         return max(int((self.clock() - self.state["booted"]) * 100), last + 1)
 
     def _place(self, size: int, node: int, mine: list[dict[str, Any]]) -> int:
-        """Find room for an area: the first hole on its node that is large enough."""
+        """Find space for an area: the first hole on its node that is large enough."""
         taken = sorted(
             (area["at"], area["at"] + area["size"])
             for area in [*mine, *(a for p in self.processes.values() for a in p["areas"])]
@@ -225,12 +224,12 @@ class World:
         raise Refusal(errno.ENOMEM, f"node {node} has no room for {size} bytes")
 
     def alive(self, pid: int, start: int) -> bool:
-        """Tell whether the process that had ``pid`` since ``start`` still runs."""
+        """Return whether the process with ``pid`` and ``start`` still runs."""
         found = self.processes.get(str(pid))
         return found is not None and found["start"] == start
 
     def make_cgroup(self, path: str, *, memory: bool = True) -> None:
-        """Make a cgroup, and those above it; each gets an id that was never used before."""
+        """Make a cgroup and its parents; each gets a new id."""
         parts = path.strip("/").split("/")
         for index in range(1, len(parts) + 1):
             here = "/" + "/".join(parts[:index])
@@ -250,16 +249,16 @@ class World:
         del self.state["cgroups"][path]
 
     def memory_cgroup(self, path: str) -> int:
-        """Return the id of a cgroup that has the memory controller; 0 where there is none.
+        """Return the id of a cgroup with the memory controller; 0 if there is none.
 
-        By exactly this path; one newline may follow (mm/damon/sysfs-schemes.c:
+        The path has to match exactly; one newline may follow (mm/damon/sysfs-schemes.c:
         damon_sysfs_memcg_path_to_id()).
         """
         found = self.state["cgroups"].get(path.removesuffix("\n"))
         return int(found["id"]) if found and found["memory"] else 0
 
     def used(self, node: int) -> int:
-        """Return how many bytes of a node processes and the kernel hold."""
+        """Return the bytes of a node in use by processes and the kernel."""
         held: int = sum(
             area["size"]
             for process in self.processes.values()
@@ -274,7 +273,7 @@ class World:
         return found
 
     def free_permil(self) -> int:
-        """Return the rate of free memory, as the watermarks' metric free_mem_rate measures it."""
+        """Return the share of free memory, as the watermarks' metric free_mem_rate measures it."""
         total = sum(node.memory for node in self.spec.nodes)
         free = total - sum(self.used(node) for node in range(len(self.spec.nodes)))
         return free * 1000 // total

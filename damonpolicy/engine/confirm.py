@@ -1,4 +1,4 @@
-"""The guard of an unconfirmed change: another process, which survives logout."""
+"""The guard of an unconfirmed change: a separate process that survives logout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def command(
 
 
 def start_guard(machine: Machine, generation: int, deadline: float, options: Sequence[str]) -> None:
-    """Start the guard, as a unit of systemd where there is one, else as a session of its own."""
+    """Start the guard, as a unit of systemd if possible, otherwise in a session of its own."""
     arguments = command(machine, generation, deadline, options)
     if machine.name == "live" and os.path.isdir("/run/systemd/system"):
         runner = shutil.which("systemd-run")

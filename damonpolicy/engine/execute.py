@@ -1,4 +1,4 @@
-"""One operation on the machine: retries, deadlines, and what its errors mean."""
+"""Execution of one operation on the machine: retries, deadlines, meaning of errors."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MARGIN = 30.0
 """Seconds on top of the longest interval before a command counts as stuck."""
 
 _PAUSE = 0.05
-"""Seconds between two tries, and two looks at what the kernel takes in its own time."""
+"""Seconds between two tries, and between two looks at a change that takes time in the kernel."""
 
 _STARTING = 5.0
-"""Seconds until a module's kdamond has to be seen: before 6.2 a timer of 1 s starts it."""
+"""Seconds within which a module's kdamond has to appear: before 6.2 a timer of 1 s starts it."""
 
 _INTERVAL_FILES = ("sample_us", "aggr_us", "interval_us", "max_sample_us", "apply_interval_us")
 
@@ -45,7 +45,7 @@ class OperationFailed(Exception):
 
     @classmethod
     def by(cls, operation: Operation, error: OSError) -> OperationFailed:
-        """Say what the kernel has answered."""
+        """Return the error that describes the kernel's answer."""
         return cls(operation, _reason(error), error.errno or 0)
 
     def __str__(self) -> str:
@@ -54,10 +54,10 @@ class OperationFailed(Exception):
 
 
 def deadline(tree: Tree, slot: int) -> float:
-    """Return how many seconds a command on a kdamond may take.
+    """Return the seconds that a command on a kdamond may take.
 
     The kernel answers commands between two samples, or when it looks at the watermarks
-    (mm/damon/core.c: kdamond_call()); so the longest interval in sight, twice.
+    (mm/damon/core.c: kdamond_call()); so this is twice the longest known interval.
     """
     prefix = f"{slot}/"
     longest = max(
@@ -72,10 +72,10 @@ def deadline(tree: Tree, slot: int) -> float:
 
 
 def naps(files: Tree) -> float:
-    """Return for how many seconds a kdamond may sleep by its watermarks, by its own files.
+    """Return the seconds that a kdamond may sleep by its watermarks, from its own files.
 
-    It does only while all schemes are inactive, looks at them again after the shortest of their
-    intervals, and answers nobody before (mm/damon/core.c: kdamond_wait_activation()).
+    It sleeps only while all schemes are inactive, looks at them again after the shortest of their
+    intervals, and answers no command before that (mm/damon/core.c: kdamond_wait_activation()).
     """
     base = "contexts/0/schemes"
     marks = [
@@ -87,10 +87,10 @@ def naps(files: Tree) -> float:
 
 
 def patience(machine: Machine, operation: Operation, operations: Iterable[Operation]) -> float:
-    """Return how many seconds a module may take to read its parameters again.
+    """Return the seconds that a module may take to read its parameters again.
 
-    It looks after an aggregation, or when it looks at its watermarks (mm/damon/reclaim.c,
-    lru_sort.c); by the intervals that its files hold now, or held before the transaction.
+    It reads them after an aggregation, or when it checks its watermarks (mm/damon/reclaim.c,
+    lru_sort.c); its files give the intervals, now and before the transaction.
     """
     module = module_of(operation.path)
     paths = [parameter_path(module, name) for name in ("aggr_interval", "wmarks_interval")]
@@ -111,8 +111,8 @@ def perform(
     """Do one operation; ``seconds`` is the longest that a command may take.
 
     Raises OperationFailed. EBUSY is tried again for a while where it can only come from the
-    kernel's lock; a kdamond that runs already, or cannot, is busy for good. An undo says for how
-    many seconds the ``lock`` may be held, and tries everything for that long. ``check`` is called
+    kernel's lock; a kdamond that runs already, or cannot run, stays busy. An undo gives the seconds
+    for which the ``lock`` may be held, and retries everything for that long. ``check`` is called
     between two tries.
     """
     log.debug("operation", path=operation.path, value=operation.after, phase=operation.phase)
@@ -149,7 +149,7 @@ def _may_be_the_lock(operation: Operation) -> bool:
 
 
 def _expect_state(machine: Machine, operation: Operation) -> None:
-    """Read the state before every command: some kernels crash on commands to a dead kdamond.
+    """Check the state before every command: some kernels crash on commands to a dead kdamond.
 
     6.17: the second commit to one that is off corrupts a list (mm/damon/core.c: damon_call()).
     6.18: updates of one whose context is gone dereference NULL (mm/damon/sysfs.c).
@@ -169,7 +169,7 @@ def _expect_state(machine: Machine, operation: Operation) -> None:
 
 
 def _within(machine: Machine, operation: Operation, seconds: float) -> None:
-    """Write a command, but do not wait for ever: the kernel's wait cannot be interrupted."""
+    """Write a command with a deadline, as the kernel's wait cannot be interrupted."""
     if machine.name != "live":
         machine.write(operation.path, operation.after)
         return
@@ -202,7 +202,7 @@ def _check_setting(machine: Machine, operation: Operation) -> None:
 
 
 def _check_started(machine: Machine, operation: Operation) -> None:
-    """See the kdamond of a module that was switched on, where the kernel tells of it."""
+    """Check that the kdamond of a switched-on module runs, if the kernel shows it."""
     module = module_of(operation.path)
     if not machine.exists(parameter_path(module, "kdamond_pid")):
         return
@@ -221,9 +221,9 @@ def _thread(machine: Machine, module: str) -> tuple[str, int]:
 
 
 def _hand_over(machine: Machine, operation: Operation, seconds: float) -> None:
-    """Let a module that runs take its parameters; the same kdamond has to run afterwards.
+    """Hand a running module its parameters; the same kdamond has to run afterwards.
 
-    Newer kernels answer the write; older ones take the file back when the kdamond has seen it.
+    Newer kernels answer the write; older ones reset the file when the kdamond has seen it.
     """
     module = module_of(operation.path)
     before = _thread(machine, module)
@@ -251,7 +251,7 @@ def _reason(error: OSError) -> str:
 def alive(
     machine: Machine, slot: int, seconds: float, *, lock: float | None = None
 ) -> tuple[int, str]:
-    """Ask a kdamond something that only a living one answers; return its pid, or why not.
+    """Send a kdamond a command that only a running one answers; return its pid, or why not.
 
     ``lock`` is that of `perform`.
 

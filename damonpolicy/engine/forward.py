@@ -1,4 +1,4 @@
-"""The way forward: the operations of a transaction, one after the other, each after a check.
+"""Execution of a transaction's operations in order, each after a check.
 
 If processes end meanwhile, a new plan leaves them out.
 """
@@ -34,11 +34,11 @@ from damonpolicy.plan.order import KdamondPlan, Plan
 __all__ = ("Forward", "Spares")
 
 Spares: TypeAlias = Callable[[str], Iterable[Member]]
-"""Returns, for a kdamond's name, the further processes that it could monitor."""
+"""A function from a kdamond's name to further processes that it could monitor."""
 
 
 class _Ended(OperationFailed):
-    """Processes that an operation was about to give to the kernel have ended."""
+    """Raised when processes have ended that an operation was about to give to the kernel."""
 
     def __init__(self, operation: Operation, gone: set[int]) -> None:
         super().__init__(operation, f"the process {min(gone)} has ended")
@@ -46,7 +46,7 @@ class _Ended(OperationFailed):
 
 
 class Forward:
-    """How far the operations have come; ``plan`` and ``header`` are the present ones."""
+    """The progress of the operations; ``plan`` and ``header`` are the current ones."""
 
     def __init__(
         self, machine: Machine, current: Current, plan: Plan, header: Header, spares: Spares
@@ -60,22 +60,22 @@ class Forward:
         """Whether anything may have been written."""
         self._spares_of = spares
         self._committed: dict[int, dict[str, str]] = {}
-        """What the kernel took, by slot, where a commit of this transaction went well."""
+        """What the kernel took, by slot, after successful commits of this transaction."""
         self._mended: set[int] = set()
-        """The slots whose plan has been replaced, until the new one is done."""
+        """The slots whose plan was replaced, until the new one is done."""
         self._waits: dict[int, float] = {}
         self._read: dict[int, int] = {}
-        """How many of the operations have been read back, by slot."""
+        """The number of operations that were read back, by slot."""
 
     def look_for_members(self) -> None:
-        """Raise Busy where all processes of a kdamond have ended since they were found."""
+        """Raise Busy if all processes of a kdamond have ended since they were found."""
         for slot in {each.slot for each in self.plan.operations if looks_pids_up(each)}:
             gone = all_gone(self.machine, self._members(slot))
             if gone:
                 raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
 
     def perform_all(self, journal: Unwritten, signals: Signals) -> None:
-        """Do all operations; processes that end meanwhile are left out of the commit."""
+        """Execute all operations; processes that end meanwhile are left out of the commit."""
         index = 0
         while index < len(self.header.operations):
             signals.check()
@@ -91,7 +91,7 @@ class Forward:
             index += 1
 
     def verified(self) -> Managed:
-        """Read everything back; the result is what the state file will say."""
+        """Read everything back; the result goes into the state file."""
         return Verification(self.machine, self.plan, self.header, self.watch).verified()
 
     def _perform(
@@ -117,7 +117,7 @@ class Forward:
         perform(self.machine, operation, seconds, check=signals.check)
         if running:
             self.watch.alive(operation, seconds)
-            if operation.after == "on":  # what a commit was handed to was there before
+            if operation.after == "on":  # a kdamond that took a commit ran before
                 journal.started(operation.slot, self.watch.threads[operation.slot])
             done = self.header.operations[: index + 1]
             self._committed[operation.slot] = staged(self.current.tree, operation.slot, done)
@@ -125,7 +125,7 @@ class Forward:
             self.watch.threads.pop(operation.slot, None)
 
     def _read_back(self, slot: int, index: int) -> None:
-        """Raise Unverified where what was written since the last time does not read back."""
+        """Raise Unverified if anything written since the last call does not read back."""
         done = self.header.operations[:index]
         each = self._plan_of(slot)
         fresh = done[self._read.get(slot, 0) :]
@@ -139,7 +139,7 @@ class Forward:
         self._read[slot] = index
 
     def _mend(self, journal: Unwritten, index: int, operation: Operation, gone: set[int]) -> bool:
-        """Go on without processes whose end made an operation fail; tell whether any is left."""
+        """Go on without the processes whose end made an operation fail; return whether it can."""
         slot = operation.slot
         each = self._plan_of(slot)
         if each is None:
@@ -204,7 +204,7 @@ class Forward:
         return next((each for each in self.plan.kdamonds if each.slot == slot), None)
 
     def _spares(self, each: KdamondPlan) -> Iterator[Member]:
-        """Return living processes that are not monitored yet, looked up when they are needed."""
+        """Return living processes that are not monitored yet, looked up on demand."""
         for pid, start in self._spares_of(each.name):
             if (pid, start) not in each.members and starts(self.machine, pid) == start:
                 yield pid, start
@@ -214,12 +214,12 @@ class Forward:
         return each.members if each else ()
 
     def _ended(self, operation: Operation) -> set[int]:
-        """Return the pids that the kernel would look up in vain."""
+        """Return the pids that the kernel would no longer find."""
         members = self._members(operation.slot) if looks_pids_up(operation) else ()
         return dead(self.machine, members)
 
     def _patience(self, slot: int) -> float:
-        """Return how many seconds a command may take, as the slot was or as it is to be."""
+        """Return the seconds that a command may take, by the slot's old and new intervals."""
         if slot not in self._waits:  # the trees are large, and operations many
             self._waits[slot] = deadline_amid(self.header, slot)
         return self._waits[slot]

@@ -1,6 +1,6 @@
-"""The journal of a transaction: what an undo needs, complete before the first write.
+"""The journal of a transaction: everything an undo needs, written before the first change.
 
-The first line is the header. Each further line says what is about to be done, or was done. Every
+The first line is the header. Each further line records what is about to be done, or was done. Every
 line has a checksum, and the first damaged one ends the journal: an operation begins only after its
 line was written. A reboot clears /run together with the kernel's state, so a journal has to survive
 the process, not the machine. Room for all lines is reserved before the first write.
@@ -38,7 +38,7 @@ __all__ = (
 )
 
 Thread = tuple[int, int]
-"""A kdamond's pid and start time, as pids are reused."""
+"""A kdamond's pid and start time, because pids are reused."""
 
 _LINE = 96
 """The most bytes that one line after the header takes."""
@@ -55,7 +55,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A transaction: the machine and what was managed before, and what is to be done."""
+    """A transaction: the machine and the managed set before it, and the operations."""
 
     transaction: str
     boot_id: str
@@ -63,9 +63,9 @@ class Header:
     before: Before
     operations: tuple[Operation, ...]
     after: Mapping[int, Mapping[str, str]]
-    """The configuration that each touched slot shall have."""
+    """The new configuration of each touched slot."""
     managed: Managed
-    """What was managed before; an undo writes it back to the state file."""
+    """The managed set before; an undo writes it back to the state file."""
     pending: Pending | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Header:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a transaction came, and its undo: what the lines after the header say.
+    """The progress of a transaction and of its undo, from the lines after the header.
 
     ``intents`` are the numbers of the operations (counts, commands, settings) that may have been
     done. ``started`` are threads that the transaction has started, ``restarted`` those that its undo
@@ -125,7 +125,7 @@ class Progress:
     undoing: bool = False
 
     def take(self, line: Mapping[str, Any]) -> None:
-        """Take note of one line; raises ValueError where it is not a line that we write."""
+        """Record one line; raises ValueError if it is not a line that we write."""
         if "intent" in line:
             self.intents.add(typed.integer(line["intent"], "`intent`"))
         elif "started" in line or "restarted" in line:
@@ -139,18 +139,18 @@ class Progress:
 
 
 class Unwritten:
-    """A journal that could not be written: only this process knows what is done."""
+    """A journal that could not be written: only this process knows the progress."""
 
     def __init__(self, header: Header, progress: Progress | None = None) -> None:
         self.header = header
         self.progress = progress or Progress()
 
     def intend(self, index: int) -> None:
-        """Say that operation ``index`` is about to be done."""
+        """Record that operation ``index`` is about to be done."""
         self.note({"intent": index})
 
     def go_on(self, index: int, header: Header, slot: int) -> None:
-        """Say that from operation ``index`` on another plan is followed, which changes one slot."""
+        """Record that another plan, which changes one slot, applies from operation ``index`` on."""
         operations = [each.to_json() for each in header.operations[index:]]
         self.note(
             {
@@ -163,30 +163,30 @@ class Unwritten:
         self.header = header
 
     def started(self, slot: int, thread: Thread) -> None:
-        """Say which thread the transaction has started."""
+        """Record the thread that the transaction has started."""
         self.note({"started": [slot, *thread]}, must=False)
 
     def undo(self) -> None:
-        """Say that the transaction is being undone, whatever the state file says."""
+        """Record that the transaction is being undone, whatever the state file says."""
         self.note({"undo": True}, must=False)
 
     def restarting(self, slot: int) -> None:
-        """Say that an undo is about to start a kdamond."""
+        """Record that an undo is about to start a kdamond."""
         self.note({"restarting": slot}, must=False)
 
     def restarted(self, slot: int, thread: Thread) -> None:
-        """Say which thread an undo has started."""
+        """Record the thread that an undo has started."""
         self.note({"restarted": [slot, *thread]}, must=False)
 
     def note(self, line: Mapping[str, Any], *, must: bool = True) -> None:
-        """Take note of a line; where it ``must`` be durable, raise OSError if it is not."""
+        """Write a line; if it ``must`` be durable, raise OSError if it is not."""
         self.progress.take(line)
 
     def leave(self) -> None:
         """Stop writing; the file stays."""
 
     def ended(self) -> bool:
-        """End the transaction; return whether it is certain that nobody can take it up again."""
+        """End the transaction; return whether it is certain that nobody can resume it."""
         return True
 
     def end(self) -> str:
@@ -195,7 +195,7 @@ class Unwritten:
 
 
 class Journal(Unwritten):
-    """A journal in a file; made by `begin` or `reopen`. Lines are written from ``at`` on."""
+    """A journal in a file, made by `begin` or `reopen`. Lines are written from ``at`` on."""
 
     def __init__(
         self, path: Path, header: Header, progress: Progress, descriptor: int, at: int
@@ -233,7 +233,7 @@ class Journal(Unwritten):
         return True
 
     def end(self) -> str:
-        """End the transaction: whatever becomes of the file, nobody takes it up again."""
+        """End the transaction: nobody resumes it, even if the file stays."""
         self.note({"end": True}, must=False)
         self.leave()
         return _forget(self.path)
@@ -264,9 +264,9 @@ def begin(path: Path, header: Header) -> Journal:
 
 
 def reopen(path: Path, header: Header, progress: Progress, size: int) -> Journal:
-    """Go on with one that an earlier process left; ``size`` is that of its good lines.
+    """Continue a journal of an earlier process; ``size`` is that of its good lines.
 
-    Where it can only be read, an undo does without its own lines.
+    If it is read-only, an undo works without its own lines.
     """
     try:
         descriptor = trust.open_own(path, os.O_WRONLY)
@@ -277,7 +277,7 @@ def reopen(path: Path, header: Header, progress: Progress, size: int) -> Journal
 
 
 def _forget(path: Path) -> str:
-    """Remove a file, if that can be; returns why it stays."""
+    """Remove a file if possible; returns why it stays."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -288,10 +288,10 @@ def _forget(path: Path) -> str:
 
 
 def read(path: Path) -> tuple[Header, Progress, int] | None:
-    """Return header, progress and the bytes of good lines; None without a transaction to end.
+    """Return the header, the progress and the bytes of good lines; None if nothing is to be ended.
 
-    Raises DamonPolicyError where the header itself is damaged: it is renamed into place
-    when complete, so that is somebody's doing.
+    Raises DamonPolicyError if the header itself is damaged: it is renamed into place when complete,
+    so somebody else has changed it.
     """
     try:
         data = trust.read_own(path)
@@ -323,7 +323,7 @@ def read(path: Path) -> tuple[Header, Progress, int] | None:
 
 
 def _otherwise(header: Header, line: Mapping[str, Any]) -> Header:
-    """Return the header with what `Journal.go_on` has said."""
+    """Return the header with the plan that `Journal.go_on` recorded."""
     later = typed.value(tuple[Operation, ...], line.get("operations"), "`operations`")
     files = typed.value(Mapping[str, str], line.get("after"), "`after`")
     check_numbers(files)

@@ -1,4 +1,4 @@
-"""The lock: one change of a machine at a time, and one service."""
+"""The locks: one change of a machine at a time, and one service."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ SERVICE = (
     "another service (pid {}) keeps this machine under policies",
     "give all paths to one service",
 )
-"""What is said, with a hint, where another process holds a lock."""
+"""The message and hint if another process holds a lock."""
 
 _UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iterator[None]:
-    """Hold a lock; the kernel lets go of it however the process ends.
+    """Hold a lock; the kernel releases it however the process ends.
 
-    ``held`` is what is said where another process has it.
+    ``held`` is the message if another process has it.
 
-    Raises LockHeld where another process has it and ``wait`` is false.
+    Raises LockHeld if another process has it and ``wait`` is false.
     """
     make_directory(path.parent)
     forbid_live(str(path))
@@ -48,7 +48,7 @@ def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iter
         raise cannot("lock", path, error) from error
     try:
         _take(descriptor, path, wait=wait, held=held)
-        # Only those who wait for us read it: a full disk must not hold up an undo.
+        # Only processes that wait for us read it: a full disk must not hold up an undo.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -58,7 +58,7 @@ def exclusive(path: Path, *, wait: bool, held: tuple[str, str] = CHANGE) -> Iter
 
 
 def _opened(path: Path) -> int:
-    """Open a lock's file; if it cannot be made or written, open what can be read."""
+    """Open a lock's file; if it cannot be made or written, open it or its directory for reading."""
     try:
         return trust.open_own(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
@@ -81,7 +81,7 @@ def _take(descriptor: int, path: Path, *, wait: bool, held: tuple[str, str]) -> 
 
 
 def _holder(path: Path) -> str:
-    """Return the pid of the process that holds a lock, as far as it is known."""
+    """Return the pid of the process that holds a lock, if known."""
     try:
         return path.read_text("ascii", "replace").strip()[:20] or "unknown"
     except OSError:

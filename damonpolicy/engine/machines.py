@@ -1,4 +1,4 @@
-"""The machine that ``--kernel`` names."""
+"""Opening of the machine that ``--kernel`` names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ("description_of", "open_machine")
 
 
 def description_of(kernel: str, named: Path | None) -> Path | None:
-    """Return the machine file: the one that was ``named``, else $DAMONPOLICY_MACHINE.
+    """Return the machine file: the ``named`` one, or $DAMONPOLICY_MACHINE.
 
-    The variable says nothing of the live machine.
+    The variable does not apply to the live machine.
     """
     usual = os.environ.get("DAMONPOLICY_MACHINE")
     return Path(usual) if named is None and usual and kernel != "live" else named
@@ -31,7 +31,7 @@ def open_machine(
 ) -> Machine:
     """Return the machine that ``--kernel`` names.
 
-    Not ``kept``, an emulated one is as new, and gone with the process.
+    Unless ``kept``, an emulated machine is new, and gone with the process.
 
     Raises UsageError for a kernel that is neither ``live`` nor ``emulated:VERSION``.
     """
@@ -44,7 +44,7 @@ def open_machine(
     if kind != "emulated" or not version:
         message = f"`{kernel}` is not a kernel"
         raise UsageError(message, hint=f"write `live`, or for example `emulated:{NEWEST}`")
-    # The live kernel needs nothing of the emulated one.
+    # The live kernel needs no module of the emulated one.
     from damonpolicy.emulated.machine import EmulatedMachine, open_emulated
     from damonpolicy.emulated.spec import load
 

@@ -1,4 +1,4 @@
-"""Whether the processes that a kdamond monitors are still the ones that were found.
+"""Checks that a kdamond's processes are still the ones that were found.
 
 The kernel looks pids up at each commit and start, and knows no start times.
 """
@@ -16,14 +16,14 @@ __all__ = ("all_gone", "dead", "looks_pids_up", "reused")
 
 
 def looks_pids_up(operation: Operation) -> bool:
-    """Tell whether the kernel looks up the pids of a slot in an operation."""
+    """Return whether the kernel looks up the pids of a slot in an operation."""
     return operation.kind == "command" and operation.after in ("on", "commit")
 
 
 def dead(machine: Machine, members: Sequence[Member]) -> set[int]:
-    """Return the pids that no process has any more, or that another process has.
+    """Return the pids that belong to no process any more, or to another one.
 
-    That takes a file for each, and meanwhile others may end: so one look at all comes last.
+    This reads a file for each, and others may end meanwhile: so a last step checks all at once.
     """
     if not members:
         return set()
@@ -40,7 +40,7 @@ def all_gone(machine: Machine, members: Sequence[Member]) -> int:
 
 
 def reused(machine: Machine, members: Sequence[Member]) -> int:
-    """Return a pid that another process has by now, 0 if there is none."""
+    """Return a pid that now belongs to another process, 0 if there is none."""
     for pid, start in members:
         now = starts(machine, pid)
         if now and now != start:

@@ -1,9 +1,9 @@
-"""Goals that nobody feeds any more: they are reported as reached, so the kernel stops tuning.
+"""Neutralisation of goals without a feeder: reported as reached, so that tuning stops.
 
-A goal of the metric `user_input` keeps the last number that it was given, and the kernel goes on
-by it (mm/damon/core.c: damos_set_quota_goal_current_value()): it would cut a quota down to one
-byte, or raise it to its size, for a number that nobody has measured for hours. Standard library
-only: it also follows a service that was killed.
+A goal of the metric `user_input` keeps its last number, and the kernel goes on tuning by it
+(mm/damon/core.c: damos_set_quota_goal_current_value()): it would cut a quota down to one byte, or
+raise it to its size, because of a number that is hours old. Standard library only: it also follows
+a service that was killed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from damonpolicy.plan.managed import SlotRecord
 __all__ = ("SERVICE", "neutralise", "rest")
 
 SERVICE = "service:"
-"""How the names of owners that feed begin; goals applied by hand are fed by others, if at all."""
+"""The prefix of owners that feed; goals applied by hand are fed by others, if at all."""
 
 
 def rest(machine: Machine, places: Places, owner: str = SERVICE) -> list[str]:
-    """Lock the machine, and `neutralise` what was fed by services whose names begin this way."""
+    """Lock the machine, and `neutralise` the goals of services whose names begin this way."""
     with changing(machine, places, wait=True, settle=True) as session:
         return neutralise(session, owner)
 
@@ -34,7 +34,7 @@ def rest(machine: Machine, places: Places, owner: str = SERVICE) -> list[str]:
 def neutralise(session: Session, owner: str = SERVICE) -> list[str]:
     """Hand over current = target for each goal that was fed; returns which kdamonds took it.
 
-    Raises Busy where a kdamond does not take it, after all others were told.
+    Raises Busy if a kdamond does not take it, after all others were handled.
     """
     done, failed = [], []
     for slot, record, goals in _fed(session, owner):
@@ -68,7 +68,7 @@ def _fed(session: Session, owner: str) -> Iterator[tuple[int, SlotRecord, list[s
 
 
 def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[str]) -> bool:
-    """Tell one kdamond; False if others have staged something, which is not ours to commit."""
+    """Neutralise one kdamond; False if others have staged something, which we must not commit."""
     staged = [
         name
         for name, text in record.files.items()

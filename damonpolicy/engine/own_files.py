@@ -1,4 +1,4 @@
-"""Our own files during one transaction; a rescue can go on without them."""
+"""damonpolicy's own files during one transaction; a rescue can go on without them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ("OwnFiles",)
 
 
 class OwnFiles:
-    """Writes generation, journal and state; ``remarks`` collects what a ``rescue`` did without.
+    """The writer of generation, journal and state; ``remarks`` lists what a ``rescue`` did without.
 
-    It goes on without a generation, and without a journal or a state file unless it ``starts`` a
-    kdamond: what is on no record would be someone else's to whoever comes next.
+    A rescue goes on without a generation, and without a journal or a state file unless it
+    ``starts`` a kdamond: without a record, the next command would take the kdamond for someone
+    else's.
     """
 
     def __init__(self, store: Store, remarks: list[str], *, rescue: bool, starts: bool) -> None:
@@ -27,7 +28,7 @@ class OwnFiles:
         self.needs_record = starts or not rescue
 
     def stage(self, generation: Generation) -> None:
-        """Write the generation, which does not count yet."""
+        """Write the generation, which is not valid yet."""
         self._written(
             lambda: self.store.stage(generation),
             f"generation {generation.number} is not kept",
@@ -35,7 +36,7 @@ class OwnFiles:
         )
 
     def _written(self, write: Callable[[], None], otherwise: str, *, must: bool) -> bool:
-        """Write something; if that fails, raise, or note what a rescue does without."""
+        """Write a file; on failure raise, or note what a rescue does without."""
         try:
             write()
         except (DamonPolicyError, OSError) as error:
@@ -59,9 +60,9 @@ class OwnFiles:
         return Unwritten(header)
 
     def commit(self, after: Managed, journal: Unwritten | None) -> None:
-        """Replace the state file: all that was done stays from here on.
+        """Replace the state file: from here on, the change stays.
 
-        A rescue may do without it, if nobody will take up its journal again.
+        A rescue may do without it, if nobody will resume its journal.
         """
         try:
             self._save(after)
@@ -69,7 +70,7 @@ class OwnFiles:
             if self.needs_record or not (journal is None or journal.ended()):
                 raise
             if not after.slots and not after.settings and self.store.forget():
-                return  # nothing is ours any more, and no guard finds what it would bring back
+                return  # nothing is managed any more, and no guard finds anything to roll back
             self.remarks.append(f"the state file still tells of before: {error}")
 
     def _save(self, after: Managed) -> None:
@@ -78,10 +79,10 @@ class OwnFiles:
         except (DamonPolicyError, OSError):
             if not self.rescue:
                 raise
-            self.store.save(after)  # an error may pass
+            self.store.save(after)  # the error may be temporary
 
     def finish(self, after: Managed, journal: Unwritten | None) -> None:
-        """Do what is left after the commit point, where nothing can fail the change."""
+        """Do the steps after the commit point, where nothing can fail the change."""
         self.remarks += self.store.finish(after)
         if journal is not None:
             reason = journal.end()

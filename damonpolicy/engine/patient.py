@@ -1,4 +1,4 @@
-"""A machine whose files are read again while someone else holds DAMON's lock."""
+"""A wrapper of a machine that retries reads while someone else holds DAMON's lock."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _Answer = TypeVar("_Answer")
 
 
 def deadline_amid(header: Header, slot: int) -> float:
-    """Return how many seconds a command may take, as a slot was or as it is to be."""
+    """Return the seconds that a command may take, by a slot's old and new intervals."""
     after = {f"{slot}/{path}": text for path, text in header.after.get(slot, {}).items()}
     return max(deadline(tree, slot) for tree in (header.before.tree, after))
 
 
 def longest_hold(header: Header) -> float:
-    """Return for how many seconds anybody may hold the kernel's one lock amid a transaction.
+    """Return the seconds for which anybody may hold the kernel's one lock during a transaction.
 
     A command holds it while it waits for its kdamond (mm/damon/sysfs.c: damon_sysfs_lock), so the
-    longest interval of any kdamond decides, be it someone else's.
+    longest interval of any kdamond decides, including someone else's.
     """
     slots = {*slot_numbers(header.before.tree), *header.after}
     return max((deadline_amid(header, slot) for slot in slots), default=deadline({}, 0))
 
 
 def patient(machine: Machine, seconds: float) -> Machine:
-    """Return the same machine; its busy files are read again for so many seconds."""
+    """Return the same machine with reads of busy files retried for that many seconds."""
     return cast("Machine", _Patient(machine, seconds))
 
 

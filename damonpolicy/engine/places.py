@@ -1,4 +1,4 @@
-"""Where state is kept, and durable writing there."""
+"""The places of damonpolicy's state, and durable writes to them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ("Places", "find", "read_json", "write_json")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """``run`` dies with the boot, as the kernel's state does; ``lib`` outlives it."""
+    """The directories: ``run`` is lost at a reboot, as the kernel's state is; ``lib`` survives."""
 
     lock: Path
     run: Path
@@ -34,27 +34,27 @@ class Places:
 
     @property
     def state(self) -> Path:
-        """What is managed on this boot."""
+        """The managed set of this boot."""
         return self.run / "state.json"
 
     @property
     def state_copy(self) -> Path:
-        """A copy of it, for when someone has damaged it."""
+        """A copy of it, in case someone damages it."""
         return self.run / "state.copy.json"
 
     @property
     def service(self) -> Path:
-        """What the service says of itself."""
+        """The service's record of itself."""
         return self.run / "service.json"
 
     @property
     def sources(self) -> Path:
-        """Where the service's policies came from: outlives it, so that it misses what is gone."""
+        """The origin of the service's policies; it outlives the service, to notice lost paths."""
         return self.run / "sources.json"
 
     @property
     def service_lock(self) -> Path:
-        """Held by the service for as long as it runs: there is one for a machine."""
+        """The lock of the service, held while it runs: one service per machine."""
         return self.run / "service.lock"
 
     @property
@@ -64,12 +64,12 @@ class Places:
 
     @property
     def confirmed(self) -> Path:
-        """Names the generation that comes back at boot."""
+        """The file with the number of the generation that is restored at boot."""
         return self.lib / "confirmed.json"
 
 
 def emulated_directory(name: str, state_dir: Path | None) -> Path:
-    """Return where an emulated machine and its state are kept, below the user's own."""
+    """Return the directory of an emulated machine and its state, below the user's own."""
     if state_dir is not None:
         return state_dir
     home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local/state")
@@ -89,9 +89,9 @@ def find(machine: Machine, state_dir: Path | None) -> Places:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory that only its owner can look into.
+    """Make a directory that only its owner can read.
 
-    Raises Untrusted where it is there already, and others could change what is in it.
+    Raises Untrusted if it exists, and others could change its content.
     """
     forbid_live(str(path))
     try:
@@ -101,9 +101,9 @@ def make_directory(path: Path) -> None:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace a file atomically; afterwards it survives a crash of process and machine.
+    """Replace a file atomically and durably.
 
-    Room that was reserved for it is used. Raises DamonPolicyError; the old file stays then.
+    It uses reserved space. Raises DamonPolicyError; the old file stays then.
     """
     make_directory(path.parent)
     forbid_live(str(path))
@@ -126,12 +126,12 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def size_of(data: Mapping[str, Any]) -> int:
-    """Return how many bytes `write_json` would write."""
+    """Return the number of bytes that `write_json` would write."""
     return len(json.dumps(data)) + 64
 
 
 def reserve(path: Path, size: int) -> None:
-    """Take the room that the next `write_json` of a file will need. Raises DamonPolicyError."""
+    """Reserve the space that the next `write_json` of a file will need. Raises DamonPolicyError."""
     make_directory(path.parent)
     forbid_live(str(path))
     temporary = _next(path)
@@ -147,12 +147,12 @@ def reserve(path: Path, size: int) -> None:
 
 
 def unreserve(path: Path) -> None:
-    """Give reserved room back, if there is any."""
+    """Release reserved space, if any."""
     forget(_next(path))
 
 
 def _next(path: Path) -> Path:
-    """Return where the next content of a file is made; whoever writes holds the lock."""
+    """Return the path at which a file's next content is written; the writer holds the lock."""
     return path.with_name(f".{path.name}.next")
 
 
@@ -170,7 +170,7 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def forget(path: Path) -> None:
-    """Remove a file of ours that nobody needs; if that fails, it stays."""
+    """Remove an unneeded file of ours; if that fails, it stays."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -180,7 +180,7 @@ def forget(path: Path) -> None:
 def sync_directory(path: Path) -> None:
     """Make renames and removals in a directory durable, as far as its file system lets us.
 
-    What was renamed is in force already: a failure here only means that a power cut may undo it.
+    A rename is in force already: a failure here only means that a power cut may undo it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -193,7 +193,7 @@ def sync_directory(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read what `write_json` wrote, None where there is no such file.
+    """Read a file of `write_json`; None if there is none.
 
     Raises Untrusted where others could have written it, DamonPolicyError where it is anything else: what was edited by hand or cut short
     would otherwise be found out in the middle of a transaction.
@@ -213,13 +213,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def damaged(path: Path, reason: object) -> DamonPolicyError:
-    """Build the error for a file of ours that somebody else has written."""
+    """Return the error for a file of ours that somebody else has written."""
     message = f"`{path}` is damaged: {reason}"
     return DamonPolicyError(message, hint="move it away; `damonpolicy status` shows what runs then")
 
 
 def cannot(verb: str, path: Path, error: OSError) -> DamonPolicyError:
-    """Build the error for a file of ours that cannot be read, written or made."""
+    """Return the error for a file of ours that cannot be read, written or made."""
     message = f"cannot {verb} `{path}`: {reason_of(error)}"
     if isinstance(error, PermissionError):
         return NoPermission(message, hint="run as root, or choose another `--state-dir`")

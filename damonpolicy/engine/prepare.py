@@ -1,4 +1,4 @@
-"""Make a plan from the managed set that is wanted, on the machine as it is now."""
+"""Planning: from the wanted managed set and the current machine to a plan."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def prepare(
     find: Finder = processes.find,
     waits: bool = False,
 ) -> tuple[Current, Plan]:
-    """Plan to manage exactly ``policies``, of which ``affected`` are applied now.
+    """Plan to manage exactly ``policies``, of which the ``affected`` ones are applied now.
 
-    Kdamonds of the others stay as they are; what is managed and not wanted ends. ``find`` and
-    ``waits`` are those of `bind`; those of a service wait whoever asks, as it looks again.
+    Kdamonds of the others stay as they are; managed ones that are not wanted end. ``find`` and
+    ``waits`` are those of `bind`; a service's kdamonds always wait, as it looks again.
 
     Raises PolicyInvalid for a setting that is not on the list.
     """
@@ -70,7 +70,7 @@ def prepare(
 
 
 def _check(policy: CompiledPolicy, machine: Machine) -> None:
-    """Ask again what the rules asked of the policy's text: plans and generations are files."""
+    """Repeat the rules' checks of the policy's text, because plans and generations are files."""
     for path in policy.settings:
         reason = refusal(machine, path)
         if reason:

@@ -1,7 +1,7 @@
-"""Recovery, the confirm guard, and the end of everything: needs no wheel, only Python.
+"""Recovery, the confirm guard, and ``--stop-all``, with Python's standard library alone.
 
 ``python -I -S -c "import sys; sys.path.insert(0, DIR); from damonpolicy.engine.recover import
-main; main()"`` is how the guard and the units call it, where DIR holds the package.
+main; main()"`` is the guard's and the units' call, where DIR contains the package.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST_PAUSE = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Recover, roll back an unconfirmed change, or stop everything; without click."""
+    """Recover, roll back an unconfirmed change, or stop everything, without click."""
     parser = argparse.ArgumentParser(
         prog="python -m damonpolicy.engine.recover",
         description="Bring damonpolicy's last transaction to its end, with Python alone.",
@@ -70,7 +70,7 @@ def _tell(lines: Iterable[str]) -> None:
 
 
 def run(options: argparse.Namespace) -> list[str]:
-    """Do what the options of `main` say; returns lines for the user."""
+    """Carry out the options of `main`; returns lines for the user."""
     description = description_of(options.kernel, options.machine)
     machine = open_machine(options.kernel, options.state_dir, description)
     places = find(machine, options.state_dir)
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> list[str]:
 
 
 def _neutral(session: Session) -> list[str]:
-    """Let goals rest that a service has fed, unless one runs: it feeds them itself."""
+    """Neutralise a service's goals, unless one runs, as it feeds them itself."""
     try:
         with exclusive(session.store.places.service_lock, wait=False, held=SERVICE):
             done = neutralise(session)
@@ -97,14 +97,14 @@ def _neutral(session: Session) -> list[str]:
 
 
 def _guard(machine: Machine, places: Places, generation: int, deadline: float) -> list[str]:
-    """Wait for the deadline of a generation; whoever locks after it rolls back first.
+    """Wait for the deadline of a generation; the first to lock after it rolls back.
 
-    The guard starts before the first write, so the generation may still have to come.
+    The guard starts before the first write, so the generation may not exist yet.
     """
     store = Store(places)
     there, pause = places.run.exists(), 1.0
     while True:
-        if there and not places.run.exists():  # there is nothing left to watch over
+        if there and not places.run.exists():  # there is nothing left to guard
             return [f"generation {generation} is gone with its state directory"]
         left = deadline - machine.monotonic()
         try:
@@ -116,7 +116,7 @@ def _guard(machine: Machine, places: Places, generation: int, deadline: float) -
                 with changing(machine, places, wait=True) as session:
                     return session.remarks or [f"generation {generation} was settled in time"]
         except (DamonPolicyError, OSError) as error:
-            # Nobody else may come: a full disk or a busy kernel must not let the change stay.
+            # Nobody else may do it: a full disk or a busy kernel must not make the change stay.
             _tell([f"generation {generation}: {error}"])
             if left <= 0:
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""What every changing command does first: lock, recover, see to an unconfirmed change."""
+"""The start of every changing command: lock, recover, handle an unconfirmed change."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ from damonpolicy.trust import guarded, root_and_we, why_untrusted
 __all__ = ("Session", "changing", "looking", "refresh")
 
 _EFFECTIVE = "contexts/0/schemes/0/quotas/effective_bytes"
-"""Where there is one scheme, and the kernel tells of the quota in effect, this is there."""
+"""The file that exists if there is a scheme, and the kernel shows its effective quota."""
 
 
 @dataclass
 class Session:
-    """A machine that is ours to change until the lock is let go."""
+    """A machine that we may change until the lock is released."""
 
     machine: Machine
     store: Store
     managed: Managed
     remarks: list[str] = field(default_factory=list)
     expired: bool = False
-    """Whether a change was rolled back just now because nobody had confirmed it."""
+    """Whether an unconfirmed change was rolled back just now."""
 
     def roll_back(self, number: int, reason: str, **options: Any) -> tuple[Plan, bool]:
-        """Go to a generation; returns the plan, and whether anything had to be done.
+        """Go to a generation; returns the plan, and whether it changed anything.
 
         ``options`` are those of `transaction.execute`.
 
-        A generation is compiled, so that this needs no policy language.
+        A generation is compiled, so this needs no policy language.
         """
         return self._go_back(self.policies_of(number), reason, **options)
 
     def policies_of(self, number: int) -> Mapping[str, CompiledPolicy]:
-        """Return what a generation holds."""
+        """Return the policies of a generation."""
         pending = self.managed.pending
         if pending is not None and number == pending.previous:  # the state file holds those, too
             return pending.policies
         return self.store.generation(number).policies
 
     def awaits(self, number: int) -> bool:
-        """Tell whether a generation was to be confirmed, and nobody ever did."""
+        """Return whether a generation was to be confirmed and never was."""
         pending = self.managed.pending
         if pending is not None and number == pending.previous:
             return False
@@ -86,7 +86,7 @@ class Session:
         return plan, self.carry_out(current, plan, reason, rescue=True, **options)
 
     def carry_out(self, current: Current, plan: Plan, reason: str, **options: Any) -> bool:
-        """Execute a plan, if there is anything to do."""
+        """Execute a plan, unless it is empty."""
         if not plan.changes(self.managed):
             return False
         self.managed = execute(
@@ -96,14 +96,14 @@ class Session:
         return True
 
     def stop_all(self) -> tuple[Plan, bool]:
-        """Stop every kdamond of ours and put all settings back."""
+        """Stop every kdamond of ours and restore all settings."""
         current, plan = prepare(self.machine, self.managed, {}, ())
         return plan, self.carry_out(current, plan, "stop --all", rescue=True)
 
     def previous(self) -> int:
-        """Return the generation to go back to: the last other one that was wanted, 0 for none.
+        """Return the generation to roll back to: the last other one that was kept, 0 for none.
 
-        Not one that was to be confirmed and never was: it may have cut someone off.
+        Generations that were left unconfirmed do not count: they may have cut someone off.
         """
         managed = self.managed
         if managed.pending is not None:
@@ -127,7 +127,9 @@ class Session:
             message = "nothing waits to be confirmed"
             raise UsageError(message, hint="`apply --confirm-within 60s` makes a change wait")
         managed = replace(self.managed, pending=None)
-        with waiting() as signals:  # who is told that nothing was changed would see it stay
+        with (
+            waiting() as signals
+        ):  # otherwise a command that reports no change would leave the change in force
             # In this order: killed in between, it still waits, and comes back at boot all the same.
             self.remarks += self.store.finish(managed)
             self.store.save(managed)
@@ -136,20 +138,20 @@ class Session:
         return self.managed.generation
 
     def _instead_of(self) -> int:
-        """Return the generation that the present one undoes because nobody confirmed it."""
+        """Return the unconfirmed generation that the current one undoes."""
         try:
             return self.store.generation(self.managed.generation).instead_of
-        except DamonPolicyError:  # nobody can tell any more
+        except DamonPolicyError:  # it can no longer be known
             return 0
 
     def expire(self) -> None:
-        """Roll back a change whose time to be confirmed is over."""
+        """Roll back a change whose deadline has passed."""
         pending = self.managed.pending
         if pending is None or self.machine.monotonic() < pending.deadline:
             return
         generation = self.managed.generation
         reason = f"generation {generation} was not confirmed"
-        # what has ended meanwhile, or is not there, must not let the change stay
+        # processes or cgroups that are gone must not make the change stay
         self._go_back(pending.policies, reason, waits=True, instead_of=generation)
         self.expired = True
         self.remarks.append(
@@ -160,8 +162,8 @@ class Session:
 def refresh(session: Session, *, only: int | None = None, without: Collection[int] = ()) -> None:
     """Ask every running kdamond of ours for its statistics and the quotas in effect.
 
-    Or ``only`` that of one slot; those in the slots ``without`` are let sleep. Raises Busy where
-    one does not answer, after all others were asked.
+    Or ``only`` that of one slot; those in the slots ``without`` are not asked. Raises Busy if one
+    does not answer, after all others were asked.
     """
     silent = {
         slot: reason
@@ -176,7 +178,7 @@ def refresh(session: Session, *, only: int | None = None, without: Collection[in
 
 
 def _runs(machine: Machine, slot: int, record: SlotRecord) -> bool:
-    """Tell whether it is still our kdamond that runs in a slot."""
+    """Return whether the kdamond that runs in a slot is still ours."""
     pid = read_or(machine, kdamond_path(slot, "pid"))
     state = read_or(machine, kdamond_path(slot, "state"))
     same = pid == str(record.pid) and starts(machine, record.pid) == record.start
@@ -184,7 +186,7 @@ def _runs(machine: Machine, slot: int, record: SlotRecord) -> bool:
 
 
 def _ask(machine: Machine, slot: int, record: SlotRecord) -> str:
-    """Ask one; return why there is no answer."""
+    """Ask one kdamond; return why there is no answer."""
     seconds = deadline({f"{slot}/{path}": text for path, text in record.files.items()}, slot)
     _, reason = alive(machine, slot, seconds)
     if reason or not machine.exists(kdamond_path(slot, _EFFECTIVE)):
@@ -208,10 +210,10 @@ def changing(
 ) -> Iterator[Session]:
     """Hold the machine; with ``settle`` also while a change waits for its confirmation.
 
-    With ``overwrite`` an interrupted transaction is undone over what someone else wrote into it.
+    With ``overwrite``, the undo of an interrupted transaction overwrites others' writes.
 
-    Raises LockHeld, NoPermission outside the machine's own namespaces, and Busy while
-    a change waits to be confirmed.
+    Raises LockHeld, NoPermission outside the machine's own namespaces, and Busy while a change is
+    unconfirmed.
     """
     if not machine.writable:
         raise UsageError("`--root` is for reading only", hint="leave `--root` out to change things")
@@ -242,11 +244,11 @@ def changing(
         try:
             session.expire()
         except RollbackIncomplete:
-            raise  # its journal has to be ended before anything else is done
+            raise  # its journal has to be ended first
         except DamonPolicyError as error:
             if not settle:
                 raise
-            # it must not hold up a command that stops everything or goes back
+            # it must not hold up a command that stops everything or rolls back
             remarks.append(f"the change that nobody confirmed could not be rolled back: {error}")
         remarks += store.mended(session.managed)
         remarks += store.finish(session.managed)
@@ -264,13 +266,13 @@ def changing(
         except DamonPolicyError as error:
             if (
                 first and error.message
-            ):  # what an earlier change left was ended, whatever became of this one
+            ):  # the earlier change was ended, whatever the result of this one
                 error.message = f"{error.message}; before that, {'; '.join(first)}"
             raise
 
 
 def _interrupted(places: Places) -> bool:
-    """Tell whether a journal waits to be ended; one that cannot be read does."""
+    """Return whether a journal has to be ended; an unreadable one does."""
     try:
         return journal.read(places.journal) is not None
     except DamonPolicyError:
@@ -279,9 +281,9 @@ def _interrupted(places: Places) -> bool:
 
 @contextmanager
 def looking(machine: Machine, places: Places, *, wait: bool = False) -> Iterator[Session]:
-    """Hold the machine still for a look: nothing is recovered, rolled back or changed.
+    """Lock the machine for reading: nothing is recovered, rolled back or changed.
 
-    Raises LockHeld, and Busy where somebody has to end a change first.
+    Raises LockHeld, and Busy if a change has to be ended first.
     """
     if not machine.writable:
         hint = "a copy answers nothing: leave `--root` out to ask kdamonds"

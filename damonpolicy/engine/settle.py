@@ -1,4 +1,4 @@
-"""The way back, also after a crash: finish or undo the transaction in the journal."""
+"""Finishing or undoing the transaction in the journal, also after a crash."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ("back", "settle")
 
 
 def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[str]:
-    """Bring an interrupted transaction to its end; returns what was done, for the user.
+    """End an interrupted transaction; returns what was done, for the user.
 
-    The caller holds the lock. Raises RollbackIncomplete where something is neither as it was
-    nor as it was to be; the journal stays then. With ``overwrite`` that is put back, too.
+    The caller holds the lock. Raises RollbackIncomplete if anything has neither its old nor its new
+    state; the journal stays then. With ``overwrite``, that is restored, too.
     """
     path = store.places.journal
     found = journals.read(path)
     if found is None:
-        if path.exists():  # its transaction has ended, and only the file could not be removed
+        if path.exists():  # its transaction has ended, but the file could not be removed
             forget(path)
         return []
     header, progress, size = found
@@ -45,7 +45,7 @@ def settle(machine: Machine, store: Store, *, overwrite: bool = False) -> list[s
 
 
 def _committed(store: Store, header: Header) -> bool:
-    """Tell whether a transaction has passed its commit point; if nobody knows, it has not."""
+    """Return whether a transaction has passed its commit point; if unknown, it has not."""
     try:
         return store.transaction() == header.transaction
     except DamonPolicyError:
@@ -69,10 +69,10 @@ def back(
     overwrite: bool = False,
     because: str = "",
 ) -> list[str]:
-    """Undo a transaction and end its journal; returns what that cost, for the user.
+    """Undo a transaction and end its journal; returns what that lost, for the user.
 
-    ``because`` is what failed, as the beginning of a sentence. Raises RollbackIncomplete where
-    something could not be put back: the journal stays, and whoever comes next goes on with it.
+    ``because`` is the failure, as the beginning of a sentence. Raises RollbackIncomplete if
+    anything could not be restored: the journal stays, and the next command continues with it.
     """
     journal.undo()
     undone = undo(machine, journal, overwrite=overwrite)
@@ -103,7 +103,7 @@ def back(
 
 
 def _say_so(store: Store, managed: Managed) -> None:
-    """Write what is managed after an undo to the state file, unless it says so already."""
+    """Write the managed set after an undo to the state file, unless it is there already."""
     try:
         known = store.managed(managed.boot_id) == managed
     except DamonPolicyError:

@@ -1,4 +1,4 @@
-"""Signals during a change: noted when they arrive, answered between two operations."""
+"""Signals during a change: recorded on arrival, handled between two operations."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ __all__ = ("Signalled", "Signals", "ignored", "keeping", "taken", "waiting", "wr
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDING = (signal.SIG_DFL, signal.default_int_handler)
-"""What ends a command at once; a service has handlers of its own, which wait by themselves."""
+"""The signals that end a command at once; a service has handlers of its own, which wait."""
 
 
 class Signalled(BaseException):
-    """Raised by `Signals.check`; not an Exception, so that nothing swallows it."""
+    """A signal, raised by `Signals.check`; not an Exception, so that nothing swallows it."""
 
 
 class Signals:
-    """Signals that came. Handlers only take note, so that no statement is left half done."""
+    """The signals that arrived. Handlers only record them, so that no statement is cut short."""
 
     def __init__(self) -> None:
         self.came = ""
-        """The last that came."""
+        """The last signal."""
         self.heeded = True
-        """Whether `check` raises: not in an undo, nor after the commit point."""
+        """Whether `check` raises: not during an undo, nor after the commit point."""
         self.committed = False
-        """Whether the change is complete, so that only the answer is left to be printed."""
+        """Whether the change is complete, so that only the result is left to print."""
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Handle one."""
+        """Handle one signal."""
         del frame
         self.came = signal.Signals(number).name
 
     def check(self) -> None:
-        """Raise Signalled if a signal has come and signals are heeded."""
+        """Raise Signalled if a signal has arrived and `check` may raise."""
         if self.came and self.heeded:
             raise Signalled(self.came)
 
@@ -46,19 +46,19 @@ class Signals:
 _keeping: list[bool] = []
 
 _under_way: list[Signals] = []
-"""Those of blocks that write to the machine."""
+"""The signals of blocks that write to the machine."""
 
 
 def writing() -> bool:
-    """Tell whether the machine is being written to, which nobody may interrupt."""
+    """Return whether the machine is being written to, which nothing may interrupt."""
     return bool(_under_way)
 
 
 @contextmanager
 def keeping() -> Iterator[None]:
-    """Let signals that come after a complete change wait until the block ends.
+    """Delay signals that arrive after a complete change until the block ends.
 
-    Else a command that has only its answer left to print would end as if nothing had been changed.
+    Otherwise a command with only its result left to print would end as if nothing had changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -75,7 +75,7 @@ def keeping() -> Iterator[None]:
 
 @contextmanager
 def taken(*, interruptible: bool) -> Iterator[Signals]:
-    """Take note of signals, or leave them to the handlers that are there; long waits heed them."""
+    """Record signals, or leave them to existing handlers; long waits check them."""
     numbers = _NUMBERS if interruptible else ()
     with _handled(numbers) as signals, meanwhile(signals.check):
         yield signals
@@ -83,7 +83,7 @@ def taken(*, interruptible: bool) -> Iterator[Signals]:
 
 @contextmanager
 def waiting() -> Iterator[Signals]:
-    """Let signals that would end the command wait."""
+    """Delay signals that would end the command."""
     numbers = [each for each in _NUMBERS if signal.getsignal(each) in _ENDING]
     with _handled(numbers) as signals:
         signals.heeded = False
@@ -117,7 +117,7 @@ def _installed(signals: Signals, numbers: Iterable[signal.Signals]) -> Iterator[
 
 @contextmanager
 def ignored(number: signal.Signals) -> Iterator[None]:
-    """Let a signal do nothing, unless somebody handles it in the block."""
+    """Ignore a signal, unless the block sets a handler."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -26,15 +26,15 @@ _GROWTH = 1 << 16
 
 
 class NoGeneration(DamonPolicyError):
-    """There is no generation of that number: the mistake of whoever typed it."""
+    """Raised for a generation number that does not exist, which the user mistyped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A whole managed set, as it was applied; ``when`` is seconds since the epoch.
+    """A whole managed set as applied; ``when`` is seconds since the epoch.
 
-    ``awaits`` is whether nobody has confirmed it, though it was to be confirmed; ``instead_of``
-    is the generation that it took the place of because of that, 0 for none.
+    ``awaits`` is whether it was to be confirmed and is not yet; ``instead_of`` is the unconfirmed
+    generation that it replaced, 0 for none.
     """
 
     number: int
@@ -68,17 +68,17 @@ class Generation:
 
 
 class Store:
-    """Reads and writes what damonpolicy remembers of a machine."""
+    """The store of what damonpolicy remembers about a machine."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
         self._damage = ""
-        """Why the state file was read from its copy."""
+        """The reason why the copy of the state file was read."""
 
     def managed(self, boot_id: str) -> Managed:
-        """Return what is managed; nothing is after a reboot, but the numbering goes on.
+        """Return the managed set; it is empty after a reboot, but the numbering continues.
 
-        A state file that somebody has damaged is read from its copy.
+        If somebody has damaged the state file, its copy is read.
         """
         try:
             found = self._read(self.places.state)
@@ -114,9 +114,9 @@ class Store:
         return [f"{damage}: it was written again from its copy"]
 
     def transaction(self) -> str:
-        """Return which transaction the state file, or its copy if it is damaged, comes from.
+        """Return the transaction of the state file, or of its copy if it is damaged.
 
-        Raises DamonPolicyError where both are.
+        Raises DamonPolicyError if both are damaged.
         """
         try:
             found = self._read(self.places.state)
@@ -127,18 +127,18 @@ class Store:
         return found.transaction if found else ""
 
     def reserve(self, managed: Managed) -> None:
-        """Take the room for the next state file, so that the commit point cannot lack it."""
+        """Reserve space for the next state file, so that the commit point cannot lack it."""
         size = files.size_of(managed.to_json()) * 2 + _GROWTH
         files.reserve(self.places.state, size)
 
     def unreserve(self) -> None:
-        """Give that room back."""
+        """Release that space."""
         files.unreserve(self.places.state)
 
     def save(self, managed: Managed) -> None:
         """Replace the state file: the commit point of a transaction.
 
-        What counts is the file that is there, and not what the calls said. Raises DamonPolicyError.
+        The file itself decides, not the result of the calls. Raises DamonPolicyError.
         """
         try:
             write_json(self.places.state, managed.to_json())
@@ -148,14 +148,14 @@ class Store:
         self.copy()
 
     def _holds(self, managed: Managed) -> bool:
-        """Tell whether the state file says this."""
+        """Return whether the state file has this content."""
         try:
             return self._read(self.places.state) == managed
         except DamonPolicyError:
             return False
 
     def copy(self) -> None:
-        """Write the copy of the state file, or remove a copy that cannot be brought up to date."""
+        """Write the copy of the state file, or remove a copy that cannot be updated."""
         try:
             data = read_json(self.places.state)
             if data is not None:
@@ -165,7 +165,7 @@ class Store:
             files.forget(self.places.state_copy)
 
     def forget(self) -> bool:
-        """Forget all that is managed, where it cannot be written; tell whether that was done."""
+        """Remove a state file that cannot be written, and its copy; return whether that worked."""
         files.forget(self.places.state_copy)
         files.forget(self.places.state)
         return not os.path.lexists(self.places.state)
@@ -184,7 +184,7 @@ class Store:
     def generation(self, number: int) -> Generation:
         """Return one generation; number 0 is the empty one before the first.
 
-        Raises NoGeneration where there is none of that number.
+        Raises NoGeneration if there is no such number.
         """
         if number == 0:
             return Generation(0, 0.0, "nothing applied", "", {})
@@ -214,7 +214,7 @@ class Store:
         return self.places.generations / f"{number}.json"
 
     def _staged(self, number: int) -> Path:
-        """Return the path of a generation that was not reached yet, so that it does not count."""
+        """Return the path of a generation that was not reached yet, and is not valid."""
         return self.places.generations / f"{number}.json.staged"
 
     def next_number(self, managed: Managed) -> int:
@@ -222,17 +222,17 @@ class Store:
         return max([*self.numbers(), managed.generation]) + 1
 
     def stage(self, generation: Generation) -> None:
-        """Write a generation before its transaction; `finish` makes it count."""
+        """Write a generation before its transaction; `finish` makes it valid."""
         write_json(self._staged(generation.number), generation.to_json())
 
     def unstage(self, number: int) -> None:
-        """Forget a generation that was never reached."""
+        """Remove a generation that was never reached."""
         files.forget(self._staged(number))
 
     def finish(self, managed: Managed) -> list[str]:
-        """Do what is left after the commit point; returns what could not be done, for the user.
+        """Do the steps after the commit point; returns failures, for the user.
 
-        None of it is needed to go on: whoever changes the machine next does it again.
+        None of them is essential: the next change repeats them.
         """
         if not managed.generation:
             return []
@@ -251,7 +251,7 @@ class Store:
         return []
 
     def _keep(self, managed: Managed) -> None:
-        """Make a committed generation count; one whose file is lost is written from the state."""
+        """Make a committed generation valid; if its file is lost, write it from the state."""
         path, staged = self._path(managed.generation), self._staged(managed.generation)
         if self._is_of(staged, managed):
             try:
@@ -268,7 +268,7 @@ class Store:
             write_json(path, kept.to_json())
 
     def _is_of(self, staged: Path, managed: Managed) -> bool:
-        """Tell whether a staged generation is the one that was reached, and not an older try."""
+        """Return whether a staged generation is the one that was reached, not an older try."""
         data = read_json(staged)
         if data is None:
             return False
@@ -285,23 +285,23 @@ class Store:
                 files.forget(self._path(each))
 
     def confirmed(self) -> int:
-        """Return the generation that comes back at boot, 0 for none.
+        """Return the generation that is restored at boot, 0 for none.
 
-        Raises DamonPolicyError where the file that says so is damaged.
+        Raises DamonPolicyError if its file is damaged.
         """
         data = read_json(self.places.confirmed)
         number = data.get("generation", 0) if data else 0
         return number if isinstance(number, int) else 0
 
     def _confirmed_or_none(self) -> int:
-        """Return the same, or 0 if that cannot be read."""
+        """Return the same, or 0 if it cannot be read."""
         try:
             return self.confirmed()
         except DamonPolicyError:
             return 0
 
     def confirm(self, number: int) -> None:
-        """Let a generation come back at boot."""
+        """Mark a generation to be restored at boot."""
         generation = self.generation(number)
         if generation.awaits:
             write_json(self._path(number), replace(generation, awaits=False).to_json())

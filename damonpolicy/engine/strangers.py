@@ -1,4 +1,4 @@
-"""What someone else has written: files that hold neither an old, a new, nor a fresh value."""
+"""Detection of others' writes: files with neither an old, a new, nor a default value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COUNTS = ("/nr_targets", "/nr_filters")
 
 
 class Known:
-    """What the files of the slots may hold, as far as one transaction is concerned."""
+    """The values that a transaction allows in the files of the slots."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Known:
         operations: Iterable[Operation],
         committed: Mapping[int, Tree],
     ) -> None:
-        """``committed`` are the trees that were last verified: an undo writes them, too."""
+        """``committed`` are the trees that were last verified, which an undo writes, too."""
         self._before = before
         self._after = after
         self._committed = committed
@@ -38,7 +38,7 @@ class Known:
                 texts.update((operation.before, operation.after))
 
     def strangers(self, slot: int, now: Tree) -> list[str]:
-        """Return the paths of a slot's tree whose content is none of ours."""
+        """Return the paths of a slot's tree whose content is not ours."""
         old = slot_tree(self._before.tree, slot)
         trees = (old, self._after.get(slot, {}), self._committed.get(slot, {}))
         written = self._written.get(slot, {})
@@ -55,7 +55,7 @@ class Known:
 
 
 def _parts(trees: Iterable[Tree]) -> dict[tuple[str, str], set[str]]:
-    """Return what the files of lists hold, by list and name, whatever the position."""
+    """Return the contents of the files of lists, by list and name, ignoring positions."""
     parts: dict[tuple[str, str], set[str]] = {}
     for tree in trees:
         for path, value in tree.items():
@@ -67,10 +67,10 @@ def _parts(trees: Iterable[Tree]) -> dict[tuple[str, str], set[str]]:
 def _shorter(
     path: str, value: str, trees: Iterable[Tree], parts: Mapping[tuple[str, str], set[str]]
 ) -> bool:
-    """Tell whether a file belongs to a list of targets or filters without those that are gone.
+    """Return whether a file belongs to a list of targets or filters without missing ones.
 
-    Their processes have ended, or their cgroups are not there. An undo stages such a list while
-    it commits; if it is killed then, the next one finds it.
+    Their processes have ended, or their cgroups are missing. An undo stages such a list while it
+    commits; if it is killed then, the next undo finds it.
     """
     if match := _PART.match(path):
         return value in parts.get((match[1], match[2]), ())

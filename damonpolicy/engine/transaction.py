@@ -1,6 +1,6 @@
-"""All or nothing: journal, operations, verification, commit point; or back to before.
+"""A transaction: journal, operations, verification and commit point, or an undo.
 
-docs/explanation/transactions.md shows the states of a transaction, and who leaves them how: begun,
+docs/explanation/transactions.md describes the states of a transaction and what ends each: begun,
 writing, committed, undoing, ended.
 """
 
@@ -42,9 +42,9 @@ __all__ = ("FeatureRefused", "execute")
 
 
 class FeatureRefused(KernelLacks):
-    """The kernel turned out to lack a feature that could only be tried; all is as it was.
+    """The kernel turned out to lack a feature that could only be tried; nothing has changed.
 
-    ``capabilities`` hold that, and whatever else could be seen while it was staged.
+    ``capabilities`` include that, and everything else that was visible while it was staged.
     """
 
     def __init__(self, capabilities: Capabilities, message: str, hint: str) -> None:
@@ -71,20 +71,20 @@ def execute(
     when_ready: Callable[[], None] = lambda: None,
     spares: Spares = lambda _: (),
 ) -> Managed:
-    """Do what a plan says, and return what is managed then.
+    """Execute a plan, and return the managed set afterwards.
 
-    ``reason`` is kept with the generation; ``confirm_within`` is in seconds. ``guard`` is
-    called with the generation and the deadline before the first write. ``instead_of`` is the
-    generation that this one undoes because nobody confirmed it. What is not ``interruptible``
-    leaves signals to the handlers that are there, such as a service's. What only ``follows`` the
-    machine (a process that came or went) is no generation of its own. ``when_ready`` is called
-    once only the writes are left: it may wait for their time, or raise a DamonPolicyError.
-    ``spares`` are processes that may take the places of others that end meanwhile.
-    A ``rescue`` goes on where generations cannot be written, and if it starts nothing, without a
-    journal or a state file; ``remarks`` collects what it did without.
+    ``reason`` is kept with the generation; ``confirm_within`` is in seconds. ``guard`` is called
+    with the generation and the deadline before the first write. ``instead_of`` is the generation
+    that this one undoes because nobody confirmed it. A transaction that is not ``interruptible``
+    leaves signals to existing handlers, such as a service's. One that only ``follows`` the machine
+    (a process that came or went) makes no generation of its own. ``when_ready`` is called when only
+    the writes are left: it may delay them, or raise a DamonPolicyError. ``spares`` are processes
+    that may take the places of others that end meanwhile. A ``rescue`` goes on where generations
+    cannot be written, and if it starts nothing, without a journal or a state file; ``remarks``
+    collects what it did without.
 
-    Raises RolledBack where something failed and all is as it was, RollbackIncomplete where
-    it is not, Interrupted where a signal came before the first write.
+    Raises RolledBack if it failed and was undone, RollbackIncomplete if the undo is incomplete,
+    Interrupted if a signal arrived before the first write.
     """
     remarks = [] if remarks is None else remarks
     number = managed.generation if follows else _next_number(store, managed, rescue=rescue)
@@ -161,7 +161,7 @@ class _Transaction:
         signals: Signals,
         when_ready: Callable[[], None],
     ) -> Managed:
-        """Do it; whatever goes wrong, also a defect of ours, ends in an undo."""
+        """Run the transaction; any failure, including a defect of ours, ends in an undo."""
         try:
             if self.forward.plan.operations:
                 self.forward.look_for_members()
@@ -185,7 +185,7 @@ class _Transaction:
         return after
 
     def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
-        """Undo, and say what happened."""
+        """Undo, and return the error that describes the failure."""
         signalled = isinstance(error, Signalled)
         what = f"interrupted by {error}" if signalled else str(error)
         if not self.forward.writing:
@@ -211,7 +211,7 @@ class _Transaction:
     def _undone(
         self, error: BaseException, what: str, cost: str, refused: FeatureRefused | None
     ) -> DamonPolicyError:
-        """Say what has failed, once everything is as it was."""
+        """Return the error for a failure that was completely undone."""
         if refused is not None:
             return refused
         if isinstance(error, OperationFailed):
@@ -224,9 +224,9 @@ class _Transaction:
         return RolledBack(f"{what}; everything is as it was{cost}")
 
     def _back(self, what: str) -> str:
-        """Undo; returns what it cost, for the user.
+        """Undo; returns what that lost, for the user.
 
-        Raises RollbackIncomplete where something could not be put back; the journal stays then.
+        Raises RollbackIncomplete if anything could not be restored; the journal stays then.
         """
         if self.journal is None:
             return ""
@@ -237,11 +237,11 @@ class _Transaction:
     def _refused(
         self, error: BaseException, capabilities: Capabilities | None
     ) -> FeatureRefused | None:
-        """Tell whether the kernel refused something that could only be found out by trying.
+        """Return whether the kernel refused a feature that could only be tried.
 
-        Asked before the undo, while directories are there that show what else is missing; what
-        they show to be there is not what was refused. A refused command does not point to a missing
-        word: the kernel refuses what the files say.
+        This is called before the undo, while directories exist that show what else is missing; a
+        feature that they show was not the refused one. A refused command does not point to a
+        missing word: the kernel refuses what the files say.
         """
         if capabilities is None or not isinstance(error, OperationFailed):
             return None

@@ -1,7 +1,7 @@
-"""Back to before: compare the kernel with how it was, and restore what differs.
+"""The undo of a transaction: compare the kernel with its earlier state, and restore differences.
 
-It does not reverse a list of operations: after a crash nobody knows how far the change came, and
-writing a count wipes more than it says. A file that holds neither an old nor a new value belongs
+It does not reverse a list of operations: after a crash nobody knows how far the change came, and a
+write to a count wipes everything below it. A file that holds neither an old nor a new value belongs
 to someone else, is left alone, and makes the undo incomplete. An undo may be repeated.
 """
 
@@ -22,14 +22,14 @@ from damonpolicy.kernel.sysfs import Machine, read_or, read_value
 __all__ = ("undo",)
 
 _PASSES = 3
-"""How often everything is tried, as an error may be temporary."""
+"""The number of passes, as an error may be temporary."""
 
 
 def undo(machine: Machine, journal: Unwritten, *, overwrite: bool = False) -> Undone:
     """Restore the tree, the running states and the settings from before a transaction.
 
-    With ``overwrite`` also what someone else wrote into the transaction's slots and settings.
-    Raises nothing: what cannot be read or written is a problem of the result.
+    With ``overwrite``, also over others' writes to the transaction's slots and settings.
+    It raises nothing: failed reads and writes are problems of the result.
     """
     result = Undone()
     for _ in range(_PASSES):
@@ -41,7 +41,7 @@ def undo(machine: Machine, journal: Unwritten, *, overwrite: bool = False) -> Un
 
 
 def _one_pass(undoing: Undoing) -> None:
-    """Take every step; one that cannot read or write is noted, and the others are still taken."""
+    """Take every step; a step that fails is noted, and the others still run."""
     settings, slots = _Settings(undoing), Slots(undoing)
     steps: tuple[Callable[[], None], ...] = (
         lambda: settings.put_back("modules"),
@@ -61,7 +61,7 @@ def _one_pass(undoing: Undoing) -> None:
 
 
 class _Settings:
-    """Settings, DAMON's modules among them."""
+    """The undo of settings, including DAMON's modules."""
 
     def __init__(self, undoing: Undoing) -> None:
         self.undoing = undoing
@@ -70,7 +70,7 @@ class _Settings:
         self.result = undoing.result
 
     def put_back(self, phase: Phase) -> None:
-        """Put settings back in reverse order; those put back late by the plan come first."""
+        """Restore settings in reverse order; those that the plan restored late come first."""
         for operation in reversed(self.intended):
             if operation.kind == "setting" and operation.phase == phase:
                 with self._telling():
@@ -90,20 +90,20 @@ class _Settings:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Let one file that cannot be read be a problem, and go on with the next."""
+        """Note an unreadable file as a problem, and go on with the next."""
         try:
             yield
         except OSError as error:
             self.result.failed(error)
 
     def _kernels(self, operation: Operation) -> bool:
-        """Tell whether the kernel itself sets this, once its advisor is on again."""
+        """Return whether the kernel itself sets this, once its advisor is on again."""
         modes = [each.before for each in self.intended if each.path == ADVISOR]
         modes.append(read_or(self.machine, ADVISOR))
         return operation.path == PAGES and any(map(paced, modes))
 
     def _chosen(self, path: str) -> bool:
-        """Tell whether the kernel itself has written this: a module's region, when it took it."""
+        """Return whether the kernel itself has written this: a module's region that it chose."""
         module = module_of(path)
         takes = (each for each in self.intended if module_of(each.path) == module)
         return path.endswith(REGION) and any(
@@ -134,7 +134,7 @@ class _Settings:
             self.result.remark(f"{module} was started again: its results are lost")
 
     def compare(self) -> None:
-        """Nothing is taken on trust: tell which settings are not as they were."""
+        """Verify: note the settings that are not restored."""
         first: dict[str, Operation] = {}
         for operation in self.intended:
             if operation.kind == "setting" and not self._kernels(operation):

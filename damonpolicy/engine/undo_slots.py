@@ -1,4 +1,4 @@
-"""The slots of an undo: their files, what their kdamonds run, and which of them run."""
+"""The undo of slots: their files, their running configuration, and which of them run."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _EMPTY = {"contexts/nr_contexts": "0"}
 _SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
 _TARGETS = "contexts/0/targets/nr_targets"
 _TRIES = 5
-"""How often a command is repeated because processes end meanwhile."""
+"""The number of times a command is repeated because processes end meanwhile."""
 
 
 class Slots:
-    """Brings the slots of a transaction back to what they were before."""
+    """Restores the slots of a transaction to their earlier state."""
 
     def __init__(self, undoing: Undoing) -> None:
         self.undoing = undoing
@@ -51,14 +51,14 @@ class Slots:
         committed = {slot: record.files for slot, record in managed.slots.items()}
         self.known = Known(header.before, header.after, header.operations, committed)
         self.theirs: set[int] = set()
-        """Slots in which someone else runs a kdamond: nothing is written there."""
+        """Slots in which someone else runs a kdamond, where nothing is written."""
         self.gone: set[int] = set()
         self.miscounted = False
-        """Whether the number of slots stays as someone else has left it."""
+        """Whether the number of slots stays as someone else set it."""
         self.deserted: set[int] = set()
-        """Slots whose kdamond ran, and has no process left to monitor."""
+        """Slots whose kdamond ran, but has no process left to monitor."""
 
-    # What was
+    # The earlier state
 
     def _old(self, slot: int) -> dict[str, str]:
         return slot_tree(self.before.tree, slot)
@@ -67,7 +67,7 @@ class Slots:
         return self.before.tree.get(f"{slot}/state") == "on"
 
     def _ran(self, slot: int) -> Tree:
-        """Return what the kdamond ran: its last verified commit, whatever was staged since."""
+        """Return what the kdamond ran: its last verified commit, ignoring later staging."""
         record = self.undoing.managed.slots.get(slot)
         thread = (
             int(self.before.tree.get(f"{slot}/pid", "-1")),
@@ -77,7 +77,7 @@ class Slots:
             return configuration(record.files)
         return configuration(self._old(slot))
 
-    # What is
+    # The current state
 
     def _now(self, slot: int) -> dict[str, str]:
         return slot_tree(snapshot(self.machine, slots=[slot]), slot)
@@ -91,7 +91,7 @@ class Slots:
         return pid, starts(self.machine, pid) if pid > 0 else 0
 
     def _of_before(self, slot: int) -> bool:
-        """Tell whether what runs is the former kdamond, or one that an undo has started."""
+        """Return whether the running kdamond is the earlier one, or was started by an undo."""
         return self._known_thread(slot) or self._unnoted(slot)
 
     def _known_thread(self, slot: int) -> bool:
@@ -103,16 +103,16 @@ class Slots:
         return self._thread(slot) in known
 
     def _unnoted(self, slot: int) -> bool:
-        """Tell whether an undo has started what runs, and could not note the thread.
+        """Return whether an undo has started the running kdamond, but could not record the thread.
 
-        It was killed between the two, or nothing could be written; we had stopped what ran, and all
-        files are as before. Even if someone else had done the same: it is what shall run.
+        It was killed between the two, or could not write; we had stopped the earlier kdamond, and
+        all files are as before. Even if someone else had started it, it is the wanted one.
         """
         stopped = slot in self.progress.restarting or self._intended(slot, "off")
         return stopped and not differing(self._now(slot), configuration(self._old(slot)))
 
     def _of_transaction(self, slot: int) -> bool:
-        """Tell whether what runs is a kdamond that the transaction has started."""
+        """Return whether the transaction has started the running kdamond."""
         started = self.progress.started.get(slot, set())
         if self._thread(slot) in started:
             return True
@@ -127,7 +127,7 @@ class Slots:
         )
 
     def _must_commit(self, slot: int) -> bool:
-        """Tell whether what runs may differ from what ran before: files alone prove nothing."""
+        """Return whether the running configuration may differ from before: files prove nothing."""
         if not (self._was_on(slot) and self._is_on(slot)):
             return False
         again = slot in self.progress.restarted or slot in self.progress.restarting
@@ -137,7 +137,7 @@ class Slots:
     # Steps
 
     def stop_started(self) -> None:
-        """Stop what the transaction has started."""
+        """Stop the kdamonds that the transaction has started."""
         for slot in self.slots:
             if not self._is_on(slot) or (self._was_on(slot) and self._of_before(slot)):
                 continue
@@ -148,11 +148,11 @@ class Slots:
                 self.theirs.add(slot)
 
     def restore(self) -> None:
-        """Bring back the number of slots, their files, and what their kdamonds run."""
+        """Restore the number of slots, their files, and their kdamonds' configurations."""
         slots = self.slots
         if self._recount():
             slots = slot_numbers(self.before.tree)
-            if self.undoing.overwrite:  # whoever took them away has stopped what ran in them
+            if self.undoing.overwrite:  # whoever removed them has stopped their kdamonds
                 self.slots = sorted({*self.slots, *slots})
         now = snapshot(self.machine)
         for slot in slots:
@@ -182,7 +182,7 @@ class Slots:
             if not self.undoing.do(_command(slot, "on", "off")):
                 return
             commits = False
-        # What starts needs intervals within its bounds; a new directory has others.
+        # A start needs intervals within its bounds; a new directory has others.
         begins = not commits or online.retuned(after, ran)
         if commits and not begins and is_volatile(_SAMPLE, self._old(slot)):
             # the files show tuned intervals then, so that the commit does not set them back
@@ -206,7 +206,7 @@ class Slots:
             self._stage(slot, kept)
 
     def _kdamond(self, slot: int) -> CompiledKdamond | None:
-        """Return what was managed in a slot."""
+        """Return the record of a slot's kdamond."""
         managed = self.undoing.managed
         name = managed.slots[slot].kdamond if slot in managed.slots else ""
         every = (each for policy in managed.policies.values() for each in policy.kdamonds)
@@ -218,13 +218,13 @@ class Slots:
         return kdamond.uncommitted if kdamond else ()
 
     def _answers(self, slot: int, ran: Tree) -> bool:
-        """Tell whether this kernel answers a commit, whatever keeps the schemes asleep."""
+        """Return whether this kernel answers a commit even while the schemes sleep."""
         kdamond = self._kdamond(slot)
         commit = kdamond.commit if kdamond else "waits"
         return commit == "answered" or (commit == "waits" and not online.may_sleep(ran))
 
     def _stage(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
-        """Write files, and tell whether they read back; leave what someone else has written."""
+        """Write files, and return whether they read back; keep others' writes."""
         now = self._now(slot)
         strangers = [] if self.undoing.overwrite else self.known.strangers(slot, now)
         for path in strangers:
@@ -234,7 +234,7 @@ class Slots:
         return self._write(slot, {**wanted, **{path: now[path] for path in strangers}}, anew=anew)
 
     def _write(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
-        """Write files, and tell whether they read back: nothing else is ever committed."""
+        """Write files, and return whether they read back: nothing else is ever committed."""
         operations, tree = changes(slot, self._now(slot), wanted, anew=anew)
         # a goal that the transaction or an earlier pass has made again holds 0
         operations += [_feed(slot, path, tree, wanted) for path in _unfed(tree, wanted)]
@@ -246,10 +246,10 @@ class Slots:
         return not wrong
 
     def _with_living(self, slot: int, word: str, running: tuple[Tree, ...]) -> bool:
-        """Give a command that needs living targets and existing cgroups.
+        """Send a command that needs living targets and existing cgroups.
 
-        A commit over one of ``running`` that would let schemes act on where one that ended had its
-        memory becomes a restart.
+        A commit over one of ``running`` becomes a restart if it would make schemes act at the
+        addresses of an ended process.
 
         Vanished processes cannot be put back, and one may vanish at any time: up to 6.12 its
         commit ends the kdamond (mm/damon/sysfs.c, damon_sysfs_commit_input()). The kernel matches
@@ -261,7 +261,7 @@ class Slots:
             said = configuration(self._now(slot))
             left = self._left(slot, said)
             if left is None:
-                # what the transaction made it monitor may live, but it was to end with its own
+                # the transaction's processes may live, but the kdamond was to end with its own
                 if word == "commit" and self._is_on(slot):
                     if not self.undoing.do(_command(slot, "on", "off")):
                         return False
@@ -294,7 +294,7 @@ class Slots:
         return False
 
     def _commanded(self, slot: int, before: str, word: str) -> OperationFailed | None:
-        """Give a command, and write down the thread that it started; return why it failed."""
+        """Send a command, and record the thread that it started; return why it failed."""
         if word == "on":
             self.undoing.journal.restarting(slot)
         try:
@@ -309,11 +309,11 @@ class Slots:
         return None
 
     def _left(self, slot: int, tree: dict[str, str]) -> dict[str, str] | None:
-        """Return a tree without targets whose process has ended, None where none is left."""
+        """Return a tree without targets whose process has ended; None if none is left."""
         record = self.undoing.managed.slots.get(slot)
         known = dict(record.members if record else ())
 
-        def lives(pid: int) -> bool:  # as the process that it was
+        def lives(pid: int) -> bool:  # identified by pid and start time
             start = starts(self.machine, pid)
             return bool(start) and known.get(pid, start) == start
 
@@ -323,7 +323,7 @@ class Slots:
     # The number of slots
 
     def _recount(self) -> bool:
-        """Make as many slots as there were, all of them empty; tell whether that was done."""
+        """Restore the number of slots, all of them empty; return whether that was done."""
         now, count = snapshot(self.machine), self.before.tree.get("nr_kdamonds", "0")
         found = now.get("nr_kdamonds", "0")
         if found == count or not (self.recounted or self.undoing.overwrite):
@@ -343,7 +343,7 @@ class Slots:
         return True
 
     def _configured(self, now: Tree) -> bool:
-        """Tell whether someone else has filled a slot: a write to nr_kdamonds would wipe it."""
+        """Return whether someone else filled a slot, which a write to nr_kdamonds would wipe."""
         kept = [
             slot
             for slot in slot_numbers(now)
@@ -363,10 +363,10 @@ class Slots:
             self.result.remark(f"slot {slot} is gone: nothing runs there again")
             self.gone.add(slot)
 
-    # What came of it
+    # The result
 
     def compare(self) -> None:
-        """Nothing is taken on trust: the undo is good when all is as it was."""
+        """Verify: the undo is complete if everything is as before."""
         now = snapshot(self.machine)
         taken = any(slot not in slot_numbers(now) for slot in self.slots)
         ours = self.recounted or self.undoing.overwrite or taken
@@ -378,7 +378,7 @@ class Slots:
             if not old or slot in self.gone:
                 continue
             if slot not in self.slots and self.known.strangers(slot, slot_tree(now, slot)):
-                continue  # we have not touched it, and someone else has taken it meanwhile
+                continue  # we have not touched it, and someone else took it meanwhile
             self._compare(slot, old, now)
 
     def _compare(self, slot: int, old: Tree, now: Tree) -> None:

@@ -1,4 +1,4 @@
-"""An undo under way, and what came of it."""
+"""The context and the result of an undo."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ("Undoing", "Undone", "put_right")
 
 
 class Undone:
-    """What an undo could not do, and what it cost."""
+    """The result of an undo: its problems, and what it lost."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.theirs = False
-        """Whether a problem is what someone else wrote, so that it could be overwritten."""
+        """Whether a problem is another's write, so that it could be overwritten."""
         self.waited = False
-        """Whether a problem was already waited for, so that it is not tried again."""
+        """Whether a problem outlasted its wait, so that it is not tried again."""
         self.remarks: list[str] = []
         self.restarted: dict[int, Thread] = {}
-        """Threads of kdamonds that had to be started once more, by slot."""
+        """Threads of kdamonds that were started again, by slot."""
         self.living: dict[int, Tree] = {}
-        """What was handed to the kernel where some processes had ended, by slot."""
+        """Trees handed to the kernel without ended processes, by slot."""
 
     def begin(self) -> None:
         """Forget the problems of an earlier pass."""
@@ -38,17 +38,17 @@ class Undone:
         self.theirs = self.waited = False
 
     def leave(self, text: str) -> None:
-        """Take note of what is someone else's, and left alone."""
+        """Note a file of someone else's that is left alone."""
         self.problems.append(text)
         self.theirs = True
 
     def remark(self, text: str) -> None:
-        """Take note of a cost, once."""
+        """Note a loss, once."""
         if text not in self.remarks:
             self.remarks.append(text)
 
     def failed(self, error: OSError | OperationFailed) -> None:
-        """Take note of what could not be read or written."""
+        """Note a failed read or write."""
         self.waited = self.waited or error.errno in (errno.EBUSY, errno.ETIMEDOUT)
         self.problems.append(
             str(error if isinstance(error, OperationFailed) else system_error(error))
@@ -56,7 +56,7 @@ class Undone:
 
 
 class Undoing:
-    """What all steps of an undo share: the machine, the journal, the result."""
+    """The shared context of an undo's steps: the machine, the journal, the result."""
 
     def __init__(
         self, machine: Machine, journal: Unwritten, result: Undone, *, overwrite: bool
@@ -69,7 +69,7 @@ class Undoing:
         self.overwrite = overwrite
         self.result = result
         self.hold = longest_hold(self.header)
-        """Seconds for which someone else may hold DAMON's lock."""
+        """The seconds for which someone else may hold DAMON's lock."""
         self.machine = patient(machine, self.hold)
         self.intended = [
             operation
@@ -78,7 +78,7 @@ class Undoing:
         ]
 
     def do(self, operation: Operation) -> bool:
-        """Do one operation; what fails is a problem."""
+        """Do one operation; a failure is noted as a problem."""
         try:
             self.attempt(operation)
         except OperationFailed as error:
@@ -96,7 +96,7 @@ class Undoing:
 
 
 def put_right(managed: Managed, undone: Undone) -> Managed:
-    """Return what is managed after an undo: the same, except new threads and ended processes."""
+    """Return the managed set after an undo: as before, except new threads and ended processes."""
     slots = {}
     for slot, record in managed.slots.items():
         pid, start = undone.restarted.get(slot, (record.pid, record.start))

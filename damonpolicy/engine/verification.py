@@ -1,4 +1,4 @@
-"""Nothing is taken on trust: everything is read back before a transaction counts as done."""
+"""Verification of a transaction: everything is read back before it counts as done."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ("Unverified", "Verification", "read_back")
 
 
 class Unverified(Exception):
-    """The kernel took everything, but the machine is not as it should be."""
+    """The kernel took everything, but the machine is not in the wanted state."""
 
     def __init__(self, message: str, kdamond: str, path: str = "") -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class Unverified(Exception):
 
 
 class Verification:
-    """Compares the machine with what a plan wanted."""
+    """The comparison of the machine with a plan."""
 
     def __init__(self, machine: Machine, plan: Plan, header: Header, watch: Watch) -> None:
         self.machine = machine
@@ -47,7 +47,7 @@ class Verification:
     def verified(self) -> Managed:
         """Read everything back; the result is what the state file will say.
 
-        Raises Unverified where the machine is not as it should be.
+        Raises Unverified if the machine is not in the wanted state.
         """
         tree = snapshot(self.machine) if self.plan.operations else self.watch.current.tree
         self._compare_count(tree)
@@ -104,7 +104,7 @@ class Verification:
         )
 
     def _compare_count(self, tree: Tree) -> None:
-        """Raise Unverified where there are not as many slots as there shall be."""
+        """Raise Unverified if the number of slots is wrong."""
         path = f"{KDAMONDS}/nr_kdamonds"
         counts = [each.after for each in self.header.operations if each.path == path]
         wanted = counts[-1] if counts else self.watch.current.tree.get("nr_kdamonds")
@@ -122,10 +122,10 @@ class Verification:
 def read_back(
     machine: Machine, slot: int, name: str, wanted: Tree, written: Iterable[Operation]
 ) -> None:
-    """Raise Unverified where files that were ``written`` do not hold what a slot's tree says.
+    """Raise Unverified if ``written`` files differ from a slot's tree.
 
-    A kernel may break over a wrong file once it is used: a `threads` filter without ids, where its
-    write got lost. Only these are read, as what is there for a moment has to be committed soon.
+    A kernel may break when it uses a wrong file: a `threads` filter without ids, if its write got
+    lost. Only these files are read, as short-lived processes have to be committed soon.
     """
     files: set[str] = set()
     before: dict[str, str] = {}
@@ -139,7 +139,7 @@ def read_back(
     for path in ours:
         with suppress(FileNotFoundError):
             now[path] = read_value(machine, kdamond_path(slot, path))
-    # a volatile file may hold something newer by now, but not what it held before the write
+    # a volatile file may hold a newer value by now, but not the one from before the write
     wrong = [
         path
         for path, value in ours.items()
@@ -150,7 +150,7 @@ def read_back(
 
 
 def _tell(slot: int, name: str, now: Tree, wanted: Tree, wrong: Sequence[str]) -> None:
-    """Raise Unverified where any file is ``wrong``."""
+    """Raise Unverified if any file is ``wrong``."""
     if wrong:
         path = wrong[0]
         message = f"`{slot}/{path}` reads `{now.get(path)}` and not `{wanted[path]}`" + (

@@ -1,4 +1,4 @@
-"""A watch over the slots of a transaction: nothing of someone else's is wiped, stopped or committed.
+"""Protection of others' slots: a transaction never wipes, stops or commits them.
 
 The kernel knows no owner. So slots are checked again before the first write, and before each write
 that wipes; a kdamond that runs is known by its pid and start time.
@@ -28,7 +28,7 @@ __all__ = ("Watch",)
 
 
 class Watch:
-    """What is known of the slots while a transaction is under way."""
+    """The known state of the slots during a transaction."""
 
     def __init__(self, machine: Machine, current: Current, header: Header) -> None:
         self.machine = machine
@@ -40,13 +40,13 @@ class Watch:
         self.follow(header)
 
     def follow(self, header: Header) -> None:
-        """Take the operations of a header for ours."""
+        """Treat the operations of a header as ours."""
         self.header = header
         self._known: Known | None = None
 
     @property
     def known(self) -> Known:
-        """What is ours or was there; built when it is asked for, as plans may follow each other."""
+        """The values that are ours or were there; built on demand, as plans may be replaced."""
         if self._known is None:
             header = self.header
             committed = {slot: record.files for slot, record in header.managed.slots.items()}
@@ -54,9 +54,9 @@ class Watch:
         return self._known
 
     def unchanged(self) -> None:
-        """Raise Foreign where someone has changed a slot since the plan was made.
+        """Raise Foreign if someone has changed a slot since the plan was made.
 
-        All slots count where their number is written, which wipes them.
+        All slots count if their number is written, which wipes them.
         """
         touched = {each.slot for each in self.header.operations}
         slots = self.current.slots if -1 in touched and self._recounts() else sorted(touched - {-1})
@@ -75,18 +75,18 @@ class Watch:
         return any(each.kind == "count" and each.slot < 0 for each in self.header.operations)
 
     def thread(self, slot: int, tree: Tree) -> Thread | None:
-        """Return who runs in a slot, None while it is off."""
+        """Return the thread that runs in a slot, None while it is off."""
         if tree.get(f"{slot}/state") != "on":
             return None
         pid = int(tree.get(f"{slot}/pid", "-1"))
         return pid, starts(self.machine, pid)
 
     def before_wiping(self, operation: Operation) -> None:
-        """Raise OperationFailed where a count would wipe what someone else has written."""
+        """Raise OperationFailed if a count would wipe others' writes."""
         try:
             now = read_value(self.machine, operation.path)
         except FileNotFoundError:
-            return  # there is nothing to wipe, and the write will tell
+            return  # there is nothing to wipe, and the write will report the error
         except OSError as error:
             raise OperationFailed.by(operation, error) from error
         if now != operation.before:
@@ -107,13 +107,13 @@ class Watch:
                 raise OperationFailed(operation, what)
 
     def same_thread(self, operation: Operation) -> None:
-        """Raise OperationFailed if what runs is no longer the kdamond that we know."""
+        """Raise OperationFailed if the running kdamond is no longer the known one."""
         pid = int(read_value(self.machine, kdamond_path(operation.slot, "pid")) or "-1")
         if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
 
     def alive(self, operation: Operation, seconds: float) -> None:
-        """Raise OperationFailed if nobody lives in a slot, or another one does after a commit."""
+        """Raise OperationFailed if no kdamond runs in a slot, or another one after a commit."""
         slot = operation.slot
         pid, reason = alive(self.machine, slot, seconds)
         if pid < 0:

@@ -1,4 +1,4 @@
-"""What the kernel makes of the bounds of an access pattern."""
+"""The kernel's truncation of the bounds of an access pattern."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _YEAR = 365 * 24 * 3600 * 1_000_000
 
 
 def cut(value: int) -> int:
-    """Return what the kernel makes of a count of samples or aggregations: its last 32 bits.
+    """Return the last 32 bits of a count of samples or aggregations, which the kernel keeps.
 
     Source: include/linux/damon.h: struct damos_access_pattern has unsigned ints, the files
     below ``access_pattern/`` unsigned longs (mm/damon/sysfs-schemes.c).
@@ -19,10 +19,10 @@ def cut(value: int) -> int:
 
 
 def bounds_no_rate(value: int, samples: int) -> bool:
-    """Tell whether an upper bound that is cut binds as little as before: no rate reaches it."""
+    """Return whether a truncated upper bound still does not bind: no rate reaches it."""
     return cut(value) >= samples
 
 
 def bounds_no_age(value: int, aggregating: int) -> bool:
-    """Tell whether an upper bound that is cut binds as little as before: for a year, say."""
+    """Return whether a truncated upper bound still does not bind, for about a year."""
     return cut(value) == U32_MAX or cut(value) * aggregating >= _YEAR

@@ -1,8 +1,7 @@
-"""Names in the kernel's own type information, ``/sys/kernel/btf/vmlinux``.
+"""Reader of names in the kernel's type information, ``/sys/kernel/btf/vmlinux``.
 
-The format is documented in Documentation/bpf/btf.rst. Reading it answers what a kernel
-can do without touching DAMON's tree: members of DAMON's sysfs structs are its files, and
-enumerators are its words.
+The format is documented in Documentation/bpf/btf.rst. It shows a kernel's features without touching
+DAMON's tree: members of DAMON's sysfs structs are its files, and enumerators are its words.
 
 A kernel has a hundred thousand types, and few are DAMON's. They are found by searching for
 their names, which takes a fifth of the time of going through all types one by one.
@@ -30,7 +29,7 @@ _NEAR = 1 << 16
 def damon_names(data: bytes, structs: Iterable[str]) -> frozenset[str]:
     """Return ``struct.member`` for the given structs, and DAMON's enumerators.
 
-    Raises ValueError where ``data`` is not BTF of a little-endian kernel.
+    Raises ValueError if ``data`` is not BTF of a little-endian kernel.
     """
     message = "this is not BTF"
     try:
@@ -62,11 +61,11 @@ def _names(data: bytes, structs: Iterable[str]) -> frozenset[str]:
 
 
 def _find(types: bytes, name: int, near: int) -> int:
-    """Return where the struct with a name is, by the name's place; -1 if there is none."""
+    """Return the position of a struct, by the position of its name; -1 if there is none."""
     for start, end in ((max(0, near - _NEAR), near + _NEAR), (0, len(types))):
         position = types.find(name.to_bytes(4, "little"), start, end)
         while position >= 0:
-            # A number that happens to be the same is not followed by what a struct is.
+            # An equal number elsewhere is not followed by the data of a struct.
             if not position % 4 and position + _TYPE.size <= len(types):
                 _, info, _ = _TYPE.unpack_from(types, position)
                 if (info >> 24) & 31 in (_STRUCT, _UNION):

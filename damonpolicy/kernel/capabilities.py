@@ -1,10 +1,10 @@
-"""What this kernel can do: yes, no or unknown, each with its source.
+"""Detection of the kernel's features: yes, no or unknown, each with its source.
 
-Nothing is ever written to find out. Three sources are asked in turn: files that are
-visible in the tree, whoever made them; names in the kernel's BTF; and, for what stays
-unknown, the transaction itself, which stages such things first and undoes them where the
-kernel refuses. BTF says no to a word only where it names another word of the same file:
-names in a development tree change, and a word with another name is not missing.
+Detection writes nothing. It has three sources, in order: visible files in the tree, whoever made
+them; names in the kernel's BTF; and, for features that stay unknown, the transaction itself, which
+stages them first and undoes them if the kernel refuses. BTF gives a no for a word only if it has
+another word of the same file: names in a development tree change, and a renamed word is not
+missing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Known = Literal["yes", "no", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whether a feature is there, and how we know."""
+    """Whether a feature exists, and the source of the answer."""
 
     known: Known
     source: str
@@ -50,15 +50,15 @@ class Capabilities:
         return self.answers[name].known
 
     def has(self, name: str) -> bool:
-        """Tell whether a feature may be used: it is there, or it is worth a try."""
+        """Return whether a feature may be used: it exists, or is worth a try."""
         return self.known(name) != "no"
 
     def without(self, name: str) -> Capabilities:
-        """Return the same answers, but that the kernel has refused one feature."""
+        """Return the same answers, with one feature refused by the kernel."""
         return Capabilities({**self.answers, name: Answer("no", "refused when it was tried")})
 
     def learned(self, machine: Machine) -> Capabilities:
-        """Return the same answers, and for what was unknown those that can be seen now."""
+        """Return the same answers, with unknown ones replaced by what is visible now."""
         try:
             seen = detect(machine, snapshot(machine)).answers
         except OSError:
@@ -90,7 +90,7 @@ class Capabilities:
 
 
 def detect(machine: Machine, tree: Tree) -> Capabilities:
-    """Find out what the kernel can do, by looking only."""
+    """Detect the kernel's features, by reading only."""
     patterns = {pattern(path) for path in tree}
     directories = {parent for path in patterns for parent in _parents(path)}
     names = _btf_names(machine)
@@ -117,7 +117,7 @@ _UNNAMED = Answer("no", "btf")
 
 
 def _renamed(feature: Feature, names: frozenset[str], answers: Mapping[str, Answer]) -> bool:
-    """Tell whether a word's file is there, but its words have names that we do not know."""
+    """Return whether a word's file exists, but its words have unknown names."""
     kin = siblings(feature)
     if not feature.words or feature.btf not in kin or kin & names:
         return False
@@ -126,10 +126,10 @@ def _renamed(feature: Feature, names: frozenset[str], answers: Mapping[str, Answ
 
 
 def _visible(feature: Feature, patterns: set[str], directories: set[str]) -> Known | None:
-    """Answer from the tree, if it shows the place where a file of the feature would be.
+    """Answer from the tree, if the directory for a file of the feature is visible.
 
-    Where the nearest directory that is there lacks a *named* child, the kernel has none;
-    numbered children are missing because nobody made them, which says nothing.
+    If the nearest existing directory lacks a *named* child, the kernel has none; numbered children
+    may be missing because nobody made them, which proves nothing.
     """
     for path in feature.files:
         if path in patterns:
@@ -157,7 +157,7 @@ def _btf_names(machine: Machine) -> frozenset[str] | None:
 
 @cache
 def _running() -> frozenset[str] | None:
-    """Return the names of the kernel that runs: it stays the same, and they are in 6 MB."""
+    """Return the names of the running kernel, cached, as they are spread over 6 MB."""
     return _read_names(LiveMachine())
 
 

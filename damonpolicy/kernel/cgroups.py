@@ -1,4 +1,4 @@
-"""Control groups: the subtree below a path, its processes, and which cgroup a path means."""
+"""Control groups: subtrees, their processes, and the identity of the cgroup at a path."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ def _place(path: str) -> str:
 
 
 def is_pattern(path: str) -> bool:
-    """Tell whether a path stands for all cgroups that match it, such as `/system.slice/a-*.scope`.
+    """Return whether a path is a pattern, such as `/system.slice/a-*.scope`.
 
-    `**` is any number of names, also none.
+    `**` stands for any number of names, including none.
     """
     return any(char in path for char in "*?[")
 
 
 def in_unit(name: str) -> str:
-    """Return the pattern of the cgroup of a systemd unit, in whatever slice it is."""
+    """Return the pattern of the cgroup of a systemd unit, in any slice."""
     return f"/**/{name}"
 
 
 def so_named(path: str) -> str:
-    """Return what only the cgroup of this name matches, even if its name looks like a pattern."""
+    """Return a pattern for exactly this name, even if the name looks like a pattern."""
     return glob.escape(path)
 
 
 def its_name(path: str) -> str:
-    """Return the name back from `so_named`."""
+    """Return the name from the result of `so_named`."""
     return re.sub(r"\[([*?[])\]", r"\1", path)
 
 
@@ -77,7 +77,7 @@ def matching(machine: Machine, path: str) -> list[str]:
 
 
 def inside(path: str, ancestor: str) -> bool:
-    """Tell whether a cgroup is another one, or below it; or below one that matches a pattern."""
+    """Return whether a cgroup is another one, or below it, or below one that matches a pattern."""
     root = ancestor.strip("/")
     if is_pattern(root):
         return _fits(path.strip("/").split("/"), root.split("/"))
@@ -85,7 +85,7 @@ def inside(path: str, ancestor: str) -> bool:
 
 
 def _fits(names: list[str], wanted: list[str]) -> bool:
-    """Tell whether a pattern matches the beginning of a path."""
+    """Return whether a pattern matches the beginning of a path."""
     here = {0}
     for each in wanted:
         if each == "**":
@@ -98,7 +98,7 @@ def _fits(names: list[str], wanted: list[str]) -> bool:
 
 
 def exists(machine: Machine, path: str) -> bool:
-    """Tell whether a cgroup exists; whether any does, of a pattern."""
+    """Return whether a cgroup, or any cgroup of a pattern, exists."""
     if is_pattern(path):
         return bool(matching(machine, path))
     return _there(machine, path)
@@ -109,7 +109,7 @@ def _there(machine: Machine, path: str) -> bool:
 
 
 def has_memory(machine: Machine, path: str) -> bool:
-    """Tell whether the memory controller counts for a cgroup; without it nothing can match."""
+    """Return whether a cgroup has the memory controller; without it nothing can match."""
     return "memory" in read_or(machine, f"{_place(path)}/cgroup.controllers").split()
 
 
@@ -131,7 +131,7 @@ def _all(machine: Machine, path: str) -> Iterator[str]:
 
 
 def subtree(machine: Machine, path: str) -> list[str]:
-    """Return ``path``, or what it matches, and all cgroups below with the memory controller.
+    """Return ``path``, or its matches, and all cgroups below with the memory controller.
 
     The kernel compares a page's own cgroup only (mm/damon/ops-common.c:
     damos_folio_filter_match()), so a subtree is the list of all its members.
@@ -146,7 +146,7 @@ def subtree(machine: Machine, path: str) -> list[str]:
 
 
 def named_like(machine: Machine, name: str) -> list[str]:
-    """Return the cgroups whose path ends in ``name``, or whose unit is called so, the nearest first."""
+    """Return the cgroups whose path ends in ``name``, or whose unit has it, nearest first."""
     asked = name.removeprefix(MOUNT).strip("/")
     if not asked:
         return []
@@ -161,7 +161,7 @@ def named_like(machine: Machine, name: str) -> list[str]:
 
 
 def identities(machine: Machine, paths: Iterable[str]) -> dict[str, int]:
-    """Return which cgroups some paths mean now; a path that means none is left out.
+    """Return the identities of the cgroups at some paths; missing ones are left out.
 
     The kernel turns a path into an id once, when a kdamond is started or committed
     (mm/damon/sysfs-schemes.c: damon_sysfs_memcg_path_to_id()). A cgroup that was removed and made
@@ -175,7 +175,7 @@ def identities(machine: Machine, paths: Iterable[str]) -> dict[str, int]:
 
 
 class Members:
-    """The processes in a cgroup and all cgroups below it, which are asked for again and again."""
+    """The processes in a cgroup and all cgroups below it, for repeated reads."""
 
     def __init__(self, machine: Machine, path: str) -> None:
         self._machine = machine
@@ -184,16 +184,16 @@ class Members:
         self._parts: dict[str, Members] = {}
 
     def read(self) -> set[int] | None:
-        """Return their pids; None where nobody can tell.
+        """Return their pids; None if unknown.
 
-        That is for a cgroup whose threads are spread (cgroup.procs is EOPNOTSUPP), and without
-        version 2. A cgroup that is not there holds none.
+        They are unknown for a threaded cgroup (cgroup.procs is EOPNOTSUPP), and without version 2.
+        A missing cgroup has none.
         """
         if not exists(self._machine, "/"):
             return None
         if is_pattern(self._top):
             return self._matching()
-        # as many as before, and all of those still there: the same, so no directory is listed
+        # as many as before, and all of them still exist: the same, so no directory is listed
         found = self._read() if self._descendants() == len(self._tree) - 1 else None
         if found is None:
             self._tree = list(self._walk())
@@ -201,14 +201,14 @@ class Members:
         return None if -1 in found else found - {0}  # processes of another namespace
 
     def _matching(self) -> set[int] | None:
-        """Return who is in any of the cgroups that match; None where nobody can tell of one."""
+        """Return the processes in all matching cgroups; None if those of one are unknown."""
         tops = matching(self._machine, self._top)
         self._parts = {top: self._parts.get(top) or Members(self._machine, top) for top in tops}
         parts = [each.read() for each in self._parts.values()]
         return None if None in parts else set().union(*filter(None, parts))
 
     def _read(self) -> set[int] | None:
-        """Read all lists; None where one of the cgroups is gone, -1 where the top has no list."""
+        """Read all lists; None if one of the cgroups is gone, -1 if the top has no list."""
         found: set[int] = set()
         for each in self._tree:
             try:
@@ -216,7 +216,9 @@ class Members:
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     return None
-                if each == self._top:  # those below are listed where their threads' tree begins
+                if (
+                    each == self._top
+                ):  # those below are listed at the root of their threaded subtree
                     found.add(-1)
         return found
 

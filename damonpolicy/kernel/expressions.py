@@ -1,10 +1,10 @@
-"""Regular expressions that take time in proportion to the text, whatever they say.
+"""Regular expressions with run time linear in the text.
 
-Whoever runs a process chooses its command line. Python's `re` tries one way after the other, and
-for `(x+)+y` there are as many ways as there are subsets of a row of `x`. Here all ways are tried
-at once, by a set of states (Thompson's construction), and sets that were met are kept.
+Whoever runs a process chooses its command line. Python's `re` backtracks, and `(x+)+y` has
+exponentially many ways to match a row of `x`. Here all ways are tried at once, with a set of states
+(Thompson's construction), and known sets are cached.
 
-The syntax is that of Python's `re`, without what needs to look back: references, look-around,
+The syntax is that of Python's `re`, without features that look back: references, look-around,
 atomic groups and possessive repeats. The only answer is whether an expression is found, so greedy
 and lazy repeats are the same.
 """
@@ -22,7 +22,7 @@ __all__ = ("Expression", "ExpressionError", "compiled")
 
 
 class ExpressionError(ValueError):
-    """A text that is not a regular expression, or one that is not accepted."""
+    """An invalid regular expression, or one that is not accepted."""
 
     def __init__(self, message: str, code: str = "DP0124") -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ _MOST_DEPTH = 40
 _MOST_REPEATS = 1000
 
 _END = ""
-"""Stands for the character after the last, and for the one before the first."""
+"""A placeholder for the character after the last, and before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ _Part: TypeAlias = "_Char | _Place | _Row | _Choice | _Repeat"
 
 
 class _Parser:
-    """Reads an expression from left to right."""
+    """A parser that reads an expression from left to right."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -203,7 +203,7 @@ class _Parser:
         return found
 
     def escape(self) -> tuple[str, Test]:
-        """Return the character that is meant, if it is one, and its test."""
+        """Return the escaped character, if it is one, and its test."""
         char = self.take()
         if char in _CLASSES:
             return "", _CLASSES[char]
@@ -281,7 +281,7 @@ def _is_hexadecimal(text: str) -> bool:
 
 @dataclass(slots=True)
 class _State:
-    """Goes on to ``then``: with a character that passes ``test``, at a ``place``, or as it is."""
+    """A state with a way to ``then``: a character that passes ``test``, a ``place``, or none."""
 
     then: tuple[int, ...] = ()
     test: Test | None = None
@@ -337,7 +337,7 @@ class Expression:
         return then
 
     def found(self, text: str) -> bool:
-        """Tell whether it is found in a text, of which only a limited part is searched."""
+        """Return whether a text contains a match; only a limited part is searched."""
         met = self._begin
         for char in (*text[: limits.EXPRESSION_LOOKS.most], _END):
             following = met.next.get(char)
@@ -354,7 +354,7 @@ class Expression:
         self._kept = 0
 
     def _step(self, met: _Met, char: str) -> _Met | bool:
-        """Go one character further, and remember where that leads; True if it is found."""
+        """Consume one character, and cache the next set; True for a match."""
         result: _Met | bool
         if self._kept >= self._MOST_KEPT:
             self._forget()
@@ -395,5 +395,5 @@ class Expression:
 
 @lru_cache(maxsize=256)
 def compiled(text: str) -> Expression:
-    """Return an expression, which is made only once. Raises ExpressionError."""
+    """Return a compiled expression, cached. Raises ExpressionError."""
     return Expression(text)

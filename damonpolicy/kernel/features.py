@@ -1,10 +1,9 @@
-"""The one table of what kernels can do: feature, files or words, BTF name, version, commit.
+"""The table of kernel features: files or words, BTF name, version, commit.
 
-Versions are for people and for emulated kernels; whether a feature is there is decided by
-presence alone (`capabilities.py`). Paths are those of `tree.pattern`: below the kdamonds
-directory, with ``*`` for numbers; parameters of DAMON's modules have absolute ones. Commits
-are those of torvalds/linux. How kernels differ in behaviour is in `quirks.py`; no other
-place knows a version.
+Versions are for people and for emulated kernels; on a real kernel, presence alone decides
+(`capabilities.py`). Paths are those of `tree.pattern`: below the kdamonds directory, with ``*`` for
+numbers; parameters of DAMON's modules have absolute ones. Commits are those of torvalds/linux.
+Differences in behaviour are in `quirks.py`; no other file has versions.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ __all__ = (
 )
 
 DEVELOPMENT = "damon/next"
-"""In no released kernel: only in the development tree."""
+"""The version of features that only the development tree has."""
 
 NEWEST = "7.3"
-"""The newest released kernel that the table knows: an example for hints."""
+"""The newest released kernel in the table: an example for hints."""
 
 WORDS = {
     "*/contexts/*/schemes/*/action": "DAMOS_STAT",
     "*/contexts/*/operations": "DAMON_OPS_VADDR",
     "*/state": "DAMON_SYSFS_CMD_ON",
 }
-"""Names of words that all kernels take, by file."""
+"""Names of words that all kernels accept, by file."""
 
 EMULATED = "DAMONPOLICY_EMULATED"
-"""Emulated kernels name themselves so, and features for which real kernels have no name."""
+"""The prefix of emulated kernels' own names, and of features without a name in real ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Feature:
     """One thing that some kernels have.
 
     ``files`` are complete patterns; ``results`` those of files that only report;
-    ``words`` are pairs of a pattern and a word that its file takes; ``btf`` is a name as
+    ``words`` are pairs of a pattern and a word that its file accepts; ``btf`` is a name as
     `btf.damon_names` gives it, seen in a real kernel's (tests/kernel/observed/btf-*.txt), or
     empty; ``since`` a version or `DEVELOPMENT`.
     """
@@ -65,7 +64,7 @@ class Feature:
 
     @property
     def symbol(self) -> str:
-        """The name that tells of it: the kernel's, else one that only emulated kernels have."""
+        """The BTF name that shows it: the kernel's, or one that only emulated kernels have."""
         return self.btf or f"{EMULATED}.{self.name}"
 
 
@@ -346,7 +345,7 @@ _BY_WORD = {pair: each for each in FEATURES for pair in each.words}
 
 
 def by_file(pattern: str) -> Feature | None:
-    """Return the feature that brought a file, or None for the first kernels' files."""
+    """Return the feature that introduced a file; None for the first kernels' files."""
     return _BY_FILE.get(pattern)
 
 
@@ -363,9 +362,9 @@ def needed(pattern: str, word: str) -> list[Feature]:
 
 
 def siblings(feature: Feature) -> frozenset[str]:
-    """Return the names of all words that the same files take.
+    """Return the names of all words that the same files accept.
 
-    A kernel that has none of them uses other names, so that one is missing says nothing.
+    A kernel with none of them uses other names, so that a missing one proves nothing.
     """
     patterns = {where for where, _ in feature.words}
     others = (each for each in FEATURES if any(where in patterns for where, _ in each.words))
@@ -374,6 +373,6 @@ def siblings(feature: Feature) -> frozenset[str]:
 
 
 def first_kernel(name: str) -> str:
-    """Say since when kernels have a feature, for messages."""
+    """Name the first kernel with a feature, for messages."""
     since = _BY_NAME[name].since
     return "only the development tree has it" if since == DEVELOPMENT else f"Linux {since} has it"

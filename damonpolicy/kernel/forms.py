@@ -1,9 +1,9 @@
-"""What the files of known settings take, and the one way in which each value is written.
+"""Valid values of the files of known settings, and the canonical form of each value.
 
 Kernels read a number by its first digits (010 is 8 in one file, 10 in another), and a yes or no by
-its first letter. Here every value has one form, so what was checked is what is written and read
-back. Ranges and words are those of kernels 5.18 and newer; a test compares every file, form and
-value with every emulated kernel, and a long one with real kernels.
+its first letter. Here every value has one form, so that the checked text is the one written and
+read back. Ranges and words are those of kernels 5.18 and newer; a test compares every file, form
+and value with every emulated kernel, and a long one with real kernels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TRUTH = {
     **dict.fromkeys(("1", "y", "yes", "true", "on"), True),
     **dict.fromkeys(("0", "n", "no", "false", "off"), False),
 }
-"""What every kernel reads as yes or no (lib/kstrtox.c: kstrtobool())."""
+"""The texts that every kernel reads as yes or no (lib/kstrtox.c: kstrtobool())."""
 
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _ODD = re.compile(r"[+-]?0*([0-9]{1,20})")
@@ -87,7 +87,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Some numbers beside each other, such as one for each zone of memory; 0 for any count."""
+    """A row of numbers, such as one for each zone of memory; a count of 0 means any."""
 
     count: int = 0
     most: int = _INT
@@ -104,7 +104,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Which parts of something are on, one bit each."""
+    """A bit mask of the enabled parts of something."""
 
     bits: int
 
@@ -237,7 +237,7 @@ _REPORTS = (
 
 
 def form_of(path: str) -> Form | None:
-    """Return what a known file takes, None for a file that is not known."""
+    """Return the form of a known file, None for an unknown file."""
     found = _FORMS.get(path)
     if found is None and path.startswith(f"{_THP}/hugepages-"):
         found = next((form for pattern, form in _PATTERNS if pattern.fullmatch(path)), None)
@@ -245,7 +245,7 @@ def form_of(path: str) -> Form | None:
 
 
 def unsettable(path: str) -> str:
-    """Return why a file of the list cannot be a setting, or an empty text."""
+    """Return why a listed file cannot be a setting, or an empty text."""
     if path in _COMMANDS:
         return "it is a command: it holds nothing that could be put back"
     if any(pattern.fullmatch(path) for pattern in _REPORTS):
@@ -259,9 +259,9 @@ def _truth(text: str) -> bool | None:
 
 
 def plain(value: str) -> str:
-    """Return the right form of a number that has another form; empty for anything else.
+    """Return the canonical form of a number in another form; empty for anything else.
 
-    ``010`` is 10: nobody who writes it in a policy means the 8 that some files make of it.
+    ``010`` is 10: in a policy it never means the 8 that some files read.
     """
     if _DECIMAL.fullmatch(value):
         return ""
@@ -272,7 +272,7 @@ def plain(value: str) -> str:
 
 
 def problem(path: str, value: str) -> str:
-    """Return what a file takes if ``value`` is not part of that, or an empty text."""
+    """Return the valid values of a file if ``value`` is not one of them, or an empty text."""
     form, text = form_of(path), value.strip()
     if form is None:
         rest = plain(text)
@@ -291,13 +291,13 @@ def problem(path: str, value: str) -> str:
 
 
 def canonical(path: str, value: str) -> str:
-    """Return the form in which a value is written; values of unknown files stay as they are."""
+    """Return the canonical form of a value; values of unknown files stay as they are."""
     form, text = form_of(path), value.strip()
     return (form.canonical(text) if form is not None else "") or text
 
 
 def like(content: str) -> Form | None:
-    """Return what a file seems to take by its present content; None if that shows nothing."""
+    """Return the form that a file's present content suggests; None if it suggests none."""
     text = content.strip()
     if re.search(r"\[[^\]]*\]", text):
         return Words(tuple(text.replace("[", "").replace("]", "").split()))

@@ -1,4 +1,4 @@
-"""Which machine and which boot this is, and whether we may speak for it."""
+"""The identity of the machine and its boot, and whether we are in its initial namespaces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = (
 )
 
 MODULES = ("damon_stat", "damon_reclaim", "damon_lru_sort")
-"""Kernel modules with a kdamond of their own that lets no other run beside it."""
+"""Kernel modules with a kdamond of their own, beside which no other can run."""
 
 _INITIAL = {"pid": "pid:[4026531836]", "cgroup": "cgroup:[4026531835]"}
 """Inode numbers of the initial namespaces (include/uapi/linux/nsfs.h, enum init_ns_ino)."""
@@ -35,7 +35,7 @@ class Host:
     boot_id: str
     release: str
     namespaces: tuple[str, ...]
-    """Kinds of namespace in which we are not in the machine's initial one."""
+    """The kinds of namespace in which we are outside the machine's initial one."""
 
 
 def look(machine: Machine) -> Host:
@@ -47,7 +47,7 @@ def look(machine: Machine) -> Host:
 
 @functools.lru_cache(maxsize=1)
 def _here(machine: Machine) -> Host:
-    """Read it once: while a process lives, its machine's boot and its namespaces stay."""
+    """Read it, cached: a process' boot and namespaces never change."""
     return _read(machine)
 
 
@@ -58,7 +58,7 @@ def _read(machine: Machine) -> Host:
 
 
 def _outside(machine: Machine, kind: str, initial: str) -> bool:
-    """Tell whether we are in another namespace; one that we may not look at counts as another."""
+    """Return whether we are in another namespace; an unreadable one counts as another."""
     path = f"/proc/self/ns/{kind}"
     try:
         return machine.exists(path) and not machine.resolve(path).endswith(initial)
@@ -67,9 +67,9 @@ def _outside(machine: Machine, kind: str, initial: str) -> bool:
 
 
 def _boot_id(machine: Machine) -> str:
-    """Return which boot this is; a copied tree may lack it.
+    """Return the boot id; a copied tree may lack it.
 
-    Raises DamonPolicyError where it cannot be read: all that we know, and the journal of a
+    Raises DamonPolicyError if it cannot be read: otherwise our state, and the journal of a
     transaction, would seem to be of an earlier boot.
     """
     path = "/proc/sys/kernel/random/boot_id"
@@ -80,10 +80,10 @@ def _boot_id(machine: Machine) -> str:
 
 
 def busy_modules(machine: Machine) -> list[str]:
-    """Return the modules of DAMON whose own kdamond runs.
+    """Return the modules of DAMON whose kdamond runs.
 
-    Some kernels go on to say that a module is enabled whose kdamond has ended. Raises OSError where
-    nobody can tell: a module that runs must not be taken for one that does not.
+    Some kernels still show a module as enabled after its kdamond has ended. Raises OSError if the
+    state is unknown: a running module must not count as stopped.
     """
     return [
         module for module in MODULES if _enabled(machine, module) and not _ended(machine, module)
@@ -91,9 +91,9 @@ def busy_modules(machine: Machine) -> list[str]:
 
 
 def module_thread(machine: Machine, module: str) -> int:
-    """Return the pid of the kdamond of a module that runs, 0 where it is not found.
+    """Return the pid of a running module's kdamond, 0 if it is not found.
 
-    Some kernels do not tell DAMON_STAT's. No other kdamond runs beside it, so it is the only one.
+    Some kernels do not show DAMON_STAT's. No other kdamond runs beside it, so it is the only one.
     """
     pid = read_or(machine, f"/sys/module/{module}/parameters/kdamond_pid")
     if pid.isdecimal() and pid != "0":
@@ -108,11 +108,11 @@ def _enabled(machine: Machine, module: str) -> bool:
     try:
         return read_value(machine, f"/sys/module/{module}/parameters/enabled") == "Y"
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return False  # nobody who may not read it may change it
+        return False  # without the right to read it there is none to change it
 
 
 def _ended(machine: Machine, module: str) -> bool:
-    """Tell whether the thread is gone that a module tells of; a copied tree has no threads."""
+    """Return whether the thread that a module shows is gone; a copied tree has no threads."""
     pid = read_or(machine, f"/sys/module/{module}/parameters/kdamond_pid")
     if not pid or not pids(machine):
         return False
@@ -120,11 +120,11 @@ def _ended(machine: Machine, module: str) -> bool:
 
 
 def starts(machine: Machine, pid: int) -> int:
-    """Return a process' start time in clock ticks since boot, 0 where there is no such process.
+    """Return a process' start time in clock ticks since boot, 0 if there is no such process.
 
-    Field 22 of /proc/PID/stat (proc_pid_stat(5)); with the pid it names a process for good.
+    Field 22 of /proc/PID/stat (proc_pid_stat(5)); with the pid it identifies a process uniquely.
 
-    Raises OSError where that cannot be read: a process that lives must not be taken for dead.
+    Raises OSError if it cannot be read: a living process must not count as dead.
     """
     try:
         fields = _fields(machine.read(f"/proc/{pid}/stat"))
@@ -134,12 +134,12 @@ def starts(machine: Machine, pid: int) -> int:
 
 
 def seconds(ticks: int) -> float:
-    """Return clock ticks in seconds: start times are on the clock of `Machine.monotonic`."""
+    """Convert clock ticks to seconds: start times are on the clock of `Machine.monotonic`."""
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(machine: Machine, pid: int) -> float | None:
-    """Return the CPU time that a process has taken, None where the machine does not tell.
+    """Return the CPU time of a process, None if unknown.
 
     Fields 14 and 15 of /proc/PID/stat (proc_pid_stat(5)), in clock ticks.
     """
@@ -150,7 +150,7 @@ def cpu_seconds(machine: Machine, pid: int) -> float | None:
 
 
 def _stat(machine: Machine, pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the third on: a name may hold anything."""
+    """Return the fields of /proc/PID/stat from the third on, as a name may contain anything."""
     return _fields(read_or(machine, f"/proc/{pid}/stat"))
 
 

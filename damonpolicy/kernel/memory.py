@@ -1,4 +1,4 @@
-"""Physical memory: System RAM, and which node it belongs to."""
+"""Physical memory: System RAM, and its nodes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = 4096
 def system_ram(machine: Machine) -> list[Range]:
     """Return all System RAM of /proc/iomem, in ascending order.
 
-    Only the top level counts: DAMON itself takes ranges that way too
+    Only the top level counts, as for DAMON itself
     (mm/damon/core.c: damon_set_region_system_rams_default()).
     """
     ranges = []
@@ -37,8 +37,8 @@ def system_ram(machine: Machine) -> list[Range]:
 def node_ram(machine: Machine, node: int) -> list[Range]:
     """Return the System RAM of one node, in ascending order.
 
-    Memory blocks say which node they belong to; without memory hotplug there are none,
-    and the zones' spans of /proc/zoneinfo take their place.
+    Memory blocks have a node; without memory hotplug there are none, and the zones' spans of
+    /proc/zoneinfo replace them.
     """
     base = f"/sys/devices/system/node/node{node}"
     blocks = [name[6:] for name in entries(machine, base) if re.fullmatch(r"memory\d+", name)]
@@ -71,7 +71,7 @@ def _zones(machine: Machine, node: int) -> list[Range]:
 
 
 def total(machine: Machine) -> int:
-    """Return how much memory there is in bytes, as everybody may know; 0 where nobody tells."""
+    """Return the bytes of memory, from a file that everybody may read; 0 if unknown."""
     found = re.search(r"^MemTotal: +([0-9]+) kB$", read_or(machine, "/proc/meminfo"), re.MULTILINE)
     return int(found[1]) << 10 if found else 0
 

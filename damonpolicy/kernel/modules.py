@@ -1,10 +1,10 @@
-"""DAMON's modules: their parameters, what each is counted in, and which do not go together.
+"""DAMON's modules: their parameters, the units, and invalid combinations.
 
-DAMON_RECLAIM, DAMON_LRU_SORT and DAMON_STAT run a kdamond of their own, which lets no other
-run beside it (mm/damon/core.c: damon_start() with ``exclusive``). What they shall do stands
-in files below /sys/module. A running one reads them again when `COMMIT_INPUTS` is written:
-newer kernels answer at once, older ones take it when their kdamond next looks, and then stop
-it (6.12) or go on as before (6.18) where a parameter is wrong.
+DAMON_RECLAIM, DAMON_LRU_SORT and DAMON_STAT run a kdamond of their own, which lets no other run
+beside it (mm/damon/core.c: damon_start() with ``exclusive``). Their parameters are files below
+/sys/module. A running module reads them again when `COMMIT_INPUTS` is written: newer kernels answer
+at once, older ones take them when the kdamond next looks, and on a wrong parameter then stop it
+(6.12) or continue unchanged (6.18).
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _REPORTS = re.compile(
 )
 
 COMMIT_INPUTS = "commit_inputs"
-"""Written ``Y``, it hands the parameters to a module that runs."""
+"""The file that hands parameters to a running module when ``Y`` is written."""
 
 REGION = ("monitor_region_start", "monitor_region_end")
-"""Where both are 0, the kernel fills them in when the module takes its parameters."""
+"""If both are 0, the kernel fills them in when the module takes its parameters."""
 
 UNLIMITED = ("quota_sz", "quota_ms")
-"""Where 0 is no limit."""
+"""Parameters for which 0 means no limit."""
 
 TUNED_AGGREGATION = 100_000
-"""Microseconds from which a module tunes its intervals, whatever its parameters say."""
+"""The start of a module's tuned intervals in microseconds, whatever its parameters."""
 
 _FEWEST_REGIONS = 3
 _LARGEST_UNIT = 1 << 20
@@ -58,7 +58,7 @@ _LARGEST_UNIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter that can be set; ``unit`` is that of its file, as in `model.words`."""
+    """A settable parameter; ``unit`` is that of its file, as in `model.words`."""
 
     module: str
     name: str
@@ -66,13 +66,13 @@ class Parameter:
 
     @property
     def path(self) -> str:
-        """Where its file is."""
+        """The path of its file."""
         return parameter_path(self.module, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Parameters that do not go together; ``fatal`` where the kernel would not run with them."""
+    """An invalid combination of parameters; ``fatal`` if the kernel would not run with it."""
 
     code: str
     names: tuple[str, ...]
@@ -82,7 +82,7 @@ class Problem:
 
 
 def parameter_path(module: str, name: str) -> str:
-    """Return where a parameter's file is."""
+    """Return the path of a parameter's file."""
     return f"{_ROOT}/{module}/parameters/{name}"
 
 
@@ -127,33 +127,33 @@ PARAMETERS: Mapping[str, Parameter] = {
     for module, units in _UNITS.items()
     for name, unit in units.items()
 }
-"""Every parameter that can be set, by the path of its file."""
+"""Every settable parameter, by the path of its file."""
 
 
 def module_of(path: str) -> str:
-    """Return the module of DAMON whose parameter a file is, empty for any other file."""
+    """Return the module of DAMON that a parameter's file belongs to, empty for any other file."""
     found = _PATH.match(path)
     return found[1] if found and found[1] in MODULES else ""
 
 
 def unwritable(name: str) -> str:
-    """Return why a parameter is not for a policy to set, or an empty text."""
+    """Return why a policy may not set a parameter, or an empty text."""
     if name == COMMIT_INPUTS:
         return "damonpolicy writes it itself, once the parameters have changed"
     return "it only tells what the module does" if _REPORTS.match(name) else ""
 
 
 def watched(paths: set[str]) -> set[str]:
-    """Return all files that tell how the modules stand that some settings belong to."""
+    """Return all files that show the state of the modules of some settings."""
     modules = {module for path in paths if (module := module_of(path))}
     files = {path for path, each in PARAMETERS.items() if each.module in modules}
     return files | {parameter_path(module, COMMIT_INPUTS) for module in modules}
 
 
 def problems(module: str, contents: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield what of a module's parameters does not go together.
+    """Yield invalid combinations of a module's parameters.
 
-    ``contents`` are those of its files, by name; what is not there is not looked at.
+    ``contents`` are those of its files, by name; missing ones are not checked.
     """
     known = {name: int(text) for name, text in contents.items() if text.isdecimal()}
     tuned = contents.get("autotune_monitoring_intervals") in ("Y", "1")
@@ -186,7 +186,7 @@ def problems(module: str, contents: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _quotas(known: Mapping[str, int]) -> Iterator[Problem]:
-    """Yield limits that let nothing pass, and limits that limit nothing."""
+    """Yield limits that allow nothing, and limits without effect."""
     if 0 < known.get("quota_sz", 0) < PAGE and known.get("addr_unit", 1) == 1:
         message = "`quota_sz` is less than a page, so it never lets anything pass"
         yield Problem("DP0259", ("quota_sz",), message, "write at least `4KiB`", fatal=False)

@@ -12,7 +12,7 @@ _CPUS = "/sys/devices/system/cpu"
 
 
 def nodes(machine: Machine) -> tuple[int, ...]:
-    """Return the nodes that are online; one node 0 where the kernel knows no NUMA."""
+    """Return the online nodes; one node 0 if the kernel has no NUMA."""
     listed = read_or(machine, f"{_NODES}/online")
     found = [int(name[4:]) for name in entries(machine, _NODES) if name[4:].isdecimal()]
     return _list(listed) or tuple(sorted(found)) or (0,)
@@ -24,7 +24,7 @@ def cpus_of(machine: Machine, node: int) -> tuple[int, ...]:
 
 
 def online_cpus(machine: Machine) -> tuple[int, ...]:
-    """Return the CPUs that are online."""
+    """Return the online CPUs."""
     return _list(read_or(machine, f"{_CPUS}/online")) or (0,)
 
 

@@ -1,4 +1,4 @@
-"""On which node a process's memory lies, as the kernel tells of each mapping."""
+"""The NUMA nodes of a process's memory, from the kernel's list of mappings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _SIZE = re.compile(r" kernelpagesize_kB=(\d+)")
 def process_nodes(machine: Machine, pid: int) -> dict[int, int]:
     """Return the bytes of a process on each node; empty where /proc/PID/numa_maps can't be read.
 
-    Each line counts pages of its own size (fs/proc/task_mmu.c: show_numa_map()). What several
-    processes share is counted for each of them.
+    Each line counts pages of its own size (fs/proc/task_mmu.c: show_numa_map()). Shared memory is
+    counted for each process.
     """
     found: dict[int, int] = {}
     for line in read_or(machine, f"/proc/{pid}/numa_maps").splitlines():

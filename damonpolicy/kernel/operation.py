@@ -1,4 +1,4 @@
-"""Operations as plain data: the same objects are shown, saved, executed and undone."""
+"""Operations as plain data, which are shown, saved, executed and undone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["write", "count", "command", "setting", "inputs"]
 let a module of DAMON that runs take its parameters."""
 
 Phase = Literal["settings", "stage", "commit", "start", "stop", "restore", "modules"]
-"""Where an operation stands in the order of a transaction."""
+"""The phase of an operation in a transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class Operation:
 
     @property
     def starts_module(self) -> bool:
-        """Whether it switches on one of DAMON's modules, whose kdamond has to run then."""
+        """Whether it switches on one of DAMON's modules, whose kdamond has to run afterwards."""
         switch = bool(module_of(self.path)) and self.path.endswith("/enabled")
         return switch and normalise(self.after) == "1"
 
     @property
     def inverse(self) -> Operation:
-        """The operation that takes this one back.
+        """The operation that reverts this one.
 
         A count's inverse brings the directories back empty: their files are the business
         of whoever undoes, with the tree of before in hand. Neither can a string that was

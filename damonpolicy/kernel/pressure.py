@@ -8,7 +8,7 @@ __all__ = ("has_pressure",)
 
 
 def has_pressure(machine: Machine) -> bool:
-    """Tell whether the kernel measures memory pressure; else a PSI goal reads 0 for ever."""
+    """Return whether the kernel measures memory pressure; otherwise a PSI goal always reads 0."""
     try:
         return "some" in machine.read("/proc/pressure/memory")
     except OSError:

@@ -1,4 +1,4 @@
-"""Processes that start, change and end, told by the kernel: the process events connector.
+"""Events of processes that start, change and end, from the process events connector.
 
 Messages of a netlink socket (include/uapi/linux/cn_proc.h, connector.h): a netlink header, the
 connector's, then the event. Needs CAP_NET_ADMIN, and a kernel with CONFIG_PROC_EVENTS.
@@ -31,7 +31,7 @@ _BUFFER = 1 << 20
 
 
 class ProcessEvents:
-    """A socket that tells of processes; `fileno` is for poll()."""
+    """A socket with process events; `fileno` is for poll()."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -41,7 +41,7 @@ class ProcessEvents:
         return self._socket.fileno()
 
     def read(self) -> set[int] | None:
-        """Return the pids that something happened to; None where some events were lost."""
+        """Return the pids with events; None if some events were lost."""
         found: set[int] = set()
         while True:
             try:
@@ -53,7 +53,7 @@ class ProcessEvents:
             found |= set(changed(data))
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class ProcessEvents:
 
 
 def listen(machine: Machine) -> ProcessEvents | None:
-    """Begin to listen; None where the kernel or our rights do not allow it, or nothing is real."""
+    """Start to listen; None without the kernel's support, the rights, or a real machine."""
     if machine.name != "live":
         return None
     try:
@@ -89,7 +89,7 @@ def _subscription() -> bytes:
 
 
 def changed(data: bytes) -> Iterator[int]:
-    """Yield the processes that messages tell of; threads that are none of their own are left out."""
+    """Yield the processes in messages, and ignore events of their other threads."""
     for event in _events(data):
         what = _EVENT.unpack_from(event)[0]
         rest = event[_EVENT.size :]

@@ -1,4 +1,4 @@
-"""Processes, and the selectors that name them.
+"""Processes, and their selectors.
 
 Read from /proc through the machine's protocol rather than by psutil, so that the same
 code sees the processes of the live and of the emulated machine.
@@ -22,13 +22,13 @@ __all__ = ("Process", "Selector", "Table", "find", "inner_id", "known_names", "n
 _COMM_LENGTH = 15
 """TASK_COMM_LEN without its final NUL: longer names are cut."""
 _YOUNG = 5.0
-"""Seconds in which a process may yet become another program."""
+"""Seconds within which a new process may still execute another program."""
 _SWEEP, _SELDOM = 10.0, 60.0
-"""Seconds after which all processes are looked at anew; the second where the kernel tells of changes."""
+"""Seconds between full reads of all processes: without the kernel's events, and with them."""
 _MOVES = 1.0
-"""Seconds between two looks at who is in a cgroup: the kernel tells nobody who moves."""
+"""Seconds between two reads of cgroup members, as the kernel reports no moves."""
 _SHARE = 500
-"""How many times as long as a look took there is none: who watches thousands sees moves later."""
+"""The pause after a read, as a multiple of its duration: with thousands, moves are seen later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Process:
     start: int
     comm: str
     exe: str | None
-    """None if we may not know, as for other users' processes and in containers."""
+    """None if unknown, as for other users' processes and in containers."""
     cmdline: str
     uid: int
     cgroup: str
@@ -47,7 +47,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """What a process has to be; empty fields do not matter, all others must hold."""
+    """Conditions on a process; empty fields do not matter, all others must hold."""
 
     pid: int = 0
     name: str = ""
@@ -78,17 +78,16 @@ def _oldest_first(found: Iterable[Process]) -> list[Process]:
 
 
 class Table:
-    """All processes of a machine, kept by looking at those only that have changed.
+    """All processes of a machine, updated by reading only those that have changed.
 
-    Where nothing tells of changes, those are looked at that are new or young, and now and then
-    all of them: a process that took over an old one's pid is then found out, too. Who is in the
-    cgroups that matter is looked up each second, as a move makes no event.
+    Without events, new and young processes are read, and sometimes all of them, which also finds
+    reused pids. The members of relevant cgroups are read each second, as a move makes no event.
     """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.version = 0
-        """Another one after each update that found anything else."""
+        """A number that changes with each update that found a change."""
         self._processes: dict[int, Process | None] = {}
         self._since: dict[int, float] = {}
         self._swept = -_SELDOM
@@ -96,7 +95,7 @@ class Table:
         self._members: dict[str, Members] = {}
 
     def update(self, changed: Collection[int] | None = None, cgroups: Collection[str] = ()) -> None:
-        """Look at the processes that have changed; None where nobody knows which have.
+        """Read the processes that have ``changed``; None if that is unknown.
 
         ``cgroups`` are those whose members matter.
         """
@@ -131,7 +130,7 @@ class Table:
             self._processes[pid] = process
 
     def _moved(self, cgroups: Collection[str]) -> set[int]:
-        """Return who is in one of some cgroups, or known to be, and not both."""
+        """Return the processes that moved into or out of some cgroups."""
         found: set[int] = set()
         for path in cgroups:
             there = self._members.setdefault(path, Members(self._machine, path)).read()
@@ -141,12 +140,12 @@ class Table:
                     for pid, process in self._processes.items()
                     if process and inside(process.cgroup, path)
                 }
-                # what has no memory of its own is nowhere, as far as we care
+                # a process without memory of its own does not matter
                 found |= {pid for pid in there ^ known if self._processes.get(pid, True)}
         return found
 
     def forget(self) -> None:
-        """Look at all of them the next time: nobody has listened to changes."""
+        """Read all of them the next time, as events were missed."""
         self._swept = self._machine.monotonic() - _SELDOM
 
     def find(self, machine: Machine, selector: Selector) -> list[Process]:
@@ -167,7 +166,7 @@ def known_names(machine: Machine) -> list[str]:
 
 
 def unknown(machine: Machine) -> int:
-    """Return the number of processes whose programs we may not know, for hints."""
+    """Return the number of processes whose programs are unreadable, for hints."""
     return sum(process.exe is None for process in _all(machine))
 
 
@@ -176,7 +175,7 @@ def _all(machine: Machine) -> Iterator[Process]:
 
 
 def inner_id(machine: Machine, thread: int) -> int:
-    """Return the number of a thread in its own pid namespace, 0 where there is no such thread."""
+    """Return the number of a thread in its own pid namespace, 0 if there is no such thread."""
     fields = _status(machine, f"/proc/{thread}")
     return int(fields.get("NSpid", str(thread)).split()[-1]) if fields else 0
 
@@ -198,7 +197,7 @@ def numbered(machine: Machine, wanted: Collection[int]) -> dict[int, list[int]]:
 
 
 def _status(machine: Machine, base: str) -> dict[str, str]:
-    """Return the fields of a process' or thread's ``status``, none where it is gone."""
+    """Return the fields of a process' or thread's ``status``, none if it is gone."""
     lines = read_or(machine, f"{base}/status").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
@@ -210,7 +209,7 @@ def _read(machine: Machine, pid: int) -> Process | None:
     try:
         start = starts(machine, pid) or starts(machine, pid)
     except OSError:
-        return None  # its owner is unknown, so it counts as nobody's
+        return None  # its owner is unknown, so it belongs to nobody
     fields = _status(machine, base)
     if "VmSize" not in fields:
         return None  # gone, a kernel thread, or a zombie: nothing that could be monitored
@@ -234,7 +233,7 @@ def _read(machine: Machine, pid: int) -> Process | None:
 
 
 def _exe(machine: Machine, link: str) -> str | None:
-    """Return what a process runs; empty where it has ended, None where we may not know."""
+    """Return the executable of a process; empty if it has ended, None if unreadable."""
     try:
         found = machine.resolve(link)
     except PermissionError:

@@ -1,7 +1,7 @@
-"""How kernels differ in behaviour, where no file and no word shows it: the other table of versions.
+"""The table of differences between kernels in behaviour, which no file and no word shows.
 
-What a kernel *can* do is in `features.py`. Nothing here decides what is done on a live
-kernel: emulated ones follow it, and docs/kernel-quirks.md tells people.
+Features are in `features.py`. This table decides nothing on a live kernel: emulated ones follow it,
+and docs/kernel-quirks.md describes it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _S = "*/contexts/*/schemes/*"
 class Quirk:
     """A behaviour of the kernels from ``since`` up to, but without, ``before``.
 
-    ``cells`` are what a commit does not put into effect, as tests/kernel/effects.py names it: a
-    file's pattern, perhaps with a word or a note.
+    ``cells`` are changes that a commit does not put into effect, as tests/kernel/effects.py names
+    them: a file's pattern, perhaps with a word or a note.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Companion settings: which files a policy may set, and how their contents read."""
+"""Settings beside DAMON's: the files that a policy may set, and the meaning of their contents."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ ALLOWED = (
     "/proc/sys/vm/",
 )
 EXTENSION = etc.SETTINGS
-"""An administrator's own list, one directory or file in each line, ``#`` begins a comment."""
+"""An administrator's own list: one directory or file per line; ``#`` begins a comment."""
 
 ADVISOR = "/sys/kernel/mm/ksm/advisor_mode"
 PAGES = "/sys/kernel/mm/ksm/pages_to_scan"
-"""While the advisor is on it sets the pages, and nobody else may (mm/ksm.c)."""
+"""KSM's advisor; while it is on, only it may set the pages (mm/ksm.c)."""
 
 TICKS = "/sys/kernel/mm/lru_gen/min_ttl_ms"
 """Kept in the timer's ticks (mm/vmscan.c: min_ttl_ms_store())."""
@@ -61,7 +61,7 @@ STAYS = {
     (f"{_KSM}/run", "1", "0"): "pages that KSM has merged stay merged: 2 in"
     f" `{_KSM}/run` parts them",  # mm/ksm.c: run_store()
 }
-"""What a change of a setting leaves as it is, by path, former value and new value."""
+"""What a change of a setting leaves behind, by path, earlier value and new value."""
 
 _PATTERNS = (
     re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
@@ -71,15 +71,15 @@ _TRUTH = {
     **dict.fromkeys(("y", "yes", "true", "on"), "1"),
     **dict.fromkeys(("n", "no", "false", "off"), "0"),
 }
-"""What the kernel reads as a truth (lib/kstrtox.c: kstrtobool())."""
+"""Texts that the kernel reads as booleans (lib/kstrtox.c: kstrtobool())."""
 
 _CHOSEN = re.compile(r"\[([^\]]*)\]")
 
 
 def allowed(machine: Machine) -> tuple[str, ...]:
-    """Return the directories and files that settings may lie in, the extension included.
+    """Return the directories and files of allowed settings, including the extension.
 
-    Raises Untrusted where others than root can change this machine's own.
+    Raises Untrusted if others than root can change this machine's own list.
     """
     if machine.name != "live":
         return ALLOWED + etc.paths(read_or(machine, EXTENSION))
@@ -90,7 +90,7 @@ def allowed(machine: Machine) -> tuple[str, ...]:
 
 
 def malformed(path: str) -> str:
-    """Return why no machine could take ``path`` for a setting, or an empty text."""
+    """Return why ``path`` can be a setting on no machine, or an empty text."""
     if not path.startswith("/"):
         return "a setting is named by its absolute path"
     if posixpath.normpath(path) != path:
@@ -103,7 +103,7 @@ def malformed(path: str) -> str:
 
 
 def usual(path: str) -> bool:
-    """Tell whether every machine takes ``path`` for a setting."""
+    """Return whether ``path`` is an allowed setting on every machine."""
     return _within(path, ALLOWED)
 
 
@@ -138,11 +138,11 @@ _MISSING = (
     (re.compile(rf"{_VM}/(zone_reclaim_mode|compaction_proactiveness|defrag_mode)"), "0"),
     (re.compile(rf"{_VM}/nr_(overcommit_)?hugepages"), "0"),
 )
-"""The value that a missing file amounts to, by path: what it would switch is not there."""
+"""The value equivalent to a missing file, by path, as its feature is missing."""
 
 
 def missing(path: str, value: str) -> bool:
-    """Tell whether a kernel without a file behaves as ``value`` in it would ask."""
+    """Return whether a kernel without a file behaves as with ``value`` in it."""
     counts = (off for pattern, off in _MISSING if pattern.fullmatch(path))
     return normalise(value) in counts
 
@@ -154,7 +154,7 @@ def _within(path: str, places: tuple[str, ...]) -> bool:
 
 
 def normalise(text: str) -> str:
-    """Reduce a setting's content to what it means, so that equal ones compare equal.
+    """Reduce a setting's content to its meaning, so that equal ones compare equal.
 
     ``always [madvise] never`` is ``madvise``, ``Y`` is ``1``, white space does not count.
     """
@@ -170,26 +170,26 @@ def normalise(text: str) -> str:
 
 
 def beyond(path: str, value: str) -> str:
-    """Return what a file takes on every kernel where ``value`` is not of it, or an empty text."""
+    """Return a file's valid values on all kernels if ``value`` is not one, or an empty text."""
     return forms.problem(path, value)
 
 
 def unreadable(path: str, content: str, value: str) -> str:
     """Return why a file that holds ``content`` cannot take ``value``, or an empty text.
 
-    Only by its form: where limits are the same everywhere, `beyond` knows them.
+    Only the form is checked; limits that are equal on all kernels are checked by `beyond`.
     """
     form = forms.like(content)
     return "" if form is None or form.canonical(forms.canonical(path, value)) else str(form)
 
 
 def written(path: str, value: str, content: str = "") -> str:
-    """Return what is written for a policy's value to a file that holds ``content``."""
+    """Return the text to write for a policy's value to a file that holds ``content``."""
     text = forms.canonical(path, value)
     form = forms.like(content) if forms.form_of(path) is None else None
     return (form.canonical(text) if form is not None else "") or text
 
 
 def paced(mode: str) -> bool:
-    """Tell by the content of `ADVISOR` whether KSM's advisor sets `PAGES`."""
+    """Return whether KSM's advisor sets `PAGES`, from the content of `ADVISOR`."""
     return normalise(mode) not in ("", "none")

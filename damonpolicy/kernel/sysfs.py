@@ -1,4 +1,4 @@
-"""The only opener of DAMON's tree, and of every other file of the machine.
+"""The protocol for the machine's files, and the only module that opens them.
 
 `Machine` is the protocol that the live machine, a copied tree and the emulated machine
 share. Paths are absolute, as on the machine; errors are `OSError` with the kernel's errno.
@@ -29,12 +29,12 @@ __all__ = (
 ADMIN = "/sys/kernel/mm/damon/admin"
 KDAMONDS = f"{ADMIN}/kdamonds"
 FORBID = "DAMONPOLICY_FORBID_LIVE"
-"""With this variable set, nothing of the real machine can be written; tests set it."""
+"""The variable that forbids all writes to the real machine; tests set it."""
 
 _LIVE_PLACES = ("/sys", "/proc", "/run/damonpolicy", "/var/lib/damonpolicy")
 _CHUNK = 1 << 20
 _PATIENCE, _PAUSE = 5.0, 0.01
-"""Seconds to read a busy file again, and between two tries."""
+"""Seconds for which to retry reads of a busy file, and between two tries."""
 
 
 class Entry(NamedTuple):
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 class Machine(Protocol):
-    """Files of a machine, and its clock."""
+    """The files of a machine, and its clock."""
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class Machine(Protocol):
 
     @property
     def writable(self) -> bool:
-        """False for a copied tree, which can only be looked at."""
+        """False for a copied tree, which is read-only."""
 
     def read(self, path: str) -> str:
         """Return the whole content of a file."""
@@ -65,7 +65,7 @@ class Machine(Protocol):
         """Hand ``text`` to the kernel in a single call; a short write is EIO."""
 
     def scan(self, path: str) -> list[Entry]:
-        """Return what a directory holds, numbers in numeric order."""
+        """Return the entries of a directory, numbers in numeric order."""
 
     def exists(self, path: str) -> bool:
         """Tell whether ``path`` exists."""
@@ -77,9 +77,9 @@ class Machine(Protocol):
         """Return the path with every symbolic link followed."""
 
     def identity(self, path: str) -> int:
-        """Return the inode number, which another directory of the same path does not have.
+        """Return the inode number, which differs for another directory at the same path.
 
-        0 if it means nothing: that of a copy is not the machine's.
+        0 if it is meaningless, as in a copy.
         """
 
     def monotonic(self) -> float:
@@ -111,7 +111,7 @@ def entries(machine: Machine, path: str) -> list[str]:
 
 
 def forbid_live(path: str) -> None:
-    """Raise PermissionError where ``path`` is the real machine's and tests are running.
+    """Raise PermissionError if ``path`` is the real machine's and tests are running.
 
     Symbolic links are followed first, so that no temporary directory can lead there.
     """
@@ -129,7 +129,7 @@ def natural_order(entry: Entry) -> tuple[int, str]:
 
 
 class LiveMachine:
-    """The machine we run on, or (below another ``root``) a copy of its files to look at."""
+    """The machine we run on, or (below another ``root``) a read-only copy of its files."""
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.abspath(root).rstrip("/")
@@ -175,7 +175,7 @@ class LiveMachine:
         if self.root:
             raise PermissionError(errno.EROFS, "a copied tree is for reading only", path)
         forbid_live(path)
-        if os.path.normpath(path) != path:  # no plan of ours writes one: someone made it up
+        if os.path.normpath(path) != path:  # no plan of ours writes one: someone invented it
             raise PermissionError(errno.EPERM, "a path with `..`, `.` or `//`", path)
         data = text.encode("utf-8", "surrogateescape")
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

@@ -1,7 +1,7 @@
-"""DAMON's trace events straight from tracefs, in a private instance that nobody else sees.
+"""Reader of DAMON's trace events from tracefs, through a private instance.
 
 An instance has a buffer, a clock and filters of its own (Documentation/trace/ftrace.rst,
-"Instances"). Nothing of DAMON's own files is written, and its lock is not held.
+"Instances"). It writes none of DAMON's own files, and does not hold its lock.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ("AGGREGATED", "TRACEFS", "Tracing", "available", "remove_leftovers")
 TRACEFS = "/sys/kernel/tracing"
 AGGREGATED = "damon_aggregated"
 _WITH_HITS = "damon_region_aggregated"
-"""Tells the same again and hits of probes, of kdamonds that have some; from 7.2 on."""
+"""The event with the same data and hits of probes, for kdamonds with probes; from 7.2 on."""
 _TUNE = "damon_monitor_intervals_tune"
-"""Tells of tuned intervals, from 6.17 on."""
+"""The event with tuned intervals, from 6.17 on."""
 
 _OURS = re.compile(r"damonpolicy-(\d+)")
 _EVENT_BYTES = 64
@@ -34,18 +34,18 @@ _EVENT_BYTES = 64
 _LEAST_KIB = 256
 _CHUNK = 1 << 16
 _PATIENCE, _PAUSE = 1.0, 0.01
-"""Seconds to try again to remove an instance that is busy, and between two tries."""
+"""Seconds for which to retry the removal of a busy instance, and between two tries."""
 
 
 def available(root: str = TRACEFS) -> bool:
-    """Tell whether tracefs is there, may be used, and knows DAMON's event."""
+    """Return whether tracefs exists, may be used, and has DAMON's event."""
     return os.access(f"{root}/events/damon/{AGGREGATED}/format", os.R_OK) and os.access(
         f"{root}/instances", os.W_OK
     )
 
 
 def remove_leftovers(root: str = TRACEFS) -> list[str]:
-    """Remove the instances of processes that were killed, and return their names."""
+    """Remove the instances of killed processes, and return their names."""
     removed = []
     for name in sorted(os.listdir(f"{root}/instances")):
         found = _OURS.fullmatch(name)
@@ -82,9 +82,9 @@ def _put(path: str, text: str, how: int = os.O_TRUNC) -> None:
 
 
 class Tracing:
-    """A running trace of kdamonds; a context that removes its instance when it is left.
+    """A running trace of kdamonds; a context manager that removes its instance at the end.
 
-    ``regions`` is of how many one aggregation tells at most: the buffer of each CPU holds two.
+    ``regions`` is the most that one aggregation reports: the buffer of each CPU holds two.
     Times of events are nanoseconds of CLOCK_BOOTTIME; ``epoch`` added to them makes them those
     of the wall clock, as it was at the start. Raises KernelLacks where tracefs or the event is
     missing, OSError where it may not be used.
@@ -122,10 +122,10 @@ class Tracing:
             raise
 
     def follow(self, pids: Iterable[int]) -> None:
-        """Trace these kdamonds too, and no other task.
+        """Trace these kdamonds as well, and no other task.
 
-        Who was traced before goes on to be: taking a pid out would mean to stop for a moment, and
-        a thread that has ended says nothing.
+        Earlier kdamonds stay traced: removing a pid would interrupt the trace, and a thread that
+        has ended emits nothing.
         """
         new = set(pids) - self._pids
         if not new:
@@ -140,11 +140,11 @@ class Tracing:
         self._pids |= new
 
     def fileno(self) -> int:
-        """What can be read when there are events."""
+        """Return a descriptor that is readable when there are events."""
         return self._pipe
 
     def read(self, seconds: float) -> str:
-        """Return the lines that are there, after waiting for the first one at most so long."""
+        """Return the available lines, after a bounded wait for the first one."""
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         poll.poll(max(seconds, 0) * 1000)
@@ -155,7 +155,7 @@ class Tracing:
         return b"".join(parts).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """End it and remove the instance; again does nothing."""
+        """End the trace and remove the instance; a second call has no effect."""
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1

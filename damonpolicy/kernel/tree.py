@@ -38,7 +38,7 @@ __all__ = (
 Tree: TypeAlias = Mapping[str, str]
 
 CORE = ("addr", "target", "probe_hits_wsum")
-"""Filters that DAMON's core decides before it looks at single pages, by their type."""
+"""Types of filters that DAMON's core evaluates before single pages."""
 
 _PAGES = ("filters", "ops_filters")
 
@@ -47,7 +47,7 @@ _INTERVALS = "contexts/0/monitoring_attrs/intervals"
 
 
 def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[str, str]:
-    """Read the whole tree, or the number of slots and some of them, but for monitoring results.
+    """Read the tree without monitoring results: all of it, or the number of slots and some slots.
 
     Reading holds no lock: if directories vanish meanwhile, they are read again.
 
@@ -72,7 +72,7 @@ def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[
 
 
 _TRIES = 20
-"""How often a tree is read that someone is changing."""
+"""The number of attempts to read a tree that someone is changing."""
 
 
 def _read_directory(machine: Machine, below: str, tree: dict[str, str]) -> None:
@@ -100,7 +100,7 @@ def slot_tree(tree: Tree, slot: int) -> dict[str, str]:
 
 
 def is_volatile(path: str, tree: Tree) -> bool:
-    """Tell whether the kernel changes a file by itself; ``path`` and ``tree`` are a slot's.
+    """Return whether the kernel changes a file by itself; ``path`` and ``tree`` are a slot's.
 
     While intervals are tuned, ``update_tuned_intervals`` and refresh_ms write the tuned
     ones into the files (mm/damon/sysfs.c: damon_sysfs_upd_tuned_intervals()); tuning is
@@ -118,14 +118,14 @@ def is_volatile(path: str, tree: Tree) -> bool:
 
 
 def configuration(tree: Tree) -> dict[str, str]:
-    """Return a slot's tree without what is volatile."""
+    """Return a slot's tree without volatile files."""
     return {path: value for path, value in tree.items() if not is_volatile(path, tree)}
 
 
 def fed(tree: Tree, goals: Tree) -> dict[str, str]:
-    """Return the values that a slot's fed goals hold, for those that a tree has, too.
+    """Return the values of a slot's fed goals that a tree has, too.
 
-    They are volatile; but where a count makes the goals again, they have to be written again.
+    They are volatile; but if a count makes the goals again, they have to be written again.
     """
     return {
         path: value
@@ -143,7 +143,7 @@ def startable(tree: Tree) -> dict[str, str]:
 
 
 def cgroup_paths(tree: Tree) -> set[str]:
-    """Return the cgroups that filters, goals and probes of a tree name."""
+    """Return the cgroups named by filters, goals and probes of a tree."""
     return {
         value
         for path, value in tree.items()
@@ -152,7 +152,7 @@ def cgroup_paths(tree: Tree) -> set[str]:
 
 
 def asks_pages(tree: Tree, scheme: str) -> bool:
-    """Tell whether a scheme looks at pages: without such a filter, what passed says nothing."""
+    """Return whether a scheme has page filters; without one, passed bytes mean nothing."""
     return any(
         tree.get(f"{scheme}/{layer}/{index}/type") not in CORE
         for layer in _PAGES
@@ -161,13 +161,13 @@ def asks_pages(tree: Tree, scheme: str) -> bool:
 
 
 def held(path: str, tree: Tree) -> str:
-    """Return what a file holds, or would hold if it existed."""
+    """Return a file's content, or its default if it is missing."""
     value = tree.get(path)
     return default(path) if value is None else value
 
 
 def check_numbers(tree: Tree) -> None:
-    """Raise ValueError if a file of numbers holds none: no kernel shows that, but a record may."""
+    """Raise ValueError if a file of numbers has none, as only a stored tree may."""
     for path, value in tree.items():
         found = row(path)
         if found and found.kind in NUMBERS and not value.removeprefix("-").isdecimal():
@@ -175,12 +175,12 @@ def check_numbers(tree: Tree) -> None:
 
 
 def empty_slot(tree: Tree) -> bool:
-    """Tell whether a slot's tree is what a new kdamond directory holds."""
+    """Return whether a slot's tree equals a new kdamond directory."""
     return all(value == default(path) for path, value in tree.items())
 
 
 def count_of(path: str) -> str | None:
-    """Return the count file whose write would wipe ``path``, the innermost one, or None."""
+    """Return the innermost count file whose write would wipe ``path``, or None."""
     parts = path.split("/")
     for index in range(len(parts) - 1, 0, -1):
         if parts[index].isdecimal() and parts[index - 1] in COUNTS:

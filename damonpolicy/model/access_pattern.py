@@ -1,4 +1,4 @@
-"""``access_pattern/``: which regions a scheme is for."""
+"""``access_pattern/``: the regions that a scheme selects."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Rates(Model):
 
 
 class Ages(Model):
-    """How long the access pattern has stayed as it is."""
+    """How long the access pattern has not changed."""
 
     min: AgeText | None = None
-    """At least for so long: a time, or such as `20 aggregations`."""
+    """The least age: a time, or such as `20 aggregations`."""
     max: AgeText | None = None
-    """At most for so long."""
+    """The greatest age."""
 
 
 class AccessPattern(Model):
-    """All three must hold."""
+    """Size, access rate and age of regions; all three must match."""
 
     size: Sizes = Sizes()
     """How large the region is."""
     access_rate: Rates = Rates()
     """How often it is accessed."""
     age: Ages = Ages()
-    """For how long its size and access rate have stayed."""
+    """How long its size and access rate have not changed."""

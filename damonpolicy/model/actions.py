@@ -1,8 +1,8 @@
-"""What the kernel does for each action on each kind of addresses.
+"""The effect of each action on each kind of addresses.
 
-Read in mm/damon/vaddr.c: damon_va_apply_scheme(), damon_va_scheme_score() and in
-mm/damon/paddr.c: damon_pa_apply_scheme(), damon_pa_scheme_score(); what is not named
-there is accepted by the kernel and does nothing. Proven on real kernels by tests/kernel.
+Read in mm/damon/vaddr.c: damon_va_apply_scheme(), damon_va_scheme_score() and in mm/damon/paddr.c:
+damon_pa_apply_scheme(), damon_pa_scheme_score(); actions that are not named there are accepted by
+the kernel and do nothing. tests/kernel checks this on real kernels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ("ACTIONS", "MOVING", "Traits", "traits")
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """Whether an action works, honours page-level filters, weighted nodes, and weights.
+    """Whether an action works, and honours page-level filters, weighted nodes, and weights.
 
     ``needs`` and ``filters_need`` name features of `kernel/features.py` without which the
     kernel accepts the action, or its page-level filters, and ignores them.
@@ -66,9 +66,9 @@ ACTIONS: dict[str, dict[str, Traits]] = {
 }
 
 MOVING = ("pageout", "migrate_hot", "migrate_cold")
-"""Actions that move memory: without a quota they take all that matches at once."""
+"""Actions that move memory: without a quota, they take all matching memory at once."""
 
 
 def traits(ops: str, action: str) -> Traits:
-    """Return what an action does on an operation set."""
+    """Return the traits of an action on an operations set."""
     return ACTIONS[ops][action]

@@ -1,4 +1,4 @@
-"""``dests/``: the nodes that a migration goes to."""
+"""``dests/``: the destination nodes of a migration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the nodes of a file to plain data: variables, ``for_each``, templates.
+"""Expansion of a file's nodes: variables, ``for_each``, templates.
 
 Everything here works on nodes, before types: a template can change a scalar's text, and
 ``for_each`` repeats a list item, but nothing else can change the structure.
@@ -26,37 +26,37 @@ VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
 
 _REPEATED = ("kdamonds", "schemes")
 _ANY = ""
-"""Stands for variables that are wrong, whatever their names were to be."""
+"""A placeholder for invalid variables, whatever their names."""
 _WORD = re.compile(r"\w+")
 _WRITTEN = re.compile(rf"\{{\{{ ({VARIABLE}) \}}\}}")
 
 
 @dataclass
 class Expanded:
-    """A document without templates; what was lost to an error stands in it as `nodes.Lost`."""
+    """A document without templates; values lost to an error are `nodes.Lost`."""
 
     top: nodes.Mapping
     found: list[Diagnostic] = field(default_factory=list)
     templates: Templates = field(default_factory=Templates)
     given_up: bool = False
-    """Whether it was too much to be looked at to its end: ``top`` is what it was before."""
+    """Whether it was too large to process completely: ``top`` is the unexpanded document."""
     repeating: Node | None = None
-    """The last `for_each` that was met."""
+    """The last `for_each` so far."""
     made: int = 0
-    """How many values there are, repeated ones included."""
+    """The number of values, including repeated ones."""
 
     def error(self, node: Node, code: str, message: str, hint: str = "") -> Lost:
-        """Add an error; return what takes the value's place."""
+        """Add an error; return the placeholder for the value."""
         self.found.append(Diagnostic.error(code, node.span, message, hint=hint))
         return Lost(node.span)
 
 
 class _TooMany(Exception):
-    """Too much is repeated, or too much is wrong."""
+    """Raised for too many repetitions, or too many errors."""
 
 
 class Given(int):
-    """A number that the machine gives, and a policy may call something else by the same name."""
+    """A number from the machine, whose name a policy may redefine."""
 
 
 def variables(
@@ -68,7 +68,7 @@ def variables(
     """Return a policy's variables: its own in order, each able to use those before it.
 
     ``overrides`` come from files and options and win; ``templates`` are those of the policy.
-    ``given`` are known without being defined, unless the policy defines them.
+    ``given`` are predefined, unless the policy defines them.
     """
     templates = templates or Templates()
     found: list[Diagnostic] = []
@@ -119,9 +119,9 @@ def variables(
 
 
 def unused(top: nodes.Mapping, errors: Iterable[Diagnostic] = ()) -> Iterator[Diagnostic]:
-    """Yield a policy's variables that none of its templates names.
+    """Yield a policy's variables that none of its templates uses.
 
-    Where the hint of an error says to write a template, its variable is as good as named.
+    If the hint of an error proposes a template, its variable counts as used.
     """
     node = top.get("vars")
     if not isinstance(node, nodes.Mapping):
@@ -153,7 +153,7 @@ def expand(
     online: tuple[int, ...],
     templates: Templates | None = None,
 ) -> Expanded:
-    """Repeat and render; ``online`` are the nodes that ``for_each: {node: all}`` means."""
+    """Repeat items and render templates; ``online`` are the nodes of ``for_each: {node: all}``."""
     result = Expanded(top, templates=templates or Templates())
     if len(top.items) > limits.KEYS.most:
         message = f"a mapping has at most {limits.KEYS.most:,} keys"
@@ -272,7 +272,7 @@ def _copies(
     body = item.without("for_each")
     choices = _choices(each, values, online, result)
     if choices is None:
-        # what uses its variable is lost, and no more
+        # only values that use its variable are lost
         yield body, ChainMap({_ANY: Hole.WRONG}, values)  # type: ignore[arg-type]  # only read
         return
     name, options = choices

@@ -1,4 +1,4 @@
-"""``filters/``, ``core_filters/`` and ``ops_filters/``, of schemes and of probes."""
+"""``filters/``, ``core_filters/`` and ``ops_filters/`` of schemes and probes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ("IDLE", "Filter", "Match", "Memcg", "What")
 Page: TypeAlias = Literal["anon", "active", "young", "unmapped", "pgidle_unset", "pgidle_set"]
 
 IDLE = ("pgidle_unset", "pgidle_set")
-"""What probes alone can look at (mm/damon/core.c: their filters are not those of schemes)."""
+"""Filter types of probes only (mm/damon/core.c: their filters are not those of schemes)."""
 
 
 class Memcg(Model):
@@ -30,7 +30,7 @@ class Memcg(Model):
 
     @property
     def where(self) -> str:
-        """The path, or the pattern of the unit's; empty where neither is given."""
+        """The path, or the pattern of the unit's path; empty if neither is given."""
         return self.path or (in_unit(self.unit) if self.unit else "")
 
 
@@ -53,10 +53,10 @@ class HitsRange(Model):
 
 
 class Match(Model):
-    """What a filter looks at, where it takes more than a word."""
+    """The condition of a filter, if it takes more than a word."""
 
     not_: What | None = Field(None, alias="not")
-    """What does not match this."""
+    """Everything that does not match this."""
     memcg: (
         Annotated[
             Annotated[Cgroups, Tag("scalar")] | Annotated[Memcg, Tag("mapping")],
@@ -64,11 +64,11 @@ class Match(Model):
         ]
         | None
     ) = None
-    """Pages of a cgroup and all below it; `*` matches within a name, as a shell does it."""
+    """Pages of a cgroup and all below it; `*` matches within a name, as in a shell."""
     addr: AddressRange | None = None
-    """Addresses; decided before single pages are looked at."""
+    """Addresses; decided before single pages."""
     target: Count | None = None
-    """The target by its number; decided before single pages are looked at."""
+    """The target by its number; decided before single pages."""
     hugepage_size: SizeRange | None = None
     """Pages of these sizes."""
     probe_hits_wsum: HitsRange | None = None
@@ -76,7 +76,7 @@ class Match(Model):
 
     @property
     def given(self) -> list[str]:
-        """The keys that were given, ``not`` aside."""
+        """The given keys, without ``not``."""
         keys = ("memcg", "addr", "target", "hugepage_size", "probe_hits_wsum")
         return [key for key in keys if getattr(self, key) is not None]
 
@@ -87,12 +87,12 @@ What: TypeAlias = Annotated[
 
 
 class Filter(Model):
-    """One filter: ``allow`` or ``reject``, and what; the first that matches decides."""
+    """One filter: ``allow`` or ``reject`` with a condition; the first match decides."""
 
     allow: What | None = None
-    """Take what matches."""
+    """Take matching memory."""
     reject: What | None = None
-    """Spare what matches."""
+    """Spare matching memory."""
 
     @property
     def verb(self) -> str:
@@ -101,23 +101,23 @@ class Filter(Model):
 
     @property
     def what(self) -> Page | Match | None:
-        """What was given, with its ``not`` still around it."""
+        """The condition, including its ``not``."""
         return self.allow if self.allow is not None else self.reject
 
     @property
     def negated(self) -> bool:
-        """Whether the filter matches what is *not* so."""
+        """Whether the filter matches the opposite of its condition."""
         return isinstance(self.what, Match) and self.what.not_ is not None
 
     @property
     def inner(self) -> Page | Match | None:
-        """What is looked at, without ``not``."""
+        """The condition without its ``not``."""
         what = self.what
         return what.not_ if isinstance(what, Match) and what.not_ is not None else what
 
     @property
     def given(self) -> bool:
-        """Whether it says what it matches; raises Unread where any part could not be read."""
+        """Whether it has a condition; raises Unread if any part could not be read."""
         inner = self.inner
         if isinstance(inner, Match):
             for part in (getattr(inner, key) for key in inner.given):
@@ -128,7 +128,7 @@ class Filter(Model):
 
     @property
     def type(self) -> str:
-        """The kernel's word for the filter; empty where the policy is wrong."""
+        """The kernel's word for the filter; empty if the policy is wrong."""
         inner = self.inner
         if isinstance(inner, Match):
             return inner.given[0] if inner.given else ""

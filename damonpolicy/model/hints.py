@@ -1,4 +1,4 @@
-"""Hints that show how to write what the kernel, damo or plain English call otherwise."""
+"""Hints that translate words of the kernel, of damo and of plain English."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _LINES = {
     ("watermarks", "metric"): "free_mem_rate",
     ("goals", "target"): "10ms",
 }
-"""What may stand at a key that is missing, by its level."""
+"""Example values for a missing key, by its level."""
 _UNLIMITED = ("no", "none", "nomax", "max", "inf", "infinite", "infinity", "off")
 _FILES = ("file", "file_backed", "file-backed", "filebacked", "pagecache", "page_cache", "cache")
 _HUGE = ("hugepage", "hugepages", "huge", "thp", "hugepage_size")
@@ -69,7 +69,7 @@ _COUNTED = {
     "samples": ("samples", 0),
     "aggregations": ("aggregations", 0),
 }
-"""How a number of the kernel's files is called, by its unit, and what of it is all."""
+"""The name of a number in the kernel's files, by its unit, and its maximum."""
 _NEGATION = re.compile(r"(?:(?:not|non|none|no)[\s_-]+|!\s*)(\w+)", re.IGNORECASE)
 _ALIASES = {
     "reclaim": "pageout",
@@ -96,7 +96,7 @@ _ALIASES = {
 
 
 def kernel_unit(path: Path) -> str:
-    """Return what the kernel's file counts that a place of a policy is for; empty where none is."""
+    """Return the unit of the kernel's file for a place of a policy; empty if there is none."""
     words = [each for each in path if isinstance(each, str) and each not in ("kdamonds", "schemes")]
     if path[:1] == ("modules",):
         parameters = (each for each in PARAMETERS.values() if each.module in words)
@@ -105,10 +105,10 @@ def kernel_unit(path: Path) -> str:
 
 
 def bare_number(unit: str, text: str, hint: str) -> str:
-    """Tell what to write for a number without a unit: first what it is to the kernel's file.
+    """Return the hint for a number without a unit, with its meaning in the kernel's file first.
 
-    ``hint`` is what else it could be. Who copies from the kernel's files, or from a program that
-    writes them, would else be wrong by a factor of 10 or 1000.
+    ``hint`` has the other meanings. A number copied from the kernel's files, or from a program that
+    writes them, could otherwise be wrong by a factor of 10 or 1000.
     """
     if unit not in _COUNTED or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
         return hint
@@ -145,11 +145,11 @@ _AT_LEVEL = {
     "access_pattern": {"rate": "access_rate", "frequency": "access_rate"},
     "region_count": {"minimum": "min", "maximum": "max"},
 }  # fmt: skip
-"""Keys of other levels, and everyday words, by the level where they mean one of ours."""
+"""Keys of other levels, and everyday words, by the level at which they mean one of ours."""
 
 
 def meant_key(path: Path, known: Iterable[str]) -> str:
-    """Return the key of the same level that was meant by one that is not known there, or nothing."""
+    """Return the key of the same level that an unknown one stands for, or nothing."""
     name, words = str(path[-1]), list(known)
     level = next((key for key in reversed(path[:-1]) if isinstance(key, str)), "")
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(" ", "_")
@@ -165,7 +165,7 @@ def meant_key(path: Path, known: Iterable[str]) -> str:
 
 
 def unknown_key(path: Path, value: Any, known: Iterable[str], beside: Iterable[str] = ()) -> str:
-    """Tell what was meant by a key that is not known at its place."""
+    """Return the hint for a key that is unknown at its place."""
     name, words = str(path[-1]), list(known)
     if path[-3:-2] == ("targets",):
         if name in _SELECTORS and isinstance(value, str):
@@ -191,13 +191,13 @@ def unknown_key(path: Path, value: Any, known: Iterable[str], beside: Iterable[s
 
 
 def _flow(text: str) -> str:
-    """Write a text so that it can stand in ``{…}``."""
+    """Quote a text for use in ``{…}``."""
     return flow(text, 40) or "…"
 
 
 def wrong_word(path: Path, given: str, words: list[str]) -> str:
-    """Tell which of the words was meant."""
-    if "schemes" in path:  # whose filters know fewer words than those of probes
+    """Return the hint for the word that was meant."""
+    if "schemes" in path:  # filters of schemes have fewer words than those of probes
         words = [each for each in words if each not in IDLE]
     inverted = _NEGATION.fullmatch(given)
     if inverted and inverted[1] in words and path[-1] in ("allow", "reject"):
@@ -218,7 +218,7 @@ def wrong_word(path: Path, given: str, words: list[str]) -> str:
 
 
 def missing(path: Path, names: list[str], given: Any) -> str:
-    """Tell what to add where keys are missing, beside those that are ``given``."""
+    """Return the hint for missing keys, beside the ``given`` ones."""
     example = _EXAMPLES.get(str(path[-1])) if path else None
     if example and len(names) > 1:
         return f"write for example `{path[-1]}: {example}`"
@@ -226,7 +226,7 @@ def missing(path: Path, names: list[str], given: Any) -> str:
 
 
 def _line(path: Path, name: str, given: Any) -> str:
-    """Return a line with a key that is missing, and with a value where one can be guessed."""
+    """Return a line with a missing key, and a value if one can be guessed."""
     level = next((key for key in reversed(path) if isinstance(key, str)), "")
     values = given if isinstance(given, dict) else {}
     example = _LINES.get((level, name), "")
@@ -244,18 +244,18 @@ def _line(path: Path, name: str, given: Any) -> str:
 
 
 def wrong_process(given: str) -> str:
-    """Show the selector that a bare value stands for."""
+    """Return the hint with the selector that a bare value stands for."""
     key = "pid" if given.isdecimal() else "exe" if given.startswith("/") else "name"
     return f"write `{{{key}: {_flow(given)}}}`"
 
 
 def is_kernel_filter(item: Any) -> bool:
-    """Tell whether a filter is written by the kernel's files, such as `{type: anon, …}`."""
+    """Return whether a filter uses the kernel's file names, such as `{type: anon, …}`."""
     return isinstance(item, dict) and not {"type", "matching"}.isdisjoint(item)
 
 
 def kernel_filter(item: dict[str, Any]) -> str:
-    """Show a filter that is written by the kernel's files as one of ours."""
+    """Return the hint with a filter in our form for one with the kernel's file names."""
     texts = {key: value for key, value in item.items() if isinstance(value, str)}
     what = _what(texts)
     if not what or "matching" not in texts:

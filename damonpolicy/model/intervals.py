@@ -13,12 +13,12 @@ UPDATE = 60_000_000
 
 
 class AutoTune(Model):
-    """Let the kernel stretch the intervals until a share of all accesses is observed."""
+    """Have the kernel stretch the intervals until a share of all accesses is observed."""
 
     observe: Percent
-    """The share of all accesses that shall be observed."""
+    """The share of all accesses to observe."""
     aggregations: Count
-    """For how many aggregations, before the intervals are tuned again."""
+    """The number of aggregations between two tunings."""
     min_sample: Duration
     """The shortest sampling interval to tune to."""
     max_sample: Duration
@@ -26,19 +26,19 @@ class AutoTune(Model):
 
 
 class Intervals(Model):
-    """How often is looked, summed up, and the layout of memory followed.
+    """How often to sample, to add samples up, and to read the layout of memory.
 
-    With ``auto_tune``, sample and aggregation are where the kernel starts from; their ratio stays.
+    With ``auto_tune``, sample and aggregation are start values; their ratio stays.
     """
 
     sample: Duration | None = None
-    """How often is looked whether a page was accessed; 5ms by default."""
+    """How often to check whether a page was accessed; 5ms by default."""
     aggregation: Duration | None = None
-    """How long samples are summed up before schemes see them; 20 samples by default."""
+    """How long to add samples up before schemes see them; 20 samples by default."""
     update: Duration = UPDATE
-    """How often the layout of memory is looked up anew."""
+    """How often to read the layout of memory again."""
     auto_tune: AutoTune | None = None
-    """Let the kernel tune both, from where `sample` and `aggregation` say."""
+    """Have the kernel tune both, starting from `sample` and `aggregation`."""
 
     @property
     def sampling(self) -> int:
@@ -60,7 +60,7 @@ class Intervals(Model):
 
     @property
     def samples(self) -> int:
-        """Samples in an aggregation: what 100 % access rate means to the kernel."""
+        """Samples in an aggregation: the kernel's count for an access rate of 100 %."""
         return max(self.aggregating // max(self.sampling, 1), 1)
 
 
@@ -68,6 +68,6 @@ class RegionCount(Model):
     """Bounds of the number of regions: accuracy against overhead."""
 
     min: Count = 10
-    """At least 3; more are more accurate."""
+    """The fewest regions, at least 3; more are more accurate."""
     max: Count = 1000
-    """Bounds the overhead, whatever the memory's size."""
+    """The most regions; limits the overhead, whatever the memory's size."""

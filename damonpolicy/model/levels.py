@@ -1,4 +1,4 @@
-"""Where a key belongs that stands at the wrong level of a policy."""
+"""Hints for keys at the wrong level of a policy."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _LISTS = {
     "tuning": "a loop of `tuning:`",
     "to": "an item of `to:`",
 }
-"""What an item of each list is called."""
+"""The name of an item of each list."""
 _FIRST = {(): "name", ("kdamonds",): "ops", ("kdamonds", "schemes"): "action"}
-"""A key that nearly always stands at a level, to write others beside."""
+"""A key that is nearly always present at a level, as a landmark."""
 _NAMES = tuple[str, ...]
 
 
 def place_of(path: Path, value: Any, beside: Iterable[str]) -> str:
-    """Return the hint that names the level a key belongs to; empty where no level knows it.
+    """Return the hint with the level that a key belongs to; empty if no level has it.
 
-    ``beside`` are the keys that stand at the wrong level, too.
+    ``beside`` are the other keys at the wrong level.
     """
     here = _names(path[:-1])
     places = [each for each in _places().get(str(path[-1]), ()) if each[:1] != ("modules",)]
@@ -73,7 +73,7 @@ def _either(words: list[str]) -> str:
 
 
 def _way(here: _NAMES, there: _NAMES) -> tuple[int, int]:
-    """Return how many levels go up, and then down, from one place to another."""
+    """Return the number of levels up, and then down, from one place to another."""
     common = 0
     while common < min(len(here), len(there)) and here[common] == there[common]:
         common += 1
@@ -81,7 +81,7 @@ def _way(here: _NAMES, there: _NAMES) -> tuple[int, int]:
 
 
 def _owner(place: _NAMES) -> str:
-    """Return what a place belongs to, in words: the policy, or an item of a list."""
+    """Return the owner of a place, in words: the policy, or an item of a list."""
     last = next((_LISTS[each] for each in reversed(place) if each in _LISTS), "the policy itself")
     return f"the {last.removeprefix('a ')}" if last.startswith("a ") else last
 
@@ -92,7 +92,7 @@ def _names(path: Path) -> _NAMES:
 
 @functools.cache
 def _places() -> dict[str, tuple[_NAMES, ...]]:
-    """Return, for each key, the places that know it, without indexes."""
+    """Return, for each key, the places that have it, without indexes."""
     found: dict[str, list[_NAMES]] = {"for_each": [("kdamonds",), ("kdamonds", "schemes")]}
     for model, place in _walk(Policy, (), ()):
         for name, field in model.model_fields.items():
@@ -109,7 +109,7 @@ def _walk(model: Any, place: _NAMES, above: tuple[Any, ...]) -> Iterator[tuple[A
 
 
 def keys_at(path: Path) -> Iterator[str]:
-    """Yield the keys that the models know at a path."""
+    """Yield the keys of the models at a path."""
     models: list[Any] = [Policy]
     for key in path:
         following: list[Any] = []

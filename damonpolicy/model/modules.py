@@ -1,4 +1,4 @@
-"""``modules:`` of a policy: DAMON's modules, by the names of their parameters."""
+"""``modules:`` of a policy: DAMON's modules, with the names of their parameters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = (
 
 _UNLIMITED = "unlimited"
 _SCALES = {"ms": Fraction(1, 1_000), "permil": Fraction(1_000), "bp": Fraction(10_000)}
-"""From what a scalar is read into to what the kernel's file counts; else they are the same."""
+"""Conversions from a scalar's value to the unit of the kernel's file; others need none."""
 
 
 def _size(text: str) -> int:
@@ -63,26 +63,28 @@ TimeLimit: TypeAlias = Annotated[int, _read_time, _time_schema]
 
 
 class Module(Model):
-    """One module: what is left out stays as it is on the machine."""
+    """One module; parameters that are left out keep their value on the machine."""
 
     enabled: Flag | None = None
     """Whether its kdamond runs; no other can run beside it."""
 
     def exact(self, module: str) -> dict[str, Fraction]:
-        """Return what each given parameter's file would hold, were it no whole number."""
+        """Return the unrounded content of each given parameter's file."""
         found: dict[str, Fraction] = {}
-        for name in self.model_fields_set & self.__dict__.keys():  # what could be read
+        for name in (
+            self.model_fields_set & self.__dict__.keys()
+        ):  # the parameters that could be read
             value = getattr(self, name)
             unit = PARAMETERS[parameter_path(module, name)].unit
             found[name] = Fraction(value) * _SCALES.get(unit, 1)
         return found
 
     def contents(self, module: str) -> dict[str, str]:
-        """Return what each given parameter's file is to hold, by name in the model's order."""
+        """Return the content of each given parameter's file, by name in the model's order."""
         exact = self.exact(module)
         given = {name: exact[name] for name in type(self).model_fields if name in exact}
         if "addr_unit" in given:
-            # addresses are counted in units, also those of parameters
+            # addresses are counted in units, including those of parameters
             unit = max(given["addr_unit"], Fraction(1))
             given |= {name: given[name] / unit for name in given if "_region_" in name}
         return {
@@ -94,34 +96,34 @@ class Module(Model):
 
 
 class DamonStat(Module):
-    """DAMON_STAT: it only counts, and distributions switch it on from Linux 6.17 on."""
+    """DAMON_STAT: it only counts; distributions switch it on from Linux 6.17 on."""
 
 
 class _Working(Module):
-    """What the modules have in common that do something."""
+    """The common parameters of the modules that act."""
 
     sample_interval: Duration | None = None
-    """Time between two looks at a page."""
+    """Time between two samples of a page."""
     aggr_interval: Duration | None = None
-    """Time over which looks are summed up."""
+    """Time over which samples are added up."""
     autotune_monitoring_intervals: Flag | None = None
     """The kernel tunes both intervals, from 5ms and 100ms on, to observe 0.4%."""
     min_nr_regions: Count | None = None
-    """The fewest regions that memory is divided into; at least 3."""
+    """The fewest regions to divide memory into; at least 3."""
     max_nr_regions: Count | None = None
-    """The most regions that memory is divided into."""
+    """The most regions to divide memory into."""
     monitor_region_start: Address | None = None
-    """The first address of what is monitored; without both, the kernel chooses System RAM."""
+    """The first address to monitor; without both, the kernel chooses System RAM."""
     monitor_region_end: Address | None = None
-    """The first address behind it."""
+    """The first address after it."""
     addr_unit: Count | None = None
     """A power of two that addresses are counted in, for 32-bit machines with much memory."""
     quota_ms: TimeLimit | None = None
     """The most time in each `quota_reset_interval_ms`, or `unlimited`."""
     quota_reset_interval_ms: Duration | None = None
-    """How long a quota is for."""
+    """The window of a quota."""
     wmarks_interval: Duration | None = None
-    """How often the share of free memory is looked at."""
+    """How often to check the share of free memory."""
     wmarks_high: Percent | None = None
     """Asleep while more is free."""
     wmarks_mid: Percent | None = None
@@ -131,35 +133,35 @@ class _Working(Module):
 
 
 class DamonReclaim(_Working):
-    """DAMON_RECLAIM: pages out what nobody has touched for a while."""
+    """DAMON_RECLAIM: pages out idle memory."""
 
     min_age: Duration | None = None
-    """Not touched for at least so long; counted in whole aggregations."""
+    """The least idle time; counted in whole aggregations."""
     quota_sz: SizeLimit | None = None
     """The most memory in each `quota_reset_interval_ms`, or `unlimited`."""
     quota_mem_pressure_us: Duration | None = None
-    """Tune the quota to so much waiting for memory (PSI) in each interval; `0`: do not."""
+    """Tune the quota to this time of waiting for memory (PSI) in each interval; `0`: do not."""
     quota_autotune_feedback: Count | None = None
-    """Tune the quota to a feedback of 10000, of which this is the present value; `0`: do not."""
+    """Tune the quota to a feedback of 10000, of which this is the current value; `0`: do not."""
     skip_anon: Flag | None = None
     """Leave anonymous pages alone."""
 
 
 class DamonLruSort(_Working):
-    """DAMON_LRU_SORT: sorts hot and cold pages into the kernel's lists of what to reclaim."""
+    """DAMON_LRU_SORT: sorts hot and cold pages into the kernel's LRU lists."""
 
     hot_thres_access_freq: Percent | None = None
-    """The share of looks that find an access from which on memory is hot."""
+    """The share of samples with an access from which on memory is hot."""
     cold_min_age: Duration | None = None
-    """Not touched for at least so long is cold; counted in whole aggregations."""
+    """The least idle time of cold memory; counted in whole aggregations."""
     active_mem_bp: Percent | None = None
     """Tune the quota to this share of memory on the active list; `0`: do not."""
     filter_young_pages: Flag | None = None
-    """Look again, page by page, whether it was touched."""
+    """Check again, page by page, whether it was accessed."""
 
 
 class Modules(Model):
-    """DAMON's own users in the kernel; only one of them can run, and no kdamond beside it."""
+    """DAMON's own users in the kernel; only one of them can run, and no other kdamond beside it."""
 
     damon_stat: DamonStat | None = None
     """Counts accesses to all memory; it is on by default in many kernels."""
@@ -169,6 +171,6 @@ class Modules(Model):
     """Proactive sorting of the kernel's lists."""
 
     def given(self) -> dict[str, Module]:
-        """Return the modules that the policy says something about."""
+        """Return the modules that the policy mentions."""
         found = {name: self.known(name) for name in type(self).model_fields}
         return {name: each for name, each in found.items() if each is not None}

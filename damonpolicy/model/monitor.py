@@ -1,4 +1,4 @@
-"""A scheme that only looks, added where someone asks for it: what reports ask for regions."""
+"""The scheme that `--monitor` adds: it only counts, and reports ask it for regions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "monitor"
 def monitored(policy: Policy) -> Policy:
     """Return the policy with a scheme for all memory in each kdamond that has none.
 
-    It comes last: schemes are matched by their place at a commit, so the others keep theirs.
+    It comes last: a commit matches schemes by position, so the others keep theirs.
     """
     kdamonds = tuple(
         each

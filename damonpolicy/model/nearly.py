@@ -1,4 +1,4 @@
-"""What a scalar that its field cannot read was meant to be: only what it then reads is offered."""
+"""Corrections of scalars that a field cannot read; only readable ones are offered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _THOUSANDS = {"k": 1_000, "K": 1_000, "M": 1_000_000}
 
 
 def corrected(text: str, read: Callable[[str], Any]) -> str:
-    """Return the first text like this one that ``read`` takes; empty where there is none."""
+    """Return the first similar text that ``read`` accepts; empty if there is none."""
     for each in _candidates(text):
         if each != text:
             try:

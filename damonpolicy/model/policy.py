@@ -15,23 +15,23 @@ __all__ = ("Policy",)
 
 
 class Policy(Model):
-    """One policy: kdamonds, and settings that go with them in one transaction."""
+    """One policy: kdamonds, and settings that are applied with them in one transaction."""
 
     version: Literal["1"]
     """The version of the policy language: 1."""
     name: Name
-    """Known by this name to `status`, `remove` and others."""
+    """The name that `status`, `remove` and other commands use."""
     description: Text = ""
-    """What it is for, in a sentence."""
+    """Its purpose, in a sentence."""
     on_drift: Literal["report", "repair"] = "report"
-    """What the service does where someone else has changed what was committed."""
+    """What the service does about drift: changes by someone else to what was committed."""
     vars: dict[Name, Text] = Field(default_factory=dict)
     """Variables for `{{ templates }}`; `--vars-file` and `--set` override them."""
     kdamonds: tuple[Kdamond, ...] = ()
-    """What is monitored and what is done; in the kernel's order."""
+    """The memory to monitor, and the actions; in the kernel's order."""
     modules: Modules = Field(default_factory=Modules)
     """DAMON's own users in the kernel: damon_reclaim, damon_lru_sort, damon_stat."""
     settings: dict[Text, Text] = Field(default_factory=dict)
-    """Files below /sys and /proc to set in the same transaction, and put back at the end."""
+    """Files below /sys and /proc to set in the same transaction, and to restore at the end."""
     tuning: tuple[Tuning, ...] = ()
     """Loops that move a quota or a setting between bounds; `damonpolicy run` does it."""

@@ -13,19 +13,19 @@ MOST_PROBES = 4
 """DAMON_MAX_PROBES, include/linux/damon.h."""
 
 PROBED = ("anon", "memcg", "hugepage_size", *IDLE)
-"""What probes can look at."""
+"""The filter types of probes."""
 
 
 class Probe(Model):
     """Count samples whose page passes the filters; a weight makes that the access count."""
 
     name: Name
-    """Known by this name in reports."""
+    """The name in reports."""
     filters: tuple[Filter, ...] = ()
-    """Which pages count; the first that matches decides."""
+    """The pages to count; the first match decides."""
     preps: tuple[Literal["set_pgidle"], ...] = ()
-    """What is done to a page before it is sampled."""
+    """What to do to a page before it is sampled."""
     weight: Count = 0
-    """With a weight, the probe's count takes the place of the access count."""
+    """With a weight, the probe's count replaces the access count."""
     optional: Flag = False
-    """Leave it out on a kernel that cannot do it; the plan says so."""
+    """Leave it out on a kernel that lacks it; the plan says so."""

@@ -1,4 +1,4 @@
-"""``quotas/``: how much a scheme may do, and the goals that tune it."""
+"""``quotas/``: the limits of a scheme, and the goals that tune them."""
 
 from __future__ import annotations
 
@@ -61,39 +61,39 @@ MEASURED = frozenset({"some_mem_psi_us", "node_mem_used_bp", "node_mem_free_bp",
 
 
 class Weights(Model):
-    """What counts when a quota has to choose among regions."""
+    """The weights by which a quota chooses among regions."""
 
     size: Weight = 0
-    """0 to 1000; for reports alone: the kernel's order under a quota knows no sizes."""
+    """0 to 1000; for reports only: the kernel's order under a quota ignores sizes."""
     access_rate: Weight = 0
     """0 to 1000; how often it is accessed."""
     age: Weight = 0
-    """0 to 1000; for how long its access pattern has stayed."""
+    """0 to 1000; how long its access pattern has not changed."""
 
 
 class Goal(Model):
-    """A value that the quota is tuned toward; the unit of ``target`` is the metric's."""
+    """A value to tune the quota toward; the unit of ``target`` is the metric's."""
 
     metric: Metric
-    """What is measured; `_us` takes a duration, `_bp` a percentage."""
+    """The metric; `_us` takes a duration, `_bp` a percentage."""
     target: Text
     """The value to tune toward, in the metric's unit."""
     node: Node | None = None
-    """The NUMA node that is measured."""
+    """The NUMA node to measure."""
     cgroup: Cgroup | None = None
-    """The cgroup that is measured, from the root of the cgroup tree."""
+    """The cgroup to measure, from the root of the cgroup tree."""
     complement: Flag = False
-    """Tune toward what is missing from 100 % of the metric."""
+    """Tune toward the difference to 100 % of the metric."""
     from_: Source | None = Field(None, alias="from")
-    """Where the current value of `user_input` comes from."""
+    """The source of the current value of `user_input`."""
     optional: Flag = False
     """Leave it out on a kernel that cannot do it; the plan says so."""
 
 
 def read_target(goal: Goal) -> int:
-    """Return a goal's target as the kernel takes it: microseconds, basis points or a number.
+    """Return a goal's target in the kernel's unit: microseconds, basis points or a number.
 
-    Raises UnitError where the text does not fit the metric.
+    Raises UnitError if the text does not fit the metric.
     """
     if goal.metric == "user_input":
         return units.read_integer(goal.target, what="a number")
@@ -119,7 +119,7 @@ def read_target(goal: Goal) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A fraction as it was written: the kernel keeps both of its numbers."""
+    """A fraction as written: the kernel keeps both of its numbers."""
 
     numerator: int
     denominator: int
@@ -137,12 +137,12 @@ RatioText: TypeAlias = Annotated[Ratio, _read_ratio, _ratio_schema]
 
 
 class Tuner(Model):
-    """A tuner that may be left out where the kernel has no choice."""
+    """A tuner, optional on kernels without a choice."""
 
     name: TunerName
     """`consist` moves the quota step by step; `temporal` opens it until the goal is reached."""
     optional: Flag = False
-    """Let `consist` tune on a kernel that has no choice; the plan says so."""
+    """Use `consist` on a kernel without a choice; the plan says so."""
 
 
 def _bytes_or_all(text: str) -> int:
@@ -150,7 +150,7 @@ def _bytes_or_all(text: str) -> int:
 
 
 UNLIMITED = -1
-"""A size that does not limit, said so; 0 is no such word here, though it is the kernel's."""
+"""The explicit size without a limit; 0, the kernel's form, is not accepted."""
 
 _read_size, _size_schema = scalar(
     _bytes_or_all,
@@ -162,16 +162,16 @@ BytesOrAll: TypeAlias = Annotated[int, _read_size, _size_schema]
 
 
 class Quota(Model):
-    """Bytes and time in each ``every``; with goals, ``size`` is the most."""
+    """Bytes and time in each ``every``; with goals, ``size`` is the maximum."""
 
     size: BytesOrAll | None = None
     """The most bytes in each `every`, or `unlimited`; with goals, the bound of the tuning."""
     time: Duration | None = None
     """The most time to spend in each `every`, in whole milliseconds."""
     every: Duration | None = None
-    """For how long the quota is."""
+    """The window of the quota."""
     weights: Weights | None = None
-    """What counts when the quota has to choose among regions."""
+    """The weights by which the quota chooses among regions."""
     tuner: (
         Annotated[
             Annotated[TunerName, Tag("scalar")] | Annotated[Tuner, Tag("mapping")],
@@ -181,11 +181,11 @@ class Quota(Model):
     ) = None
     """How the quota is tuned toward its goals: `consist` or `temporal`."""
     goals: tuple[Goal, ...] = ()
-    """Let the kernel tune the quota toward these."""
+    """The goals that the kernel tunes the quota toward."""
     fail_charge: RatioText | None = None
-    """What a failed attempt costs beside a successful one, such as `1/10`."""
+    """The cost of a failed attempt relative to a successful one, such as `1/10`."""
 
     @property
     def tuner_name(self) -> str:
-        """The kernel's word; the kernel's default where none was given."""
+        """The kernel's word; the kernel's default if none was given."""
         return self.tuner.name if isinstance(self.tuner, Tuner) else self.tuner or "consist"

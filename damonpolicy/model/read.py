@@ -1,8 +1,8 @@
-"""Plain data into models, with every error at its place.
+"""Conversion of plain data to models, with every error at its place.
 
-pydantic stops at nothing but says little of use to a user: each of its errors becomes a
-diagnostic of ours. What is wrong then becomes a hole and the rest is read again, so that the
-rules, which need models, also speak about everything that was right.
+pydantic finds all errors, but its messages do not help users: each error becomes a diagnostic of
+ours. The wrong value then becomes a hole and the rest is read again, so that the rules, which need
+models, also check everything that was right.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ __all__ = ("Cursor", "Read", "read_policy")
 
 _MOST_ROUNDS = 100
 _OF_ANY_NAME = ("vars", "settings")
-"""Keys of a policy below which users choose the names."""
+"""Keys of a policy with names below them that users choose."""
 _KERNEL_FILTER = "kernel_filter"
-"""Stands beside pydantic's kinds of errors."""
+"""Our own kind of error, beside pydantic's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What could be read of a policy, and where each part of it stands."""
+    """The readable part of a policy, and the place of each part."""
 
     policy: Policy
     places: Places
     lost: frozenset[Path]
-    """What was cut out because of an error, and all that contains some of it."""
+    """The parts that were cut out because of an error, and their containers."""
     indexes: _Indexes
 
     @property
@@ -49,7 +49,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a document; rules go from one to the next by keys and indexes."""
+    """A place in a document; rules move between places by keys and indexes."""
 
     read: Read
     path: Path
@@ -59,17 +59,17 @@ class Cursor:
 
     @property
     def value(self) -> Span:
-        """Where the value stands, or what would contain it."""
+        """The place of the value, or of its container."""
         return self.read.places.value(self.read.indexes.origin(self.path))
 
     @property
     def key(self) -> Span:
-        """Where the value's key stands."""
+        """The place of the value's key."""
         return self.read.places.key(self.read.indexes.origin(self.path))
 
     @property
     def spot(self) -> Span:
-        """Where to point at: a scalar itself, but the key of a mapping or a list."""
+        """The place to point at: a scalar itself, but the key of a mapping or a list."""
         origin = self.read.indexes.origin(self.path)
         return self.key if origin in self.read.places.filled else self.value
 
@@ -80,7 +80,7 @@ class Cursor:
 
 
 def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnostic]]:
-    """Read one policy; None where not even a part could be read."""
+    """Read one policy; None if no part could be read."""
     found: list[Diagnostic] = []
     lost: set[Path] = set()
     index_map = _Indexes(data)
@@ -123,7 +123,7 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
 
 
 def _renamed(problems: list[tuple[Path, Any]], data: Data) -> set[Path]:
-    """Return where keys belong that stand there by another name: they are no longer missing."""
+    """Return the paths of keys that are present under another name, and so not missing."""
     found: set[Path] = set()
     for path, each in problems:
         if each["type"] == "extra_forbidden" and path[:1] != ("modules",):
@@ -134,7 +134,7 @@ def _renamed(problems: list[tuple[Path, Any]], data: Data) -> set[Path]:
 
 
 def _gathered(errors: list[Any], data: Data) -> Iterator[tuple[Path, Any]]:
-    """Yield the errors with their paths; what one mistake has caused comes as one."""
+    """Yield the errors with their paths; several errors of one mistake are merged."""
     seen: dict[Path, list[str]] = {}
     for each in errors:
         path = _resolve(each, data)
@@ -161,12 +161,12 @@ def _at(data: Data, path: Path) -> Any:
 
 
 class _Indexes:
-    """Remembers, for lists that items were cut from, where the rest stood at first."""
+    """The original indexes in lists from which items were cut."""
 
     def __init__(self, data: Data) -> None:
         self.data = data
         self.lists: dict[int, list[int]] = {}
-        """By the identity of the list, which lives as long as the data."""
+        """Original indexes by the identity of the list, which lives as long as the data."""
 
     def origin(self, path: Path) -> Path:
         """Return the path of the same thing in the document as it was written."""
@@ -180,7 +180,7 @@ class _Indexes:
         return result
 
     def cut(self, items: list[Any], index: int) -> None:
-        """Remove one item of a list, and remember where those after it stood."""
+        """Remove one item of a list, and remember the original indexes after it."""
         known = self.lists.setdefault(id(items), list(range(len(items))))
         del known[index], items[index]
 
@@ -194,7 +194,7 @@ def _inside(node: Any, key: str | int) -> Any:
 
 
 def _depth_first(path: Path) -> tuple[int, list[tuple[int, int]]]:
-    """Sort so that cutting one thing does not move the next: later items first."""
+    """Sort so that a cut does not move the next one: later items first."""
     return (
         -len(path),
         [(0, -key) if isinstance(key, int) else (1, 0) for key in path],
@@ -202,7 +202,7 @@ def _depth_first(path: Path) -> tuple[int, list[tuple[int, int]]]:
 
 
 def _holes(node: Data, path: Path) -> Iterator[Path]:
-    """Yield where values stand that were lost before: to YAML or to a template."""
+    """Yield the places of values that were lost earlier: to YAML or to a template."""
     if isinstance(node, Hole):
         yield path
     pairs = node.items() if isinstance(node, dict) else ()
@@ -212,7 +212,7 @@ def _holes(node: Data, path: Path) -> Iterator[Path]:
 
 
 def _cut(data: Data, path: Path, index_map: _Indexes, kind: str = "") -> None:
-    """Take out what is wrong: an item or an unknown key goes, a known field becomes a hole."""
+    """Cut out a wrong value: an item or an unknown key is removed, a known field becomes a hole."""
     node: Any = data
     for key in path[:-1]:
         node = _inside(node, key)
@@ -303,7 +303,7 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
 
 
 def _of_a_scalar(path: Path, value: Any, places: Places) -> str:
-    """Return a hint that needs to know where a wrong scalar stands; empty where none does."""
+    """Return a hint that depends on the place of a wrong scalar; empty if there is none."""
     if isinstance(value, list):
         items = [shown.flow(each) for each in value if isinstance(each, str)]
         if path[-2:-1] == ("process",) and items:

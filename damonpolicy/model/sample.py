@@ -1,4 +1,4 @@
-"""``monitoring_attrs/sample/``: which accesses count."""
+"""``monitoring_attrs/sample/``: the accesses to count."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class Accesses(Model):
         ]
         | None
     ) = None
-    """Count accesses of these CPUs only: a list such as `0-3,8`, or a node's."""
+    """Count only accesses of these CPUs: a list such as `0-3,8`, or a node's."""
     threads: tuple[Pid, ...] | None = None
-    """Count accesses of these threads only, by their ids (in a container: those in it)."""
+    """Count only accesses of these threads, by their ids (in a container: those in it)."""
     primitive: Literal["page_table", "page_fault"] | None = None
-    """How accesses are noticed; by page faults where they are told apart, else in page tables."""
+    """How to detect accesses: by page faults to distinguish them, otherwise in page tables."""
     optional: Flag = False
     """Count all accesses on a kernel that cannot choose; the plan says so."""
 
     @property
     def everything(self) -> bool:
-        """Whether this asks for what every kernel does anyway."""
+        """Whether this equals the behaviour of every kernel."""
         return self.alike and self.primitive != "page_fault"
 
     @property
     def described(self) -> str:
-        """All that it narrows down, in words."""
+        """The restrictions, in words."""
         if self.alike:
             return "by page faults"
         parts = []
@@ -62,5 +62,5 @@ class Accesses(Model):
 
     @property
     def alike(self) -> bool:
-        """Whether all accesses count, however they are noticed."""
+        """Whether all accesses count, however they are detected."""
         return self.model_fields_set.isdisjoint(("cpus", "threads")) and self.kind == "any"

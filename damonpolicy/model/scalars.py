@@ -1,4 +1,4 @@
-"""The types of scalars: how a field reads its raw text, and what editors are told about it."""
+"""Types of scalars: the reader of a field's raw text, and its JSON Schema for editors."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ __all__ = (
 
 
 class Unread(Exception):
-    """A field was asked for that could not be read."""
+    """Raised for access to a field that could not be read."""
 
 
 class Model(BaseModel):
-    """What all parts of a policy are: frozen, and without room for unknown keys.
+    """The base of all models of a policy: frozen, and without unknown keys.
 
-    Where the data has a `Hole` for a field, the model is read without it, and whoever asks for that
-    field gets `Unread`: so that everything else can be spoken about.
+    If the data has a `Hole` for a field, the model is read without it, and access to that field
+    raises `Unread`, so that everything else can be checked.
     """
 
     model_config = ConfigDict(
@@ -89,11 +89,11 @@ class Model(BaseModel):
         return model
 
     def known(self, name: str, default: Any = None) -> Any:
-        """Return a field, or ``default`` where it could not be read."""
+        """Return a field, or ``default`` if it could not be read."""
         return self.__dict__.get(name, default)
 
     def says(self, name: str) -> bool:
-        """Tell whether a field stands there, and could be read."""
+        """Return whether a field is present and readable."""
         return name in self.model_fields_set and name in self.__dict__
 
     if not TYPE_CHECKING:
@@ -106,15 +106,15 @@ class Model(BaseModel):
 
 @cache
 def _without(model: type[Model], names: frozenset[str]) -> type[Any]:
-    """Return the same model, but that some fields may be missing."""
+    """Return the same model with some fields allowed to be missing."""
     fields: dict[str, Any] = dict.fromkeys(names, (Any, None))
     return create_model(f"{model.__name__}WithHoles", __base__=model, **fields)
 
 
 def shape(value: Any) -> str:
-    """Tell which alternative of a union a value belongs to: a scalar, a mapping or a list.
+    """Return the alternative of a union that a value belongs to: a scalar, a mapping or a list.
 
-    For pydantic's callable discriminators, so that errors speak of one alternative only.
+    For pydantic's callable discriminators, so that errors are about one alternative only.
     """
     if isinstance(value, (dict, BaseModel)):
         return "mapping"
@@ -144,11 +144,11 @@ def _reader(read: Callable[[str], Any]) -> BeforeValidator:
 
 _SHELL = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 _ZERO = {"const": 0}
-"""What of YAML's numbers fits: without a unit, a quantity can only be 0."""
+"""The YAML numbers that fit: without a unit, a quantity can only be 0."""
 
 
 def between(low: int, high: int) -> dict[str, Any]:
-    """Return a schema of numbers from one to another."""
+    """Return a schema of the numbers between two bounds."""
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
@@ -171,13 +171,13 @@ def _parts(units_: Iterable[str]) -> str:
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _DECIMAL = "(?!0[0-9])"
-"""What begins with a 0 as octal numbers do is refused (`units`)."""
+"""Numbers that begin with a 0, like octal ones, are refused (`units`)."""
 
 
 def _schema(
     pattern: str, *, number: dict[str, Any] | None = None, example: str = ""
 ) -> WithJsonSchema:
-    """What editors check; a template is always possible."""
+    """Return the schema for editors; a template is always allowed."""
     # in Python `$` would be before a newline, too
     text: dict[str, Any] = {"type": "string", "pattern": rf"^(?:{pattern})(?![\s\S])|\{{\{{"}
     schema: dict[str, Any] = {"anyOf": [text, number]} if number else text
@@ -232,7 +232,7 @@ SIZE = rf"{_DECIMAL}{_NUMBER} ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
 TIME = rf"{_DECIMAL}{_parts(reversed(units.DURATIONS))}|0"
 _PERCENT = r"(?:(?:[0-9]|[1-9][0-9])(?:\.[0-9]+)?|100(?:\.0+)?) ?%"
 _ANY = {"type": ["number", "boolean"]}
-"""What YAML takes for a number or a truth is text, too."""
+"""YAML's numbers and booleans are text, too."""
 
 _read_text, _text_schema = scalar(_text, r"[^\u0000]*", number=_ANY)
 _read_some_text, _some_text_schema = scalar(_some_text, r"[^\u0000]+", number=_ANY)
@@ -310,11 +310,11 @@ class Age:
     aggregations: bool = False
 
     def least(self, of: int) -> int:
-        """Return the fewest aggregations of so many microseconds that are at least this."""
+        """Return the fewest aggregations of the given microseconds that are at least this."""
         return self.value if self.aggregations else min(-(-self.value // of), units.U32_MAX)
 
     def most(self, of: int) -> int:
-        """Return the most aggregations of so many microseconds that are at most this."""
+        """Return the most aggregations of the given microseconds that are at most this."""
         return self.value if self.aggregations else min(self.value // of, units.U32_MAX)
 
 
@@ -333,11 +333,11 @@ class Rate:
     samples: bool = False
 
     def least(self, of: int) -> int:
-        """Return the fewest of so many samples that are at least this."""
+        """Return the fewest of the given samples that are at least this."""
         return int(self.value) if self.samples else ceil(self.value * of)
 
     def most(self, of: int) -> int:
-        """Return the most of so many samples that are at most this."""
+        """Return the most of the given samples that are at most this."""
         return int(self.value) if self.samples else floor(self.value * of)
 
 
@@ -349,7 +349,7 @@ def read_rate(text: str) -> Rate:
 
 
 def _counted(text: str) -> int:
-    """Read a count: files hold 64 bits; of what the kernel makes of more than 32, rules decide."""
+    """Read a count: files hold 64 bits; rules check the kernel's handling of more than 32."""
     return units.read_integer(text, what="a count")
 
 

@@ -30,7 +30,7 @@ def policy_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     parts = {**definitions, Policy.__name__: schema}
     shown = [model for model in _models(scalars.Model) if model.__name__ in parts]
-    for model in shown:  # what is only a base of others is none
+    for model in shown:  # a base class of others is not a definition
         part = parts[model.__name__]
         for name, text in _descriptions(model).items():
             part["properties"][model.model_fields[name].alias or name]["description"] = text
@@ -59,7 +59,7 @@ def _models(model: type[scalars.Model]) -> list[type[scalars.Model]]:
 
 
 def _descriptions(model: type[scalars.Model]) -> dict[str, str]:
-    """Return the texts below a model's fields, for editors to show; nothing else reads them."""
+    """Return the texts below a model's fields, for editors and for the page of keys."""
     found: dict[str, str] = {}
     for each in reversed(model.__mro__[: model.__mro__.index(scalars.Model)]):
         tree = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
@@ -75,7 +75,7 @@ def _descriptions(model: type[scalars.Model]) -> dict[str, str]:
 
 
 def _templates(part: Any) -> Any:
-    """Let a template stand where a word is asked for."""
+    """Allow a template in place of a word."""
     if isinstance(part, list):
         return [_templates(each) for each in part]
     if not isinstance(part, dict):
@@ -89,7 +89,7 @@ def _templates(part: Any) -> Any:
 
 
 def _without_nulls(part: Any) -> Any:
-    """Drop what only Python has: null as a value, and titles made from names."""
+    """Drop Python's additions: null as a value, and titles made from names."""
     if isinstance(part, list):
         return [_without_nulls(each) for each in part]
     if not isinstance(part, dict):
@@ -111,5 +111,5 @@ def _without_nulls(part: Any) -> Any:
 
 
 def policy_schema_text() -> str:
-    """Return the schema as the file in ``schemas/`` holds it."""
+    """Return the schema as the text of the file in ``schemas/``."""
     return json.dumps(policy_schema(), indent=2, sort_keys=True) + "\n"

@@ -1,4 +1,4 @@
-"""``schemes/``: what is done with the regions of an access pattern."""
+"""``schemes/``: actions on the regions of an access pattern."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Action: TypeAlias = Literal[
 
 
 class When(Model):
-    """Take an alternative only on a kernel that has, or has not, a feature."""
+    """Use an alternative only on a kernel that has, or lacks, a feature."""
 
     feature: SomeText | None = None
     """The feature that the kernel must have; `damonpolicy features` lists all."""
@@ -43,13 +43,13 @@ class Scheme(Model):
     """One DAMOS scheme."""
 
     name: Name
-    """Known by this name in plans and reports."""
+    """The name in plans and reports."""
     when: When | None = None
-    """Take this alternative only on a kernel that has, or has not, a feature."""
+    """Use this alternative only on a kernel that has, or lacks, a feature."""
     optional: Flag = False
     """Leave it out on a kernel that cannot do it; the plan says so."""
     action: Action
-    """What is done; `stat` only counts."""
+    """The action; `stat` only counts."""
     to: (
         Annotated[
             Annotated[Node, Tag("scalar")] | Annotated[tuple[Destination, ...], Tag("list")],
@@ -57,11 +57,11 @@ class Scheme(Model):
         ]
         | None
     ) = None
-    """Where `migrate_hot` and `migrate_cold` go: a node, or several with weights."""
+    """The destination of `migrate_hot` and `migrate_cold`: a node, or several with weights."""
     access_pattern: AccessPattern = AccessPattern()
-    """Which regions: all of size, access rate and age must hold."""
+    """The regions to select: size, access rate and age must all match."""
     apply_every: Duration | None = None
-    """How often it is applied; each aggregation by default."""
+    """How often to apply the scheme; each aggregation by default."""
     quota: (
         Annotated[
             Annotated[Literal["unlimited"], Tag("scalar")] | Annotated[Quota, Tag("mapping")],
@@ -69,21 +69,21 @@ class Scheme(Model):
         ]
         | None
     ) = None
-    """How much it may do; one that moves memory needs a quota, or `unlimited`."""
+    """The limit of the action; a scheme that moves memory needs a quota, or `unlimited`."""
     filters: tuple[Filter, ...] = ()
-    """Which pages; the first that matches decides, no match means the opposite of the last."""
+    """The pages to take; the first match decides, no match means the opposite of the last."""
     filters_in: Literal["layers", "filters"] = "layers"
     """In the kernel's directories for core and page filters, or all in the older `filters/`."""
     young: Literal["first", "last"] = "first"
     """Whether `pageout` of physical memory spares young pages first, or last as the kernel does."""
     watermarks: Watermarks | None = None
-    """When it is awake."""
+    """The shares of free memory between which it is awake."""
     max_snapshots: Count | None = None
-    """Stop after so many snapshots."""
+    """The number of snapshots after which to stop."""
     retune_age: Flag = False
     """Rewrite ages as intervals are tuned; `damonpolicy run` does it."""
 
     @property
     def limits(self) -> Quota:
-        """The quota as a mapping: an empty one for ``unlimited`` and for none."""
+        """The quota as a mapping, which is empty for ``unlimited`` and for none."""
         return self.quota if isinstance(self.quota, Quota) else Quota()

@@ -1,4 +1,4 @@
-"""Show a value in the form that its key takes: where a word or a list stands for a mapping."""
+"""Hints with the right form of a value: a mapping instead of a word or a list."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _PAGES = ("anon", "active", "young", "unmapped")
 
 
 def flow(value: Any, most: int = 60) -> str:
-    """Write plain data so that it can stand in `{…}`; empty where it is too long to be shown."""
+    """Write plain data for use in `{…}`; empty if it is too long to show."""
     if isinstance(value, str):
         plain = re.fullmatch(r"[\w./+%<>*-]+", value)
         text = value if plain else "'" + value.replace("'", "''") + "'"
@@ -68,7 +68,7 @@ def flow(value: Any, most: int = 60) -> str:
 
 
 def form(path: Path, value: Any) -> str:
-    """Return the hint that shows what stands at a place as it has to be written."""
+    """Return the hint with the right form of the value at a place."""
     names = [key for key in path if isinstance(key, str)]
     key = names[-1] if names else ""
     item = bool(path) and isinstance(path[-1], int)
@@ -117,7 +117,7 @@ def _truth(text: str) -> str:
 
 
 def _reads(read: Callable[[str], Any], text: str) -> str:
-    """Return a text that ``read`` takes: the given one, or what was meant by it."""
+    """Return a text that ``read`` accepts: the given one, or a correction."""
     try:
         read(text)
     except UnitError:
@@ -149,7 +149,7 @@ def _bounds(key: str, value: Any) -> str:
 
 
 def rate_of(text: str) -> tuple[str, str] | None:
-    """Return the amount and the time of what is written as so much per time, in our units."""
+    """Return the amount and the time of a rate such as an amount per time, in our units."""
     found = _RATE.fullmatch(text.strip())
     if not found:
         return None
@@ -160,7 +160,7 @@ def rate_of(text: str) -> tuple[str, str] | None:
 
 
 def _quota(text: str) -> str:
-    """Show a bare amount, or an amount per time, as a quota."""
+    """Write a bare amount, or an amount per time, as a quota."""
     rate = rate_of(text) or (units.meant_bytes(text) or units.meant_duration(text), "1s")
     if not rate[0]:
         return ""
@@ -218,7 +218,7 @@ def _filters(value: Any, *, item: bool) -> str:
 
 
 def filter_item(text: str) -> str:
-    """Show a filter that is written as words, such as `reject not anon`."""
+    """Write a filter given as words, such as `reject not anon`, in the right form."""
     words = text.replace(":", " ").split() or [""]
     verb = {"deny": "reject", "block": "reject", "pass": "allow"}.get(words[0], words[0])
     if verb not in ("allow", "reject"):
@@ -233,7 +233,7 @@ def filter_item(text: str) -> str:
 
 
 def _apart(names: list[str], value: list[Any]) -> str:
-    """Show a list of what one filter looks at as one filter for each."""
+    """Write a list of conditions in one filter as one filter for each."""
     verb = next((name for name in names if name in ("allow", "reject")), "reject")
     inner = names[names.index(verb) + 1 :] if verb in names else []
     if "not" in inner:

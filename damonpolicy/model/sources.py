@@ -1,4 +1,4 @@
-"""Where a number comes from that the service feeds a goal with, or tunes by."""
+"""Sources of numbers with which the service feeds goals and runs loops."""
 
 from __future__ import annotations
 
@@ -53,64 +53,64 @@ KINDS = {
     "prometheus": "query",
     "command": "",
 }
-"""What a number can come from, and what has to be said besides."""
+"""The kinds of sources, and the keys that each requires."""
 
 BELONGS = {"key": ("file",), "share": ("psi",), "cgroup": ("psi", "memory_stat"),
            "statistic": ("scheme",), "stale_after": ("file", "prometheus"), "series": ("exporter",), "query": ("prometheus",)}  # fmt: skip
-"""What may be said besides, and of which kinds."""
+"""The optional keys, and the kinds that they belong to."""
 
 
 class Source(Model):
     """One of a file, the kernel's numbers, an exporter, Prometheus or a program."""
 
     file: SomeText | None = None
-    """A file that holds a number, or lines `KEY NUMBER`."""
+    """A file with a number, or with lines `KEY NUMBER`."""
     key: SomeText | None = None
-    """Which line of `file`."""
+    """The key of the line in `file`."""
     psi: Literal["memory", "cpu", "io"] | None = None
-    """Pressure: for how many microseconds something was waited for."""
+    """Pressure: the microseconds that tasks waited for a resource."""
     share: Literal["some", "full"] = "some"
     """Of `psi`: whether `some` tasks waited, or all that could run (`full`)."""
     cgroup: Cgroup | None = None
-    """Of `psi` and `memory_stat`: whose."""
+    """Of `psi` and `memory_stat`: the cgroup."""
     vmstat: SomeText | None = None
     """A line of /proc/vmstat, such as `workingset_refault_anon`."""
     memory_stat: SomeText | None = None
-    """A line of the memory.stat of a `cgroup`."""
+    """A line of a `cgroup`'s memory.stat."""
     ksm: KsmFile | None = None
     """A file of /sys/kernel/mm/ksm, such as `pages_sharing`."""
     scheme: SomeText | None = None
-    """A scheme of this policy, as `KDAMOND/SCHEME`: how many bytes its `statistic` counts."""
+    """A scheme of this policy, as `KDAMOND/SCHEME`: the bytes that its `statistic` counts."""
     statistic: Literal["tried", "applied", "passed"] = "tried"
     """Of `scheme`: bytes it was `tried` on, those that `passed` its filters, or were `applied` to."""
     exporter: SomeText | None = None
-    """The address of a Prometheus endpoint on this machine; `series` says which number."""
+    """The address of a Prometheus endpoint on this machine; `series` selects the number."""
     series: SomeText | None = None
     """A name, and perhaps labels: `name{label="value"}`."""
     prometheus: SomeText | None = None
-    """The address of a Prometheus on this machine; `query` is asked."""
+    """The address of a Prometheus server on this machine, for `query`."""
     query: SomeText | None = None
-    """A query that gives one number."""
+    """A query that returns one number."""
     command: tuple[Text, ...] | None = None
     """A program and its arguments; an administrator has to allow it."""
     as_: Literal["value", "rate"] = Field("value", alias="as")
-    """The number itself, or by how much it grows in a second."""
+    """The number itself, or its growth per second."""
     times: Factor = Fraction(1)
     """A factor, as goals are whole numbers."""
     every: Duration | None = None
-    """How often it is read; as often as the quota begins anew by default."""
+    """How often to read it; by default, once per window of the quota."""
     stale_after: Duration = 60_000_000
-    """How old a number may be, where its age is known: a file's, and Prometheus'."""
+    """The greatest age of a number, if known: for files and Prometheus."""
 
     @property
     def kinds(self) -> list[str]:
-        """Which kinds were named: it has to be one."""
+        """The kinds that were given; it has to be exactly one."""
         return [kind for kind in KINDS if kind in self.model_fields_set]
 
     def plain(self) -> dict[str, object]:
-        """Plain data, as `tuning.sources.Meter` reads it; ages are in seconds.
+        """The source as plain data for `tuning.sources.Meter`; ages are in seconds.
 
-        Raises Unread where it names no source.
+        Raises Unread if it names no source.
         """
         if not self.kinds:
             raise Unread("from")

@@ -1,4 +1,4 @@
-"""``targets/``: what is monitored."""
+"""``targets/``: the memory to monitor."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _unit(text: str) -> str:
 
 
 def _likely(text: str) -> str:
-    """Return where systemd puts what is named like this, if it may be a unit."""
+    """Return systemd's path for a name that may be a unit."""
     name = text.strip("/").removeprefix("sys/fs/cgroup/").strip("/")
     if not name or ".." in name.split("/") or "\n" in text or len(name) > 100:
         return "/machine.slice"
@@ -94,7 +94,7 @@ def _likely(text: str) -> str:
 
 
 def _path(without: str) -> str:
-    """Return a pattern of absolute paths that never go up, and whose names lack some characters."""
+    """Return a pattern of absolute paths without `..`, with some characters excluded from names."""
     return rf"(?:/(?!\.\.(?:/|(?![\s\S])))[^{without}]*)+"
 
 
@@ -120,21 +120,21 @@ UnitName: TypeAlias = Annotated[str, _read_unit, _unit_schema]
 
 
 class AddressRange(Model):
-    """Addresses in bytes, the end is exclusive."""
+    """Addresses in bytes; the end is exclusive."""
 
     start: Address
     """The first address."""
     end: Address
-    """The first address that no longer belongs to it."""
+    """The first address after the range."""
 
 
 class ProcessSelector(Model):
-    """Which processes; all given conditions must hold, and all matching processes count."""
+    """A selector of processes: all given conditions must hold, and all matching processes count."""
 
     name: SomeText | None = None
     """Its name as `ps -o comm` shows it, or the base name of its executable."""
     cmdline: Expression | None = None
-    """A regular expression that is found in its command line."""
+    """A regular expression to search for in its command line."""
     exe: Executable | None = None
     """The path of its executable, or a pattern with `*`."""
     user: SomeText | None = None
@@ -148,7 +148,7 @@ class ProcessSelector(Model):
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What has to hold, by the fields of `kernel.processes.Selector`."""
+        """The conditions, by the fields of `kernel.processes.Selector`."""
         given = {name: getattr(self, name) for name in type(self).model_fields}
         if unit := given.pop("unit"):
             given["cgroup"] = in_unit(unit)

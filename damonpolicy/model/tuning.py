@@ -1,4 +1,4 @@
-"""Loops that move a setting or a quota between bounds, so that something measured comes right."""
+"""Loops that move a setting or a quota between bounds, to reach a target."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Amount: TypeAlias = Annotated[int, _read_amount, _amount_schema]
 
 
 class Bounds(Model):
-    """What the value never leaves."""
+    """The bounds of the value."""
 
     min: Amount
     """The least: a number, or a size such as `10MiB`."""
@@ -48,29 +48,29 @@ class Bounds(Model):
 
 
 class Tuning(Model):
-    """One loop. It moves one thing: a ``setting`` of this policy, or the ``quota`` of a scheme."""
+    """One loop. It moves one value: a ``setting`` of this policy, or the ``quota`` of a scheme."""
 
     name: Name
-    """Known by this name in logs, `status` and metrics."""
+    """The name in logs, `status` and metrics."""
     setting: SomeText | None = None
-    """The file to move: one of this policy's `settings`, which say where it starts."""
+    """The file to move: one of this policy's `settings`, whose value is the start."""
     quota: SomeText | None = None
     """The scheme whose quota's `size` to move, as `KDAMOND/SCHEME`; its `size` is the start."""
     from_: Source = Field(alias="from")
-    """What is measured."""
+    """The source of the measured number."""
     target: Factor | None = None
-    """What the measured number shall become; without it, the value follows the number itself."""
+    """The target of the measured number; without it, the value follows the number itself."""
     effect: Literal["raises", "lowers"] = "raises"
-    """What a larger value does to the measured number."""
+    """The effect of a larger value on the measured number."""
     bounds: Bounds
-    """What the value never leaves."""
+    """The bounds of the value."""
     every: Duration = 10_000_000
-    """How often it moves."""
+    """How often to move the value."""
     step: Percent = Fraction(1, 4)
-    """The most it moves at a time, as a share of itself."""
+    """The largest move, as a share of the value."""
     dead_band: Percent = Fraction(1, 20)
-    """How far from right it is left alone."""
+    """The distance from the target within which the value stays."""
     fall_back: Amount | None = None
-    """Where to go when the source has given nothing for `fall_back_after`; `bounds.min` else."""
+    """The value to use after `fall_back_after` without a number; `bounds.min` by default."""
     fall_back_after: Duration = 300_000_000
-    """How long the value stays where it is without a number that is fresh."""
+    """How long the value stays unchanged without a fresh number."""

@@ -1,4 +1,4 @@
-"""``watermarks/``: when a scheme is awake."""
+"""``watermarks/``: the thresholds between which a scheme is awake."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Watermarks(Model):
     metric: Literal["none", "free_mem_rate"]
     """`free_mem_rate`, the share of free memory; with `none` it is always awake."""
     every: Duration
-    """How often the metric is looked at."""
+    """How often to check the metric."""
     high: Percent
     """Asleep above it."""
     mid: Percent
-    """Awake from here down."""
+    """Awake at or below it."""
     low: Percent
     """Asleep below it."""

@@ -1,6 +1,6 @@
 """Our words, the kernel's files, damo's options: the schema as hints, plans and docs read it.
 
-Standard library only, so that plans can be shown without the model.
+Hints, plans and docs use it. Standard library only, so that plans can be shown without the model.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _WHOLES = {
 """Directories, and options that set all of one."""
 
 _BETWEEN = re.compile(r"\.(?:min|max|type|not|allow|of|page_table|page_fault)$")
-"""Ends of ``Word.ours`` that tell files apart but are no keys below that one."""
+"""Suffixes of ``Word.ours`` that distinguish files, but are not keys."""
 
 _NOWHERE = ("targets.obsolete", "quota.goals.current")
 
@@ -119,13 +119,13 @@ FOREIGN = {
     "tid_arr": "threads",
     "foreach": "for_each",
 }
-"""Keys that kernel files and damo's configuration files use, and what we call them."""
+"""Keys of kernel files and damo's configuration files, and our names for them."""
 
 
 def elsewhere(name: str) -> str:
-    """Return where a policy has what a kernel file or an option of damo is called.
+    """Return the policy key for a kernel file or an option of damo.
 
-    Empty where it has it nowhere, or in several places.
+    Empty if there is none, or several.
     """
     given = name.removeprefix("--")
     return _WHOLES.get(given) or _elsewhere().get(given, "")
@@ -142,7 +142,7 @@ def _elsewhere() -> dict[str, str]:
         file = word.kernel.removesuffix("/min").removesuffix("/max").rpartition("/")[2]
         names = {word.damo.removeprefix("--"), file} - {"", "*", place}
         theirs |= names
-        # ours counts too: who writes `start` may mean any that we have
+        # ours counts too: `start` may mean any that we have
         for name in names | {place.rpartition(".")[2]}:
             places.setdefault(name, set()).add(place)
     return {name: min(places[name]) for name in theirs if len(places[name]) == 1}
@@ -154,5 +154,5 @@ def by_kernel(path: str) -> Word | None:
 
 
 def rank(path: str) -> int:
-    """Return where a kernel file stands in the order of a policy."""
+    """Return the position of a kernel file in the order of a policy."""
     return _RANKS.get(pattern(path), len(WORDS))

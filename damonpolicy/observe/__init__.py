@@ -1,1 +1,1 @@
-"""Floor 6: what runs and what the kernel sees."""
+"""Floor 6: observation of what runs and of what the kernel sees."""

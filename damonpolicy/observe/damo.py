@@ -1,4 +1,4 @@
-"""Records of damo: JSON, compressed by zlib or plain, and text as `perf script` prints it.
+"""Reader and writer of damo's records: JSON, plain or zlib, and text of `perf script`.
 
 A file is a list of records, one for each kdamond, scheme and target::
 
@@ -7,9 +7,9 @@ A file is a list of records, one for each kdamond, scheme and target::
         regions: [{start, end, nr_accesses: {samples, percent}, age: {usec, aggr_intervals},
                    probe_hits, sz_filter_passed}]}]}]
 
-Files of older versions lack some of it. What only we know is below a key of our own, which damo
-does not look at: so what we write is read as it was. What damo did not record is guessed, for no
-number can be had without: see `guessed`.
+Files of older versions lack some of it. Our additional data is below a key of our own, which damo
+ignores, so that our files are read back unchanged. Data that damo did not record is guessed, as no
+number can be computed without it: see `guessed`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _LONGEST = 1 << 50
 def read(path: str) -> list[Series]:
     """Read a record of any form.
 
-    Raises PolicyInvalid where it cannot be read, OSError where the file cannot.
+    Raises PolicyInvalid if the record cannot be read, OSError if the file cannot.
     """
     code = PolicyInvalid.code
     try:
@@ -92,7 +92,7 @@ class TooMuch(ValueError):
 
 
 def _pieces(path: str) -> Iterator[bytes]:
-    """Yield the content piece by piece, and not more than a machine can bear."""
+    """Yield the content piece by piece, up to a limit."""
     size, largest = os.stat(path).st_size, limits.RECORD.most
     most = min(max(size * limits.RECORD_RATIO.most, limits.RECORD_SMALL.most), largest)
     unpacked = 0
@@ -124,7 +124,7 @@ def _maybe(value: Any, *units: Any) -> int | None:
 
 
 def _records(stream: JsonStream) -> Iterator[tuple[int, Series]]:
-    """Yield series, and which of our own each is a part of (-1: of none)."""
+    """Yield series, each with the index of our own series that it is part of (-1: none)."""
     if stream.peek() == "{":  # damo's own next version
         there = False
         for key in stream.names():
@@ -159,7 +159,7 @@ _KNOWN = ("kdamond_idx", "intervals", "scheme_idx", "target_id", "scheme_filters
 
 
 def _record(stream: JsonStream) -> tuple[int, Series]:
-    """Make a series of a record, and tell which of our own it is a part of."""
+    """Convert a record to a series; return also the index of our own series."""
     found: dict[str, Any] = {}
     ours: dict[str, Any] | None = None
     snapshots: Snapshots | None = None
@@ -190,7 +190,7 @@ def _record(stream: JsonStream) -> tuple[int, Series]:
 
 
 def _own(stream: JsonStream) -> dict[str, Any] | None:
-    """Read what only we know of a record."""
+    """Read our additional data of a record."""
     if stream.peek() != "{":
         if stream.value() is None:
             return None
@@ -210,12 +210,12 @@ def _own(stream: JsonStream) -> dict[str, Any] | None:
 
 
 def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series:
-    """Make a series of what damo wrote."""
+    """Convert damo's data to a series."""
     sample, aggregation = _intervals(found.get("intervals"), snapshots, ours=ours)
     scheme, filters = found.get("scheme_idx"), found.get("scheme_filters") or ()
     if len(filters) > limits.RECORD_FILTERS.most:
         raise TooMuch(f"a scheme has more than {limits.RECORD_FILTERS.most} filters")
-    # damo writes 0 where nothing is told
+    # damo writes 0 for unknown
     kept = scheme is not None or bool(filters) or ours
     target = found.get("target_id")
     known = target is not None and number(target) < 1 << 31
@@ -246,13 +246,13 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
 
 
 def _tuned(intervals: Any) -> bool:
-    """Tell whether the intervals were being tuned."""
+    """Return whether the intervals were being tuned."""
     goal = intervals.get("intervals_goal") if isinstance(intervals, dict) else None
     return isinstance(goal, dict) and number(goal.get("aggrs") or 0) > 0
 
 
 def _intervals(intervals: Any, snapshots: Snapshots, *, ours: bool) -> tuple[Array, Array]:
-    """Return both intervals of each snapshot, 0 where nobody knows them.
+    """Return both intervals of each snapshot, 0 if unknown.
 
     Tuning moves both by the same factor (mm/damon/core.c: kdamond_tune_intervals()).
     """
@@ -266,9 +266,9 @@ def _intervals(intervals: Any, snapshots: Snapshots, *, ours: bool) -> tuple[Arr
     samples = np.where(own == 0, sample, own)
     if not sample:
         return samples, np.full(len(own), aggregation, np.int64)
-    # of Python's numbers, as the product may have more than 64 bits
+    # with Python's numbers, as the product may have more than 64 bits
     times = {each: aggregation * each // sample for each in np.unique(samples).tolist()}
-    if ours:  # what this record says of itself takes their place
+    if ours:  # replaced by this record's own data
         times = {each: min(product, _LONGEST) for each, product in times.items()}
     if max(times.values(), default=0) > _LONGEST:
         raise Malformed("an interval is out of range")
@@ -276,7 +276,7 @@ def _intervals(intervals: Any, snapshots: Snapshots, *, ours: bool) -> tuple[Arr
 
 
 def _joined(found: list[tuple[int, Series]]) -> list[Series]:
-    """Put together what we took apart because damo has one record for each target."""
+    """Join the records that we split because damo has one for each target."""
     made: list[Series] = []
     parts: dict[int, list[Series]] = {}
     for part, series in found:
@@ -308,10 +308,10 @@ def _together(own: list[Series]) -> Series:
 
 
 def write(path: str, series: Sequence[Series], form: str = "json_compressed") -> None:
-    """Write records for damo; the file is there once it is whole, with mode 0600.
+    """Write records for damo; the file appears when it is complete, with mode 0600.
 
-    JSON keeps everything. Text keeps neither intervals nor begins, nor what passed filters, nor
-    snapshots without regions: damo has no place for them there. Raises UsageError where none is left.
+    JSON keeps everything. Text loses intervals, begin times, what passed filters, and snapshots
+    without regions: damo has no place for them there. Raises UsageError if none is left.
     """
     if form == "perf_script" and not any(len(each.regions) for each in series):
         hint = "write Parquet or JSON"

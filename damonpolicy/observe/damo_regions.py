@@ -1,6 +1,6 @@
-"""Snapshots of damo's records as columns, made as they are read: a file has millions of regions.
+"""Streaming of damo's snapshots into columns, as a file has millions of regions.
 
-As Python's own objects they would take ten times the memory until the whole file is read.
+As Python objects they would take ten times the memory until the whole file is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from damonpolicy.observe.regions import Array, Regions, Series
 __all__ = ("Rows", "Snapshots", "regions_of")
 
 _NONE = -2
-"""Stands for what is not told; -1 is damo's for what is no region."""
+"""The placeholder for unknown values; -1 is damo's for something that is not a region."""
 
 _U32 = (1 << 32) - 1
 _LEAST_NANOSECONDS = 100_000
@@ -69,7 +69,7 @@ class Snapshots:
         self._pack()
 
     def _large(self, stream: JsonStream) -> None:
-        """Read a snapshot that is too large to be read at once."""
+        """Read a snapshot that is too large to read at once."""
         head: dict[str, Any] = {}
         count = -1
         for key in stream.names():
@@ -96,7 +96,7 @@ class Snapshots:
         self.counts.append(count)
 
     def _pack(self) -> None:
-        """Make columns of the regions that wait."""
+        """Convert the collected regions to columns."""
         rows, self._waiting = self._waiting, []
         if rows:
             try:
@@ -105,7 +105,7 @@ class Snapshots:
                 self._parts.append(_any(rows))
 
     def rows(self) -> Rows:
-        """Return all regions; a column that some lack is left out."""
+        """Return all regions, without columns that some of them lack."""
         if not self._parts:
             return _any([])
         parts, self._parts = self._parts, []
@@ -131,8 +131,7 @@ class Snapshots:
 def _tuned(value: Any) -> int:
     """Read a tuned sampling interval: damo 3.4.3 writes nanoseconds there, despite its name.
 
-    It reads them as microseconds, and so would a version that fixes this: nobody samples every
-    100 µs.
+    It reads them as microseconds, as a fixed version would: nobody samples every 100 µs.
     """
     found = 0 if value is None else number(value, MICRO)
     plain = not isinstance(value, str) or value.isdecimal()
@@ -140,7 +139,7 @@ def _tuned(value: Any) -> int:
 
 
 def _usual(rows: list[dict[str, Any]]) -> Rows:
-    """Read what damo writes today; raises something for all else, so that it is looked at."""
+    """Read damo's current form; raises an error for any other, which is then read by `_any`."""
     samples = np.array([each["nr_accesses"]["samples"] for each in rows] or [0])[: len(rows)]
     if samples.dtype.kind != "i":
         raise TypeError
@@ -160,7 +159,7 @@ def _usual(rows: list[dict[str, Any]]) -> Rows:
 
 
 def _any(rows: Any) -> Rows:
-    """Read what any version writes, number by number."""
+    """Read the form of any version, number by number."""
     if not isinstance(rows, list):
         raise Malformed("`regions` is no list")
     accesses = [each["nr_accesses"] for each in rows]
@@ -186,7 +185,7 @@ def _any(rows: Any) -> Rows:
 
 
 def _more(passed: list[Any], hits: list[Any]) -> tuple[Array | None, Array | None]:
-    """Return bytes that passed and hits of probes; None where some regions do not tell."""
+    """Return passed bytes and hits of probes; None if some regions lack them."""
     sizes = None
     if all(each is not None for each in passed):
         sizes = np.array([number(each, BYTES) for each in passed], np.uint64)
@@ -203,9 +202,9 @@ def _counts(values: Array) -> Array:
 
 
 def regions_of(rows: Rows, series: Series, target: int, *, kept: bool) -> Regions:
-    """Turn accesses in percent and ages in time into counts, with the intervals of ``series``.
+    """Convert accesses in percent and ages in time to counts, with the intervals of ``series``.
 
-    Bytes that passed are left out unless ``kept``, where they are 0 throughout.
+    Passed bytes that are all 0 are left out unless ``kept``.
     """
     counted = rows.samples != _NONE
     if (~counted & (rows.percent == _NONE)).any():

@@ -1,7 +1,7 @@
-"""Trace events in files, as `perf script` and `trace-cmd report` print them and damo writes them.
+"""Text files of trace events, as printed by `perf script` and `trace-cmd report`, or by damo.
 
-There is one series for each kdamond, scheme and target: that is what damo has, too. Only the end
-of a snapshot is told, and no interval.
+There is one series for each kdamond, scheme and target, as in damo. The text has only the end of a
+snapshot, and no interval.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ("by_target", "guessed", "lines", "read")
 _LONGEST_LINE = 1 << 16
 
 _USUAL_SAMPLES, _USUAL_US = 20, 100_000
-"""Samples and length of an aggregation unless someone says otherwise."""
+"""The default samples and length of an aggregation."""
 
 
 def read(pieces: Iterable[bytes]) -> list[Series]:
     """Read lines of trace events, from pieces of a file.
 
-    Snapshots of which lines are missing are left out. Raises ValueError where there is none.
+    Snapshots with missing lines are left out. Raises ValueError if there are none.
     """
     runs = Runs.of(_events(pieces))
     if not len(runs):
@@ -51,7 +51,7 @@ def read(pieces: Iterable[bytes]) -> list[Series]:
 
 
 def _events(pieces: Iterable[bytes]) -> Events:
-    """Read lines some at a time: as texts they take ten times the memory of columns."""
+    """Read lines in batches, as text takes ten times the memory of columns."""
     parts: list[Events] = []
     rest, gap, tuned = "", 0, dict[str, int]()
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -59,7 +59,7 @@ def _events(pieces: Iterable[bytes]) -> Events:
         text = rest + decoder.decode(piece, final=not piece)
         whole, line, rest = text.rpartition("\n") if piece else (text, "", "")
         if len(rest) > _LONGEST_LINE:
-            rest = rest[:1]  # what is so long is no event
+            rest = rest[:1]  # a line of this length is not an event
         if not (whole or line):
             continue
         found = parse(whole + line, gap, tuned)
@@ -87,7 +87,7 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
     )
     rows = [np.arange(runs.first[run], runs.last[run]) for run in chosen]
     events = runs.events.take(np.concatenate(rows) if rows else np.empty(0, np.int64))
-    # damo adds one that is none, so that there is a time before the first
+    # damo adds a fake one, so that there is a time before the first
     real = runs.events.accesses[firsts] >= 0
     if (events.accesses >= 0).sum() != sum(len(rows[each]) for each in np.flatnonzero(real)):
         raise Malformed("a region with less than 0 accesses")
@@ -109,7 +109,7 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
 
 
 def _begins(ends: Array) -> Array:
-    """Return when snapshots began: as the one before ended, and the first as long before."""
+    """Return the begin times of snapshots: the end of the previous one; the first is as long."""
     if len(ends) < 2:
         return ends
     usual = (ends[-1] - ends[0]) // (len(ends) - 1)
@@ -117,12 +117,12 @@ def _begins(ends: Array) -> Array:
 
 
 def guessed(series: Series, most: int) -> Series:
-    """Fill in intervals where they are 0, as nobody has recorded them.
+    """Fill in guesses for intervals that were not recorded, and are 0.
 
-    An aggregation took as long as snapshots usually did, or 100 ms where none tells. It had 20
-    samples, as is the default, or as many as found a region accessed at ``most``. Where the
-    sampling interval is known, as it is tuned, so is each aggregation: tuning changes both alike
-    (mm/damon/core.c: kdamond_tune_intervals()).
+    An aggregation is as long as a typical snapshot, or 100 ms if there is none. It has 20 samples,
+    the default, or the largest count, ``most``. If the sampling interval is known, because it is
+    tuned, so is each aggregation: tuning changes both alike (mm/damon/core.c:
+    kdamond_tune_intervals()).
     """
     unknown = series.aggregation == 0
     if not (unknown | (series.sample == 0)).any():
@@ -141,7 +141,7 @@ def guessed(series: Series, most: int) -> Series:
 
 
 def by_target(series: Series) -> list[tuple[int, Series]]:
-    """Take the rows of each target apart; a series of one target stays as it is."""
+    """Split a series by target; a series of one target stays as it is."""
     found = np.unique(series.regions.target).tolist() or [UNKNOWN]
     if len(found) == 1:
         return [(found[0], series)]
@@ -149,7 +149,7 @@ def by_target(series: Series) -> list[tuple[int, Series]]:
 
 
 def lines(series: Sequence[Series]) -> Iterator[str]:
-    """Write lines as damo writes them; nanoseconds are kept."""
+    """Write lines in damo's form; nanoseconds are kept."""
     for kdamond, each in enumerate(series, 1):
         for target, own in by_target(each):
             head = f"kdamond.{each.source.slot} {kdamond} [000]"

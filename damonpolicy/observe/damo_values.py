@@ -1,6 +1,6 @@
-"""Numbers and filters of damo's records: texts for people, as ``94,827,419``, ``3 m 20 s``.
+"""Reader of damo's numbers, such as ``94,827,419`` and ``3 m 20 s``, and filters.
 
-Also plain numbers are taken, as those that damo itself takes.
+Plain numbers are accepted too, as by damo itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = (
 )
 
 Kind = dict[str, Fraction]
-"""What a unit is worth; the empty one is that of a bare number."""
+"""The value of each unit; the empty one is for bare numbers."""
 
 
 def _times(unit: int) -> Kind:
@@ -41,7 +41,7 @@ _LONGEST = 100
 
 
 class Malformed(ValueError):
-    """A value that cannot be read; the text says why."""
+    """A value that cannot be read; the text gives the reason."""
 
 
 def number(value: Any, units: Kind = PLAIN, *, least: int = 0) -> int:
@@ -61,7 +61,7 @@ def number(value: Any, units: Kind = PLAIN, *, least: int = 0) -> int:
             value = _amount(text, units)
     if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
         raise Malformed(f"`{str(value)[:40]}` is not a number")
-    if not least <= value <= _LARGEST:  # neither for what is not a number
+    if not least <= value <= _LARGEST:  # neither for text that is not a number
         raise Malformed(f"`{str(value)[:40]}` is not a number of 64 bits")
     return round(value)
 
@@ -99,7 +99,7 @@ def _filter(each: Mapping[str, Any]) -> Filter:
 
 
 def filters_for_damo(filters: Iterable[Filter]) -> list[dict[str, Any]]:
-    """Return filters as damo writes them."""
+    """Return filters in damo's form."""
     return [_for_damo(each) for each in filters]
 
 

@@ -1,4 +1,4 @@
-"""What stands in the way of a policy on this machine, and what to do about it."""
+"""The checks of `doctor`: obstacles to policies on this machine, with remedies."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Verdict = Literal["ok", "note", "problem"]
 _VAIN = (
     "DP0248", "DP0258", "DP0259", "DP0260", "DP0261", "DP0262", "DP0263", "DP0680", "DP0681", "DP0682",
 )  # fmt: skip
-"""Filters that are never asked or read like others, and bounds that nothing meets or exceeds."""
+"""Codes for unreachable or misleading filters, and for bounds that nothing meets or exceeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     verdict: Verdict
     what: str
@@ -41,7 +41,7 @@ class Check:
 
 
 def examine(machine: Machine, kept: Store) -> Iterator[Check]:
-    """Yield what was found, the most basic first; only reads."""
+    """Yield results, the most basic first; only reads."""
     store = Remembered(kept)
     try:
         current = retrieve(machine)
@@ -108,7 +108,7 @@ def _slots(current: Current, managed: Managed) -> Iterator[Check]:
 
 
 def _vain(machine: Machine, current: Current, managed: Managed) -> Iterator[Check]:
-    """Yield what kdamonds of someone else seem to do and never do, as `import` would tell it."""
+    """Yield findings on others' kdamonds with parts that never act, as `import` reports them."""
     theirs = {slot: tree for slot in current.slots if current.owner(slot, managed) == "foreign"
               and (tree := current.slot(slot)).get("contexts/nr_contexts") == "1"}  # fmt: skip
     if not theirs:
@@ -193,12 +193,12 @@ def _state(store: Remembered, managed: Managed, now: float) -> Iterator[Check]:
 
 
 def _files(store: Remembered) -> Iterator[Check]:
-    """Yield files of root's, and of ours, that others can change: what acts by them refuses."""
+    """Yield files of root's, and of ours, that are refused because others can change them."""
     places = store.places
     try:
         said = read_json(places.service) or {}
         served = typed.value(tuple[str, ...], said.get("paths", []))
-    except (DamonPolicyError, ValueError):  # `status` says so
+    except (DamonPolicyError, ValueError):  # `status` reports it
         served = ()
     directories = dict.fromkeys((*etc.POLICIES, *served))
     files = [os.path.join(each, name) for each in directories for name in _names(each)]
@@ -212,5 +212,5 @@ def _files(store: Remembered) -> Iterator[Check]:
 def _names(directory: str) -> list[str]:
     try:
         return sorted(name for name in os.listdir(directory) if not name.startswith("."))
-    except OSError:  # not there, or a file
+    except OSError:  # missing, or a file
         return []

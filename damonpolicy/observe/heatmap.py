@@ -1,11 +1,10 @@
-"""Heatmaps: which bytes were accessed how often when, as a matrix of pixels.
+"""Heatmaps: accesses by address and time, as a matrix of pixels.
 
-A region of a snapshot has been as it is for its age, so it paints the time from its snapshot's
-begin less its age up to the snapshot's end, but never what an earlier snapshot has painted. A
-pixel is the sum of heat times the time and the bytes that overlap it, divided by the time and the
-bytes of a pixel. Both is as damo 3.4.3 prints it, except that each snapshot's own aggregation
-interval counts, so that records of tuned intervals are right, and that address spaces which lie
-over each other are not added up. Pixels that nothing covers are NaN.
+A region has been unchanged for its age, so it paints the time from its snapshot's begin less its
+age to the snapshot's end, except the time painted by earlier snapshots. A pixel is the sum of heat
+times the overlapping time and bytes, divided by the time and the bytes of a pixel. Both are as in
+damo 3.4.3, except that each snapshot's own aggregation interval counts, so that records of tuned
+intervals are right, and that overlapping address spaces are not added up. Uncovered pixels are NaN.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ __all__ = (
 
 
 _DUST = 1e-6
-"""What rounding may add to the share of a pixel that is covered."""
+"""The tolerance for rounding in the covered share of a pixel."""
 _LONGEST = 1 << 62
-"""Nanoseconds: with times of records, which are no larger, that stays within 64 bits."""
+"""The largest age in nanoseconds: with times of records, it stays within 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +63,18 @@ class Area:
 
     @property
     def size(self) -> int:
-        """Bytes of it."""
+        """Its size in bytes."""
         return self.end - self.start
 
     @property
     def hotness(self) -> float:
-        """Accesses over its length: what the hottest area has most of."""
+        """Accesses per length, by which the hottest area is chosen."""
         return self.accesses / max(self.size, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a map shows: ``begin`` to ``end`` in ns since the epoch, ``start`` to ``stop`` bytes."""
+    """The range of a map: ``begin`` to ``end`` in ns of the epoch, ``start`` to ``stop`` bytes."""
 
     begin: int
     end: int
@@ -85,26 +84,26 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a pixel tells.
+    """The quantity of a pixel.
 
-    ``kind`` is ``accesses`` (per second), ``percent`` (how many of the samples found it accessed,
-    whatever the intervals are), ``passed`` (accesses to the bytes that passed the scheme's
-    filters), ``hits`` (of the probe of index ``probe``, per second) or ``temperature``.
+    ``kind`` is ``accesses`` (per second), ``percent`` (the share of samples that found it accessed,
+    independent of intervals), ``passed`` (accesses to the bytes that passed the scheme's filters),
+    ``hits`` (of the probe of index ``probe``, per second) or ``temperature``.
     """
 
     kind: str = "accesses"
     probe: int = 0
     weights: tuple[int, int, int] | None = None
-    """Those of temperature, where not the source's."""
+    """The weights of temperature, if not the source's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
     """Pixels of one window: ``values`` is of shape (time, address), NaN where unknown.
 
-    ``unit`` is that of the values, ``shows`` says in words what they are. ``origin`` is when the
-    first snapshot began, in ns since the epoch: what relative times count from. ``sorted`` maps
-    have bytes in the order of their temperature instead of addresses.
+    ``unit`` is that of the values, ``shows`` describes them in words. ``origin`` is when the first
+    snapshot began, in ns since the epoch, from which relative times count. ``sorted`` maps have
+    bytes in order of temperature instead of addresses.
     """
 
     name: str
@@ -114,9 +113,9 @@ class Heatmap:
     unit: str
     origin: int = 0
     sorted: str = ""
-    """What stands for the address axis: empty, ``hottest last`` or ``hottest first``."""
+    """The order of the address axis: empty, ``hottest last`` or ``hottest first``."""
     limits: tuple[float, float] | None = None
-    """The scale, where it is not that of these values: several maps may share one."""
+    """The scale, if not that of these values, as several maps may share one."""
 
     @property
     def times(self) -> list[int]:
@@ -130,7 +129,7 @@ class Heatmap:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Lowest and highest value, or the limits; what counts accesses begins at 0."""
+        """The lowest and highest value, or the limits; counts of accesses begin at 0."""
         if self.limits is not None:
             return self.limits
         known = self.values[~np.isnan(self.values)]
@@ -141,9 +140,9 @@ class Heatmap:
 
 
 def on_one_scale(heatmaps: Sequence[Heatmap], most: float | None = None) -> list[Heatmap]:
-    """Let maps of one kind share a scale, which ends at ``most`` or the highest value of all.
+    """Give maps of one kind the same scale, up to ``most`` or the highest value of all.
 
-    Else the same colour would be another value in each of them.
+    Otherwise the same colour would be a different value in each of them.
     """
     scales = [each.scale for each in heatmaps]
     low = min((each[0] for each in scales), default=0.0)
@@ -156,14 +155,14 @@ def _edges(first: int, last: int, count: int) -> list[int]:
 
 
 def recorded(series: Series) -> tuple[int, int]:
-    """Return begin of the first and end of the last snapshot (ns), (0, 0) where there is none."""
+    """Return the begin of the first and the end of the last snapshot (ns), (0, 0) if none."""
     if not len(series):
         return 0, 0
     return int(series.begin.min()), int(series.end.max())
 
 
 def with_past(series: Series) -> tuple[int, int]:
-    """Return the recorded time, and before it what the ages of the first snapshot tell."""
+    """Return the recorded time, extended by the ages of the first snapshot."""
     begin, end = recorded(series)
     if len(series):
         ages = series.snapshot(0).age
@@ -173,7 +172,7 @@ def with_past(series: Series) -> tuple[int, int]:
 
 
 def by_target(series: Series) -> list[Series]:
-    """Part a series that tells targets into one for each; addresses of two don't compare."""
+    """Split a series with known targets by target, as addresses of two cannot be compared."""
     targets = np.unique(series.regions.target)
     if series.source.target != UNKNOWN or targets.tolist() in ([], [UNKNOWN]):
         return [series]
@@ -187,7 +186,7 @@ def by_target(series: Series) -> list[Series]:
 
 
 def areas(series: Series) -> list[Area]:
-    """Return the address space of all snapshots less the gaps that all have in common."""
+    """Return the address space of all snapshots without their common gaps."""
     regions = series.regions
     order = np.argsort(regions.start, kind="stable")
     order = order[(regions.end > regions.start)[order]]
@@ -211,12 +210,12 @@ def areas(series: Series) -> list[Area]:
 
 
 def hottest(found: Sequence[Area]) -> Area:
-    """Return the area with most accesses for its length, of several the largest."""
+    """Return the area with the most accesses per length; among equals, the largest."""
     return max(found, key=lambda each: (each.hotness, each.size))
 
 
 def within(series: Series, area: Area) -> Series:
-    """Return what lies in an area; regions that reach beyond are cut."""
+    """Return the regions in an area, cut at its ends."""
     regions = series.regions
     start = np.maximum(regions.start, np.uint64(area.start))
     end = np.minimum(regions.end, np.uint64(area.end))
@@ -247,9 +246,9 @@ def sorted_by_temperature(
     hottest_first: bool = False,
     weights: tuple[int, int, int] | None = None,
 ) -> Series:
-    """Lay each snapshot's regions from 0 upwards in the order of their temperature.
+    """Place each snapshot's regions from 0 upwards in order of temperature.
 
-    Size has no weight unless given: it is what the axis shows.
+    Size has no weight unless given, as the axis shows it.
     """
     heat = _temperatures(series, weights or (0, *series.source.weights[1:]))
     order = np.lexsort((-heat if hottest_first else heat, series.of_row))
@@ -294,14 +293,14 @@ def _words(series: Series, value: Value) -> tuple[str, str]:
 
 
 def _positions(values: Array, first: int, last: int, pixels: int) -> Array:
-    """Return values as pixels from the first edge, cut to the window."""
+    """Return values as positions in pixels from the first edge, cut to the window."""
     kind = values.dtype.type
     cut: Array = np.clip(values, kind(first), kind(last)) - kind(first)
     return np.minimum(cut.astype(np.float64) * pixels / max(last - first, 1), pixels)
 
 
 def _rectangles(series: Series, window: Window, shape: tuple[int, int]) -> Rectangles:
-    """Return where each row is on the picture; those outside have no size."""
+    """Return the rectangle of each row on the picture; rows outside have no size."""
     of_row = series.of_row
     age = (
         np.minimum(age_us(series.regions.age, series.aggregation[of_row]), _LONGEST // 1000) * 1000
@@ -321,7 +320,7 @@ def _rectangles(series: Series, window: Window, shape: tuple[int, int]) -> Recta
 
 
 def _layers(series: Series, rectangles: Rectangles) -> Array | float:
-    """Return how often each pixel is covered, at least once: more than once by several processes."""
+    """Return how often each pixel is covered, at least 1; several processes may cover it."""
     if series.source.ops == "paddr" or (series.regions.target != UNKNOWN).all():
         return 1.0
     share = painted(rectangles, np.ones(len(rectangles)))
@@ -338,12 +337,11 @@ def heatmap(
 ) -> Heatmap:
     """Paint a window of a series, of pixels ``resolution`` (time, address).
 
-    Temperature and percent are the mean over what covers a pixel, everything else is a sum, so that
-    heat is kept: the sum of pixels times their time and bytes is that of the regions in the
-    window. Where nobody knows of which process regions are, several may lie at the same addresses:
-    there the mean of them is shown.
-    ``sorted_as`` tells that the series was sorted, and how. Raises ValueError where the snapshots
-    do not tell the value that is asked for.
+    Temperature and percent are means over the covered part of a pixel; all others are sums, so that
+    heat is preserved: the sum of pixels times their time and bytes is that of the regions in the
+    window. If the process of regions is unknown, several may have the same addresses, and their
+    mean is shown. ``sorted_as`` is the order of a sorted series. Raises ValueError if the snapshots
+    lack the requested value.
     """
     asked = value or Value()
     heat = _heat(series, asked)
@@ -360,7 +358,7 @@ def heatmap(
         over = _layers(series, rectangles)
         warm = np.flatnonzero(heat)
         rectangles, heat = rectangles.take(warm), heat[warm]
-        # running sums leave dust of rounding where there is nothing: it is told by exact counts
+        # running sums leave rounding errors in empty pixels: exact counts identify them
         values = np.where(covered(rectangles) > 0, np.maximum(painted(rectangles, heat), 0), 0)
         values = values / over
     shows, unit = _words(series, asked)

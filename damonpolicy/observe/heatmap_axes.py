@@ -1,4 +1,4 @@
-"""Round marks for the axes of heatmaps, in units that people read."""
+"""Round marks for the axes of heatmaps, in readable units."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STEPS = sorted(
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place on an axis, in ns since the epoch or bytes, and what is written there."""
+    """A position on an axis, in ns since the epoch or bytes, and its label."""
 
     at: int
     text: str
@@ -46,7 +46,7 @@ def _multiples(first: int, last: int, step: int, origin: int) -> list[int]:
 
 
 def time_marks(heatmap: Heatmap, most: int, *, absolute: bool = False) -> list[Mark]:
-    """Mark times since the first snapshot, or those of the day in UTC where ``absolute``."""
+    """Mark times since the first snapshot, or times of day in UTC if ``absolute``."""
     window = heatmap.window
     step = _step(window.end - window.begin, most, _STEPS)
     if not absolute:
@@ -74,7 +74,7 @@ def _clock(moment: int, step: int) -> str:
 
 
 def address_marks(heatmap: Heatmap, most: int, *, absolute: bool = False) -> list[Mark]:
-    """Mark bytes since the start of the window, or addresses where ``absolute``."""
+    """Mark bytes since the start of the window, or addresses if ``absolute``."""
     window = heatmap.window
     steps = [1 << power for power in range(64)]
     step = _step(window.stop - window.start, most, steps)
@@ -91,20 +91,20 @@ def address_marks(heatmap: Heatmap, most: int, *, absolute: bool = False) -> lis
 
 
 def time_title(heatmap: Heatmap, *, absolute: bool = False) -> str:
-    """Say what times are, and where they begin."""
+    """Return the title of the time axis, with its origin."""
     begun = datetime.fromtimestamp(heatmap.origin // _SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return "time (UTC)" if absolute else f"time since {begun} UTC"
 
 
 def address_title(heatmap: Heatmap, *, absolute: bool = False) -> str:
-    """Say what the other axis is, and where it begins."""
+    """Return the title of the address axis, with its origin."""
     if heatmap.sorted:
         return f"bytes by temperature, {heatmap.sorted}"
     return "address" if absolute else f"bytes from {heatmap.window.start:#x}"
 
 
 def title(heatmap: Heatmap) -> str:
-    """Say of whom and of what a map is."""
+    """Return the title of a map: its source and its quantity."""
     size = approximate_bytes(heatmap.window.stop - heatmap.window.start)
     if heatmap.sorted:
         return f"{heatmap.name}: {heatmap.shows}, {size} by temperature"

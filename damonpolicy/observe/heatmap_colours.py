@@ -1,7 +1,7 @@
-"""The sets of colours of heatmaps, from cold to hot, for terminals, images and pages.
+"""Colour maps of heatmaps, from cold to hot, for terminals, images and pages.
 
-Lightness grows with heat, so that prints and every eye agree. The unknown has a colour that no
-heat has: on white, the hottest would look much like it.
+Lightness grows with heat, which works in print and for colour-blind readers. Unknown pixels have a
+colour that no heat has: white would look like the hottest.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 __all__ = ("OF_SCREENS", "OF_TERMINALS", "UNKNOWN")
 
 UNKNOWN = "#bcd5ea"
-"""In images and pages; on terminals it is blank."""
+"""The colour of unknown in images and pages; on terminals it is blank."""
 
 OF_TERMINALS: Mapping[str, tuple[int, ...]] = {
     "heat": (17, 18, 54, 90, 126, 162, 197, 208, 220, 230),
     "flame": (52, 88, 124, 160, 196, 202, 208, 214, 220, 229),
     "grey": (235, 237, 239, 241, 243, 246, 248, 250, 253, 255),
 }
-"""One for each level, of the 256 that terminals have."""
+"""One colour per level, of the 256 of terminals."""
 
 OF_SCREENS: Mapping[str, tuple[str, ...]] = {
     "heat": (
@@ -43,4 +43,4 @@ OF_SCREENS: Mapping[str, tuple[str, ...]] = {
     ),
     "grey": ("#101010", "#dcdcdc"),
 }
-"""Equal steps apart, with mixtures between them."""
+"""Colours at equal steps, mixed in between."""

@@ -1,4 +1,4 @@
-"""Heatmaps as one HTML file that needs nothing else: plotly is inside, and nothing is fetched."""
+"""Heatmaps as one self-contained HTML file, with plotly inside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ("page",)
 
 _SECOND = 1_000_000_000
 _ELSEWHERE = re.compile(r"https://cdn\.[^\"'`\s]*")
-"""Where the library would fetch maps of the world from, which a heatmap has no use for."""
+"""The address from which plotly would fetch world maps, which a heatmap does not need."""
 
 
 def _library() -> str:
@@ -35,10 +35,10 @@ def _library() -> str:
 
 
 def page(heatmaps: Sequence[Heatmap], *, colours: str = "heat", absolute: bool = False) -> str:
-    """Return a page that shows one map at a time, to zoom, to select from and to hover over.
+    """Return a page that shows one map at a time, with zoom, selection and hover.
 
     There is at least one map. Values are 32-bit floats in base64, a row of time for each address:
-    250,000 pixels take 1.3 MiB. Raises UsageError where plotly is missing.
+    250,000 pixels take 1.3 MiB. Raises UsageError if plotly is missing.
     """
     told = {
         "maps": [_told(each) for each in heatmaps],
@@ -48,7 +48,7 @@ def page(heatmaps: Sequence[Heatmap], *, colours: str = "heat", absolute: bool =
         "unknown": UNKNOWN,
         "opens": _hottest(heatmaps),
     }
-    # within a script, `<` could end it: names are chosen by others
+    # `<` could end the script, and names come from others
     data = json.dumps(told).replace("<", "\\u003c")
     text = files("damonpolicy.observe").joinpath("heatmap_page.html").read_text("utf-8")
     before, rest = text.split("/*DATA*/")
@@ -57,14 +57,14 @@ def page(heatmaps: Sequence[Heatmap], *, colours: str = "heat", absolute: bool =
 
 
 def _hottest(heatmaps: Sequence[Heatmap]) -> int:
-    """Return which map a page opens on: the one with most heat in what is known."""
+    """Return the first map to show: the one with the most heat in its known pixels."""
     known = [each.values[~np.isnan(each.values)] for each in heatmaps]
     means = [float(each.mean()) if each.size else float("-inf") for each in known]
     return means.index(max(means))
 
 
 def _told(heatmap: Heatmap) -> dict[str, Any]:
-    """Return a map as the page reads it; what is beyond 2^53 goes as text."""
+    """Return a map in the page's form; numbers beyond 2^53 are text."""
     window = heatmap.window
     low, high = heatmap.scale
     rows = np.ascontiguousarray(heatmap.values.T, dtype="<f4")

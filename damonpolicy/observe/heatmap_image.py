@@ -1,4 +1,4 @@
-"""Heatmaps as image files: png, svg and pdf, by matplotlib."""
+"""Heatmaps as image files, png, svg and pdf, with matplotlib."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ def _matplotlib() -> Any:
 def save(
     heatmaps: Sequence[Heatmap], path: str, *, colours: str = "heat", absolute: bool = False
 ) -> None:
-    """Write maps below each other into one file; its suffix says in which form.
+    """Write maps below each other into one file, in the form of its suffix.
 
-    The unknown has a colour of its own. Raises UsageError where matplotlib is missing, OSError of the file.
+    Unknown pixels have a colour of their own. Raises UsageError if matplotlib is missing, OSError
+    of the file.
     """
     library = _matplotlib()
     width, height = _SIZE
@@ -57,9 +58,9 @@ def save(
         _draw(library, figure, each, (len(heatmaps), 1, index + 1), colours, absolute=absolute)
     dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     form = path.rsplit(".", 1)[-1].lower()
-    # so that the same record makes the same file; and figures without pyplot need no display
+    # the same record gives the same file; and figures without pyplot need no display
     with library.rc_context({"svg.hashsalt": "damonpolicy"}), warnings.catch_warnings():
-        # names may have letters that the font lacks: boxes stand for them
+        # names may have letters that the font lacks, which become boxes
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         with whole_file(path, PUBLIC) as file:
             figure.savefig(file, format=form, dpi=150, metadata=dated[form])
@@ -76,7 +77,7 @@ def _draw(
 ) -> None:
     axes = figure.add_subplot(*place)
     low, high = heatmap.scale
-    # a list: matplotlib 3.8.0 takes a tuple of two for a colour and its alpha
+    # a list: matplotlib 3.8.0 reads a tuple of two as a colour and its alpha
     shown = library.colors.LinearSegmentedColormap.from_list(colours, [*OF_SCREENS[colours]])
     # pixels are counted from the window's edges: doubles are too short for ns since the epoch
     columns, rows = heatmap.values.shape
@@ -92,7 +93,7 @@ def _draw(
     )
     bar = figure.colorbar(picture, ax=axes, pad=0.02)
     shows = visible(heatmap.shows, kept="")
-    # a name is not a formula, whatever it holds
+    # a name is never a formula
     bar.set_label(f"{shows} ({heatmap.unit})" if heatmap.unit else shows, parse_math=False)
     window = heatmap.window
     times = time_marks(heatmap, 8, absolute=absolute)

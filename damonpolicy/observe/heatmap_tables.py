@@ -1,4 +1,4 @@
-"""Heatmaps as numbers for other programs: JSON, CSV, and what there is to choose from."""
+"""Heatmaps as numbers for other programs: JSON, CSV, and the available ranges."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from damonpolicy.observe.regions import Series
 __all__ = ("guide", "head", "to_csv", "to_json")
 
 _NAME = 200
-"""Characters of a name, which stands on each line."""
+"""The most characters of a name, which is on each line."""
 
 
 def head(heatmap: Heatmap) -> dict[str, Any]:
-    """Return what a map is of, without its pixels."""
+    """Return a map's data without its pixels."""
     window = heatmap.window
     low, high = heatmap.scale
     return {
@@ -44,14 +44,14 @@ def to_json(heatmap: Heatmap) -> dict[str, Any]:
 
 
 def to_csv(heatmaps: Sequence[Heatmap]) -> Iterator[str]:
-    """Write a line for each pixel that is known, with its edges in ns and bytes; in pieces."""
+    """Write a line for each known pixel, with its edges in ns and bytes; in pieces."""
     yield f"map,begin_ns,end_ns,start,end,{heatmaps[0].unit or heatmaps[0].shows}\n"
     for heatmap in heatmaps:
         name = _quoted(cell(heatmap.name[:_NAME]))
         times = [f"{name},{first},{last}," for first, last in pairwise(heatmap.times)]
         addresses = [f"{first},{last}," for first, last in pairwise(heatmap.addresses)]
         for time, row in zip(times, heatmap.values, strict=True):
-            # what is not equal to itself is NaN
+            # NaN is not equal to itself
             yield "".join(
                 f"{time}{address}{value!r}\n"
                 for address, value in zip(addresses, row.tolist(), strict=True)
@@ -60,12 +60,12 @@ def to_csv(heatmaps: Sequence[Heatmap]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """Write a field as RFC 4180 wants it: by hand, as the writer of the library takes a second."""
+    """Quote a field by RFC 4180: by hand, as the library's writer takes a second."""
     return '"' + text.replace('"', '""') + '"'
 
 
 def guide(series: Series) -> dict[str, Any]:
-    """Return what maps of a series can show: its time, its areas, and how hot each is."""
+    """Return the available ranges of a series: its time, its areas, and their heat."""
     begin, end = recorded(series)
     found = areas(series)
     most = hottest(found) if found else None

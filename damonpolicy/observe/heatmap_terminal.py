@@ -1,4 +1,4 @@
-"""Heatmaps on a terminal: coloured cells, or digits where there is no colour."""
+"""Heatmaps on a terminal: coloured cells, or digits without colours."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ LEVELS = 10
 
 _UNKNOWN = " "
 _AROUND = 7
-"""Lines that are not pixels: title, axis, marks, what the axes are, legend, and the prompt's."""
+"""Lines without pixels: title, axis, marks, titles of axes, legend, and the prompt."""
 _LEAST = (10, 4)
 _LABEL = 18
 
 
 def room(columns: int, lines: int, *, absolute: bool = False) -> tuple[int, int]:
-    """Return how many pixels (time, address) a window of so many columns and lines has."""
+    """Return the pixels (time, address) of a window with the given columns and lines."""
     label = _LABEL if absolute else 10
     return max(columns - label - 2, _LEAST[0]), max(lines - _AROUND, _LEAST[1])
 
 
 def has_colour(stream: TextIO, environment: Mapping[str, str] | None = None) -> bool:
-    """Tell whether to use colours: on a terminal that has them, unless NO_COLOR is set."""
+    """Return whether to use colours: on a terminal that has them, unless NO_COLOR is set."""
     known = os.environ if environment is None else environment
     if known.get("NO_COLOR") or known.get("TERM") == "dumb":
         return False
@@ -48,7 +48,7 @@ def has_colour(stream: TextIO, environment: Mapping[str, str] | None = None) -> 
 
 
 def levels(heatmap: Heatmap) -> Array:
-    """Return a level from 0 to 9 for each pixel, -1 where unknown; each is a tenth of the scale."""
+    """Return a level from 0 to 9 for each pixel, -1 if unknown; each is a tenth of the scale."""
     low, high = heatmap.scale
     unknown = np.isnan(heatmap.values)
     share = (np.where(unknown, low, heatmap.values) - low) / ((high - low) or 1)
@@ -61,8 +61,8 @@ def drawn(
 ) -> str:
     """Draw a map with its axes and its legend: time to the right, addresses upwards.
 
-    Each pixel is one character, so make the map as large as `room` says. Names of others are
-    escaped, so that what is returned may go to a terminal as it is.
+    Each pixel is one character, so the map should have the size of `room`. Names from outside are
+    escaped, so that the result is safe for a terminal.
     """
     found = levels(heatmap)
     width, height = found.shape
@@ -82,7 +82,7 @@ def drawn(
 
 
 def _placed(marks: list[Mark], heatmap: Heatmap) -> dict[int, str]:
-    """Return what stands beside which row."""
+    """Return the label beside each row."""
     window, height = heatmap.window, heatmap.values.shape[1]
     span = max(window.stop - window.start, 1)
     return {

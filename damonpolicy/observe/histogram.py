@@ -1,4 +1,4 @@
-"""How memory is spread over temperature or idle time: bins, and percentiles.
+"""Histograms of memory by temperature or idle time: bins and percentiles.
 
 Bins and percentiles are those of damo's reports (version 3.4.3), so that both can be compared.
 """
@@ -21,9 +21,9 @@ PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Values from ``low`` (None: whatever is below) up to, but without, ``high``, and their bytes.
+    """Values from ``low`` (None: no lower end) up to, but excluding, ``high``, and their bytes.
 
-    ``passed`` is how many of the bytes passed the page filters, None where nobody tells.
+    ``passed`` is how many of the bytes passed the page filters, None if unknown.
     """
 
     low: int | None
@@ -41,7 +41,7 @@ class Bin:
 def edges(
     values: Array, *, log: bool = False, ranges: Sequence[tuple[int, int]] = ()
 ) -> list[tuple[int, int]]:
-    """Return the bounds of the bins for some values: equally wide, doubling, or those given."""
+    """Return the bounds of the bins for some values: equally wide, doubling, or given ones."""
     if ranges:
         return list(ranges)
     if not len(values):
@@ -67,8 +67,8 @@ def histogram(
 ) -> list[Bin]:
     """Add up the bytes of regions by their values.
 
-    ``ranges`` may leave values out; else the sum of all bins is that of ``size``. With
-    ``cumulative`` a bin holds what is below its upper end.
+    ``ranges`` may leave values out; otherwise the sum of all bins is that of ``size``. With
+    ``cumulative``, a bin has everything below its upper end.
     """
     found = []
     for low, high in edges(values, log=log, ranges=ranges):
@@ -81,9 +81,9 @@ def histogram(
 def percentiles(
     values: Array, size: Array, wanted: Sequence[float] = PERCENTILES
 ) -> list[tuple[float, int]]:
-    """Return for each percentage of the bytes the value that no more of them are below.
+    """Return the value of each percentile of the bytes.
 
-    Regions are sorted by value; each is asked which percentages the bytes up to it reach.
+    Regions are sorted by value; each sets the percentiles that the bytes up to it reach.
     """
     total = int(size.sum())
     if not total:

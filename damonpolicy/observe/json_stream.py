@@ -1,8 +1,8 @@
-"""JSON piece by piece: a reader decodes what it asks for, and steps over the rest.
+"""Streaming JSON reader: it decodes requested values, and skips the rest.
 
 `json.loads` makes an object of each `{}` in a file, and a megabyte may unpack to sixty million of
-them. Here no more than a window of the text is looked at, values that nobody asks for are never
-made, and lists come in batches, each decoded by `json` at its full speed.
+them. Here only a window of the text is in memory, unrequested values are never made, and lists come
+in batches, each decoded by `json` at full speed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"]*")
 _BATCH = 1 << 17
-"""Characters after which items of a list are handed on."""
+"""Characters after which a batch of a list ends."""
 
 _QUOTE = ord('"')
 _STEPS = np.zeros(256, np.int8)
@@ -36,10 +36,10 @@ def _constant(name: str) -> None:
 
 
 class JsonStream:
-    """Reads one document from pieces of bytes.
+    """A reader of one document from pieces of bytes.
 
-    Whoever walks it takes each value once: by `value`, `skip`, `names`, `items`, `batches`. Raises
-    ValueError where the text is not JSON, or where a decoded value is longer than its limit.
+    The caller takes each value once: by `value`, `skip`, `names`, `items`, `batches`. Raises
+    ValueError if the text is not JSON, or a decoded value is longer than its limit.
     """
 
     def __init__(self, pieces: Iterator[bytes], window: int = RECORD_TOKEN.most) -> None:
@@ -62,12 +62,12 @@ class JsonStream:
         return not self._ended
 
     def _ensure(self) -> None:
-        """Have a whole window to look at, unless the end is nearer."""
+        """Fill a whole window, unless the end is nearer."""
         while len(self._text) - self._at < self._window and self._more():
             pass
 
     def peek(self) -> str:
-        """Return the next character that is not space, an empty text at the end."""
+        """Return the next character that is not white space, an empty text at the end."""
         while True:
             self._at = _after_space(self._text, self._at)
             if self._at < len(self._text) or not self._more():
@@ -82,12 +82,12 @@ class JsonStream:
         return char
 
     def end(self) -> None:
-        """Refuse anything behind the document."""
+        """Refuse anything after the document."""
         if self.peek():
             raise ValueError("something stands behind its end")
 
     def value(self) -> Any:
-        """Decode the next value, which is not long."""
+        """Decode the next value, which has to be short."""
         self.peek()
         self._ensure()
         try:
@@ -117,7 +117,7 @@ class JsonStream:
                 return
 
     def items(self) -> Iterator[None]:
-        """Go through a list of large values; each is taken before the next."""
+        """Iterate over a list of large values; each is taken before the next."""
         self._expect("[")
         if self.peek() == "]":
             self._at += 1
@@ -128,9 +128,9 @@ class JsonStream:
                 return
 
     def batches(self) -> Iterator[list[Any] | None]:
-        """Yield the items of a list, some together.
+        """Yield the items of a list in batches.
 
-        None stands for an item that does not fit into a window, which is taken before the next.
+        None is an item that does not fit into a window, to be taken before the next.
         """
         self._expect("[")
         if self.peek() == "]":
@@ -143,7 +143,7 @@ class JsonStream:
                 return
 
     def _some(self) -> tuple[list[Any], bool]:
-        """Decode items of a list until there are many or one does not fit; tell whether it ended."""
+        """Decode a batch of a list's items, up to one that does not fit; return whether it ended."""
         self._ensure()
         items: list[Any] = []
         text, until = self._text, self._at + _BATCH
@@ -151,7 +151,7 @@ class JsonStream:
             try:
                 found, at = self._json.raw_decode(text, _after_space(text, self._at))
             except json.JSONDecodeError:
-                break  # it is cut, or wrong: who takes it for itself sees which
+                break  # it is cut, or wrong: taking it alone shows which
             next_at = _after_space(text, at)
             if text[next_at : next_at + 1] not in (",", "]"):
                 break
@@ -162,7 +162,7 @@ class JsonStream:
         return items, False
 
     def skip(self) -> None:
-        """Step over the next value, whatever it is, without making anything of it."""
+        """Skip the next value of any type, without decoding it."""
         char = self.peek()
         if char not in tuple('"[{'):
             self._ensure()
@@ -174,7 +174,7 @@ class JsonStream:
         depth, inside = 0, False
         while True:
             part = self._text[self._at : self._at + _BATCH]
-            # half an escape waits for its other half
+            # half an escape waits for the other half
             part = part[: len(part) - (len(part) - len(part.rstrip("\\"))) % 2]
             if not part:
                 if not self._more():
@@ -195,7 +195,7 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _plainly(error: json.JSONDecodeError) -> str:
-    """Return what is wrong, without its place: that is one in a window, which helps nobody."""
+    """Return the error without its position, which is meaningless, as it is one in a window."""
     return error.msg[:1].lower() + error.msg[1:]
 
 
@@ -206,7 +206,7 @@ def _codes(text: str) -> Array:
 
 
 def _levels(text: str, depth: int, *, inside: bool) -> tuple[Array, Array, bool]:
-    """Return, after each character, how many brackets are open and whether it is in a text.
+    """Return, after each character, the number of open brackets and whether it is in a text.
 
     ``depth`` and ``inside`` are so before the first; the last of the result is so after the last.
     """

@@ -1,8 +1,9 @@
-"""The regions that schemes of running kdamonds tried, as the kernel shows them when it is asked.
+"""Requests to running kdamonds for the regions that their schemes try.
 
-`update_schemes_tried_regions` lets the kernel write the regions that each scheme tries next into
+`update_schemes_tried_regions` makes the kernel write the regions that each scheme tries next into
 `tried_regions/`. Until the last scheme has had its turn the kernel holds the one lock of all of
-DAMON's files: so how long that takes is estimated first, and never asked where it would not end.
+DAMON's files: so the duration is estimated first, and the command is never sent if it would not
+end.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ UNTOLD = (
 )
 
 _PATIENCE = 5.0
-"""Seconds for which DAMON's lock may be held for the sake of numbers beside others."""
+"""Seconds for which DAMON's lock may be held for additional numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kdamond:
-    """A kdamond that runs; that of a kernel's module has no slot.
+    """A running kdamond; that of a kernel's module has no slot.
 
-    ``tree`` is its directory: what we committed last, or for another's what its files hold.
+    ``tree`` is its directory: our last commit, or, for someone else's, the content of its files.
     ``names`` gives schemes and probes their names by directory, ``weights`` are its temperature's.
     """
 
@@ -80,7 +81,7 @@ class Kdamond:
         return [f"{_SCHEMES}/{index}" for index in range(count)]
 
     def scheme_name(self, base: str) -> str:
-        """Return what a scheme is called: its policy's name for it, else its number."""
+        """Return the name of a scheme: the policy's, or its number."""
         return self.names.get(base, base.rpartition("/")[2])
 
     @property
@@ -92,12 +93,12 @@ class Kdamond:
 
     @property
     def processes(self) -> list[int]:
-        """The processes that it monitors, whose addresses have nothing to do with each other."""
+        """The monitored processes, whose address spaces are separate."""
         return [each.pid for each in facts.targets(self.tree) if each.pid]
 
     @property
     def intervals(self) -> Intervals:
-        """The intervals that its files hold; while they are tuned, those last told."""
+        """The intervals in its files; while they are tuned, the last known ones."""
         sample, aggregation, update = (
             int(self.tree.get(f"{_INTERVALS}/{name}", "0"))
             for name in ("sample_us", "aggr_us", "update_us")
@@ -112,7 +113,7 @@ class Kdamond:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What intervals are tuned toward: ``wanted`` basis points of accesses, by bounds in µs."""
+    """The target of interval tuning: ``wanted`` basis points of accesses, and bounds in µs."""
 
     wanted: int
     aggregations: int
@@ -128,7 +129,7 @@ class Tuning:
 
 
 def tuning(kdamond: Kdamond) -> Tuning | None:
-    """Return how a kdamond's intervals are tuned, None where they are not, or nobody tells."""
+    """Return how a kdamond's intervals are tuned, None if they are not, or it is unknown."""
     goal = f"{_INTERVALS}/intervals_goal"
     if not kdamond.tuned or f"{goal}/access_bp" not in kdamond.tree:  # a module's
         return None
@@ -137,7 +138,7 @@ def tuning(kdamond: Kdamond) -> Tuning | None:
 
 
 def running(current: Current, managed: Managed) -> list[Kdamond]:
-    """Return every kdamond that runs, in the order of slots."""
+    """Return every running kdamond, in the order of slots."""
     temperatures = {
         kdamond.full_name: kdamond.temperature
         for policy in managed.policies.values()
@@ -152,7 +153,7 @@ def running(current: Current, managed: Managed) -> list[Kdamond]:
         if record is None:
             found.append(Kdamond(slot, f"slot {slot}", False, current.pid(slot), tree, {}))
             continue
-        # what is volatile is not in the record: tuned intervals, for one
+        # volatile files, such as tuned intervals, are not in the record
         found.append(
             Kdamond(
                 slot, record.kdamond, True, record.pid, {**tree, **record.files}, record.names,
@@ -163,7 +164,7 @@ def running(current: Current, managed: Managed) -> list[Kdamond]:
 
 
 def held_for(kdamond: Kdamond) -> float:
-    """Estimate for how many seconds at most DAMON's lock is held while regions are asked for.
+    """Estimate the most seconds for which a request for regions holds DAMON's lock.
 
     Each scheme has to have its turn (mm/damon/core.c: damos_walk_control), which comes with its
     apply interval, or an aggregation.
@@ -177,12 +178,12 @@ def held_for(kdamond: Kdamond) -> float:
 
 
 def partial(kdamond: Kdamond) -> bool:
-    """Tell whether regions may be missing: each of its schemes selects some by their pattern."""
+    """Return whether regions may be missing, as each of its schemes selects some by pattern."""
     return not any(_takes_all(kdamond, base) for base in kdamond.schemes)
 
 
 def _takes_all(kdamond: Kdamond, base: str) -> bool:
-    """Tell whether a pattern leaves out no size, rate or age that a region has."""
+    """Return whether a pattern excludes no size, rate or age of a region."""
     pattern = f"{base}/access_pattern"
     most = (
         ("sz", 1, 1 << 63),
@@ -197,7 +198,7 @@ def _takes_all(kdamond: Kdamond, base: str) -> bool:
 
 
 def tells(machine: Machine, kdamond: Kdamond) -> bool:
-    """Tell whether the kernel has a place for the regions that schemes tried (since Linux 6.2)."""
+    """Return whether the kernel has files for the regions that schemes tried (since Linux 6.2)."""
     return all(
         machine.exists(kdamond_path(kdamond.slot, f"{base}/tried_regions"))
         for base in kdamond.schemes
@@ -205,7 +206,7 @@ def tells(machine: Machine, kdamond: Kdamond) -> bool:
 
 
 def obstacle(machine: Machine, kdamond: Kdamond) -> str:
-    """Say why its regions cannot be asked for; empty where they can.
+    """Return why its regions cannot be requested; empty if they can.
 
     On some kernels the command would then never end, with the lock held (docs/kernel-quirks.md).
     """
@@ -226,9 +227,9 @@ def obstacle(machine: Machine, kdamond: Kdamond) -> str:
 
 
 def _starved(kdamond: Kdamond) -> bool:
-    """Tell whether a scheme waits for longer than the shortest time between two tunings.
+    """Return whether a scheme waits longer than the shortest time between two tunings.
 
-    Each tuning lets its wait begin anew (mm/damon/core.c: damon_set_attrs()).
+    Each tuning restarts its wait (mm/damon/core.c: damon_set_attrs()).
     """
     tree, goal = kdamond.tree, f"{_INTERVALS}/intervals_goal"
     shortest = int(tree.get(f"{goal}/min_sample_us", "0")) * kdamond.intervals.samples
@@ -239,11 +240,11 @@ def _starved(kdamond: Kdamond) -> bool:
 
 
 def ask(machine: Machine, kdamond: Kdamond) -> None:
-    """Let the kernel write down which regions its schemes try, and their statistics.
+    """Make the kernel write the regions that its schemes try, and their statistics.
 
     It waits for the schemes' turns.
 
-    Raises Busy where the kdamond does not answer.
+    Raises Busy if the kdamond does not answer.
     """
     commands = ["update_schemes_stats", "update_schemes_tried_regions"]
     if kdamond.tuned:
@@ -261,7 +262,7 @@ def ask(machine: Machine, kdamond: Kdamond) -> None:
 
 
 def clear(machine: Machine, kdamond: Kdamond) -> None:
-    """Let the kernel forget the regions that it wrote down: they take memory."""
+    """Make the kernel clear the regions that it wrote, as they take memory."""
     state = kdamond_path(kdamond.slot, "state")
     word = "clear_schemes_tried_regions"
     try:
@@ -271,7 +272,7 @@ def clear(machine: Machine, kdamond: Kdamond) -> None:
 
 
 def read(machine: Machine, kdamond: Kdamond, schemes: Sequence[str] | None = None) -> list[Series]:
-    """Return what `tried_regions/` of its schemes hold now: one snapshot each.
+    """Return the current content of its schemes' `tried_regions/`: one snapshot each.
 
     ``schemes`` are directories (`contexts/0/schemes/1`); all of them by default.
     """
@@ -282,10 +283,10 @@ def read(machine: Machine, kdamond: Kdamond, schemes: Sequence[str] | None = Non
 
 
 def look(machine: Machine, kdamond: Kdamond) -> list[Series]:
-    """Ask for regions, read them, and leave `tried_regions/` as they were: one snapshot a scheme.
+    """Request and read regions, and restore `tried_regions/`: one snapshot per scheme.
 
-    The caller holds the machine (`engine.session.looking`): in the midst of somebody's change
-    the command would find files half written. Raises Busy where the kdamond does not answer.
+    The caller holds the machine (`engine.session.looking`): during somebody's change the command
+    would find half-written files. Raises Busy if the kdamond does not answer.
     """
     before = told(machine, kdamond)
     try:
@@ -297,10 +298,10 @@ def look(machine: Machine, kdamond: Kdamond) -> list[Series]:
 
 
 def now(machine: Machine, kdamond: Kdamond) -> list[dict[str, int | None] | None]:
-    """Ask what each scheme tries now, and say how much that is; None where it is not to be had.
+    """Request the regions that each scheme tries now, and return their size; None if impossible.
 
-    ``passed_bytes`` is None where no filter looks at pages. The caller holds the machine, as for
-    `look`. Raises Busy where the kdamond does not answer.
+    ``passed_bytes`` is None without a page filter. The caller holds the machine, as for `look`.
+    Raises Busy if the kdamond does not answer.
     """
     if obstacle(machine, kdamond) or held_for(kdamond) > _PATIENCE:
         return [None] * len(kdamond.schemes)
@@ -315,7 +316,7 @@ def now(machine: Machine, kdamond: Kdamond) -> list[dict[str, int | None] | None
 
 
 def _passed(kdamond: Kdamond, base: str, series: Series) -> int | None:
-    """Return how much passed the page filters of a scheme, None where nobody tells."""
+    """Return the bytes that passed the page filters of a scheme, None if unknown."""
     if series.regions.passed is not None:
         return int(series.regions.passed.sum())
     shown = f"{base}/stats/sz_ops_filter_passed" in kdamond.tree
@@ -323,7 +324,7 @@ def _passed(kdamond: Kdamond, base: str, series: Series) -> int | None:
 
 
 def told(machine: Machine, kdamond: Kdamond) -> bool:
-    """Tell whether somebody has asked for regions, and has not cleared them."""
+    """Return whether somebody has requested regions, and has not cleared them."""
     return any(
         entry.is_dir
         for base in kdamond.schemes
@@ -332,7 +333,7 @@ def told(machine: Machine, kdamond: Kdamond) -> bool:
 
 
 def _aim(machine: Machine, kdamond: Kdamond, base: str) -> Source:
-    """Return where the regions of a scheme are from."""
+    """Return the source of a scheme's regions."""
     tree = kdamond.tree
     count = int(tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))
     return Source(
@@ -360,12 +361,12 @@ def targets(machine: Machine, kdamond: Kdamond) -> tuple[Target, ...]:
 
 
 def process_name(machine: Machine, pid: int) -> str:
-    """Return the name of a process, empty where it is gone."""
+    """Return the name of a process, empty if it is gone."""
     return visible(read_or(machine, f"/proc/{pid}/comm"), kept="")
 
 
 def _only_target(tree: Tree, base: str) -> int:
-    """Return the one target that a scheme's core filters let through, -1 where there are more."""
+    """Return the only target that a scheme's core filters allow, -1 if there are more."""
     for layer in ("core_filters", "filters"):
         for index in range(int(tree.get(f"{base}/{layer}/nr_filters", "0"))):
             here = f"{base}/{layer}/{index}"

@@ -1,7 +1,7 @@
-"""What a live view shows: lines of a kdamond and its schemes, rows of regions, a strip of heat.
+"""Content of the live view: lines of a kdamond and its schemes, rows of regions, a strip of heat.
 
-Pure: a scene of what was read, and a view of what a person chose, give texts and rows. What draws
-them is another's matter.
+Pure functions from a scene, the data, and a view, the user's choices, to texts and rows, which
+other modules draw.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ __all__ = (
 Sort = Literal["temperature", "size", "rate", "age", "address"]
 SORTS: tuple[Sort, ...] = ("temperature", "size", "rate", "age", "address")
 LEVELS = " .:-=+*#%@"
-"""Access rates from none to all, for the strip; where nothing was seen it is blank, too."""
+"""Characters of the strip for access rates from none to all; unseen parts are blank, too."""
 
 _CONDITION = re.compile(r"([a-z]+)(<=|>=|<|>|=)(.+)")
 _NEAREST = 1 << 12
@@ -66,10 +66,10 @@ _NEAREST = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What was read at one time: all kdamonds, and what one of them saw.
+    """The data of one moment: all kdamonds, and the regions of one of them.
 
-    ``kdamonds`` are those of the document of ``status``; ``slot`` is the one that ``series`` are
-    of. ``why`` says why there are no newer ones.
+    ``kdamonds`` are those of the document of ``status``; ``series`` belong to ``slot``. ``why`` is
+    the reason why there are no newer ones.
     """
 
     kdamonds: Sequence[Mapping[str, Any]] = ()
@@ -81,13 +81,13 @@ class Scene:
 
     @property
     def kdamond(self) -> Mapping[str, Any] | None:
-        """The kdamond that is looked at."""
+        """The selected kdamond."""
         return next((each for each in self.kdamonds if each["slot"] == self.slot), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A column, how it compares, and to what: bytes, percent, microseconds, or a name."""
+    """A column, an operator, and an operand: bytes, percent, microseconds, or a name."""
 
     column: str
     operator: str
@@ -96,7 +96,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a person chose; the usual order of addresses is ascending, of all else descending."""
+    """The user's choices; addresses are ascending by default, all else descending."""
 
     sort: Sort = "temperature"
     reverse: bool = False
@@ -104,13 +104,13 @@ class View:
     zoom: Range | None = None
 
     def sorted_by(self, sort: Sort) -> View:
-        """Return the view in another order; the same again turns it round."""
+        """Return the view in another order; the same column again reverses it."""
         return replace(self, sort=sort, reverse=self.sort == sort and not self.reverse)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A region as it is shown; ``percent`` is its access rate, ``age`` microseconds."""
+    """A region for display; ``percent`` is its access rate, ``age`` is in microseconds."""
 
     start: int
     end: int
@@ -139,7 +139,7 @@ HEAD = ("address", "size", "rate", "age", "temperature", "target", "scheme")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The first rows, and how many regions and bytes there are with and without the filter."""
+    """The first rows, and the number of regions and bytes with and without the filter."""
 
     shown: tuple[Row, ...]
     count: int
@@ -149,7 +149,7 @@ class Rows:
 
     @property
     def text(self) -> str:
-        """Say it in a line."""
+        """Return the counts in a line."""
         first = f"first {len(self.shown):,} of " if len(self.shown) < self.count else ""
         some = ""
         if self.count < self.all_count:
@@ -159,7 +159,7 @@ class Rows:
 
 
 def _short(microseconds: int) -> str:
-    """Write a duration for people: no more than two units."""
+    """Write a duration for people, with at most two units."""
     for most, least in ((3_600_000_000, 60_000_000), (60_000_000, 1_000_000), (1_000_000, 1_000)):
         if microseconds >= most:
             return format_duration(microseconds // least * least)
@@ -169,7 +169,7 @@ def _short(microseconds: int) -> str:
 def read_filter(text: str) -> tuple[Condition, ...]:
     """Read conditions such as ``size>=2MiB rate<5% age>2m temperature>0 target=1 scheme=cold``.
 
-    A word alone is a part of a scheme's name. Raises UnitError for what can't be understood.
+    A word alone is a part of a scheme's name. Raises UnitError for anything else.
     """
     return tuple(_condition(word) for word in text.split())
 
@@ -197,7 +197,7 @@ def _condition(word: str) -> Condition:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """What was seen last, one value a region."""
+    """The last snapshots, one value per region."""
 
     regions: Regions
     percent: Array
@@ -243,7 +243,7 @@ def _columns(series: Sequence[Series]) -> _Columns:
 
 
 def _kept(columns: _Columns, view: View) -> Array:
-    """Return which regions fulfil every condition and reach into the range."""
+    """Return the mask of regions that meet every condition and overlap the range."""
     regions = columns.regions
     kept: Array = np.ones(len(regions), dtype=bool)
     for each in view.conditions:
@@ -290,7 +290,7 @@ def rows(series: Sequence[Series], view: View, most: int) -> Rows:
 
 
 def span(series: Sequence[Series]) -> Range | None:
-    """Return the first address and the last of what was seen; None where nothing was."""
+    """Return the first and the last seen address; None if there is none."""
     regions = _columns(series).regions
     return (int(regions.start.min()), int(regions.end.max())) if len(regions) else None
 
@@ -298,7 +298,7 @@ def span(series: Sequence[Series]) -> Range | None:
 def zoomed(view: View, whole: Range | None, middle: int, factor: float) -> View:
     """Return the view with a range ``factor`` times as long around an address.
 
-    It stays within the whole; once it is as long as that, there is no range any more.
+    It stays within the whole; once it is as long, there is no range any more.
     """
     if whole is None:
         return view
@@ -334,7 +334,7 @@ def strip(series: Sequence[Series], view: View, width: int) -> str:
 
 
 def old(scene: Scene, now: int) -> str:
-    """Say how old the numbers of regions are; ``now`` is in nanoseconds since the epoch."""
+    """Return the age of the regions' numbers; ``now`` is in nanoseconds since the epoch."""
     ends = [int(each.end[-1]) for each in scene.series if len(each)]
     if not ends:
         return "no regions"
@@ -345,7 +345,7 @@ def old(scene: Scene, now: int) -> str:
 
 
 def heading(scene: Scene) -> str:
-    """Say which kdamond it is, and what it is about."""
+    """Return the heading of a kdamond."""
     each = scene.kdamond
     if each is None:
         names = ", ".join(each.name for each in scene.modules)
@@ -365,7 +365,7 @@ def heading(scene: Scene) -> str:
 
 
 def scheme_lines(scene: Scene) -> list[str]:
-    """Say of each scheme what it selects now, what it did so far, its quota, and its goals."""
+    """Describe each scheme: its current selection, its work so far, its quota, and its goals."""
     lines = [f"{each.name}: {line}" for each in scene.modules for line in each.lines]
     for scheme in scene.kdamond["schemes"] if scene.kdamond else ():
         numbers = scheme["statistics"]
@@ -394,7 +394,7 @@ def scheme_lines(scene: Scene) -> list[str]:
 
 
 def _now(scene: Scene, scheme: str) -> list[str]:
-    """Say what a scheme selects now, where its regions were told."""
+    """Describe the current selection of a scheme, if its regions are known."""
     for each in scene.series:
         if each.source.scheme == scheme and each.source.origin == "regions" and len(each):
             regions = each.snapshot(-1)

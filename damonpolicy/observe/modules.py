@@ -1,4 +1,4 @@
-"""What DAMON's own modules in the kernel do, by the parameters that only tell."""
+"""Status of DAMON's own modules in the kernel, from their read-only parameters."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _WORK = {
 _BANDWIDTH = "estimated_memory_bandwidth"
 _IDLE = "memory_idle_ms_percentiles"
 _SHOWN = (25, 50, 75)
-"""Percentiles of idle time that are shown as text."""
+"""Percentiles of idle time to show as text."""
 
 
 _STAT_AGGREGATION = 100_000
-"""Microseconds with which DAMON_STAT begins to tune its intervals (mm/damon/stat.c)."""
+"""The start of DAMON_STAT's tuned intervals in microseconds (mm/damon/stat.c)."""
 
 _SAMPLES = 20
 """Samples of each of its aggregations, however it tunes."""
@@ -43,13 +43,13 @@ _SAMPLES = 20
 
 @dataclass(frozen=True, slots=True)
 class ModuleStatus:
-    """A module whose kdamond runs: whether it sleeps, and its figures by the kernel's names."""
+    """A module with a running kdamond: whether it sleeps, and its figures by the kernel's names."""
 
     name: str
     watch: Watch | None
     figures: Mapping[str, int] = field(default_factory=dict)
     idle: Sequence[int] = ()
-    """For how many milliseconds memory has been idle, by percentile; empty where nobody tells."""
+    """The idle time of memory in milliseconds, by percentile; empty if unknown."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -62,7 +62,7 @@ class ModuleStatus:
 
     @property
     def lines(self) -> list[str]:
-        """Say it; what nobody has measured yet is left out."""
+        """Return lines of text, without unmeasured figures."""
         lines = [self.watch.words] if self.watch else []
         for kind, (tried, done, exceeds) in _WORK.get(self.name, {}).items():
             numbers = {
@@ -86,21 +86,21 @@ class ModuleStatus:
 
 
 def _idle(milliseconds: int) -> str:
-    """Newer kernels tell of memory that is in use by a negative time."""
+    """Write an idle time, which on newer kernels is negative for memory in use."""
     if milliseconds < 0:
         return f"in use for {approximate_duration(-milliseconds * 1000)}"
     return approximate_duration(milliseconds * 1000)
 
 
 def look(machine: Machine, names: Sequence[str], free: int | None) -> list[ModuleStatus]:
-    """Read what the modules of these ``names`` tell; ``free`` memory is in parts of 1000."""
+    """Read the figures of the modules in ``names``; ``free`` memory is in parts of 1000."""
     return [_module(machine, name, free) for name in names]
 
 
 def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
-    """Return the kdamonds of modules that run, of no slot: trace events alone tell their regions.
+    """Return the kdamonds of running modules, which have no slot, and only trace events.
 
-    Their trees hold what a slot's would of the same.
+    Their trees have the form of a slot's.
     """
     # slow to import, and `status` does without
     from damonpolicy.observe.live import Kdamond
@@ -115,7 +115,7 @@ def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
 
 
 def _tree(machine: Machine, name: str) -> Tree:
-    """Return what a module's parameters say, as files of a slot."""
+    """Convert a module's parameters to the files of a slot."""
 
     def content(parameter: str) -> str:
         return read_or(machine, parameter_path(name, parameter))

@@ -1,7 +1,7 @@
-"""Which node's CPUs touch which node's memory, and where hot and cold memory is.
+"""NUMA: accesses of each node's CPUs to each node's memory, and hot and cold memory by node.
 
-The first needs kdamonds that count the accesses of some CPUs only: one for the CPUs of each node.
-Without them, no more than the node of each byte is known, not who touches it.
+The first needs kdamonds that count only the accesses of some CPUs: one for the CPUs of each node.
+Without them, only the node of each byte is known, not who accesses it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from damonpolicy.units import UnitError, read_cpulist
 __all__ = ("Matrix", "Placement", "Touch", "cpus_counted", "matrices", "placement")
 
 Node = int | None
-"""None is what lies in no node's System RAM."""
+"""A node; None is for memory outside all nodes' System RAM."""
 
 _HALF = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """A row of the matrix: the CPUs that touch, and bytes a second by node of memory.
+    """A row of the matrix: the accessing CPUs, and bytes per second by node of memory.
 
-    ``node`` is that of the CPUs, None where they are of several.
+    ``node`` is that of the CPUs, None if they belong to several.
     """
 
     cpus: tuple[int, ...]
@@ -71,7 +71,7 @@ class Matrix:
         return sum(row.total for row in self.rows)
 
     def share(self, rate: float) -> float | None:
-        """Return a part of the total, from 0 to 1; None where nothing was accessed."""
+        """Return a part of the total, from 0 to 1; None if nothing was accessed."""
         return rate / self.total if self.total else None
 
 
@@ -87,12 +87,12 @@ class Placement:
 
     @property
     def total(self) -> int:
-        """Bytes that were seen."""
+        """The bytes seen."""
         return self.hot + self.warm + self.cold
 
 
 def cpus_counted(accesses: Accesses) -> tuple[int, ...]:
-    """Return the CPUs whose accesses count; nothing where those of all do."""
+    """Return the CPUs whose accesses count; empty for all."""
     try:
         return read_cpulist(accesses.cpus) if accesses.cpus else ()
     except UnitError:
@@ -104,10 +104,10 @@ def matrices(
     ram: Mapping[int, Sequence[Range]],
     cpus: Mapping[int, Collection[int]],
 ) -> list[Matrix]:
-    """Return one matrix for each kind of access that kdamonds count of some CPUs.
+    """Return one matrix for each kind of access that kdamonds count by CPU.
 
-    ``ram`` and ``cpus`` are those of each node. Numbers are of the last snapshots; what several
-    kdamonds saw of the same CPUs counts once.
+    ``ram`` and ``cpus`` are those of each node. Numbers are of the last snapshots; accesses of the
+    same CPUs that several kdamonds saw count once.
     """
     groups: dict[tuple[str, tuple[int, ...]], list[Series]] = {}
     for each in series:
@@ -139,7 +139,7 @@ def placement(
     idle_for: int,
     hot: int = _HALF,
 ) -> list[Placement]:
-    """Return how many bytes of each node are hot, warm and cold.
+    """Return the hot, warm and cold bytes of each node.
 
     Hot is what at least ``hot`` percent of samples found accessed, cold what has been idle for at
     least ``idle_for`` microseconds, warm all else. Only physical addresses have a node.
@@ -157,9 +157,9 @@ def placement(
 
 
 def _split(now: Seen, ram: Mapping[int, Sequence[Range]]) -> dict[Node, tuple[Array, Array]]:
-    """Return what each node has of each piece: whole bytes, and bytes a second.
+    """Return the share of each node in each piece: whole bytes, and bytes per second.
 
-    The last is what lies in no node. Where filters let a part of a piece pass, each node has its
+    The last is for memory outside all nodes. If filters pass a part of a piece, each node has its
     share of it; the bytes of all nodes together are those of the piece.
     """
     size = now.end - now.start

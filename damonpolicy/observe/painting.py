@@ -1,4 +1,4 @@
-"""Rectangles onto pixels: how much of each pixel a great many of them cover, exactly.
+"""Exact painting of many rectangles onto pixels, by covered area.
 
 A rectangle over time and address is a product of two spans, and a span begins and ends by a step.
 Put onto pixels, the difference between neighbours that a step makes is at most in two places: the
@@ -17,7 +17,7 @@ from damonpolicy.observe.regions import Array
 __all__ = ("Rectangles", "covered", "painted")
 
 CHUNK = 1 << 16
-"""Rectangles at once: more take memory and save no time."""
+"""Rectangles per batch: more take memory and save no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Rectangles:
         return len(self.left)
 
     def take(self, which: Array | slice) -> Rectangles:
-        """Return some of them."""
+        """Return some of the rectangles."""
         return Rectangles(
             self.left[which], self.right[which], self.low[which], self.high[which], self.shape
         )
 
 
 def _steps(first: Array, last: Array) -> list[tuple[Array, Array]]:
-    """Return where a span differs from the pixel before, and by how much of a pixel."""
+    """Return the pixels at which a span differs from the one before, and the differences."""
     begin, end = np.floor(first), np.floor(last)
     into, beyond = first - begin, last - end
     at, to = begin.astype(np.intp), end.astype(np.intp)
@@ -52,9 +52,9 @@ def _steps(first: Array, last: Array) -> list[tuple[Array, Array]]:
 
 
 def painted(rectangles: Rectangles, weights: Array) -> Array:
-    """Return for each pixel the sum of weight times the share of the pixel that is covered.
+    """Return for each pixel the sum of weight times the covered share of the pixel.
 
-    Exact but for the rounding of the running sums, some 1e-16 of the sum of all weights.
+    Exact except for the rounding of the running sums, about 1e-16 of the sum of all weights.
     """
     rows, columns = rectangles.shape
     width = columns + 2  # a span that ends with the picture has its last step beyond it
@@ -73,7 +73,7 @@ def painted(rectangles: Rectangles, weights: Array) -> Array:
 
 
 def covered(rectangles: Rectangles) -> Array:
-    """Return for each pixel how many rectangles touch it, as exact integers."""
+    """Return for each pixel the exact number of rectangles that touch it."""
     rows, columns = rectangles.shape
     width = columns + 1
     length = (rows + 1) * width

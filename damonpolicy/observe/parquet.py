@@ -1,4 +1,4 @@
-"""Records as Parquet, which pandas, Polars and DuckDB open as they are.
+"""Writer of records as Parquet, which pandas, Polars and DuckDB can open.
 
 One row is one region of one snapshot:
 
@@ -20,8 +20,8 @@ One row is one region of one snapshot:
 ``hits``       list of uint32, or null    hits of each probe
 =============  =========================  ====================================================
 
-A snapshot without any region is one row whose ``start``, ``end``, ``accesses`` and ``age`` are
-null. All else that is known of the sources is JSON in the metadata ``damonpolicy.sources``.
+A snapshot without regions is one row whose ``start``, ``end``, ``accesses`` and ``age`` are null.
+Everything else about the sources is JSON in the metadata ``damonpolicy.sources``.
 """
 
 from __future__ import annotations
@@ -98,14 +98,14 @@ def schema() -> Any:
 
 
 def _metadata(sources: list[Source]) -> dict[bytes, bytes]:
-    """Return what is known of sources, by index."""
+    """Return the data of sources, by index."""
     return {VERSION: b"1", SOURCES: json.dumps([asdict(each) for each in sources]).encode()}
 
 
 def source_of(values: Any) -> Source:
-    """Make a source of JSON; what a newer version has more is left out.
+    """Read a source from JSON, without a newer version's additional keys.
 
-    Raises TypeError or ValueError where a value is not of its type, or no number of the kernel's.
+    Raises TypeError or ValueError for a value of the wrong type, or out of the kernel's range.
     """
     known = {each.name: values[each.name] for each in fields(Source) if each.name in dict(values)}
     like = asdict(Source(""))
@@ -127,9 +127,9 @@ def source_of(values: Any) -> Source:
 
 
 def _facts(filters: Any, accesses: Any, targets: Any) -> dict[str, Any]:
-    """Make filters, accesses and targets of JSON.
+    """Read filters, accesses and targets from JSON.
 
-    Early records had words there. Those of filters say nothing for sure: there was some filter.
+    Early records had words there. Those of filters only prove that there was some filter.
     """
     if isinstance(filters, str):
         filters = [asdict(Filter("unknown", matching=True, allow=False))] if filters else []
@@ -148,7 +148,7 @@ def _facts(filters: Any, accesses: Any, targets: Any) -> dict[str, Any]:
 def _target(data: Any) -> Target:
     if isinstance(data, str):
         found = _EARLY_TARGET.fullmatch(data)
-        if found is None:  # it told how much memory
+        if found is None:  # it was the amount of memory
             return Target()
         kind, number, process = found.groups()
         if kind == "id":
@@ -167,7 +167,7 @@ def _whole(name: str, value: Any, least: int, most: int) -> int:
 
 
 def _word(text: str) -> str:
-    """Return a text that every file can hold: JSON may have halves of characters."""
+    """Return a text without lone surrogates, which JSON may have."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -176,7 +176,7 @@ def _table(series: Series, number: int, first: int = 0) -> Any:
     pa = arrow()
     counts = np.diff(series.offsets)
     rows = np.repeat(np.arange(len(series)), np.maximum(counts, 1))
-    # where each region goes; the rows between them are snapshots without any
+    # the row of each region; the rows between them are snapshots without regions
     nothing = np.repeat(counts == 0, np.maximum(counts, 1))
     regions = series.regions
 
@@ -245,7 +245,7 @@ def _opened(file: IO[bytes]) -> Any:
 
 
 def write(path: str, series: Sequence[Series]) -> None:
-    """Write a record as a whole: a file of mode 0600 that appears, or replaces another."""
+    """Write a record atomically, as a file of mode 0600."""
     with whole_file(path) as file:
         with _opened(file) as content:
             content.add_key_value_metadata(_metadata([each.source for each in series]))
@@ -257,7 +257,7 @@ def write(path: str, series: Sequence[Series]) -> None:
 
 
 class Writer:
-    """Records snapshots as they come.
+    """A writer of snapshots as they come.
 
     With ``limit_bytes``, a file that has grown past it is finished and the next one begins; the
     newest ``keep`` are left, all by default, and names are those of `Rotation`. Rows are written in groups, so a
@@ -287,17 +287,17 @@ class Writer:
 
     @property
     def names(self) -> list[str]:
-        """The files that are finished and still there, the newest first."""
+        """The finished files that still exist, newest first."""
         return self.rotation.names
 
     @property
     def kept(self) -> Amount:
-        """How much there is in files that are kept, or being written."""
+        """The amount in files that are kept, or being written."""
         return Amount(self.snapshots, self.rows).without(self.rotation.discarded)
 
     @property
     def size(self) -> int:
-        """Bytes of the file that is being made, without what waits to be written."""
+        """The bytes of the current file, without buffered data."""
         return self._made.file.tell() if self._made else 0
 
     def add(
@@ -316,7 +316,7 @@ class Writer:
                 self.finish()
 
     def finish(self) -> None:
-        """Write what waits and give the file its name; the next snapshot begins another one."""
+        """Write buffered data and give the file its name; the next snapshot begins another one."""
         try:
             self._flush()
             if self._made is None:

@@ -1,4 +1,4 @@
-"""Reading Parquet records: directly if our checksum is right, otherwise in another process.
+"""Reader of Parquet records: directly if our checksum is right, otherwise in another process.
 
 A file that others or an older damonpolicy made may crash the process that reads it, or fill the
 memory. So another process with limited memory and time reads it, and hands the columns over.
@@ -48,7 +48,7 @@ class _TooMuch(ValueError):
 def read(path: str) -> list[Series]:
     """Read a record.
 
-    Raises PolicyInvalid where the file is no record of ours, or is damaged.
+    Raises PolicyInvalid if the file is not a record of ours, or is damaged.
     """
     arrow()
     hint = "a recording that was killed leaves no file under its name"
@@ -65,7 +65,7 @@ def read(path: str) -> list[Series]:
 
 
 class _Unread(Exception):
-    """A record that cannot be read; the text says why."""
+    """A record that cannot be read; the text gives the reason."""
 
     def __init__(self, reason: str, code: str = PolicyInvalid.code) -> None:
         super().__init__(reason)
@@ -95,7 +95,7 @@ def _read(path: str, *, threads: bool = True) -> list[Series]:
         raise
     except MemoryError as error:
         raise _Unread("there is not enough memory for it", limits.RECORD_MEMORY.code) from error
-    # whatever a damaged file makes of pyarrow's and numpy's own errors
+    # any error that a damaged file causes in pyarrow and numpy
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, ArithmeticError,
             AttributeError, RecursionError) as error:  # fmt: skip
         if isinstance(error, OSError) and error.errno is not None:
@@ -104,7 +104,7 @@ def _read(path: str, *, threads: bool = True) -> list[Series]:
 
 
 def _refuse_bombs(content: Any, size: int) -> None:
-    """Refuse what was made to fill memory: a few bytes can stand for any number of equal rows."""
+    """Refuse decompression bombs: a few bytes can stand for any number of equal rows."""
     if content.num_row_groups > _MOST_GROUPS or content.num_columns > _MOST_COLUMNS:
         raise _TooMuch(f"{content.num_row_groups} groups of {content.num_columns} columns")
     most = min(max(size * _ROWS_A_BYTE, limits.RECORD_ROWS_SMALL.most), limits.RECORD_ROWS.most)
@@ -123,7 +123,7 @@ def _refuse_bombs(content: Any, size: int) -> None:
 
 
 def _apart(path: str) -> list[Series]:
-    """Let another process read a record."""
+    """Read a record in another process."""
     package = str(Path(__file__).resolve().parents[2])
     with tempfile.TemporaryFile() as file:
         words = [sys.executable, "-P", "-c", _BOOTSTRAP, package, path, str(file.fileno())]
@@ -214,7 +214,7 @@ def _series(table: Any, sources: list[Source]) -> list[Series]:
 
 
 def _one(table: Any, source: Source) -> Series:
-    """Make a series of its rows; those of a snapshot stand together, in the order of time."""
+    """Convert rows to a series; those of a snapshot are consecutive, in the order of time."""
     pa = arrow()
     snapshot = table["snapshot"].to_numpy()
     new = np.flatnonzero(np.concatenate(([True], snapshot[1:] != snapshot[:-1]))[: len(snapshot)])

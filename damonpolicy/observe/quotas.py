@@ -1,4 +1,4 @@
-"""What a scheme's quota is tuned toward, and what it is now, as the kernel's files tell."""
+"""Limits, goals and effective value of a scheme's quota, from the kernel's files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECOND = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a scheme may do in a window; None is not limited."""
+    """The limits of a scheme per window; None is unlimited."""
 
     size_bytes: int | None
     time_ms: int | None
@@ -23,14 +23,14 @@ class Limits:
 
     @property
     def text(self) -> str:
-        """Say it, in the policy's units."""
+        """Describe the limits, in the policy's units."""
         parts = [] if self.size_bytes is None else [format_bytes(self.size_bytes)]
         parts += [] if self.time_ms is None else [format_duration(self.time_ms * 1_000)]
         return f"{' and '.join(parts)} every {format_duration(self.every_ms * 1_000)}"
 
 
 def limits(tree: Tree, scheme: str) -> Limits | None:
-    """Return what a scheme's quota limits, None if it limits nothing; its directory is given."""
+    """Return the limits of a scheme's quota, None if it has none; its directory is given."""
     size, time, every = (
         int(tree.get(f"{scheme}/quotas/{name}", "0"))
         for name in ("bytes", "ms", "reset_interval_ms")
@@ -42,8 +42,8 @@ def limits(tree: Tree, scheme: str) -> Limits | None:
 class Goal:
     """A goal of a scheme's quota; values are in the unit of its metric.
 
-    ``current`` is what user space last gave the kernel, None where the kernel measures by itself;
-    it makes no other goal. ``window`` is how often the kernel measures, in milliseconds.
+    ``current`` is the last value from user space, None if the kernel measures by itself; it is not
+    part of a goal's identity. ``window`` is the kernel's measuring interval in milliseconds.
     """
 
     metric: str
@@ -55,7 +55,7 @@ class Goal:
     window: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; nodes and cgroups where the metric is of one."""
+        """Plain data, with a node or cgroup if the metric has one."""
         return {
             "metric": self.metric,
             "target": self.target,
@@ -90,7 +90,7 @@ def goals(tree: Tree, scheme: str) -> list[Goal]:
 
 
 def effective(tree: Tree, scheme: str) -> int | None:
-    """Return the quota in effect in bytes, as the kernel last told it; None where it does not.
+    """Return the effective quota in bytes, as last reported by the kernel; None if it does not.
 
     The kernel counts in units of addresses (mm/damon/core.c: damos_set_effective_quota()).
     """

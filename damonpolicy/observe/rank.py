@@ -1,4 +1,4 @@
-"""Who is hot, who writes, who is idle: targets, kdamonds or cgroups in order.
+"""Ranking of targets, kdamonds or cgroups by temperature, writes or idle memory.
 
 For schedulers: which virtual machine dirties the least memory (live migration), which cgroup has
 the most memory that nobody writes to (KSM). Bytes, temperature and idle bytes are those of the
@@ -30,15 +30,15 @@ __all__ = ("By", "Holder", "Lookup", "Of", "Row", "ordered", "rank")
 By = Literal["temperature", "writes", "idle"]
 Of = Literal["targets", "kdamonds", "cgroups"]
 Lookup = Callable[[int], Process | None]
-"""Tells a process by its pid; None for what is gone, or was seen on another machine."""
+"""A function from a pid to its process; None if it is gone, or from another machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whom memory belongs to; empty and None where that does not apply.
+    """The owner of memory; empty and None if not applicable.
 
-    ``counts`` is which accesses were counted: rates of different kinds can't be compared.
-    ``unknown`` says why it is not known whose memory it is.
+    ``counts`` is the kind of counted accesses: rates of different kinds can't be compared.
+    ``unknown`` is the reason why the owner is unknown.
     """
 
     kdamond: str = ""
@@ -47,13 +47,13 @@ class Holder:
     comm: str = ""
     cgroup: str = ""
     what: str = ""
-    """What a target is, in the words of its source."""
+    """The description of a target, from its source."""
     counts: str = ""
     unknown: str = ""
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Its name for people."""
         if self.unknown:
             return f"unknown ({self.unknown})"
         if self.pid is not None:
@@ -67,7 +67,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One holder's numbers: bytes, bytes a second, bytes, no unit (None: nothing was seen)."""
+    """One holder's numbers: bytes, bytes per second, bytes, no unit (None: nothing was seen)."""
 
     holder: Holder
     bytes: int
@@ -88,7 +88,7 @@ class _Piece:
 def rank(series: Sequence[Series], of: Of, idle_for: int, lookup: Lookup) -> list[Row]:
     """Return a row for each holder, in no order; ``idle_for`` is in microseconds.
 
-    Bytes that several schemes saw count once. Where filters look at pages, what passed counts.
+    Bytes that several schemes saw count once. With page filters, only passed bytes count.
     """
     groups: dict[Holder, list[_Piece]] = {}
     for each in series:
@@ -118,7 +118,7 @@ def _row(holder: Holder, pieces: Sequence[_Piece], idle_for: int) -> Row:
 def mean_rate(series: Sequence[Series]) -> float:
     """Return the mean of all snapshots' rates in bytes a second, weighted by their aggregations.
 
-    The series are of one address space, and what several saw counts once.
+    The series are of one address space, and memory that several saw counts once.
     """
     held = [each for each in series if len(each)]
     if len(held) == 1:
@@ -154,12 +154,12 @@ def _pieces(series: Series, of: Of, lookup: Lookup) -> Iterator[tuple[Holder, _P
 
 
 def _targets(series: Series) -> list[int]:
-    """Return the targets that a series has regions of; -1 stays where several are possible."""
+    """Return the targets of a series' regions; -1 stays if several are possible."""
     return [int(each) for each in np.unique(series.regions.target)] or [series.source.target]
 
 
 def _space(source: Source) -> tuple[str, int]:
-    """Return what addresses are relative to: physical memory, a process, or a target."""
+    """Return the address space: physical memory, a process, or a target."""
     if source.ops == "paddr":
         return ("physical", 0)
     process = process_of(source)
@@ -190,7 +190,7 @@ def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
 
 
 def _by_filter(series: Series, counts: str) -> Holder:
-    """Return the cgroup that the filters of a scheme let through, if they let through no other."""
+    """Return the only cgroup that the filters of a scheme allow, if there is one."""
     cgroups = only_cgroups(series.source)
     if not cgroups:
         return Holder(counts=counts, unknown="filters let other memory through, too")
@@ -202,8 +202,8 @@ def _by_filter(series: Series, counts: str) -> Holder:
 def ordered(rows: Sequence[Row], by: By, *, reverse: bool = False) -> list[Row]:
     """Sort rows: hottest first, least accessed first, or most idle bytes first.
 
-    Ties go by name. Rates of kdamonds that count writes only come before others, as those can't
-    be compared. What nobody knows the holder of comes last, in either direction.
+    Ties are sorted by name. Rates of kdamonds that count only writes come before others, as they
+    can't be compared. Memory with an unknown holder comes last, in either direction.
     """
 
     def value(row: Row) -> float:

@@ -1,4 +1,4 @@
-"""Keeping snapshots as they come, in files of any form."""
+"""Recording of snapshots as they come, in files of any form."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from damonpolicy.observe.whole import Amount, Rotation
 __all__ = ("Collector", "Sink", "Tally", "sink_of")
 
 _ROW = 44
-"""Bytes of a region in memory: what damo's forms need of it on disk is not known before."""
+"""Bytes of a region in memory, as its size on disk in damo's forms is unknown in advance."""
 
 
 class Sink(Protocol):
-    """Takes snapshots; a context that finishes the last file when it is left."""
+    """A sink for snapshots; a context manager that finishes the last file at the end."""
 
     snapshots: int
     rows: int
@@ -26,7 +26,7 @@ class Sink(Protocol):
 
     @property
     def names(self) -> list[str]:
-        """The files that are finished and still there, the newest first."""
+        """The finished files that still exist, newest first."""
 
     @property
     def rotation(self) -> Rotation:
@@ -43,7 +43,7 @@ class Sink(Protocol):
 
 
 class Collector:
-    """Keeps snapshots in memory until a file is full: damo's forms can only be written whole.
+    """A sink that collects a whole file in memory, as damo's forms can only be written at once.
 
     Files follow each other as those of `parquet.Writer` do; ``limit_bytes`` is about memory.
     """
@@ -67,7 +67,7 @@ class Collector:
 
     @property
     def names(self) -> list[str]:
-        """The files that are finished and still there, the newest first."""
+        """The finished files that still exist, newest first."""
         return self.rotation.names
 
     @property
@@ -87,7 +87,7 @@ class Collector:
             self.finish()
 
     def finish(self) -> None:
-        """Write what was collected; the next snapshot begins another file."""
+        """Write the collected snapshots; the next one begins another file."""
         if self._waiting:
             series = [series_of(*pair) for pair in self._waiting.items()]
             self.rotation.make(
@@ -99,14 +99,14 @@ class Collector:
 
 
 def sink_of(path: str, form: str, *, limit_bytes: int, keep: int | None) -> Sink:
-    """Return what keeps snapshots in one of `records.FORMS`."""
+    """Return a sink for one of `records.FORMS`."""
     if form == "parquet":
         return parquet.Writer(path, limit_bytes=limit_bytes, keep=keep)
     return Collector(path, form, limit_bytes=limit_bytes, keep=keep)
 
 
 class Tally:
-    """Hands snapshots to a sink, and tells when there are enough of each source."""
+    """A counter in front of a sink, which shows when there are enough snapshots of each source."""
 
     def __init__(self, sink: Sink, most: int = 0) -> None:
         self._sink = sink
@@ -123,7 +123,7 @@ class Tally:
             self._counts[source] = count + 1
 
     def enough(self, sources: list[Source]) -> bool:
-        """Tell whether there are enough of all these sources."""
+        """Return whether there are enough of all these sources."""
         return self._most > 0 and all(
             self._counts.get(source, 0) >= self._most for source in sources
         )

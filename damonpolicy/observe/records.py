@@ -1,4 +1,4 @@
-"""Records of every form: what a file is, its content says."""
+"""Reader and writer of records in every form; the content of a file decides its form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMS = {
     "damo-json": "json",
     "perf-script": "perf_script",
 }
-"""Names of forms, and what damo calls them."""
+"""Names of forms, and damo's names for them."""
 
 _LATEST = 1 << 62
 """Nanoseconds since the epoch: 2116."""
@@ -41,10 +41,10 @@ _OTHERS = {
 def load(path: str) -> list[Series]:
     """Read a record: Parquet of ours, or what damo, `perf script` and `trace-cmd report` write.
 
-    Raises PolicyInvalid where it is none of them, OSError where the file cannot be read.
+    Raises PolicyInvalid for any other form, OSError if the file cannot be read.
     """
     kind = os.stat(path).st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # what `open` says of those is plain
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # `open` has a clear message for those
         hint = "a record is read more than once: write it to a file first"
         raise PolicyInvalid(f"`{path}` is a pipe or a device", hint=hint)
     with open(path, "rb") as file:
@@ -60,7 +60,7 @@ def load(path: str) -> list[Series]:
 
 
 def _checked(series: Series, path: str) -> Series:
-    """Refuse numbers that no kernel tells, and that would not fit where they are multiplied."""
+    """Refuse numbers that no kernel reports, and whose products would overflow."""
     regions = series.regions
     wrong = {
         "a time": [series.begin, series.end],
@@ -77,7 +77,7 @@ def _checked(series: Series, path: str) -> Series:
 
 
 def form_of(path: str) -> str:
-    """Return the form that a file's name asks for: damo's where it says nothing."""
+    """Return the form that a file's name selects; damo's by default."""
     for suffix, form in _SUFFIXES.items():
         if path.endswith(suffix):
             return form
@@ -85,7 +85,7 @@ def form_of(path: str) -> str:
 
 
 def write(path: str, series: Sequence[Series], form: str) -> None:
-    """Write a record in one of `FORMS`, whole and with mode 0600."""
+    """Write a record in one of `FORMS`, atomically and with mode 0600."""
     if form == "parquet":
         parquet.write(path, series)
     else:
@@ -93,14 +93,14 @@ def write(path: str, series: Sequence[Series], form: str) -> None:
 
 
 def convert(paths: Iterable[str], out: str, form: str = "") -> list[Series]:
-    """Write records as one, in another form, and return what is in it."""
+    """Write records as one, in another form, and return its content."""
     series = joined([each for path in paths for each in load(path)])
     write(out, series, form or form_of(out))
     return series
 
 
 def joined(series: Iterable[Series]) -> list[Series]:
-    """Put series of the same source after each other, as the files of one recording."""
+    """Concatenate series of the same source, such as the files of one recording."""
     parts: dict[Source, list[Series]] = {}
     for each in series:
         parts.setdefault(each.source, []).append(each)
@@ -108,7 +108,7 @@ def joined(series: Iterable[Series]) -> list[Series]:
 
 
 def _after(own: list[Series]) -> Series:
-    """Join series in the order of time; they do not overlap where they are of one recording."""
+    """Join series in the order of time; those of one recording do not overlap."""
     own = sorted((each for each in own if len(each)), key=lambda each: int(each.begin[0])) or own
     counts = np.concatenate([np.diff(each.offsets) for each in own])
     whole = replace(
@@ -124,11 +124,11 @@ def _after(own: list[Series]) -> Series:
 
 
 def _by_time(series: Series) -> Series:
-    """Bring snapshots into the order in which they ended."""
+    """Sort snapshots by their ends."""
     order = np.argsort(series.end, kind="stable")
     counts = np.diff(series.offsets)[order]
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    # each row's place in its own snapshot, after where that snapshot began before
+    # each row's index in its snapshot, plus the snapshot's old offset
     rows = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - series.offsets[:-1][order], counts)
     return Series(
         series.source,

@@ -1,4 +1,4 @@
-"""What DAMON saw, as columns: regions, snapshots of them, and records of snapshots.
+"""Columns of DAMON's results: regions, snapshots of them, and records of snapshots.
 
 One row of `Regions` is one region of one snapshot. Ten thousand regions and hours of snapshots
 are normal, so everything is a column of numpy, and formulas work on whole columns.
@@ -20,7 +20,7 @@ __all__ = ("UNKNOWN", "Array", "Intervals", "Regions", "Series", "Source", "seri
 Array: TypeAlias = npt.NDArray[Any]
 
 UNKNOWN = -1
-"""The target of a region that the kernel does not tell."""
+"""The target of a region if the kernel does not report it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Regions:
     ``start`` and ``end`` (first byte and the byte after the last) are bytes, ``accesses`` is how
     many samples of the aggregation found it accessed, ``age`` for how many aggregations that has
     been so, ``target`` the index of the target it is of (-1: unknown). ``passed`` holds the bytes
-    that passed the scheme's page filters, None where the kernel does not tell; ``hits`` is of
-    shape (regions, probes), how many samples of each probe hit.
+    that passed the scheme's page filters, None where the kernel does not tell; ``hits`` has the
+    shape (regions, probes), with the hits of each probe.
     """
 
     start: Array
@@ -78,7 +78,7 @@ class Regions:
         passed: Any = None,
         hits: Any = None,
     ) -> Regions:
-        """Make columns of sequences; the target is unknown unless given."""
+        """Convert sequences to columns; the target is unknown unless given."""
         first = np.asarray(start, dtype=np.uint64)
         counts = None if hits is None else np.asarray(hits, dtype=np.uint32)
         if counts is not None:
@@ -97,7 +97,7 @@ class Regions:
 
     @classmethod
     def joined(cls, parts: Sequence[Regions]) -> Regions:
-        """Put rows after each other; a column that one part with rows lacks is left out."""
+        """Concatenate rows; a column that one non-empty part lacks is left out."""
         parts = [each for each in parts if len(each)] or parts[:1]
         if not parts:
             return cls.of((), (), (), ())
@@ -117,7 +117,7 @@ class Regions:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """How often is looked and for how long is summed up, in microseconds."""
+    """The sampling and aggregation intervals, in microseconds."""
 
     sample: int
     aggregation: int
@@ -131,7 +131,7 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where snapshots are from.
+    """The source of snapshots.
 
     ``kdamond`` is its full name (``ksm/vm-writes``), or ``slot 0`` where nobody has given it one;
     ``scheme`` is the name of the scheme that tried the regions, empty for those of trace events.
@@ -149,21 +149,21 @@ class Source:
     filters: tuple[Filter, ...] = ()
     probes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
-    """What each target is, by its index."""
+    """The targets, by index."""
     accesses: Accesses = ALL
-    """Which accesses count."""
+    """The counted accesses."""
     weights: tuple[int, int, int] = (0, 100, 100)
     tuned: bool = False
     origin: str = "regions"
     """``regions`` (tried_regions of a scheme), ``trace`` (trace events), or ``damo``."""
     guessed: bool = False
-    """Whether nobody recorded the intervals."""
+    """Whether the intervals were not recorded."""
     ageless: bool = False
-    """Whether nobody recorded ages: those in columns mean nothing."""
+    """Whether ages were not recorded: those in columns are meaningless."""
 
     @property
     def name(self) -> str:
-        """What a person calls it: kdamond, scheme, target."""
+        """Its name for people: kdamond, scheme, target."""
         parts = [self.kdamond]
         if self.scheme:
             parts.append(f"scheme {self.scheme}")
@@ -190,13 +190,15 @@ class Series:
     offsets: Array
     regions: Regions = field(repr=False)
     as_damo: bool = False
-    """Whether reports work out numbers as damo does: access rates are cut off to whole percents."""
+    """Whether reports compute numbers as damo does: access rates are truncated to whole
+    percents.
+    """
 
     def __len__(self) -> int:
         return len(self.begin)
 
     def intervals(self, index: int) -> Intervals:
-        """Return the intervals that held at a snapshot."""
+        """Return the intervals of a snapshot."""
         return Intervals(int(self.sample[index]), int(self.aggregation[index]))
 
     def snapshot(self, index: int) -> Regions:
@@ -213,7 +215,7 @@ class Series:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     def between(self, first: int, last: int) -> Series:
-        """Return snapshots ``first`` to ``last``, the latter left out."""
+        """Return snapshots ``first`` up to, but excluding, ``last``."""
         low, high = int(self.offsets[first]), int(self.offsets[last])
         return replace(
             self,
@@ -226,7 +228,7 @@ class Series:
         )
 
     def where(self, rows: Array) -> Series:
-        """Return the rows of a mask; snapshots stay, if without regions."""
+        """Return the rows of a mask; snapshots stay, even without regions."""
         kept = np.bincount(self.of_row[rows], minlength=len(self))
         return replace(
             self,

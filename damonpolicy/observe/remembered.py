@@ -1,4 +1,4 @@
-"""What damonpolicy remembers, as far as it can be read: commands that look show the rest."""
+"""Fault-tolerant reader of damonpolicy's stored state, for commands that only look."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SERVICE = "move it away, and restart the service: it writes it again"
 
 
 class Remembered:
-    """Reads a store as `Store` does, but what cannot be read counts as not there.
+    """A store like `Store`, in which unreadable files count as missing.
 
     ``found`` collects a warning for each file that could not be read.
     """
@@ -38,11 +38,11 @@ class Remembered:
         self._store = store
         self._said: dict[str, Diagnostic] = {}
         self.unknown = False
-        """Whether what is ours is unknown."""
+        """Whether it is unknown what is ours."""
 
     @property
     def places(self) -> Places:
-        """Where it is kept."""
+        """The places of the state."""
         return self._store.places
 
     @property
@@ -51,7 +51,7 @@ class Remembered:
         return list(self._said.values())
 
     def managed(self, boot_id: str) -> Managed:
-        """Return what is managed; nothing where that is ``unknown``."""
+        """Return the managed set; empty if that is ``unknown``."""
         found = self._read(lambda: self._store.managed(boot_id), _STATE)
         self.unknown = found is None
         return found or Managed(boot_id)
@@ -61,25 +61,25 @@ class Remembered:
         return self._read(self._store.numbers, _GENERATION) or []
 
     def generation(self, number: int) -> Generation | None:
-        """Return one generation, None where its file cannot be read."""
+        """Return one generation, None if its file cannot be read."""
         return self._read(lambda: self._store.generation(number), _GENERATION)
 
     def confirmed(self) -> int:
-        """Return the generation that comes back at boot, 0 for none."""
+        """Return the generation that is restored at boot, 0 for none."""
         return self._read(self._store.confirmed, _CONFIRMED) or 0
 
     def waiting(self) -> bool:
-        """Tell whether a confirmed generation has policies that a boot would bring back."""
+        """Return whether a confirmed generation has policies that a boot would restore."""
         number = self.confirmed()
         generation = self.generation(number) if number else None
         return generation is not None and bool(generation.policies)
 
     def interrupted(self) -> bool:
-        """Tell whether a transaction has a journal that somebody has to end."""
+        """Return whether there is a journal of a transaction that has to be ended."""
         return self._read(lambda: journal.read(self.places.journal), _JOURNAL) is not None
 
     def service(self, read: Callable[[], Found]) -> Found | None:
-        """Return what ``read`` makes of what the service says of itself."""
+        """Return the service's own record, parsed by ``read``."""
         return self._read(read, _SERVICE)
 
     def _read(self, read: Callable[[], Found], hint: str) -> Found | None:
@@ -92,14 +92,14 @@ class Remembered:
 
 
 def overdue(managed: Managed, now: float) -> str:
-    """Say that nobody has confirmed a change in time, nor rolled it back; else nothing."""
+    """Return the warning for a change past its deadline that was not rolled back, if any."""
     if not managed.overdue(now):
         return ""
     return f"generation {managed.generation} was not confirmed in time, and is still there"
 
 
 def unfinished(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
-    """Warn of what nobody has ended: a change that was not confirmed in time, a transaction."""
+    """Warn of unfinished work: a change past its deadline, or a transaction."""
     found = []
     if late := overdue(managed, now):
         hint = "`damonpolicy recover` rolls it back"
@@ -112,7 +112,7 @@ def unfinished(store: Remembered, managed: Managed, now: float) -> list[Diagnost
 
 
 def unsettled(store: Remembered, managed: Managed, now: float) -> list[Diagnostic]:
-    """Warn of what is unfinished, and of a change that waits to be confirmed."""
+    """Warn of unfinished work, and of an unconfirmed change."""
     found = unfinished(store, managed, now)
     if managed.pending is not None and not overdue(managed, now):
         message = f"generation {managed.generation} waits to be confirmed"

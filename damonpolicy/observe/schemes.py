@@ -1,4 +1,4 @@
-"""What the schemes of a kdamond are, and what they did so far, as its files tell."""
+"""Schemes of a kdamond and their statistics, from its files."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _STATISTICS = (
 def schemes(
     tree: Tree, names: Mapping[str, str], *, asked: bool, free: int | None
 ) -> list[dict[str, Any]]:
-    """Return what there is to say of each scheme in a slot's tree, as plain data.
+    """Return the data of each scheme in a slot's tree, as plain data.
 
-    Files hold 0 until somebody asks the kernel: unless that was ``asked`` just now, such zeros are
-    unknown, which is None. ``free`` memory is in parts of 1000.
+    Files hold 0 until the first request to the kernel: unless the numbers were ``asked`` for just
+    now, such zeros are unknown, which is None. ``free`` memory is in parts of 1000.
     """
     result = []
     for index in range(int(tree.get(f"{_CONTEXT}/schemes/nr_schemes", "0"))):
@@ -57,10 +57,10 @@ def schemes(
 
 
 def statistics(tree: Tree, scheme: str) -> dict[str, int | None]:
-    """Return what a scheme did so far, by the kernel's names; its directory is given.
+    """Return a scheme's statistics, by the kernel's names; its directory is given.
 
     Sizes are in bytes: the kernel counts in units of addresses (mm/damon/core.c:
-    damos_apply_scheme()). What passed is None where no filter looks at pages.
+    damos_apply_scheme()). Passed bytes are None without a page filter.
     """
     unit = int(tree.get(f"{_CONTEXT}/addr_unit", "1"))
     found: dict[str, int | None] = {

@@ -1,8 +1,8 @@
-"""A checksum of a whole Parquet file, which other readers of Parquet do not see.
+"""A checksum of a whole Parquet file, invisible to other readers of Parquet.
 
-It stands between the data and the footer, where nothing points to. A library that is written for
-speed trusts what a file says, and one flipped bit can crash the process. So no part of our file is
-handed to it before the whole file is known to be what was written.
+It is between the data and the footer, where nothing points to. A library written for speed trusts a
+file's content, and one flipped bit can crash the process. So no part of our file is handed to it
+before the whole file is verified.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _CHUNK = 1 << 20
 
 
 class Damaged(ValueError):
-    """A file does not hold what was written."""
+    """A file differs from what was written."""
 
 
 def seal(file: IO[bytes]) -> None:
-    """Put the checksum into a file that is open for reading and writing, and complete."""
+    """Insert the checksum into a complete file that is open for reading and writing."""
     size = file.seek(0, 2)
     at = _footer(file, size)
     digest = _digest(file, size, at, at)
@@ -39,7 +39,7 @@ def seal(file: IO[bytes]) -> None:
 
 
 def verified(path: str) -> bool:
-    """Tell whether a file has a checksum, and it is right. Raises Damaged where it is not."""
+    """Return whether a file has a checksum. Raises Damaged if the checksum is wrong."""
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         at = _footer(file, size)
@@ -57,14 +57,14 @@ def verified(path: str) -> bool:
 
 
 def _footer(file: IO[bytes], size: int) -> int:
-    """Return where the footer begins, or 0 where there is none."""
+    """Return the offset of the footer, or 0 if there is none."""
     file.seek(max(size - _TAIL, 0))
     length = int.from_bytes(file.read(4), "little")
     return max(size - _TAIL - length, 0)
 
 
 def _digest(file: IO[bytes], size: int, until: int, then: int) -> bytes:
-    """Return the checksum of everything except what stands between ``until`` and ``then``."""
+    """Return the checksum of everything except the bytes from ``until`` to ``then``."""
     digest = hashlib.blake2b(digest_size=_DIGEST)
     for begin, end in ((0, until), (then, size)):
         file.seek(begin)

@@ -1,8 +1,8 @@
-"""What several sources saw of one address space, so that each byte counts once.
+"""Merging of several sources' regions of one address space, so that each byte counts once.
 
-Schemes of one kdamond may select the same regions, and so may two kdamonds: who adds up what
-they saw counts memory twice. Here, what an earlier one has seen of a later one's region is cut
-off. Standard formulas of `temperature` give each region its numbers before that.
+Schemes of one kdamond may select the same regions, and so may two kdamonds: a plain sum would count
+memory twice. Here, the part of a region that an earlier source has seen is cut off. Standard
+formulas of `temperature` give each region its numbers before that.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Columns of equal length, a row for each piece of memory that was seen.
+    """Columns of equal length, one row per seen piece of memory.
 
-    No byte counts in two, though pieces may overlap: pages of two cgroups lie between each other.
+    No byte counts twice, though pieces may overlap: pages of two cgroups may be interleaved.
     ``start`` and ``end`` are addresses, ``bytes`` what counts of the piece (less than its length
     where page filters let less pass), ``rate`` bytes a second (an estimate, see `bandwidth`),
     ``percent`` the access rate, ``temperature`` that of the whole region, ``idle`` microseconds.
@@ -80,17 +80,17 @@ class Seen:
         return float((self.temperature * self.bytes).sum() / total) if total else None
 
     def idle_for(self, microseconds: int) -> int:
-        """Bytes that nobody was seen to access for at least so long."""
+        """Bytes that have been idle for at least the given time."""
         return int(self.bytes[self.idle >= max(microseconds, 1)].sum())
 
 
 def filtered(source: Source) -> bool:
-    """Tell whether filters look at each page, so that less than a region may pass."""
+    """Return whether there are page filters, so that less than a region may pass."""
     return any(not each.core for each in source.filters)
 
 
 def only_cgroups(source: Source) -> tuple[str, ...]:
-    """Return the only cgroups whose pages pass the filters, or nothing.
+    """Return the cgroups if only pages of cgroups pass the filters, or nothing.
 
     The first filter that matches decides: so either others are rejected before anything is
     allowed, or whatever is allowed is of a cgroup, and the rest is rejected. Cgroups below one
@@ -119,10 +119,10 @@ def counted(source: Source, regions: Regions) -> Array:
 
 
 def rounds(series: Sequence[Series]) -> Iterator[list[Part]]:
-    """Give snapshots that belong together, the last first: one of each series.
+    """Yield snapshots that belong together, the last first: one of each series.
 
-    Each series was read at the same times, so they are counted from their ends; what one has
-    more than another is left out. Series without any snapshot do not matter.
+    All series were read at the same times, so they are counted from their ends; surplus snapshots
+    are left out. Series without any snapshot do not matter.
     """
     held = [each for each in series if len(each)]
     for back in range(-1, -1 - min((len(each) for each in held), default=0), -1):
@@ -133,11 +133,11 @@ def rounds(series: Sequence[Series]) -> Iterator[list[Part]]:
 
 
 def seen(parts: Sequence[Part]) -> Seen:
-    """Return what parts of one address space saw, each byte once.
+    """Return the merged parts of one address space, each byte once.
 
-    An earlier part wins, but those whose page filters let less pass come after all others. Pages
-    of different cgroups are not the same. Of other filters it is not known which pages passed
-    both, so that what an earlier one saw is left out: the sum is a lower bound.
+    An earlier part wins, but parts with page filters come after all others. Pages of different
+    cgroups are different. For other filters, it is unknown which pages passed both, so memory that
+    an earlier one saw is left out: the sum is a lower bound.
     """
     plain = [part for part in parts if not filtered(part.source)]
     found = [_seen(plain, ())]
@@ -162,7 +162,7 @@ def _layers(parts: Sequence[Part]) -> list[list[Part]]:
 
 
 def _seen(plain: Sequence[Part], layer: Sequence[Part]) -> Seen:
-    """Return what a layer saw beside what has been seen whole; that itself without a layer."""
+    """Return a layer's pieces outside fully seen memory; without a layer, that memory itself."""
     columns = [_columns(part) for part in (*plain, *layer)]
     if not columns:
         columns = [_columns(Part(Source(""), Intervals(1, 1), Regions.of((), (), (), ())))]
@@ -225,7 +225,7 @@ def once(start: Array, end: Array) -> tuple[Array, Array, Array]:
 
 
 def in_ranges(start: Array, end: Array, ranges: Iterable[Range]) -> Array:
-    """Return how many bytes of each piece lie within ranges."""
+    """Return the bytes of each piece within ranges."""
     merged = united(ranges)
     if not merged:
         return np.zeros(len(start), dtype=np.int64)
@@ -234,7 +234,7 @@ def in_ranges(start: Array, end: Array, ranges: Iterable[Range]) -> Array:
     below = np.concatenate(([0], np.cumsum(sizes)))
 
     def before(address: Array) -> Array:
-        """Bytes of the ranges below an address."""
+        """Return the bytes of the ranges below an address."""
         index = np.searchsorted(lows, address, side="right") - 1
         known = np.maximum(index, 0)
         inside = np.clip(address - lows[known], 0, sizes[known])
@@ -245,7 +245,7 @@ def in_ranges(start: Array, end: Array, ranges: Iterable[Range]) -> Array:
 
 
 def of_target(series: Series, target: int) -> Series:
-    """Return the rows of one target (-1: those of which it is not known)."""
+    """Return the rows of one target (-1: unknown)."""
     return replace(
         series.where(series.regions.target == target),
         source=replace(series.source, target=target),
@@ -255,8 +255,8 @@ def of_target(series: Series, target: int) -> Series:
 def known_target(series: Series) -> Series:
     """Return a series whose rows tell their target, if only one is possible.
 
-    The kernel's regions of a scheme tell none: it is known where a filter lets a single target
-    through, or where the kdamond has but one, as those of physical memory have.
+    The kernel's regions of a scheme have no target: it is known if a filter allows a single target,
+    or if the kdamond has only one, as with physical memory.
     """
     source, rows = series.source, series.regions
     only = source.target
@@ -269,7 +269,7 @@ def known_target(series: Series) -> Series:
 
 
 def process_of(source: Source) -> tuple[int, str] | None:
-    """Return the process that is the only target: its pid, and its name if that was told."""
+    """Return the process that is the only target: its pid, and its name if known."""
     if not 0 <= source.target < len(source.targets):
         return None
     found = source.targets[source.target]

@@ -1,4 +1,4 @@
-"""Which regions a report is about: by size, access rate, age, address and temperature."""
+"""Selection of regions for reports, by size, access rate, age, address and temperature."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from damonpolicy.units import UnitError
 __all__ = ("Bounds", "Columns", "Wanted", "columns", "part_of", "read_range", "selected")
 
 Bounds: TypeAlias = tuple[float, float]
-"""The least and the most, both included."""
+"""The least and the most, inclusive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What is made of the columns of a series, one value a row.
+    """Columns derived from those of a series, one value per row.
 
     ``percent`` is the access rate as `access_percent` has it, ``age`` in microseconds, ``aggregation`` the
     aggregation interval in microseconds.
@@ -60,7 +60,7 @@ class Columns:
 
 
 def columns(series: Series, weights: Weights | None = None) -> Columns:
-    """Work out size, access rate, age and temperature of every row."""
+    """Compute size, access rate, age and temperature of every row."""
     regions, of_row = series.regions, series.of_row
     percent = access_percent(regions.accesses, samples_of_rows(series), as_damo=series.as_damo)
     aggregation = series.aggregation[of_row]
@@ -71,7 +71,7 @@ def columns(series: Series, weights: Weights | None = None) -> Columns:
 
 
 def selected(series: Series, wanted: Wanted, weights: Weights | None = None) -> Series:
-    """Return the rows within all bounds; snapshots stay, if without regions."""
+    """Return the rows within all bounds; snapshots stay, even without regions."""
     if wanted.all:
         return series
     if wanted.address is not None:
@@ -92,7 +92,7 @@ def selected(series: Series, wanted: Wanted, weights: Weights | None = None) -> 
 def _cut(series: Series, bounds: Bounds) -> Series:
     """Return the rows that overlap an address range, cut to it.
 
-    How many bytes of a piece passed the filters nobody knows: as large a share as of the whole.
+    The passed bytes of a piece are unknown, and assumed to be the same share as of the whole.
     """
     low, high = (np.uint64(min(max(each, 0), (1 << 64) - 1)) for each in bounds)
     series = series.where((series.regions.end > low) & (series.regions.start < high))
@@ -107,15 +107,15 @@ def _cut(series: Series, bounds: Bounds) -> Series:
 
 
 def part_of(passed: Array, share: Array) -> Array:
-    """Return a share, from 0 to 1, of bytes; more than 2^63 count as so many."""
+    """Return a share, from 0 to 1, of bytes, at most 2^63."""
     found: Array = (np.minimum(passed, np.uint64(1 << 63)) * share).astype(np.uint64)
     return found
 
 
 def read_range(text: str, read: Callable[[str], Any], most: float = float("inf")) -> Bounds:
-    """Read ``LOW..HIGH``, or ``LOW-HIGH`` where none is negative.
+    """Read ``LOW..HIGH``, or ``LOW-HIGH`` if neither is negative.
 
-    Either may be missing, and one value alone is both. ``read`` reads one value. Raises UnitError.
+    Either may be missing, and a single value is both. ``read`` reads one value. Raises UnitError.
     """
     separator = ".." if ".." in text else "-"
     first, found, last = text.partition(separator)

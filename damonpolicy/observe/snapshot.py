@@ -1,4 +1,4 @@
-"""One snapshot as a report: regions with their numbers, in an order, and what they add up to."""
+"""The report of one snapshot: sorted regions with their numbers, and totals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Grouping = Literal["scheme", "target", "kdamond"]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A snapshot in the order in which it is shown; ``idle`` is in microseconds a region."""
+    """A snapshot in display order; ``idle`` is in microseconds, per region."""
 
     source: Source
     begin: int
@@ -40,11 +40,11 @@ class View:
 
     @property
     def passed(self) -> int | None:
-        """Bytes that passed the scheme's page filters; None where nobody tells."""
+        """Bytes that passed the scheme's page filters; None if unknown."""
         return None if self.regions.passed is None else int(self.regions.passed.sum())
 
     def totals(self, least: int = 1) -> dict[str, Any]:
-        """What all regions add up to; ``least``: samples that make memory part of the working set."""
+        """Totals of all regions; ``least``: samples that make memory part of the working set."""
         return {
             "total_bytes": self.regions.total,
             "working_set_bytes": working_set(self.regions, least),
@@ -55,7 +55,7 @@ class View:
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Plain data of each region; what is not told is None."""
+        """Plain data of each region; unknown values are None."""
         regions, found = self.regions, self.columns
         aged = not self.source.ageless
         for index in range(len(self)):
@@ -137,9 +137,9 @@ def view(
 
 
 def merged(series: Series) -> Series:
-    """Unite regions that touch, and were accessed as often for as long; no byte is lost.
+    """Unite touching regions with equal access counts and ages; no byte is lost.
 
-    A region split by its kdamond stays two regions there; people want one.
+    A region that its kdamond has split stays two regions there; people want one.
     """
     regions, of_row = series.regions, series.of_row
     if len(regions) < 2:
@@ -167,8 +167,8 @@ def merged(series: Series) -> Series:
 def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
     """Return series by scheme as they are, one for each target, or one for each kdamond.
 
-    What the schemes of a kdamond saw is put `together`, and where all of them are of one target
-    each, as in damo's text, for each target.
+    The schemes of a kdamond are joined by `together`, and, if each is of one target, as in damo's
+    text, per target.
     """
     if by == "scheme":
         return list(found)

@@ -1,4 +1,4 @@
-"""What runs, whose it is, and how it differs from what was committed last."""
+"""Status: what runs, who owns it, and the drift from the last commit."""
 
 from __future__ import annotations
 
@@ -93,19 +93,19 @@ class Drift:
     committed: str
     found: str
     said: str = ""
-    """What that means, where it is no value of a file."""
+    """The meaning, if it is not a value of a file."""
     gone: bool = False
-    """Whether there is nothing now that could be committed."""
+    """Whether nothing exists now that could be committed."""
 
     @property
     def words(self) -> str:
-        """Say what differs."""
+        """Describe the difference."""
         return self.said or f"{self.path}: committed `{self.committed}`, found `{self.found}`"
 
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """What a kdamond lacks for now: what it waits for, or cgroups whose filters are left out."""
+    """What a kdamond lacks for now: its wait, or missing cgroups whose filters are left out."""
 
     kdamond: str
     waits_for: str = ""
@@ -129,8 +129,8 @@ def kdamonds(
 ) -> list[KdamondStatus]:
     """Return every slot that is not empty.
 
-    ``asked`` names the kdamonds that somebody has just asked for their numbers; ``free`` memory,
-    in parts of 1000, tells who sleeps by watermarks.
+    ``asked`` names the kdamonds whose numbers were just requested; ``free`` memory, in parts of
+    1000, decides which sleep by watermarks.
     """
     found = []
     for slot in current.slots:
@@ -188,7 +188,7 @@ def lacking(machine: Machine, managed: Managed, running: Collection[str]) -> lis
 
 
 def _awaited(kdamond: CompiledKdamond, machine: Machine, *, served: bool) -> str:
-    """Say what a kdamond that does not run waits for."""
+    """Describe what a stopped kdamond waits for."""
     try:
         bound = bind(kdamond, machine, waits=served)
     except DamonPolicyError as error:  # it could run when it was applied
@@ -205,12 +205,12 @@ def drift(
     without: Collection[int] = (),
     followed: Collection[int] = (),
 ) -> list[Drift]:
-    """Return how the machine differs from the last verified commits, both ways.
+    """Return the differences between the machine and the last verified commits, both ways.
 
-    Some slots may be left out; in those that are ``followed``, cgroups are looked after.
+    Some slots may be left out; in ``followed`` ones, the service follows cgroups.
 
-    Files show what was staged; a difference means that someone staged something since,
-    or that a kdamond has ended, or that a setting was changed.
+    Files show what is staged; a difference means that someone has staged something since, that a
+    kdamond has ended, or that a setting was changed.
     """
     found = [
         each
@@ -227,7 +227,7 @@ def drift(
 def drift_of(
     current: Current, slot: int, record: SlotRecord, *, cgroups: bool = True
 ) -> list[Drift]:
-    """Return how one kdamond of ours differs from its last verified commit."""
+    """Return the differences between one kdamond of ours and its last verified commit."""
     where = f"{record.kdamond} (slot {slot})"
     if slot not in current.slots:
         return [Drift(where, "", "a kdamond", "no such slot")]
@@ -247,7 +247,7 @@ def drift_of(
 
 
 def _other_cgroups(current: Current, where: str, tree: Tree, record: SlotRecord) -> Iterator[Drift]:
-    """Yield cgroups that are still named, but are not those that were committed."""
+    """Yield named cgroups that are not the committed ones."""
     for path in sorted(cgroup_paths(tree) & cgroup_paths(record.files)):
         before, now = record.cgroups.get(path, 0), current.cgroups.get(path)
         committed, place = f"inode {before}", f"{MOUNT}{path}"

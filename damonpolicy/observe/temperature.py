@@ -1,8 +1,8 @@
-"""Who is hot and who is cold: access rate, temperature, idle time, working set, bandwidth.
+"""Formulas of reports: access rate, temperature, idle time, working set, bandwidth.
 
-Formulas are those of damo's reports (version 3.4.3, as seen from what it prints), so that numbers
-of both can be compared; only what was accessed in less than one percent of the samples is idle to
-damo, and in use here. All take and return columns, one value a region.
+They are those of damo's reports (version 3.4.3, inferred from its output), so that numbers of both
+can be compared; but memory accessed in less than one percent of the samples is idle to damo, and in
+use here. All take and return columns, one value per region.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = (
 Weights = tuple[int, int, int]
 _LONGEST = 1 << 62
 DEFAULT_WEIGHTS: Weights = (0, 100, 100)
-"""Size, access rate, age."""
+"""The weights of size, access rate and age."""
 
 
 def _largest(sample: Array, aggregation: Array) -> Array:
@@ -43,13 +43,13 @@ def _largest(sample: Array, aggregation: Array) -> Array:
 
 
 def samples_of_rows(series: Series) -> Array:
-    """Return for each row the largest count of accesses that it could have."""
+    """Return the largest possible count of accesses of each row."""
     rows: Array = _largest(series.sample, series.aggregation)[series.of_row]
     return rows
 
 
 def access_percent(accesses: Array, samples: Array | int, *, as_damo: bool = False) -> Array:
-    """Return the access rate in whole percent, cut off; ``samples`` is the largest count.
+    """Return the access rate in whole percent, truncated; ``samples`` is the largest count.
 
     Below one it is exact: 1 of 200 samples is 0.5. It is 0 for ``as_damo``, to which such memory
     is idle.
@@ -61,7 +61,7 @@ def access_percent(accesses: Array, samples: Array | int, *, as_damo: bool = Fal
 
 
 def plain(percent: float) -> int | float:
-    """Return an access rate as a plain number: whole, or below one to three digits."""
+    """Return an access rate as a plain number: whole, or, below one, to three digits."""
     return round(float(percent), 3) if 0 < percent < 1 else int(percent)
 
 
@@ -77,9 +77,9 @@ def age_us(age: Array, aggregation: Array | int) -> Array:
 
 
 def idle_us(percent: Array, age: Array, aggregation: Array | int) -> Array:
-    """Return for how many microseconds nobody was seen to access it, 0 while someone is.
+    """Return the idle time in microseconds, 0 for memory in use.
 
-    The aggregation that is summed up counts as well: a region of age 0 has been idle for one.
+    The current aggregation counts as well: a region of age 0 has been idle for one.
     """
     return np.where(percent > 0, 0, age_us(age, aggregation) + aggregation)
 
@@ -87,7 +87,7 @@ def idle_us(percent: Array, age: Array, aggregation: Array | int) -> Array:
 def temperature(
     size: Array, percent: Array, age: Array, aggregation: Array | int, weights: Weights
 ) -> Array:
-    """Return the temperature: a weighted sum, negative where nobody was seen to access it.
+    """Return the temperature: a weighted sum, negative for idle memory.
 
     Of bytes, whole percents and microseconds: so with equal weights, age decides.
     """
@@ -101,7 +101,7 @@ def temperature(
 
 
 def working_set(regions: Regions, least: int = 1) -> int:
-    """Return the bytes of regions that at least so many samples found accessed."""
+    """Return the bytes of regions with at least the given number of accessed samples."""
     return int(regions.size[regions.accesses >= least].sum())
 
 
@@ -114,7 +114,7 @@ def working_sets(series: Series, least: int = 1) -> Array:
 
 
 def spread(sizes: Array, percents: Sequence[float], *, by_time: bool = False) -> list[int]:
-    """Return the sizes that so many percent of all do not exceed, 0 the least, 100 the most.
+    """Return the percentiles of sizes; 0 is the least, 100 the most.
 
     Or ``by_time`` the sizes when so many percent of the snapshots had passed.
     """
@@ -127,7 +127,7 @@ def spread(sizes: Array, percents: Sequence[float], *, by_time: bool = False) ->
 
 
 def observed_bp(regions: Regions, samples: int) -> int:
-    """Return how many of all accesses that could have been seen were, in basis points.
+    """Return the observed share of all possible accesses, in basis points.
 
     By bytes, as the kernel tunes intervals (mm/damon/core.c: damon_get_intervals_score()).
     """
@@ -145,7 +145,7 @@ def trend(sizes: Array) -> tuple[int, int] | None:
 def bandwidth(regions: Regions, aggregation: int) -> float:
     """Estimate bytes a second: each sample that found a region accessed counts all of it.
 
-    No more than an order: a sample tells whether, not how often.
+    Only good for ranking: a sample shows whether memory was accessed, not how often.
     """
     moved = float((regions.size.astype(np.float64) * regions.accesses).sum())
     return moved * 1e6 / max(aggregation, 1)

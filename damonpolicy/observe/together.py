@@ -1,7 +1,7 @@
-"""What the schemes of one kdamond saw at the same time, put together.
+"""Merging of simultaneous snapshots of one kdamond's schemes.
 
-Each scheme selects some regions of the same monitoring: what one of them shows is a part of it,
-and to add up what all show counts memory twice. So the first scheme that shows a byte counts.
+Each scheme selects some regions of the same monitoring, so one shows a part of it, and a plain sum
+would count memory twice. So the first scheme that shows a byte counts.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ("moments", "together")
 
 
 def together(found: Sequence[Series]) -> Series:
-    """Return what several series of one kdamond show; of one alone, or one that shows all, that.
+    """Return the merged series of one kdamond; a single or complete series is returned as it is.
 
-    There is at least one. What passed the filters of schemes is not told of them all.
+    There is at least one. The result has no passed bytes.
     """
     held = sorted((each for each in found if len(each)), key=_shown, reverse=True)
     if len(held) < 2:
@@ -49,10 +49,10 @@ def _shown(series: Series) -> int:
 
 
 def moments(times: Series, other: Series) -> Array:
-    """Return which snapshot of another series belongs to each of ``times``; -1 for none.
+    """Return the index of another series' snapshot for each of ``times``; -1 for none.
 
-    Of recordings all series are read together. Else it is the last one that had ended by then,
-    give or take an aggregation.
+    In recordings, all series are read together. Otherwise it is the last one that had ended by
+    then, within an aggregation.
     """
     if len(other) == len(times):
         return np.arange(len(times))
@@ -62,7 +62,7 @@ def moments(times: Series, other: Series) -> Array:
 
 
 def _united(parts: Sequence[Regions]) -> Regions:
-    """Return the rows of several that saw the same memory, each byte once, by target."""
+    """Return the merged rows of the same memory, each byte once, by target."""
     columns = [replace(each, passed=None, hits=None) for each in parts]
     rows = Regions.joined(columns)
     made = [_distinct([each.take(each.target == UNKNOWN) for each in columns])]
@@ -75,9 +75,9 @@ def _united(parts: Sequence[Regions]) -> Regions:
 
 
 def _distinct(parts: Sequence[Regions]) -> Regions:
-    """Return rows of which no target is known: two with the same addresses may be of two.
+    """Return rows with unknown targets, where equal addresses may belong to two targets.
 
-    Each row counts as often as it stands in the part that has it most often.
+    Each row counts as often as in the part that has it most often.
     """
     most: dict[tuple[int, ...], int] = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""DAMON's trace events, as tracefs, perf and trace-cmd print them, put together to snapshots.
+"""Assembly of DAMON's trace events, from tracefs, perf or trace-cmd, into snapshots.
 
 An aggregation is one burst: for each target as many lines as ``nr_regions`` says, in ascending
 order of address (mm/damon/core.c: kdamond_reset_aggregated())::
@@ -38,7 +38,7 @@ _LINE = re.compile(
 )
 
 NO_TARGET = (1 << 64) - 1
-"""The target that damo calls `None` where it does not know it."""
+"""The target that damo writes as `None` if unknown."""
 
 _U32 = (1 << 32) - 1
 _SAMPLE, _LOST, _AGAIN = (_LINE.groupindex[name] - 1 for name in ("sample", "lost", "again"))
@@ -69,7 +69,7 @@ class Events:
     gap: Array
     sample: Array
     aged: Array
-    """Whether the line tells an age, which those of old kernels do not."""
+    """Whether the line has an age, unlike those of old kernels."""
 
     def __len__(self) -> int:
         return len(self.pid)
@@ -90,7 +90,7 @@ class Events:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def regions(self, target: Array | None = None) -> Regions:
-        """Return the rows as regions; ``target`` instead of what the events call it."""
+        """Return the rows as regions, with ``target`` instead of the events' own."""
         hits: list[list[int]] | None = None
         if len(self) and all(self.hits):
             hits = [[int(each, 16) for each in text.split()] for text in self.hits]
@@ -101,7 +101,7 @@ class Events:
 
 
 def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Events:
-    """Read lines; what is no line of DAMON's is left out.
+    """Read lines; lines of other events are left out.
 
     ``gap`` is that of the text before, ``tuned`` holds the last tuned sampling intervals of pids,
     and is brought up to date. Raises ValueError or OverflowError for a number that is
@@ -154,12 +154,12 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
 
 
 def lost(text: str) -> int:
-    """Return how many events a text says were lost."""
+    """Return the number of events that a text reports as lost."""
     return sum(int(each) for each in re.findall(r"\[LOST (\d{1,18}) EVENTS\]", text))
 
 
 def _told_once(events: Events) -> Events:
-    """Leave out rows whose region the next row tells of again; those of a kdamond stand together."""
+    """Leave out rows whose region the next row repeats; rows of a kdamond are consecutive."""
     same = [getattr(events, name) for name in _SAME]
     twice = np.logical_and.reduce([each[1:] == each[:-1] for each in same])
     twice &= events.again[1:] & ~events.again[:-1]
@@ -168,7 +168,7 @@ def _told_once(events: Events) -> Events:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Lines of one target each: rows ``first`` to ``last`` of ``events``, the latter left out.
+    """Lines of one target each: rows ``first`` up to, but excluding, ``last`` of ``events``.
 
     Runs of one kdamond and scheme stand together, in the order of time. ``whole`` says whether
     there are as many lines as the kernel said. What schemes were applied to is always taken as
@@ -185,7 +185,7 @@ class Runs:
 
     @classmethod
     def of(cls, events: Events) -> Runs:
-        """Find where the lines of a target begin and end.
+        """Find the begin and end of each target's lines.
 
         Lines of several kdamonds come between each other. Regions of a target ascend, so a run
         ends where they do not, where there are enough, or where events were lost.
@@ -209,23 +209,23 @@ class Runs:
         return values
 
     def rows(self, first: int, last: int) -> Events:
-        """Return the lines of some runs that follow each other."""
+        """Return the lines of some consecutive runs."""
         return self.events.take(np.arange(self.first[first], self.last[last - 1]))
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What a kdamond saw in one aggregation: all targets, at nanoseconds of the trace's clock."""
+    """A kdamond's regions of one aggregation: all targets, at nanoseconds of the trace's clock."""
 
     pid: int
     time: int
     regions: Regions
     sample: int = 0
-    """The tuned sampling interval in microseconds, 0 where none was told."""
+    """The tuned sampling interval in microseconds, 0 if unknown."""
 
 
 class Assembler:
-    """Puts text together to bursts as it comes.
+    """An incremental parser of text into bursts.
 
     A burst may go on in what is not read yet. So it is given out when the next one has begun, or
     when it ends with the last of the kdamond's targets, which ``targets`` tells by pid. Those of
@@ -237,22 +237,22 @@ class Assembler:
         self.targets: dict[int, int] = {}
         self.probing: set[int] = set()
         self.lost = 0
-        """Events that the kernel had no place for."""
+        """Events that the kernel dropped."""
         self.broken = 0
-        """Bursts, or parts of one, that were left out because lines are missing."""
+        """Bursts, or parts of one, left out because of missing lines."""
         self._text = ""
         self._tuned: dict[str, int] = {}
         self._events = parse("")
         self._given: dict[int, Events] = {}
-        """The last row of what was given out without hits, by pid."""
+        """The last row returned without hits, by pid."""
 
     def feed(self, text: str) -> list[Burst]:
-        """Take text, which may end anywhere, and return the bursts that are complete now."""
+        """Take text, which may end anywhere, and return completed bursts."""
         whole, line, self._text = (self._text + text).rpartition("\n")
         return self._assemble(whole + line, final=False)
 
     def finish(self) -> list[Burst]:
-        """Return what is complete of the rest: nothing comes any more."""
+        """Return the complete bursts of the rest, after the last text."""
         text, self._text = self._text, ""
         return self._assemble(text, final=True)
 
@@ -287,7 +287,7 @@ class Assembler:
         return sorted(found, key=lambda burst: burst.time)
 
     def _new(self, events: Events) -> Events:
-        """Leave out lines that tell hits of what was given out without: they come too late."""
+        """Leave out lines with hits of regions that were already returned."""
         old: list[int] = []
         for pid, last in list(self._given.items()):
             rows = np.flatnonzero(events.pid == pid)[:1]
@@ -299,7 +299,7 @@ class Assembler:
 
     @staticmethod
     def _complete(runs: Runs, first: int, last: int, *, ended: bool) -> bool:
-        """Tell whether no line of a burst is missing, be it that all of a target's are."""
+        """Return whether no line, and no target, of a burst is missing."""
         pid, gap = runs.column("pid"), runs.column("gap")
         lost_after = last < len(runs) and pid[last] == pid[first] and gap[last] != gap[first]
         lost_before = runs.column("target")[first] > 0 and gap[first] > 0

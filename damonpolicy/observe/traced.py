@@ -1,7 +1,7 @@
-"""Snapshots of running kdamonds from their trace events: each aggregation, all targets.
+"""Snapshots of running kdamonds from trace events, for each aggregation and all targets.
 
-That is what the kdamonds see anyway: no scheme is needed, nothing of DAMON's is written, and its
-lock is not held.
+They show what the kdamonds see anyway: no scheme is needed, none of DAMON's files are written, and
+its lock is not held.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Snapshot: TypeAlias = tuple[Source, int, int, Intervals, Regions]
 
 _PID, _PROBES = "pid", "contexts/0/monitoring_attrs/probes/nr_probes"
 _MARGIN = 1.0
-"""Seconds beyond the aggregations that are waited for."""
+"""Seconds to wait beyond the aggregations."""
 
 _LATE = 3
-"""Aggregations after which a snapshot is not taken to follow the one before."""
+"""Aggregations after which a snapshot no longer counts as following the one before."""
 
 
 class Events(Protocol):
-    """What `kernel.tracing` and the emulated machine's stand-in share."""
+    """The interface of `kernel.tracing` and of the emulated machine's stand-in."""
 
     epoch: int
 
@@ -45,12 +45,12 @@ class Events(Protocol):
         """Return lines."""
 
     def close(self) -> None:
-        """End it."""
+        """End the trace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A running kdamond; ``unit`` is how many bytes one unit of its addresses is."""
+    """A running kdamond; ``unit`` is the bytes of one unit of its addresses."""
 
     pid: int
     source: Source
@@ -61,13 +61,13 @@ class Watched:
 
 
 def watched(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Watched]:
-    """Return what is to be known of kdamonds to trace them."""
+    """Return the data of kdamonds that tracing needs."""
     return [
         Watched(
             each.pid,
             source := Source(
                 each.name,
-                slot=max(each.slot, 0),  # a module's has none; damo says 0 of it, too
+                slot=max(each.slot, 0),  # a module's has none; damo writes 0 for it, too
                 ops=each.tree.get("contexts/0/operations", ""),
                 probes=each.probes,
                 targets=targets(machine, each),
@@ -88,7 +88,7 @@ def watched(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Watched]:
 
 @dataclass(slots=True)
 class Traced:
-    """Traces kdamonds; a context that ends the trace when it is left."""
+    """A trace of kdamonds; a context manager that ends it."""
 
     machine: Machine
     kdamonds: list[Watched]
@@ -98,13 +98,13 @@ class Traced:
     _ended: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Begin. Raises KernelLacks or UsageError where there is nothing to trace."""
-        # where there are probes, and in development for all, two events tell of each region
+        """Begin. Raises KernelLacks or UsageError if there is nothing to trace."""
+        # with probes, and in development always, two events report each region
         self.events = _open(self.machine, sum(2 * each.regions for each in self.kdamonds))
         self.follow(self.kdamonds)
 
     def follow(self, found: list[Watched]) -> None:
-        """Trace these from now on."""
+        """Trace these kdamonds from now on."""
         self.kdamonds = found
         self._by_pid |= {each.pid: each for each in found}
         self.assembler.targets = {each.pid: each.targets for each in found}
@@ -112,7 +112,7 @@ class Traced:
         self.events.follow(each.pid for each in found)
 
     def changed(self) -> bool:
-        """Tell whether a kdamond has begun, ended, begun anew or got other probes since `follow`."""
+        """Return whether a kdamond has started, ended, or got other probes since `follow`."""
         slots = (name for name in entries(self.machine, KDAMONDS) if name.isdecimal())
         texts = {
             tuple(
@@ -121,16 +121,16 @@ class Traced:
             for name in slots
         }
         found = {(int(pid), int(probes)) for pid, probes in texts if pid.isdecimal()} - {(0, 0)}
-        if not found:  # no module's kdamond runs beside others
+        if not found:  # a module's kdamond never runs beside others
             found = {(each.pid, 0) for each in kdamonds(self.machine, busy_modules(self.machine))}
         return found != {(e.pid, len(e.source.probes)) for e in self.kdamonds}
 
     def read(self, seconds: float) -> list[Snapshot]:
-        """Return the snapshots that are complete, after waiting for lines at most so long."""
+        """Return complete snapshots, after a bounded wait for lines."""
         return self._snapshots(self.assembler.feed(self.events.read(seconds)))
 
     def finish(self) -> list[Snapshot]:
-        """Return the snapshots that are left."""
+        """Return the remaining snapshots."""
         return self._snapshots(self.assembler.finish())
 
     def _snapshots(self, bursts: list[Burst]) -> list[Snapshot]:
@@ -157,7 +157,7 @@ class Traced:
 
 
 def _bytes(regions: Regions, unit: int) -> Regions:
-    """Turn addresses of the kernel's core units into bytes."""
+    """Convert addresses in the kernel's core units to bytes."""
     if unit == 1:
         return regions
 
@@ -181,7 +181,7 @@ def _open(machine: Machine, regions: int) -> Events:
 
 
 def possible(machine: Machine) -> bool:
-    """Tell whether trace events can be watched here."""
+    """Return whether trace events can be watched here."""
     if machine.name == "live":
         from damonpolicy.kernel.tracing import available
 

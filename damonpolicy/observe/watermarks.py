@@ -1,7 +1,7 @@
-"""Whether watermarks keep a scheme or a module asleep, and why.
+"""Whether watermarks keep a scheme or a module asleep, with the reason.
 
-The kernel shows nobody whether a scheme sleeps. It compares free memory with the marks
-(mm/damon/core.c: damos_wmark_wait_us()), and /proc/meminfo tells the same two numbers.
+The kernel does not show whether a scheme sleeps. It compares free memory with the marks
+(mm/damon/core.c: damos_wmark_wait_us()), and /proc/meminfo has the same two numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WHOLE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Free memory, None where unknown, and the marks; all in parts of 1000."""
+    """Free memory, None if unknown, and the marks, all in parts of 1000."""
 
     free: int | None
     high: int
@@ -31,7 +31,7 @@ class Watch:
 
     @property
     def asleep(self) -> bool | None:
-        """Whether it sleeps; None between ``mid`` and ``high``, where it stays as it was."""
+        """Whether it sleeps; None between ``mid`` and ``high``, where the state does not change."""
         if self.free is None:
             return None
         if self.free > self.high or self.free < self.low:
@@ -40,7 +40,7 @@ class Watch:
 
     @property
     def words(self) -> str:
-        """Say it, and why."""
+        """Describe the state, with the reason."""
         high, mid, low = (_percent(each) for each in (self.high, self.mid, self.low))
         if self.free is None:
             return "asleep or awake: how much memory is free is not known"
@@ -70,7 +70,7 @@ def _percent(permil: int) -> str:
 
 
 def free_memory(machine: Machine) -> int | None:
-    """Return how much of the memory is free, in parts of 1000."""
+    """Return the free memory, in parts of 1000."""
     sizes = {}
     for line in read_or(machine, "/proc/meminfo").splitlines():
         name, _, rest = line.partition(":")
@@ -82,7 +82,7 @@ def free_memory(machine: Machine) -> int | None:
 
 
 def of_scheme(tree: Tree, scheme: str, free: int | None) -> Watch | None:
-    """Return how it is with a scheme, given its directory; None where it is always awake."""
+    """Return the watch of a scheme, given its directory; None if it is always awake."""
     marks = f"{scheme}/watermarks"
     if tree.get(f"{marks}/metric", "none") != "free_mem_rate":
         return None
@@ -90,6 +90,6 @@ def of_scheme(tree: Tree, scheme: str, free: int | None) -> Watch | None:
 
 
 def of_module(parameters: Mapping[str, str], free: int | None) -> Watch | None:
-    """Return how it is with a module, by its parameters; None where it has no watermarks."""
+    """Return the watch of a module, from its parameters; None if it has no watermarks."""
     marks = [parameters.get(f"wmarks_{name}", "") for name in ("high", "mid", "low")]
     return Watch(free, *map(int, marks)) if all(each.isdecimal() for each in marks) else None

@@ -1,4 +1,4 @@
-"""Files that have their names only once they are complete, of which a limited number is kept."""
+"""Atomic file replacement, and rotation of a limited number of files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from damonpolicy.errors import UsageError
 __all__ = ("PUBLIC", "Amount", "Rotation", "WholeFile", "whole_file")
 
 _PRIVATE = 0o600
-"""Records tell about the memory of processes."""
+"""The mode of records, which describe the memory of processes."""
 
 PUBLIC = 0o666
-"""What was made to be shown, as the umask allows."""
+"""The mode of files for display, subject to the umask."""
 
 
 class WholeFile:
-    """A file in the making, with a name beside the one that it gets: ``.NAME.PID.part``.
+    """An unfinished file, with a temporary name beside the final one: ``.NAME.PID.part``.
 
-    Its name begins with a dot, so that ``*`` of a shell does not find it. Who is killed leaves it.
-    Raises UsageError where the name is of something else, as a device: it would be replaced.
+    The name begins with a dot, so that ``*`` of a shell does not find it. A killed process leaves
+    it. Raises UsageError if the final name is not a file, such as a device, which would be
+    replaced.
     """
 
     def __init__(self, path: str, mode: int = _PRIVATE) -> None:
         directory, name = os.path.split(os.path.abspath(path))
-        if path == "-" or _other(path):  # which elsewhere is a standard stream
+        if path == "-" or _other(path):  # `-` is a standard stream elsewhere
             hint = "name a file, or one that is not there yet"
             raise UsageError(f"`{path}` is no file that can be replaced", hint=hint)
         self.path = path
@@ -37,29 +38,29 @@ class WholeFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.part)  # of a process that had our number
+                os.unlink(self.part)  # from an earlier process with our pid
             self.file: IO[bytes] = os.fdopen(os.open(self.part, flags, mode), "w+b")
         except OSError as error:
-            error.filename = path  # nobody knows the other name
+            error.filename = path  # nobody uses the temporary name
             raise
 
     def finish(self) -> None:
-        """Give it its name, whatever was there under it."""
+        """Give the file its final name, replacing any other."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
         os.replace(self.part, self.path)
 
     def discard(self) -> None:
-        """Remove what was made."""
+        """Remove the unfinished file."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.part)
-        with contextlib.suppress(OSError):  # what is left of it may find no room
+        with contextlib.suppress(OSError):  # there may be no space for buffered data
             self.file.close()
 
 
 def _other(path: str) -> bool:
-    """Tell whether a name is none of a file: of a directory, a device, or of nothing."""
+    """Return whether a name is not a file: a directory, a device, or empty."""
     if os.path.basename(path) in ("", ".", ".."):
         return True
     try:
@@ -71,7 +72,7 @@ def _other(path: str) -> bool:
 
 @contextlib.contextmanager
 def whole_file(path: str, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
-    """Write a file, of mode 0600 unless given, that appears or replaces another once all is well."""
+    """Write a file atomically, of mode 0600 by default, if the block succeeds."""
     made = WholeFile(path, mode)
     try:
         yield made.file
@@ -86,22 +87,22 @@ def whole_file(path: str, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
 
 
 class Amount(NamedTuple):
-    """How much was recorded."""
+    """The amount recorded."""
 
     snapshots: int = 0
     regions: int = 0
 
     def without(self, other: Amount) -> Amount:
-        """Return what is left without another."""
+        """Return the difference to another amount."""
         return Amount(self.snapshots - other.snapshots, self.regions - other.regions)
 
 
 class Rotation:
-    """Names of files that follow each other: the newest is ``NAME.EXT``, then ``NAME.1.EXT``, ….
+    """The names of rotated files: the newest is ``NAME.EXT``, then ``NAME.1.EXT``, ….
 
-    With ``keep`` no more than that are left, and ``discarded`` counts what was in others. Files of
-    an earlier recording go when the first one is finished, so that what fails before that loses
-    nothing.
+    With ``keep``, only that many are kept, and ``discarded`` counts the content of the others.
+    Files of an earlier recording are removed when the first one is finished, so that an earlier
+    failure loses nothing.
     """
 
     def __init__(self, path: str, keep: int | None = None) -> None:
@@ -109,27 +110,27 @@ class Rotation:
         self.keep = keep
         self.finished = 0
         self._ends = [Amount()]
-        """How much had come when each file that is left was finished, and the one before them."""
+        """The total amount at the end of each kept file, and of the one before them."""
 
     @property
     def discarded(self) -> Amount:
-        """How much was in files that are gone."""
+        """The amount in removed files."""
         return self._ends[0]
 
     def name(self, number: int) -> str:
-        """Return the name of a file by its age, 0 for the newest."""
+        """Return the name of a file by its rank, 0 for the newest."""
         base, suffix = os.path.splitext(self.path)
         return f"{base}.{number}{suffix}" if number else self.path
 
     def refuse_to_overwrite(self) -> None:
-        """Raise UsageError where there is something under the name already."""
+        """Raise UsageError if the name already exists."""
         there = [self.path] if os.path.lexists(self.path) else self._numbered()
         if there:
             hint = "name another file, or overwrite it with `--force`"
             raise UsageError(f"`{there[0]}` is there already", hint=hint)
 
     def try_out(self) -> None:
-        """Raise what `WholeFile` would, before hours were recorded for nothing."""
+        """Raise the errors of `WholeFile` early, before hours are recorded in vain."""
         WholeFile(self.path).discard()
 
     def finish(self, made: WholeFile, so_far: Amount) -> None:
@@ -139,7 +140,7 @@ class Rotation:
         self._count(so_far)
 
     def make(self, write: Callable[[str], None], so_far: Amount) -> None:
-        """Let ``write`` make a file of the newest name; the others get the next one."""
+        """Have ``write`` make a file with the newest name; the others get the next one."""
         self._move()
         write(self.path)
         self._count(so_far)
@@ -164,7 +165,7 @@ class Rotation:
 
     @property
     def names(self) -> list[str]:
-        """The files that are left, the newest first."""
+        """The kept files, newest first."""
         return [self.name(number) for number in range(self._left(self.finished))]
 
     def _numbered(self) -> list[str]:

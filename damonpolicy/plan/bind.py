@@ -1,4 +1,4 @@
-"""Bind compiled kdamonds to this machine as it is now: processes, cgroups, memory.
+"""Binding of compiled kdamonds to the current machine: processes, cgroups, memory.
 
 Standard library only: the same is done at each apply, rollback and reload.
 """
@@ -21,13 +21,13 @@ from damonpolicy.plan.lacking import Lack, cgroups_of_filters, lacks, without
 __all__ = ("Absent", "Bound", "Finder", "Member", "Waits", "bind", "members", "stated")
 
 Member = tuple[int, int]
-"""A process for good: its pid and its start time in clock ticks since boot."""
+"""A process, identified by its pid and its start time in clock ticks since boot."""
 Finder = Callable[[Machine, processes.Selector], Sequence[processes.Process]]
-"""Looks up the processes that match a selector."""
+"""A function that returns the processes that match a selector."""
 
 
 class Absent(DamonPolicyError):
-    """A process, cgroup, node or memory that the kdamond needs is not there."""
+    """A process, cgroup, node or memory that the kdamond needs is missing."""
 
     exit_code = ExitCode.INVALID
     can_retry = True
@@ -43,14 +43,14 @@ class Bound:
     members: tuple[Member, ...] = ()
     """The monitored processes, in the order of the kernel's targets."""
     cgroups: Mapping[str, int] = field(default_factory=dict)
-    """Which cgroups the paths in ``files`` mean now."""
+    """The cgroups that the paths in ``files`` mean now."""
     left_out: tuple[str, ...] = ()
-    """Cgroups that are not there, and whose filters are left out until they are."""
+    """Missing cgroups, whose filters are left out until they exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """A kdamond that cannot run for now, and what it waits for, in words."""
+    """A kdamond that cannot run yet, and what it waits for, in words."""
 
     what: str
 
@@ -63,14 +63,14 @@ def bind(
     find: Finder = processes.find,
     waits: bool = False,
 ) -> Bound | Waits:
-    """Look everything up, or tell what the kdamond shall wait for.
+    """Look everything up, or return what the kdamond has to wait for.
 
-    ``current`` are the processes that the running kdamond monitors: those that still match
-    keep their order, because the kernel matches targets by index. ``find`` looks processes up.
-    With ``waits`` every kdamond shall wait, as somebody will look again; and a filter on a cgroup
-    that is not there is left out, where that means the same for all other memory.
+    ``current`` are the processes that the running kdamond monitors: those that still match keep
+    their order, because the kernel matches targets by index. ``find`` looks processes up. With
+    ``waits`` every kdamond waits, as somebody will look again; and a filter on a missing cgroup is
+    left out, if that means the same for all other memory.
 
-    Raises Absent where something is not there; its ``about`` tells which part names it.
+    Raises Absent if something is missing; its ``about`` is the part that names it.
     """
     files = dict(kdamond.files)
     members: tuple[Member, ...] = ()
@@ -154,7 +154,7 @@ def _memory(
     files[f"{base}/nr_targets"] = "1"
     files[f"{base}/0/pid_target"] = "0"
     files |= {f"{base}/0/{name}": value for name, value in kdamond.target_files.items()}
-    # regions that somebody has named stay as they are; those of RAM and nodes are one where they touch
+    # named regions stay as they are; touching regions of RAM and nodes are united
     apart = all(target.regions for target in kdamond.targets)
     aligned = _aligned(ranges, max(unit, memory.PAGE), unit, apart=apart)
     _regions(f"{base}/0/regions", aligned, files)
@@ -174,7 +174,7 @@ def _process(
 
 
 def stated(kdamond: CompiledKdamond) -> dict[str, str]:
-    """Return the files of targets where the policy alone says them: as regions, or by pid."""
+    """Return the files of targets that the policy alone determines: regions, or pids."""
     files: dict[str, str] = {"contexts/0/addr_unit": kdamond.files.get("contexts/0/addr_unit", "1")}
     ranges = [each for target in kdamond.targets for each in target.regions]
     if kdamond.ops == "paddr":
@@ -191,10 +191,11 @@ def stated(kdamond: CompiledKdamond) -> dict[str, str]:
 def _aligned(
     ranges: Sequence[memory.Range], grain: int, unit: int = 1, *, apart: bool
 ) -> tuple[memory.Range, ...]:
-    """Return the ranges in units, widened to whole grains as the kernel would do it.
+    """Return the ranges in units, widened to whole grains as the kernel does.
 
-    It refuses regions that share a page, and 6.18 divides by the size of an empty one
-    (mm/damon/core.c: damon_set_regions()); those that only touch it takes, and ``apart`` keeps them.
+    The kernel refuses regions that share a page, and 6.18 divides by the size of an empty one
+    (mm/damon/core.c: damon_set_regions()); it takes regions that only touch, and ``apart`` keeps
+    them.
     """
     whole = [(start // grain * grain, -(-end // grain) * grain) for start, end in ranges]
     return tuple((start // unit, end // unit) for start, end in memory.united(whole, apart=apart))
@@ -210,7 +211,7 @@ def _regions(base: str, ranges: Sequence[memory.Range], files: dict[str, str]) -
 def members(
     kdamond: CompiledKdamond, machine: Machine, find: Finder = processes.find
 ) -> frozenset[Member]:
-    """Return the processes that a kdamond shall monitor."""
+    """Return the processes for a kdamond to monitor."""
     return frozenset(_processes(kdamond, machine, find))
 
 
@@ -227,7 +228,7 @@ def _processes(
 
 
 def _awaited(kdamond: CompiledKdamond, machine: Machine) -> str:
-    """Say what a kdamond without any process waits for."""
+    """Describe what a kdamond without any process waits for."""
     selectors = [each.selector for each in kdamond.targets if each.selector]
     missing = [
         each.cgroup for each in selectors if each.cgroup and not exists(machine, each.cgroup)
@@ -274,7 +275,7 @@ def _paths(line: FilterLine, machine: Machine) -> list[str]:
     if not line.subtree and not is_pattern(path):
         return [path]
     found = subtree(machine, path) if line.subtree else matching(machine, path)
-    if not found:  # it vanished only just now: a list without it could let everything in
+    if not found:  # it vanished just now: a list without it could allow everything
         raise Absent(Lack.cgroup(path, "").message, code="DP0303")
     if len(found) > 1 and line.files["matching"] == "N":
         message = f"this kernel cannot filter on `{path}` and the cgroups below it"

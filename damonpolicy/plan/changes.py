@@ -1,4 +1,4 @@
-"""The difference between two trees of a kdamond's directory, as the fewest safe writes.
+"""The fewest safe writes from one tree of a kdamond's directory to another.
 
 The same function plans an apply and an undo: only the direction differs.
 """
@@ -15,10 +15,10 @@ __all__ = ("changes", "differing", "remade")
 
 
 def differing(current: Tree, desired: Tree) -> list[str]:
-    """Return the paths of ``desired`` that ``current`` does not hold, volatile ones aside.
+    """Return the paths of ``desired`` that differ in ``current``, except volatile ones.
 
-    A file that is missing is as good as one with its default: a kernel without it does what the
-    default says. So ``desired`` may name files that only some kernels have.
+    A missing file counts as one with its default: a kernel without it behaves that way. So
+    ``desired`` may name files that only some kernels have.
     """
     return [
         path
@@ -29,7 +29,7 @@ def differing(current: Tree, desired: Tree) -> list[str]:
 
 
 def remade(committed: Tree, were: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
-    """Return the cgroups of a commit whose paths mean others now than they ``were``.
+    """Return the cgroups of a commit whose paths mean other cgroups than they ``were``.
 
     That includes cgroups whose former meaning is unknown: the kernel may have been given any.
     """
@@ -46,10 +46,10 @@ def changes(
 ) -> tuple[list[Operation], dict[str, str]]:
     """Return operations from ``current`` to ``desired``, and the tree they lead to.
 
-    Both are trees of one slot; what ``desired`` does not mention stays, unless a count
-    wipes it. Counts are written before what they make, and only where they change or
-    where a text has to become empty again, which takes a new directory. ``anew`` is for a
-    kdamond that is going to start: what the kernel tuned for an earlier one is written over.
+    Both are trees of one slot; what ``desired`` does not mention stays, unless a count wipes it.
+    Counts are written before what they make, and only where they change or where a text has to
+    become empty again, which takes a new directory. ``anew`` is for a kdamond that is about to
+    start: values that the kernel tuned for an earlier one are overwritten.
     """
     walk = _Walk(slot, current, desired, phase, anew=anew)
     walk.directory("", _nested(walk.concerned()))
@@ -86,7 +86,7 @@ class _Walk:
         self.tree = dict(current)
         self.made: set[str] = set()
         self.operations: list[Operation] = []
-        # a write of nothing does nothing, so a text that has to become empty needs a new directory
+        # an empty write has no effect, so a text that has to become empty needs a new directory
         self.remade = {
             counter
             for path, value in desired.items()
@@ -102,7 +102,7 @@ class _Walk:
         return list(differ)
 
     def directory(self, directory: str, inside: _Nested) -> None:
-        """Bring one directory to what is desired: its count, its files, what is below."""
+        """Plan one directory: its count, its files, its subdirectories."""
         prefix = f"{directory}/" if directory else ""
         counter = prefix + COUNTS.get(directory.rpartition("/")[2], "")
         if counter in self.desired and (

@@ -1,7 +1,7 @@
-"""From models to the files of a kdamond's directory, for one kernel.
+"""Compilation of models to the files of a kdamond's directory, for one kernel.
 
-Each kernel file is one `put`, with the place in the policy that it comes from. What the
-kernel lacks is found afterwards, by looking up every file and word in the features table.
+Each kernel file is one `put`, with its place in the policy. Afterwards, every file and word is
+looked up in the features table, to find what the kernel lacks.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _OF_PROBES = ("filters", "weight", "preps", "optional")
 
 
 class Compiler(Quotas):
-    """Compiles one kdamond; ``found`` collects refusals, warnings and notes."""
+    """A compiler of one kdamond; ``found`` collects refusals, warnings and notes."""
 
     def kdamond(self, kdamond: Kdamond, at: Cursor) -> CompiledKdamond:
-        """Compile; the result is only good where ``found`` has no error afterwards.
+        """Compile; the result is valid only if ``found`` has no error afterwards.
 
-        Raises Unread where the policy is too wrong for a result; ``found`` is complete then, too.
+        Raises Unread if the policy is too wrong for a result; ``found`` is complete then, too.
         """
         context = "contexts/0"
         attributes = f"{context}/monitoring_attrs"
@@ -74,7 +74,7 @@ class Compiler(Quotas):
         )
 
     def _commit(self) -> Literal["answered", "waits", "none"]:
-        """Say what this kernel does with a commit.
+        """Return how this kernel handles a commit.
 
         Up to 6.12 it waits for a scheme to wake up, with the lock of all DAMON files held; since
         the commit "mm/damon/sysfs: use damon_call() for commit command" the kdamond answers.
@@ -139,7 +139,7 @@ class Compiler(Quotas):
             self.put(path, value, at)
 
     def _early(self) -> bool:
-        """Tell whether accesses are told apart in the form that came before ``sample/``."""
+        """Return whether the kernel has the form of access filters that came before ``sample/``."""
         known = self.capabilities.known
         return known("sample") != "yes" and known("operations_attrs") == "yes"
 
@@ -156,8 +156,8 @@ class Compiler(Quotas):
                 self.left_out(at(index, "name"), message, self.lacking(needed))
             else:
                 kept.append((index, probe))
-        # 7.2 and 7.3 take them for processes and never ask them (seen in guests). Nothing of its own
-        # tells of a kernel that does: the one that was seen to, has preparations too.
+        # 7.2 and 7.3 accept them for processes and never use them (seen in guests). No feature of
+        # its own marks a kernel that does; the one that was seen to has preparations too.
         if kept and not physical and not self.has_all(["probe.preps"]):
             message = f"this kernel takes probes on `{kdamond.ops}` and counts nothing"
             self.refuse(at, "probe.preps", message)
@@ -230,7 +230,7 @@ class Compiler(Quotas):
         highest = U32_MAX if rate.max is None else rate.max.most(samples)
         self.put(f"{base}/nr_accesses/min", lowest, at("access_rate", "min"))
         self.put(f"{base}/nr_accesses/max", highest, at("access_rate", "max"))
-        aggregating = max(kdamond.intervals.aggregating, 1)  # 0 is wrong, and was told
+        aggregating = max(kdamond.intervals.aggregating, 1)  # 0 is wrong, and was reported
         youngest = 0 if age.min is None else age.min.least(aggregating)
         oldest = U32_MAX if age.max is None else age.max.most(aggregating)
         self.put(f"{base}/age/min", youngest, at("age", "min"))
@@ -274,7 +274,7 @@ class Compiler(Quotas):
             self.refuse(at, need, f"{message} on `{kdamond.ops}`")
 
     def _spare_young(self, lines: list[FilterLine], at: Cursor) -> list[FilterLine]:
-        """Reject young pages first, as far as the kernel can; say where that is not as it seems."""
+        """Reject young pages first, if the kernel can; note where the effect is not obvious."""
         lines = plan_filters.spare_young(lines)
         allowing = {line.files["type"] for line in lines if line.files["allow"] == "Y"}
         if decided := sorted(allowing & set(CORE)):
@@ -303,7 +303,7 @@ def _target(target: Target) -> TargetLine:
 
 
 def may_be_chosen(part: Scheme | Kdamond, capabilities: Capabilities) -> bool:
-    """Tell whether a part's `when` holds on this kernel; what is unknown, or wrong, counts as so."""
+    """Return whether a part's `when` may hold on this kernel; true if unknown or wrong."""
     with suppress(Unread):
         when = part.when
         if when is None:

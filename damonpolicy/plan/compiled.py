@@ -1,4 +1,4 @@
-"""What a policy becomes: files of a kdamond's directory, and what is looked up later.
+"""Compiled policies: files of a kdamond's directory, and names to look up later.
 
 Plain data and the standard library only, so that a generation can be applied again by a
 process that has neither the policy language nor its libraries.
@@ -28,7 +28,7 @@ class TargetLine:
     node: int = -1
     selector: Selector | None = None
     regions: tuple[tuple[int, int], ...] = ()
-    """Bytes; first and one past the last."""
+    """Bytes: the first, and one past the last."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -50,9 +50,9 @@ class TargetLine:
 
 @dataclass(frozen=True, slots=True)
 class FilterLine:
-    """One filter; with ``subtree`` it stands for a filter for each cgroup below its path.
+    """One filter; with ``subtree``, it stands for one filter per cgroup below its path.
 
-    ``files`` are those of the filter's directory, ``path_file`` is the one that names the cgroup.
+    ``files`` are those of the filter's directory; ``path_file`` names the cgroup.
     """
 
     files: Mapping[str, str]
@@ -75,7 +75,7 @@ class FilterLine:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A goal that the service feeds: its directory, where from, and how often in microseconds."""
+    """A goal that the service feeds: its directory, source, and interval in microseconds."""
 
     goal: str
     source: Mapping[str, Any]
@@ -93,7 +93,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Something that the service moves: a setting, or a file of a kdamond's directory.
+    """A value that the service moves: a setting, or a file of a kdamond's directory.
 
     ``kdamond`` is the kdamond's name within its policy, empty for a setting; ``law`` and
     ``sources`` are read by `tuning.loops`; ``every`` is in microseconds.
@@ -139,18 +139,18 @@ class CompiledKdamond:
     filters: Mapping[str, tuple[FilterLine, ...]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     target_files: Mapping[str, str] = field(default_factory=dict)
-    """What every target's directory holds besides its pid and regions."""
+    """The files of every target's directory besides its pid and regions."""
     wait: bool = False
     """Whether to wait for a process instead of failing."""
     commit: Literal["answered", "waits", "none"] = "answered"
-    """What the kernel does with a commit: ``waits`` while watermarks keep all schemes asleep."""
+    """How the kernel handles a commit: it ``waits`` while watermarks keep all schemes asleep."""
     uncommitted: tuple[str, ...] = field(default=(), metadata=typed.LATER)
-    """What the kernel may ignore in a commit, by the names of `plan.uncommitted`."""
+    """The parts of a commit that the kernel may ignore, by the names of `plan.uncommitted`."""
     feeds: tuple[Feed, ...] = ()
     commit_every: int = 500_000
-    """Microseconds between two commits that follow the machine, at the least."""
+    """The least microseconds between two commits that follow the machine."""
     temperature: tuple[int, int, int] | None = field(default=None, metadata=typed.LATER)
-    """Who counts as hot in reports: weights of size, access rate and age."""
+    """The weights of size, access rate and age in reports' temperature."""
 
     def __post_init__(self) -> None:
         if "contexts/0/operations" not in self.files:
@@ -160,7 +160,7 @@ class CompiledKdamond:
                 raise ValueError(f"`{path[:80]}` is no file of a kdamond")
 
     def check(self) -> None:
-        """Raise ValueError for what no valid policy compiles to; a record may hold anything."""
+        """Raise ValueError for content that no valid policy gives; a file may hold anything."""
         check_numbers(self.files)
         if self.ops != "paddr" and not any(each.selector for each in self.targets):
             raise ValueError(f"the kdamond `{self.name}` has no processes to monitor")
@@ -177,7 +177,7 @@ class CompiledKdamond:
 
     @property
     def pressed(self) -> bool:
-        """Whether a goal on pressure tunes a quota of it: each commit disturbs it."""
+        """Whether a goal on pressure tunes one of its quotas, which each commit disturbs."""
         metrics = (text for path, text in self.files.items() if path.endswith("/target_metric"))
         return "some_mem_psi_us" in metrics
 
@@ -210,9 +210,9 @@ class CompiledKdamond:
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """A policy as it is kept in a generation.
+    """A policy, as a generation keeps it.
 
-    ``source`` and ``variables`` are its text and its overrides, for compiling it anew on
+    ``source`` and ``variables`` are its text and its overrides, for compiling it again on
     another kernel; ``settings`` maps absolute paths to contents; ``repairs``: the service brings
     back what someone else has changed; ``monitored``: kdamonds were given schemes that only look.
     """

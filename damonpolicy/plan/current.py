@@ -1,4 +1,4 @@
-"""The machine as it is: DAMON's tree, who owns which slot, modules, settings."""
+"""The current state of the machine: DAMON's tree, the owners of slots, modules, settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Current:
     modules: tuple[str, ...]
     settings: Mapping[str, str | None]
     cgroups: Mapping[str, int] = field(default_factory=dict)
-    """Which cgroups the paths in the tree mean now; paths that mean none are left out."""
+    """The cgroups that the paths in the tree mean now; paths without a cgroup are left out."""
 
     @property
     def slots(self) -> list[int]:
@@ -58,7 +58,7 @@ class Current:
         return slot_tree(self.tree, number)
 
     def running(self, number: int) -> bool:
-        """Tell whether a slot's kdamond is on."""
+        """Return whether a slot's kdamond is on."""
         return self.tree.get(f"{number}/state") == "on"
 
     def pid(self, number: int) -> int:
@@ -66,10 +66,10 @@ class Current:
         return int(self.tree.get(f"{number}/pid", "-1"))
 
     def owner(self, number: int, managed: Managed) -> Owner:
-        """Tell whose a slot is.
+        """Return the owner of a slot.
 
-        Ours is what runs with the pid and start time that we recorded, or is off with the bytes
-        that we last wrote. Free is what is off and empty. All else is someone else's.
+        A slot is ours if it runs with the pid and start time that we recorded, or is off with the
+        bytes that we last wrote. It is free if it is off and empty. Any other is someone else's.
         """
         record = managed.slots.get(number)
         if record is not None and managed.boot_id == self.host.boot_id:
@@ -111,7 +111,7 @@ class Current:
                 "managed": {
                     key: value
                     for key, value in managed.to_json().items()
-                    if key not in ("transaction", "generation")  # how it came about
+                    if key not in ("transaction", "generation")  # how it was made
                 },
             }
         )
@@ -120,7 +120,7 @@ class Current:
 def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
     """Read the machine.
 
-    Raises KernelLacks without DAMON, NoPermission where its tree may not be read.
+    Raises KernelLacks without DAMON, NoPermission if its tree may not be read.
     """
     try:
         tree, starts = _settled(machine)
@@ -149,9 +149,9 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
 
 
 def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:
-    """Read DAMON's tree, and when its running kdamonds' threads began, by slot.
+    """Read DAMON's tree, and the start times of its running kdamonds' threads, by slot.
 
-    One that ends in between would be on, and of an unknown thread: then all is read again.
+    If one ends in between, it would be on with an unknown thread: then all is read again.
     """
     for _ in range(_TRIES):
         tree = read_tree(machine)
@@ -164,7 +164,7 @@ def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:
 
 
 def _setting(machine: Machine, path: str) -> str | None:
-    """Return a setting's content, None where this kernel has no such file."""
+    """Return a setting's content; None if this kernel has no such file."""
     try:
         return read_value(machine, path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""damo's configuration files as trees of kdamonds, as damo itself would write them.
+"""Reader of damo's configuration files, into trees of kdamonds as damo would write them.
 
 The form is that of `damo args damon` and of its options `--kdamonds` and `--schemes`, version
 3.4.3; older files lack keys, and have filters and goals of an older form. Sizes are rounded to three decimals where
@@ -35,7 +35,7 @@ _LAYERS = {
     "core_filters": CORE,
     "ops_filters": ("anon", "active", "memcg", "young", "hugepage_size", "unmapped"),
 }
-"""Which types of filters each directory takes."""
+"""The types of filters that each directory takes."""
 _OF_SCHEMES = ("action", "access_pattern", "quotas", "filters", "watermarks")
 _SAMPLED = ("cpumask", "threads", "write")
 _PERMIL, _BASIS_POINTS = share(1000), share(10_000)
@@ -43,10 +43,10 @@ _ELIGIBLE = "node_eligible_mem_bp"
 
 
 def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], list[Diagnostic]]:
-    """Return the kdamonds of a file, and what is wrong with it.
+    """Return the kdamonds of a file, and its errors.
 
-    A list of schemes, as damo's `--schemes` takes it, is for one kdamond with ``ops``: without
-    them for all memory.
+    A list of schemes, as damo's `--schemes` takes it, is for one kdamond with ``ops``, by default
+    for all memory.
     """
     report = Report()
     if schemes := _schemes(top):
@@ -81,7 +81,7 @@ def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], l
 
 
 def _schemes(top: Node | None) -> Sequence | None:
-    """Return a list of schemes, or None for anything else."""
+    """Return a list of schemes; None for anything else."""
     if not isinstance(top, Sequence) or not top.items:
         return None
     each_is = [
@@ -92,7 +92,7 @@ def _schemes(top: Node | None) -> Sequence | None:
 
 
 def _around(schemes: Sequence, ops: str) -> Mapping:
-    """Return schemes as the kdamond that damo makes of them."""
+    """Return the kdamond that damo makes of schemes."""
     span = schemes.span
 
     def one(key: str, value: Node) -> tuple[Scalar, Node]:
@@ -103,7 +103,7 @@ def _around(schemes: Sequence, ops: str) -> Mapping:
 
 
 class _Tree:
-    """Builds the files of one kdamond's directory, and keeps where each was said."""
+    """The files of one kdamond's directory, with the place of each."""
 
     def __init__(self, kdamond: Node, report: Report) -> None:
         self.files: dict[str, str] = {}
@@ -128,7 +128,7 @@ class _Tree:
             self._context(each)
 
     def put(self, path: str, value: str) -> None:
-        """Set a file to what was just read."""
+        """Set a file to the value that was just read."""
         self.files[path] = value
         if self.report.here is not None:
             self.spans[path] = self.report.here
@@ -182,7 +182,7 @@ class _Tree:
             self.put(f"{here}/tid_arr", self._threads(each))
 
     def _threads(self, at: Place) -> str:
-        """Return threads as the kernel lists them; damo takes its text as it stands."""
+        """Return threads as the kernel lists them; damo passes its text on unchanged."""
         if isinstance(at.node.get("tid_arr"), Sequence):
             return ",".join(str(at.read(node, COUNT)) for node in at.items("tid_arr"))
         node = at.scalar("tid_arr")
@@ -291,7 +291,7 @@ class _Tree:
             if metric.endswith("_bp") and metric != _ELIGIBLE:
                 kind = _BASIS_POINTS
             for name, each in (("target_value", kind), ("current_value", COUNT)):
-                # once all goals were shares, of nothing that the kernel measures
+                # in old versions all goals were shares, of nothing that the kernel measures
                 old = not goal.has(name) and goal.has(f"{name}_bp")
                 self.put(f"{here}/{name}", goal.amount(f"{name}_bp" if old else name, 0, each))
             self.put(f"{here}/nid", goal.amount("nid", 0, COUNT))
@@ -317,7 +317,7 @@ class _Tree:
         self.put(f"{base}/filters/nr_filters", "0")
 
     def _unread(self, at: Place, *keys: str) -> None:
-        """Tell of what says something, but not to damo."""
+        """Report keys that look meaningful, but that damo ignores."""
         for key in keys:
             if (said := at.node.key(key)) and at.has(key):
                 message = f"damo does not look at `{key}` in a file, and the policy does"
@@ -327,7 +327,7 @@ class _Tree:
     def _filter(self, at: Place, here: str, kind: str) -> None:
         self.put(f"{here}/type", kind)
         self.put(f"{here}/matching", at.truth("matching", usual=True))
-        # the older form calls it `filter_pass`, and has none where filters only reject
+        # the older form calls it `filter_pass`, and lacks it if filters only reject
         self.put(f"{here}/allow", at.truth("allow" if at.has("allow") else "filter_pass"))
         self.put(f"{here}/memcg_path", at.text("memcg_path"))
         addresses = at("address_range")
@@ -336,13 +336,13 @@ class _Tree:
         self.put(f"{here}/damon_target_idx", at.amount("damon_target_idx", 0, COUNT))
         ranges = [("probe_hits_wsum_range", COUNT), ("hugepage_size", BYTES)]
         for key, unit in ranges if kind == "hugepage_size" else reversed(ranges):
-            bounds = self._range(at, key, unit)  # the last is its own
+            bounds = self._range(at, key, unit)  # the last is part of the range
         at.has("hugepage_size" if kind == "hugepage_size" else "probe_hits_wsum_range")
         for name, value in zip(("min", "max"), bounds, strict=True):
             self.put(f"{here}/{name}", value)
 
     def _range(self, at: Place, key: str, kind: Kind) -> tuple[str, str]:
-        """Return the ends of a range, which is a list of two or a mapping."""
+        """Return the ends of a range, which is a list of two values or a mapping."""
         if isinstance(at.node.get(key), Mapping):
             ends = at(key)
             message = f"damo takes any mapping as all values of `{key}`, and the policy as written"

@@ -1,7 +1,7 @@
-"""Access patterns of damo's files: bounds in percent, time or bytes, or as the kernel counts.
+"""Access patterns of damo's files: bounds in percent, time or bytes, or in kernel units.
 
-A bare rate is percent and a bare age microseconds. damo reckons with the intervals as they are
-written: 50 % of 100 ms at 30 ms a sample is 1.67 samples, of which it writes 1.
+A bare rate is percent and a bare age microseconds. damo computes with the intervals as written: 50
+% of 100 ms at 30 ms a sample is 1.67 samples, and it writes 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ("Intervals", "bounds")
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Microseconds as damo has them, with what it will cut off."""
+    """Intervals in microseconds as damo computes them, before it truncates."""
 
     sample: float
     aggregation: float
@@ -32,13 +32,13 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """A bound that the kernel counts in samples or aggregations."""
+    """A bound counted in samples or aggregations."""
 
     key: str
     file: str
     kind: Kind
     unit: str
-    """What damo calls the unit of a bare number."""
+    """damo's name for the unit of a bare number."""
     word: str
     """The unit in which the kernel counts."""
 
@@ -50,7 +50,7 @@ _COUNTED = (
 
 
 def bounds(at: Place, intervals: Intervals) -> Iterator[tuple[str, str]]:
-    """Yield the files below ``access_pattern/`` with what damo writes into them."""
+    """Yield the files below ``access_pattern/`` with the values that damo writes."""
     sizes = at("sz_bytes")
     for bound, usual in (("min", 0), ("max", U64_MAX)):
         yield f"sz/{bound}", sizes.amount(bound, usual, BYTES)
@@ -77,7 +77,7 @@ def _counted(at: Place, what: _Counted, intervals: Intervals) -> Iterator[tuple[
     counted = what.word in units or unit == what.word
     for bound, usual in (("min", 0), ("max", U64_MAX)):
         node, value = nodes[bound], found.get(bound)
-        place.has(bound)  # here it is said, for its place
+        place.has(bound)  # reported here, for its place
         if node is None:
             value = Quantity(usual, Fraction(usual), bound)
         if value is None:

@@ -1,9 +1,8 @@
-"""The values of damo's files: texts for people, such as ``4,096``, ``5 ms``, ``4 %``, ``max``.
+"""Reader of the values of damo's files, such as ``4,096``, ``5 ms``, ``4 %``, ``max``.
 
-They are read as damo 3.4 reads them, its floating point included, so that what comes of them is
-what damo would write. Where that is not what the text says, it is told. What damo would refuse,
-such as a unit that it does not know there, is refused where it stands; a key that it does not
-look at is warned of.
+They are read as damo 3.4 reads them, including its floating point, so that the result is what damo
+would write. If that differs from the text, it is reported. Values that damo would refuse, such as
+an unknown unit, are refused at their place; a key that damo ignores gets a warning.
 """
 
 from __future__ import annotations
@@ -45,27 +44,27 @@ _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z_%]*)")
 _OCTAL = re.compile(r"0[0-9]+\Z")
 _LONGEST = 100
 _EXACT = 1 << 53
-"""Up to here floating point has all whole numbers."""
+"""Floating point represents all whole numbers up to this one."""
 _TRUTHS = {"true": "Y", "yes": "Y", "y": "Y", "false": "N", "no": "N", "n": "N"}
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What units a value may have; a bare number is in what the kernel counts.
+    """The units that a value may have; a bare number is in the kernel's unit.
 
-    A number with a unit is multiplied by what the unit is worth, then divided and multiplied by
-    these, in this order: in floating point each step rounds.
+    A number with a unit is multiplied by the unit's value, then divided and multiplied by these, in
+    this order: in floating point each step rounds.
     """
 
     units: Table[str, int]
     divisors: tuple[int, ...] = ()
     factor: int = 1
     words: tuple[str, ...] = ()
-    """Units in which the kernel counts the bounds of a pattern, after exactly one number."""
+    """The kernel's units for the bounds of a pattern, after exactly one number."""
 
 
 def share(parts: int) -> Kind:
-    """Return shares that the kernel counts in so many parts of the whole."""
+    """Return the kind of shares that the kernel counts in the given parts of the whole."""
     return Kind({"%": 1}, (100,), parts)
 
 
@@ -77,7 +76,7 @@ PERCENT = share(100)
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number as damo has it, as it would be without rounding, and its unit."""
+    """A number as damo has it, its value without rounding, and its unit."""
 
     value: float
     exact: Fraction
@@ -85,20 +84,20 @@ class Quantity:
 
 
 class Report:
-    """What is wrong with a file, and every place in it that was looked at."""
+    """The errors of a file, and every place in it that was read."""
 
     def __init__(self) -> None:
         self.found: list[Diagnostic] = []
         self.places: list[Place] = []
         self.here: Span | None = None
-        """Where what was read last stands, or what would contain it."""
+        """The place of the value read last, or of its container."""
 
     def wrong(self, span: Span, message: str, hint: str = "") -> None:
-        """Take note of a mistake."""
+        """Add a mistake."""
         self._add(Diagnostic.error("DP0621", span, message, hint=hint))
 
     def told(self, span: Span, message: str, hint: str = "") -> None:
-        """Take note of what damo reads otherwise than it is written."""
+        """Add a value that damo reads differently from its text."""
         self._add(Diagnostic.warning("DP0620", span, message, hint=hint))
 
     def _add(self, diagnostic: Diagnostic) -> None:
@@ -106,9 +105,9 @@ class Report:
             self.found.append(diagnostic)
 
     def unknown(self) -> None:
-        """Take note of every key that nobody has asked for.
+        """Add every key that was never read.
 
-        What looks like a key of damo's is a mistake: without it a scheme may be for everything.
+        A key similar to one of damo's is a mistake: without it a scheme may apply to everything.
         """
         for place in self.places:
             for key, _ in place.node.items:
@@ -123,7 +122,7 @@ class Report:
 
 
 class Place:
-    """A mapping of damo's file; keys that are not there read as the usual."""
+    """A mapping of damo's file; missing keys have damo's defaults."""
 
     def __init__(self, node: Node | None, span: Span, report: Report) -> None:
         if node is not None and not isinstance(node, Mapping):
@@ -141,11 +140,11 @@ class Place:
         return node
 
     def has(self, key: str) -> bool:
-        """Tell whether there is a value."""
+        """Return whether a key has a value."""
         return self._get(key) is not None
 
     def ignore(self, *keys: str) -> None:
-        """Know keys that say nothing about what is to be done, such as results."""
+        """Accept keys that do not configure anything, such as results."""
         self.asked.update(keys)
 
     def __call__(self, key: str) -> Place:
@@ -166,7 +165,7 @@ class Place:
         return ()
 
     def scalar(self, key: str) -> Scalar | None:
-        """Return a single value as it stands."""
+        """Return a single value unchanged."""
         node = self._get(key)
         if node is None or isinstance(node, Scalar):
             return node
@@ -190,7 +189,7 @@ class Place:
         return node.text
 
     def truth(self, key: str, *, usual: bool = False, literal: bool = False) -> str:
-        """Return Y or N; ``literal`` where damo takes each text as true."""
+        """Return Y or N; ``literal`` if damo treats every text as true."""
         node = self.scalar(key)
         found = _TRUTHS.get(node.text.lower()) if node else "Y" if usual else "N"
         if literal and node is not None and found == "N" and (node.quoted or len(node.text) == 1):
@@ -202,7 +201,7 @@ class Place:
         return found or "N"
 
     def amount(self, key: str, usual: int, kind: Kind) -> str:
-        """Return a number as the kernel counts."""
+        """Return a number in the kernel's unit."""
         node = self.scalar(key)
         return str(usual if node is None else self.read(node, kind))
 
@@ -213,7 +212,7 @@ class Place:
         return usual if found is None else found.value
 
     def read(self, node: Node, kind: Kind) -> int:
-        """Read a number where it stands."""
+        """Read a number at its place."""
         found = self.quantity(node, kind)
         if found is None:
             return 0
@@ -226,7 +225,7 @@ class Place:
         return result
 
     def rounded(self, node: Node, value: float, exact: Fraction) -> int:
-        """Return what damo writes of a number, and tell where that is not what the text says."""
+        """Return the number that damo writes, and report if it differs from the text."""
         result, meant = int(value), int(exact)
         if exact and not result:
             hint = "the kernel counts whole ones: write more, or 0"
@@ -238,7 +237,7 @@ class Place:
         return result
 
     def quantity(self, node: Node, kind: Kind) -> Quantity | None:
-        """Read a number in the unit that damo reckons in, before it is rounded."""
+        """Read a number in the unit that damo computes in, before rounding."""
         text = node.text if isinstance(node, Scalar) else ""
         plain = text.replace(",", "").strip()
         if plain in ("max", "min"):
@@ -276,7 +275,7 @@ class Place:
 
 
 _REMARKS = ("comment", "comments", "name", "names")
-"""What people write beside the keys."""
+"""Comments that people write beside the keys."""
 
 
 def _text(node: Node) -> str:

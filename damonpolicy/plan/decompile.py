@@ -1,7 +1,7 @@
-"""From a kdamond's directory back to the policy language: what `import` prints.
+"""Decompilation of a kdamond's directory to the policy language, for `import`.
 
-The inverse of `compile`, as far as there is one. What a policy does not or may not say is
-left out with a remark; that the rest is complete is found by compiling it again (`imported`).
+The inverse of `compile`, as far as one exists. Anything that a policy cannot or may not say is left
+out with a remark; compiling the result again checks that the rest is complete (`imported`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ATTRIBUTES = f"{_CONTEXT}/monitoring_attrs"
 _SAMPLE, _AGGREGATION = 5_000, 100_000
 _ORDER = ("cpumask", "threads", "write")
 _SAMPLED = {"cpumask": "cpumask", "threads": "tid_arr"}
-"""The file that says what a sample filter is, by its type."""
+"""The file with the argument of a sample filter, by its type."""
 
 
 def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | None) -> Decompiled:
@@ -58,7 +58,7 @@ def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | 
 
 
 def _rename(listed: list[dict[str, Any]]) -> None:
-    """Number the names that stand twice."""
+    """Number repeated names."""
     taken = {each["name"] for each in listed}
     seen: set[str] = set()
     for each in listed:
@@ -208,11 +208,11 @@ def _accesses(found: Decompiled) -> None:
 
 
 def _unsaid(found: Decompiled, base: str, count: int) -> str:
-    """Say why sample filters are not in the policy.
+    """Return why sample filters are not in the policy.
 
-    The kernel drops what a filter rejects, and takes the rest as the last one says
-    (damon_sample_filter_out() of damon/next): what only allows, such as damo's options make,
-    lets everything count.
+    The kernel drops what a filter rejects, and treats the rest by the last one
+    (damon_sample_filter_out() of damon/next): filters that only allow, such as those of damo's
+    options, make everything count.
     """
     meant: dict[str, str] = {}
     for index in range(count):
@@ -246,7 +246,7 @@ def _say(found: Decompiled, kind: str, cpus: str, threads: str) -> None:
 
 
 def _conditions(found: Decompiled, base: str, count: int) -> tuple[str, str, str] | None:
-    """Return kind, CPUs and threads that filters of our form let count; None for other forms."""
+    """Return the kind, CPUs and threads that filters of our form count; None for other forms."""
     kind, cpus, threads = "any", "", ""
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Filters of schemes and probes back to the policy language."""
+"""Decompilation of filters of schemes and probes to the policy language."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OWN = {
     "hugepage_size": ("min", "max"),
     "probe_hits_wsum": ("min", "max"),
 }
-"""The files that say what a filter is, by its type."""
+"""The files with the arguments of a filter, by its type."""
 
 
 def places(found: Decompiled, *directories: str) -> list[str]:
@@ -32,10 +32,11 @@ def places(found: Decompiled, *directories: str) -> list[str]:
 
 
 def of_scheme(found: Decompiled, base: str) -> tuple[list[dict[str, Any]], bool]:
-    """Return a scheme's filters in a policy's order, and whether all stand in ``filters/``.
+    """Return a scheme's filters in a policy's order, and whether all are in ``filters/``.
 
-    The kernel takes core filters, page-level ones, then ``filters/``, and asks those of its core
-    first, wherever they stand. Where that moves a filter to another directory, a remark says why.
+    The kernel reads core filters, page-level ones, then ``filters/``, and applies core filters
+    first, wherever they are. If that moves a filter to another directory, a remark gives the
+    reason.
     """
     own, layers = f"{base}/filters", (f"{base}/core_filters", f"{base}/ops_filters")
     here, split = places(found, own), {layer: places(found, layer) for layer in layers}
@@ -67,7 +68,7 @@ def _is_core(found: Decompiled, place: str) -> bool:
 
 
 def _takes_order(found: Decompiled, listed_: Sequence[str]) -> bool:
-    """Tell whether a policy takes filters in this order (the rule DP0214)."""
+    """Return whether a policy accepts filters in this order (rule DP0214)."""
     core = [_is_core(found, place) for place in listed_]
     last = max((index for index, each in enumerate(core) if each), default=-1)
     allowing = any(found.text(f"{place}/allow") == "Y" for place in listed_[: last + 1])
@@ -79,7 +80,7 @@ def listed(
 ) -> list[dict[str, Any]]:
     """Return the filters of some directories as one list.
 
-    Where one filter for each cgroup of a subtree stands, the path alone says so.
+    One filter for each cgroup of a subtree becomes the path alone.
     """
     result: list[dict[str, Any]] = []
     index = 0
@@ -93,7 +94,7 @@ def listed(
 
 
 def _subtree(found: Decompiled, filters: Sequence[str], *, probe: bool) -> int:
-    """Return how many filters from the first on are a whole subtree in our order; else 0."""
+    """Return how many of the first filters form a whole subtree in our order; 0 if none do."""
     if found.machine is None or found.text(f"{filters[0]}/type") != "memcg":
         return 0
     name = "path" if probe else "memcg_path"

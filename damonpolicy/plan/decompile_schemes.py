@@ -1,4 +1,4 @@
-"""Schemes, their quotas and watermarks back to the policy language."""
+"""Decompilation of schemes, their quotas and watermarks to the policy language."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SECOND = 1_000_000
 
 
 def scheme(found: Decompiled, index: int) -> dict[str, Any]:
-    """Return one scheme; its name is the action's where it has none."""
+    """Return one scheme; without a name, it is named after its action."""
     base = f"{_CONTEXT}/schemes/{index}"
     action = found.text(f"{base}/action", "stat")
     result: dict[str, Any] = {"name": found.names.get(base, action), "action": action}
@@ -65,14 +65,14 @@ def _pattern(found: Decompiled, base: str, result: dict[str, Any]) -> None:
 
 
 def _intervals(found: Decompiled) -> tuple[int, int]:
-    """Return samples in an aggregation, and its microseconds."""
+    """Return the samples of an aggregation, and its microseconds."""
     base = f"{_CONTEXT}/monitoring_attrs/intervals"
     sample, aggregation = (found.number(f"{base}/{name}_us") for name in ("sample", "aggr"))
     return max(aggregation // max(sample, 1), 1), aggregation
 
 
 def _counts(found: Decompiled, base: str, say: Callable[[Decompiled, int], str]) -> dict[str, str]:
-    """Return the bounds of what the kernel counts in 32 bits; it cuts larger ones."""
+    """Return bounds that the kernel counts in 32 bits, cutting larger ones as it does."""
     result: dict[str, str] = {}
     for name in ("min", "max"):
         value = found.number(f"{base}/{name}")

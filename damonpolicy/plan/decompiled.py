@@ -1,4 +1,4 @@
-"""What decompiling works on, and what comes of it."""
+"""The input and the result of decompilation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from damonpolicy.kernel.tree import Tree
 __all__ = ("UNSAID", "Decompiled")
 
 UNSAID = "a policy has no words for it, or writes it another way"
-"""The reason where no remark tells a better one."""
+"""The reason if no remark gives a better one."""
 
 
 @dataclass(slots=True)
 class Decompiled:
-    """A kdamond as plain data of the language; ``remarks`` say why a file is not in it."""
+    """A kdamond as plain data of the language; ``remarks`` have a reason per omitted file."""
 
     tree: Tree
     names: Mapping[str, str]
     machine: Machine | None
     data: dict[str, Any] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
-    """By the path of a file, or of a directory with all below it."""
+    """Remarks by the path of a file, or of a directory with everything below it."""
 
     def number(self, path: str) -> int:
-        """Return a file's content as a number, 0 where it is missing."""
+        """Return a file's content as a number, 0 if it is missing."""
         return int(self.tree.get(path, "0"))
 
     def text(self, path: str, default: str = "") -> str:
@@ -35,15 +35,15 @@ class Decompiled:
         return self.tree.get(path, default)
 
     def remark(self, path: str, why: str) -> None:
-        """Say why a file, or a directory, will not be as it is."""
+        """Add the reason why a file or a directory will differ."""
         self.remarks.setdefault(path, why)
 
     def why(self, path: str) -> str:
-        """Return the remark about a file; who is told that something changes, is told why."""
+        """Return the remark about a file, so that every reported change has a reason."""
         return self.remarks.get(self.place(path), UNSAID)
 
     def place(self, path: str) -> str:
-        """Return what the remark about a file is about: it, or the nearest directory above it.
+        """Return the path of the remark about a file: the file, or the nearest directory above it.
 
         Empty if there is none.
         """

@@ -1,6 +1,6 @@
-"""Writes of what people deploy, played on an idle emulated kernel: what it holds then is imported.
+"""Import of deployed writes: they are played on an idle emulated kernel, which is then read.
 
-So that a number is read as a kernel reads it, and what it would refuse is told where it stands.
+So each number is read as a kernel reads it, and a refused one is reported at its place.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _COUNTS = "damon_stat"
 
 @dataclass(slots=True)
 class Deployed:
-    """Kdamonds and parameters of modules that writes lead to, and what is wrong with them."""
+    """The kdamonds and module parameters that result from writes, and the errors."""
 
     sources: list[Source] = field(default_factory=list)
     modules: dict[str, dict[str, Any]] = field(default_factory=dict)
     spans: dict[Path, Span] = field(default_factory=dict)
-    """Where modules and their parameters are said, by their places in a policy."""
+    """The places of modules and their parameters in the file, by their places in a policy."""
     found: list[Diagnostic] = field(default_factory=list)
 
 
 def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
-    """Write everything to a machine that is thrown away afterwards; nothing is started on it."""
+    """Write everything to a temporary machine, on which nothing is started."""
     result = Deployed()
     spans: dict[str, Span] = {}
     parameters: dict[str, str] = {}
@@ -68,7 +68,7 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
             continue
         if own != write.path:
             spans[own] = write.span
-            for directory in PurePosixPath(own).parents:  # said by the first write into it
+            for directory in PurePosixPath(own).parents:  # at its first write
                 spans.setdefault(str(directory), write.span)
         else:
             parameters[write.path] = value
@@ -95,11 +95,13 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
 
 
 def _write(machine: Machine, write: Write) -> str:
-    """Write, and return what the file holds then."""
+    """Write, and return the file's content afterwards."""
     if module_of(write.path) and write.path not in PARAMETERS:
         raise FileNotFoundError(2, "")
     if write.path in PARAMETERS and PARAMETERS[write.path].name == _ENABLED:
-        truth = {"1": "Y", "0": "N"}.get(normalise(write.value))  # switched on, it would run
+        truth = {"1": "Y", "0": "N"}.get(
+            normalise(write.value)
+        )  # writing it would start the module
         if truth is None:
             raise OSError(22, "")
         return truth
@@ -108,7 +110,7 @@ def _write(machine: Machine, write: Write) -> str:
 
 
 def modules(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return parameters of modules as a policy says them, from the contents of their files."""
+    """Return modules' parameters in the policy's form, from the contents of their files."""
     result: dict[str, dict[str, Any]] = {}
     for path, content in contents.items():
         parameter = PARAMETERS[path]
@@ -118,9 +120,9 @@ def modules(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def live(machine: Machine, running: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the modules that run and do something, with all of their parameters.
+    """Return the running modules that act, with all of their parameters.
 
-    DAMON_STAT has none. An `addr_unit` of 1 is what it is without a word.
+    DAMON_STAT has none. An `addr_unit` of 1 is the default.
     """
     contents = {
         path: read_value(machine, path)

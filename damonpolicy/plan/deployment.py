@@ -1,7 +1,7 @@
-"""Policies as what people deploy without a tool: a shell script, or parameters of the kernel.
+"""Rendering of policies for deployment without a tool: a shell script, or kernel parameters.
 
-`plan.writes` reads both again. A script begins with a machine on which no kdamond is configured,
-and says nothing of files that hold what they hold then.
+`plan.writes` reads both back. A script assumes a machine on which no kdamond is configured, and
+omits files that have their values there.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _PLAIN = re.compile(r"[^\s\"]+")
 def script(
     policies: Mapping[str, CompiledPolicy], bound: Mapping[str, Bound], current: Current
 ) -> str:
-    """Return a shell script that writes what policies are; ``bound`` are their kdamonds.
+    """Return a shell script that writes policies; ``bound`` are their kdamonds.
 
     Settings come first, then kdamonds, which start together at the end, then modules.
-    Raises Foreign where a module that runs lets nothing start beside it.
+    Raises Foreign if a running module prevents all others from starting.
     """
     settings = _settings(policies)
     _refused(policies, bound, current)
-    # a setting is said whatever it is here
+    # a setting is written whatever its value is here
     bare = {name: replace(each, settings={}) for name, each in policies.items()}
     idle = replace(current, tree=_NOTHING, starts={}, modules=())
     plan = make_plan(idle, Managed(current.host.boot_id), Wanted(bare, bound, tuple(policies)))
     before = {path: text for path, text in settings.items() if not _of_running(path, settings)}
     running = {path: text for path, text in settings.items() if path not in before}
     writes = [
-        # one that runs takes its parameters when it is switched on again
+        # a running module takes its parameters when it is switched on again
         *((path, "N") for path in running if _switches(path)),
         *before.items(),
         *((each.path, each.after) for each in plan.operations),
@@ -56,15 +56,15 @@ def script(
 
 
 def _line(path: str, text: str) -> str:
-    # what a backslash means to `echo` is another thing in each shell
+    # the meaning of a backslash to `echo` differs between shells
     print_ = r"printf '%s\n'" if "\\" in text else "echo"
     return f"{print_} {shlex.quote(text)} > {shlex.quote(path)}"
 
 
 def cmdline(policies: Mapping[str, CompiledPolicy], current: Current) -> str:
-    """Return modules and sysctls of policies as one line for the kernel's command line.
+    """Return policies' modules and sysctls as one line for the kernel's command line.
 
-    Raises UsageError for what has no parameter there, and Foreign as `script` does.
+    Raises UsageError for parts without a parameter there, and Foreign as `script` does.
     """
     hint = "`damonpolicy render --script` writes all of it"
     for policy in policies.values():
@@ -82,19 +82,19 @@ def cmdline(policies: Mapping[str, CompiledPolicy], current: Current) -> str:
 def _refused(
     policies: Mapping[str, CompiledPolicy], bound: Mapping[str, Bound], current: Current
 ) -> None:
-    """Raise what a plan of these policies would, on this machine without kdamonds."""
+    """Raise the errors of a plan for these policies, on this machine without kdamonds."""
     idle, nobody = replace(current, tree=_NOTHING, starts={}), Managed(current.host.boot_id)
     make_plan(idle, nobody, Wanted(policies, bound, tuple(policies)))
 
 
 def _settings(policies: Mapping[str, CompiledPolicy]) -> dict[str, str]:
-    """Return all settings, KSM's advisor before what it owns while it runs."""
+    """Return all settings, with KSM's advisor before the files that it owns while it runs."""
     found = {path: text for each in policies.values() for path, text in each.settings.items()}
     return dict(sorted(found.items(), key=lambda each: each[0] != ADVISOR))
 
 
 def _of_running(path: str, settings: Mapping[str, str]) -> bool:
-    """Tell whether a file is one of a module that is switched on: nothing starts beside it."""
+    """Return whether a file belongs to a switched-on module, beside which nothing starts."""
     module = module_of(path)
     return bool(module) and any(
         _switches(each) and module_of(each) == module and normalise(text) == "1"
@@ -103,7 +103,7 @@ def _of_running(path: str, settings: Mapping[str, str]) -> bool:
 
 
 def _last(settings: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return settings in an order in which a module is switched on after it has its parameters."""
+    """Return settings with each module switched on after its parameters are set."""
     return sorted(settings.items(), key=lambda each: _switches(each[0]))
 
 

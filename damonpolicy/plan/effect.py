@@ -1,7 +1,7 @@
-"""Trees that differ in bytes only: what two files hold may be the same to the kernel.
+"""Normalisation of trees whose files differ but mean the same to the kernel.
 
-Other programs leave numbers where nothing binds: damo writes 2⁶⁴-1 microseconds in aggregations
-where no age is the largest, and 2⁶⁴-1 ms for the window of a quota that limits nothing.
+Other programs write numbers that do not bind: damo writes 2⁶⁴-1 microseconds in aggregations for an
+unlimited age, and 2⁶⁴-1 ms for the window of a quota that limits nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _INTERVALS = "contexts/0/monitoring_attrs/intervals"
 _LIMITS = ("bytes", "ms", "goals/nr_goals")
 _INERT = ("reset_interval_ms", "weights/sz_permil", "weights/nr_accesses_permil",
           "weights/age_permil")  # fmt: skip
-"""What only tells how a limit is kept."""
+"""Files that only describe how a limit is enforced."""
 
 
 def limits_nothing(tree: Tree, quota: str) -> bool:
-    """Tell whether the quota in a directory has neither limits nor goals.
+    """Return whether the quota in a directory has neither limits nor goals.
 
     Source: mm/damon/core.c: damos_adjust_quota() returns before it looks at anything else.
     """
@@ -29,7 +29,7 @@ def limits_nothing(tree: Tree, quota: str) -> bool:
 
 
 def unbounded(tree: Tree, path: str) -> bool:
-    """Tell whether a largest rate or age in a slot's tree excludes nothing."""
+    """Return whether an upper bound of a rate or age in a slot's tree excludes nothing."""
     value = int(tree.get(path, "0"))
     sample, aggregation = (int(tree.get(f"{_INTERVALS}/{n}_us", "0")) for n in ("sample", "aggr"))
     if value <= U32_MAX:
@@ -40,7 +40,7 @@ def unbounded(tree: Tree, path: str) -> bool:
 
 
 def in_effect(tree: Tree) -> dict[str, str]:
-    """Return a slot's tree in which what excludes and limits nothing is always written alike."""
+    """Return a slot's tree in which bounds and limits without effect always have one form."""
     result = dict(tree)
     for index in range(int(tree.get(f"{_SCHEMES}/nr_schemes", "0"))):
         base = f"{_SCHEMES}/{index}"

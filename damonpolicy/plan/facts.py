@@ -1,7 +1,7 @@
-"""Filters of a scheme, targets, and which accesses count, as values; `said` and `text` are words.
+"""Filters, targets and counted accesses as values; `said` and `text` describe them in words.
 
-Values travel and are stored: a cgroup or a process may have any name, so nothing can be read out
-of words again. Standard library only.
+The values are passed on and stored: a cgroup or process may have any name, so words cannot be
+parsed back. Standard library only.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Filter:
 
     @property
     def core(self) -> bool:
-        """Whether it is for whole regions, which are tried only if they have passed it."""
+        """Whether it applies to whole regions, which are tried only if they pass it."""
         return self.type in CORE
 
     @property
     def text(self) -> str:
-        """What it does, in words."""
+        """Its effect, in words."""
         verb = "allow" if self.allow else "reject"
         return f"{verb} {self._what}" if self.matching else f"{verb} what is not {self._what}"
 
@@ -70,7 +70,7 @@ class Filter:
                 return self.type
 
     def below(self, other: Filter) -> bool:
-        """Tell whether it does the same, for a cgroup below another's."""
+        """Return whether it has the same effect, for a cgroup below the other's."""
         same = (self.type, self.matching, self.allow) == ("memcg", other.matching, other.allow)
         return same and other.type == "memcg" and self.path.startswith(f"{other.path}/")
 
@@ -86,11 +86,11 @@ class Accesses:
     cpus: str = ""
     threads: str = ""
     faults: bool = False
-    """They are found by page faults, and all count."""
+    """Page faults report accesses, and all count."""
 
     @property
     def text(self) -> str:
-        """Which those are, in words."""
+        """The counted accesses, in words."""
         given = {"CPU": self.cpus, "thread": self.threads}
         conditions = [_some(what, which) for what, which in given.items() if which]
         if conditions:
@@ -102,8 +102,8 @@ class Accesses:
 class Target:
     """What a kdamond monitors: a process, or regions of ``size_bytes`` in all.
 
-    ``pid`` and ``regions`` are 0 for none, ``process`` is empty where nobody knows its name.
-    ``id`` is what old versions of damo tell instead: an address of the kernel's.
+    ``pid`` and ``regions`` are 0 for none, ``process`` is empty if its name is unknown. ``id`` is
+    what old versions of damo record instead: an address of the kernel.
     """
 
     pid: int = 0
@@ -115,14 +115,14 @@ class Target:
 
     @property
     def name(self) -> str:
-        """What a person calls it: the process, or how much memory it is."""
+        """Its name for people: the process, or the amount of memory."""
         if self.pid:
             return f"pid {self.pid} ({self.process})" if self.process else f"pid {self.pid}"
         return f"id {self.id}" if self.id else self._memory
 
     @property
     def text(self) -> str:
-        """All that is known of it, in words."""
+        """Everything known about it, in words."""
         parts = [f"pid {self.pid}"] if self.pid else []
         parts += [self._memory] if self.regions else []
         return ", ".join(parts) + (" (obsolete)" if self.obsolete else "")
@@ -136,7 +136,7 @@ class Target:
 
 
 ALL = Accesses()
-"""All accesses, as page tables tell them."""
+"""All accesses, as page tables report them."""
 
 
 def filters(tree: Tree, owner: str) -> tuple[Filter, ...]:
@@ -145,9 +145,9 @@ def filters(tree: Tree, owner: str) -> tuple[Filter, ...]:
 
 
 def said(listed: Sequence[Filter]) -> str:
-    """Say in words what filters do; empty without filters.
+    """Describe the effect of filters in words; empty without filters.
 
-    Filters that differ in their cgroup only, as a subtree makes them, are said once.
+    Filters that differ only in their cgroup, as a subtree makes them, are described once.
     """
     words: list[str] = []
     first: Filter | None = None
@@ -166,7 +166,7 @@ def said(listed: Sequence[Filter]) -> str:
 
 
 def accesses(tree: Tree) -> Accesses:
-    """Return which accesses count; each filter but the last rejects what is not of its kind."""
+    """Return the counted accesses; each filter but the last rejects all but its kind."""
     if tree.get(f"{EARLY}/use_reports") == "Y":
         kind = "writes" if tree.get(f"{EARLY}/write_only") == "Y" else "all"
         return Accesses(kind, tree.get(f"{EARLY}/cpus", ""), tree.get(f"{EARLY}/tids", ""))

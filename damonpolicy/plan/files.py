@@ -1,4 +1,4 @@
-"""The files that a kdamond compiles to, where they come from, and which ones the kernel lacks."""
+"""The files that a kdamond compiles to, their origin, and those that the kernel lacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WHAT = {feature.name: feature.what for feature in FEATURES}
 
 
 class Files:
-    """Collects files; ``found`` has what the kernel lacks, and other findings."""
+    """A collector of files; ``found`` has missing features and other findings."""
 
     def __init__(self, policy: str, capabilities: Capabilities, machine: Machine | None) -> None:
         self.policy = policy
@@ -38,12 +38,12 @@ class Files:
         self.refused: set[tuple[str, Path]] = set()
 
     def part(self, compile_: Callable[..., None], *arguments: Any) -> None:
-        """Compile a part; leave out what could not be read, as an error was reported."""
+        """Compile a part; leave out unreadable values, as an error was reported."""
         with suppress(Unread, UnitError):
             compile_(*arguments)
 
     def put_field(self, path: str, value: Callable[[], object], at: Cursor) -> None:
-        """Set one file from a field that may not have been read."""
+        """Set one file from a field that may be unreadable."""
         self.part(lambda: self.put(path, value(), at))
 
     def put(self, path: str, value: object, at: Cursor) -> None:
@@ -57,9 +57,9 @@ class Files:
         self.origins[path] = at
 
     def refuse_missing(self) -> None:
-        """Refuse what the kernel lacks; drop what equals its behaviour anyway.
+        """Refuse files that the kernel lacks; drop those that equal its behaviour anyway.
 
-        What it may have stays, defaults too: where the file is there, it may hold anything.
+        Files that it may have stay, including defaults: an existing file may hold anything.
         """
         for path, value in list(self.files.items()):
             missing = self._missing(path, value)
@@ -91,7 +91,7 @@ class Files:
         return FilterLine(kept, line.subtree, line.path_file)
 
     def _missing(self, path: str, value: str) -> str | None:
-        """Return the feature that a file or its word needs and the kernel lacks."""
+        """Return the missing feature that a file or its word needs."""
         where = pattern(f"0/{path}").replace("0/", "*/", 1)
         for feature in needed(where, value):
             if self.capabilities.known(feature.name) == "no":
@@ -99,21 +99,22 @@ class Files:
         return None
 
     def has_all(self, names: list[str]) -> bool:
-        """Tell whether the kernel has all of some features, or may have."""
+        """Return whether the kernel has, or may have, all of some features."""
         return all(self.capabilities.has(name) for name in names)
 
     def lacking(self, names: list[str]) -> str:
-        """Say which of some features the kernel lacks, and which kernel has it."""
+        """Describe which of some features the kernel lacks, and which kernel has it."""
         lacking = next(name for name in names if not self.capabilities.has(name))
         return f"this kernel lacks {_WHAT[lacking]}; {first_kernel(lacking)}"
 
     def left_out(self, at: Cursor, message: str, reason: str) -> None:
-        """Note what was optional, and is not done."""
+        """Note an optional part that is left out."""
         self.found.append(Diagnostic.note("DP0601", at.spot, f"{message} ({reason})"))
 
     def refuse(self, at: Cursor, feature: str, message: str = "") -> None:
-        """Refuse what needs a feature that the kernel lacks."""
-        # one setting may be several files: what a scheme lacks is said once, and probes are one
+        """Refuse a part that needs a missing feature."""
+        # one setting may be several files: a scheme's missing feature is reported once, as for
+        # probes
         place = at.path[: 3 if "probes" in at.path[:3] else 4]
         if (feature, place) in self.refused:
             return

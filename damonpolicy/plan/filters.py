@@ -1,4 +1,4 @@
-"""Filters of a policy into the kernel's: layers, order, subtrees, words of older kernels."""
+"""Compilation of a policy's filters: layers, order, subtrees, words of older kernels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNUSED = {
     "min": "0",
     "max": "0",
 }
-"""Said too, so that nothing is left of a filter of another type in the same place."""
+"""Also written, to reset the values of a filter of another type in the same place."""
 
 YOUNG = FilterLine({**_UNUSED, "type": "young", "matching": "Y", "allow": "N"})
 
@@ -32,9 +32,8 @@ def lines(
 ) -> list[FilterLine]:
     """Return the kernel's filters in the policy's order.
 
-    Before 6.14 kernels only reject (commit "mm/damon/sysfs-schemes: implement filters'
-    allow file"): a last `allow` then says the same as `reject not`, since what matches
-    nothing is allowed there.
+    Before 6.14 kernels only reject (commit "mm/damon/sysfs-schemes: implement filters' allow
+    file"): a last `allow` then means `reject not`, since unmatched pages are allowed there.
     """
     result = [_line(each, last=each is filters[-1]) for each in filters]
     if capabilities.has("filter.allow") or not result:
@@ -47,10 +46,10 @@ def lines(
 
 
 def asked_of_pages(filters: Sequence[FilterLine], capabilities: Capabilities) -> list[FilterLine]:
-    """Say `reject not` of addresses by what lies before and behind them, where `not` rejects all.
+    """Replace `reject not` of addresses by what lies around them, if `not` rejects all.
 
-    Kernels that only reject ask all filters of single pages of physical memory, core filters too:
-    these match no page there, so that a negated one rejects every page (mm/damon/paddr.c:
+    Kernels that only reject apply all filters to single pages of physical memory, including core
+    filters, which match no page there, so that a negated one rejects every page (mm/damon/paddr.c:
     __damos_pa_filter_out(); seen on 6.12). Physical memory is one target: it is always matched.
     """
     if capabilities.has("filter.allow"):
@@ -70,12 +69,12 @@ def asked_of_pages(filters: Sequence[FilterLine], capabilities: Capabilities) ->
 
 
 def spare_young(filters: Sequence[FilterLine]) -> list[FilterLine]:
-    """Reject young pages before a scheme's page filters, and let in nothing that it does not name.
+    """Reject young pages before a scheme's page filters, without allowing more memory.
 
     The kernel appends that filter itself (mm/damon/paddr.c: damon_pa_pageout()), where an `allow`
     hides it. But once there is a page filter, a core `allow` at the end no longer rejects the rest
-    (mm/damon/core.c: damos_set_filters_default_reject()): it becomes `reject not`, which says the
-    same. Where several allow, that cannot be said, and no page filter may be added.
+    (mm/damon/core.c: damos_set_filters_default_reject()): it becomes `reject not`, which means the
+    same. Several `allow` filters cannot be expressed that way, so no page filter may be added.
     """
     core = [line for line in filters if line.files["type"] in CORE]
     pages = [line for line in filters if line.files["type"] not in CORE]
@@ -88,7 +87,7 @@ def spare_young(filters: Sequence[FilterLine]) -> list[FilterLine]:
 
 
 def _refused(line: FilterLine) -> FilterLine:
-    """Return the filter that rejects what an `allow` does not match."""
+    """Return the filter that rejects everything an `allow` does not match."""
     files = {**line.files, "allow": "N", "matching": _opposite(line.files["matching"])}
     return FilterLine(files, subtree=False, path_file=line.path_file)
 
@@ -135,11 +134,11 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
 def split(
     filters: Sequence[FilterLine], capabilities: Capabilities, *, together: bool = False
 ) -> dict[str, tuple[FilterLine, ...]]:
-    """Return the kernel's filter directories; ``together`` takes the one that all kernels have.
+    """Return the kernel's filter directories; ``together`` uses the one that all kernels have.
 
-    From 6.15 core and page-level filters have directories of their own and ``filters/``
-    stays empty (commit "mm/damon/sysfs-schemes: implement core_filters and ops_filters"). Within
-    one directory the order is the policy's: the kernel tells them apart by their types.
+    From 6.15 core and page-level filters have directories of their own and ``filters/`` stays empty
+    (commit "mm/damon/sysfs-schemes: implement core_filters and ops_filters"). Within one directory
+    the order is the policy's: the kernel separates them by type.
     """
     core = tuple(line for line in filters if line.files["type"] in CORE)
     pages = tuple(line for line in filters if line.files["type"] not in CORE)

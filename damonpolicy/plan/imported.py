@@ -1,7 +1,7 @@
-"""Live kdamonds, or those of damo's files, as one policy; and the proof that it says the same.
+"""Import of kdamonds, live or from files, as one policy, with a check that it means the same.
 
-The policy is compiled again, for the same kernel, and compared file by file: what differs is
-told, with the reason where there is one.
+The policy is compiled again, for the same kernel, and compared file by file; each difference is
+reported, with its reason if known.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ("Imported", "Source", "policy", "written")
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The policy's text, how it differs from what it was made of, and what is wrong with it."""
+    """The policy's text, its differences from the origin, and its errors."""
 
     text: str
     found: tuple[Diagnostic, ...]
@@ -50,9 +50,9 @@ def policy(
     modules: Mapping[str, Any] | None = None,
     spans: Mapping[Path, Span] | None = None,
 ) -> Imported:
-    """Return one policy for all sources; ``machine`` is None for what is not of this machine.
+    """Return one policy for all sources; ``machine`` is None if they are not of this machine.
 
-    ``modules`` are those of the policy, ``spans`` where the user's file says them.
+    ``modules`` are those of the policy, ``spans`` their places in the user's file.
     """
     made = [kdamond(each.tree, each.name, each.names, machine) for each in sources]
     for source, decompiled in zip(sources, made, strict=True):
@@ -64,7 +64,7 @@ def policy(
     own = dict(modules or {})
     running = bool(own) or any(each.tree.get("state") == "on" for each in sources)
     if machine is not None and running and machine.exists(parameter_path("damon_stat", "enabled")):
-        # else it runs after the next boot, and none of these could start beside it
+        # otherwise it runs after the next boot, and none of these could start beside it
         own.setdefault("damon_stat", {"enabled": False})
     if own:
         data["modules"] = own
@@ -97,7 +97,7 @@ def policy(
 
 
 def written(text: str, capabilities: Capabilities) -> list[dict[str, str]]:
-    """Return what the kdamonds of a printed policy compile to, as far as no machine is asked."""
+    """Return the compiled kdamonds of a printed policy, as far as possible without a machine."""
     loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
     return _again(loaded, capabilities, None)[0]
 
@@ -118,12 +118,12 @@ def _words(value: Any) -> Iterator[str]:
 
 
 def _sayable(text: str) -> bool:
-    """Tell whether a policy that holds a text says the same."""
+    """Return whether a policy keeps a text unchanged."""
     return "{{" not in text and text.encode("utf-8", "replace").decode("utf-8") == text
 
 
 def _processes(made: Sequence[Decompiled], machine: Machine | None) -> list[str]:
-    """Say which processes the pids are."""
+    """Name the processes of the pids."""
     lines = []
     for each in made:
         for target in each.data["targets"]:
@@ -137,7 +137,7 @@ def _processes(made: Sequence[Decompiled], machine: Machine | None) -> list[str]
 def _again(
     loaded: Loaded, capabilities: Capabilities, machine: Machine | None
 ) -> tuple[list[dict[str, str]], list[Diagnostic]]:
-    """Compile the policy, and look up its targets and cgroups where there is a machine."""
+    """Compile the policy, and look up its targets and cgroups if there is a machine."""
     spans: Spans = {}
     policies, found = compile_policies(loaded, capabilities, machine, unfed=True, spans=spans)
     result = []
@@ -164,12 +164,12 @@ def _again(
 
 
 def _compare(source: Source, decompiled: Decompiled, files: Tree) -> list[dict[str, str]]:
-    """Return the files that would hold something else after the policy was applied."""
+    """Return the files that the policy would change when applied."""
     before = configuration(in_effect(startable(source.tree)))
     after = configuration(in_effect(files))
     result = []
     for path in sorted({*before, *after}):
-        if path not in before and source.spans:  # a file of damo's has not all that kernels have
+        if path not in before and source.spans:  # a file of damo lacks some files of kernels
             continue
         if source.system_ram and path.startswith("contexts/0/targets/"):
             continue

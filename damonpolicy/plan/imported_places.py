@@ -1,7 +1,7 @@
-"""Mistakes of a policy that was made from a file, reported at their places in that file.
+"""Mapping of errors in an imported policy to their places in the user's file.
 
 A place in the printed policy is a path of keys; the table of words gives the kernel's file for it;
-whoever read the user's file knows where it says what that kernel file holds.
+the reader of the user's file recorded the place of each kernel file's value.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ _SCOPES = {
     "schemes": "contexts/*/schemes/*",
     "probes": "contexts/*/monitoring_attrs/probes/*",
 }
-"""Lists whose items have names: words begin below them."""
+"""Lists with named items: words begin below them."""
 _VERBS = ("allow", "reject", "not")
 _WHOLE = {"targets": "contexts/*/targets/*", "accesses": "contexts/*/monitoring_attrs/sample"}
-"""What has no file of its own."""
+"""Keys without a file of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One kdamond to import: where it is from, its name, and the names of its parts."""
+    """One kdamond to import: its origin, its name, and the names of its parts."""
 
     where: str
     name: str
     tree: Tree
     names: Mapping[str, str] = field(default_factory=dict)
     spans: Mapping[str, Span] = field(default_factory=dict)
-    """Where the user's file says what files and directories of the tree hold."""
+    """The places in the user's file of the tree's files and directories."""
     system_ram: bool = False
-    """It is for all memory, whatever the tree has."""
+    """Whether it is for all memory, whatever the tree has."""
 
     def place(self, path: str) -> Span | None:
-        """Return where a file, or the nearest directory above it, was said."""
+        """Return the place of a file, or of the nearest directory above it."""
         while path and path not in self.spans:
             path = path.rpartition("/")[0]
         return self.spans.get(path)
@@ -54,9 +54,9 @@ def relocated(
     sources: Sequence[Source],
     said: Mapping[Path, Span],
 ) -> tuple[Diagnostic, ...]:
-    """Return what was found in the policy ``file`` at its places in the files of ``sources``.
+    """Return the findings in the policy ``file`` with their places in the files of ``sources``.
 
-    ``said`` is where the user's file says other parts of the policy.
+    ``said`` are the places of other parts of the policy in the user's file.
     """
     if not said and not any(source.spans for source in sources):
         return tuple(found)
@@ -89,7 +89,7 @@ def relocated(
 
 
 def _place(path: Path, sources: Sequence[Source]) -> Span | None:
-    """Return where a user's file says what a path of the policy says."""
+    """Return the place in a user's file for a path of the policy."""
     if len(path) < 2 or path[0] != "kdamonds" or not isinstance(path[1], int):
         return sources[0].place("")
     source, rest = sources[path[1]], path[2:]
@@ -114,7 +114,7 @@ def _place(path: Path, sources: Sequence[Source]) -> Span | None:
 
 
 def _filled(pattern: str, numbers: Sequence[int], *, exact: bool) -> str:
-    """Put numbers into a pattern; what stands for several files is their directory."""
+    """Put numbers into a pattern; a pattern for several files gives their directory."""
     left = [0, *numbers]
     parts = []
     for part in pattern.split("/"):

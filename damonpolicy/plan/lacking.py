@@ -1,7 +1,7 @@
-"""What a kdamond names that the machine lacks for now: cgroups and nodes.
+"""Cgroups and nodes that a kdamond names and the machine lacks for now.
 
-The kernel refuses a path that leads nowhere each time that it takes a configuration (ENOMEM; 6.12
-ends the kdamond), and a goal on a node that is gone wrecks 6.16 to 6.19. So neither gets there.
+The kernel refuses a missing path whenever it takes a configuration (ENOMEM; 6.12 ends the kdamond),
+and a goal on a missing node crashes 6.16 to 6.19. So neither is handed over.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Filters = Mapping[str, tuple[FilterLine, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """Something that is missing: what, in words, and the part of the kdamond that names it."""
+    """A missing thing, in words, and the part of the kdamond that names it."""
 
     what: str
     message: str
@@ -35,7 +35,7 @@ class Lack:
 
     @classmethod
     def cgroup(cls, path: str, part: str) -> Lack:
-        """Build the `Lack` of a cgroup whose memory counts."""
+        """Return the `Lack` of a cgroup whose memory counts."""
         if is_pattern(path):
             return cls(f"a cgroup like `{path}`", f"no cgroup matches `{path}`", part, "DP0303")
         gone = f"the cgroup `{path}` is gone, or the memory controller does not count for it"
@@ -43,7 +43,7 @@ class Lack:
 
 
 def lacks(kdamond: CompiledKdamond, machine: Machine) -> Iterator[Lack]:
-    """Yield what goals and destinations need and the machine lacks."""
+    """Yield the missing needs of goals and destinations."""
     online: tuple[int, ...] | None = None
     for path, value in kdamond.files.items():
         goal, node = _GOAL.match(path), -1
@@ -62,9 +62,9 @@ def lacks(kdamond: CompiledKdamond, machine: Machine) -> Iterator[Lack]:
 
 
 def cgroups_of_filters(kdamond: CompiledKdamond, machine: Machine) -> dict[str, str]:
-    """Return the cgroups of filters that are not there, with the directory that names each first.
+    """Return the missing cgroups of filters, with the first directory that names each.
 
-    To the kernel, one without the memory controller is not there.
+    To the kernel, a cgroup without the memory controller is missing.
     """
     found: dict[str, str] = {}
     for directory, lines in kdamond.filters.items():
@@ -79,10 +79,10 @@ def cgroups_of_filters(kdamond: CompiledKdamond, machine: Machine) -> dict[str, 
 
 
 def without(filters: Filters, gone: Collection[str]) -> dict[str, tuple[FilterLine, ...]] | None:
-    """Leave out the filters on cgroups that are gone; None if that would change the meaning.
+    """Leave out the filters on missing cgroups; None if that would change the meaning.
 
-    What no filter matches gets the opposite of the last one. So without its last `allow` a list
-    would allow all, and no list says "nothing".
+    Unmatched memory gets the opposite of the last filter. So without its last `allow` a list would
+    allow everything, and no list means "nothing".
     """
     result = dict(filters)
     for base in {directory.rpartition("/")[0] for directory in filters}:
@@ -95,7 +95,7 @@ def without(filters: Filters, gone: Collection[str]) -> dict[str, tuple[FilterLi
 
 
 def without_gone(tree: Tree, machine: Machine) -> dict[str, str]:
-    """Return a slot's tree without its filters on cgroups that are gone.
+    """Return a slot's tree without its filters on missing cgroups.
 
     If that would change the meaning, the tree stays as it is.
     """
@@ -126,9 +126,9 @@ def without_gone(tree: Tree, machine: Machine) -> dict[str, str]:
 def _left(
     filters: Filters, gone: Collection[str]
 ) -> tuple[dict[str, tuple[FilterLine, ...]], bool | None]:
-    """Return what is left, and whether the rest is allowed where the list says so by its end.
+    """Return the remaining filters, and whether the list's end allows the rest.
 
-    All memory is "not of a cgroup" that is not there: nothing behind such a filter is asked.
+    All memory is "not of a cgroup" that is missing: filters after such a one never apply.
     """
     left: dict[str, tuple[FilterLine, ...]] = {}
     decided: bool | None = None
@@ -147,7 +147,7 @@ def _left(
 
 
 def _rest(filters: Filters) -> bool:
-    """Tell whether what matches nothing is allowed (damos_set_filters_default_reject())."""
+    """Return whether unmatched memory is allowed (damos_set_filters_default_reject())."""
     lines = [line for each in filters.values() for line in each]
     pages = [line for line in lines if line.files["type"] not in CORE]
     return not lines or (pages or lines)[-1].files.get("allow") != "Y"

@@ -1,4 +1,4 @@
-"""Policies that were read, compiled for a kernel or refused with everything that is wrong."""
+"""Compilation of loaded policies for a kernel, or their refusal with all errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ("Compiled", "Source", "compile_on", "locate", "located", "refuse", "s
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Policies that share their overrides, and whom they belong to."""
+    """Policies that share overrides, and their owner."""
 
     loaded: Loaded
     owner: str = "hand"
@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Policies for one kernel, the findings, and the files that are wrong and left out."""
+    """Policies for one kernel, the findings, and the invalid files, which are left out."""
 
     policies: dict[str, CompiledPolicy]
     found: list[Diagnostic]
@@ -46,7 +46,7 @@ class Compiled:
     """The file of each policy."""
 
     def without(self, error: DamonPolicyError) -> Compiled:
-        """Leave out the policies that an error of planning is about, or raise it.
+        """Leave out the policies that a planning error is about, or raise it.
 
         It is raised if something was undone, or if it is about none of them or all that are left.
         """
@@ -66,7 +66,7 @@ class Compiled:
 
 
 def locate(error: DamonPolicyError, spans: Spans) -> None:
-    """Give an error of a plan, or of its operations, its place: only the source knows it."""
+    """Give an error of a plan or its operations its place, which only the source has."""
     told = [
         Diagnostic.error(each.code, span, each.message, hint=each.hint)
         for each in (error, *error.also)
@@ -87,7 +87,7 @@ def located(spans: Spans) -> Iterator[None]:
 
 
 def refuse(found: Sequence[Diagnostic]) -> None:
-    """Raise where there are errors: KernelLacks if the kernel is all that is wrong."""
+    """Raise if there are errors: KernelLacks if the kernel alone is the reason."""
     errors = [each for each in found if each.severity == "error"]
     if not errors:
         return
@@ -105,11 +105,11 @@ def compile_on(
     served: bool = False,
     shared: Collection[str] | None = None,
 ) -> Compiled:
-    """Compile for a machine; raises where anything is wrong with the policies on it.
+    """Compile for a machine; raises if any policy is wrong on it.
 
     ``unfed`` and ``served`` are those of `compile_policies`. With ``shared``, the files that all
-    policies depend on, others that are wrong by themselves, or disagree, are left out; unless they
-    are all.
+    policies depend on, other files that are invalid by themselves, or disagree, are left out,
+    unless that would be all.
     """
     everything = [each for source in sources for each in source.loaded.found]
     policies: dict[str, CompiledPolicy] = {}
@@ -140,7 +140,7 @@ def spans_of(
     capabilities: Capabilities,
     texts: dict[str, str],
 ) -> Spans:
-    """Return the places in the sources of policies that were compiled before; fills ``texts``."""
+    """Return the places in the sources of already compiled policies; fills ``texts``."""
     spans: Spans = {}
     for name, policy in policies.items():
         file = SourceFile(f"policy {name}", policy.source)
@@ -154,9 +154,9 @@ def spans_of(
 def wanted(
     managed: Managed, compiled: Mapping[str, CompiledPolicy], *, without: str = ""
 ) -> dict[str, CompiledPolicy]:
-    """Return the set that is to be managed: what is, and what was compiled.
+    """Return the set to manage: the managed policies and the compiled ones.
 
-    Of the policies of the owner ``without`` only those stay that were compiled.
+    Of the policies of the owner ``without``, only the compiled ones stay.
     """
     kept = {name: each for name, each in managed.policies.items() if each.owner != without}
     return {**kept, **compiled}

@@ -1,4 +1,4 @@
-"""What the service has moved by itself: the values of its loops, in compiled policies.
+"""The values that the service's loops have reached, in compiled policies.
 
 They are part of the policy, so that a reload goes on from there, and each change is an ordinary
 transaction. Plain data and the standard library only.
@@ -15,7 +15,7 @@ __all__ = ("carried", "from_start", "moved", "value")
 
 
 def value(policy: CompiledPolicy, loop: Loop) -> str | None:
-    """Return what a loop has moved its file to."""
+    """Return the value that a loop has reached."""
     if not loop.kdamond:
         return policy.settings.get(loop.path)
     files = (each.files for each in policy.kdamonds if each.name == loop.kdamond)
@@ -34,9 +34,9 @@ def moved(policy: CompiledPolicy, values: Mapping[tuple[str, str], str]) -> Comp
 
 
 def carried(before: CompiledPolicy | None, after: CompiledPolicy) -> CompiledPolicy:
-    """Return a policy that was compiled anew, with what its loops have moved until now.
+    """Return a policy that was compiled again, with the current values of its loops.
 
-    A loop that is another one than before starts from what the policy says.
+    A changed loop starts from the policy's value.
     """
     if before is None:
         return after
@@ -49,9 +49,9 @@ def carried(before: CompiledPolicy | None, after: CompiledPolicy) -> CompiledPol
 
 
 def from_start(policy: CompiledPolicy, kdamonds: Iterable[str]) -> CompiledPolicy:
-    """Return a policy with ages as they are for kdamonds (full names) whose tuning starts anew.
+    """Return a policy with initial ages for kdamonds (full names) whose tuning restarts.
 
-    A count of long aggregations would be a short time to one that begins with short ones.
+    A count of long aggregations would be a short time for a kdamond that starts with short ones.
     """
     names = set(kdamonds)
     values = {

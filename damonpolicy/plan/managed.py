@@ -1,4 +1,4 @@
-"""What damonpolicy manages on this boot: the content of the state file, as plain data."""
+"""The managed set of this boot: the content of the state file, as plain data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 def agree(policies: Mapping[str, CompiledPolicy]) -> None:
-    """Raise ValueError where a policy is kept under another name than its own, or is none."""
+    """Raise ValueError if a policy is kept under a name other than its own, or is not a policy."""
     for name, policy in policies.items():
         if policy.name != name:
             raise ValueError(f"the policy `{name}` is called `{policy.name}`")
@@ -30,7 +30,7 @@ class SlotRecord:
     """A kdamond of ours: its last verified commit, and the kernel thread that runs it.
 
     ``members`` and ``cgroups`` are what the names in ``files`` meant then: the kernel looks pids
-    and paths up once. What a path meant that is not in ``cgroups`` is unknown.
+    and paths up once. The meaning of a path that is not in ``cgroups`` is unknown.
     """
 
     kdamond: str
@@ -64,9 +64,9 @@ class SlotRecord:
 
 @dataclass(frozen=True, slots=True)
 class SettingRecord:
-    """A setting of ours: what the file held before, what we wrote, which policies want it.
+    """A setting of ours: the earlier content, our content, and the policies that want it.
 
-    ``chosen`` is for what the kernel wrote itself; without users it is still to be put back.
+    ``chosen`` marks a value that the kernel wrote; without users it is still to be restored.
     """
 
     original: str
@@ -91,9 +91,9 @@ class SettingRecord:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A change that has to be confirmed: its deadline on the machine's clock, and what was before.
+    """An unconfirmed change: its deadline on the machine's clock, and the earlier set.
 
-    ``policies`` are those of the generation before: going back must need no other file.
+    ``policies`` are those of the previous generation: a rollback must need no other file.
     """
 
     deadline: float
@@ -119,7 +119,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Managed:
-    """Everything that is ours; ``slots_before`` is how many slots there were without us."""
+    """Everything that is ours; ``slots_before`` is the number of slots before ours."""
 
     boot_id: str
     transaction: str = ""
@@ -135,7 +135,7 @@ class Managed:
         return next((slot for slot, each in self.slots.items() if each.kdamond == kdamond), None)
 
     def overdue(self, now: float) -> bool:
-        """Tell whether the time to confirm a waiting change is over."""
+        """Return whether the deadline of an unconfirmed change has passed."""
         return self.pending is not None and now >= self.pending.deadline
 
     def to_json(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""A transaction under way without the processes that have ended meanwhile.
+"""Replanning of a transaction under way without processes that have ended.
 
-The kernel looks every pid up at each commit, and refuses all of them for one that is gone
+The kernel looks every pid up at each commit, and refuses the whole commit if one is gone
 (mm/damon/sysfs.c: damon_sysfs_add_target()). Where a hundred processes end in a second, a plan
 from the beginning would always come too late: only the targets are planned once more.
 """
@@ -24,14 +24,14 @@ __all__ = ("Mended", "mend", "staged")
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What now happens to a kdamond, and the operations that are left for it."""
+    """The new plan of a kdamond, and its remaining operations."""
 
     plan: KdamondPlan
     operations: tuple[Operation, ...]
 
 
 def staged(before: Tree, slot: int, done: Iterable[Operation]) -> dict[str, str]:
-    """Return a slot's tree after operations; what a count made holds its default, not listed."""
+    """Return a slot's tree after operations; new directories' defaults are not listed."""
     tree = slot_tree(before, slot)
     for each in done:
         if each.slot != slot or each.kind not in ("write", "count"):
@@ -55,13 +55,13 @@ def mend(
     running: bool,
     spares: Iterable[Member] = (),
 ) -> Mended | None:
-    """Plan the rest for a kdamond without the ``dead``; None where nobody else is left.
+    """Plan the rest for a kdamond without the ``dead`` processes; None if no other is left.
 
     ``now`` is what is staged, ``committed`` what the kernel took last, with the ``names`` of its
-    schemes. A kdamond that was to be changed and does not run any more is started; one whose
-    schemes would act on where the dead had its memory is restarted. ``spares`` take the places of
-    the dead, but for those that the kernel has to drop: where the list of targets keeps its length,
-    no other is written again.
+    schemes. A kdamond that was to be changed and no longer runs is started; one whose schemes would
+    act on addresses of a dead process is restarted. ``spares`` take the places of the dead, but for
+    those that the kernel has to drop: where the list of targets keeps its length, no other is
+    written again.
     """
     moves = running and inherits(committed, without_dead(each.after, lambda pid: pid not in dead))
     known = set(pids(committed)) if running and not moves else set()

@@ -1,7 +1,7 @@
-"""DAMON's modules among the settings: when each is switched, and what a running one accepts.
+"""DAMON's modules among the settings: when to switch each, and which changes a running one takes.
 
-A module is switched off before anything else is done, and on when all else is: nothing runs
-beside it. Parameters change while it is off, or are handed over to it at once.
+A module is switched off first and on last, as nothing runs beside it. Its parameters change while
+it is off, or are handed over at once.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = ("Steps", "refuse_others", "settled", "steps")
 
 
 _LONGEST_PAUSE = 30_000_000
-"""Microseconds for which is waited until a module takes its parameters; else it restarts."""
+"""The longest wait, in microseconds, for a module to take its parameters; otherwise it restarts."""
 
 
 @dataclass(slots=True)
 class Steps:
-    """What is written for the modules: ``first`` before all else, ``last`` after it."""
+    """The writes for the modules: ``first`` before everything else, ``last`` after it."""
 
     first: list[Operation] = field(default_factory=list)
     last: list[Operation] = field(default_factory=list)
@@ -46,10 +46,10 @@ class Steps:
 def settled(
     plans: Sequence[SettingPlan], current: Current, managed: Managed, *, busy: bool
 ) -> list[SettingPlan]:
-    """Return the settings with what the kernel does to them by itself.
+    """Return the settings with the kernel's own changes to them.
 
-    The region that a module is given by the kernel belongs to who switched it on. A module
-    that cannot run again yet, because some kdamond does (``busy``), is put back later.
+    A region chosen by the kernel belongs to the policy that switched the module on. A module that
+    cannot run again yet, because some kdamond runs (``busy``), is restored later.
     """
     known = {each.path: each for each in plans}
     for module in MODULES:
@@ -86,14 +86,14 @@ def _regions(
     current: Current,
     managed: Managed,
 ) -> dict[str, SettingPlan]:
-    """Return the region's parameters where the kernel fills them in, or has done so."""
+    """Return the region's parameters if the kernel fills them in, or has done so."""
     paths = [parameter_path(module, name) for name in REGION]
     if any(path in known and known[path].users for path in paths):
-        return {}  # the policy says where
+        return {}  # the policy sets the region
     before = [current.settings.get(path) for path in paths]
     records = [managed.settings.get(path) for path in paths]
     if not any(records) and (_on(switch.before) or before != ["0", "0"]):
-        return {}  # it runs already, or someone has said where
+        return {}  # it runs already, or someone has set the region
     found = {}
     for path, content, record in zip(paths, before, records, strict=True):
         if content is None:
@@ -105,10 +105,10 @@ def _regions(
 
 
 def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
-    """Return what is written for the modules, in order.
+    """Return the writes for the modules, in order.
 
-    Raises PolicyInvalid where a module would be left with parameters that it cannot run with,
-    Foreign where it is wrecked.
+    Raises PolicyInvalid if a module would be left with parameters that it cannot run with, Foreign
+    if it is wrecked.
     """
     result, parameters = Steps(), Steps()
     for module in MODULES:
@@ -157,7 +157,7 @@ def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
 
 
 def _pause(module: str, settings: Mapping[str, str | None]) -> int:
-    """Return after how many microseconds at most a module looks for new parameters."""
+    """Return the longest time in microseconds until a module looks for new parameters."""
     names = ("aggr_interval", "wmarks_interval")
     texts = (settings.get(parameter_path(module, name)) or "" for name in names)
     return max((int(text) for text in texts if text.isdecimal()), default=0)
@@ -168,7 +168,7 @@ def _after(current: Current, plans: Sequence[SettingPlan]) -> dict[str, str | No
 
 
 def _refuse_bad(module: str, current: Current, plans: Sequence[SettingPlan]) -> None:
-    """Ask again what the rules asked, of all policies together: a bad commit can end a module."""
+    """Repeat the rules' checks for all policies together, as a bad commit can end a module."""
     after = _after(current, plans)
     contents = {
         each.name: after.get(path) or ""
@@ -192,8 +192,8 @@ def refuse_others(
 ) -> None:
     """Refuse a module beside kdamonds or other modules; the kernel would answer EBUSY.
 
-    ``starts`` tells whether a kdamond of ours starts, ``foreign`` are the slots that run one of
-    someone else. Raises PolicyInvalid between policies, Foreign where it is another's.
+    ``starts`` is whether a kdamond of ours starts, ``foreign`` are the slots that run someone
+    else's. Raises PolicyInvalid between policies, Foreign for someone else's.
     """
     switches = {module_of(each.path): each for each in plans if _switch(each)}
     ours = {

@@ -1,4 +1,4 @@
-"""Changes to a running kdamond: which commits they take, and what they cost.
+"""Online changes of a running kdamond: the commits that they need, and what they lose.
 
 A commit hands the kernel the whole directory; targets and schemes are matched by index
 (mm/damon/core.c: damon_commit_targets(), damon_commit_schemes()). So the order of steps
@@ -47,7 +47,7 @@ _PID = re.compile(rf"{_TARGETS}/(\d+)/pid_target\Z")
 
 @dataclass(slots=True)
 class Change:
-    """What to stage and to commit; ``action`` is keep where nothing has to be done."""
+    """The files to stage and commit; ``action`` is keep if nothing has to be done."""
 
     action: Literal["keep", "change", "restart"]
     tree: Tree
@@ -86,7 +86,7 @@ def change(
     result.remarks += others
     if differing(before, verified):
         result.remarks.append("files were changed by someone since our last commit")
-    # The kernel runs what was committed, whatever someone has staged over it since.
+    # The kernel runs what was committed, even if someone has staged over it since.
     ran = verified or before
     if {each.get(_OPERATIONS) for each in (before, ran)} != {desired[_OPERATIONS]}:
         return _restart(slot, before, desired, result, "other operations need other targets")
@@ -151,11 +151,11 @@ def recommit(
     kdamond: CompiledKdamond,
     names: Mapping[str, str],
 ) -> tuple[list[Operation], dict[str, str]]:
-    """Return what brings a running kdamond from ``committed`` to ``desired``, and the tree then.
+    """Return the operations from ``committed`` to ``desired`` for a running kdamond, and the tree.
 
-    ``staged`` may hold anything; what it does not mention holds its default. Targets that the
-    kernel drops at the last commit are still in the tree: `changes` takes them out of the files.
-    ``names`` are those of the schemes that were committed, by directory.
+    ``staged`` may hold anything; files that it does not mention have their defaults. Targets that
+    the kernel drops at the last commit are still in the tree: `changes` takes them out of the
+    files. ``names`` are those of the schemes that were committed, by directory.
     """
     operations: list[Operation] = []
     schemes = Schemes(committed, desired, names, kdamond.names)
@@ -174,7 +174,7 @@ def recommit(
 
 
 def _others(verified: Tree, were: Mapping[str, int], bound: Bound) -> list[str]:
-    """Say which cgroups differ, or may differ, from those that the kernel was given."""
+    """List the cgroups that differ, or may differ, from those that the kernel was given."""
     return [
         f"the cgroup `{path}` was made again since it was committed"
         if path in were
@@ -201,7 +201,7 @@ def _command(slot: int, word: str, phase: Literal["stage", "commit"]) -> Operati
 
 
 def may_sleep(tree: Tree) -> bool:
-    """Tell whether every scheme has watermarks, so that all could be inactive at once."""
+    """Return whether every scheme has watermarks, so that all could be inactive at once."""
     metrics = [value for path, value in tree.items() if path.endswith("/watermarks/metric")]
     return bool(metrics) and "none" not in metrics
 
@@ -211,7 +211,7 @@ def _tuned(tree: Tree) -> bool:
 
 
 def retuned(tree: Tree, desired: Tree) -> bool:
-    """Tell whether tuning itself changes: tuned intervals may lie outside its new bounds.
+    """Return whether tuning itself changes: tuned intervals may lie outside its new bounds.
 
     The kernel refuses such a commit (mm/damon/core.c: damon_valid_intervals_goal()).
     """
@@ -228,9 +228,9 @@ def pids(tree: Tree) -> list[str]:
 
 
 def inherits(before: Tree, desired: Tree) -> bool:
-    """Tell whether a commit would give a process the regions of one that ended.
+    """Return whether a commit would give a process the regions of one that ended.
 
-    They are kept where the new list names none (mm/damon/core.c: damon_commit_target_regions()).
+    Regions are kept if the new list names none (mm/damon/core.c: damon_commit_target_regions()).
     """
     old, new = pids(before), pids(desired)
     gone = any(pid not in new for pid in old)
@@ -238,7 +238,7 @@ def inherits(before: Tree, desired: Tree) -> bool:
 
 
 def acts(tree: Tree) -> bool:
-    """Tell whether a scheme does more than look."""
+    """Return whether a scheme does more than count."""
     actions = (
         value for path, value in tree.items() if re.fullmatch(r".*/schemes/\d+/action", path)
     )
@@ -246,22 +246,22 @@ def acts(tree: Tree) -> bool:
 
 
 def shifts(running: Iterable[Tree], desired: Tree) -> bool:
-    """Tell whether a commit over one of these would hand a target's regions to another process."""
+    """Return whether a commit over one of these would give regions to another process."""
     new = pids(desired)
     return any(old[: len(new)] != new[: len(old)] for old in map(pids, running))
 
 
 def commit_steps(running: Sequence[Tree], desired: Tree) -> list[Tree]:
-    """Return the trees to commit one after the other, where one of ``running`` runs."""
+    """Return the trees to commit in order, if one of ``running`` runs."""
     if not any(_types_change(each, desired) for each in running):
         return [desired]
-    # A commit copies everything of a sample filter but its type: first none, then the new one.
+    # A commit copies everything of a sample filter except its type: first none, then the new one.
     without = {p: v for p, v in desired.items() if not p.startswith(f"{_SAMPLE}/")}
     return [{**without, f"{_SAMPLE}/nr_filters": "0"}, desired]
 
 
 def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[list[Tree], bool]:
-    """Return the trees to commit one after the other, and whether the last has dead targets.
+    """Return the trees to commit in order, and whether the last has dead targets.
 
     ``running`` are the files as they are, and what was committed last.
     """
@@ -280,7 +280,7 @@ def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[li
         if 0 < front < len(new):
             last = [_with_targets(desired, new[:front], new), desired]
     if schemes.inherit:
-        # the common front first, then all, so that what follows does not take over another's state
+        # the common front first, then all, so that no later scheme takes over another's state
         last, shortened = [without_schemes(last[0], schemes.front), desired], False
     return [*commit_steps(running, last[0]), *last[1:]], shortened
 
@@ -311,7 +311,7 @@ def without_dead(tree: Tree, lives: Callable[[int], bool]) -> dict[str, str]:
 
 
 def with_pids(tree: Tree, others: Mapping[str, str]) -> dict[str, str]:
-    """Return a tree in which ``others`` are in the places of processes."""
+    """Return a tree in which ``others`` replace processes."""
     return {path: others.get(v, v) if _PID.match(path) else v for path, v in tree.items()}
 
 

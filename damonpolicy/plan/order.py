@@ -1,6 +1,6 @@
-"""What has to be done, and in which order: settings, staging, commits, starts, stops, modules.
+"""The plan: operations in order, with settings, staging, commits, starts, stops, modules.
 
-A pure function of the machine as it is, what is managed, and what is wanted.
+A pure function of the current machine, the managed set, and the wanted set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from damonpolicy.plan.managed import Managed
 __all__ = ("Action", "KdamondPlan", "Plan", "Wanted", "make_plan")
 
 FEWEST_SLOTS = 8
-"""So that later policies find room: the number cannot be changed while a kdamond runs."""
+"""Spare slots for later policies, as the number cannot change while a kdamond runs."""
 
 EMPTY = {"contexts/nr_contexts": "0", "refresh_ms": "0"}
 
@@ -34,10 +34,10 @@ Action = Literal["start", "change", "restart", "keep", "adopt", "stop", "wait"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The managed set as it shall be.
+    """The wanted managed set.
 
-    ``bound`` holds the kdamonds of the policies that are applied now, by full name, and for those
-    that wait what they wait for; kdamonds of other policies in ``policies`` stay as they are.
+    ``bound`` holds the kdamonds of the policies that are applied now, by full name, or what they
+    wait for; kdamonds of other policies in ``policies`` stay as they are.
     """
 
     policies: Mapping[str, CompiledPolicy]
@@ -48,7 +48,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class KdamondPlan:
-    """What happens to one kdamond; trees are those of its directory."""
+    """The plan of one kdamond; trees are those of its directory."""
 
     name: str
     slot: int
@@ -60,9 +60,9 @@ class KdamondPlan:
     members: tuple[Member, ...] = ()
     remarks: tuple[str, ...] = ()
     cgroups: Mapping[str, int] = field(default_factory=dict)
-    """Which cgroups the paths in ``after`` mean, where that is known."""
+    """The cgroups that the paths in ``after`` mean, if known."""
     left_out: tuple[str, ...] = ()
-    """Missing cgroups: their filters are left out until they exist."""
+    """Missing cgroups, whose filters are left out until they exist."""
     waits_for: str = ""
 
     @property
@@ -85,7 +85,7 @@ class Plan:
     operations: tuple[Operation, ...]
     slots_before: int | None
     affected: tuple[str, ...] = ()
-    """The policies that are applied now; others are left as they are."""
+    """The policies that are applied now; others stay as they are."""
     takeover: bool = False
     remarks: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ class Plan:
         return bool(self.operations)
 
     def about(self, operation: Operation) -> tuple[tuple[str, str], ...]:
-        """Return which parts of which policies ask for an operation, best first."""
+        """Return the parts of policies that require an operation, best first."""
         if operation.slot >= 0:
             parts = operation.relative.split("/")[1:]
             named = ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
@@ -119,11 +119,11 @@ class Plan:
         return (*users, *whole)
 
     def changes(self, managed: Managed) -> bool:
-        """Whether anything at all is to be done: on the machine, or in what we manage."""
+        """Whether anything changes: on the machine, or in the managed set."""
         return self.changes_kernel or self.records(managed)
 
     def records(self, managed: Managed) -> bool:
-        """Whether what we manage changes: policies, their kdamonds' slots, settings' users."""
+        """Whether the managed set changes: policies, their kdamonds' slots, settings' users."""
         slots = {each.kdamond: slot for slot, each in managed.slots.items()}
         kept = {each.name: each.slot for each in self.kdamonds if each.runs}
         users = {each.path: each.users for each in self.settings if each.users or each.owed}
@@ -134,7 +134,7 @@ class Plan:
 def make_plan(current: Current, managed: Managed, wanted: Wanted) -> Plan:
     """Plan a transaction.
 
-    Raises Foreign where a slot or a module of someone else is in the way.
+    Raises Foreign if a slot or a module of someone else is in the way.
     """
     draft = _Draft(current, managed, wanted)
     draft.settle()
@@ -201,9 +201,9 @@ class _Draft:
     def _place(
         self, ours: Mapping[str, int], retiring: dict[str, int]
     ) -> dict[str, tuple[int, Action]]:
-        """Give each kdamond a slot: its own, an equal one, a free one, or one that is given up.
+        """Give each kdamond a slot: its own, an equal one, a free one, or a retiring one.
 
-        What takes the slot of a kdamond that ends is removed from ``retiring``.
+        A kdamond whose slot is reused is removed from ``retiring``.
         """
         placed: dict[str, tuple[int, Action]] = {}
         seeking = []
@@ -236,7 +236,7 @@ class _Draft:
         return placed
 
     def _equal(self, bound: Bound, taken: set[int], retiring: Mapping[str, int]) -> int | None:
-        """Find a running kdamond that is what is wanted: nobody's, or ours by another name."""
+        """Find a running kdamond that equals the wanted one: nobody's, or ours by another name."""
         for slot, owner in self.owners.items():
             record = self.managed.slots.get(slot) if slot in retiring.values() else None
             if (
@@ -253,7 +253,7 @@ class _Draft:
         return None
 
     def _grow(self, free: list[int], needed: int, used: set[int]) -> list[int]:
-        """Make slots where none is in use: a write to nr_kdamonds wipes them all."""
+        """Make slots if none is in use: a write to nr_kdamonds wipes them all."""
         if used or len(free) < len(self.owners):
             return free
         if self.managed.slots_before is None:
@@ -300,7 +300,7 @@ class _Draft:
             was = f"was `{mine.kdamond}`, and " if mine else ""
             remarks.append(f"{was}runs already as wanted: adopted without a write")
             after: Tree = before
-            # whoever else committed it may have meant others
+            # another program that committed it may have meant others
             cgroups = mine.cgroups if mine else {}
         elif running and action == "change":
             known = (record.members, record.names, record.cgroups) if record else ((), {}, {})
@@ -373,7 +373,7 @@ class _Draft:
         )
 
     def _shrink(self) -> None:
-        """Give the slots back once none is used; someone else's stay untouched."""
+        """Remove the slots once none is used; someone else's stay untouched."""
         before = self.managed.slots_before
         others = [slot for slot, owner in self.owners.items() if owner == "foreign"]
         if before is None or others or any(each.runs for each in self.kdamonds):
@@ -401,7 +401,7 @@ class _Draft:
         )
 
     def _staged_last(self, operation: Operation) -> bool:
-        """What a kernel may refuse is tried in idle slots before running ones are touched."""
+        """Order slots so that risky writes go to idle slots before running ones are touched."""
         return operation.slot in self.owners and self.current.running(operation.slot)
 
     def plan(self) -> Plan:

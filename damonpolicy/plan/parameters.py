@@ -1,4 +1,4 @@
-"""Modules of a policy as settings: files and contents, and what this kernel lacks of them."""
+"""Compilation of a policy's modules to settings: files, contents, missing parameters."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ("compile_modules",)
 def compile_modules(
     policy: Policy, at: Cursor, capabilities: Capabilities, machine: Machine | None
 ) -> tuple[dict[str, str], list[Diagnostic]]:
-    """Return the files that the modules of a policy are, and refusals.
+    """Return the files of a policy's modules, and refusals.
 
-    Whether a kernel has a parameter is seen by its file; without ``machine`` the features of
-    the kernel tell it.
+    A file shows whether the kernel has a parameter; without ``machine``, the kernel's features
+    decide.
     """
     files: dict[str, str] = {}
     found: list[Diagnostic] = []
@@ -53,7 +53,7 @@ def _there(path: str, capabilities: Capabilities, machine: Machine | None) -> bo
 
 
 def _usual(path: str, content: str) -> bool:
-    """Tell whether a parameter is what a module does that does not have it."""
+    """Return whether a parameter equals the behaviour of a module without it."""
     return content in ("N", "0") or (path.endswith("/addr_unit") and content == "1")
 
 

@@ -1,4 +1,4 @@
-"""Make compiled policies from files: reading, rules, compiling, all diagnostics at once."""
+"""Loading and compiling of policy files: reading, rules, and all diagnostics at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from damonpolicy.source.yaml import parse
 __all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place", "wrong_files")
 
 Spans: TypeAlias = dict[tuple[str, str], Span | Cursor]
-"""Places in policies, by what errors are about.
+"""Places in policies, by the subject of errors.
 
 A kdamond's full name and ``targets/N``, one of its files, a directory of filters or nothing; a
 policy's name and the path of a setting, ``modules`` or ``kdamonds``.
@@ -50,7 +50,7 @@ _SERVICE = "`damonpolicy run` does it, `damonpolicy plan --served` shows its pla
 
 
 def place(error: DamonPolicyError, spans: Spans) -> Span | None:
-    """Return where what an error is about stands."""
+    """Return the place of an error's subject."""
     found = next((spans[each] for each in error.about if each in spans), None)
     return found.spot if isinstance(found, Cursor) else found
 
@@ -61,9 +61,9 @@ class Overrides:
 
     values: Mapping[str, str] = field(default_factory=dict)
     demanded: frozenset[str] = frozenset()
-    """Names given on the command line: one that no policy declares is a mistake."""
+    """Names from the command line, each of which some policy has to declare."""
     monitor: bool = False
-    """Whether each kdamond gets a scheme that only looks, where it has none."""
+    """Whether each kdamond without a scheme that only counts gets one."""
 
     @classmethod
     def read(
@@ -101,7 +101,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Policies that were read and checked, their texts, and everything found on the way."""
+    """Policies that were read and checked, their texts, and all findings."""
 
     reads: tuple[tuple[Read, str], ...]
     texts: Mapping[str, str]
@@ -116,9 +116,9 @@ def load(
     machine: Machine | None,
     found: Sequence[Diagnostic] = (),
 ) -> Loaded:
-    """Read policies and check them by every rule that does not need the machine.
+    """Read policies, and check them by every rule that does not need the machine.
 
-    ``machine`` tells which nodes `for_each: {node: all}` means; without one there is node 0.
+    ``machine`` provides the nodes of `for_each: {node: all}`; without one there is node 0.
     """
     problems = list(found)
     online = machine_nodes.nodes(machine) if machine else (0,)
@@ -160,7 +160,7 @@ def load(
 
 
 def _given(machine: Machine | None) -> dict[str, Given]:
-    """Return what templates know of a machine; without one, of a small one."""
+    """Return the variables of a machine for templates; without one, of a small machine."""
     if machine is None:
         return {"memory": Given(8 << 30), "nodes": Given(1), "cpus": Given(4)}
     return {
@@ -171,7 +171,7 @@ def _given(machine: Machine | None) -> dict[str, Given]:
 
 
 def with_cgroup(found: Diagnostic, machine: Machine, texts: Mapping[str, str]) -> Diagnostic:
-    """Name the cgroup of this machine that is meant, where something else is given for its path."""
+    """Add the cgroup of this machine that is probably meant by something other than its path."""
     if found.code != "DP0123" or found.span is None:
         return found
     span, lines = found.span, texts.get(found.span.file, "").splitlines()
@@ -188,7 +188,7 @@ def _declared(top: MappingNode) -> set[str]:
 
 
 def wrong_files(found: Sequence[Diagnostic]) -> set[str]:
-    """Return the files that errors are about; an empty name stands for errors about none."""
+    """Return the files that errors are about; an empty name stands for errors without a file."""
     errors = [each for each in found if each.severity == "error"]
     places = {span.file for each in errors for span, _ in each.related}
     return places | {each.span.file if each.span else "" for each in errors}
@@ -206,12 +206,12 @@ def compile_policies(
 ) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
     """Compile for one kernel, and check by the rules that look at the machine.
 
-    Policies with errors are looked at too, as far as they could be read, so that all that is wrong
-    is told at once; they are not compiled then.
+    Policies with errors are checked too, as far as they could be read, so that all errors are
+    reported at once; they are not compiled then.
 
-    Without ``machine`` (a kernel that we are not on) nothing is looked up on it. ``unfed`` lets
-    goals stand that nobody feeds; ``served``: a service feeds those that say where from.
-    ``spans`` takes the places of what is looked up later.
+    Without ``machine`` (a kernel that we are not on) nothing is looked up on it. ``unfed`` accepts
+    goals that nobody feeds; ``served``: a service feeds those with a source. ``spans`` collects the
+    places of names that are looked up later.
     """
     found: list[Diagnostic] = []
     policies: dict[str, CompiledPolicy] = {}
@@ -276,7 +276,7 @@ def compile_policies(
 
 
 def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
-    """Return where a kdamond says what its files hold, and what binding looks up."""
+    """Return the places in a kdamond of its files' values, and of the names for binding."""
     name = kdamond.full_name
     result: Spans = {(name, path): each for path, each in compiler.origins.items()}
     result |= {(name, ""): at("name"), (name, "contexts/0/targets"): at("targets")}
@@ -289,7 +289,7 @@ def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
 
 
 def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Diagnostic]:
-    """NUMA balancing takes the faults that tell DAMON about accesses: both cannot be."""
+    """Refuse NUMA balancing beside accesses by page faults, as it takes these faults."""
     value = policy.known("settings", {}).get(NUMA_BALANCING, "0").strip()
     if value == "0":
         return []
@@ -307,7 +307,7 @@ def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Dia
 def _service_needed(
     policy: Policy, at: Cursor, *, unfed: bool, served: bool
 ) -> Iterator[Diagnostic]:
-    """What only a running service could keep up is refused, not silently left to rot."""
+    """Refuse parts that only a running service could keep up."""
     if not unfed:
         yield from module_rules.service_needed(policy, at)
     if policy.known("tuning") and not (served or unfed):

@@ -1,7 +1,7 @@
-"""Schemes by name, where the kernel knows them by position alone.
+"""Matching of schemes by name, as the kernel knows them only by position.
 
-A commit hands the state of the scheme at a position to the one that comes there: its tuned
-quota, its statistics, the snapshots it has taken (mm/damon/core.c: damon_commit_schemes()).
+A commit hands the state of the scheme at a position to the next scheme there: its tuned quota, its
+statistics, its number of snapshots (mm/damon/core.c: damon_commit_schemes()).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _COUNT = f"{_SCHEMES}/nr_schemes"
 
 
 class Schemes:
-    """The schemes of a running kdamond, and those that it shall have; both by position.
+    """The schemes of a running kdamond, old and new, by position.
 
     ``old`` and ``new`` map directories to names.
     """
@@ -29,7 +29,7 @@ class Schemes:
         self._old, self._new = _names(before, old), _names(desired, new)
         self._desired, self._changed = desired, differing(before, desired)
         self.front = 0
-        """How many of them keep their places, counted from the first."""
+        """The number of first schemes that keep their places."""
         while self.front < min(len(self._old), len(self._new)) and self._stays(self.front):
             self.front += 1
 
@@ -40,7 +40,7 @@ class Schemes:
 
     @property
     def remark(self) -> str:
-        """What schemes lose that move to another position; an empty text if none moves."""
+        """The loss of schemes that move to another position; an empty text if none moves."""
         kept = set(self._old[self.front :])
         moved = {
             name: place
@@ -56,7 +56,7 @@ class Schemes:
         return f"the kernel knows schemes by position: {names} {begin} again, {lost}"
 
     def _stays(self, place: int) -> bool:
-        """Tell whether the same scheme is at a position: by name, or renamed but alike."""
+        """Return whether the same scheme is at a position: by name, or renamed but equal."""
         prefix = f"{_SCHEMES}/{place}/"
         return self._old[place] == self._new[place] or not any(
             path.startswith(prefix) for path in self._changed
@@ -73,7 +73,7 @@ def _tunes(tree: Tree, place: int) -> bool:
 
 
 def without_schemes(tree: Tree, front: int) -> dict[str, str]:
-    """Return a tree with the first schemes only."""
+    """Return a tree with only the first schemes."""
     kept = tuple(f"{_SCHEMES}/{place}/" for place in range(front))
     rest = {
         path: value

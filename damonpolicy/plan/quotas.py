@@ -1,4 +1,4 @@
-"""``quotas/``: limits and weights, and goals: the kernel's where it has them, else the service's."""
+"""Compilation of ``quotas/``: limits, weights, and goals, of the kernel or the service."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from damonpolicy.plan.files import Files
 __all__ = ("Quotas", "pressed")
 
 _DEFAULT_WEIGHTS = Weights(size=0, access_rate=1, age=1)
-"""Under a quota without weights: how often and for how long, both alike."""
+"""Default weights of a quota: access rate and age alike."""
 _SECOND = 1_000_000
 
 
 def pressed(kdamond: Kdamond) -> int:
-    """Return how long a commit has to leave goals on pressure alone, in microseconds.
+    """Return the microseconds for which goals on pressure need no commit.
 
     Up to 6.10, and from 7.3, a goal has no pressure to compare with in the window of a commit;
     with one in each window it would never see any (mm/damon/core.c, damos_commit_quota_goal();
-    tests/kernel/inside/test_service_trials.py). In between it keeps what it had seen.
+    tests/kernel/inside/test_service_trials.py). In between it keeps its last value.
     """
     windows = [
         scheme.limits.every or _SECOND
@@ -40,7 +40,7 @@ def pressed(kdamond: Kdamond) -> int:
 
 
 class Quotas(Files):
-    """Compiles quotas; ``feeds`` and ``loops`` are what is left to the service."""
+    """A compiler of quotas; ``feeds`` and ``loops`` are the service's part."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Quotas(Files):
         self.put(f"{base}/fail_charge_denom", charge.denominator if charge else 0, at)
 
     def _by_service(self, scheme: Scheme) -> bool:
-        """Tell whether the service does what this kernel cannot: tune a quota toward goals."""
+        """Return whether the service has to tune a quota toward goals, as this kernel cannot."""
         wanted = scheme.limits.known("goals", ())
         return (
             self.served
@@ -97,7 +97,7 @@ class Quotas(Files):
         )
 
     def _tune(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        """Let the service tune the quota's size, by the kernel's law."""
+        """Have the service tune the quota's size by the kernel's law."""
         quota, measured = scheme.limits, []
         for goal in quota.goals:
             if goal.from_ is not None:

@@ -1,7 +1,7 @@
-"""Kdamonds that end while others start on the same targets: by another name, and changed as well.
+"""Kdamonds that are renamed and changed at once: one ends, another starts on the same targets.
 
-One that has changed its name only is adopted as it runs. Of one that differs in more nobody knows
-whose it was, so it starts anew: the plan says what is lost.
+A kdamond with only a new name is adopted while it runs. One that differs in more cannot be matched,
+so it starts over: the plan says what is lost.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _GOAL = re.compile(r"contexts/0/schemes/\d+/quotas/goals/\d+/")
 def lost(
     ending: Mapping[str, Tree], bound: Mapping[str, Bound | Waits], starting: Iterable[str]
 ) -> dict[str, str]:
-    """Return what is to be said of kdamonds that start, by name.
+    """Return the remarks about kdamonds that start, by name.
 
-    ``ending`` is what was committed to those that run and end, by name as well; each is lost once.
+    ``ending`` is what was committed to running kdamonds that end, by name; each is lost once.
     """
     left = dict(ending)
     said = {}

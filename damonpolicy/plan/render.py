@@ -1,7 +1,7 @@
-"""A plan as people read it: by kdamond and scheme, in the policy's words, like a diff.
+"""Rendering of a plan for people: a diff by kdamond and scheme, in the policy's words.
 
-Each line begins with ``+`` (comes), ``-`` (goes), ``~`` (changes) or a blank, and has the kernel's
-path beside it. Standard library only.
+Each line begins with ``+`` (added), ``-`` (removed), ``~`` (changed) or a blank, and has the
+kernel's path beside it. Standard library only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _VERBS = {
 
 
 def render(plan: Plan, *, changes: bool) -> str:
-    """Return the whole plan as text; ``changes`` says whether anything is to be done at all."""
+    """Return the whole plan as text; ``changes`` is whether anything changes."""
     lines = [f"Plan for {_machine(plan)}", ""]
     settings = [each for each in plan.settings if _moves(each)]
     if settings:
@@ -112,7 +112,7 @@ def _remarks(each: KdamondPlan) -> list[str]:
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
-    """Return the plan for tools: what `render` shows, and every operation."""
+    """Return the plan for tools: the content of `render`, and every operation."""
     return {
         "machine": plan.machine,
         "release": plan.release,

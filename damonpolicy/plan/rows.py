@@ -1,6 +1,6 @@
 """The difference between two trees of a kdamond as rows, in the policy's words.
 
-Schemes, probes and processes are compared with what had the same name before, wherever it stood.
+Schemes, probes and processes are compared with those of the same name before, at any position.
 Standard library only.
 """
 
@@ -32,7 +32,7 @@ _SAID = re.compile(
     r"contexts/0/(?:operations|monitoring_attrs/probes/\d+/preps/\d+/prep_action"
     r"|schemes/\d+/(?:action|dests/\d+/id|quotas/goals/\d+/target_metric))\Z"
 )
-"""What is said even where it equals the kernel's default: what is monitored, and what is done."""
+"""Rows shown even for the kernel's default: the monitored memory, and the action."""
 _FIRST = {"goals": "target_metric", "dests": "id", "filters": "type", "preps": "prep_action"}
 _ZERO_IS_NONE = (
     "quota.size", "quota.time", "quota.every", "apply_every", "max_snapshots", "refresh",
@@ -40,12 +40,12 @@ _ZERO_IS_NONE = (
     "intervals.auto_tune.min_sample", "intervals.auto_tune.max_sample",
 )  # fmt: skip
 _SPARE = 1 << 20
-"""Numbers from here on stand for what is gone; no kernel has as many of anything."""
+"""Numbers from here on stand for removed items; no kernel has as many of anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One difference: ``+`` comes, ``-`` goes, ``~`` changes; ``scope`` names scheme or probe."""
+    """One difference: ``+`` added, ``-`` removed, ``~`` changed; ``scope``: scheme or probe."""
 
     sign: str
     scope: str
@@ -76,7 +76,7 @@ class _Rows:
         self.before = {self._at(path, self.moved): value for path, value in before.items()}
 
     def _align(self, kind: re.Pattern[str], old: Mapping[str, str], new: Mapping[str, str]) -> None:
-        """Let what kept its name stand where it is now, and what is gone behind all else."""
+        """Renumber items: kept names get their new position, removed ones come last."""
         here = {name: path for path, name in new.items() if kind.fullmatch(path)}
         for path, name in old.items():
             if not kind.fullmatch(path):
@@ -142,7 +142,7 @@ class _Rows:
         return Row(sign, scope, word, before, after, path)
 
     def _begins(self, path: str) -> bool:
-        """Tell whether a volatile file is where the kernel's tuning starts from."""
+        """Return whether a volatile file is the start value of the kernel's tuning."""
         return self.anew and _INTERVAL.match(path) is not None
 
     def _scope(self, path: str) -> str:
@@ -152,7 +152,7 @@ class _Rows:
         return ""
 
     def _filter_row(self, scope: str, owner: str) -> Row | None:
-        """All filters of a scheme or probe on one line, in the order the kernel asks them."""
+        """Return all filters of a scheme or probe as one row, in the order of the kernel."""
         old, new = chain(self.before, owner), chain(self.after, owner)
         if old == new:
             return None
@@ -198,7 +198,7 @@ def _pids(tree: Tree) -> dict[str, str]:
 
 
 def _usual(path: str, value: str, tree: Tree) -> bool:
-    """Tell whether something that comes or goes is what a policy means by saying nothing."""
+    """Return whether an added or removed value is the policy's default."""
     if _MOST.match(path):
         # to the kernel an upper bound of 0 is the default, to people it narrows most of all
         return value in (str(U32_MAX), str(U64_MAX))
@@ -212,7 +212,7 @@ def _usual(path: str, value: str, tree: Tree) -> bool:
 
 
 def _unlimited(path: str, tree: Tree) -> bool:
-    """Tell whether nothing holds back a scheme that moves memory; ``path`` is its quota's."""
+    """Return whether a scheme that moves memory has no limit; ``path`` is its quota's."""
     scheme = _SCHEME.match(path)
     base = scheme[0] if scheme else ""
     limits = ("bytes", "ms", "goals/nr_goals")
@@ -249,7 +249,7 @@ def _text(path: str, value: str, tree: Tree) -> str:
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    """Order as in a policy: schemes by number, settings as the language lists them."""
+    """Return the order of a policy: schemes by number, settings as the language lists them."""
     kind = 0 if not row.scope else 1 if row.scope.startswith("probe") else 2
     found = _SCHEME.match(row.path) or _PROBE.match(row.path)
     own, group = rank(row.path), (0, 0)

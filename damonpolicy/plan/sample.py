@@ -1,4 +1,4 @@
-"""Which accesses count, as sample filters of the development tree.
+"""Compilation of `accesses` to sample filters of the development tree.
 
 A report is dropped by the first filter that matches and rejects; what is left is kept if
 the last filter allows (mm/damon/core.c of the development tree: damon_sample_filter_out()).
@@ -16,11 +16,11 @@ from damonpolicy.units import format_cpulist
 __all__ = ("NUMA_BALANCING", "early_files", "sample_files")
 
 NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
-"""Must be off: faults are reported to DAMON only where NUMA balancing does not want them."""
+"""NUMA balancing must be off: DAMON gets only faults that it does not take."""
 
 
 def sample_files(accesses: Accesses, machine: Machine | None) -> dict[str, str]:
-    """Return the files below ``sample/``, for accesses that page faults tell."""
+    """Return the files below ``sample/``, for accesses that page faults report."""
     filters: list[dict[str, str]] = []
     if accesses.cpus is not None:
         mask = _cpus(accesses, machine)
@@ -29,7 +29,7 @@ def sample_files(accesses: Accesses, machine: Machine | None) -> dict[str, str]:
         threads = _threads(accesses)
         filters.append({"type": "threads", "tid_arr": threads, "matching": "N", "allow": "N"})
     if accesses.kind != "any":
-        # reads are what is not a write: the kernel has no word for them
+        # a read is anything that is not a write: the kernel has no word for reads
         matching = "N" if accesses.kind == "write" else "Y"
         filters.append({"type": "write", "matching": matching, "allow": "N"})
     if filters:

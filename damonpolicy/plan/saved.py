@@ -1,4 +1,4 @@
-"""Saved plans: what was shown is what is applied, or nothing is."""
+"""Saved plans: exactly the shown plan is applied, or nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 def to_json(plan: Plan, capabilities: str) -> dict[str, Any]:
-    """Return a plan as plain data; ``capabilities`` is the digest of what the kernel can do."""
+    """Return a plan as plain data; ``capabilities`` is the digest of the kernel's features."""
     body: dict[str, Any] = {
         "format": FORMAT,
         "machine": plan.machine,
@@ -70,7 +70,7 @@ def _kdamond(each: KdamondPlan) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
     """Return a plan and the digest of capabilities it was made for.
 
-    Raises UsageError where the file, called ``name`` in messages, is not a plan of ours.
+    Raises UsageError if the file, called ``name`` in messages, is not a plan of ours.
     """
     hint = "make one with `damonpolicy plan --out FILE`"
     try:

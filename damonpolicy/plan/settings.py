@@ -1,4 +1,4 @@
-"""Companion settings: shared by the policies that want them, put back by the last."""
+"""Settings beside DAMON's: shared by policies, and restored with the last that wants them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ("SettingPlan", "operation", "plan", "remarks")
 
 @dataclass(frozen=True, slots=True)
 class SettingPlan:
-    """What happens to one setting; ``original`` is what it goes back to in the end.
+    """The plan of one setting; ``original`` is the value to restore finally.
 
-    ``chosen`` is for what the kernel writes itself once a module runs; ``owed`` for what
-    cannot be put back yet, and is kept for later. What is ``left`` stays as someone else has
-    written it, as no policy that wants it is being applied.
+    ``chosen`` marks a value that the kernel writes once a module runs; ``owed`` one that cannot be
+    restored yet, and is kept for later. A ``left`` setting keeps someone else's value, as no policy
+    that wants it is being applied.
     """
 
     path: str
@@ -42,14 +42,14 @@ def plan(
     policies: Mapping[str, CompiledPolicy],
     affected: Collection[str],
 ) -> list[SettingPlan]:
-    """Plan what is set, and then what is put back.
+    """Plan the settings to write, then those to restore.
 
     Those of policies that are not ``affected`` are as little written as their kdamonds; but
     those of DAMON's modules are, as no kdamond starts beside one that runs.
 
-    In reverse order: what one setting made possible is taken back before it.
+    In reverse order: a setting that depends on another is restored before it.
 
-    Raises PolicyInvalid where two policies disagree.
+    Raises PolicyInvalid if two policies disagree.
     """
     values: dict[str, str] = {}
     users: dict[str, list[str]] = {}
@@ -70,7 +70,7 @@ def plan(
     for path, value in sorted(values.items(), key=lambda each: each[0] != ADVISOR):
         before = current.settings.get(path)
         if before is None:
-            continue  # the rules have refused all but what is as good as set
+            continue  # the rules have refused all but values that are set in effect
         record = managed.settings.get(path)
         original = record.original if record else _readable(before)
         wanted_now = not set(affected).isdisjoint(users[path]) or bool(module_of(path))
@@ -90,19 +90,19 @@ def plan(
 
 
 def operation(each: SettingPlan, phase: Phase) -> Operation | None:
-    """Return what has to be written, None where nothing has."""
+    """Return the write, None if none is needed."""
     if each.left or normalise(each.before) == normalise(each.after):
         return None
     return Operation("setting", phase, each.path, _readable(each.before), each.after)
 
 
 def remarks(plans: Iterable[SettingPlan]) -> list[str]:
-    """Say what changes leave as it is, although they seem to put it back."""
+    """Return remarks on values that stay, although the changes seem to restore them."""
     moves = (each for each in plans if not each.left)
     found = (STAYS.get((x.path, normalise(x.before), normalise(x.after))) for x in moves)
     return [each for each in found if each]
 
 
 def _readable(content: str) -> str:
-    """What has to be written to get a setting's content back."""
+    """Return the text to write that restores a setting's content."""
     return normalise(content) if "[" in content else content

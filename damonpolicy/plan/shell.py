@@ -1,6 +1,6 @@
-"""Words of a POSIX shell's line, as far as it is plain: quotes and variables, nothing that computes.
+"""Parser of plain POSIX shell lines: words, quotes and variables, nothing that computes.
 
-Variables are looked up when their statement has its turn, so `A=1; echo $A > FILE` is read as a
+Variables are looked up at their statement, so `A=1; echo $A > FILE` is read as a
 shell reads it. The grammar is that of POSIX.1-2017, Shell Command Language, 2.2 to 2.6.
 """
 
@@ -20,7 +20,7 @@ _SPACE = " \t"
 
 
 class Computed(Exception):
-    """A part of a line whose value only a shell knows."""
+    """A part of a line whose value only a shell can compute."""
 
 
 class Operator(str):
@@ -32,7 +32,7 @@ class Operator(str):
 def statements(line: str, variables: Mapping[str, str]) -> Iterator[list[str]]:
     """Yield the words of each statement of a line; `||` and `|` stay among them as operators.
 
-    Raises Computed where a word is not plain, and ValueError where a quote is not closed.
+    Raises Computed if a word is not plain, and ValueError if a quote is not closed.
     """
     words: list[str] = []
     at = 0
@@ -55,7 +55,7 @@ def statements(line: str, variables: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _word(line: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]:
-    """Return the word that begins at a place, and where it ends."""
+    """Return the word that begins at a position, and its end."""
     parts: list[str] = []
     size = 0
     while at < len(line) and line[at] not in _SPACE and line[at] not in ";&|<>":

@@ -1,4 +1,4 @@
-"""Parts of a kdamond's tree in the policy's words: filters, accesses, targets, values.
+"""Descriptions of parts of a kdamond's tree, in the policy's words.
 
 Standard library only.
 """
@@ -31,22 +31,22 @@ __all__ = (
 
 
 def chain(tree: Tree, owner: str) -> str:
-    """Say in words what the filters of a scheme or probe do; empty without filters."""
+    """Describe the effect of a scheme's or probe's filters; empty without filters."""
     return facts.said(facts.filters(tree, owner))
 
 
 def accesses(tree: Tree) -> str:
-    """Say in words which accesses count."""
+    """Describe the counted accesses."""
     return facts.accesses(tree).text
 
 
 def target(tree: Tree, base: str) -> str:
-    """Say what a target is: a pid, and how much of which regions."""
+    """Describe a target: a pid, and the number and size of its regions."""
     return facts.target(tree, base).text if f"{base}/pid_target" in tree else ""
 
 
 def setting_text(content: str, path: str = "") -> str:
-    """What a setting's content says, as one would write it; with ``path`` in the policy's units."""
+    """Return a setting's content as one would write it; with ``path`` in the policy's units."""
     text = normalise(content) if "[" in content else content.strip()
     parameter = PARAMETERS.get(path)
     if parameter is None or parameter.unit == "bool":
@@ -75,7 +75,7 @@ def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
     if unit == "aggregations":
         count = f"{number} aggregation{'' if number == 1 else 's'}"
         tuned = tree.get(f"{intervals}/intervals_goal/aggrs", "0") != "0"
-        # the kernel counts aggregations, whatever they have been tuned to
+        # the kernel counts aggregations, whatever their tuned length
         time = "" if tuned or not number else format_duration(number * aggregation)
         return f"{time} ({count})" if time else count if number else "0"
     if unit == "goal":

@@ -1,4 +1,4 @@
-"""Loops from the model: ``tuning:``, quotas whose goals this kernel lacks, ages of tuned intervals."""
+"""Compilation of loops: ``tuning:``, goals that this kernel lacks, ages of tuned intervals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ("age", "compile_loops", "goals", "source", "uncounted")
 _AGES_EVERY = 10_000_000
 """Microseconds between two looks at tuned intervals."""
 _FIRST = "1"
-"""Bytes that a quota starts with where its goals tune it, as in the kernel: 0 is unlimited."""
+"""The initial bytes of a quota that goals tune, as in the kernel: 0 is unlimited."""
 
 
 def source(given: Source, policy: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def source(given: Source, policy: str) -> dict[str, Any]:
 
 
 def uncounted(policy: Policy, at: Cursor, capabilities: Capabilities) -> Iterator[Diagnostic]:
-    """Yield numbers that this kernel does not count."""
+    """Yield the statistics that this kernel does not have."""
     feature = "scheme.filter_passed"
     for given, place in sources_of(policy, at):
         passed = given.known("statistic") == "passed" and given.known("scheme")
@@ -79,9 +79,9 @@ def goals(
     name: str, kdamond: str, directory: str, cap: int, tuner: str, every: int,
     measured: Iterable[tuple[int, Mapping[str, Any]]],
 ) -> Loop:  # fmt: skip
-    """Return the loop that does what a kernel with goals does: move a quota's size up to ``cap``.
+    """Return the loop that replaces the kernel's goals: it moves a quota's size up to ``cap``.
 
-    ``measured`` are the targets, and where the numbers come from that shall reach them.
+    ``measured`` are the targets, and the sources of the numbers that should reach them.
     """
     pairs = list(measured)
     law = {"law": "goals", "cap": cap, "tuner": tuner, "targets": [each for each, _ in pairs],
@@ -94,7 +94,7 @@ def age(name: str, kdamond: str, path: str, time: int, start: int, of: str, *, l
     """Return the loop that keeps an age at ``time`` microseconds while aggregations are tuned.
 
     ``start`` is its count of aggregations before any tuning; ``of`` the kdamond's full name;
-    ``least`` tells the lower bound from the upper one.
+    ``least`` marks the lower bound.
     """
     law = {"law": "age", "time": time, "start": str(start), "least": least}
     return Loop(name, kdamond, path, law, ({"aggregation": of},), _AGES_EVERY)

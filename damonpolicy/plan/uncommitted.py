@@ -1,7 +1,7 @@
-"""What a commit does not put into effect on some kernels, though the files read back as written.
+"""Changes that a commit silently ignores on some kernels, though the files read back.
 
-tests/kernel/effects.py tries every file on every kernel. Where one is ignored, the kdamond has
-to restart. A kernel counts as fixed where it shows a feature that came with the fix or later.
+tests/kernel/effects.py tries every file on every kernel. If one is ignored, the kdamond has to
+restart. A kernel counts as fixed if it shows a feature that came with the fix or later.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Found: TypeAlias = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Uncommitted:
-    """Something that stays as it was at the start, or, if ``late``, for a while.
+    """A value that a commit does not change, or, if ``late``, only after a while.
 
-    ``quirk`` is its row in `kernel.quirks`, ``mended`` the feature that shows its end;
-    ``find`` takes from a tree what the kernel would have to change.
+    ``quirk`` is its row in `kernel.quirks`, ``mended`` the feature that shows the fix; ``find``
+    extracts from a tree what the kernel would have to change.
     """
 
     quirk: str
@@ -39,9 +39,9 @@ _GOAL = re.compile(r"(contexts/0/schemes/\d+/quotas/goals)/(\d+)/target_metric\Z
 
 
 def _goals(tree: Tree) -> dict[str, tuple[str, str]]:
-    """Return metrics and directories of goals, by what the kernel knows a goal by.
+    """Return metrics and directories of goals, by the kernel's identity of a goal.
 
-    That is its place among those with a target: one without is passed over
+    That is its position among those with a target: goals without one are skipped
     (mm/damon/sysfs-schemes.c: damos_sysfs_add_quota_score()).
     """
     found: dict[str, tuple[str, str]] = {}
@@ -91,7 +91,7 @@ _UNFED = "commit.unfed", "refresh"
 
 
 def ignored(capabilities: Capabilities) -> tuple[str, ...]:
-    """Return by name what this kernel may ignore: it shows no sign of the fix."""
+    """Return the names of changes that this kernel may ignore, as it shows no sign of the fix."""
     known = [*((each.quirk, each.mended) for each in UNCOMMITTED), _UNFED]
     return tuple(quirk for quirk, mended in known if capabilities.known(mended) != "yes")
 
@@ -99,10 +99,10 @@ def ignored(capabilities: Capabilities) -> tuple[str, ...]:
 def unheard(
     names: Sequence[str], desired: Tree, *before: Tree, late: bool = False
 ) -> tuple[str, ...]:
-    """Return the parts of a change that a commit would not carry, or would carry ``late``.
+    """Return the parts of a change that a commit would ignore, or apply ``late``.
 
-    ``before`` are what is known of what runs: files, and what was committed. What is new,
-    or differs from one of them, may be in effect with another value.
+    ``before`` is what is known about the running kdamond: files, and what was committed. A new
+    value, or one that differs from either, may be in effect with another value.
     """
     return tuple(
         each.what
@@ -118,9 +118,9 @@ def unheard(
 
 
 def unfed(names: Sequence[str], desired: Tree, *before: Tree) -> bool:
-    """Tell whether a commit adds a fed goal, whose current value old kernels do not carry over.
+    """Return whether a commit adds a fed goal, whose current value old kernels do not carry over.
 
-    A second commit finds it there, and hands it over (mm/damon/core.c of 6.12:
+    A second commit finds the goal, and hands the value over (mm/damon/core.c of 6.12:
     damos_commit_quota_goals(), damos_new_quota_goal()).
     """
     return _UNFED[0] in names and any(
@@ -138,11 +138,11 @@ _MOST = "contexts/0/monitoring_attrs/nr_regions/max"
 
 
 def sooner(front: int, desired: Tree, *before: Tree) -> bool:
-    """Tell whether a scheme that is to be applied more often would first wait as long as before.
+    """Return whether a scheme with a shorter interval would first wait as long as before.
 
-    When it is applied next is worked out where attributes of the monitoring change, not where
-    its interval does (mm/damon/core.c: damos_commit(), damon_set_attrs()). Tuning changes them.
-    ``front`` is how many schemes stay: what is new does not wait.
+    The kernel computes the next time when attributes of the monitoring change, not when the
+    interval does (mm/damon/core.c: damos_commit(), damon_set_attrs()). Tuning changes them.
+    ``front`` is the number of schemes that stay: new ones do not wait.
     """
     known = [tree for tree in before if tree]
     tuned = desired.get(_TUNING, "0") != "0"
@@ -161,5 +161,5 @@ def _wait(tree: Tree, path: str) -> int:
 
 
 def touched(tree: Tree) -> dict[str, str]:
-    """Return a tree in which one attribute of the monitoring differs, without effect."""
+    """Return a tree in which one attribute of the monitoring differs without effect."""
     return {**tree, _MOST: str(int(tree[_MOST]) + 1)}

@@ -1,4 +1,4 @@
-"""What of a policy changes though no file of the kernel does: the plan says it in words.
+"""Changes of a policy that change no file of the kernel, which a plan describes in words.
 
 Standard library only.
 """
@@ -17,7 +17,7 @@ __all__ = ("of_kdamond", "of_policies")
 def of_kdamond(
     name: str, managed: Mapping[str, CompiledPolicy], after: CompiledKdamond
 ) -> Iterator[str]:
-    """Yield what changes of a kdamond that is managed already."""
+    """Yield the changes of a kdamond that is managed already."""
     policy = managed.get(name.partition("/")[0])
     known = {each.full_name: each for each in policy.kdamonds} if policy else {}
     before = known.get(name)
@@ -26,7 +26,7 @@ def of_kdamond(
     if before.temperature != after.temperature:
         was, now = (_weights(each.temperature) for each in (before, after))
         yield f"`temperature` becomes {now} (was {was}): reports go by it"
-    # else it follows from goals, which are files and shown
+    # otherwise it follows from goals, which are files and shown
     if before.commit_every != after.commit_every and before.files == after.files:
         was, now = (format_duration(each.commit_every) for each in (before, after))
         yield f"`commit_every` becomes {now} (was {was}): the service goes by it"
@@ -48,7 +48,7 @@ def of_policies(
     after: Mapping[str, CompiledPolicy],
     affected: Collection[str],
 ) -> Iterator[str]:
-    """Yield what changes of whole policies that are managed already and are applied again."""
+    """Yield the changes of managed policies that are applied again."""
     for name in affected:
         if name not in before or name not in after or before[name] == after[name]:
             continue

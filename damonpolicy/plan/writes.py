@@ -1,4 +1,4 @@
-"""What people deploy without a tool, as a list of writes: nothing of it is executed.
+"""Parser of files deployed without a tool, into a list of writes; nothing is executed.
 
 Four forms: a kernel command line (`damon_reclaim.min_age=30000000`), modprobe.d (`options
 damon_reclaim min_age=30000000`), tmpfiles.d (`w /sys/… - - - - 1`) and shell scripts of
@@ -35,12 +35,12 @@ _SILENT = ("set", "true", ":")
 _FAILING = (["exit"], ["exit", "1"], ["true"], [":"], ["return"], ["return", "1"])
 _TAKEN = "`echo VALUE > FILE`, `tee`, `modprobe`, `cd` and `NAME=VALUE` are taken; loops are not"
 _MOST_WRONG = 100
-"""Lines that are reported; who has more has another kind of file."""
+"""The most lines to report; a file with more is of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A text that would be written into a file, and where that is said."""
+    """A text to be written into a file, and its place."""
 
     path: str
     value: str
@@ -48,12 +48,12 @@ class Write:
 
 
 def deployed(text: str) -> bool:
-    """Tell whether a file is of one of these forms."""
+    """Return whether a file has one of these forms."""
     return bool(_DEPLOYED.search(text))
 
 
 def writes(name: str, text: str) -> tuple[list[Write], list[Diagnostic]]:
-    """Return the writes of a file in their order, and the lines that are none."""
+    """Return the writes of a file in order, and the lines that are not writes."""
     reader = _Reader(name, script=bool(_SCRIPT.search(text)))
     for number, line in _joined(text):
         reader.line(number, line)
@@ -63,7 +63,7 @@ def writes(name: str, text: str) -> tuple[list[Write], list[Diagnostic]]:
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with the number of each; one that ends in a backslash goes on in the next."""
+    """Yield lines with their numbers; a final backslash joins a line with the next."""
     first, begun = 0, ""
     for number, line in enumerate(text.splitlines(), 1):
         first = first or number
@@ -79,7 +79,7 @@ def _joined(text: str) -> Iterator[tuple[int, str]]:
 
 
 class _Refused(Exception):
-    """A line that says more than plain writes do."""
+    """A line with more than plain writes."""
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class _Reader:
     variables: dict[str, str] = field(default_factory=dict)
     ended: bool = False
     lost: bool = False
-    """Whether a `cd` could not be read: nobody knows where names without a path are."""
+    """Whether a `cd` could not be read, so that relative names are unknown."""
 
     def line(self, number: int, line: str) -> None:
         said = line.strip()
@@ -123,7 +123,7 @@ class _Reader:
                 raise _Refused(said)
             yield fields[1], said.split(maxsplit=6)[6].strip("\"'")
         elif not self.script and _TMPFILES.match(said):
-            return  # makes or removes something, and writes no value
+            return  # makes or removes a file, and writes no value
         elif self.script:
             for words in statements(said, self.variables):
                 if words:
@@ -138,7 +138,7 @@ class _Reader:
         if self.ended:
             raise _Refused(f"{words[0]}, behind `exit`,")
         if (end := _at(words, "||")) >= 0:
-            if words[end + 1 :] not in _FAILING:  # done only where what is before it fails
+            if words[end + 1 :] not in _FAILING:  # runs only if the command before it fails
                 raise _Refused(" ".join(words))
             words = words[:end]
         words = [each for each in words if each != "sudo"]
@@ -159,7 +159,7 @@ class _Reader:
             raise _Refused(" ".join(words))
 
     def _assign(self, words: Sequence[str]) -> None:
-        """Take `A=1 B=2`; before a command they would be its own."""
+        """Process `A=1 B=2`; before a command they would belong to it."""
         for word in words:
             found = _ASSIGNMENT.match(word)
             if found is None or isinstance(word, Operator):
@@ -185,7 +185,7 @@ def _at(words: Sequence[str], operator: str) -> int:
 
 
 def _redirected(words: list[str]) -> tuple[list[str], str]:
-    """Return what is printed, and the file that it goes to."""
+    """Return the printed text, and its file."""
     marks = [str(each) for each in words if isinstance(each, Operator)]
     first = next((i for i, each in enumerate(words) if isinstance(each, Operator)), len(words))
     rest = words[first + 1 :]
@@ -198,7 +198,7 @@ def _redirected(words: list[str]) -> tuple[list[str], str]:
 
 
 def _printed(command: str, words: list[str]) -> str:
-    """Return what `echo` or `printf` would print, but for the end of the line."""
+    """Return the output of `echo` or `printf`, without the end of the line."""
     if command == "printf":
         if words[:1] in (["%s"], ["%s\\n"]) and len(words) == 2:
             return words[1]
@@ -214,7 +214,7 @@ def _printed(command: str, words: list[str]) -> str:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the parameters of a module; a bare name is a truth to the kernel."""
+    """Yield the parameters of a module; a bare name means true to the kernel."""
     words = [each for each in words if not each.startswith("-")]
     module, *rest = words or [""]
     if not re.match("damon[-_]", module):

@@ -1,8 +1,8 @@
-"""What policy files hold at one moment, for those who watch them: `gather`.
+"""A consistent snapshot of the content of policy files: `gather`.
 
 A file that somebody has open for writing may be half of what it will be, and half of a policy is
-often a valid one. So each is read under a read lease, which the kernel grants only while nobody
-has the file open for writing (fcntl(2), F_SETLEASE), and takes back before anybody can.
+often a valid one. So each is read under a read lease, which the kernel grants only while nobody has
+the file open for writing (fcntl(2), F_SETLEASE), and revokes before anybody can.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from damonpolicy.trust import Keepers
 __all__ = ("Content", "gather", "signature", "without_alarm")
 
 _TICKS = 0.05
-"""Seconds: some ticks of the slowest clock by which kernels before 6.13 date files."""
+"""Seconds: a few ticks of the slowest clock with which kernels before 6.13 date files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """All policy files of some paths, files of variables, and a digest of names and texts.
 
-    ``held`` are files that somebody has open for writing: their text may be half of it.
-    ``missing`` are paths that are not there, ``there`` those that are and hold policies, be they
-    hidden by others. ``changed`` is when a file last did, or came or
-    went, in seconds since the epoch. ``young``: that was so shortly before they were read that
-    one more change might leave their times, and so `signature`, as they are.
+    ``held`` are files that somebody has open for writing: their text may be half of it. ``missing``
+    are paths that do not exist, ``there`` those that exist and hold policies, even if others hide
+    them. ``changed`` is when a file last changed, appeared or disappeared, in seconds since the
+    epoch. ``young``: that was so shortly before the reading that one more change might leave their
+    times, and so `signature`, unchanged.
     """
 
     files: tuple[SourceFile, ...]
@@ -53,7 +53,7 @@ class Content:
 def gather(
     paths: Sequence[str], variables: Sequence[str] = (), keepers: Keepers | None = None
 ) -> Content:
-    """Read all policies of files and drop-in directories; what is missing holds none.
+    """Read all policies of files and drop-in directories; a missing path holds none.
 
     With ``keepers`` nobody else may be able to change any of them, or to remove one.
     """
@@ -67,7 +67,7 @@ def gather(
     for path, error in unreadable:
         message = f"cannot read `{path}`: {reason_of(error)}"
         found.append(Diagnostic.error("DP0001", None, message))
-    for name in (*paths, *names, *variables):  # a directory's tells of files that went away
+    for name in (*paths, *names, *variables):  # a directory's time shows files that were removed
         with contextlib.suppress(OSError):
             changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too
     room = Room()
@@ -97,10 +97,9 @@ def gather(
 
 
 def signature(paths: Sequence[str]) -> tuple[object, ...]:
-    """Return what changes when files do, without reading them: inodes, sizes and times.
+    """Return data that changes with the files, without reading them: inodes, sizes and times.
 
-    Of directories it shows whether they were made again, or others may change them, and nothing
-    else that happens in them.
+    For directories, it shows only whether they were made again, or others may change them.
     """
     names, missing, unreadable = _names(paths)
     seen: list[object] = [tuple(missing), *((path, error.errno) for path, error in unreadable)]
@@ -152,10 +151,10 @@ def _names(paths: Sequence[str]) -> tuple[list[str], list[str], list[tuple[str, 
 
 @contextmanager
 def _lease(name: str) -> Iterator[bool]:
-    """Tell whether nobody has a file open for writing, and nobody will while the block runs.
+    """Return whether nobody has a file open for writing, and nobody will while the block runs.
 
-    Where leases cannot be had (other users' files without CAP_LEASE, network file systems),
-    nobody is taken to have.
+    If leases are not available (other users' files without CAP_LEASE, network file systems), it
+    assumes that nobody has.
     """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -177,5 +176,5 @@ def _lease(name: str) -> Iterator[bool]:
 
 
 def without_alarm() -> None:
-    """Ignore the signal by which the kernel asks for a lease back; its default ends a process."""
+    """Ignore the signal with which the kernel breaks a lease; by default it ends a process."""
     signal.signal(signal.SIGIO, signal.SIG_IGN)

@@ -1,9 +1,8 @@
-"""Expressions of templates: jinja2 parses them, and this module evaluates them.
+"""Bounded evaluation of template expressions, which jinja2 parses.
 
-jinja2 would compile them to Python, whose steps nobody could count. So its syntax tree is
-walked instead. Only what is named here exists, each operation checks what it would make
-before it makes it, and the number of operations of a template is limited: time and memory are
-bounded whatever the text says.
+jinja2 would compile them to Python, whose steps cannot be counted. So its syntax tree is walked
+instead. Only the operations named here exist, each checks the size of its result in advance, and
+their number per template is limited: time and memory are bounded for any text.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ class Failed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Undefined:
-    """What an undefined name stands for until its value is needed."""
+    """The value of an undefined name until it is needed."""
 
     name: str = ""
 
 
 def _text(value: Any) -> str:
-    """Return a value as text, as it is printed."""
+    """Return the printed form of a value."""
     if isinstance(value, Undefined):
         raise Failed(value.name, "DP0021")
     if isinstance(value, (Mapping, list)):
@@ -70,7 +69,7 @@ def _number(value: Any, sign: str) -> Any:
 
 
 def _joined(parts: list[str]) -> str:
-    """Join texts, once it is known how long they are together."""
+    """Join texts, after a check of their total length."""
     if sum(map(len, parts)) > limits.TEMPLATE_TEXT.most:
         raise Failed("a text becomes too long", "DP0024")
     return "".join(parts)
@@ -81,7 +80,7 @@ def _abs(value: Any) -> Any:
 
 
 def _int(value: Any, other: Any = 0, base: Any = 10) -> Any:
-    """Do as jinja2 does: what is not a number becomes ``other``."""
+    """Convert like jinja2: a value that is not a number becomes ``other``."""
     if base not in range(2, 37) or isinstance(base, float):
         raise Failed("`int` takes bases from 2 to 36")
     try:
@@ -151,7 +150,7 @@ FILTERS: Mapping[str, tuple[Callable[..., Any], int, int]] = {
     "trim": (_trim, 0, 1),
     "upper": (lambda value: _text(value).upper(), 0, 0),
 }
-"""What each filter does, and how many arguments it takes at least and at most."""
+"""The function of each filter, and its least and most arguments."""
 
 TESTS = ("defined", "undefined")
 
@@ -182,9 +181,9 @@ _REFUSED = {"call": "calls are", "pow": "powers are", "for": "loops are"}
 
 
 def check(tree: nodes.Template) -> int:
-    """Refuse what is not part of policy templates, and what is too deep or too long.
+    """Refuse syntax that is not part of policy templates, or is too deep or too long.
 
-    Returns how many steps it takes. Raises `Failed`; does not recurse itself.
+    Returns the number of steps. Raises `Failed`; does not recurse itself.
     """
     level: list[nodes.Node] = [tree]
     deep = steps = 0
@@ -235,7 +234,7 @@ def _check_filter(node: nodes.Filter) -> tuple[str, str]:
 
 
 def evaluate(tree: nodes.Template, variables: Mapping[str, Any]) -> str:
-    """Return the text of a template that was checked. Raises `Failed`, and what Python raises."""
+    """Return the text of a checked template. Raises `Failed`, and any error of Python."""
     outputs = [each for part in tree.body for each in part.iter_child_nodes()]
     return _joined([_text(_value(each, variables)) for each in outputs])
 

@@ -31,7 +31,7 @@ def load(
 
     With ``keepers`` nobody else may be able to change them.
 
-    Directories that stand beside each other are drop-in directories as in sysctl.d: their files
+    Consecutive directories are drop-in directories as in sysctl.d: their files
     are ordered by base name, and a file hides those of the same base name in earlier ones.
     """
     found: list[Diagnostic] = []
@@ -66,13 +66,13 @@ def load(
 
 
 class Room:
-    """How many policies can be read at once, and how large they are together."""
+    """The limits on the number and total size of policies read at once."""
 
     def __init__(self) -> None:
         self.files = self.size = 0
 
     def take(self, text: str) -> Diagnostic | None:
-        """Take one more, or say that it is too much."""
+        """Count one more, or report that it is too much."""
         self.files += 1
         self.size += len(text)
         most, size = limits.POLICIES, limits.ALL_POLICIES
@@ -83,9 +83,9 @@ class Room:
 
 
 def drop_ins(directories: Iterable[str]) -> list[str]:
-    """Return the policies of drop-in directories, each base name from the last that has it.
+    """Return the policies of drop-in directories, each base name from the last one with it.
 
-    A link to /dev/null hides those before it, and holds no policy itself.
+    A link to /dev/null hides earlier files, and holds no policy itself.
     """
     found = {os.path.basename(each): each for path in directories for each in policies_in(path)}
     return [found[base] for base in sorted(found) if os.path.realpath(found[base]) != os.devnull]
@@ -94,7 +94,7 @@ def drop_ins(directories: Iterable[str]) -> list[str]:
 def read_file(
     name: str, keepers: trust.Keepers | None = None
 ) -> tuple[SourceFile, Diagnostic | None]:
-    """Read one file, or say why it cannot be read; ``-`` is standard input.
+    """Read one file, or report why it cannot be read; ``-`` is standard input.
 
     With ``keepers`` nobody else may be able to change it.
     """
@@ -103,7 +103,7 @@ def read_file(
 
 
 def distrust(path: str, keepers: trust.Keepers | None) -> Diagnostic | None:
-    """Return what is wrong if others than ``keepers`` can change a file or directory."""
+    """Return the diagnostic if others than ``keepers`` can change a file or directory."""
     error = None if keepers is None else trust.why_untrusted(path, keepers)
     return None if error is None else _told(error)
 
@@ -160,7 +160,7 @@ def _read(
 
 
 def _meant(name: str) -> str:
-    """Return the hint where a file is not there: one with a name much alike, if there is one."""
+    """Return the hint for a missing file: a similar name, if there is one."""
     parent, base = os.path.split(name)
     try:
         beside = [each for each in os.listdir(parent or ".") if each.endswith(_SUFFIXES)]

@@ -1,4 +1,4 @@
-"""The tree that a YAML document becomes: scalars are raw text, every node knows its place."""
+"""The node tree of a YAML document: scalars are raw text, and every node has its place."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Data: TypeAlias = "str | Hole | list[Data] | dict[str, Data]"
 
 
 class Hole(Enum):
-    """Stands in plain data for a value that is wrong or missing.
+    """A placeholder in plain data for a value that is wrong or missing.
 
-    An error reports each; whoever needs the value then says nothing more.
+    An error reports each; code that needs the value reports nothing more.
     """
 
     WRONG = 1
@@ -39,7 +39,7 @@ class Hole(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """Text as it stands in the file, without quotes; YAML's resolver never sees it."""
+    """Text of the file, without quotes; YAML's resolver never sees it."""
 
     text: str
     span: Span
@@ -77,7 +77,7 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A value that could not be read, as an error has reported."""
+    """A value that could not be read, which an error has reported."""
 
     span: Span
 
@@ -87,7 +87,7 @@ Node: TypeAlias = Scalar | Sequence | Mapping | Lost
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where each value and each key of a document stands, by path."""
+    """The place of each value and key of a document, by path."""
 
     values: dict[Path, Span]
     keys: dict[Path, Span]
@@ -95,13 +95,13 @@ class Places:
     """Mappings and lists that are not empty."""
 
     def value(self, path: Path) -> Span:
-        """Return the place of a value, or of the nearest thing that contains it."""
+        """Return the place of a value, or of its nearest container."""
         while path not in self.values:
             path = path[:-1]
         return self.values[path]
 
     def key(self, path: Path) -> Span:
-        """Return the place of the key of a value, or of the value where it has no key."""
+        """Return the place of a value's key, or of the value if it has no key."""
         return self.keys.get(path) or self.value(path)
 
 
@@ -131,7 +131,7 @@ def _plain(node: Node, path: Path, places: Places) -> Data:
 
 
 def walk(node: Node) -> Iterator[Scalar]:
-    """Yield every scalar value, keys not included."""
+    """Yield every scalar value, without keys."""
     match node:
         case Scalar():
             yield node

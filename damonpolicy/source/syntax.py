@@ -1,4 +1,4 @@
-"""What is wrong with a text that YAML cannot read, in words, and how it may have been meant."""
+"""Explanations of YAML syntax errors, with hints on the intended text."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ _ODD = re.compile(rf"[{SPACES}：]")
 
 
 def syntax_error(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
-    """Return what is wrong where YAML has given up."""
+    """Return the diagnostic for the place where YAML gave up."""
     mark = error.problem_mark or error.context_mark
     if error.context_mark and any(word in (error.problem or "") for word in _UNCLOSED):
-        mark = error.context_mark  # where it was opened tells more than where the file ends
+        mark = (
+            error.context_mark
+        )  # the place where it was opened is more useful than the end of the file
     line, column = (mark.line, mark.column) if mark else (0, 0)
     lines = text.splitlines() or [""]
     line = min(line, len(lines) - 1)
@@ -94,12 +96,12 @@ def syntax_error(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnosti
 def _lacks_colon(
     lines: list[str], line: int, column: int, error: yaml.MarkedYAMLError
 ) -> tuple[int, int] | None:
-    """Tell where a key without a `:` begins, if that is what is wrong."""
+    """Return where a key without a `:` begins, if that is the error."""
     problem, context = error.problem or "", error.context_mark
     if "expected ':'" in problem and context:
         return context.line, context.column
     if "mapping values" in problem and line and re.match(r"\s*[\w.-]+\Z", lines[line][:column]):
-        # to YAML the line before goes on here; only where it begins a value, this is certain
+        # to YAML this line continues the previous one; it is certain only if that begins a value
         before = lines[line - 1]
         parent = lines[line - 2].rstrip() if line > 1 else ":"
         text = before.lstrip(" -")
@@ -111,7 +113,7 @@ def _lacks_colon(
 
 
 def _odd(name: str, lines: list[str], line: int) -> Diagnostic | None:
-    """Report a space or a colon that is none to YAML, in a line that it cannot read or the one before."""
+    """Report a lookalike of a space or colon, in an unreadable line or the one before."""
     for at in (line - 1, line):
         text = re.sub(
             r"\s+#.*|\"[^\"]*\"|'[^']*'", lambda found: "x" * len(found[0]), lines[max(at, 0)]
@@ -129,7 +131,7 @@ def _odd(name: str, lines: list[str], line: int) -> Diagnostic | None:
 
 
 def written(key: str, value: str) -> str:
-    """Show a line as it was meant, where it is short enough to be shown."""
+    """Return a line as it was meant, if it is short enough to show."""
     return f"write `{key}: {value}`" if len(value) <= 60 else f"write a space after `{key}:`"
 
 
@@ -152,7 +154,7 @@ def _no_colon(name: str, lines: list[str], line: int, column: int) -> Diagnostic
 
 
 def not_a_tag(span: Span, word: str) -> Diagnostic:
-    """``!anon`` where a filter is meant to negate."""
+    """Report ``!anon``, where a filter is meant to be negated."""
     hint = f"write `{{not: {word}}}`"
     return Diagnostic.error("DP0009", span, f"`!{word}` is a tag to YAML", hint=hint)
 

@@ -1,4 +1,4 @@
-"""Templates on scalars: jinja2 expressions, limited to what is bounded by construction.
+"""Templates in scalars: a bounded subset of jinja2 expressions.
 
 An expression may use variables, literals, arithmetic, comparisons, ``if … else`` and a
 few filters. There are no statements, no calls and no powers; see `source.expression`.
@@ -31,7 +31,7 @@ _HINTS = {
 class TemplateError(ValueError):
     """A template that cannot be rendered; ``code`` and ``hint`` go into the diagnostic.
 
-    ``unknown`` is the name that nobody has defined, if that is what is wrong.
+    ``unknown`` is the undefined name, if that is the error.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TemplateError(ValueError):
 
     @property
     def hint(self) -> str:
-        """What to do; looked for only where it is shown."""
+        """The hint, computed only when it is shown."""
         known = list(self._known)
         if close := closest(self.unknown, [name for name, _ in known]):
             return f"did you mean `{close}`?"
@@ -60,21 +60,21 @@ class TemplateError(ValueError):
 
 
 def holds_template(text: str) -> bool:
-    """Tell whether jinja2 is needed at all; it is imported only then."""
+    """Return whether jinja2 is needed; it is imported only then."""
     return "{{" in text or "{%" in text or "{#" in text
 
 
 class Templates:
-    """The templates of one policy: each is read once, and together their steps are limited."""
+    """The templates of one policy: each is parsed once, and their total steps are limited."""
 
     def __init__(self) -> None:
         self._trees: dict[str, tuple[Any, int]] = {}
         self._read = self._steps = self._made = 0
 
     def render(self, scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
-        """Render one scalar; its place stays.
+        """Render one scalar; it keeps its place.
 
-        Raises `TemplateError` for anything that is wrong with the template.
+        Raises `TemplateError` for any error in the template.
         """
         if not holds_template(scalar.text):
             return scalar
@@ -106,7 +106,7 @@ def render(scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
 
 
 def line(text: str) -> Callable[[Mapping[str, Any]], str]:
-    """Return what renders a template of one line, as often as there are lines.
+    """Return a function that renders a one-line template, once per line.
 
     Raises `TemplateError`, also when it is rendered.
     """
@@ -153,7 +153,7 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
 
 
 def _as_numbers(text: str, variables: Mapping[str, Any]) -> str:
-    """Return the hint to a template that takes its variables for numbers, if that is what it lacks."""
+    """Return the hint for a template that uses text variables as numbers, if that is the error."""
     import jinja2
 
     from damonpolicy.source.expression import Failed, evaluate
@@ -174,7 +174,7 @@ def _as_numbers(text: str, variables: Mapping[str, Any]) -> str:
 
 
 def _parsed(text: str) -> tuple[Any, int]:
-    """Read a template; returns its tree, and how many steps it takes."""
+    """Parse a template; returns its tree, and its number of steps."""
     from damonpolicy.source.expression import check
 
     tree = _environment().parse(text)
@@ -188,5 +188,5 @@ _kept = lru_cache(maxsize=8)(_parsed)
 def _environment() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    # it only parses: nothing is compiled, and nothing of it is ever called
+    # it only parses: nothing is compiled or called
     return ImmutableSandboxedEnvironment(autoescape=False, optimized=False)

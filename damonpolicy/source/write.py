@@ -1,4 +1,4 @@
-"""Plain data into the text of a policy, as people write one."""
+"""Writer of plain data as policy text, in the style of people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ("to_yaml",)
 
 
 class _Dumper(Emitter, Serializer, SafeRepresenter, BaseResolver):
-    """Leaves the types of scalars to their fields, so that nothing is quoted without need."""
+    """A dumper without scalar types, so that nothing is quoted without need."""
 
     def __init__(self, stream: Any, **options: Any) -> None:
         Emitter.__init__(self, stream, width=options.get("width"))
@@ -29,14 +29,14 @@ class _Dumper(Emitter, Serializer, SafeRepresenter, BaseResolver):
 
 
 def to_yaml(data: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
-    """Return a document: comments above it, short collections on one line."""
+    """Return a document with comments above it, and short collections on one line."""
     above = "".join(f"# {_printable(line)}".rstrip() + "\n" for line in comments)
     text: str = yaml.dump(_texts(data), Dumper=_Dumper, width=100)
     return above + text
 
 
 def _printable(line: str) -> str:
-    """Return a line as one line: names of processes and files are whatever their owners chose."""
+    """Return a text as one line, as names of processes and files may contain anything."""
     return "".join(each if each.isprintable() else "?" for each in line)
 
 

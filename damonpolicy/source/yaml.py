@@ -1,7 +1,7 @@
-"""YAML text into nodes with places, by the events of libyaml.
+"""Parser of YAML text into nodes with places, from the events of libyaml.
 
-Events instead of PyYAML's composer: they come without recursion, so a deeply nested
-document cannot exhaust the stack, and each trap of YAML is seen where it stands.
+It uses events instead of PyYAML's composer: they need no recursion, so a deeply nested document
+cannot exhaust the stack, and each trap of YAML is seen at its place.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ class _Frame:
 def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
     """Parse one document; ``name`` is the file name for places.
 
-    Returns the top mapping, or None where nothing useful could be read, and all
-    diagnostics found on the way.
+    Returns the top mapping, or None if nothing useful could be read, and all diagnostics.
     """
     top, found = _read(_Reader(name, text))
     if found and top is None:
@@ -78,7 +77,7 @@ def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
 
 
 def _of_damo(top: Node) -> bool:
-    """Tell whether a document is what damo takes: kdamonds with contexts, or a list of schemes."""
+    """Return whether a document is a configuration of damo: kdamonds with contexts, or schemes."""
     listed = top.get("kdamonds") if isinstance(top, Mapping) and not top.get("version") else top
     if not isinstance(listed, Sequence) or not listed.items:
         return False
@@ -87,7 +86,7 @@ def _of_damo(top: Node) -> bool:
 
 
 def parse_foreign(name: str, text: str) -> tuple[Node | None, list[Diagnostic]]:
-    """Parse another program's file, YAML or JSON; what is null there is left out."""
+    """Parse another program's file, YAML or JSON; null values are left out."""
     return _read(_ForeignReader(name, text))
 
 
@@ -150,7 +149,7 @@ class _Reader:
             self._add(Mapping(((Scalar("not", span), Scalar(meant[1], span)),), span))
             return
         self._common(event)
-        if not is_whole(event.value):  # PyYAML's own reader takes escapes that libyaml refuses
+        if not is_whole(event.value):  # PyYAML's own reader accepts escapes that libyaml refuses
             self.error("DP0003", span, "half a character is no text", "write the whole character")
             self._add(Scalar("", span, quoted=True))
             return
@@ -158,7 +157,7 @@ class _Reader:
         self._add(Scalar(text, span, bool(event.style)))
 
     def _plain(self, text: str, span: Span) -> str:
-        """Refuse what is around a value and looks like YAML; return the value without it."""
+        """Refuse text around a value that looks like YAML; return the value without it."""
         key = self.stack[-1].key if self.stack else None
         inner, stripped = unquoted(text), _AROUND.sub("", text)
         if inner and not (key and key.text == "description"):
@@ -207,7 +206,7 @@ class _Reader:
         self.stack.append(_Frame(event.start_mark, bool(event.flow_style), mapping))
 
     def _refuse_key(self, parent: _Frame, event: Any) -> None:
-        """A collection where a key belongs: nearly always a template without quotes."""
+        """Report a collection in place of a key: nearly always a template without quotes."""
         before = self.text[parent.mark.index : parent.mark.index + 2]
         if parent.flow and before == "{{":
             line = self.text[parent.mark.index :].split("\n", 1)[0]
@@ -230,7 +229,7 @@ class _Reader:
         self._add(kind(tuple(frame.items), span))
 
     def _content_end(self, frame: _Frame) -> Any:
-        """End of a block collection: where its first line ends, so that carets stay short."""
+        """Return the end of a block collection's first line, so that carets stay short."""
         return _Mark(frame.mark.line, frame.mark.column + 1)
 
     def _add(self, node: Node) -> None:
@@ -281,7 +280,7 @@ class _Reader:
         return Lost(span)
 
     def _no_value(self, frame: _Frame, key: Scalar) -> Scalar | None:
-        """Report a key without a value; return the key, unless it is a part of another's value."""
+        """Report a key without a value; return the key, unless it is part of another's value."""
         found = re.fullmatch(r"([a-z_]+)([ :=])(\S+)", key.text) if frame.flow else None
         meant = f"`{found[1]}: {found[3]}`" if found else ""
         if frame.flow and frame.items and isinstance(frame.items[-1][1], Scalar):
@@ -302,7 +301,7 @@ class _Reader:
 
 
 class _ForeignReader(_Reader):
-    """Reads what other programs write: null is as good as nothing, and braces are text."""
+    """A reader of other programs' files: null counts as missing, and braces are text."""
 
     language = "such files"
     instead = "write the value out"

@@ -1,1 +1,1 @@
-"""Floor 6: where numbers come from, and what is done by them."""
+"""Floor 6: sources of numbers, and control loops."""

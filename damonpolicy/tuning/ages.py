@@ -1,7 +1,7 @@
-"""Whether the date of a file tells how old its content is.
+"""Whether a file's date shows the age of its content.
 
-The kernel's own file systems make content as it is read; their dates say when a name was looked
-up first, if anything.
+The kernel's own file systems make content at each read; their dates are at best those of the first
+lookup.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _MOUNTS = "/proc/self/mountinfo"
 
 
 def dated(status: os.stat_result) -> bool:
-    """Tell whether the date of a file that is open means something, by its file system."""
+    """Return whether the date of an open file is meaningful, by its file system."""
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     try:
         with open(_MOUNTS, encoding="utf-8", errors="replace") as file:
             kinds = {kind for line in file if (kind := _kind(line, device))}
-    except OSError:  # without /proc there is none of it to be read
+    except OSError:  # without /proc no such file can be read
         return True
     return not kinds & _MADE_AS_READ
 
 
 def _kind(line: str, device: str) -> str:
-    """Return the type of a mounted file system if it is of a device (proc_pid_mountinfo(5))."""
+    """Return the type of a mounted file system if it has a device (proc_pid_mountinfo(5))."""
     before, _, after = line.partition(" - ")
     fields, kind = before.split(), after.split()
     return kind[0] if kind and len(fields) > 2 and fields[2] == device else ""

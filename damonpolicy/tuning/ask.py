@@ -1,4 +1,4 @@
-"""Ask a server of this machine: bounded in time and size, whatever it answers."""
+"""HTTP requests to servers of this machine, bounded in time and size."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _OK = 200
 
 
 def get(url: str, *, seconds: float, most: int) -> str:
-    """Return what a local address answers; other addresses would let a policy send data out.
+    """Return the answer of a local address; other addresses would let a policy send data out.
 
-    Redirects are not followed. Raises Unread for an answer that is not one, not whole or longer
-    than ``most`` bytes, OSError where nobody answers within ``seconds``.
+    Redirects are not followed. Raises Unread for an answer that is invalid, incomplete or longer
+    than ``most`` bytes, OSError without an answer within ``seconds``.
     """
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname not in _LOCAL:
@@ -38,7 +38,7 @@ def get(url: str, *, seconds: float, most: int) -> str:
 
 @contextmanager
 def _in_time(asked: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
-    """Connect, and hang up after ``seconds``: whatever that breaks is reported as being late.
+    """Connect, and hang up after ``seconds``: the resulting error is reported as a timeout.
 
     The connection's own timeout is for each read: with a byte now and then it would never expire.
     """
@@ -48,7 +48,7 @@ def _in_time(asked: http.client.HTTPConnection, seconds: float) -> Iterator[None
     alarm.start()
     try:
         asked.connect()
-        # of an answer that says no length the connection lets go before it was read
+        # the connection releases an answer without a length before it was read
         lines.append(asked.sock)
         if late.is_set():
             raise _too_late(seconds)
@@ -59,7 +59,7 @@ def _in_time(asked: http.client.HTTPConnection, seconds: float) -> Iterator[None
         raise
     finally:
         alarm.cancel()
-    if late.is_set():  # what there is may be the beginning of an answer
+    if late.is_set():  # the data may be the beginning of an answer
         raise _too_late(seconds)
 
 

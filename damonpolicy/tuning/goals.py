@@ -1,6 +1,6 @@
-"""Goals that the kernel measures, measured in user space: `GoalMeter`, and what follows of it.
+"""Measurement of the kernel's goals in user space: `GoalMeter`, scores and trends.
 
-The kernel shows nobody what it measures: only the quota that comes of it.
+The kernel does not show its measurements, only the resulting quota.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ("GoalMeter", "Trend", "score", "trend")
 Trend: TypeAlias = Literal["rising", "falling", "steady"]
 
 _WHOLE = 10_000
-"""Basis points in all, and the score of a goal that is reached."""
+"""The whole in basis points, which is the score of a reached goal."""
 _NODES = "/sys/devices/system/node"
 _LRU = ("active_anon", "inactive_anon", "active_file", "inactive_file")
 _WHY_NOT = {
@@ -30,7 +30,7 @@ _LEAST_CHANGE = Fraction(1, 20)
 
 
 class GoalMeter:
-    """Measures what the kernel compares with a goal's target (mm/damon/core.c of Linux 7.3)."""
+    """The number that the kernel compares with a goal's target (mm/damon/core.c of Linux 7.3)."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class GoalMeter:
         complement: bool = False,
         window: float | None = None,
     ) -> None:
-        """Take a metric by the kernel's word; ``window`` is in seconds, and for pressure only.
+        """Take a metric by the kernel's word; ``window``, for pressure only, is in seconds.
 
-        With it pressure is the mean over so many seconds, however long ago the last reading is:
-        the kernel measures it by the quota's interval.
+        With it, pressure is the mean over that many seconds, whenever the last reading was: the
+        kernel measures it per interval of the quota.
         """
         self._machine = machine
         self._metric = metric
@@ -58,7 +58,7 @@ class GoalMeter:
     def read(self) -> int:
         """Return the value in the unit of the metric's name: microseconds, or basis points.
 
-        Raises Stale where it cannot be measured; for pressure also the first time.
+        Raises Stale if it cannot be measured; for pressure also the first time.
         """
         metric = self._metric
         if self._complement:
@@ -105,9 +105,9 @@ class GoalMeter:
         return _share(sizes["MemTotal"] - free if used else free, sizes["MemTotal"])
 
     def _cgroup_memory(self, *, used: bool) -> int:
-        """What a cgroup has on the LRU lists of a node, as a share of the node's memory.
+        """A cgroup's memory on the LRU lists of a node, as a share of the node's memory.
 
-        damos_get_node_memcg_used_bp(); what is free is all the rest. In numa_stat these are bytes.
+        damos_get_node_memcg_used_bp(); free memory is the rest. In numa_stat these are bytes.
         """
         total = self._meminfo(f"{_NODES}/node{self._node}/meminfo")["MemTotal"] * 1024
         path = f"{MOUNT}/{self._cgroup.strip('/')}/memory.numa_stat"
@@ -147,17 +147,17 @@ def _share(part: int, whole: int) -> int:
 
 
 def score(current: int, target: int) -> int:
-    """Return how far a goal is reached in basis points; a scheme's is the largest of its goals.
+    """Return the score of a goal in basis points; a scheme's is the largest of its goals.
 
-    Source: mm/damon/core.c, damos_quota_score() (Linux 7.3). Goals without a target count nothing.
+    Source: mm/damon/core.c, damos_quota_score() (Linux 7.3). Goals without a target do not count.
     """
     return current * _WHOLE // target if target else 0
 
 
 def trend(values: Iterable[int]) -> Trend | None:
-    """Tell where a series goes, oldest first: its later half against the earlier one.
+    """Return the trend of a series, oldest first: its later half against the earlier one.
 
-    None where there are too few values; what differs by less than a twentieth is steady.
+    None for too few values; a difference of less than a twentieth is steady.
     """
     series = tuple(values)  # a deque has no slices
     half = len(series) // 2

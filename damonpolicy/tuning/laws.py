@@ -1,6 +1,6 @@
-"""Control laws: pure functions from what was, and what is measured, to what shall be.
+"""Control laws: pure functions from state and measurement to the next value.
 
-`next_input` and `quota` are the kernel's own, for kernels that have no goals.
+`next_input` and `quota` are the kernel's own, for kernels without goals.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fractions import Fraction
 __all__ = ("Bounds", "Course", "approach", "follow", "next_input", "quota")
 
 _GOAL = 10_000
-"""The score of a goal that is reached."""
+"""The score of a reached goal."""
 _LEAST = 10_000
 _U64 = (1 << 64) - 1
 
@@ -34,9 +34,9 @@ def next_input(last: int, score: int) -> int:
 def quota(state: int, score: int, cap: int, tuner: str = "consist") -> tuple[int, int]:
     """Return the loop's next state (basis points of bytes) and the quota's size in bytes.
 
-    Source: mm/damon/core.c, damos_set_effective_quota() (Linux 7.3) and what it calls: the
-    first moves step by step, the second opens the quota until the goal is reached. ``cap`` is
-    the size that the policy gives; the file takes no less than one byte, as 0 is unlimited.
+    Source: mm/damon/core.c, damos_set_effective_quota() (Linux 7.3) and what it calls: the first
+    moves step by step, the second opens the quota until the goal is reached. ``cap`` is the
+    policy's size; the file takes at least one byte, as 0 is unlimited.
     """
     if tuner == "temporal":
         return 0, 1 if score >= _GOAL else cap
@@ -46,41 +46,41 @@ def quota(state: int, score: int, cap: int, tuner: str = "consist") -> tuple[int
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How a value may move: never outside ``least`` and ``most``, nor faster than ``step``."""
+    """Limits of a value's moves: never outside ``least`` and ``most``, nor faster than ``step``."""
 
     least: Fraction
     most: Fraction
     step: Fraction = Fraction(1, 4)
     """The largest change of one window, as a share of the value."""
     dead_band: Fraction = Fraction(1, 20)
-    """How far from the target nothing is done, as a share of the target."""
+    """The distance from the target without a move, as a share of the target."""
 
     def held(self, value: Fraction) -> Fraction:
-        """Return the nearest value within."""
+        """Return the nearest value within the limits."""
         return min(max(value, self.least), self.most)
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a loop has gone so far, for `approach`."""
+    """The history of a loop, for `approach`."""
 
     gain: Fraction = Fraction(1)
-    """What the changes are multiplied by, as they were too large before."""
+    """The factor of changes, reduced because earlier ones were too large."""
     side: int = 0
-    """Above 0 where there was too little last time, below where there was too much."""
+    """The sign of the last error: above 0 for too little, below 0 for too much."""
     windows: int = 0
-    """For how many windows it has been on that side since the gain changed."""
+    """The windows on that side since the gain changed."""
     error: Fraction | None = None
-    """How far it was from the target in the window before, as a share; None where nobody knows."""
+    """The error in the window before, as a share; None if unknown."""
 
 
 _GAIN = Fraction(1, 4)
-"""The change of a window, as a share of the error; the kernel's is all of it."""
+"""The change per window, as a share of the error; the kernel uses all of it."""
 _LEAST_GAIN = Fraction(1, 16)
 _PATIENCE = 12
-"""Windows on one side after which the gain grows again: longer than half a swing takes."""
+"""Windows on one side after which the gain grows again: longer than half a swing."""
 _AHEAD = 3
-"""Windows in which what is under way may show: two that a plant is late, and the one of the move."""
+"""Windows in which a move may take effect: two of delay, and the one of the move."""
 
 
 def approach(
@@ -92,13 +92,13 @@ def approach(
     *,
     raises: bool = True,
 ) -> tuple[Fraction, Course]:
-    """Return the next value of what is moved, so that what is measured comes to its target.
+    """Return the next value of a loop with a target.
 
-    ``raises``: a larger value makes the measured one larger. The change is proportional to the
-    error as a share of the target, as the kernel's is. Two things keep plants that answer late
-    from swinging: nothing is done while the measured value is about to reach the target by
-    itself, as earlier moves begin to show, and each time that it has gone past the target the
-    gain is halved, until it stays on one side for long.
+    ``raises``: a larger value increases the measured number. The change is proportional to the
+    error as a share of the target, as the kernel's is. Two rules prevent oscillation with late
+    answers: no move while the measured number is about to reach the target by itself, from earlier
+    moves, and half the gain each time that it passes the target, until it stays on one side for
+    long.
     """
     error = (target - measured) / abs(target) if target else -measured
     if abs(error) <= bounds.dead_band:
@@ -118,7 +118,7 @@ def approach(
 
 
 def follow(last: Fraction, measured: Fraction, bounds: Bounds) -> Fraction:
-    """Return the next value of what shall be as large as what is measured, no faster than allowed."""
+    """Return the next value of a loop that follows the measured number, within its limits."""
     if abs(measured - last) <= bounds.dead_band * abs(measured):
         return bounds.held(last)
     most = max(abs(last), (bounds.most - bounds.least) / 100) * bounds.step

@@ -1,4 +1,4 @@
-"""One step of a loop: from what was measured to the value that its file shall hold."""
+"""One step of a loop: from the measured number to the next value of its file."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ("State", "step")
 
 _GOAL = 10_000
 _FINE = 1 << 20
-"""Parts of one that a value before rounding is kept to."""
+"""The precision of unrounded values, in parts of one."""
 _U64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a loop remembers from step to step.
+    """The state of a loop between steps.
 
-    ``exact`` is its value before rounding, or the state of the kernel's law; ``error`` how far
-    what is measured is from right, as a share: above 0 there is too little of it; ``course`` is
-    the one of `laws.approach`.
+    ``exact`` is its value before rounding, or the state of the kernel's law; ``error`` the distance
+    of the measured number from the target, as a share: above 0 for too little; ``course`` is the
+    one of `laws.approach`.
     """
 
     exact: Fraction | None = None
@@ -32,14 +32,14 @@ class State:
     course: laws.Course = field(default_factory=laws.Course)
 
     def blind(self) -> State:
-        """Return what is left of it where nothing could be measured."""
+        """Return the state after a step without a measurement."""
         return replace(self, error=None, course=replace(self.course, error=None))
 
 
 def step(
     law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
 ) -> tuple[int, State]:
-    """Return the next value, and what to remember; ``held`` is the value that the file holds.
+    """Return the next value and state; ``held`` is the file's current value.
 
     ``measured`` has a number for each source of the loop.
     """
@@ -67,7 +67,7 @@ def _bounds(law: Mapping[str, Any]) -> laws.Bounds:
 
 
 def _last(held: int, state: State) -> Fraction:
-    """Return the exact value, unless the file holds another one than it was rounded to."""
+    """Return the exact value, unless the file differs from its rounded form."""
     if state.exact is not None and round(state.exact) == held:
         return state.exact
     return Fraction(held)
@@ -76,7 +76,7 @@ def _last(held: int, state: State) -> Fraction:
 def _goals(
     law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
 ) -> tuple[int, State]:
-    """Do what the kernel does for a quota with goals: its most satisfied goal decides.
+    """Tune a quota with goals as the kernel does: its most satisfied goal decides.
 
     Source: mm/damon/core.c, damos_quota_score() and damos_set_effective_quota() (Linux 7.3).
     """
@@ -92,10 +92,10 @@ def _goals(
 def _age(
     law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
 ) -> tuple[int, State]:
-    """Return an age as a count of aggregations of so many microseconds.
+    """Return an age as a count of aggregations of the given microseconds.
 
-    A least age is rounded up, a most down. Each change is a commit: a count that binds more
-    tightly than it has to, by up to a tenth, stays.
+    A lower bound is rounded up, an upper one down. Each change is a commit, so a count that is too
+    tight by up to a tenth stays.
     """
     exact = law["time"] / measured[0]
     if law["least"]:

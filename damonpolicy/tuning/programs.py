@@ -1,4 +1,4 @@
-"""Run a program for what it says: bounded in time and size, and nothing of it stays behind."""
+"""Run of a program for its output, bounded in time and size, with nothing left behind."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 def said(words: Sequence[str], *, seconds: float, most: int) -> str:
-    """Return what a program writes to its standard output.
+    """Return a program's standard output.
 
-    Raises Unread where it fails, or writes more than ``most`` bytes, OSError where it cannot be
-    run or does not come to an end within ``seconds``. What it has started then ends with it.
+    Raises Unread if it fails, or writes more than ``most`` bytes, OSError if it cannot be run or
+    does not end within ``seconds``. Its children then end with it.
     """
     deadline = time.monotonic() + seconds
     process = subprocess.Popen(
@@ -37,7 +37,7 @@ def said(words: Sequence[str], *, seconds: float, most: int) -> str:
         message = f"no answer within {seconds:g} s"
         raise TimeoutError(message) from error
     finally:
-        with suppress(ProcessLookupError):  # nobody is left of its group
+        with suppress(ProcessLookupError):  # its process group is empty
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if status:

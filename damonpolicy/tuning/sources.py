@@ -1,7 +1,7 @@
-"""Where the numbers that tune a policy come from: `Meter`.
+"""Sources of the numbers that tune a policy: `Meter`.
 
-A source is plain data, as a generation keeps it: one of the keys of `KINDS`, and what belongs to
-it. What cannot be read, or is old, is `Stale`: nobody acts on old numbers.
+A source is plain data, as a generation keeps it: one of the keys of `KINDS`, and its options. An
+unreadable or old number is `Stale`, as damonpolicy never acts on old numbers.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ _NUMBER = re.compile(
     r"[-+]?(?:[0-9]{1,64}(?:\.[0-9]{0,64})?|\.[0-9]{1,64})(?:[eE][-+]?[0-9]{1,2})?"
 )
 _SECONDS = 2.0
-"""The longest that a source may take: meanwhile nothing else is looked at."""
+"""The longest time that a source may take, as nothing else happens meanwhile."""
 _MOST_BYTES = 1 << 20
 _ODD = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
         RecursionError)  # fmt: skip
-"""What reading comes to where a source has not the form that it should have."""
+"""Errors of a read if a source has the wrong form."""
 
 Source = Mapping[str, Any]
 Reader = Callable[[Machine, Source], Fraction]
-"""Raises Stale, or what `Meter.read` makes one of."""
+"""A reader; raises Stale, or errors that `Meter.read` converts to it."""
 
 
 class Stale(Exception):
-    """There is no number, or only an old one; the text says why."""
+    """There is no number, or only an old one; the text gives the reason."""
 
 
 class Meter:
-    """Reads a source again and again; a rate needs two readings."""
+    """A repeated reader of a source; a rate needs two readings."""
 
     def __init__(
         self, machine: Machine, source: Source, more: Mapping[str, Reader] | None = None
     ) -> None:
-        """``more`` has what reads the kinds of sources that take more than the machine."""
+        """``more`` has readers of the kinds that need more than the machine."""
         self._machine = machine
         self._source = source
         readers = {**_READERS, **(more or {})}
@@ -57,16 +57,16 @@ class Meter:
         self._read = readers[self._kind]
         self._last: tuple[float, Fraction] | None = None
         self.lost = 0.0
-        """Seconds that the last reading took, if nothing came of it."""
+        """The seconds that the last reading took, if it failed."""
 
     def __str__(self) -> str:
         named = self._source[self._kind]
         return f"{self._kind} {named[0] if self._kind == 'command' else named}"
 
     def read(self) -> Fraction:
-        """Return the number, times the source's factor; a rate is by the second.
+        """Return the number times the source's factor; a rate is per second.
 
-        Raises Stale; for a rate also the first time, and when a counter has begun anew.
+        Raises Stale; for a rate also the first time, and after a counter was reset.
         """
         begin, self.lost = time.monotonic(), 0.0
         try:
@@ -91,12 +91,12 @@ class Meter:
 
 
 def _reason(error: Exception) -> str:
-    """Say why in words that show nothing of what was read: a library's message may quote it."""
+    """Return the reason without any of the content, which a library's message may quote."""
     if isinstance(error, OSError):
         return reason_of(error)
     if isinstance(error, DamonPolicyError):
         return f"{error.message} ({error.hint})" if error.hint else error.message
-    if isinstance(error, KeyError):  # looked up by words of ours and of the policy only
+    if isinstance(error, KeyError):  # the key is ours or the policy's
         return f"there is no `{error.args[0]}`"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
@@ -104,9 +104,9 @@ def _reason(error: Exception) -> str:
 
 
 def _number(text: str) -> Fraction:
-    """Read a number as programs write it; infinity, NaN and what would fill memory are refused.
+    """Read a number as programs write it; infinity, NaN and huge numbers are refused.
 
-    What is not a number is never shown, only its kind, as it may be a secret.
+    Other content is never shown, only its kind, as it may be a secret.
     """
     word = text.strip()
     if not word:
@@ -128,14 +128,14 @@ def _keyed(text: str, key: str) -> Fraction:
 
 
 _AHEAD = 60.0
-"""Seconds that a number's date may be ahead of ours: clocks differ."""
+"""Seconds that a number's date may be ahead of ours, as clocks differ."""
 
 
 def _fresh(age: float, source: Source) -> None:
     limit = source.get("stale_after")
     if limit is not None and age > limit:
         raise Unread(f"it is {age:.0f} s old")
-    if limit is not None and age < -_AHEAD:  # a clock was set back: nobody knows how old it is
+    if limit is not None and age < -_AHEAD:  # a clock was set back: the age is unknown
         raise Unread(f"its date is {-age:.0f} s ahead")
 
 
@@ -149,7 +149,7 @@ def _file(machine: Machine, source: Source) -> Fraction:
         if source.get("stale_after") is not None and dated(status):
             _fresh(time.time() - status.st_mtime, source)
         data = stream.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:  # what is cut off may be the half of a number
+    if len(data) > _MOST_BYTES:  # the cut may be inside a number
         raise Unread(f"it is longer than {_MOST_BYTES >> 20} MiB")
     text = data.decode("utf-8", "replace")
     key = source.get("key")
@@ -157,7 +157,7 @@ def _file(machine: Machine, source: Source) -> Fraction:
 
 
 def _below(directory: str, name: str) -> str:
-    """Return a path below a directory; nothing leads out of it, whoever has made the source."""
+    """Return a path below a directory, which it can never leave."""
     if not name or ".." in name.split("/"):
         raise Unread(f"`{name}` leads out of `{directory}`")
     return f"{directory}/{name.lstrip('/')}"
@@ -201,7 +201,7 @@ def _exporter(machine: Machine, source: Source) -> Fraction:
 
     del machine
     name, labels = _series(source["series"])
-    # What others are called, and how they are written, is not this series' concern.
+    # Errors in other series do not matter.
     lines = (line for line in _get(source["exporter"]).split("\n") if line.startswith(name))
     for family in families("\n".join(lines) + "\n"):
         for sample in family.samples:
@@ -239,12 +239,12 @@ def _prometheus(machine: Machine, source: Source) -> Fraction:
 
 
 def _command(machine: Machine, source: Source) -> Fraction:
-    """Run a program that the administrator's list names; its last line is the number."""
+    """Run a program from the administrator's list; its last line is the number."""
     del machine
     words = list(source["command"])
     if words[0] not in etc.named(etc.PROGRAMS):
         raise Unread(f"`{words[0]}` is not in {etc.PROGRAMS}")
-    # otherwise whoever can exchange it gets the rights that it runs with
+    # otherwise anybody who can exchange it gets its rights
     os.close(trust.open_trusted(words[0], etc.ROOT, os.O_PATH))
     lines = programs.said(words, seconds=_SECONDS, most=_MOST_BYTES).split()
     return _number(lines[-1] if lines else "")
@@ -260,4 +260,4 @@ _READERS: Mapping[str, Reader] = {
     "prometheus": _prometheus,
     "command": _command,
 }
-"""What reads each kind of source, by its key."""
+"""The reader of each kind of source, by its key."""

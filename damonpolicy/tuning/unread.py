@@ -1,4 +1,4 @@
-"""Why there is no number, in words that reveal nothing of what was read: `Unread`."""
+"""The error for a missing number, which reveals no content: `Unread`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ __all__ = ("Unread",)
 
 
 class Unread(ValueError):
-    """What was read is not a number; the text is ours, or the policy's, and never what was read.
+    """The content is not a number; the text is ours or the policy's, never the content.
 
-    Sources are read as root, and their numbers appear in logs, in `status` and in metrics: more
-    people see those than may read the file.
+    Sources are read as root, and messages appear in logs, in `status` and in metrics: more people
+    see those than may read the file.
     """

@@ -1,4 +1,4 @@
-"""Small files that were made to take hours or gigabytes are refused at a stated limit, at once."""
+"""Small files made to take hours or gigabytes are refused at once, at a stated limit."""
 
 from __future__ import annotations
 

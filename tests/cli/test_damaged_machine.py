@@ -1,4 +1,4 @@
-"""A machine.json that is not as it was written: it is named, and nothing is done to it."""
+"""A damaged machine.json is named, and left unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that look show what they can, whatever is wrong with what damonpolicy remembers."""
+"""Read-only commands show what they can, even with damaged state."""
 
 from __future__ import annotations
 

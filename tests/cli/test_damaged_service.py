@@ -1,4 +1,4 @@
-"""What a service says of itself is a file, too: one that says anything else is named."""
+"""A damaged record of the service is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`emulate`: what happens to an emulated machine, and to no other."""
+"""`emulate`: events on an emulated machine, and on no other."""
 
 from __future__ import annotations
 

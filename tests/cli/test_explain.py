@@ -1,4 +1,4 @@
-"""`explain`, `show` and `diff` tell what a key, a finding, a policy or a file is about."""
+"""`explain`, `show` and `diff` describe keys, findings, policies and files."""
 
 from __future__ import annotations
 

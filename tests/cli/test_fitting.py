@@ -1,4 +1,4 @@
-"""On a terminal nothing is wider than it, and findings have colours."""
+"""On a terminal, no line is wider than it, and findings have colours."""
 
 from __future__ import annotations
 

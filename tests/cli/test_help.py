@@ -1,4 +1,4 @@
-"""What `--help` says of every command: what an option is when nobody gives it, among others."""
+"""`--help` of every command, including the defaults of options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callers, terminals and other people's files may do to reports; each answer is a sentence."""
+"""Hostile callers, terminals and files: each report answers in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`import` as a command: what is taken, under which names, and what cannot be."""
+"""`import` as a command: imported parts, their names, and refusals."""
 
 from __future__ import annotations
 

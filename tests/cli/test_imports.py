@@ -1,4 +1,4 @@
-"""What a command imports is what it costs: the list is part of its contract."""
+"""The imports of each command, which are its cost and part of its contract."""
 
 from __future__ import annotations
 

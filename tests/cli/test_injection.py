@@ -1,4 +1,4 @@
-"""Names of others make no line of ours: nothing in them is obeyed by terminals, CI or tables."""
+"""Names from outside cannot inject lines, or commands for terminals, CI or tables."""
 
 from __future__ import annotations
 

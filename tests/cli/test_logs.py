@@ -1,4 +1,4 @@
-"""Where logs go: lines for people, JSON, and what journald understands."""
+"""Logs: lines for people, JSON, and journald's form."""
 
 from __future__ import annotations
 

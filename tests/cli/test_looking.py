@@ -1,4 +1,4 @@
-"""What only looks changes nothing: neither the kernel, nor what damonpolicy remembers."""
+"""Read-only commands change neither the kernel nor damonpolicy's state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that others chose, of processes and files, do not command the terminal of who looks."""
+"""Names of processes and files from outside cannot control the terminal."""
 
 from __future__ import annotations
 

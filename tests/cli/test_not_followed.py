@@ -1,4 +1,4 @@
-"""Who is not followed yet: from the service, through the file that it writes, to `status`."""
+"""Processes not followed yet: from the service, through its record, to `status`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command has in common: its document, its first line, its options, its end."""
+"""Common output of all commands: the document, the first line, the options, the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a change would do is shown by `plan` and by `--dry-run`, and nothing is done."""
+"""`plan` and `--dry-run` show what a change would do, without doing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line that a terminal shows while something takes long."""
+"""The progress line on a terminal during slow steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`record`: what it writes, and what ends it."""
+"""`record`: its output, and the ways to end it."""
 
 from __future__ import annotations
 

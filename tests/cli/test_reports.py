@@ -1,4 +1,4 @@
-"""`report snapshot`, `histogram` and `wss`: what people and programs get."""
+"""`report snapshot`, `histogram` and `wss`: output for people and programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run` as a process: what files and signals make of it."""
+"""`run` as a process: its reaction to files and signals."""
 
 from __future__ import annotations
 

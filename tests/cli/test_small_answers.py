@@ -1,4 +1,4 @@
-"""Small things that people look for: quiet commands, what a machine gives, how many of what."""
+"""Small details of output: quiet commands, a machine's numbers, counts."""
 
 from __future__ import annotations
 

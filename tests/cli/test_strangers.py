@@ -1,4 +1,4 @@
-"""As root, commands take no file that anybody could have changed; others' files are theirs."""
+"""As root, commands refuse files that others can change, and leave others' files alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`top` up to its screen: what it asks for, and what it reads."""
+"""`top` without its screen: its requests, and its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`top` as a person uses it, without a terminal: keys go in, and texts of the screen come out."""
+"""The screen of `top`, driven by keys without a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands where pyarrow is not installed: what needs it says so, and what does not works."""
+"""Commands without pyarrow: those that need it say so, the others work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recovery that is killed right behind the `on` of its undo, before it could note the thread."""
+"""A recovery killed right after the `on` of its undo, before it recorded the thread."""
 
 from __future__ import annotations
 

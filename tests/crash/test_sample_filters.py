@@ -1,4 +1,4 @@
-"""A process that is killed while it edits what a kdamond samples: the next one undoes it.
+"""A process killed while it edits sample filters: the next one undoes the edit.
 
 A commit copies everything of a sample filter but its type, so an undo that takes only one counts
 something else, and from `cpus` to `threads` the kernel follows a pointer that is none.

@@ -1,4 +1,4 @@
-"""A service that is killed at any moment: started again, it ends in what the policies say.
+"""A service killed at any moment: after a restart, the machine matches the policies.
 
 A script of edits, processes and numbers is played to a service once, and the machine is kept
 after each of its acts. Each of the moments takes one of these machines, forks a service that

@@ -1,4 +1,4 @@
-"""A process that is killed at any boundary leaves a machine that `recover` makes whole.
+"""A process killed at any boundary leaves a machine that `recover` completes.
 
 The child is a real process that ends by SIGKILL right before one of its system calls that
 change a file: the journal, the state, the generations, or the emulated kernel. The parent

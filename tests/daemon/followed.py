@@ -1,4 +1,4 @@
-"""A service that follows, and what its kdamonds really monitor."""
+"""A following service, and the processes that its kdamonds really monitor."""
 
 from __future__ import annotations
 

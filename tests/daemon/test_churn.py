@@ -1,4 +1,4 @@
-"""A hundred processes start each second, and as many end: those that live long enough are joined.
+"""A hundred processes start and end each second: those that live long enough are joined.
 
 On an emulated machine on which each look and write takes its time, as on a real one, and the world
 goes on meanwhile. `python -m tests.kernel.churn` does the same on real kernels.

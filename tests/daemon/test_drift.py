@@ -1,4 +1,4 @@
-"""What others do to what is ours: told once, and brought back only where the policy says so."""
+"""Drift: reported once, and repaired only if the policy asks for it."""
 
 from __future__ import annotations
 

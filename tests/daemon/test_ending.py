@@ -1,4 +1,4 @@
-"""How a service ends: soon, whatever it does, and never in the midst of a transaction."""
+"""The end of a service: soon, whatever it does, but never inside a transaction."""
 
 from __future__ import annotations
 

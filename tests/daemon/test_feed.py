@@ -1,4 +1,4 @@
-"""Goals that are fed: what is written, how often, and what happens when a source fails."""
+"""Fed goals: the writes, their frequency, and failing sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of a service that looks at a machine: who sleeps, and what the kernel's modules do."""
+"""Metrics of a service on a machine: sleeping schemes, and the kernel's modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random things that happen to policy files: what rests and is valid is applied, and nothing else.
+"""Random events on policy files: only settled, valid content is applied.
 
 An author and the service live by one clock. Whenever the service waits, also in the middle of
 making a change ready, the author goes on; nobody but the author knows what is half of an edit.

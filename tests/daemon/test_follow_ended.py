@@ -1,4 +1,4 @@
-"""Processes that end while a commit is under way, and who takes their places."""
+"""Processes that end while a commit is under way, and their replacements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cgroups and nodes that go and come back: what the service commits, leaves out, and waits for."""
+"""Cgroups and nodes that go and come back: commits, left-out filters, waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's error ends nothing: it is told, counted, and the job is tried again."""
+"""A job's error does not end the service: it is reported and counted, and the job is retried."""
 
 from __future__ import annotations
 

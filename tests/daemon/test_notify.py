@@ -1,4 +1,4 @@
-"""What systemd is told, by the datagrams it would get."""
+"""Notifications to systemd, as datagrams."""
 
 from __future__ import annotations
 

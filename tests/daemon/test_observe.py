@@ -1,4 +1,4 @@
-"""One look at the machine: numbers, goals, trends; and what stands in its way."""
+"""One observation of the machine: numbers, goals, trends, obstacles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel refuses in the service: the line that asked for it is told."""
+"""Refusals by the kernel in the service are reported with the policy's line."""
 
 import pytest
 

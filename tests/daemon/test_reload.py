@@ -1,4 +1,4 @@
-"""Policy files that change: what is applied, what is not, and what is told."""
+"""Changing policy files: applied and refused content, and the messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and directories that are gone: what ends with them, and what is only missed."""
+"""Missing files and directories: which policies end, and which stay."""
 
 from __future__ import annotations
 

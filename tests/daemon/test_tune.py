@@ -1,4 +1,4 @@
-"""Loops: what they move and what they leave, on whole emulated machines."""
+"""Loops: moved and untouched values, on whole emulated machines."""
 
 from __future__ import annotations
 

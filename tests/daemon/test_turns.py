@@ -1,4 +1,4 @@
-"""Who is read when."""
+"""The schedule of sources."""
 
 from __future__ import annotations
 

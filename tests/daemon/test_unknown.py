@@ -1,4 +1,4 @@
-"""A kernel that tells nothing of itself: what is edited is in the kernel afterwards."""
+"""On a kernel without visible features, edits still reach the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every look at /proc and at cgroups may come too late, or be forbidden: nothing breaks by that."""
+"""Reads of /proc and cgroups that come too late, or are forbidden, break nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a wait."""
+"""Interruptible waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hints that files have changed: all that matters is that they come."""
+"""Hints that files have changed arrive."""
 
 from __future__ import annotations
 

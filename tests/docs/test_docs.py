@@ -1,4 +1,4 @@
-"""What the documents say is so: commands and their output, links, codes, generated pages."""
+"""The documents are correct: commands and their output, links, codes, generated pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short words for tests of the emulated machine."""
+"""Helpers for tests of the emulated machine."""
 
 from __future__ import annotations
 

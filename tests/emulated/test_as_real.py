@@ -1,4 +1,4 @@
-"""What playing one script on emulated and real kernels has brought to light.
+"""Differences that one script on emulated and real kernels has revealed.
 
 The script is tests/kernel/inside/script; here is what it cannot pin, for numbers of real
 kernels hang on time.

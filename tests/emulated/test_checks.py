@@ -1,4 +1,4 @@
-"""What `on` and `commit` refuse; every line was executed on the real kernels named."""
+"""Refusals of `on` and `commit`; every line was run on the named real kernels."""
 
 import pytest
 

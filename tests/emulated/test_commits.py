@@ -1,4 +1,4 @@
-"""What emulated kernels leave as it was in a commit, as the real ones of their series do."""
+"""Changes that a commit ignores on emulated kernels, as on the real ones of their series."""
 
 from __future__ import annotations
 

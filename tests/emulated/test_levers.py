@@ -1,4 +1,4 @@
-"""What happens to a machine from outside."""
+"""External events on a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What monitoring shows, and what schemes do, on the default machine."""
+"""Results of monitoring and schemes on the default machine."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What real kernels answered, line by line, from the emulated ones.
+"""Emulated kernels give the answers of real ones, line by line.
 
 Each listing is the record of one script on one kernel. Its writes are named in words only
 where they come in groups; `COMMITTED` and `STARTED` say which they were. What is passed

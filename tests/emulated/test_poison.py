@@ -1,4 +1,4 @@
-"""What wrecks a real kernel poisons the emulated one, and what wakes it or lets it sleep."""
+"""Hazards of real kernels poison the emulated one; and what wakes a kdamond or makes it sleep."""
 
 import pytest
 

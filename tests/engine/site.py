@@ -1,4 +1,4 @@
-"""A place where commands run on a durable emulated machine, and where tests look behind them."""
+"""A durable emulated machine on which tests run commands and check the results."""
 
 from __future__ import annotations
 

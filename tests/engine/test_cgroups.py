@@ -1,4 +1,4 @@
-"""Which cgroup was committed: shown where it is another one, committed again, waited for."""
+"""The committed cgroup: a new one at its path is shown, committed again, waited for."""
 
 from __future__ import annotations
 

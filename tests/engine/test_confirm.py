@@ -1,4 +1,4 @@
-"""A change that nobody confirms does not stay, whatever happens to whoever made it."""
+"""An unconfirmed change does not stay, whatever happens to the process that made it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A change that waits to be confirmed, where generations cannot be written: every way out works."""
+"""An unconfirmed change without room for generations: every way out works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of ours that somebody else has written, or that broke: named, never believed."""
+"""Damaged files of ours are named, and never used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A module and kdamonds exclude each other, whoever's they are."""
+"""A module and kdamonds exclude each other, whoever owns them."""
 
 from __future__ import annotations
 

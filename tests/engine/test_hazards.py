@@ -1,4 +1,4 @@
-"""What wrecks a kernel is not sent to it, whoever prepared the ground."""
+"""Fatal commands are never sent to a kernel, even if others have staged the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Goals that a service fed count as reached once it is gone, however it went."""
+"""A service's fed goals count as reached once it has ended, however it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What someone else wrote into an interrupted transaction, and `recover --overwrite`."""
+"""Others' writes to an interrupted transaction, and `recover --overwrite`."""
 
 from __future__ import annotations
 

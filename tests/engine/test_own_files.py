@@ -1,4 +1,4 @@
-"""Our own files go wrong: nothing behind the commit point fails a change, and the way out stays open."""
+"""Faults of our own files: none after the commit point fails a change, and undoing still works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where state is kept, and which machine a name means."""
+"""The places of state, and the machine of a name."""
 
 from __future__ import annotations
 

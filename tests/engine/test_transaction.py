@@ -1,4 +1,4 @@
-"""What a transaction makes of a kernel that takes everything and does something else."""
+"""Transactions on a kernel that accepts everything and does something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State that only its owner can read or change, and state of somebody else, which decides nothing."""
+"""State is private to its owner, and somebody else's state is ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command writes, counted in the emulated machine's own log."""
+"""The number of a command's writes, from the emulated machine's log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of natural mistakes: what is said about each, and that doing what the hint says mends it."""
+"""A table of natural mistakes: the message of each, and a hint that fixes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of a machine that faults are tried on: each can be started anew in the same state."""
+"""Changes of a machine for fault tests: each can be started again in the same state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A change that makes intervals long, and is undone: whoever runs with them answers late."""
+"""A change to long intervals that is undone: kdamonds with them answer late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fixed part of what the commands of this folder try at length."""
+"""A fixed part of the long runs of this folder's commands."""
 
 from __future__ import annotations
 

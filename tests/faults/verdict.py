@@ -1,4 +1,4 @@
-"""Whether a promise held: before, or after, or 81 with a journal that `recover` completes."""
+"""The verdict on a run: before, after, or 81 with a journal that `recover` completes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies and what becomes of them: the plan as people and tools read it, and the tree.
+"""Policies and their results: the plan for people and tools, and the tree.
 
 A case is a folder with ``case.toml``: the kernel, commands that run ``before``, and the
 ``command`` in question. `current.txt` is the tree that it finds, `tree.txt` what it leaves;

@@ -1,4 +1,4 @@
-"""What becomes of each key of the policy language, by class of value and kernel.
+"""Audit of each key of the policy language, by class of value and kernel.
 
     python -m tests.model.audit
 

@@ -1,4 +1,4 @@
-"""What becomes of the keys that are in no file of the kernel, and of keys that need one another.
+"""Audit of keys without a file of the kernel, and of keys that need one another.
 
     python -m tests.model.audit_keys
 

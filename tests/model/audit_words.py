@@ -1,4 +1,4 @@
-"""What becomes of each word of the policy language, of ratios, of goals and of modules' parameters.
+"""Audit of each word of the policy language, of ratios, goals and modules' parameters.
 
     python -m tests.model.audit_words
 

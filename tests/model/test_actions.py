@@ -1,4 +1,4 @@
-"""What the kernel does for each action on each kind of addresses."""
+"""The effect of each action on each kind of addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a number without a unit is to the kernel comes first in the hint."""
+"""The kernel's meaning of a number without a unit comes first in the hint."""
 
 from __future__ import annotations
 

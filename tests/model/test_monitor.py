@@ -1,4 +1,4 @@
-"""A scheme that only looks, added where someone asks for it."""
+"""The scheme that `--monitor` adds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records made by chance, and what it means that two are the same."""
+"""Random records, and their equality."""
 
 from __future__ import annotations
 

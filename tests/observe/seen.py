@@ -1,4 +1,4 @@
-"""Series for tests: made by hand, or by chance."""
+"""Series for tests, fixed or random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in the way, and what to do about it."""
+"""The checks of `doctor`."""
 
 from __future__ import annotations
 

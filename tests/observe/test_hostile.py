@@ -1,4 +1,4 @@
-"""Records that someone made to do harm: each is refused in a sentence, or shown without any."""
+"""Malicious records: each is refused in a sentence, or shown without harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON read piece by piece is what `json` makes of it, and costs what is asked for."""
+"""Streamed JSON equals the result of `json`, and costs only the requested values."""
 
 from __future__ import annotations
 

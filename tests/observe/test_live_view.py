@@ -1,4 +1,4 @@
-"""What the live view shows of a scene: order, filter, zoom, strip, and words."""
+"""The live view of a scene: order, filter, zoom, strip, and words."""
 
 from __future__ import annotations
 

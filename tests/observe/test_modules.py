@@ -1,4 +1,4 @@
-"""What DAMON's modules tell of themselves."""
+"""The figures of DAMON's modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which node's CPUs touch which node's memory, and what of each node is hot and cold."""
+"""Accesses of each node's CPUs to each node's memory, and hot and cold memory by node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is hot, who writes, who is idle: hand-computed, and laws of all ranks."""
+"""Ranks by temperature, writes and idle memory: hand-computed, and laws of all ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which regions a report is about."""
+"""Selection of a report's regions."""
 
 from __future__ import annotations
 

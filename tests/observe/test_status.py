@@ -1,4 +1,4 @@
-"""What runs, whose it is, how it drifted; as text and as JSON."""
+"""Running kdamonds, their owners and drift, as text and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `status` shows of schemes: what is there now, what nobody asked for, who sleeps and why."""
+"""Schemes in `status`: the current selection, unrequested numbers, sleepers and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled kdamonds onto a machine as it is."""
+"""Binding of compiled kdamonds to the current machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one tree to another by the fewest safe writes."""
+"""The fewest safe writes from one tree to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine as it is, and why it may not be looked at."""
+"""The current machine, and reasons why it may not be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people deploy without a tool, and the policies that it becomes."""
+"""Import of files that are deployed without a tool."""
 
 from __future__ import annotations
 

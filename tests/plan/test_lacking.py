@@ -1,4 +1,4 @@
-"""Filters without those on cgroups that are gone: only where all other memory fares the same."""
+"""Filters on missing cgroups are left out only if all other memory is treated the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found only while planning has the place of the policy that it is about."""
+"""Errors found only while planning have their place in the policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was tuned and counted stays with its scheme, or is given up: never does another get it."""
+"""Tuned values and counts stay with their scheme or are lost; another never gets them."""
 
 from __future__ import annotations
 

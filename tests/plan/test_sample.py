@@ -1,4 +1,4 @@
-"""Which accesses count: reject the complement of each condition, then allow."""
+"""Access filters: reject the complement of each condition, then allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tuned intervals begin and end: starting anew, and tuning switched on and off."""
+"""Start and end of tuned intervals: restarts, and tuning switched on and off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What looking cannot tell is tried first, and undone where the kernel refuses."""
+"""Features of unknown presence are tried first, and undone if the kernel refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan shows what changes of a policy though no file of the kernel does."""
+"""A plan shows changes of a policy that change no file of the kernel."""
 
 from __future__ import annotations
 

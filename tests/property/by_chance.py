@@ -1,4 +1,4 @@
-"""Policies by chance: of all kinds of keys, and with every class of values, odd ones too."""
+"""Random policies, with all kinds of keys and every class of values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is done to a policy, it is taken, or refused at a place in its file."""
+"""A mutated policy is accepted, or refused at a place in its file."""
 
 from __future__ import annotations
 

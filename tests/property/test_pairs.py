@@ -1,4 +1,4 @@
-"""Two mistakes in one policy are told together: none hides another that does not depend on it.
+"""Two independent mistakes in one policy are reported together.
 
 The mistakes are those of `tests/errors`. Any two that do not say different things at one place are
 merged into one document; and each one stands beside a word that is wrong in the same kdamond, or in

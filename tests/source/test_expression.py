@@ -1,4 +1,4 @@
-"""What an expression may cost is known before it is evaluated."""
+"""The cost of an expression is checked before its evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers answer that are broken, slow or something else altogether."""
+"""Answers of servers that are broken, slow or of another kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel measures for goals, measured beside it; on files as a kernel writes them."""
+"""Measurement of the kernel's goals, on files in the kernel's form."""
 
 from __future__ import annotations
 

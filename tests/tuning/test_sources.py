@@ -1,4 +1,4 @@
-"""Where numbers come from: each kind of source, and what is no number, or an old one."""
+"""Sources of numbers: each kind, invalid numbers, and old ones."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The subcommands of ``damonpolicy report``, one file for each."""
+"""The subcommands of ``damonpolicy report``, one file each."""

@@ -150,7 +150,7 @@ def command(
 
 
 def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
-    """Say what may mislead in such maps."""
+    """Return remarks on what may mislead in such maps."""
     apart = [
         each for each in found if each.source.ops != "paddr" and (each.regions.target < 0).any()
     ]
@@ -183,7 +183,7 @@ def _shown(
 
 
 class _Asked:
-    """What the options ask for, of any series."""
+    """The options' wishes, for any series."""
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class _Asked:
             yield made
 
     def count(self, series: Series) -> int:
-        """Return how many maps there are to be of a series."""
+        """Return the number of maps of a series."""
         return len(self._areas(series))
 
     def _areas(self, series: Series) -> list[Area]:

@@ -1,4 +1,4 @@
-"""What options of ``damonpolicy report heatmap`` say: ranges, times, sizes, and what fits."""
+"""Values of the options of ``damonpolicy report heatmap``: ranges, times, sizes, resolution."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_TOGETHER = {"png": 16_000_000, "svg": 16_000_000, "pdf": 16_000_000}
 """Pixels of all maps of a file; of those that write each as text, and of what is printed, fewer."""
 _MOST_AS_TEXT = 4_000_000
 _MOST_CELLS = 2000
-"""Of a terminal: the environment may say anything."""
+"""The largest terminal: the environment may say anything."""
 
 FURTHEST = 1 << 62
 """Nanoseconds, to either side of the epoch."""
@@ -87,7 +87,7 @@ def span_of(text: str) -> tuple[int | None, int | None]:
 
 
 def resolution_of(text: str | None) -> tuple[int, int] | None:
-    """Read ``TIMESxADDRESSES``, None where nobody said."""
+    """Read ``TIMESxADDRESSES``; None if not given."""
     if text is None:
         return None
     matched = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
@@ -101,7 +101,7 @@ def resolution_of(text: str | None) -> tuple[int, int] | None:
 
 
 def bounded(size: tuple[int, int], count: int, form: str) -> None:
-    """Refuse more pixels than a form can bear, in memory and as a file."""
+    """Refuse more pixels than a form can hold, in memory and as a file."""
     most = _MOST_TOGETHER.get(form, _MOST_AS_TEXT)
     if size[0] * size[1] * count > most:
         side = int((most / count) ** 0.5)
@@ -111,7 +111,7 @@ def bounded(size: tuple[int, int], count: int, form: str) -> None:
 
 
 def room(invocation: Invocation, form: str, count: int, *, absolute: bool) -> tuple[int, int]:
-    """Return how many pixels fit, where nobody said."""
+    """Return the number of pixels that fit, if none was given."""
     if form == "html" and count:
         side = min(int((_FOR_PAGES / count) ** 0.5), _FOR_FILES[0])
         return side, side
@@ -127,7 +127,7 @@ def room(invocation: Invocation, form: str, count: int, *, absolute: bool) -> tu
 
 
 def form_of(out: str | None) -> str:
-    """Return the form that a file's name asks for, empty without a file."""
+    """Return the form that a file's name selects, empty without a file."""
     if out is None:
         return ""
     form = Path(out).suffix.lower().removeprefix(".")

@@ -140,7 +140,7 @@ def _bars(found: list[Bin], text_of: Callable[[int], str]) -> list[str]:
 
 
 def _writer(what: str, values: list[int], given: Inputs) -> Callable[[int], str]:
-    """Return what writes values; temperatures in full where three digits would not part them."""
+    """Return the formatter of values; temperatures in full if three digits cannot separate them."""
     if what == "idle":
         return approximate_duration
     shown = {approximate_number(each) for each in values}

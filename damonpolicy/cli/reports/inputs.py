@@ -1,4 +1,4 @@
-"""What every report begins with: records, or the kdamonds that run, and which regions count."""
+"""Input of every report: records, or running kdamonds, and the selection of regions."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = ("Inputs", "inputs")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LONG = 1.0
-"""Seconds from which on it is worth a word that DAMON's lock is held."""
+"""Seconds from which a report mentions that DAMON's lock is held."""
 
 
 @dataclass
 class Inputs:
-    """What the options say; `load` gets it.
+    """The options of a report; `load` reads what they name.
 
-    ``found`` collects what is to be said beside the report.
+    ``found`` collects remarks beside the report.
     """
 
     files: tuple[str, ...] = ()
@@ -50,20 +50,20 @@ class Inputs:
     ranges: dict[str, str | None] = field(default_factory=dict)
     weights: tuple[int, int, int] | None = None
     as_damo: bool = False
-    """Whether numbers are worked out, and shown, as damo has them."""
+    """Whether numbers are computed and shown as damo does."""
     found: list[Diagnostic] = field(default_factory=list)
     asked: dict[str, Kdamond] = field(default_factory=dict)
-    """The kdamonds that run and were looked at, by name."""
+    """The running kdamonds that were looked at, by name."""
     _unknown: bool = False
-    """Whether nobody knows which kdamonds are ours: watching disturbs none, asking might."""
+    """Whether it is unknown which kdamonds are ours: watching disturbs none, asking might."""
     whole: bool = False
-    """Whether a part of the regions is of no use, so that trace events are better where there are any."""
+    """Whether a part of the regions is useless, so that trace events are better if available."""
 
     apart: bool = False
-    """Whether it matters of which process regions are: then trace events are better, too."""
+    """Whether the process of a region matters: then trace events are better, too."""
 
     def load(self, invocation: Invocation) -> list[Series]:
-        """Return all series that are asked for, with the regions that are.
+        """Return all requested series, with the requested regions.
 
         Raises UsageError where nothing of that name is there, KernelLacks where no kdamond runs, and
         Busy where none does while a change has to be ended.
@@ -81,7 +81,7 @@ class Inputs:
         return [selected(self._weighed(each), wanted) for each in self._named(series)]
 
     def _weighed(self, series: Series) -> Series:
-        """Return a series with what the options say of numbers, so that no report forgets it."""
+        """Return a series with the options for numbers applied, so that no report forgets them."""
         series = replace(series, as_damo=self.as_damo)
         if self.weights is None:
             return series
@@ -109,7 +109,7 @@ class Inputs:
         return found
 
     def _named(self, series: list[Series]) -> list[Series]:
-        """Return the series of the kdamond and the scheme that are named."""
+        """Return the series of the named kdamond and scheme."""
         for option, given, name in (
             ("--kdamond", self.kdamond, "kdamond"),
             ("--scheme", self.scheme, "scheme"),
@@ -143,7 +143,7 @@ class Inputs:
         self.found += [*store.found, *half]
         self._unknown = store.unknown
         there = live.running(retrieve(machine), managed)
-        # another's is never asked unless it is named: that is a write to its files
+        # someone else's is asked only if named: that is a write to its files
         chosen = [
             each
             for each in there
@@ -182,7 +182,7 @@ class Inputs:
         return KernelLacks("no kdamond runs, so there is nothing to see", hint=hint)
 
     def _tells_regions(self, machine: Machine, kdamond: Kdamond) -> bool:
-        """Decide for a kdamond whether its schemes are asked, and say what that costs."""
+        """Decide for a kdamond whether to ask its schemes, and report the cost."""
         from damonpolicy.observe import live
 
         if self.source == "trace" or (self._unknown and self.source == "auto"):
@@ -255,7 +255,7 @@ class Inputs:
 
 
 def _unrecorded(found: Sequence[Series]) -> Iterator[Diagnostic]:
-    """Say what records do not tell, as those of other programs."""
+    """Return remarks on what records lack, such as those of other programs."""
     hint = "`damonpolicy record` records both"
     if names := sorted({each.source.name for each in found if each.source.ageless}):
         message = f"nobody recorded ages of {_listed(names)}: what depends on them is not known"
@@ -305,7 +305,7 @@ _OPTIONS = (
 
 
 def inputs(function: Function) -> Function:
-    """Add the options that say what a report is about; it takes them as ``given``."""
+    """Add the options that select a report's input; the report takes them as ``given``."""
 
     @functools.wraps(function)
     def called(

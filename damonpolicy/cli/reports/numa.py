@@ -107,7 +107,7 @@ def _node(node: int | None) -> str:
 
 
 def _cpus(row: Touch) -> str:
-    """Say whose the CPUs are, and which."""
+    """Describe the CPUs, and the node that they belong to."""
     which = f"{'CPU' if len(row.cpus) == 1 else 'CPUs'} {format_cpulist(row.cpus)}"
     return f"{which} of node {row.node}" if row.node is not None else f"{which} of several nodes"
 
@@ -207,7 +207,7 @@ def _placement_text(
 
 
 def _processes(machine: Machine, series: Sequence[Series]) -> list[dict[str, Any]]:
-    """Return what /proc tells of processes that are targets."""
+    """Return the data in /proc about processes that are targets."""
     found = []
     for pid in sorted({pid for each in series for pid in pids_of(each.source)}):
         process = next(iter(find(machine, Selector(pid=pid))), None)

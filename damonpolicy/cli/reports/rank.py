@@ -66,7 +66,7 @@ def command(
     estimates: a sample tells whether memory was accessed, not how often.
     """
     series = given.load(invocation)
-    # pids of a record may be others' by now, or those of another machine
+    # pids of a record may be reused by now, or come from another machine
     lookup: Lookup = _nobody if given.files else _Lookup(invocation)
     rows = ordered(rank(series, of, idle_for, lookup), by, reverse=reverse)
     shown = rows[:limit]
@@ -87,13 +87,13 @@ def command(
 
 
 def _nobody(pid: int) -> Process | None:
-    """No process of a record is known."""
+    """Look up no process: those of a record are unknown."""
     del pid
     return None
 
 
 class _Lookup:
-    """Processes of the machine, each looked at once."""
+    """Processes of the machine, each read once."""
 
     def __init__(self, invocation: Invocation) -> None:
         self._machine = invocation.machine()

@@ -106,7 +106,7 @@ def command(
 
 
 def numbers(series: Series, text: str) -> list[int]:
-    """Return the snapshots that are asked for."""
+    """Return the requested snapshots."""
     if text == "all":
         return list(range(len(series)))
     digits = text.removeprefix("-")
@@ -144,7 +144,7 @@ def _how(each: View) -> str:
 
 
 def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
-    """Return what is known besides of what runs: the scheme's statistics, how intervals are tuned."""
+    """Return further data on what runs: the scheme's statistics, the tuning of intervals."""
     kdamond = given.asked.get(each.source.kdamond)
     if kdamond is None:
         return {"statistics": None, "tuning": None}
@@ -193,7 +193,7 @@ def _foot(each: View, told: dict[str, Any]) -> list[str]:
 
 
 def _did(found: dict[str, int]) -> str:
-    """Say what a scheme did since it began."""
+    """Describe what a scheme has done since it began."""
     tried, applied = (
         approximate_bytes(found.get(f"sz_{name}", 0)) for name in ("tried", "applied")
     )
@@ -260,7 +260,7 @@ def _more(each: View, limit: int | None) -> list[str]:
 
 
 def _boxes(each: View, limit: int | None) -> list[str]:
-    """Draw regions: the length is logarithmic in size, the digit is a tenth of the access rate."""
+    """Draw regions: length is logarithmic in size, the digit is a tenth of the access rate."""
     sizes = [max(int(size), 1).bit_length() for size in each.columns.size]
     if not sizes:
         return []

@@ -1,4 +1,4 @@
-"""Plain tables: aligned columns, no lines; texts that others chose are made visible before."""
+"""Plain tables: aligned columns, no lines; text from outside is escaped first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rate_text(rate: float) -> str:
 
 
 def rate_words(percent: float) -> str:
-    """Write an access rate in percent: what was accessed is never at 0%."""
+    """Write an access rate in percent; accessed memory is never at 0%."""
     return "<1%" if 0 < percent < 1 else f"{int(percent)}%"
 
 

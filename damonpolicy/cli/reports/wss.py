@@ -85,7 +85,7 @@ def command(
 def _working_sets(
     found: Sequence[Series], least: int
 ) -> Iterator[tuple[tuple[str, str], Series | None, Array]]:
-    """Yield names, series and working sets; of several targets of one kdamond also all together.
+    """Yield names, series and working sets; several targets of one kdamond also give a sum.
 
     Names are the kdamond's, and what a person calls it.
     """
@@ -102,7 +102,7 @@ def _working_sets(
         held = [place for place in places if len(found[place])]
         sources = [found[place].source for place in held]
         if len(held) < 2 or len({(each.target, each.targets) for each in sources}) < len(held):
-            continue  # schemes of their own, which may have seen the same
+            continue  # separate schemes, which may have seen the same memory
         times = max((found[place] for place in held), key=len)
         total: Any = 0
         for place in held:

@@ -1,4 +1,4 @@
-"""Rules on lists of filters: which are never asked, and lists that say less than they seem to."""
+"""Rules on lists of filters: unreachable filters, and lists with a misleading effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IN_GENERAL = "to demand both, reject what is not so first, and allow last"
 
 @rule
 def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a scheme's list; ``physical`` memory is one target."""
+    """Yield the errors in a scheme's list; ``physical`` memory is one target."""
     yield from unreached(filters, at, physical=physical)
     found = list(reached(filters, physical=physical))
     if len(found) == len(filters) and not any(each.covered for each in found):
@@ -32,7 +32,7 @@ def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Iterator[
 def unreached(
     filters: Sequence[Filter], at: Cursor, *, physical: bool, what: str = "the scheme"
 ) -> Iterator[Diagnostic]:
-    """Yield filters that are never asked or match nothing, and lists that reject everything."""
+    """Yield filters that are never reached or match nothing, and lists that reject everything."""
     rejecting = True
     for found in reached(filters, physical=physical):
         each, place = filters[found.index], at(found.index)
@@ -73,7 +73,7 @@ def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnosti
 def _either(
     filters: Sequence[Filter], at: Cursor, found: Sequence[Reached]
 ) -> Iterator[Diagnostic]:
-    """Warn of an `allow` before another condition: the first that matches decides, it is no `and`."""
+    """Warn of an `allow` before another condition: the first match decides, it is not an `and`."""
     for index, each in enumerate(filters):
         later = next((other for other in filters[index + 1 :] if _another(each, other)), None)
         if each.verb != "allow" or later is None:
@@ -96,9 +96,9 @@ def _either(
 
 
 def _another(each: Filter, later: Filter) -> bool:
-    """Tell whether a filter of pages behind an `allow` looks like a second condition.
+    """Return whether a page filter after an `allow` looks like a second condition.
 
-    A `reject` of just what is left is none.
+    A `reject` of exactly the rest is not a condition.
     """
     if later.type in CORE or (later.verb == "reject" and later.what == _opposite(each).what):
         return False
@@ -107,7 +107,7 @@ def _another(each: Filter, later: Filter) -> bool:
 
 @rule
 def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diagnostic]:
-    """Warn of a final `reject` behind what it has no part in: its `allow` then changes nothing."""
+    """Warn of a final `reject` after an unrelated `allow`, which then changes nothing."""
     if not rest or filters[-1].verb != "reject":
         return
     for index, each in enumerate(filters):
@@ -125,16 +125,16 @@ def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diag
 
 
 def _opposite(each: Filter) -> Filter:
-    """Return the filter that matches what ``each`` does not."""
+    """Return the filter that matches everything ``each`` does not."""
     what = each.inner if each.negated else {"not": each.inner}
     return Filter.model_validate({each.verb: what})
 
 
 def conjunction(filters: Sequence[Filter]) -> str:
-    """Return the list that demands all that the filters say, empty where none can.
+    """Return the list that requires all conditions of the filters, empty if impossible.
 
-    What is not so is rejected, and one condition comes last. That is the one that has several
-    alternatives, or a cgroup with all below it, of which `not` works nowhere else.
+    Opposites are rejected, and one condition comes last: the one with several alternatives, or a
+    cgroup with all below it, for which `not` works nowhere else.
     """
     kinds = list(dict.fromkeys(each.type for each in filters))
     conditions = [[each for each in filters if each.type == kind] for kind in kinds]
@@ -163,22 +163,22 @@ def _whole(each: Filter) -> bool:
 
 
 def _refused(each: Filter) -> Filter:
-    """Return the `reject` of all that an `allow` does not match."""
+    """Return the `reject` of everything an `allow` does not match."""
     return Filter(reject=_opposite(each).what)
 
 
 def _taken(each: Filter) -> Filter:
-    """Return the final `allow` that says the same as a final `reject` of the opposite."""
+    """Return the final `allow` with the effect of a final `reject` of the opposite."""
     return Filter(allow=_opposite(each).what)
 
 
 def listed(filters: Sequence[Filter]) -> str:
-    """Write filters as a policy has them, on one line."""
+    """Write filters in the policy's form, on one line."""
     return "[" + ", ".join(map(written, filters)) + "]"
 
 
 def written(each: Filter) -> str:
-    """Write a filter as a policy has it."""
+    """Write a filter in the policy's form."""
     inner = each.inner
     what = _what(inner) if isinstance(inner, Match) else str(inner)
     return f"{{{each.verb}: {f'{{not: {what}}}' if each.negated else what}}}"

@@ -1,4 +1,4 @@
-"""Rules on filters: their shape, their order, and whether anyone looks at them."""
+"""Rules on filters: their shape, their order, and whether the kernel uses them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ("check", "shape", "sizes", "subtrees")
 
 @rule
 def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a scheme's filters."""
+    """Yield the errors in a scheme's filters."""
     place = at("filters")
     for index, each in enumerate(scheme.filters):
         yield from shape(each, place(index))
@@ -33,7 +33,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a single filter's form."""
+    """Yield the errors in a single filter's form."""
     if at.lost:
         return
     if (each.allow is None) == (each.reject is None):
@@ -117,7 +117,7 @@ def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Itera
     inner, place = each.inner, _inside(each, at)
     if isinstance(inner, Match) and inner.target is not None:
         count = 1 if kdamond.ops == "paddr" else len(kdamond.targets)
-        # several processes may match one selector, so only the first is sure to be there
+        # several processes may match one selector, so only the first surely exists
         if kdamond.ops == "paddr" and inner.target >= count:
             message = f"there is no target {inner.target}: `paddr` has one, number 0"
             hint = "leave the filter out"
@@ -130,7 +130,7 @@ def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Itera
 
 @rule
 def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield ranges that hold nothing."""
+    """Yield empty ranges."""
     inner, place = each.inner, _inside(each, at)
     for name in ("hugepage_size", "probe_hits_wsum"):
         range_ = getattr(inner, name, None)
@@ -141,10 +141,10 @@ def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
-    """Refuse `not` on a cgroup and all below it, where no list of kernel filters says so.
+    """Refuse `not` on a cgroup and all below it, if no list of kernel filters expresses it.
 
-    The kernel's filter knows one cgroup. "Not in any of these" can be said by its opposite
-    at the end of a list, because then the default verdict takes its part; not before.
+    The kernel's filter has one cgroup. "Not in any of these" can be expressed by its opposite at
+    the end of a list, through the default verdict, but not earlier.
     """
     for index, each in readable(filters[:-1], "inner", "type"):
         inner = each.inner
@@ -161,10 +161,10 @@ def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _order(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
-    """Core filters run before page-level ones, whatever the list says.
+    """Check that core filters come first, as the kernel runs them before page-level ones.
 
     mm/damon/core.c: damos_core_filter_out() decides before the operation set sees a page.
-    The order cannot matter where all filters up to the core filter only reject.
+    The order does not matter if all filters up to the core filter only reject.
     """
     known = list(readable(scheme.filters, "type", "verb"))
     pages = [index for index, each in known if each.type not in (*CORE, "")]

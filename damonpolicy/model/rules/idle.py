@@ -1,4 +1,4 @@
-"""Rules on schemes that could act, but not where the rest of the policy or the machine is so."""
+"""Rules on schemes that the rest of the policy, or the machine, keeps from acting."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ("check", "check_machine")
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
 _SHARED = f"{_THP}/shmem_enabled"
-"""For memory of memfd and tmpfs, which `enabled` says nothing of (mm/shmem.c)."""
+"""The switch for memory of memfd and tmpfs, which `enabled` does not cover (mm/shmem.c)."""
 _SIZES = re.compile(rf"{_THP}/hugepages-\d+kB/enabled\Z")
 
 
 @rule
 def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what the policy itself keeps from acting."""
+    """Yield schemes that the policy itself keeps from acting."""
     yield from _huge(policy, at, policy.known("settings", {}))
     for index, kdamond in readable(policy.kdamonds, "ops", "targets"):
         for number, scheme in enumerate(kdamond.known("schemes", ())):
@@ -33,11 +33,11 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Yield what this machine keeps from acting."""
+    """Yield schemes that this machine keeps from acting."""
     given = policy.known("settings", {})
     switches = {path: read_or(machine, path) for path in _switches(machine)}
     here = {path: text for path, text in switches.items() if text}  # some sizes have none
-    if not _off(given):  # which was told before
+    if not _off(given):  # which was reported before
         yield from _huge(policy, at, {**here, **given})
     yield from _swapless(policy, at, machine)
 
@@ -51,7 +51,7 @@ def _switches(machine: Machine) -> Iterator[str]:
 
 
 def _off(settings: Mapping[str, str]) -> bool:
-    """Tell whether huge pages of all sizes are switched off."""
+    """Return whether huge pages of all sizes are switched off."""
     sizes = [value for path, value in settings.items() if _SIZES.match(path)]
     never = normalise(settings.get(f"{_THP}/enabled", "")) == "never"
     shared = normalise(settings.get(_SHARED, "")) in ("advise", "within_size", "always")
@@ -60,7 +60,7 @@ def _off(settings: Mapping[str, str]) -> bool:
 
 @rule
 def _huge(policy: Policy, at: Cursor, settings: Mapping[str, str]) -> Iterator[Diagnostic]:
-    """`hugepage` only allows huge pages (madvise); `collapse` makes them whatever is switched off."""
+    """Check `hugepage`, which only allows huge pages (madvise); `collapse` makes them anyway."""
     if not _off(settings):
         return
     path = f"{_THP}/enabled"

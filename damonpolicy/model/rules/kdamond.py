@@ -25,7 +25,7 @@ _FEWEST_REGIONS = 3
 
 @rule
 def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a kdamond, its schemes aside."""
+    """Yield the errors in a kdamond, except those in its schemes."""
     yield from _zeros(kdamond, at("intervals"))
     yield from _order(kdamond, at("intervals"))
     yield from never.samples(kdamond, at("intervals"))
@@ -241,7 +241,7 @@ def _areas(target: Target, place: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Targets of paddr become one; what is covered twice would be two targets to the kernel."""
+    """Check targets of paddr, which become one; memory covered twice would be two targets."""
     if kdamond.ops != "paddr":
         return
     targets = list(readable(kdamond.targets, "system_ram", "numa_node"))
@@ -272,7 +272,7 @@ def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 def _counts_bytes(scheme: Scheme) -> bool:
-    with suppress(Unread):  # what could not be read tells nothing
+    with suppress(Unread):  # an unreadable value proves nothing
         size = scheme.access_pattern.size
         return (
             size.min is not None
@@ -301,7 +301,7 @@ def _sized(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     schemes = readable(kdamond.schemes, "access_pattern", "limits", "filters")
     sized = [index for index, each in schemes if _counts_bytes(each)]
     if unit != 1 and sized:
-        # 6.18 and 7.3 count sizes in units: a limit would be that many times what is written
+        # 6.18 and 7.3 count sizes in units: a limit would be that many times the written one
         message = "with `addr_unit` the kernel counts sizes in units, not in bytes"
         related = [(at("schemes", sized[0]).value, "this scheme has sizes or addresses")]
         hint = "leave `addr_unit` out, or the sizes"
@@ -332,7 +332,7 @@ def _waiting(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 def _may_be_absent(kdamond: Kdamond) -> bool:
-    """Tell whether a kdamond names a cgroup or a node."""
+    """Return whether a kdamond names a cgroup or a node."""
     filters = [each for probe in kdamond.probes for each in probe.filters]
     filters += [each for scheme in kdamond.schemes for each in scheme.filters]
     goals = [each for scheme in kdamond.schemes for each in scheme.limits.goals]

@@ -1,4 +1,4 @@
-"""Rules that look at the machine: what a policy names has to be there."""
+"""Rules that look at the machine: whatever a policy names has to exist."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _FOR_NOW = ("DP0301", "DP0303", "DP0304", "DP0310")
 def check_kdamond(
     kdamond: Kdamond, at: Cursor, machine: Machine, *, served: bool = False
 ) -> Iterator[Diagnostic]:
-    """Yield what a kdamond names that this machine does not have.
+    """Yield the names in a kdamond that this machine lacks.
 
-    What it may have later is no error where somebody waits for it: a service, if it is ``served``.
+    A name that may appear later is no error if somebody waits for it: a service, if ``served``.
     """
     waits = served or kdamond.known("when_absent") == "wait"
     for each in _needed(kdamond, at, machine):
@@ -95,7 +95,7 @@ def _target(
 
 @rule
 def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Filters on addresses that the kdamond does not monitor match nothing; memory may come."""
+    """Warn of filters on unmonitored addresses, which match nothing; memory may be added."""
     given = [
         (index, number, each, each.inner.addr)
         for index, scheme in readable(kdamond.schemes, "filters")
@@ -114,7 +114,7 @@ def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
 
 @rule
 def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Where some targets are there, the others are left out: nobody would notice."""
+    """Warn of missing targets beside existing ones, as they would be left out silently."""
     given = [
         (index, _selector(each.process))
         for index, each in enumerate(kdamond.targets)
@@ -122,7 +122,7 @@ def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
     ]
     absent = [(index, each) for index, each in given if not find(machine, each)]
     if len(absent) == len(given):
-        return  # binding tells, unless it is to wait for one
+        return  # binding reports it, unless the kdamond is to wait for one
     for index, each in absent:
         message = f"no process matches `{each}` now: it is not monitored"
         hint = "others of this kdamond are"
@@ -135,7 +135,7 @@ def _selector(process: ProcessSelector) -> Selector:
 
 @rule
 def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Filters on targets that no process of now is: they match nothing, and nobody would notice."""
+    """Warn of filters on targets without a process, which would silently match nothing."""
     selectors = [each.process for each in kdamond.targets if each.process is not None]
     if kdamond.ops == "paddr" or not any(
         each.inner.target is not None
@@ -206,7 +206,7 @@ def _plural(what: str, numbers: tuple[int, ...]) -> str:
 
 
 def _beside(pattern: str, machine: Machine) -> str:
-    """Return the hint to the cgroups that are there where a pattern was looked for."""
+    """Return the hint with the existing cgroups near a pattern."""
     parent = pattern.rpartition("/")[0]
     if parent == cgroups.in_unit("").rstrip("/"):
         every = (each.rpartition("/")[2] for each in cgroups.matching(machine, parent))
@@ -228,7 +228,7 @@ def _cgroup(
         parent, _, name = inside.rpartition("/")
         near = did_you_mean(name, cgroups.children(machine, parent or "/"))
         hint = re.sub(r"`(.+?)`", lambda found: f"`{parent}/{found[1]}`", near)
-        if f"`{inside}`" in hint:  # a directory of that name is there, and is no cgroup
+        if f"`{inside}`" in hint:  # a directory of that name exists, but is not a cgroup
             hint = "cgroups of version 2 are needed: see `damonpolicy doctor`"
         if inside != path and cgroups.exists(machine, inside):
             hint = f"write `{inside}`"
@@ -258,7 +258,7 @@ def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
 
 @rule
 def _threads(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Threads as the kernel knows them that compares: by the number in their own pid namespace.
+    """Check threads, which the kernel compares by the number in their own pid namespace.
 
     Of the development tree: mm/memory.c reports task_pid_vnr() of who faults; seen in a guest.
     """

@@ -1,4 +1,4 @@
-"""Rules on DAMON's modules: what their parameters allow, and that only one of them runs alone."""
+"""Rules on DAMON's modules: valid parameters, and only one kdamond at a time."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ALL_MEMORY = (
     kernel.parameter_path("damon_reclaim", "autotune_monitoring_intervals"),
     kernel.parameter_path("damon_stat", "kdamond_pid"),
 )
-"""Files of kernels that give a module without a region all of System RAM."""
+"""Files of kernels on which a module without a region gets all of System RAM."""
 _IN_UNITS = ("DP0219", "DP0220", "DP0222", "DP0259", "DP0260", "DP0261")
-"""Problems whose hints name a value; below `settings` numbers are the kernel's."""
+"""Problems with a value in the hint; below `settings`, numbers are the kernel's."""
 _WORTH = 100
-"""Less than one part of so many is not worth a word: PCs have a small piece below 1 MiB."""
+"""A smaller share is not reported: PCs have a small piece below 1 MiB."""
 _FINENESS = {
     "ms": "a whole number of milliseconds",
     "permil": "finer than a permil (0.1%)",
@@ -36,7 +36,7 @@ _FINENESS = {
 
 
 def contents(policy: Policy, at: Cursor) -> Iterator[tuple[str, str, Cursor]]:
-    """Yield path, content and place of every parameter that a policy gives."""
+    """Yield the path, content and place of every parameter in a policy."""
     modules = policy.known("modules")
     for name, module in modules.given().items() if modules is not None else ():
         for parameter, content in module.contents(name).items():
@@ -45,9 +45,9 @@ def contents(policy: Policy, at: Cursor) -> Iterator[tuple[str, str, Cursor]]:
 
 
 def _given(policy: Policy, at: Cursor) -> Iterator[tuple[str, dict[str, str], dict[str, Cursor]]]:
-    """Yield the modules that a policy says something about, below `modules` or `settings`.
+    """Yield the modules that a policy mentions, below `modules` or `settings`.
 
-    With what their files are to hold, and where each of them is said.
+    Each comes with the contents of its files, and their places.
     """
     modules, settings = policy.known("modules"), policy.known("settings", {})
     for name in kernel.MODULES:
@@ -64,7 +64,7 @@ def _given(policy: Policy, at: Cursor) -> Iterator[tuple[str, dict[str, str], di
 
 @rule
 def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with the modules of one policy, on whatever machine."""
+    """Yield the errors in the modules of one policy, on any machine."""
     yield from _parameters(policy, at)
     yield from _twice(policy, at)
     yield from _exclusive([(policy, at)])
@@ -97,13 +97,13 @@ def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
-    """Yield what several policies cannot have at the same time."""
+    """Yield conflicts between several policies."""
     yield from _exclusive([(read.policy, read.cursor) for read in reads], across=True)
 
 
 @rule
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Yield parameters that do not go with those that this machine has already."""
+    """Yield parameters that conflict with those that this machine has already."""
     for name, given, places in _given(policy, at):
         here = {
             each.name: read_or(machine, each.path)
@@ -132,7 +132,7 @@ def _left_out(
     places: Mapping[str, Cursor],
     machine: Machine,
 ) -> Iterator[Diagnostic]:
-    """Say what a module without a region leaves out, where the kernel gives it one piece of memory.
+    """Warn of the memory that a module without a region leaves out on older kernels.
 
     That is the quirk module.largest. No file shows it, but the same release brought others.
     """
@@ -140,7 +140,7 @@ def _left_out(
         return
     try:
         ram = memory.system_ram(machine)
-    except NoPermission:  # nobody but root sees addresses
+    except NoPermission:  # only root sees addresses
         return
     start, end = (int(here.get(each) or 0) for each in kernel.REGION)
     if not end:
@@ -162,7 +162,7 @@ def _left_out(
 
 @rule
 def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield goals that someone has to feed, while there is no service."""
+    """Yield goals that need a feeder, if there is no service."""
     reclaim = policy.modules.damon_reclaim
     if reclaim is not None and reclaim.quota_autotune_feedback:
         place = at("modules", "damon_reclaim", "quota_autotune_feedback")
@@ -172,7 +172,7 @@ def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 
 def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
-    """Point at the parameter that the policy gives, else at what switches the module on."""
+    """Point at the policy's parameter, or at the key that switches the module on."""
     name = next(
         (each for each in (*problem.names, "enabled") if each in places), next(iter(places))
     )
@@ -184,7 +184,7 @@ def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
 
 @rule
 def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    """What the kernel counts in whole numbers must not vanish in rounding."""
+    """Check that values in the kernel's whole numbers do not vanish in rounding."""
     for parameter, value in module.exact(name).items():
         unit = kernel.PARAMETERS[kernel.parameter_path(name, parameter)].unit
         if value.denominator != 1:
@@ -197,7 +197,7 @@ def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    """Parameters that the kernel would ignore, or count otherwise, beside another one."""
+    """Check for parameters that the kernel would ignore or reinterpret beside another one."""
     given = module.model_fields_set
     if getattr(module, "autotune_monitoring_intervals", None):
         for name in ("sample_interval", "aggr_interval"):
@@ -235,7 +235,7 @@ def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
 
 
 def _unit(module: Module) -> int:
-    """Return what addresses are counted in, 1 where that is wrong."""
+    """Return the unit of addresses, 1 if it is wrong."""
     unit: int = getattr(module, "addr_unit", None) or 1
     return 1 if unit & (unit - 1) else unit
 

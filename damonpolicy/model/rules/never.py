@@ -1,4 +1,4 @@
-"""Rules on bounds that the kernel takes, though nothing can ever meet them, or exceed them."""
+"""Rules on bounds that the kernel accepts, but that nothing can ever meet or exceed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ("check", "check_sizes", "ranges", "samples")
 
 @rule
 def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what keeps a scheme from ever doing anything, and limits that never limit."""
+    """Yield reasons why a scheme can never act, and limits that never limit."""
     yield from _small(scheme, kdamond, at("access_pattern", "size"))
     yield from _rate(scheme, kdamond, at("access_pattern", "access_rate"))
     yield from _asleep(scheme, at("watermarks"))
@@ -41,7 +41,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def samples(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Refuse more samples an aggregation than the kernel's counts hold; ``at`` is of intervals.
+    """Refuse more samples per aggregation than the kernel counts; ``at`` is of intervals.
 
     mm/damon/core.c: damon_max_nr_accesses() keeps the last 32 bits.
     """
@@ -74,7 +74,10 @@ def _rate(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _asleep(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
-    """A scheme wakes below `mid`, and sleeps below `low` (mm/damon/core.c: damos_wmark_wait_us())."""
+    """Check that a scheme can ever be awake.
+
+    It wakes below `mid`, and sleeps below `low` (mm/damon/core.c: damos_wmark_wait_us()).
+    """
     marks = scheme.watermarks
     if (
         marks is not None
@@ -97,7 +100,10 @@ def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagn
 
 @rule
 def _crumb(quota: Quota, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """What is left of a quota is cut to whole pages (mm/damon/core.c: damos_apply_scheme())."""
+    """Check that a quota holds at least a page.
+
+    The kernel cuts it to whole pages (mm/damon/core.c: damos_apply_scheme()).
+    """
     if quota.size not in (None, UNLIMITED) and 0 < (quota.size or 0) < PAGE:
         if kdamond.addr_unit == 1:
             message = "this is less than a page, so the quota never lets anything pass"
@@ -121,7 +127,7 @@ def _pressure(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
             continue
         try:
             target = read_target(goal)
-        except UnitError:  # which another rule tells
+        except UnitError:  # which another rule reports
             continue
         if target > quota.every:
             every = format_duration(quota.every)
@@ -131,7 +137,7 @@ def _pressure(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
 
 
 def ranges(kdamond: Kdamond, machine: Machine | None) -> list[Range] | None:
-    """Return what of physical memory is monitored, None where that is not known."""
+    """Return the monitored physical memory, None if unknown."""
     if kdamond.ops != "paddr":
         return None
     found: list[Range] = []
@@ -153,7 +159,7 @@ def ranges(kdamond: Kdamond, machine: Machine | None) -> list[Range] | None:
 def check_sizes(
     kdamond: Kdamond, at: Cursor, machine: Machine | None = None
 ) -> Iterator[Diagnostic]:
-    """Warn of sizes that no region keeps: each is at most one of the fewest that there may be.
+    """Warn of sizes that no region keeps: the fewest regions bound the size of each.
 
     mm/damon/core.c: damon_region_sz_limit(); larger ones are split while there is room for more.
     """
@@ -179,6 +185,6 @@ def check_sizes(
 
 
 def _rounded(size: int) -> str:
-    """Write a size of at most so many bytes, in whole MiB where it has any."""
+    """Write a size, rounded down to whole MiB if it has any."""
     mib = 1 << 20
     return format_bytes(size // mib * mib if size >= mib else size)

@@ -28,14 +28,14 @@ from damonpolicy.model.schemes import Scheme
 __all__ = ("check", "check_together")
 
 _FILES = ("settings", "modules", "tuning")
-"""What of a policy sets files that another policy could set."""
+"""The parts of a policy that set files that another policy could set."""
 
 
 @rule
 def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diagnostic]:
-    """Yield what is wrong with one policy, on whatever machine.
+    """Yield the errors in one policy, on any machine.
 
-    ``anywhere`` tells that no machine will be asked which settings root allows.
+    ``anywhere`` means that no machine's list of allowed settings will be read.
     """
     yield from _nothing(policy, at)
     yield from settings.check(policy, at("settings"), anywhere=anywhere)
@@ -78,7 +78,7 @@ def _schemes(each: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _names(named: Sequence[Kdamond | Scheme], at: Cursor, what: str) -> Iterator[Diagnostic]:
-    """Names are unique, but for alternatives that `when` chooses between."""
+    """Check that names are unique, except among alternatives of `when`."""
     first: dict[str, int] = {}
     for index, each in readable(named, "name", "when"):
         name = each.name
@@ -115,7 +115,7 @@ def _when(part: Kdamond | Scheme, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
-    """Yield what several policies disagree about."""
+    """Yield conflicts between several policies."""
     yield from _names_together(reads)
     yield from _settings_together(reads)
     yield from modules.check_together(reads)
@@ -157,7 +157,7 @@ def _settings_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
             *(
                 each
                 for each in modules.contents(read.policy, read.cursor)
-                if each[0] not in read.policy.settings  # said at its own place
+                if each[0] not in read.policy.settings  # reported at its own place
             ),
         ]
         for path, value, at in files:

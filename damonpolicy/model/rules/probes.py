@@ -1,4 +1,4 @@
-"""Rules on probes, and on what a weight switches off."""
+"""Rules on probes, and on features that a weight disables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_SAMPLES = 255
 
 @rule
 def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a kdamond's probes; ``at`` is the kdamond's."""
+    """Yield the errors in a kdamond's probes; ``at`` is the kdamond's."""
     yield from _probes(kdamond.probes, at("probes"), physical=kdamond.known("ops") == "paddr")
     if any(probe.weight for _, probe in readable(kdamond.probes, "weight")):
         yield from _overflow(kdamond, at("probes"))
@@ -88,7 +88,7 @@ def _overflow(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _unchecked(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """A weight switches access checks off: all access rates then read 0."""
+    """Check for access rates beside a weight, which disables access checks: all rates read 0."""
     samples = kdamond.intervals.samples
     for index, scheme in readable(kdamond.schemes, "access_pattern"):
         rate = scheme.access_pattern.known("access_rate", Rates())

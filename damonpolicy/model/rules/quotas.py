@@ -20,7 +20,7 @@ __all__ = ("check",)
 
 @rule
 def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a scheme's quota."""
+    """Yield the errors in a scheme's quota."""
     place = at("quota")
     yield from _unlimited(scheme, place, at)
     if isinstance(scheme.quota, Quota):
@@ -82,7 +82,7 @@ def _fineness(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _every(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
-    known = quota.known  # one limit is enough, whatever the others are
+    known = quota.known  # one limit is enough
     sized = known("size") not in (None, UNLIMITED)
     limited = sized or known("time") is not None or known("goals")
     if limited and quota.every is None:
@@ -94,7 +94,7 @@ def _every(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
 def _goals_without(scheme: Scheme, quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
     yield from _tuner(quota, at)
     if scheme.action == "stat":
-        return  # it only counts, so without end is no harm
+        return  # it only counts, so no limit does no harm
     if quota.goals and quota.size is None:
         yield Diagnostic.error(
             "DP0218",
@@ -137,7 +137,10 @@ def _weights(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
 def _unsized(
     quota: Quota, scheme: Scheme, kdamond: Kdamond, at: Cursor, around: Cursor
 ) -> Iterator[Diagnostic]:
-    """The kernel's order knows no sizes (mm/damon/ops-common.c: damon_hot_score())."""
+    """Report weights on sizes.
+
+    The kernel's order ignores sizes (mm/damon/ops-common.c: damon_hot_score()).
+    """
     ours = quota.weights is not None
     weights = quota.weights if ours else kdamond.temperature
     if weights is None or not weights.size or not (ours or quota.every):

@@ -1,8 +1,8 @@
-"""What a list of filters leaves for those behind it: the first that matches decides.
+"""Analysis of which filters of a list can still match, as the first match decides.
 
 Each filter matches a part of one dimension, such as whether a page is anonymous, its cgroup, or its
-address. Dimensions do not depend on each other: a filter is asked about something, unless those
-before it have decided all of its part, or all there is.
+address. Dimensions are independent: a filter can match something, unless earlier ones have decided
+all of its part, or everything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SIZES = (12, 63)
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Numbers of a dimension, as ranges in ascending order."""
+    """A set of numbers of a dimension, as ranges in ascending order."""
 
     ranges: tuple[_Range, ...]
 
@@ -54,7 +54,7 @@ class Group:
     below: bool
 
     def holds(self, other: Group) -> bool:
-        """Tell whether all of another lies in this one."""
+        """Return whether this one contains all of another."""
         if self.path == other.path:
             return self.below or not other.below
         return self.below and f"{other.path}/".startswith(f"{self.path.rstrip('/')}/")
@@ -64,8 +64,8 @@ class Group:
 class Groups:
     """Pages by their cgroup: those ``inside`` one, or all if that is None, but ``apart``.
 
-    Some pages have no cgroup, and nobody knows which cgroups there will be: so no list of cgroups
-    is everything, and no cgroup with all below it is the same as its children.
+    Some pages have no cgroup, and future cgroups are unknown: so no list of cgroups is everything,
+    and a cgroup with all below it never equals its children.
     """
 
     inside: Group | None = None
@@ -82,7 +82,7 @@ class Groups:
         return not self._and(other).empty
 
     def without(self, other: Self) -> Self:
-        """Return the rest; ``other`` is what one filter matches: a cgroup, or all but one."""
+        """Return the rest; ``other`` is the match of one filter: a cgroup, or all but one."""
         if other.inside is not None:
             return type(self)(self.inside, (*self.apart, other.inside), self.nothing)
         return self._and(type(self)(other.apart[0]))
@@ -102,21 +102,21 @@ _Part = Numbers | Groups
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What those before a filter leave for it."""
+    """What earlier filters leave for a filter."""
 
     index: int
     covered: bool
-    """Whether those before it have decided all that it matches."""
+    """Whether earlier filters have decided everything that it matches."""
     by: int | None
-    """Which of them has done so alone."""
+    """The one of them that does so alone."""
     mutual: bool
-    """Whether that one matches the same, and no more."""
+    """Whether that one matches exactly the same."""
     rest: bool
-    """Whether anything is left behind it that no filter has decided."""
+    """Whether anything is left undecided after it."""
 
 
 def reached(filters: Sequence[Filter], *, physical: bool) -> Iterator[Reached]:
-    """Yield for each filter that could be read what is left for it; ``physical`` memory is one target."""
+    """Yield what is left for each readable filter; ``physical`` memory is one target."""
     left: dict[str, _Part] = {}
     known: list[tuple[int, str, _Part]] = []
     exhausted = False
@@ -135,7 +135,7 @@ def reached(filters: Sequence[Filter], *, physical: bool) -> Iterator[Reached]:
 
 
 def matches_nothing(each: Filter, *, physical: bool) -> bool:
-    """Tell whether nothing can be what a filter looks for."""
+    """Return whether a filter can match nothing."""
     part = _part(each, physical=physical)
     return part is not None and part.empty
 
@@ -165,7 +165,7 @@ def _whole(kind: str, *, physical: bool) -> _Part:
 
 
 def _part(each: Filter, *, physical: bool) -> _Part | None:
-    """Return what a filter matches; None where its form is wrong, which another rule says."""
+    """Return the match of a filter; None if its form is wrong, which another rule reports."""
     inner = each.inner
     if (each.allow is None) == (each.reject is None):
         return None

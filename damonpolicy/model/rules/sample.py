@@ -13,12 +13,12 @@ from damonpolicy.model.sample import Accesses
 __all__ = ("check",)
 
 _LONGEST = 2047
-"""Characters of ``tid_arr`` that reading it shows; seen on the development tree."""
+"""The number of characters that a read of ``tid_arr`` shows; seen on the development tree."""
 
 
 @rule
 def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with ``accesses``."""
+    """Yield the errors in ``accesses``."""
     accesses = kdamond.accesses
     if accesses is None:
         return

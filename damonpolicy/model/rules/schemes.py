@@ -24,7 +24,7 @@ _MIGRATIONS = ("migrate_hot", "migrate_cold")
 
 @rule
 def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a scheme, its quota and filters aside."""
+    """Yield the errors in a scheme, except those in its quota and filters."""
     yield from _action(scheme, kdamond, at)
     yield from _destination(scheme, kdamond, at)
     yield from _pattern(scheme, kdamond, at("access_pattern"))
@@ -54,7 +54,7 @@ def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic
 
 
 def _spares(scheme: Scheme, kdamond: Kdamond) -> bool:
-    """Tell whether the kernel itself would spare young pages, unless a filter does so first."""
+    """Return whether the kernel itself would spare young pages, unless a filter does so first."""
     return scheme.action == "pageout" and kdamond.ops == "paddr"
 
 
@@ -91,7 +91,7 @@ def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
 
 @rule
 def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Each tuning of the intervals lets a scheme's wait begin anew (the quirk tune.starves)."""
+    """Warn of schemes whose wait each tuning of the intervals restarts (quirk tune.starves)."""
     intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune
     if tune is None or not scheme.apply_every or not tune.aggregations:
         return
@@ -174,7 +174,7 @@ def _sizes(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
 def _rates(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     rate = scheme.access_pattern.access_rate
     if rate.min is not None and rate.max is not None:
-        # a share above another is a mistake even where both are the same number of samples
+        # a share above another is a mistake even if both are the same number of samples
         samples = kdamond.intervals.samples
         shares = not rate.min.samples and not rate.max.samples
         if (
@@ -211,7 +211,7 @@ def _timed(scheme: Scheme, kdamond: Kdamond, name: str, at: Cursor) -> Iterator[
 
 
 def _counted(age: Age, name: str, kdamond: Kdamond, tune: AutoTune) -> str:
-    """Return how many aggregations an age is at first, and what they may come to."""
+    """Return the initial number of aggregations of an age, and the time that they may become."""
     intervals = kdamond.intervals
     count = max((age.least if name == "min" else age.most)(max(intervals.aggregating, 1)), 1)
     least, most = (
@@ -222,7 +222,7 @@ def _counted(age: Age, name: str, kdamond: Kdamond, tune: AutoTune) -> str:
 
 
 def _kept(key: str, name: str, value: int, what: str, at: Cursor) -> Diagnostic:
-    """Of counts above 32 bits the kernel keeps the last 32: they must bind as little as before."""
+    """Refuse counts above 32 bits that bind more once the kernel keeps the last 32."""
     message = f"the kernel keeps 32 bits of it: {cut(value)} {what}s"
     hint = "leave it out" if name == "max" else f"write at most `{U32_MAX} {what}s`"
     return Diagnostic.error("DP0220", at(key, name).value, message, hint=hint)
@@ -250,7 +250,7 @@ def _age_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
 
 @rule
 def _rate_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """The kernel counts samples: a bound must not vanish in rounding."""
+    """Check that a bound does not vanish in rounding, as the kernel counts samples."""
     rate, samples = scheme.access_pattern.access_rate, kdamond.intervals.samples
     if rate.max is not None and rate.max.value > 0 and rate.max.most(samples) < 1:
         smallest = format_percent(Fraction(1, samples))
@@ -264,7 +264,7 @@ def _rate_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diag
 
 @rule
 def _age_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """The kernel counts aggregations."""
+    """Check that an age does not vanish in rounding, as the kernel counts aggregations."""
     age, aggregating = scheme.access_pattern.age, max(kdamond.intervals.aggregating, 1)
     if isinstance(age.max, Age) and not age.max.aggregations:
         if 0 < age.max.value < aggregating:

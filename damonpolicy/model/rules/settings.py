@@ -1,4 +1,4 @@
-"""Rules on companion settings: where they lie, and which of them depend on each other."""
+"""Rules on settings beside DAMON's: their paths, and their dependencies."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _TICK = 20
 """Milliseconds that are a whole number of timer ticks at 100, 250, 300 and 1000 Hz."""
 
 _PAGES_DEFAULT = "100"
-"""What the kernel sets when its advisor ends (mm/ksm.c: set_advisor_defaults())."""
+"""The kernel's values when its advisor ends (mm/ksm.c: set_advisor_defaults())."""
 
 
 def _path(name: str) -> str:
-    """Return the hint to the file that is meant by another form of its name."""
+    """Return the hint with the file for another form of its name."""
     trimmed = name.strip("/")
     as_path = trimmed if "/" in trimmed else trimmed.replace(".", "/")
     for path in (
@@ -52,7 +52,7 @@ def _path(name: str) -> str:
 
 @rule
 def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]:
-    """Yield what no machine could take; ``anywhere`` warns of what some will not."""
+    """Yield settings that no machine accepts; with ``anywhere``, warn of those that some refuse."""
     for path, value in policy.settings.items():
         reason = malformed(path)
         if reason:
@@ -83,7 +83,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
 
 @rule
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Yield settings that may not or cannot be set on this machine."""
+    """Yield settings that are not allowed or not possible on this machine."""
     for path, value in policy.settings.items():
         if malformed(path):  # which was told before
             continue
@@ -121,7 +121,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
 
 @rule
 def _put_back(policy: Policy, path: str, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    """Yield what could be written, but never taken back."""
+    """Yield settings that could be written, but never restored."""
     other = COUPLED.get(path)
     if other and _reads(machine, path) == "0" != _reads(machine, other):
         message = f"this machine uses `{other}`, which the kernel would clear"

@@ -1,4 +1,4 @@
-"""Rules on sources: one kind, with what belongs to it."""
+"""Rules on sources: one kind, with its own keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ("check",)
 
 @rule
 def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a source."""
+    """Yield the errors in a source."""
     yield from _zeros(source, at)
     yield from _undated(source, at)
     kinds = source.kinds
@@ -42,7 +42,7 @@ def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _undated(source: Source, at: Cursor) -> Iterator[Diagnostic]:
-    """What the kernel makes when it is read is as new as the reading."""
+    """Refuse `stale_after` on content that the kernel makes at each read, which has no age."""
     if source.says("stale_after") and (source.file or "").startswith(("/proc/", "/sys/")):
         message = "files of the kernel have no age: `stale_after` changes nothing"
         hint = "remove `stale_after`"

@@ -1,4 +1,4 @@
-"""Rules report what they can: each ends where it needs a value that could not be read."""
+"""Helpers for rules: a rule ends quietly at a value that could not be read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ M = TypeVar("M", bound=Model)
 
 
 def rule(function: Callable[P, Iterator[Diagnostic]]) -> Callable[P, Iterator[Diagnostic]]:
-    """Let a rule, and not those beside it, end at a field that could not be read."""
+    """End one rule, but not the others, at a field that could not be read."""
 
     @wraps(function)
     def speaking(*arguments: P.args, **options: P.kwargs) -> Iterator[Diagnostic]:
-        with suppress(Unread):  # an error has said why
+        with suppress(Unread):  # an error has reported it
             yield from function(*arguments, **options)
 
     return speaking
 
 
 def called(what: str, name: Callable[[], str]) -> str:
-    """Return how something is called in a message, by its name where that could be read."""
+    """Return the name of something for a message, if that could be read."""
     try:
         return f"{what} `{name()}`"
     except Unread:
@@ -36,7 +36,7 @@ def called(what: str, name: Callable[[], str]) -> str:
 
 
 def readable(items: Iterable[M], *names: str) -> Iterator[tuple[int, M]]:
-    """Yield the items of which all named fields or properties could be read, with their indexes."""
+    """Yield the items with all named fields or properties readable, with their indexes."""
     for index, each in enumerate(items):
         try:
             for name in names:

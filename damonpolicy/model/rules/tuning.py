@@ -1,4 +1,4 @@
-"""Rules on loops: what they move is this policy's own, starts within bounds, and moves once."""
+"""Rules on loops: each moves its own policy's value, within bounds, and nothing twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ("check", "sources_of")
 
 @rule
 def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a policy's loops, and with the schemes that its sources name."""
+    """Yield the errors in a policy's loops, and in the schemes that its sources name."""
     places, moved, names = at("tuning"), dict[str, int](), dict[str, int]()
     for index, loop in enumerate(policy.tuning):
         place = places(index)
@@ -115,7 +115,7 @@ def _effect(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
-    """What is moved belongs to the policy, and starts within bounds."""
+    """Check that the moved value belongs to the policy, and starts within bounds."""
     if (loop.setting is None) == (loop.quota is None):
         if at.lost:
             return
@@ -166,7 +166,7 @@ def _start(loop: Tuning, start: int, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _limits(path: str, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
-    """What a file never takes is no bound; `fall_back` lies between them."""
+    """Check that the file accepts the bounds, and that `fall_back` lies between them."""
     for key in ("min", "max"):
         number = loop.bounds.known(key)
         if number is None:
@@ -206,7 +206,7 @@ def sources_of(policy: Policy, at: Cursor) -> Iterator[tuple[Source, Cursor]]:
 
 @rule
 def _named(policy: Policy, source: Source, at: Cursor) -> Iterator[Diagnostic]:
-    """A source that names a scheme names one of the policy's."""
+    """Check that a source's scheme is one of the policy's."""
     if source.scheme is not None and source.scheme not in (known := _schemes(policy)):
         if at.read.cursor("kdamonds").lost:
             return  # it may be one of those that could not be read

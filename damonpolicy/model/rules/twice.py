@@ -1,4 +1,4 @@
-"""Schemes of different kdamonds that would do the same work on the same memory."""
+"""Rules on schemes of different kdamonds that do the same work on the same memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _NEEDED = ("name", "ops", "when", "schemes", "accesses", "addr_unit", "targets")
 def check(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     """Warn at the second of two: each kdamond has its own quota, and both take the same memory.
 
-    Only of what is sure without a machine; `stat` merely counts, and alternatives exclude another.
+    Only certain cases are reported, without a machine; `stat` only counts, and alternatives exclude
+    each other.
     """
     seen: list[tuple[str, Kdamond, Scheme, Cursor]] = []
     for read in reads:
@@ -65,7 +66,7 @@ def _work(scheme: Scheme) -> tuple[object, ...]:
 
 
 def _meet(one: Target, two: Target) -> bool:
-    """Tell whether two targets surely share memory; what a node has only its machine knows."""
+    """Return whether two targets certainly share memory; a node's memory depends on the machine."""
     if one.system_ram or two.system_ram:
         return True
     if one.numa_node is not None or two.numa_node is not None:

@@ -1,4 +1,4 @@
-"""What all reports are asked in the same way: here, to count as damo does."""
+"""Options that all reports share: here, counting as damo does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`report numa`: the matrix, the placement, and what is known of processes."""
+"""`report numa`: the matrix, the placement, and data about processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a real kernel can bear, and what it has no choice about.
+"""Operations that a real kernel survives, and those with a single outcome.
 
 To bear is to go on answering soon, and without filling the memory.
 

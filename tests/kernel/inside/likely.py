@@ -1,4 +1,4 @@
-"""Texts for files: such as they take, and such as may surprise them."""
+"""Texts for files: valid ones, and surprising ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of filters in which one is never asked, or that say another thing than they seem to."""
+"""Lists of filters with an unreachable one, or with a misleading effect."""
 
 from __future__ import annotations
 

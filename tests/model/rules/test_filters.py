@@ -1,4 +1,4 @@
-"""Which orders of filters mean what they say."""
+"""Valid orders of filters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a policy names has to be there: what the emulated machine cannot lack."""
+"""Names in a policy have to exist: cases that the emulated machine cannot show."""
 
 from __future__ import annotations
 

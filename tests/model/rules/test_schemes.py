@@ -1,4 +1,4 @@
-"""What rules on schemes tell besides that something is wrong."""
+"""Details in the messages of rules on schemes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each rule ends by itself where it needs what could not be read."""
+"""Each rule ends by itself at a value that could not be read."""
 
 from __future__ import annotations
 
