@@ -18,9 +18,9 @@ from .policy import MIB
 STAT = "damon_stat"
 AWAKE = {
     "wmarks_interval": 1_000_000, "wmarks_high": 1000, "wmarks_mid": 999, "wmarks_low": 0,
-    "min_age": 3_600_000_000,
+    "min_age": 3_600_000_000, "monitor_region_start": 0, "monitor_region_end": 0,
 }  # fmt: skip
-"""It monitors, and nothing is old enough to be reclaimed."""
+"""It monitors, and nothing is old enough to be reclaimed; the region that it finds is put back."""
 
 
 @pytest.fixture(params=[STAT, "damon_reclaim"])

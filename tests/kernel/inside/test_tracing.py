@@ -132,7 +132,7 @@ def test_targets_of_several_kdamonds_are_told_apart() -> None:
     ]  # fmt: skip
     assert any(len(each) for each in hot)
     assert all((each.target == 0).all() for each in hot)
-    assert of_load[0][0].targets[0].startswith(f"pid {load.pid}")
+    assert of_load[0][0].targets[0].pid == load.pid
 
 
 def test_only_our_kdamonds_are_traced() -> None:
