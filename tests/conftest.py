@@ -22,6 +22,7 @@ import pytest  # noqa: E402
 from damonpolicy import etc, trust  # noqa: E402
 from damonpolicy.kernel.sysfs import ADMIN, LiveMachine  # noqa: E402
 from damonpolicy.kernel.tree import is_volatile, slot_tree, snapshot  # noqa: E402
+from tests import outputs  # noqa: E402
 
 BUSY = [hypothesis.HealthCheck.too_slow]  # so is any test on a busy machine
 hypothesis.settings.register_profile(
@@ -149,6 +150,8 @@ def run_cli(*arguments: str) -> Outcome:
             main([str(each) for each in arguments])
         except SystemExit as stop:
             code = stop.code
+    if out.getvalue().startswith(outputs.HEAD):
+        outputs.conform(out.getvalue())
     return Outcome(int(code or 0), out.getvalue(), err.getvalue())
 
 

@@ -61,7 +61,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "emulate write": ("damonpolicy emulate write /sys/kernel/mm/ksm/run 0 --kernel emulated:7.3",),
     "emulate forward": ("damonpolicy emulate forward 25m --kernel emulated:7.3",),
     "explain": ("damonpolicy explain quota.size", "damonpolicy explain DP0217"),
-    "schema": ("damonpolicy schema",),
+    "schema": ("damonpolicy schema", "damonpolicy schema output status"),
     "completion": ("source <(damonpolicy completion bash)",),
 }
 """By the name of the command, those of groups by both names."""

@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "find what stands in the way, and what to do",
     "emulate": "let something happen to an emulated machine",
     "explain": "explain a key of the policy language, or a finding",
-    "schema": "print the JSON Schema of policies",
+    "schema": "print the JSON Schema of policies, or of a command's JSON",
     "completion": "print a completion script for a shell",
 }
 """Every command and its summary; each is in a file of the same name."""

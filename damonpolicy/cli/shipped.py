@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ("policies", "schema_file", "texts_file")
+__all__ = ("output_schemas", "policies", "schema_file", "texts_file")
 
+_SCHEMA = ".schema.json"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -24,6 +25,12 @@ def policies() -> dict[str, Path]:
 def schema_file() -> Path:
     """Return the JSON Schema of the policy language."""
     return _directory("schemas") / "policy.v1.schema.json"
+
+
+def output_schemas() -> dict[str, Path]:
+    """Return the JSON Schemas of what commands print, by the command: `report wss`."""
+    found = sorted((_directory("schemas") / "output").glob(f"*{_SCHEMA}"))
+    return {path.name.removesuffix(_SCHEMA).replace("-", " "): path for path in found}
 
 
 def texts_file() -> Path:

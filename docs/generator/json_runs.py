@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
@@ -20,7 +21,7 @@ from damonpolicy.engine import places
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe.rank import By, Of
 
-__all__ = ("NAMES", "documents")
+__all__ = ("NAMES", "NOTHING", "documents")
 
 _POLICIES = Path(__file__).resolve().parents[2] / "policies"
 NAMES = (
@@ -28,7 +29,9 @@ NAMES = (
     *(f"report {name}" for name in REPORTS),
     *(f"emulate {name}" for name in LEVERS),
 )
-"""All that prints a document of its own: `top` shows a screen."""
+"""All that prints data of its own."""
+NOTHING = ("damonpolicy", "report", "emulate", "top")
+"""What a document is of that has no data: no command is known, or it shows a screen."""
 
 _ROUNDS = 6
 _SETTING = "/sys/kernel/mm/ksm/use_zero_pages"
@@ -105,6 +108,12 @@ _MODULE = """version: 1
 name: module
 modules: {damon_stat: {enabled: false}, damon_reclaim: {enabled: true}}
 """
+_SORT = """version: 1
+name: sort
+modules: {damon_stat: {enabled: false}, damon_lru_sort: {enabled: true}}
+"""
+_OLDER = ("emulated:5.18", "emulated:6.12")
+"""Kernels whose schemes tell less."""
 _PROCESS, _RAM = '{process: {name: "{{ program }}"}}', "{system_ram: true}"
 
 
@@ -125,9 +134,10 @@ def _rounds(service: Service, _: Any) -> None:
                 machine.start_process("worker")
 
 
+@cache
 def documents() -> dict[str, list[dict[str, Any]]]:
     """Run every command, so that everything that a document can hold is seen once."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*NAMES, *NOTHING)}
     here = Path.cwd()
     # a guard would look for a state that is gone with the directory
     guard = mock.patch("damonpolicy.cli.confirmation.start_guard")
@@ -163,12 +173,15 @@ def documents() -> dict[str, list[dict[str, Any]]]:
             )
             module = Path("module.yaml")
             module.write_text(_MODULE)
+            sort = Path("sort.yaml")
+            sort.write_text(_SORT)
             reclaim = str(_POLICIES / "proactive-reclaim.yaml")
             other = Path("other.yaml")
             other.write_text(text.replace("ops: vaddr", "ops: paddr").replace(_PROCESS, _RAM))
             for line in (
-                ("status",), ("history",), ("doctor",), ("init",), ("init", "ksm"), ("validate", policy["ksm"]), ("validate", str(wrong)),
-                ("validate", str(twice)), ("plan", policy["ksm"]), ("recover",),
+                (), ("nosuch",), ("report", "nosuch"), ("emulate", "nosuch"), ("top", "nosuch"),
+                ("status",), ("history",), ("doctor",), ("init",), ("init", "ksm"), ("init", "ksm", "--out", "-"), ("validate", policy["ksm"]), ("validate", str(wrong)),
+                ("validate", str(twice)), ("plan", policy["ksm"]), ("recover",), ("apply", "--boot"),
                 ("apply", policy["ksm"]), ("apply", policy["monitor"]), ("plan", str(other)),
                 ("apply", str(other)), ("apply", policy["monitor"]),
                 ("apply", str(waiting), reclaim), ("status", "--update"), ("history",), ("features",), ("doctor",), ("diff",),
@@ -178,14 +191,16 @@ def documents() -> dict[str, list[dict[str, Any]]]:
             machine = EmulatedMachine.create("7.3", store=base)
             machine.write("/sys/kernel/mm/ksm/run", "0")
             for line in (
-                ("diff",), ("status",), ("remove", "ksm"), ("rollback",), ("confirm",),
-                ("import",), ("render", reclaim), ("render", str(module), "--cmdline"),
+                ("diff",), ("diff", policy["ksm"]), ("status",), ("remove", "ksm", "--dry-run"), ("rollback", "--dry-run"), ("stop", "--all", "--dry-run"),
+                ("remove", "ksm"), ("rollback",), ("confirm",),
+                ("render", reclaim), ("render", str(module), "--cmdline"),
                 ("plan", policy["monitor"], "--set", "program=nginx"),
                 ("apply", policy["monitor"], "--set", "program=nginx", "--confirm-within", "1h"),
                 ("status",), ("history",), ("show", "monitor"), ("confirm",), ("schema",),
                 ("completion", "bash"),
             ):  # fmt: skip
                 _run(found, line)
+            _imported(found, machine)
             _seen(found)
             goals = Path("goals.yaml")
             goals.write_text(_GOALS)
@@ -200,11 +215,16 @@ def documents() -> dict[str, list[dict[str, Any]]]:
                 ("report", "numa"), ("status",),
             ):  # fmt: skip
                 _run(found, line, _LATE)
+            for older in _OLDER:
+                for line in (
+                    ("apply", policy["monitor"]), ("status",), ("report", "snapshot"), ("features",),
+                ):  # fmt: skip
+                    _run(found, line, older)
             machine.write(f"{KDAMONDS}/1/state", "off")
             machine.write(f"{KDAMONDS}/1/contexts/nr_contexts", "1")
             for line in (
                 ("diff",), ("plan", policy["monitor"]), ("apply", policy["monitor"]), ("stop", "--all"),
-                ("apply", str(module)), ("status",), ("stop", "--all"),
+                ("apply", str(module)), ("status",), ("stop", "--all"), ("apply", str(sort)), ("status",), ("stop", "--all"),
                 ("run", str(wrong)), ("status",), ("rollback",), ("remove", "monitor"),
                 ("show", "1"), ("explain", "quota.size"), ("explain", "DP0217"),
                 ("emulate", "start", "redis", "--pid", "77"), ("emulate", "exit", "77"),
@@ -215,6 +235,15 @@ def documents() -> dict[str, list[dict[str, Any]]]:
         finally:
             os.chdir(here)
     return found
+
+
+def _imported(found: dict[str, list[dict[str, Any]]], machine: EmulatedMachine) -> None:
+    """Import what runs, with something that no policy would say."""
+    file = f"{KDAMONDS}/0/contexts/0/schemes/0/target_nid"
+    before = machine.read(file)
+    machine.write(file, "1")
+    _run(found, ("import",))
+    machine.write(file, before)
 
 
 def _seen(found: dict[str, list[dict[str, Any]]]) -> None:
@@ -261,5 +290,6 @@ def _run(
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         main([*words, "--kernel", kernel, "--format", "json"])
-    name = " ".join(words[:2]) if words[0] in ("report", "emulate") else words[0]
-    found[name].append(json.loads(out.getvalue()))
+    document = json.loads(out.getvalue())
+    name = document["schema"].partition(".")[2].partition("/")[0]
+    found[name.replace("-", " ")].append(document)

@@ -1,24 +1,34 @@
-"""The JSON documents: what commands really print on an emulated machine, as shapes."""
+"""What the JSON documents of commands look like: as they are really printed, and by their types."""
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from damonpolicy.daemon.follow import Waiting
-from damonpolicy.observe.status import Drift
-from generator.json_runs import NAMES, documents
-from generator.json_words import REMARKS, WORDS
-from generator.markdown import MADE
+from generator.json_runs import documents
+from generator.json_samples import OPEN, SAMPLES, TYPED
+from generator.json_words import KERNELS, REMARKS, WORDS
 
-__all__ = ("page",)
+__all__ = (
+    "BY_NAME",
+    "Shape",
+    "commands",
+    "envelope",
+    "listed",
+    "may_be_more",
+    "of_value",
+    "place",
+    "said",
+    "unused",
+)
 
-_BY_NAME = {
+BY_NAME = {
     "init.policies": "NAME",
     "show.policies.variables": "NAME",
     "status.policies": "NAME",
@@ -33,106 +43,167 @@ _BY_NAME = {
 }
 """Mappings whose keys are data."""
 
-_RARE: Mapping[str, list[Any]] = {
-    "import.differences": [""],
-    "recover.done": [""],
-    "history.generations": [dict.fromkeys(("when", "reason", "kernel", "policies"))],
-    "record.notes": [""],
-    "report numa.matrices": [dict.fromkeys(("hit_share", "miss_share", "unknown_share"))],
-    "report numa.matrices.rows.memory": [dict.fromkeys(("memory_node", "share"))],
-    "report rank.notes": [""],
-    "status.lacking.left_out": [""],
-    "status.service.held": [""],
-    "status.service.unasked": [""],
-    "status.service.not_followed": [Waiting("", (1,), 0, "").to_json()],
-    "status.service.drift.first": [asdict(Drift("", "", "", ""))],
-}
-"""What lists hold that no run fills, or not every one."""
-
 _UNITS = ("_bytes", "_us", "_ms", "_ns", "_permil", "_percent", "_per_second")
 """What the name of a number ends in that says its unit."""
 
+_TYPES = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
 _USED: set[str | None] = set()
 """The keys of texts and words that were looked up."""
-_KEY = re.compile(r"[a-z][a-z0-9_]*|[A-Z]+")
-_TYPES = {str: "text", bool: "true or false", int: "number", float: "number", type(None): "null"}
-_LAST, _OR_NULL = "null", " or null"
 
 
-def page() -> str:
-    """Return the page."""
-    found = documents()
-    envelope = _shape({**found["apply"][0], "data": None}, "")
-    envelope |= {"kernel": {"name": {"text"}, "release": {"text"}}, "data": {"…"}}
-    envelope["diagnostics"] = [_merged(*_diagnostics(found))]
-    parts = [
-        "# JSON output\n",
-        MADE,
-        (
-            "`--format json` prints one document on stdout, for every exit code. `ok` is true for the"
-            " exit codes 0 and 2. `kernel` is null where no machine was looked at, `data` where the"
-            " command failed. `changed` says whether something was changed; of `plan` and"
-            " `--dry-run`, whether it would be. The number in `schema` grows when a key changes its meaning or goes;"
-            " keys may be added.\n"
-        ),
-        _block({**envelope, "schema": {'"damonpolicy.COMMAND/1"'}}),
-        (
-            "Each command's `data` follows, as a shape: `[…]` is a list of such, `or null` says that"
-            " the value may be missing. The name of a number says its unit, or a remark does. A remark also"
-            " lists the words that a text is one of. Keys in capitals stand for names. Some keys are there"
-            " with some options only.\n"
-        ),
-    ]
-    shapes = {
-        name: _merged(*(_shape(each["data"], name) for each in listed if each["data"]))
-        for name, listed in found.items()
-        if name != "schema"
-    }
-    like_plan = [name for name in shapes if set(shapes["plan"]) <= set(shapes[name])]
-    plan = _merged(*(shapes[name] for name in like_plan))
-    for name in NAMES:
-        parts.append(f"## {name}\n")
-        if name == "schema":
-            parts.append("The JSON Schema of policies itself.\n")
-        elif name == "plan":
-            parts.append(_block({key: plan[key] for key in shapes["plan"]}, name))
-        elif name in like_plan:
-            more = {key: shape for key, shape in shapes[name].items() if key not in shapes["plan"]}
-            parts += ["As [plan](#plan), and:\n", _block(more, name)]
-        elif not shapes[name]:
-            parts.append("Nothing: `data` is null.\n")
-        else:
-            parts.append(_block(shapes[name], name))
-    if unused := sorted({*_texts(), *WORDS} - _USED):
-        raise SystemExit(
-            f"docs/texts/json.toml, or json_words.py, tells of {unused}, which no document has"
-        )
-    return "\n".join(parts)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the values at a place are; types have the names of JSON Schema.
+
+    An object with data for keys has one key, which is in capitals.
+    """
+
+    types: frozenset[str] = frozenset()
+    keys: Mapping[str, Shape] = field(default_factory=dict)
+    together: tuple[frozenset[str], ...] = ()
+    """The sets of keys that objects have, each once."""
+    items: Shape | None = None
+
+    @property
+    def number(self) -> bool:
+        """Whether it may be a number."""
+        return not self.types.isdisjoint(("integer", "number"))
+
+    @property
+    def always(self) -> list[str]:
+        """The keys that no object lacks."""
+        return [key for key in self.keys if all(key in each for each in self.together)]
+
+    @property
+    def least(self) -> list[frozenset[str]]:
+        """The sets of keys of which an object has one at least, and maybe more."""
+        return [a for a in self.together if not any(b < a for b in self.together)]
+
+    def forms(self) -> list[Shape]:
+        """Return the forms that an object can have: none has all the keys that another needs."""
+        alike: dict[frozenset[str], list[frozenset[str]]] = {}
+        for each in self.least:
+            more = [other for other in self.together if each <= other]
+            alike.setdefault(frozenset().union(*more), []).extend(more)
+        return [
+            Shape(self.types, {key: self.keys[key] for key in self.keys if key in every}, _once(sets))
+            for every, sets in alike.items()
+        ]  # fmt: skip
 
 
-def _diagnostics(documents: dict[str, list[dict[str, Any]]]) -> list[Any]:
-    everything = (each for listed in documents.values() for each in listed)
-    return [_shape(one, "diagnostics") for each in everything for one in each["diagnostics"]]
+def _once(sets: Iterable[frozenset[str]]) -> tuple[frozenset[str], ...]:
+    return tuple(dict.fromkeys(sets))
 
 
-def _shape(value: Any, path: str) -> Any:
-    """Return a mapping of shapes, a list of one shape or none, or a set of types.
+def merged(*shapes: Shape) -> Shape:
+    """Return one shape for all; keys are in the order of the one that has most."""
+    most = sorted((each.keys for each in shapes), key=len, reverse=True)
+    keys = dict.fromkeys(key for each in most for key in each)
+    items = [each.items for each in shapes if each.items is not None]
+    return Shape(
+        frozenset().union(*(each.types for each in shapes)),
+        {key: merged(*(each[key] for each in most if key in each)) for key in keys},
+        _once(keys for each in shapes for keys in each.together),
+        merged(*items) if items else None,
+    )
+
+
+def of_value(value: Any, path: str) -> Shape:
+    """Return the shape of what was printed, and of what else the place can hold.
 
     Raises SystemExit for a text that is not one of the words that are listed for it.
     """
-    if isinstance(value, dict):
-        if path in _BY_NAME:
-            inside = f"{path}.{_BY_NAME[path]}"
-            for key in value:
-                _listed(key, inside)
-            return {_BY_NAME[path]: _merged(*(_shape(each, inside) for each in value.values()))}
-        return {key: _shape(inner, f"{path}.{key}") for key, inner in value.items()}
     if isinstance(value, list):
-        shapes = [_shape(each, path) for each in (*value, *_RARE.get(path, ()))]
-        return [_merged(*shapes)] if shapes else []
+        items = [*(of_value(each, path) for each in value), *_besides(path)]
+        return Shape(frozenset({"array"}), items=merged(*items) if items else None)
+    return merged(_of_value(value, path), *_besides(path))
+
+
+def _of_value(value: Any, path: str) -> Shape:
+    if isinstance(value, dict):
+        return _object(value, path, of_value)
     if isinstance(value, str) and path.rpartition(".")[2].islower():
         _listed(value, path)
-    return {_TYPES[type(value)]}
+    return Shape(frozenset({_TYPES[type(value)]}))
+
+
+@cache
+def _besides(path: str) -> tuple[Shape, ...]:
+    """Return what no run shows, or not every one."""
+    samples = [_of_value(each, path) for each in SAMPLES.get(path, ())]
+    return (*samples, of_type(TYPED[path], path)) if path in TYPED else tuple(samples)
+
+
+def of_type(hint: Any, path: str) -> Shape:
+    """Return the shape of what the code has a type for."""
+    if hint in _TYPES:
+        return Shape(frozenset({_TYPES[hint]}))
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return merged(*(_of_value(each, path) for each in inner))
+    if origin in (typing.Union, types.UnionType):
+        return merged(*(of_type(each, path) for each in inner))
+    if origin is tuple:
+        return Shape(frozenset({"array"}), items=of_type(inner[0], path))
+    if is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        later = {each.name for each in fields(hint) if each.metadata.get("later")}
+        least = {name: each for name, each in hints.items() if name not in later}
+        return merged(_object(hints, path, of_type), _object(least, path, of_type))
+    return _object({"": inner[1]}, path, of_type)
+
+
+def _object(inner: Mapping[str, Any], path: str, get: Callable[[Any, str], Shape]) -> Shape:
+    name = BY_NAME.get(path)
+    if name is None:
+        keys = {key: get(each, f"{path}.{key}") for key, each in inner.items()}
+        return Shape(frozenset({"object"}), keys, (frozenset(keys),))
+    for key in inner:
+        _listed(key, f"{path}.{name}")
+    shapes = [get(each, f"{path}.{name}") for each in inner.values()]
+    return Shape(frozenset({"object"}), {name: merged(*shapes)} if shapes else {})
+
+
+@cache
+def envelope() -> Shape:
+    """Return the shape of documents, without the data of their commands."""
+    every = [{**each, "data": None} for found in documents().values() for each in found]
+    heads = [of_value({**each, "diagnostics": []}, "") for each in every]
+    found = merged(*(of_value(each["diagnostics"], "diagnostics") for each in every))
+    head = merged(*heads)
+    return Shape(head.types, {**head.keys, "diagnostics": found}, head.together)
+
+
+@cache
+def commands() -> Mapping[str, Shape]:
+    """Return the shape of each command's data; what several have of plans is that of all."""
+    found = {
+        name: merged(*(of_value(each["data"], name) for each in listed))
+        for name, listed in documents().items()
+        if name != "schema"
+    }
+    keys = found["plan"].keys
+    having = {name: each for name, each in found.items() if keys.keys() <= each.keys.keys()}
+    plan = merged(*having.values())
+    for name, each in having.items():
+        every = {
+            key: plan.keys[key] if key in keys else each.keys[key] for key in {**keys, **each.keys}
+        }
+        found[name] = Shape(each.types, every, each.together)
+    return found
+
+
+def place(path: str, key: str) -> str:
+    """Return the place of a key, by which it is explained: plans are explained at `plan`."""
+    plan = commands()["plan"].keys
+    shared = path in commands() and key in plan and plan.keys() <= commands()[path].keys.keys()
+    return f"plan.{key}" if shared else f"{path}.{key}"
 
 
 def _listed(word: str, path: str) -> None:
@@ -141,24 +212,8 @@ def _listed(word: str, path: str) -> None:
         raise SystemExit(f"`{path}` can be `{word}`, and the words that are listed are {words}")
 
 
-def _merged(*shapes: Any) -> Any:
-    """Return one shape for all; a mapping or a list beside null is one that may be missing."""
-    mappings = sorted((each for each in shapes if isinstance(each, dict)), key=len, reverse=True)
-    if mappings:  # in the order of the one that has most keys
-        keys = dict.fromkeys(key for each in mappings for key in each)
-        merged = {key: _merged(*(each[key] for each in mappings if key in each)) for key in keys}
-        nothing = any(isinstance(each, set) and each for each in shapes)  # not what was empty
-        return {**merged, "": {_LAST}} if nothing else merged
-    lists = [each for each in shapes if isinstance(each, list)]
-    if lists:
-        inner = [one for each in lists for one in each if one != _LAST]
-        nothing = any(_LAST in each for each in shapes)
-        return [_merged(*inner)] * bool(inner) + [_LAST] * nothing
-    return set().union(*(each for each in shapes if isinstance(each, set)))
-
-
 @cache
-def _texts() -> dict[str, str | list[str]]:
+def _texts() -> Mapping[str, str | list[str]]:
     path = Path(__file__).resolve().parents[1] / "texts/json.toml"
     return {**tomllib.loads(path.read_text(encoding="utf-8")), **REMARKS}
 
@@ -178,44 +233,33 @@ def _of(path: str, table: Mapping[str, Any], *, least: int = 1) -> Any:
     return None if found is None else table[found]
 
 
-def _described(path: str, shape: Any) -> str:
-    """Return what a value means; raises SystemExit where a number's unit is not said."""
-    while isinstance(shape, list) and shape:
-        shape = shape[0]
-    if not isinstance(shape, set):
-        return ""
-    key, number = path.rpartition(".")[2], "number" in shape
-    text = _of(path, _texts(), least=1 if number else 2)
-    said = [text] if isinstance(text, str) else []
-    if number and not said and not key.endswith(_UNITS):
+def said(path: str, shape: Shape) -> tuple[str, Sequence[str]]:
+    """Return what a value means, and the words that it is one of.
+
+    Raises SystemExit where a number's unit is not said.
+    """
+    while shape.items is not None:
+        shape = shape.items
+    key = path.rpartition(".")[2]
+    text = _of(path, {**_texts(), **OPEN}, least=1 if shape.number else 2)
+    text = text if isinstance(text, str) else ""
+    if shape.number and not text and not key.endswith(_UNITS):
         raise SystemExit(f"docs/texts/json.toml says nothing of `{path}`")
-    *most, last = _words(path) or ("",)
-    if last and ("text" in shape or key.isupper()):
-        listed = f"{', '.join(most)} or {last}" if most else last
-        said.append(f"{key} is {listed}" if key.isupper() else listed)
-    return f"  # {'; '.join(said)}" if said else ""
+    return text, _words(path) if "string" in shape.types or key.isupper() else ()
 
 
-def _block(shape: Any, path: str = "") -> str:
-    return "```text\n" + "\n".join(_lines(shape, "", path)) + "\n```\n"
+def listed(path: str, words: Sequence[str]) -> str:
+    """Say which words these are."""
+    *most, last = words
+    text = f"{', '.join(most)} or {last}" if most else last
+    return f"{text}; newer kernels may have more" if may_be_more(path) else text
 
 
-def _lines(shape: Any, indent: str, path: str) -> list[str]:
-    if isinstance(shape, dict):
-        lines = ["{"]
-        for key, inner in shape.items():
-            if key:
-                inside = f"{path}.{key}"
-                if not _KEY.fullmatch(key):
-                    raise SystemExit(f"`{inside}` has data for a key, and is not in _BY_NAME")
-                first, *rest = _lines(inner, indent + "  ", inside)
-                lines += [f"{indent}  {key}: {first}{_described(inside, inner)}", *rest]
-        return [*lines, f"{indent}}}{_OR_NULL if '' in shape else ''}"]
-    if isinstance(shape, list):
-        if not shape or shape[0] == _LAST:
-            raise SystemExit(f"no run fills `{path}`, and it is not in _RARE")
-        *most, last = _lines(shape[0], indent, path)
-        first, *rest = [*most, f"{last}]{_OR_NULL if _LAST in shape else ''}"]
-        return [f"[{first}", *rest]
-    ordered = sorted(shape - {_LAST}) + ([_LAST] if _LAST in shape else [])
-    return [" or ".join(ordered)]
+def may_be_more(path: str) -> bool:
+    """Whether words are the kernel's, which may have others than those that are listed."""
+    return _of(path, dict.fromkeys(KERNELS, True)) is not None
+
+
+def unused() -> list[str]:
+    """Return the texts and words that no document has, once all were looked up."""
+    return sorted({*_texts(), *WORDS} - _USED)

@@ -22,7 +22,7 @@ from damonpolicy.plan import order
 from damonpolicy.plan.current import Owner
 from damonpolicy.tuning.goals import Trend
 
-__all__ = ("REMARKS", "WORDS")
+__all__ = ("KERNELS", "REMARKS", "WORDS")
 
 _FILTERS = "*/contexts/*/schemes/*/filters/*/type"
 
@@ -59,6 +59,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "report rank.order": tuple(rank._FIRST.values()),  # noqa: SLF001 - no other place has them
 }
 """By a key, or the keys above it and a key. Slots that are free are not shown."""
+
+KERNELS = ("ops", "schemes.action", "filters.type", "metric")
+"""Words that are printed as the kernel has them: a newer one may have more."""
 
 REMARKS = {"FEATURE.since": f"the first kernel that has it, or {DEVELOPMENT}"}
 """What else the code knows of texts."""

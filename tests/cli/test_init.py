@@ -84,6 +84,32 @@ def test_the_schema_is_the_file(cli):
     assert cli("schema", "--format", "json").json["data"] == json.loads(text)
 
 
+@pytest.mark.parametrize("name", ["status", "report wss", "report-wss"])
+def test_the_schema_of_output_is_the_file(cli, name):
+    words = ("schema", "output", *name.split())
+    text = (ROOT / f"schemas/output/{name.replace(' ', '-')}.schema.json").read_text()
+
+    assert cli(*words).out == text
+    assert cli(*words, "--format", "json").json["data"] == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("status",), "did you mean `damonpolicy schema output status`?"),
+        (("extra",), "`damonpolicy schema output COMMAND` prints a command's"),
+        (("output",), "name one, as in `damonpolicy schema output status`"),
+        (("output", "statu"), "did you mean `status`?"),
+        (("output", "report", "ws"), "did you mean `report wss`?"),
+    ],
+)
+def test_schemas_that_are_not_there(cli, words, hint):
+    outcome = cli("schema", *words)
+
+    assert (outcome.code, outcome.out) == (ExitCode.USAGE, "")
+    assert f"hint: {hint}\n" in outcome.err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_name_the_command(cli, shell):
     outcome = cli("completion", shell)
@@ -108,6 +134,10 @@ def test_names_are_completed(monkeypatch):
     assert words([], "") == list(COMMANDS)
     assert words([], "st") == ["status", "stop"]
     assert words(["init"], "m") == ["memory-tiering", "monitor"]
+    assert words(["schema"], "") == ["output"]
+    assert words(["schema", "output"], "st") == ["status", "stop"]
+    assert words(["schema", "output", "report"], "h") == ["heatmap", "histogram"]
+    assert words(["schema", "output", "status"], "") == []
     assert words(["features"], "sample.t") == ["sample.threads"]
 
 

@@ -22,22 +22,22 @@ def generator():
     """What makes the page."""
     sys.path.insert(0, str(ROOT / "docs"))
     try:
-        from generator import json_runs, json_shapes
+        from generator import json_page, json_runs, json_shapes
     finally:
         sys.path.remove(str(ROOT / "docs"))
-    return json_runs, json_shapes
+    return json_runs, json_shapes, json_page
 
 
 @pytest.fixture(scope="module")
 def seen(generator):
     """The texts that documents really hold, by the page's name of their place."""
-    runs, shapes = generator
+    runs, shapes, _ = generator
     found: dict[str, set[str]] = {}
 
     def look(value, path):
         if isinstance(value, dict):
             for key, inner in value.items():
-                look(inner, f"{path}.{shapes._BY_NAME.get(path, key)}")
+                look(inner, f"{path}.{shapes.BY_NAME.get(path, key)}")
         elif isinstance(value, list):
             for inner in value:
                 look(inner, path)
@@ -110,11 +110,13 @@ def test_keys_are_names_of_the_code_and_data_is_in_capitals():
 
 
 def test_a_text_that_is_not_listed_is_found(generator):
-    _, shapes = generator
+    _, shapes, page = generator
 
     with pytest.raises(SystemExit, match="can be `perhaps`"):
-        shapes._shape({"known": "perhaps"}, "features.features.x")
+        shapes.of_value({"known": "perhaps"}, "features.features.x")
     with pytest.raises(SystemExit, match="has data for a key"):
-        shapes._lines({"goals/m": {"text"}}, "", "status.service.loops")
+        page._lines(shapes.of_value({"goals/m": "a"}, "any"), "", "any")
     with pytest.raises(SystemExit, match="no run fills"):
-        shapes._lines({"first": []}, "", "status.service.drift")
+        page._lines(shapes.of_value({"first": []}, "any"), "", "any")
+    with pytest.raises(SystemExit, match="says nothing of"):
+        page._lines(shapes.of_value({"anything": 1}, "any"), "", "any")
