@@ -22,8 +22,9 @@ from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_dur
 if TYPE_CHECKING:
     from damonpolicy.kernel.sysfs import Machine
     from damonpolicy.observe.live import Kdamond
-    from damonpolicy.observe.recording import Sink, Tally
+    from damonpolicy.observe.recording import Tally
     from damonpolicy.observe.remembered import Remembered
+    from damonpolicy.observe.sink import Sink
     from damonpolicy.observe.traced import Snapshot
 
 __all__ = ("FORMS", "command")
