@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from damonpolicy import log, trust
@@ -24,7 +24,7 @@ from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
-from damonpolicy.engine.transaction import FeatureRefused
+from damonpolicy.engine.transaction import FeatureRefused, Terms
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.kernel.sysfs import Machine
@@ -125,6 +125,10 @@ class Reloader:
         """Take note of what was just done, whatever the reason."""
         self.spacing.note(plan, self.machine.monotonic())
         self._absences.note(plan)
+
+    def terms(self, reason: str, *, follows: bool = False) -> Terms:
+        """Return how a service carries out a plan."""
+        return Terms(reason, capabilities=self.capabilities, interruptible=False, follows=follows)
 
     def again(self) -> None:
         """Take what is there once more, as if it had changed."""
@@ -309,10 +313,8 @@ class Reloader:
                 self.machine, session.managed, policies, compiled.policies, waits=True
             )
             reason = f"reload of {', '.join(self.paths)}"
-            changed = session.carry_out(
-                current, plan, reason, capabilities=self.capabilities, interruptible=False,
-                when_ready=self._await_rest,
-            )  # fmt: skip
+            terms = replace(self.terms(reason), when_ready=self._await_rest)
+            changed = session.carry_out(current, plan, terms)
         self.note(plan)
         return changed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from damonpolicy.engine import journal
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
@@ -15,7 +14,7 @@ from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.settle import settle as settle_journal
 from damonpolicy.engine.signals import waiting
 from damonpolicy.engine.store import Store
-from damonpolicy.engine.transaction import execute
+from damonpolicy.engine.transaction import Terms, execute
 from damonpolicy.errors import (
     Busy,
     DamonPolicyError,
@@ -51,14 +50,12 @@ class Session:
     expired: bool = False
     """Whether a change was rolled back just now because nobody had confirmed it."""
 
-    def roll_back(self, number: int, reason: str, **options: Any) -> tuple[Plan, bool]:
+    def roll_back(self, number: int, terms: Terms) -> tuple[Plan, bool]:
         """Go to a generation; returns the plan, and whether anything had to be done.
-
-        ``options`` are those of `transaction.execute`.
 
         A generation is compiled, so that this needs no policy language.
         """
-        return self._go_back(self.policies_of(number), reason, **options)
+        return self._go_back(self.policies_of(number), terms)
 
     def policies_of(self, number: int) -> Mapping[str, CompiledPolicy]:
         """Return what a generation holds."""
@@ -77,28 +74,26 @@ class Session:
     def _go_back(
         self,
         policies: Mapping[str, CompiledPolicy],
-        reason: str,
+        terms: Terms,
         *,
         waits: bool = False,
-        **options: Any,
     ) -> tuple[Plan, bool]:
         current, plan = prepare(self.machine, self.managed, policies, policies, waits=waits)
-        return plan, self.carry_out(current, plan, reason, rescue=True, **options)
+        return plan, self.carry_out(current, plan, replace(terms, rescue=True))
 
-    def carry_out(self, current: Current, plan: Plan, reason: str, **options: Any) -> bool:
+    def carry_out(self, current: Current, plan: Plan, terms: Terms) -> bool:
         """Execute a plan, if there is anything to do."""
         if not plan.changes(self.managed):
             return False
         self.managed = execute(
-            self.machine, current, plan, self.managed, self.store,
-            reason=reason, remarks=self.remarks, **options,
-        )  # fmt: skip
+            self.machine, current, plan, self.managed, self.store, terms, self.remarks
+        )
         return True
 
     def stop_all(self) -> tuple[Plan, bool]:
         """Stop every kdamond of ours and put all settings back."""
         current, plan = prepare(self.machine, self.managed, {}, ())
-        return plan, self.carry_out(current, plan, "stop --all", rescue=True)
+        return plan, self.carry_out(current, plan, Terms("stop --all", rescue=True))
 
     def previous(self) -> int:
         """Return the generation to go back to: the last other one that was wanted, 0 for none.
@@ -148,9 +143,9 @@ class Session:
         if pending is None or self.machine.monotonic() < pending.deadline:
             return
         generation = self.managed.generation
-        reason = f"generation {generation} was not confirmed"
+        terms = Terms(f"generation {generation} was not confirmed", instead_of=generation)
         # what has ended meanwhile, or is not there, must not let the change stay
-        self._go_back(pending.policies, reason, waits=True, instead_of=generation)
+        self._go_back(pending.policies, terms, waits=True)
         self.expired = True
         self.remarks.append(
             f"generation {generation} was not confirmed in time: back to {pending.previous}"

@@ -22,7 +22,7 @@ from typing import Any
 from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
-from damonpolicy.engine.transaction import FeatureRefused, execute
+from damonpolicy.engine.transaction import FeatureRefused, Terms, execute
 from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.kernel.sysfs import Machine
@@ -75,14 +75,14 @@ def applied(machine: Machine, places: Any, text: str) -> None:
                 return
             try:
                 session.managed = execute(
-                    machine, current, plan, session.managed, session.store, reason="t",
-                    capabilities=capabilities,
+                    machine, current, plan, session.managed, session.store,
+                    Terms("t", capabilities=capabilities),
                 )  # fmt: skip
                 break
             except FeatureRefused as refused:
                 capabilities = refused.capabilities
         current, plan = prepare(machine, session.managed, {}, ())
-        session.carry_out(current, plan, "remove")
+        session.carry_out(current, plan, Terms("remove"))
 
 
 def judge(machine: Machine, places: Any, text: str, capabilities: Capabilities) -> str:
