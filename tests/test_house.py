@@ -34,7 +34,6 @@ LEFT: dict[str, dict[str, int]] = {
         "daemon/serve.py:serve": 71,
         "engine/session.py:changing": 69,
         "plan/online.py:change": 84,
-        "plan/policies.py:compile_policies": 79,
     },
     "parameters": {
         "cli/record.py:command": 11,

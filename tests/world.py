@@ -20,7 +20,7 @@ from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import configuration, fed, is_volatile, slot_tree
 from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.files import load as load_files
 
@@ -97,7 +97,7 @@ class World:
             files = [SourceFile(f"{name}.yaml", text)]
         loaded = load(files, Overrides(variables or {}), machine=self.machine)
         capabilities = capabilities or self.capabilities
-        policies, found = compile_policies(loaded, capabilities, self.machine, unfed=True)
+        policies, found = compile_policies(loaded, capabilities, self.machine, Upkeep(unfed=True))
         errors = [each for each in (*loaded.found, *found) if each.severity == "error"]
         assert not errors, errors
         return policies

@@ -29,7 +29,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import snapshot
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.loading import Source, compile_on, wanted
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.source.files import SourceFile
 from tests.property.by_chance import EMULATED, Maker
 from tests.world import World
@@ -58,7 +58,7 @@ class Tally:
 def valid(text: str, capabilities: Capabilities) -> bool:
     """Ask as `validate --kernel` does."""
     loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
-    _, found = compile_policies(loaded, capabilities, None, unfed=True, served=True)
+    _, found = compile_policies(loaded, capabilities, None, Upkeep(unfed=True, served=True))
     return not any(each.severity == "error" for each in (*loaded.found, *found))
 
 
