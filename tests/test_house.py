@@ -23,7 +23,6 @@ LEFT: dict[str, dict[str, int]] = {
     "files": {
         "emulated/spec.py": 430,
         "engine/undo_slots.py": 418,
-        "kernel/features.py": 441,
         "observe/live.py": 415,
         "observe/live_view.py": 414,
         "plan/order.py": 455,

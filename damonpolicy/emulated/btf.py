@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from functools import cache
 
 from damonpolicy.emulated.profiles import Profile
-from damonpolicy.kernel.features import EMULATED, FEATURES, WORDS
+from damonpolicy.kernel.feature import EMULATED
+from damonpolicy.kernel.features import FEATURES, WORDS
 
 __all__ = ("encode", "of")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from damonpolicy.errors import UsageError
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.feature import DEVELOPMENT
+from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.quirks import QUIRKS
 
 __all__ = ("PROFILES", "Known", "Profile", "find", "profile", "versions")

@@ -15,7 +15,8 @@ from functools import cache
 from typing import Any, Literal
 
 from damonpolicy.kernel.btf import damon_names
-from damonpolicy.kernel.features import EMULATED, FEATURES, Feature, by_file, siblings
+from damonpolicy.kernel.feature import EMULATED, Feature
+from damonpolicy.kernel.features import FEATURES, by_file, siblings
 from damonpolicy.kernel.sysfs import LiveMachine, Machine
 from damonpolicy.kernel.tree import Tree, digest, pattern, snapshot
 

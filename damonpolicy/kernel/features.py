@@ -9,31 +9,33 @@ place knows a version.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from damonpolicy.kernel.feature import ATTRIBUTES as _A
+from damonpolicy.kernel.feature import CONTEXT as _C
+from damonpolicy.kernel.feature import (
+    DEVELOPMENT,
+    Feature,
+    action,
+    below,
+    filter_type,
+    goal,
+    module,
+    probe,
+    sample,
+)
+from damonpolicy.kernel.feature import QUOTAS as _Q
+from damonpolicy.kernel.feature import REGIONS as _R
+from damonpolicy.kernel.feature import SCHEME as _S
 
 __all__ = (
-    "DEVELOPMENT",
-    "EMULATED",
     "FEATURES",
     "NEWEST",
     "WORDS",
-    "Feature",
     "by_file",
     "by_word",
     "first_kernel",
     "needed",
     "siblings",
 )
-
-_K = "*"
-_C = f"{_K}/contexts/*"
-_A = f"{_C}/monitoring_attrs"
-_S = f"{_C}/schemes/*"
-_Q = f"{_S}/quotas"
-_R = f"{_S}/tried_regions"
-
-DEVELOPMENT = "damon/next"
-"""In no released kernel: only in the development tree."""
 
 NEWEST = "7.3"
 """The newest released kernel that the table knows: an example for hints."""
@@ -44,98 +46,6 @@ WORDS = {
     "*/state": "DAMON_SYSFS_CMD_ON",
 }
 """Names of words that all kernels take, by file."""
-
-EMULATED = "DAMONPOLICY_EMULATED"
-"""Emulated kernels name themselves so, and features for which real kernels have no name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One thing that some kernels have.
-
-    ``files`` are complete patterns; ``results`` those of files that only report;
-    ``words`` are pairs of a pattern and a word that its file takes; ``btf`` is a name as
-    `btf.damon_names` gives it, seen in a real kernel's (tests/kernel/observed/btf-*.txt), or
-    empty; ``since`` a version or `DEVELOPMENT`.
-    """
-
-    name: str
-    what: str
-    since: str
-    commit: str = ""
-    files: tuple[str, ...] = ()
-    words: tuple[tuple[str, str], ...] = ()
-    btf: str = ""
-    results: tuple[str, ...] = ()
-
-    @property
-    def symbol(self) -> str:
-        """The name that tells of it: the kernel's, else one that only emulated kernels have."""
-        return self.btf or f"{EMULATED}.{self.name}"
-
-
-def _goal(metric: str, since: str, commit: str) -> Feature:
-    return Feature(
-        f"quota.goal.{metric}",
-        f"quota goals on {metric}",
-        since,
-        commit,
-        words=((f"{_Q}/goals/*/target_metric", metric),),
-        btf=f"DAMOS_QUOTA_{metric.upper()}",
-    )
-
-
-def _filter(name: str, since: str, commit: str = "", *, seen: bool = True) -> Feature:
-    return Feature(
-        f"filter.{name}",
-        f"DAMOS filters on {name}",
-        since,
-        commit,
-        words=((f"{_S}/filters/*/type", name),),
-        btf=f"DAMOS_FILTER_TYPE_{name.upper()}" if seen else "",
-    )
-
-
-def _action(name: str, since: str, commit: str) -> Feature:
-    return Feature(
-        f"action.{name}",
-        f"the action {name}",
-        since,
-        commit,
-        words=((f"{_S}/action", name),),
-        btf=f"DAMOS_{name.upper()}",
-    )
-
-
-def _probe(name: str, what: str, since: str, commit: str = "", *, seen: bool = True) -> Feature:
-    return Feature(
-        f"probe.{name}",
-        what,
-        since,
-        commit,
-        words=((f"{_A}/probes/*/filters/*/type", name),),
-        btf=f"DAMON_FILTER_TYPE_{name.upper()}" if seen else "",
-    )
-
-
-def _sample(name: str, word: str, what: str) -> Feature:
-    return Feature(
-        f"sample.{name}",
-        what,
-        DEVELOPMENT,
-        words=((f"{_A}/sample/filters/*/type", word),),
-        btf=f"DAMON_FILTER_TYPE_{word.upper()}",
-    )
-
-
-def _module(module: str, name: str, what: str, since: str, *parameters: str) -> Feature:
-    files = _files(f"/sys/module/damon_{module}/parameters", *parameters)
-    return Feature(f"module.{module}{name}", what, since, files=files)
-
-
-def _files(directory: str, *names: str) -> tuple[str, ...]:
-    return tuple(f"{directory}/{name}" for name in names)
-
 
 _FILTER_FILES = ("type", "matching", "memcg_path", "addr_start", "addr_end", "damon_target_idx")
 _LAYERS = ("core_filters", "ops_filters")
@@ -158,35 +68,35 @@ FEATURES: tuple[Feature, ...] = (
         "commit", "changing a running kdamond", "5.19", "adc286e6bdd3",
         words=(("*/state", "commit"),), btf="DAMON_SYSFS_CMD_COMMIT",
     ),
-    _action("lru_prio", "6.0", ""),
-    _action("lru_deprio", "6.0", ""),
+    action("lru_prio", "6.0", ""),
+    action("lru_deprio", "6.0", ""),
     Feature(
         "scheme.tried_regions", "the regions that a scheme tried", "6.2",
         words=(
             ("*/state", "update_schemes_tried_regions"),
             ("*/state", "clear_schemes_tried_regions"),
         ),
-        results=_files(f"{_R}/*", "start", "end", "nr_accesses", "age"),
+        results=below(f"{_R}/*", "start", "end", "nr_accesses", "age"),
         btf="damon_sysfs_scheme.tried_regions",
     ),
     Feature(
         "filters", "DAMOS filters", "6.3",
-        files=_files(f"{_S}/filters", "nr_filters", *(f"*/{each}" for each in _FILTER_FILES[:3])),
+        files=below(f"{_S}/filters", "nr_filters", *(f"*/{each}" for each in _FILTER_FILES[:3])),
         btf="damon_sysfs_scheme.filters",
     ),
-    _filter("anon", "6.3"),
-    _filter("memcg", "6.3"),
+    filter_type("anon", "6.3"),
+    filter_type("memcg", "6.3"),
     Feature(
         "scheme.tried_bytes", "the size of the regions that a scheme tried", "6.6",
         words=(("*/state", "update_schemes_tried_bytes"),),
         results=(f"{_R}/total_bytes",),
         btf="damon_sysfs_scheme_regions.total_bytes",
     ),
-    _filter("addr", "6.6"),
-    _filter("target", "6.6"),
+    filter_type("addr", "6.6"),
+    filter_type("target", "6.6"),
     Feature(
         "filter.ranges", "files for address ranges and targets of filters", "6.6",
-        files=_files(f"{_S}/filters/*", *_FILTER_FILES[3:]),
+        files=below(f"{_S}/filters/*", *_FILTER_FILES[3:]),
         btf="damon_sysfs_scheme_filter.addr_range",
     ),
     Feature(
@@ -196,7 +106,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "quota.goals", "quotas that tune themselves toward goals", "6.8",
         words=(("*/state", "commit_schemes_quota_goals"),),
-        files=_files(f"{_Q}/goals", "nr_goals", "*/target_value", "*/current_value"),
+        files=below(f"{_Q}/goals", "nr_goals", "*/target_value", "*/current_value"),
         btf="damon_sysfs_quotas.goals",
     ),
     Feature(
@@ -208,11 +118,11 @@ FEATURES: tuple[Feature, ...] = (
         "quota.goal.metric", "a choice of metrics for goals", "6.9",
         files=(f"{_Q}/goals/*/target_metric",), btf="damos_sysfs_quota_goal.metric",
     ),
-    _goal("user_input", "6.8", ""),
-    _goal("some_mem_psi_us", "6.9", ""),
-    _filter("young", "6.10"),
-    _action("migrate_hot", "6.11", ""),
-    _action("migrate_cold", "6.11", ""),
+    goal("user_input", "6.8", ""),
+    goal("some_mem_psi_us", "6.9", ""),
+    filter_type("young", "6.10"),
+    action("migrate_hot", "6.11", ""),
+    action("migrate_cold", "6.11", ""),
     Feature(
         "scheme.target_nid", "the node that pages migrate to", "6.11",
         files=(f"{_S}/target_nid",), btf="damon_sysfs_scheme.target_nid",
@@ -227,19 +137,19 @@ FEATURES: tuple[Feature, ...] = (
         "filter.allow", "filters that allow", "6.14",
         files=(f"{_S}/filters/*/allow",), btf="damon_sysfs_scheme_filter.allow",
     ),
-    _filter("hugepage_size", "6.15", "0431c4262261"),
-    _filter("unmapped", "6.15"),
-    _filter("active", "6.15", "3b23a44f1f19"),
+    filter_type("hugepage_size", "6.15", "0431c4262261"),
+    filter_type("unmapped", "6.15"),
+    filter_type("active", "6.15", "3b23a44f1f19"),
     Feature(
         "filter.sizes", "files for the size range of filters", "6.15", "0431c4262261",
-        files=_files(f"{_S}/filters/*", "min", "max"), btf="damon_sysfs_scheme_filter.sz_range",
+        files=below(f"{_S}/filters/*", "min", "max"), btf="damon_sysfs_scheme_filter.sz_range",
     ),
     Feature(
         "filters.layers", "core and page-level filters in directories of their own", "6.15",
         files=tuple(
             path
             for layer in _LAYERS
-            for path in _files(
+            for path in below(
                 f"{_S}/{layer}", "nr_filters",
                 *(f"*/{each}" for each in (*_FILTER_FILES, "allow", "min", "max")),
             )
@@ -248,7 +158,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "intervals.auto_tune", "intervals that tune themselves", "6.15", "1eb3471bf574",
-        files=_files(
+        files=below(
             f"{_A}/intervals/intervals_goal",
             "access_bp", "aggrs", "min_sample_us", "max_sample_us",
         ),
@@ -262,15 +172,15 @@ FEATURES: tuple[Feature, ...] = (
         "commit.tuned_intervals", "reading tuned intervals back", "6.15",
         words=(("*/state", "update_tuned_intervals"),), btf="DAMON_SYSFS_CMD_UPDATE_TUNED_INTERVALS",
     ),
-    _goal("node_mem_used_bp", "6.16", "0e1c773b501f"),
-    _goal("node_mem_free_bp", "6.16", "0e1c773b501f"),
+    goal("node_mem_used_bp", "6.16", "0e1c773b501f"),
+    goal("node_mem_free_bp", "6.16", "0e1c773b501f"),
     Feature(
         "quota.goal.node", "goals on one node", "6.16", "0e1c773b501f",
         files=(f"{_Q}/goals/*/nid",), btf="damos_sysfs_quota_goal.nid",
     ),
     Feature(
         "migrate.destinations", "several weighted nodes to migrate to", "6.17", "a2c24eae5a15",
-        files=_files(f"{_S}/dests", "nr_dests", "*/id", "*/weight"),
+        files=below(f"{_S}/dests", "nr_dests", "*/id", "*/weight"),
         btf="damon_sysfs_scheme.dests",
     ),
     Feature(
@@ -289,8 +199,8 @@ FEATURES: tuple[Feature, ...] = (
         "addr_unit", "address units", "6.18", "09a616cbb371",
         files=(f"{_C}/addr_unit",), btf="damon_sysfs_context.addr_unit",
     ),
-    _goal("node_memcg_used_bp", "6.19", "6a18bbe48361"),
-    _goal("node_memcg_free_bp", "6.19", "6a18bbe48361"),
+    goal("node_memcg_used_bp", "6.19", "6a18bbe48361"),
+    goal("node_memcg_free_bp", "6.19", "6a18bbe48361"),
     Feature(
         "quota.goal.path", "goals on one cgroup", "6.19", "6a18bbe48361",
         files=(f"{_Q}/goals/*/path",), btf="damos_sysfs_quota_goal.path",
@@ -302,54 +212,54 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "scheme.max_snapshots", "schemes that stop after a number of snapshots", "7.0",
         "4a6ceb7c9744",
-        files=_files(f"{_S}/stats", "nr_snapshots", "max_nr_snapshots"),
+        files=below(f"{_S}/stats", "nr_snapshots", "max_nr_snapshots"),
         btf="damon_sysfs_stats.max_nr_snapshots",
     ),
-    _goal("active_mem_bp", "7.0", "4a6ceb7c9744"),
-    _goal("inactive_mem_bp", "7.0", "4a6ceb7c9744"),
+    goal("active_mem_bp", "7.0", "4a6ceb7c9744"),
+    goal("inactive_mem_bp", "7.0", "4a6ceb7c9744"),
     Feature(
         "quota.tuner", "a choice of tuners for goals", "7.1", "8719c59c4b928",
         files=(f"{_Q}/goal_tuner",), btf="damon_sysfs_quotas.goal_tuner",
     ),
-    _action("collapse", "7.2", "58996503b631"),
-    _goal("node_eligible_mem_bp", "7.2", "9138e27a3bc3"),
+    action("collapse", "7.2", "58996503b631"),
+    goal("node_eligible_mem_bp", "7.2", "9138e27a3bc3"),
     Feature(
         "pause", "pausing a kdamond", "7.2", "3b9e3cc0405b4",
         files=(f"{_C}/pause",), btf="damon_sysfs_context.pause",
     ),
     Feature(
         "quota.fail_charge", "charging failed attempts less", "7.2", "c7ec7d5f6b3d1",
-        files=_files(_Q, "fail_charge_num", "fail_charge_denom"),
+        files=below(_Q, "fail_charge_num", "fail_charge_denom"),
         btf="damon_sysfs_quotas.fail_charge_num",
     ),
     Feature(
         "probes", "probes of data attributes", "7.2", "45c49d9fd6089",
-        files=_files(
+        files=below(
             f"{_A}/probes", "nr_probes", "*/filters/nr_filters", "*/filters/*/type",
             "*/filters/*/matching", "*/filters/*/allow", "*/filters/*/path",
         ),
         results=(f"{_R}/*/probes/*/hits",),
         btf="damon_sysfs_attrs.probes",
     ),
-    _probe("anon", "probes on anonymous memory", "7.2", "8caba1448278"),
-    _probe("memcg", "probes on a cgroup's memory", "7.2", "c71f8e13462d"),
+    probe("anon", "probes on anonymous memory", "7.2", "8caba1448278"),
+    probe("memcg", "probes on a cgroup's memory", "7.2", "c71f8e13462d"),
     Feature(
         "probe.weight", "probes that take the place of access checks", "7.3", "37aae41c1056",
         files=(f"{_A}/probes/*/weight",), btf="damon_sysfs_probe.weight",
     ),
     Feature(
         "probe.preps", "preparations of probes", DEVELOPMENT,
-        files=_files(f"{_A}/probes/*/preps", "nr_preps", "*/prep_action"),
+        files=below(f"{_A}/probes/*/preps", "nr_preps", "*/prep_action"),
         btf="damon_sysfs_probe.preps",
     ),
-    _probe("pgidle_unset", "probes on touched pages", DEVELOPMENT),
-    _probe("pgidle_set", "probes on untouched pages", DEVELOPMENT),
-    _probe("hugepage_size", "probes on the size of pages", DEVELOPMENT, seen=False),
+    probe("pgidle_unset", "probes on touched pages", DEVELOPMENT),
+    probe("pgidle_set", "probes on untouched pages", DEVELOPMENT),
+    probe("hugepage_size", "probes on the size of pages", DEVELOPMENT, seen=False),
     Feature(
         "probe.sizes", "files for the size range of probes", DEVELOPMENT,
-        files=_files(f"{_A}/probes/*/filters/*", "min", "max"),
+        files=below(f"{_A}/probes/*/filters/*", "min", "max"),
     ),
-    _filter("probe_hits_wsum", DEVELOPMENT, seen=False),
+    filter_type("probe_hits_wsum", DEVELOPMENT, seen=False),
     Feature(
         "quota.goal.complement", "goals on the complement of a metric", DEVELOPMENT,
         files=(f"{_Q}/goals/*/complement",),
@@ -362,44 +272,44 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "sample", "choosing which accesses count", DEVELOPMENT,
         files=(
-            *_files(f"{_A}/sample/primitives", "page_table", "page_fault"),
-            *_files(
+            *below(f"{_A}/sample/primitives", "page_table", "page_fault"),
+            *below(
                 f"{_A}/sample/filters", "nr_filters", "*/type", "*/matching", "*/allow",
                 "*/cpumask", "*/tid_arr",
             ),
         ),
         btf="damon_sysfs_attrs.sample",
     ),
-    _sample("write", "write", "counting writes or reads only"),
-    _sample("cpus", "cpumask", "counting accesses of some CPUs only"),
-    _sample("threads", "threads", "counting accesses of some threads only"),
+    sample("write", "write", "counting writes or reads only"),
+    sample("cpus", "cpumask", "counting accesses of some CPUs only"),
+    sample("threads", "threads", "counting accesses of some threads only"),
     Feature(
         "operations_attrs", "choosing which accesses count, in an early form", DEVELOPMENT,
-        files=_files(f"{_C}/operations_attrs", "use_reports", "write_only", "cpus", "tids"),
+        files=below(f"{_C}/operations_attrs", "use_reports", "write_only", "cpus", "tids"),
     ),
-    _module("reclaim", "", "proactive reclaim by a module", "5.16", *_MODULE_FILES,
+    module("reclaim", "", "proactive reclaim by a module", "5.16", *_MODULE_FILES,
         "min_age", "quota_sz"),
-    _module("reclaim", ".online", "changing the reclaiming module while it runs", "5.19",
+    module("reclaim", ".online", "changing the reclaiming module while it runs", "5.19",
         "commit_inputs"),
-    _module("lru_sort", "", "sorting of the LRU lists by a module", "6.0", *_MODULE_FILES,
+    module("lru_sort", "", "sorting of the LRU lists by a module", "6.0", *_MODULE_FILES,
         "commit_inputs", "hot_thres_access_freq", "cold_min_age"),
-    _module("reclaim", ".skip_anon", "a reclaiming module that leaves anonymous pages alone", "6.3",
+    module("reclaim", ".skip_anon", "a reclaiming module that leaves anonymous pages alone", "6.3",
         "skip_anon"),
-    _module("reclaim", ".goals", "goals of the reclaiming module", "6.9",
+    module("reclaim", ".goals", "goals of the reclaiming module", "6.9",
         "quota_mem_pressure_us", "quota_autotune_feedback"),
-    _module("stat", "", "statistics by a module", "6.17",
+    module("stat", "", "statistics by a module", "6.17",
         "enabled", "estimated_memory_bandwidth", "memory_idle_ms_percentiles"),
-    _module("reclaim", ".addr_unit", "address units of the reclaiming module", "6.18",
+    module("reclaim", ".addr_unit", "address units of the reclaiming module", "6.18",
         "addr_unit"),
-    _module("lru_sort", ".addr_unit", "address units of the sorting module", "6.18",
+    module("lru_sort", ".addr_unit", "address units of the sorting module", "6.18",
         "addr_unit"),
-    _module("stat", ".interval", "the tuned interval of the counting module", "6.18",
+    module("stat", ".interval", "the tuned interval of the counting module", "6.18",
         "aggr_interval_us"),
-    _module("lru_sort", ".goals", "goals of the sorting module", "7.0",
+    module("lru_sort", ".goals", "goals of the sorting module", "7.0",
         "active_mem_bp", "autotune_monitoring_intervals", "filter_young_pages"),
-    _module("reclaim", ".auto_tune", "intervals of the reclaiming module that tune themselves",
+    module("reclaim", ".auto_tune", "intervals of the reclaiming module that tune themselves",
         "7.2", "autotune_monitoring_intervals"),
-    _module("stat", ".pid", "the counting module's thread", "7.2", "kdamond_pid"),
+    module("stat", ".pid", "the counting module's thread", "7.2", "kdamond_pid"),
 )  # fmt: skip
 
 _BY_NAME = {feature.name: feature for feature in FEATURES}

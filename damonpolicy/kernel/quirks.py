@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from damonpolicy.kernel.features import DEVELOPMENT
+from damonpolicy.kernel.feature import DEVELOPMENT
 
 __all__ = ("QUIRKS", "Quirk")
 

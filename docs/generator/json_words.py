@@ -12,7 +12,8 @@ from damonpolicy.daemon import reload
 from damonpolicy.diagnostics import Severity
 from damonpolicy.kernel import operation
 from damonpolicy.kernel.capabilities import Known
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.feature import DEVELOPMENT
+from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.modules import MODULES
 from damonpolicy.model import quotas, schemes
 from damonpolicy.model.kdamond import Kdamond

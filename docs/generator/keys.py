@@ -13,7 +13,8 @@ from typing import Any
 
 import pydantic
 
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES, by_file, by_word
+from damonpolicy.kernel.feature import DEVELOPMENT
+from damonpolicy.kernel.features import FEATURES, by_file, by_word
 from damonpolicy.kernel.modules import PARAMETERS, parameter_path
 from damonpolicy.kernel.tree import CORE
 from damonpolicy.model import (

@@ -12,7 +12,8 @@ from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel import settings as allowed
 from damonpolicy.kernel.capabilities import Answer, Capabilities
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.feature import DEVELOPMENT
+from damonpolicy.kernel.features import FEATURES
 from damonpolicy.kernel.forms import form_of
 from damonpolicy.kernel.quirks import QUIRKS
 from damonpolicy.plan.policies import Overrides, compile_policies, load

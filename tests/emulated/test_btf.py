@@ -3,7 +3,8 @@ import pytest
 from damonpolicy.emulated.btf import encode, of
 from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.kernel.btf import damon_names
-from damonpolicy.kernel.features import EMULATED, FEATURES, WORDS
+from damonpolicy.kernel.feature import EMULATED
+from damonpolicy.kernel.features import FEATURES, WORDS
 
 STRUCTS = {name for each in FEATURES for name, dot, _ in [each.btf.partition(".")] if dot}
 

@@ -7,15 +7,8 @@ import pytest
 from damonpolicy.emulated.btf import encode
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.capabilities import Answer, detect
-from damonpolicy.kernel.features import (
-    DEVELOPMENT,
-    FEATURES,
-    by_file,
-    by_word,
-    first_kernel,
-    needed,
-    siblings,
-)
+from damonpolicy.kernel.feature import DEVELOPMENT
+from damonpolicy.kernel.features import FEATURES, by_file, by_word, first_kernel, needed, siblings
 from damonpolicy.kernel.tree import snapshot
 from tests.kernel.copied import copied
 from tests.world import BTF, KERNELS, STAT_OFF, World, in_memory_directory

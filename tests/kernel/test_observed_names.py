@@ -13,7 +13,8 @@ import pytest
 from damonpolicy.emulated import btf
 from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.kernel.btf import damon_names
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES, WORDS
+from damonpolicy.kernel.feature import DEVELOPMENT
+from damonpolicy.kernel.features import FEATURES, WORDS
 from damonpolicy.kernel.tree import pattern
 from tests.world import ROOT
 
