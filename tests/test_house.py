@@ -23,9 +23,7 @@ LEFT: dict[str, dict[str, int]] = {
     "files": {
         "emulated/spec.py": 430,
         "engine/undo_slots.py": 418,
-        "observe/live.py": 415,
         "observe/live_view.py": 414,
-        "plan/order.py": 455,
     },
     "functions": {
         "cli/record.py:command": 66,

@@ -23,7 +23,7 @@ from damonpolicy.errors import UsageError
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.plan import render, saved
 from damonpolicy.plan.current import Current, retrieve
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 from damonpolicy.recursion import deep
 
 if TYPE_CHECKING:

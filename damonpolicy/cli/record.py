@@ -21,9 +21,9 @@ from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_dur
 
 if TYPE_CHECKING:
     from damonpolicy.kernel.sysfs import Machine
-    from damonpolicy.observe.live import Kdamond
     from damonpolicy.observe.recording import Tally
     from damonpolicy.observe.remembered import Remembered
+    from damonpolicy.observe.running import Kdamond
     from damonpolicy.observe.sink import Sink
     from damonpolicy.observe.traced import Snapshot
 
@@ -235,8 +235,8 @@ class _Until:
 def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]:
     """Return the running kdamonds, or the one of a name."""
     from damonpolicy.kernel.host import busy_modules, look
-    from damonpolicy.observe.live import running
     from damonpolicy.observe.modules import kdamonds
+    from damonpolicy.observe.running import running
     from damonpolicy.plan.current import retrieve
 
     found = running(retrieve(machine), store.managed(look(machine).boot_id))

@@ -150,9 +150,10 @@ def _now(session: Session) -> dict[int, Sequence[Any]]:
     """Ask our own kdamonds what each scheme selects now; by slot."""
     # slow to import
     from damonpolicy.observe import live
+    from damonpolicy.observe.running import running
 
     found: dict[int, Sequence[Any]] = {}
-    for each in live.running(retrieve(session.machine), session.managed):
+    for each in running(retrieve(session.machine), session.managed):
         if each.ours:
             with suppress(Busy):  # it has told its numbers: what it selects now stays unknown
                 found[each.slot] = live.now(session.machine, each)

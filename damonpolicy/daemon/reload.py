@@ -31,7 +31,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.loading import Compiled, Source, compile_on, located, wanted
 from damonpolicy.plan.loops import carried
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 from damonpolicy.plan.policies import Overrides, load
 from damonpolicy.source.content import Content, gather, signature
 

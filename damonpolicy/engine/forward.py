@@ -28,7 +28,7 @@ from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.mend import mend, staged
-from damonpolicy.plan.order import KdamondPlan, Plan
+from damonpolicy.plan.planned import KdamondPlan, Plan
 
 __all__ = ("Forward", "Spares")
 

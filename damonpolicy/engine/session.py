@@ -30,7 +30,7 @@ from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, SlotRecord
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 from damonpolicy.trust import guarded, root_and_we, why_untrusted
 
 __all__ = ("Session", "changing", "looking", "refresh")

@@ -37,7 +37,7 @@ from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import pattern
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, Pending
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 
 __all__ = ("FeatureRefused", "Terms", "execute")
 

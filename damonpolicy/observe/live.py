@@ -8,8 +8,8 @@ DAMON's files: so how long that takes is estimated first, and never asked where 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from damonpolicy.diagnostics import visible
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
@@ -19,16 +19,12 @@ from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.kernel.tree import Tree, asks_pages
 from damonpolicy.observe.regions import UNKNOWN, Intervals, Regions, Series, Source, series_of
-from damonpolicy.observe.temperature import DEFAULT_WEIGHTS
+from damonpolicy.observe.running import Kdamond
 from damonpolicy.plan import facts
-from damonpolicy.plan.current import Current
 from damonpolicy.plan.facts import Target, accesses, filters
-from damonpolicy.plan.managed import Managed
 
 __all__ = (
     "UNTOLD",
-    "Kdamond",
-    "Tuning",
     "ask",
     "clear",
     "held_for",
@@ -38,11 +34,9 @@ __all__ = (
     "partial",
     "process_name",
     "read",
-    "running",
     "targets",
     "tells",
     "told",
-    "tuning",
 )
 
 _CONTEXT = "contexts/0"
@@ -55,111 +49,6 @@ UNTOLD = (
 
 _PATIENCE = 5.0
 """Seconds for which DAMON's lock may be held for the sake of numbers beside others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kdamond:
-    """A kdamond that runs; that of a kernel's module has no slot.
-
-    ``tree`` is its directory: what we committed last, or for another's what its files hold.
-    ``names`` gives schemes and probes their names by directory, ``weights`` are its temperature's.
-    """
-
-    slot: int
-    name: str
-    ours: bool
-    pid: int
-    tree: Tree
-    names: Mapping[str, str]
-    weights: tuple[int, int, int] = DEFAULT_WEIGHTS
-
-    @property
-    def schemes(self) -> list[str]:
-        """The directories of its schemes."""
-        count = int(self.tree.get(f"{_SCHEMES}/nr_schemes", "0"))
-        return [f"{_SCHEMES}/{index}" for index in range(count)]
-
-    def scheme_name(self, base: str) -> str:
-        """Return what a scheme is called: its policy's name for it, else its number."""
-        return self.names.get(base, base.rpartition("/")[2])
-
-    @property
-    def probes(self) -> tuple[str, ...]:
-        """The names of its probes."""
-        base = f"{_CONTEXT}/monitoring_attrs/probes"
-        count = int(self.tree.get(f"{base}/nr_probes", "0"))
-        return tuple(self.names.get(f"{base}/{index}", str(index)) for index in range(count))
-
-    @property
-    def processes(self) -> list[int]:
-        """The processes that it monitors, whose addresses have nothing to do with each other."""
-        return [each.pid for each in facts.targets(self.tree) if each.pid]
-
-    @property
-    def intervals(self) -> Intervals:
-        """The intervals that its files hold; while they are tuned, those last told."""
-        sample, aggregation, update = (
-            int(self.tree.get(f"{_INTERVALS}/{name}", "0"))
-            for name in ("sample_us", "aggr_us", "update_us")
-        )
-        return Intervals(sample, aggregation, update)
-
-    @property
-    def tuned(self) -> bool:
-        """Whether its intervals are being tuned (mm/damon/core.c: kdamond_tune_intervals())."""
-        return self.tree.get(f"{_INTERVALS}/intervals_goal/aggrs", "0") != "0"
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """What intervals are tuned toward: ``wanted`` basis points of accesses, by bounds in µs."""
-
-    wanted: int
-    aggregations: int
-    least: int
-    most: int
-
-    def to_json(self, observed: int) -> dict[str, int]:
-        """Plain data; ``observed`` is in basis points."""
-        return {
-            "wanted_bp": self.wanted, "observed_bp": observed, "aggregations": self.aggregations,
-            "min_sample_us": self.least, "max_sample_us": self.most,
-        }  # fmt: skip
-
-
-def tuning(kdamond: Kdamond) -> Tuning | None:
-    """Return how a kdamond's intervals are tuned, None where they are not, or nobody tells."""
-    goal = f"{_INTERVALS}/intervals_goal"
-    if not kdamond.tuned or f"{goal}/access_bp" not in kdamond.tree:  # a module's
-        return None
-    names = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
-    return Tuning(*(int(kdamond.tree.get(f"{goal}/{name}", "0")) for name in names))
-
-
-def running(current: Current, managed: Managed) -> list[Kdamond]:
-    """Return every kdamond that runs, in the order of slots."""
-    temperatures = {
-        kdamond.full_name: kdamond.temperature
-        for policy in managed.policies.values()
-        for kdamond in policy.kdamonds
-    }
-    found = []
-    for slot in current.slots:
-        if not current.running(slot):
-            continue
-        tree = current.slot(slot)
-        record = managed.slots.get(slot) if current.owner(slot, managed) == "ours" else None
-        if record is None:
-            found.append(Kdamond(slot, f"slot {slot}", False, current.pid(slot), tree, {}))
-            continue
-        # what is volatile is not in the record: tuned intervals, for one
-        found.append(
-            Kdamond(
-                slot, record.kdamond, True, record.pid, {**tree, **record.files}, record.names,
-                temperatures.get(record.kdamond) or DEFAULT_WEIGHTS,
-            )
-        )  # fmt: skip
-    return found
 
 
 def held_for(kdamond: Kdamond) -> float:

@@ -16,7 +16,7 @@ from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import changes
 from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.online import acts, inherits, pids, recommit, with_pids, without_dead
-from damonpolicy.plan.order import KdamondPlan
+from damonpolicy.plan.planned import KdamondPlan
 
 __all__ = ("Mended", "mend", "staged")
 

@@ -24,8 +24,8 @@ from damonpolicy.units import (
 
 if TYPE_CHECKING:
     from damonpolicy.kernel.sysfs import Machine
-    from damonpolicy.observe.live import Kdamond
     from damonpolicy.observe.regions import Series
+    from damonpolicy.observe.running import Kdamond
     from damonpolicy.observe.select import Bounds
 
 __all__ = ("Inputs", "inputs")
@@ -131,9 +131,9 @@ class Inputs:
     def _live(self, invocation: Invocation) -> list[Series]:
         from damonpolicy.engine.store import Store
         from damonpolicy.kernel.host import busy_modules, look
-        from damonpolicy.observe import live
         from damonpolicy.observe.modules import kdamonds
         from damonpolicy.observe.remembered import Remembered, unfinished
+        from damonpolicy.observe.running import running
         from damonpolicy.plan.current import retrieve
 
         machine = invocation.machine()
@@ -142,7 +142,7 @@ class Inputs:
         half = unfinished(store, managed, machine.monotonic())
         self.found += [*store.found, *half]
         self._unknown = store.unknown
-        there = live.running(retrieve(machine), managed)
+        there = running(retrieve(machine), managed)
         # another's is never asked unless it is named: that is a write to its files
         chosen = [
             each

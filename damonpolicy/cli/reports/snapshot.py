@@ -150,7 +150,7 @@ def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
         return {"statistics": None, "tuning": None}
     from damonpolicy.kernel.operation import kdamond_path
     from damonpolicy.kernel.sysfs import entries, read_or
-    from damonpolicy.observe.live import tuning
+    from damonpolicy.observe.running import tuning
     from damonpolicy.observe.temperature import observed_bp
 
     machine, toward, numbers_ = invocation.machine(), tuning(kdamond), None
