@@ -22,12 +22,12 @@ from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe import live, status, traced
-from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.modules import kdamonds
 from damonpolicy.observe.modules import look as look_at_modules
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.remembered import Remembered
 from damonpolicy.observe.running import Kdamond, running
+from damonpolicy.observe.scene import Scene
 from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed
