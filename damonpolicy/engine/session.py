@@ -24,7 +24,7 @@ from damonpolicy.errors import (
     RolledBack,
     UsageError,
 )
-from damonpolicy.kernel.host import look, starts
+from damonpolicy.kernel.host import Host, look, starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.plan.compiled import CompiledPolicy
@@ -211,27 +211,10 @@ def changing(
     if not machine.writable:
         raise UsageError("`--root` is for reading only", hint="leave `--root` out to change things")
     host = look(machine)
-    if host.namespaces:
-        kinds = " and ".join(host.namespaces)
-        message = (
-            f"this is not the machine's own {kinds} namespace, so pids or cgroups would be wrong"
-        )
-        raise NoPermission(
-            message, hint="run on the host: `nsenter --target 1 --all damonpolicy …`"
-        )
-    if guarded(machine.name):
-        distrusted = why_untrusted(places.run, root_and_we())
-        if distrusted is not None:
-            raise distrusted
+    _refuse_elsewhere(machine, host, places)
     with exclusive(places.lock, wait=wait):
         store = Store(places)
-        with waiting() as signals:
-            remarks = settle_journal(machine, store, overwrite=overwrite)
-        if signals.came:
-            done = "before anything was changed"
-            if remarks:
-                done = f"when an earlier transaction had been ended: {remarks[0]}"
-            raise Interrupted(f"interrupted by {signals.came} {done}")
+        remarks = _settled(machine, store, overwrite=overwrite)
         first = tuple(remarks)
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         try:
@@ -262,6 +245,34 @@ def changing(
             ):  # what an earlier change left was ended, whatever became of this one
                 error.message = f"{error.message}; before that, {'; '.join(first)}"
             raise
+
+
+def _refuse_elsewhere(machine: Machine, host: Host, places: Places) -> None:
+    """Raise where pids or cgroups would be others', or what we keep could be."""
+    if host.namespaces:
+        kinds = " and ".join(host.namespaces)
+        message = (
+            f"this is not the machine's own {kinds} namespace, so pids or cgroups would be wrong"
+        )
+        raise NoPermission(
+            message, hint="run on the host: `nsenter --target 1 --all damonpolicy …`"
+        )
+    if guarded(machine.name):
+        distrusted = why_untrusted(places.run, root_and_we())
+        if distrusted is not None:
+            raise distrusted
+
+
+def _settled(machine: Machine, store: Store, *, overwrite: bool) -> list[str]:
+    """End an interrupted transaction; raises Interrupted where a signal came meanwhile."""
+    with waiting() as signals:
+        remarks = settle_journal(machine, store, overwrite=overwrite)
+    if signals.came:
+        done = "before anything was changed"
+        if remarks:
+            done = f"when an earlier transaction had been ended: {remarks[0]}"
+        raise Interrupted(f"interrupted by {signals.came} {done}")
+    return remarks
 
 
 def _interrupted(places: Places) -> bool:
