@@ -22,16 +22,9 @@ SHARED = 8
 LEFT: dict[str, dict[str, int]] = {
     "files": {},
     "functions": {
-        "cli/record.py:command": 66,
         "cli/status.py:command": 90,
     },
-    "parameters": {
-        "cli/record.py:command": 11,
-        "cli/reports/heatmap.py:command": 14,
-        "cli/reports/histogram.py:command": 8,
-        "cli/reports/inputs.py:inputs.called": 8,
-        "cli/reports/snapshot.py:command": 12,
-    },
+    "parameters": {},
     "shared": {},
 }
 """What does not keep to the rules yet, with its size today: it shrinks, and goes."""

@@ -308,22 +308,13 @@ def inputs(function: Function) -> Function:
     """Add the options that say what a report is about; it takes them as ``given``."""
 
     @functools.wraps(function)
-    def called(
-        *arguments: Any,
-        files: tuple[str, ...],
-        kdamond: str | None,
-        scheme: str | None,
-        source: str,
-        temperature_weights: str | None,
-        as_damo: bool,
-        **options: Any,
-    ) -> Any:
+    def called(*arguments: Any, **options: Any) -> Any:
+        own = ("files", "kdamond", "scheme", "source", "as_damo")
+        given = Inputs(**{name: options.pop(name) for name in own})
         names = ("size", "access_rate", "age", "address", "temperature")
-        ranges = {name: options.pop(name) for name in names}
-        given = Inputs(
-            files, kdamond, scheme, source, ranges,
-            _weights(temperature_weights) if temperature_weights else None, as_damo,
-        )  # fmt: skip
+        given.ranges = {name: options.pop(name) for name in names}
+        weights = options.pop("temperature_weights")
+        given.weights = _weights(weights) if weights else None
         return function(*arguments, given, **options)
 
     decorated: Any = called
