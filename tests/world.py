@@ -14,13 +14,13 @@ from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
-from damonpolicy.engine.transaction import FeatureRefused, execute
+from damonpolicy.engine.transaction import FeatureRefused, Terms, execute
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import configuration, fed, is_volatile, slot_tree
 from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.files import load as load_files
 
@@ -97,7 +97,7 @@ class World:
             files = [SourceFile(f"{name}.yaml", text)]
         loaded = load(files, Overrides(variables or {}), machine=self.machine)
         capabilities = capabilities or self.capabilities
-        policies, found = compile_policies(loaded, capabilities, self.machine, unfed=True)
+        policies, found = compile_policies(loaded, capabilities, self.machine, Upkeep(unfed=True))
         errors = [each for each in (*loaded.found, *found) if each.severity == "error"]
         assert not errors, errors
         return policies
@@ -110,9 +110,8 @@ class World:
             current, plan = prepare(self.machine, session.managed, wanted, compiled)
             if not plan.changes(session.managed):
                 return session.managed
-            return execute(
-                self.machine, current, plan, session.managed, session.store, reason="t", **options
-            )
+            terms = Terms("t", **options)
+            return execute(self.machine, current, plan, session.managed, session.store, terms)
 
     def try_(self, text: str, known=None):
         """Apply as the command does, again without what the kernel refused; returns what is known."""
@@ -123,7 +122,7 @@ class World:
                 wanted = {**session.managed.policies, **compiled}
                 current, plan = prepare(self.machine, session.managed, wanted, compiled)
                 try:
-                    session.carry_out(current, plan, "t", capabilities=known)
+                    session.carry_out(current, plan, Terms("t", capabilities=known))
                 except FeatureRefused as refused:
                     known = refused.capabilities
                 else:
@@ -133,7 +132,7 @@ class World:
         with changing(self.machine, self.places) as session:
             rest = {n: p for n, p in session.managed.policies.items() if n not in names}
             current, plan = prepare(self.machine, session.managed, rest, ())
-            session.carry_out(current, plan, "remove")
+            session.carry_out(current, plan, Terms("remove"))
 
     def recover(self):
         with changing(self.machine, self.places, settle=True) as session:

@@ -18,12 +18,12 @@ from damonpolicy.cli.service import beside
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
-from damonpolicy.engine.transaction import FeatureRefused
+from damonpolicy.engine.transaction import FeatureRefused, Terms
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.plan import render, saved
 from damonpolicy.plan.current import Current, retrieve
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 from damonpolicy.recursion import deep
 
 if TYPE_CHECKING:
@@ -114,9 +114,8 @@ def _policies(
             )
         try:
             with located(compiled.spans):
-                return _execute(
-                    invocation, session, current, plan, compiled.found, capabilities, reason, within
-                )
+                terms = _terms(invocation, reason, capabilities, within)
+                return _execute(invocation, session, current, plan, terms, compiled.found)
         except FeatureRefused as refused:
             # the attempt has shown that the feature is missing: optional parts can be left out
             capabilities = refused.capabilities
@@ -160,9 +159,19 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
     )
     saved.refuse_stale(plan, known, now, capabilities.digest)
     with compiled_before(invocation, lambda: plan.policies):
-        return _execute(
-            invocation, session, current, now, (), capabilities, f"apply --plan {name}", within
-        )
+        terms = _terms(invocation, f"apply --plan {name}", capabilities, within)
+        return _execute(invocation, session, current, now, terms)
+
+
+def _terms(
+    invocation: Invocation, reason: str, capabilities: Capabilities, within: float | None
+) -> Terms:
+    return Terms(
+        reason,
+        capabilities=capabilities,
+        confirm_within=within,
+        guard=guard(invocation) if within is not None else None,
+    )
 
 
 def _execute(
@@ -170,25 +179,16 @@ def _execute(
     session: Session,
     current: Current,
     plan: Plan,
-    found: Sequence[Diagnostic],
-    capabilities: Capabilities,
-    reason: str,
-    within: float | None,
+    terms: Terms,
+    found: Sequence[Diagnostic] = (),
 ) -> Result:
     changes, before = plan.changes(session.managed), session.managed.policies
     if changes:
-        session.carry_out(
-            current,
-            plan,
-            reason,
-            capabilities=capabilities,
-            confirm_within=within,
-            guard=guard(invocation) if within is not None else None,
-        )
+        session.carry_out(current, plan, terms)
     text = notes(session) + render.render(plan, changes=changes)
     if changes:
         text += f"\nApplied and verified as generation {session.managed.generation}.\n"
-        text += awaiting(within)
+        text += awaiting(terms.confirm_within)
         if any(
             before[name].owner != plan.policies[name].owner
             for name in before.keys() & plan.policies

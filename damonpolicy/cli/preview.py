@@ -19,7 +19,7 @@ from damonpolicy.observe.remembered import Remembered, overdue
 from damonpolicy.plan import render
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 
 __all__ = ("dry_run", "known", "looked_at", "not_applied", "previewed", "shown", "unsettled",
            "without")  # fmt: skip

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from damonpolicy.cli.gathered import gathered
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.diagnostics import Diagnostic, as_text
@@ -21,9 +22,10 @@ from damonpolicy.units import UnitError, approximate_bytes, read_bytes, read_dur
 
 if TYPE_CHECKING:
     from damonpolicy.kernel.sysfs import Machine
-    from damonpolicy.observe.live import Kdamond
-    from damonpolicy.observe.recording import Sink, Tally
+    from damonpolicy.observe.recording import Tally
     from damonpolicy.observe.remembered import Remembered
+    from damonpolicy.observe.running import Kdamond
+    from damonpolicy.observe.sink import Sink
     from damonpolicy.observe.traced import Snapshot
 
 __all__ = ("FORMS", "command")
@@ -40,6 +42,20 @@ _SLICE = 0.2
 
 _LOOK = 1.0
 """Seconds between two looks for kdamonds that have begun or ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    out: str
+    kdamond: str | None
+    source: str
+    interval: str
+    duration: str | None
+    count: int | None
+    max_size: str
+    keep: int | None
+    wanted: str | None
+    force: bool
 
 
 @click.command("record")
@@ -72,20 +88,8 @@ _LOOK = 1.0
 @click.option("--force", is_flag=True, help="overwrite what is there")
 @common
 @pass_invocation
-def command(
-    invocation: Invocation,
-    *,
-    out: str,
-    kdamond: str | None,
-    source: str,
-    interval: str,
-    duration: str | None,
-    count: int | None,
-    max_size: str,
-    keep: int | None,
-    wanted: str | None,
-    force: bool,
-) -> Result:
+@gathered(_Options)
+def command(invocation: Invocation, options: _Options) -> Result:
     """Record what running kdamonds see, until Ctrl-C, a signal, `--for` or `--count`.
 
     Trace events tell all regions of each aggregation and disturb nothing. Looking at regions
@@ -99,29 +103,30 @@ def command(
     from damonpolicy.observe.remembered import Remembered
     from damonpolicy.observe.whole import Rotation
 
-    every = _seconds("--interval", interval)
-    most = _seconds("--for", duration) if duration else None
-    size = _size(max_size)
-    if not force:
+    out, keep, kdamond = options.out, options.keep, options.kdamond or ""
+    every = _seconds("--interval", options.interval)
+    most = _seconds("--for", options.duration) if options.duration else None
+    size = _size(options.max_size)
+    if not options.force:
         Rotation(out, keep).refuse_to_overwrite()
     Rotation(out, keep).try_out()
     machine = invocation.machine()
-    form = wanted or form_of(out)
+    form = options.wanted or form_of(out)
     sink = sink_of(out, form, limit_bytes=size, keep=keep)
     store = Remembered(Store(invocation.places()))
     half = _unfinished(machine, store)
     notes: list[str] = []
     if invocation.form == "text" and not sys.stderr.isatty():  # a terminal is shown each snapshot
-        ends = "" if most or count else "; Ctrl-C or SIGTERM ends it"
+        ends = "" if most or options.count else "; Ctrl-C or SIGTERM ends it"
         sys.stderr.write(as_text([f"recording into {out}{ends}"]))
         sys.stderr.flush()
     with _stopping() as stop, sink:
         until = _Until(machine, stop, most, _Progress(sink))
-        tally = Tally(sink, count or 0)
-        if _traced(machine, source):
-            notes += _trace(machine, store, kdamond or "", tally, until)
+        tally = Tally(sink, options.count or 0)
+        if _traced(machine, options.source):
+            notes += _trace(machine, store, kdamond, tally, until)
         else:
-            notes += _look(machine, store, kdamond or "", every, tally, until)
+            notes += _look(machine, store, kdamond, every, tally, until)
     lasted = until.lasted()
     if invocation.form == "text" and sink.names:
         sys.stderr.write(_summary(sink, lasted, notes))
@@ -238,8 +243,8 @@ class _Until:
 def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]:
     """Return the running kdamonds, or the named one."""
     from damonpolicy.kernel.host import busy_modules, look
-    from damonpolicy.observe.live import running
     from damonpolicy.observe.modules import kdamonds
+    from damonpolicy.observe.running import running
     from damonpolicy.plan.current import retrieve
 
     found = running(retrieve(machine), store.managed(look(machine).boot_id))

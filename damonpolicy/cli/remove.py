@@ -13,6 +13,7 @@ from damonpolicy.cli.preview import dry_run, previewed, without
 from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.plan import render
 from damonpolicy.plan.compiled import CompiledPolicy
 
@@ -43,7 +44,7 @@ def command(invocation: Invocation, names: Sequence[str], *, dry_run: bool, wait
     with changing(machine, invocation.places(), wait=wait) as session:
         left, affected = rest(session)
         current, plan = prepare(machine, session.managed, left, affected)
-        changed = session.carry_out(current, plan, "remove " + " ".join(names), rescue=True)
+        changed = session.carry_out(current, plan, Terms("remove " + " ".join(names), rescue=True))
         text = notes(session) + render.render(plan, changes=changed)
         if changed:
             text += f"\nRemoved and verified as generation {session.managed.generation}.\n"

@@ -14,6 +14,7 @@ from damonpolicy.cli.output import Result, notes
 from damonpolicy.cli.preview import dry_run, known, previewed
 from damonpolicy.cli.service import beside
 from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.plan import render
 from damonpolicy.plan.compiled import CompiledPolicy
 
@@ -61,9 +62,11 @@ def command(
         with compiled_before(invocation, lambda: session.store.generation(number).policies):
             plan, changed = session.roll_back(
                 number,
-                f"rollback to generation {number}",
-                confirm_within=within,
-                guard=guard(invocation) if within is not None else None,
+                Terms(
+                    f"rollback to generation {number}",
+                    confirm_within=within,
+                    guard=guard(invocation) if within is not None else None,
+                ),
             )
         text = notes(session) + render.render(plan, changes=changed)
         if changed:

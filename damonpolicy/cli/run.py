@@ -65,7 +65,7 @@ def _run(
     settings: Sequence[str],
     variables: Sequence[str],
 ) -> Result:
-    from damonpolicy.daemon.serve import serve
+    from damonpolicy.daemon.serve import Wishes, serve
     from damonpolicy.daemon.sources import unknown
 
     if not (invocation.verbosity or invocation.log_format or invocation.quiet):
@@ -76,16 +76,14 @@ def _run(
     with exclusive(places.service_lock, wait=False, held=SERVICE):
         if mistyped := unknown(paths, places):
             raise UsageError(f"there is no `{mistyped[0][:200]}`", hint=_nearest(mistyped[0]))
-        changed = serve(
-            invocation.machine(),
-            places,
-            paths or etc.POLICIES,
+        wishes = Wishes(
             variables=variables,
             settings=settings,
             debounce=_seconds(debounce),
             remove=on_exit == "remove",
             metrics=metrics or "",
         )
+        changed = serve(invocation.machine(), places, paths or etc.POLICIES, wishes)
     return Result(data={"removed": changed}, changed=changed)
 
 

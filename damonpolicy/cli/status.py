@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -27,7 +28,7 @@ from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.modules import look as look_at_modules
 from damonpolicy.observe.remembered import Remembered, unsettled
 from damonpolicy.observe.watermarks import free_memory
-from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed
 from damonpolicy.plan.texts import setting_text
 
@@ -71,38 +72,8 @@ def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Re
         if not names or any(map(about, each.users))
     ]
     modules = [] if names else look_at_modules(machine, current.modules, free)
-    why_not = unfed(managed, service)
-    data: dict[str, Any] = {
-        "generation": managed.generation or None,
-        "confirmed": store.confirmed() or None,
-        "policies": {
-            name: policy.owner
-            for name, policy in managed.policies.items()
-            if about(name) or any(each.startswith(f"{name}/") for each in names)
-        },
-        "kdamonds": [known(each.to_json(), service, why_not) for each in slots],
-        "waiting": [each.kdamond for each in lacking if each.waits_for],
-        "lacking": [each.to_json() for each in lacking],
-        "settings": [
-            {
-                "path": each.path,
-                "value": setting_text(each.value),
-                "original": setting_text(each.original),
-                "users": list(each.users),
-                "drifted": each.drifted,
-            }
-            for each in settings
-        ],
-        "modules": [] if names else list(current.modules),
-        "module_status": [each.to_json() for each in modules],
-        "free_slots": sum(current.owner(slot, managed) == "free" for slot in current.slots),
-        "loops": [
-            each
-            for each in loops(managed, service)
-            if about(each["loop"]) or about(each["kdamond"] or "")
-        ],
-        "service": service,
-    }
+    seen = _Seen(names, about, managed, current, service, slots, lacking, settings, modules)
+    data = seen.document(store.confirmed())
     for each in data["kdamonds"]:
         for scheme, selected in zip(each["schemes"], now.get(each["slot"], ()), strict=False):
             scheme["now"] = selected
@@ -114,21 +85,64 @@ def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Re
         if target["pid"]:
             target["process"] = read_or(machine, f"/proc/{target['pid']}/comm")
     return Result(
-        _text(
-            data,
-            managed,
-            store,
-            settings,
-            modules,
-            fresh=update or served_now,
-            asleep=asleep,
-        ),
+        _text(data, seen, store, fresh=update or served_now, asleep=asleep),
         data,
         diagnostics=[
             *_findings(data, managed, store, machine.monotonic()),
             *_cgroups(status.drift(current, managed)),
         ],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was read at one time, of all or of what is named."""
+
+    names: Sequence[str]
+    about: Callable[[str], bool]
+    managed: Managed
+    current: Current
+    service: dict[str, Any] | None
+    slots: Sequence[status.KdamondStatus]
+    lacking: Sequence[status.Lacking]
+    settings: Sequence[status.SettingStatus]
+    modules: Sequence[ModuleStatus]
+
+    def document(self, confirmed: int) -> dict[str, Any]:
+        """Return it as plain data."""
+        names, about, managed, current = self.names, self.about, self.managed, self.current
+        why_not = unfed(managed, self.service)
+        return {
+            "generation": managed.generation or None,
+            "confirmed": confirmed or None,
+            "policies": {
+                name: policy.owner
+                for name, policy in managed.policies.items()
+                if about(name) or any(each.startswith(f"{name}/") for each in names)
+            },
+            "kdamonds": [known(each.to_json(), self.service, why_not) for each in self.slots],
+            "waiting": [each.kdamond for each in self.lacking if each.waits_for],
+            "lacking": [each.to_json() for each in self.lacking],
+            "settings": [
+                {
+                    "path": each.path,
+                    "value": setting_text(each.value),
+                    "original": setting_text(each.original),
+                    "users": list(each.users),
+                    "drifted": each.drifted,
+                }
+                for each in self.settings
+            ],
+            "modules": [] if names else list(current.modules),
+            "module_status": [each.to_json() for each in self.modules],
+            "free_slots": sum(current.owner(slot, managed) == "free" for slot in current.slots),
+            "loops": [
+                each
+                for each in loops(managed, self.service)
+                if about(each["loop"]) or about(each["kdamond"] or "")
+            ],
+            "service": self.service,
+        }
 
 
 def _about(names: Sequence[str], managed: Managed) -> Callable[[str], bool]:
@@ -150,9 +164,10 @@ def _now(session: Session) -> dict[int, Sequence[Any]]:
     """Ask our own kdamonds what each scheme selects now; by slot."""
     # slow to import
     from damonpolicy.observe import live
+    from damonpolicy.observe.running import running
 
     found: dict[int, Sequence[Any]] = {}
-    for each in live.running(retrieve(session.machine), session.managed):
+    for each in running(retrieve(session.machine), session.managed):
         if each.ours:
             with suppress(
                 Busy
@@ -174,10 +189,8 @@ def _asked(managed: Managed, service: Mapping[str, Any] | None, *, update: bool)
 
 def _text(
     data: dict[str, Any],
-    managed: Managed,
+    seen: _Seen,
     store: Remembered,
-    settings: Sequence[status.SettingStatus],
-    modules: Sequence[ModuleStatus],
     *,
     fresh: bool,
     asleep: Collection[str],
@@ -186,6 +199,7 @@ def _text(
 
     ``asleep`` are kdamonds that were not asked.
     """
+    managed = seen.managed
     if managed.policies:
         lines = [f"generation {managed.generation}: {', '.join(sorted(managed.policies))}"]
     else:
@@ -211,14 +225,14 @@ def _text(
     ]
     if data["settings"]:
         lines += ["", "settings"]
-        lines += [_setting(each) for each in settings]
+        lines += [_setting(each) for each in seen.settings]
     if data["loops"]:
         lines += ["", "loops", *(f"  {line}" for line in loop_lines(data["loops"]))]
     if data["service"]:
         lines += ["", *_served(data["service"], managed)]
     if data["modules"]:
         lines += ["", "kernel modules that run a kdamond: " + ", ".join(data["modules"])]
-        lines += [f"  {each.name}: {line}" for each in modules for line in each.lines]
+        lines += [f"  {each.name}: {line}" for each in seen.modules for line in each.lines]
     return as_text(lines)
 
 

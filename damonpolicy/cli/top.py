@@ -22,11 +22,12 @@ from damonpolicy.errors import DamonPolicyError, UsageError
 from damonpolicy.kernel.host import look
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.observe import live, status, traced
-from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.modules import kdamonds
 from damonpolicy.observe.modules import look as look_at_modules
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.remembered import Remembered
+from damonpolicy.observe.running import Kdamond, running
+from damonpolicy.observe.scene import Scene
 from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.managed import Managed
@@ -109,7 +110,7 @@ class Reader:
     def look(self, slot: int | None, *, willing: bool = False) -> Scene:
         """Read all kdamonds, and the regions of one slot; None means the first that runs."""
         current, managed = self._read()
-        there = live.running(current, managed)
+        there = running(current, managed)
         kdamond = next((each for each in there if each.slot == slot), there[0] if there else None)
         if kdamond is None:
             return self._modules(current.modules)
@@ -130,12 +131,12 @@ class Reader:
             current, managed = self._read()
         store = Remembered(Store(self._places))
         service = store.service(lambda: served(self._machine, self._places))
-        running, why_not = {each.slot for each in there}, unfed(managed, service)
+        slots, why_not = {each.slot for each in there}, unfed(managed, service)
         free = free_memory(self._machine)
         found = [
             known(each.to_json(), service, why_not)
             for each in status.kdamonds(current, managed, asked=asked, free=free)
-            if each.slot in running
+            if each.slot in slots
         ]
         if self._machine.writable:
             measure(self._machine, [each for each in found if each["slot"] == kdamond.slot])
@@ -144,16 +145,16 @@ class Reader:
     def _modules(self, names: Sequence[str]) -> Scene:
         """Read the figures of the kernel's modules, and the regions of the running one."""
         found = look_at_modules(self._machine, names, free_memory(self._machine))
-        running = kdamonds(self._machine, names)
-        if not running:
+        theirs = kdamonds(self._machine, names)
+        if not theirs:
             return Scene(modules=found)
-        kdamond = running[0]  # no other can run beside it
+        kdamond = theirs[0]  # no other can run beside it
         why = "seen by trace events"
         if not self._watch(kdamond):
             why = f"`{kdamond.name}` tells of its regions by trace events only: none came now"
         return Scene(modules=found, series=self._told.get((kdamond.slot, kdamond.pid), ()), why=why)
 
-    def _watch(self, kdamond: live.Kdamond) -> bool:
+    def _watch(self, kdamond: Kdamond) -> bool:
         """Take a kdamond's regions from its trace events; return whether there were any."""
         paused = kdamond.tree.get(_PAUSE) == "Y"  # and so emits none
         short = kdamond.intervals.aggregation / 1e6 <= _SHORT
@@ -173,19 +174,19 @@ class Reader:
 
     def find(self, name: str) -> int:
         """Return the slot of a kdamond by its full name; raises UsageError without one."""
-        there = live.running(*self._read())
+        there = running(*self._read())
         for each in there:
             if name in (each.name, f"slot {each.slot}"):
                 return each.slot
-        running = ", ".join(f"`{each.name}`" for each in there)
-        hint = f"these run: {running}" if running else "`damonpolicy apply` starts some"
+        names = ", ".join(f"`{each.name}`" for each in there)
+        hint = f"these run: {names}" if names else "`damonpolicy apply` starts some"
         raise UsageError(f"no kdamond `{name[:60]}` runs", hint=hint)
 
-    def _may_be_asked(self, kdamond: live.Kdamond) -> bool:
+    def _may_be_asked(self, kdamond: Kdamond) -> bool:
         """Return whether a command may be written to it: someone else's has to be named."""
         return kdamond.ours or kdamond.slot == self.named
 
-    def _why_not(self, kdamond: live.Kdamond, *, willing: bool) -> str:
+    def _why_not(self, kdamond: Kdamond, *, willing: bool) -> str:
         """Return why its schemes are not asked for regions; empty if they are."""
         if not self._machine.writable:
             return ""
@@ -198,6 +199,6 @@ class Reader:
         return why
 
 
-def _quick(kdamond: live.Kdamond) -> bool:
+def _quick(kdamond: Kdamond) -> bool:
     """Return whether it answers quickly: it does so once per sampling interval."""
     return kdamond.intervals.sample / 1e6 <= _MOMENT

@@ -20,7 +20,8 @@ from textual.widgets import DataTable, Footer, Input, Static
 from damonpolicy.diagnostics import visible
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.observe import live_view
-from damonpolicy.observe.live_view import HEAD, Scene, Sort, View
+from damonpolicy.observe.live_view import HEAD, Sort, View
+from damonpolicy.observe.scene import Scene, heading, old, scheme_lines
 from damonpolicy.units import UnitError, approximate_bytes
 
 __all__ = ("Top",)
@@ -188,8 +189,8 @@ class Top(App[None]):
     def _draw(self) -> None:
         scene = self.scene
         self.rows = live_view.rows(scene.series, self.view, _MOST)
-        self.query_one("#heading", Static).update(live_view.heading(scene))
-        self.query_one("#schemes", Static).update("\n".join(live_view.scheme_lines(scene)))
+        self.query_one("#heading", Static).update(heading(scene))
+        self.query_one("#schemes", Static).update("\n".join(scheme_lines(scene)))
         self._draw_state()
         drawn = live_view.strip(scene.series, self.view, max(self.size.width, 1))
         self.query_one("#strip", Static).update(drawn)
@@ -198,7 +199,7 @@ class Top(App[None]):
     def _draw_state(self) -> None:
         view = self.view
         order = f"by {view.sort}" + (" (turned round)" if view.reverse else "")
-        parts = [live_view.old(self.scene, self._clock()), self.rows.text, order]
+        parts = [old(self.scene, self._clock()), self.rows.text, order]
         if view.zoom is not None:
             low, high = view.zoom
             parts.append(f"zoom {low:#x} to {high:#x} ({approximate_bytes(high - low)})")

@@ -114,13 +114,12 @@ def _for_kernel(machine: Machine | None, known: Machine | None, loaded: Loaded) 
         return []
     from damonpolicy.kernel.capabilities import detect
     from damonpolicy.kernel.tree import snapshot
-    from damonpolicy.plan.policies import compile_policies
+    from damonpolicy.plan.policies import Upkeep, compile_policies
 
     capabilities = detect(machine, snapshot(machine))
     spans: Spans = {}
-    policies, found = compile_policies(
-        loaded, capabilities, known, unfed=True, served=True, spans=spans
-    )
+    upkeep = Upkeep(unfed=True, served=True)
+    policies, found = compile_policies(loaded, capabilities, known, upkeep, spans)
     if known is None:
         return found
     absent = [each for policy in policies.values() for each in _absent(policy, known, spans)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from damonpolicy import log
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 
 __all__ = ("Absences",)
 

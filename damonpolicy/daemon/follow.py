@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -203,11 +203,9 @@ class Follower:
                 machine, session.managed, policies, [name],
                 find=self._finder(followed), waits=True,
             )  # fmt: skip
-            changed = session.carry_out(
-                current, plan, "processes, cgroups or memory came or went",
-                capabilities=self.reloader.capabilities, interruptible=False, follows=True,
-                spares=partial(self._spares, policies[name].kdamonds),
-            )  # fmt: skip
+            terms = self.reloader.terms("processes, cgroups or memory came or went", follows=True)
+            spares = partial(self._spares, policies[name].kdamonds)
+            changed = session.carry_out(current, plan, replace(terms, spares=spares))
             self.reloader.note(plan)
             return changed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from damonpolicy import log, trust
@@ -24,14 +24,14 @@ from damonpolicy.diagnostics import Diagnostic
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
-from damonpolicy.engine.transaction import FeatureRefused
+from damonpolicy.engine.transaction import FeatureRefused, Terms
 from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.loading import Compiled, Source, compile_on, located, wanted
 from damonpolicy.plan.loops import carried
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 from damonpolicy.plan.policies import Overrides, load
 from damonpolicy.source.content import Content, gather, signature
 
@@ -127,6 +127,10 @@ class Reloader:
         """Record a finished transaction, whatever its reason."""
         self.spacing.note(plan, self.machine.monotonic())
         self._absences.note(plan)
+
+    def terms(self, reason: str, *, follows: bool = False) -> Terms:
+        """Return how a service carries out a plan."""
+        return Terms(reason, capabilities=self.capabilities, interruptible=False, follows=follows)
 
     def again(self) -> None:
         """Apply the current content again, as if it had changed."""
@@ -311,10 +315,8 @@ class Reloader:
                 self.machine, session.managed, policies, compiled.policies, waits=True
             )
             reason = f"reload of {', '.join(self.paths)}"
-            changed = session.carry_out(
-                current, plan, reason, capabilities=self.capabilities, interruptible=False,
-                when_ready=self._await_rest,
-            )  # fmt: skip
+            terms = replace(self.terms(reason), when_ready=self._await_rest)
+            changed = session.carry_out(current, plan, terms)
         self.note(plan)
         return changed
 

@@ -68,10 +68,8 @@ class Repairer:
             if not late:
                 return False
             current, plan = prepare(machine, managed, managed.policies, late, waits=True)
-            changed = session.carry_out(
-                current, plan, "repair of drift",
-                capabilities=self.reloader.capabilities, interruptible=False, follows=True,
-            )  # fmt: skip
+            terms = self.reloader.terms("repair of drift", follows=True)
+            changed = session.carry_out(current, plan, terms)
             self.reloader.note(plan)
         if changed:
             log.info("repaired", policies=late, operations=len(plan.operations))

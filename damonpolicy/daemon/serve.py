@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from damonpolicy import log
@@ -19,7 +20,7 @@ from damonpolicy.daemon.observe import ObserveJob
 from damonpolicy.daemon.record import RecordJob
 from damonpolicy.daemon.reload import HELD, Outcome, Reloader
 from damonpolicy.daemon.repair import Repairer
-from damonpolicy.daemon.service import AliveJob, ReloadJob, Service, leave
+from damonpolicy.daemon.service import AliveJob, Job, ReloadJob, Service, leave
 from damonpolicy.daemon.tune import TuneJob
 from damonpolicy.daemon.wake import Wake
 from damonpolicy.daemon.watch import Watch
@@ -27,7 +28,7 @@ from damonpolicy.engine.neutral import rest
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.waiting import meanwhile
 from damonpolicy.errors import Busy, DamonPolicyError
-from damonpolicy.kernel.process_events import listen
+from damonpolicy.kernel.process_events import ProcessEvents, listen
 from damonpolicy.kernel.processes import Table
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.source.content import without_alarm
@@ -35,7 +36,7 @@ from damonpolicy.source.content import without_alarm
 if TYPE_CHECKING:
     from damonpolicy.daemon.exporter import Exporter
 
-__all__ = ("serve",)
+__all__ = ("Wishes", "serve")
 
 _GRACE = 5.0
 """Seconds that a job may continue after the signal that ends the service."""
@@ -43,77 +44,107 @@ _LAST = 60.0
 """Seconds for the final steps: less than systemd allows a unit to stop."""
 
 
-def serve(
-    machine: Machine,
-    places: Places,
-    paths: Sequence[str],
-    *,
-    variables: Sequence[str] = (),
-    settings: Sequence[str] = (),
-    debounce: float = 0.5,
-    remove: bool = False,
-    metrics: str = "",
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a service is asked for beside its policies."""
+
+    variables: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    debounce: float = 0.5
+    """Seconds."""
+    remove: bool = False
+    """Whether policies end with it."""
+    metrics: str = ""
+    """Where to serve metrics, empty for nowhere."""
+
+
+_NONE = Wishes()
+
+
+def serve(machine: Machine, places: Places, paths: Sequence[str], wishes: Wishes = _NONE) -> bool:
     """Keep a machine under the policies of some paths until a signal ends it.
 
-    ``debounce`` is in seconds; ``metrics`` is the address for metrics, empty for none.
-    Returns whether policies were ended, as ``remove`` asks.
+    Returns whether policies were ended, as is wished.
     """
     without_alarm()
     notifier, wake = Notifier(), Wake()
     reloader = Reloader(
-        machine, places, paths, variables=variables, settings=settings, debounce=debounce
-    )
+        machine, places, paths,
+        variables=wishes.variables, settings=wishes.settings, debounce=wishes.debounce,
+    )  # fmt: skip
     keeper = Keeper(machine, places, reloader.owner)
-    reload = ReloadJob(reloader)
     events = listen(machine)
-    follow = FollowJob(Follower(reloader, keeper, Table(machine), events))
-    feed = FeedJob(keeper, places, reloader.spacing)
-    tune = TuneJob(follow.follower)
-    observe = ObserveJob(keeper, places, Repairer(reloader))
-    record = RecordJob(reloader, follow.follower, feed, tune, observe)
-    exporter = _exporter(metrics, record, tune.errors)
-
-    def told(outcome: Outcome | None) -> None:
-        notifier.ready(_line(outcome, reloader.held))
-        record.count(outcome)
-        if outcome is not None and outcome.kind in ("applied", "invalid"):
-            observe.due = tune.due = 0.0
-
-    def record_soon() -> None:
-        record.due = 0.0
-
-    service = Service(machine, wake, [reload, follow, tune, feed, observe, record])
-    reload.told, observe.told, service.failed = told, record_soon, record_soon
-    record.guards = service.guards
-    if exporter:
-        record.told = exporter.publish
-    if notifier.interval:
-        service.jobs.append(AliveJob(machine, notifier, notifier.interval))
+    jobs = _Jobs(reloader, keeper, events)
+    exporter = _exporter(wishes.metrics, jobs.record, jobs.tune.errors)
+    service = jobs.service(wake, notifier, exporter)
 
     def hint() -> None:
-        reload.hint()
+        jobs.reload.hint()
         wake.now()
 
     def again() -> None:
         notifier.reloading()
-        reload.again()
+        jobs.reload.again()
         wake.now()
 
     def stop() -> None:
         service.stop()
         within(_GRACE)
 
-    watch = Watch([*paths, *variables], hint)
-    reload.rearm = watch.rearm
+    watch = Watch([*paths, *wishes.variables], hint)
+    jobs.reload.rearm = watch.rearm
     handlers = {signal.SIGHUP: again, signal.SIGTERM: stop, signal.SIGINT: stop}
-    ends = [notifier.stopping, watch.stop, record.remove]
+    ends = [notifier.stopping, watch.stop, jobs.record.remove]
     ends += [exporter.stop] if exporter else []
     ends += [events.close] if events is not None else []
     with closing(wake), ending(), _signals(handlers), meanwhile(service.waiting):
         watch.start()
         _run(service, lambda: notifier.ready(_line(reloader.outcome, reloader.held)), ends)
-        return _last(reloader, keeper, remove=remove)
+        return _last(reloader, keeper, remove=wishes.remove)
+
+
+class _Jobs:
+    """The jobs of a service, and what they tell each other."""
+
+    def __init__(self, reloader: Reloader, keeper: Keeper, events: ProcessEvents | None) -> None:
+        machine, places = reloader.machine, reloader.places
+        self.reloader = reloader
+        self.reload = ReloadJob(reloader)
+        self.follow = FollowJob(Follower(reloader, keeper, Table(machine), events))
+        self.feed = FeedJob(keeper, places, reloader.spacing)
+        self.tune = TuneJob(self.follow.follower)
+        self.observe = ObserveJob(keeper, places, Repairer(reloader))
+        self.record = RecordJob(reloader, self.follow.follower, self.feed, self.tune, self.observe)
+
+    def service(self, wake: Wake, notifier: Notifier, exporter: Exporter | None) -> Service:
+        """Put them together."""
+
+        def told(outcome: Outcome | None) -> None:
+            notifier.ready(_line(outcome, self.reloader.held))
+            self.record.count(outcome)
+            if outcome is not None and outcome.kind in ("applied", "invalid"):
+                self.observe.due = self.tune.due = 0.0
+
+        def record_soon() -> None:
+            self.record.due = 0.0
+
+        machine = self.reloader.machine
+        jobs: list[Job] = [
+            self.reload,
+            self.follow,
+            self.tune,
+            self.feed,
+            self.observe,
+            self.record,
+        ]
+        service = Service(machine, wake, jobs)
+        self.reload.told, self.observe.told, service.failed = told, record_soon, record_soon
+        self.record.guards = service.guards
+        if exporter:
+            self.record.told = exporter.publish
+        if notifier.interval:
+            service.jobs.append(AliveJob(machine, notifier, notifier.interval))
+        return service
 
 
 def _run(service: Service, ready: Callable[[], None], ends: Sequence[Callable[[], None]]) -> None:

@@ -18,6 +18,7 @@ from damonpolicy.daemon.reload import Outcome, Reloader
 from damonpolicy.daemon.wake import Readable, Wake, beat
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.loading import wanted
 
@@ -202,8 +203,7 @@ def leave(reloader: Reloader) -> bool:
     with changing(reloader.machine, reloader.places, wait=True, settle=True) as session:
         policies = wanted(session.managed, {}, without=reloader.owner)
         current, plan = prepare(reloader.machine, session.managed, policies, ())
-        changed = session.carry_out(
-            current, plan, f"the service of {', '.join(reloader.paths)} ends", interruptible=False
-        )
+        reason = f"the service of {', '.join(reloader.paths)} ends"
+        changed = session.carry_out(current, plan, Terms(reason, interruptible=False))
     log.info("removed", changed=changed)
     return changed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from damonpolicy.plan.compiled import CompiledKdamond
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 
 __all__ = ("Spacing",)
 

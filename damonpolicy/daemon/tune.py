@@ -197,9 +197,10 @@ class TuneJob:
                     machine, session.managed, anew, [policy], find=table.find, waits=True
                 )
                 changed = session.carry_out(
-                    current, plan, "a loop moves what it tunes",
-                    capabilities=reloader.capabilities, interruptible=False, follows=True,
-                )  # fmt: skip
+                    current,
+                    plan,
+                    reloader.terms("a loop moves what it tunes", follows=True),
+                )
                 reloader.note(plan)
         except DamonPolicyError as error:
             reloader.tally.failed(error)

@@ -52,19 +52,18 @@ alice = 1000
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from damonpolicy import reading
+from damonpolicy.emulated.described import Table, between, cpus, exactly, real, whole
 from damonpolicy.errors import UsageError, reason_of
 from damonpolicy.recursion import deep
 from damonpolicy.units import (
-    UnitError,
     read_address,
     read_bytes,
-    read_cpulist,
     read_duration,
     read_percent,
 )
@@ -200,106 +199,21 @@ def load(path: Path) -> Mapping[str, Any]:
         raise UsageError(f"the machine file `{path}` is no TOML: {error}") from error
 
 
-class _Table:
-    """A table of the description, whose keys are taken one by one, to find unknown ones."""
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, Mapping):
-            raise UsageError(f"the machine's `{where or 'description'}` is not a table")
-        self.value, self.where, self.known = value, where, set[str]()
-
-    def take(self, key: str, reader: Any, default: Any = None) -> Any:
-        """Return one value, read by ``reader``; raises UsageError if it cannot be read."""
-        self.known.add(key)
-        if key not in self.value:
-            return default
-        where = f"{self.where}.{key}".lstrip(".")
-        try:
-            return reader(self.value[key])
-        except UnitError as error:
-            raise UsageError(
-                f"the machine's `{where}`: {error.message}", hint=error.hint
-            ) from error
-        except (TypeError, ValueError, OverflowError) as error:
-            raise UsageError(f"the machine's `{where}` cannot be read: {error}") from error
-
-    def each(self, key: str) -> Iterator[_Table]:
-        """Return the tables of a list."""
-        found = self.take(key, _exactly(list), [])
-        for index, value in enumerate(found):
-            yield _Table(value, f"{self.where}.{key}[{index}]".lstrip("."))
-
-    def end(self) -> None:
-        """Raise UsageError for unknown keys."""
-        for key in self.value:
-            if key not in self.known:
-                raise UsageError(
-                    f"a machine has no `{f'{self.where}.{key}'.lstrip('.')}`",
-                    hint="known are " + ", ".join(f"`{each}`" for each in sorted(self.known)),
-                )
-
-
-def _exactly(kind: type) -> Any:
-    def reader(value: object) -> object:
-        if type(value) is not kind:
-            message = f"this is not a {kind.__name__}"
-            raise TypeError(message)
-        return value
-
-    return reader
-
-
-def _between(least: float, most: float, reader: Any, sentence: str) -> Any:
-    """Check the range of ``reader``'s result; NaN is out of range."""
-
-    def checked(value: object) -> Any:
-        found = reader(value)
-        if not least <= found <= most:
-            raise ValueError(sentence)
-        return found
-
-    return checked
-
-
-def _whole(reader: Any) -> Any:
-    """Accept whole numbers, and texts with units."""
-
-    def convert(value: object) -> Any:
-        return value if type(value) is int else reader(_exactly(str)(value))
-
-    return convert
-
-
-def _real(reader: Any, scale: float = 1) -> Any:
-    """Accept numbers, and texts with units."""
-
-    def convert(value: object) -> Any:
-        if type(value) in (int, float):
-            return float(value)  # type: ignore[arg-type]  # as was just asked
-        return reader(_exactly(str)(value)) / scale
-
-    return convert
-
-
-def _cpus(value: object) -> tuple[int, ...]:
-    return read_cpulist(_exactly(str)(value)) if value != "" else ()
-
-
-_share = _between(0, 1, _real(read_percent), "a share lies between 0 and 1")
-_seconds = _between(0, float("inf"), _real(read_duration, 1e6), "nothing is younger than 0 s")
-_phase_seconds = _between(
-    0.001, float("inf"), _real(read_duration, 1e6), "a phase has a millisecond or more"
+_share = between(0, 1, real(read_percent), "a share lies between 0 and 1")
+_seconds = between(0, float("inf"), real(read_duration, 1e6), "nothing is younger than 0 s")
+_phase_seconds = between(
+    0.001, float("inf"), real(read_duration, 1e6), "a phase has a millisecond or more"
 )
-_size = _between(0, 1 << 40, _whole(read_bytes), "an area has at most 1TiB")
-_memory = _between(128 << 20, 1 << 40, _whole(read_bytes), "a node has 128MiB to 1TiB")
-_swap = _between(0, 1 << 40, _whole(read_bytes), "there is at most 1TiB of swap")
-_address = _between(0, 1 << 47, _whole(read_address), "addresses end at 128TiB")
-_pid = _between(0, 1 << 22, _exactly(int), "a process' id is at most 4194304")
-_id = _between(0, (1 << 31) - 1, _exactly(int), "a number is not negative, and has 31 bits")
+_size = between(0, 1 << 40, whole(read_bytes), "an area has at most 1TiB")
+_memory = between(128 << 20, 1 << 40, whole(read_bytes), "a node has 128MiB to 1TiB")
+_swap = between(0, 1 << 40, whole(read_bytes), "there is at most 1TiB of swap")
+_address = between(0, 1 << 47, whole(read_address), "addresses end at 128TiB")
+_pid = between(0, 1 << 22, exactly(int), "a process' id is at most 4194304")
+_id = between(0, (1 << 31) - 1, exactly(int), "a number is not negative, and has 31 bits")
 
 
 def _cgroup(value: object) -> str:
-    path = "/" + str(_exactly(str)(value)).strip("/")
+    path = "/" + str(exactly(str)(value)).strip("/")
     if ".." in path.split("/"):
         message = "a cgroup is named from the root of their tree"
         raise ValueError(message)
@@ -308,21 +222,21 @@ def _cgroup(value: object) -> str:
 
 def read(description: Mapping[str, Any]) -> Spec:
     """Check a description; raises UsageError, with the place, for an invalid one."""
-    table = _Table(description, "")
-    text, truth = _exactly(str), _exactly(bool)
+    table = Table(description, "")
+    text, truth = exactly(str), exactly(bool)
     spec = Spec(
         nodes=tuple(_node(each) for each in table.each("nodes"))
-        or tuple(_node(_Table(each, "")) for each in DEFAULT["nodes"]),
+        or tuple(_node(Table(each, "")) for each in DEFAULT["nodes"]),
         processes=tuple(_process(each) for each in table.each("processes")),
         cgroups=dict(_cgroup_table(each) for each in table.each("cgroups")),
         settings={
-            path: str(value) for path, value in table.take("settings", _exactly(dict), {}).items()
+            path: str(value) for path, value in table.take("settings", exactly(dict), {}).items()
         },
         modules=_all(table, "modules", _parameters),
         users=_all(table, "users", _id) or dict(DEFAULT["users"]),
         root=table.take("root", truth, True),
         swap=table.take("swap", _swap, 1 << 30),
-        without=frozenset(map(text, table.take("without", _exactly(list), []))),
+        without=frozenset(map(text, table.take("without", exactly(list), []))),
     )
     table.take("description", text)
     table.end()
@@ -346,8 +260,8 @@ def _check(spec: Spec) -> None:
                 raise UsageError(f"an area of `{process.name}` ends beyond 128TiB")
 
 
-def _all(table: _Table, key: str, reader: Any) -> dict[str, Any]:
-    inner = _Table(table.take(key, _exactly(dict), {}), key)
+def _all(table: Table, key: str, reader: Any) -> dict[str, Any]:
+    inner = Table(table.take(key, exactly(dict), {}), key)
     return {name: inner.take(name, reader) for name in inner.value}
 
 
@@ -358,27 +272,27 @@ def _parameters(value: object) -> dict[str, str]:
     words = {True: "Y", False: "N"}
     return {
         name: words[each] if isinstance(each, bool) else str(each)
-        for name, each in _exactly(dict)(value).items()
+        for name, each in exactly(dict)(value).items()
     }
 
 
-def _node(table: _Table) -> Node:
+def _node(table: Table) -> Node:
     node = Node(
         memory=table.take("memory", _memory, 1 << 30),
-        cpus=table.take("cpus", _cpus, ()),
+        cpus=table.take("cpus", cpus, ()),
     )
     table.end()
     return node
 
 
-def _cgroup_table(table: _Table) -> tuple[str, bool]:
-    found = table.take("path", _cgroup, "/"), table.take("memory", _exactly(bool), True)
+def _cgroup_table(table: Table) -> tuple[str, bool]:
+    found = table.take("path", _cgroup, "/"), table.take("memory", exactly(bool), True)
     table.end()
     return found
 
 
-def _process(table: _Table) -> Process:
-    text = _exactly(str)
+def _process(table: Table) -> Process:
+    text = exactly(str)
     process = Process(
         name=table.take("name", text, "process"),
         pid=table.take("pid", _pid, 0),
@@ -386,16 +300,16 @@ def _process(table: _Table) -> Process:
         cmdline=table.take("cmdline", text, ""),
         uid=table.take("uid", _id, 0),
         cgroup=table.take("cgroup", _cgroup, "/"),
-        is_self=table.take("self", _exactly(bool), False),
+        is_self=table.take("self", exactly(bool), False),
         inner_pid=table.take("inner_pid", _pid, 0),
-        cpus=table.take("cpus", _cpus, ()),
+        cpus=table.take("cpus", cpus, ()),
         areas=tuple(area(each.value, each.where) for each in table.each("areas")),
     )
     table.end()
     return process
 
 
-def _phase(table: _Table) -> tuple[float, float, float]:
+def _phase(table: Table) -> tuple[float, float, float]:
     phase = (
         float(table.take("for", _phase_seconds, 1.0)),
         float(table.take("rate", _share, 0.0)),
@@ -407,15 +321,15 @@ def _phase(table: _Table) -> tuple[float, float, float]:
 
 def area(description: Mapping[str, Any], where: str = "area") -> Area:
     """Check the description of one area; raises UsageError."""
-    table = _Table(description, where)
+    table = Table(description, where)
     found = Area(
         size=table.take("size", _size, 4096),
         rate=float(table.take("rate", _share, 0.0)),
         written=float(table.take("written", _share, 0.0)),
         age=float(table.take("age", _seconds, float("inf"))),
-        node=table.take("node", _exactly(int), 0),
-        anon=table.take("anon", _exactly(bool), True),
-        huge=table.take("huge", _exactly(bool), False),
+        node=table.take("node", exactly(int), 0),
+        anon=table.take("anon", exactly(bool), True),
+        huge=table.take("huge", exactly(bool), False),
         start=table.take("start", _address, 0),
         phases=tuple(_phase(each) for each in table.each("phases")),
     )

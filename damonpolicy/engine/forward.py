@@ -28,8 +28,8 @@ from damonpolicy.plan.changes import changes
 from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.mend import mend, staged
-from damonpolicy.plan.order import KdamondPlan, Plan
+from damonpolicy.plan.mend import Halfway, mend, staged
+from damonpolicy.plan.planned import KdamondPlan, Plan
 
 __all__ = ("Forward", "Spares")
 
@@ -154,10 +154,8 @@ class Forward:
             record = self.header.managed.slots.get(slot)
             committed = record.files if record else slot_tree(tree, slot)
             names = each.names_before
-        mended = mend(
-            each, gone, staged(tree, slot, done), committed, self._compiled(each.name), names,
-            running=running, spares=self._spares(each),
-        )  # fmt: skip
+        halfway = Halfway(staged(tree, slot, done), committed, names, running)
+        mended = mend(each, gone, halfway, self._compiled(each.name), self._spares(each))
         if mended is None:
             return False
         if not running:  # up to 6.12 a commit that fails ends the kdamond

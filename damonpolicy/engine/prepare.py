@@ -14,7 +14,8 @@ from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current, retrieve
 from damonpolicy.plan.loops import from_start
 from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.order import Plan, Wanted, make_plan
+from damonpolicy.plan.order import Wanted, make_plan
+from damonpolicy.plan.planned import Plan
 
 __all__ = ("prepare",)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from damonpolicy.engine import journal
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
@@ -15,7 +14,7 @@ from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.settle import settle as settle_journal
 from damonpolicy.engine.signals import waiting
 from damonpolicy.engine.store import Store
-from damonpolicy.engine.transaction import execute
+from damonpolicy.engine.transaction import Terms, execute
 from damonpolicy.errors import (
     Busy,
     DamonPolicyError,
@@ -25,13 +24,13 @@ from damonpolicy.errors import (
     RolledBack,
     UsageError,
 )
-from damonpolicy.kernel.host import look, starts
+from damonpolicy.kernel.host import Host, look, starts
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import Machine, read_or
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, SlotRecord
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 from damonpolicy.trust import guarded, root_and_we, why_untrusted
 
 __all__ = ("Session", "changing", "looking", "refresh")
@@ -51,14 +50,12 @@ class Session:
     expired: bool = False
     """Whether an unconfirmed change was rolled back just now."""
 
-    def roll_back(self, number: int, reason: str, **options: Any) -> tuple[Plan, bool]:
+    def roll_back(self, number: int, terms: Terms) -> tuple[Plan, bool]:
         """Go to a generation; returns the plan, and whether it changed anything.
-
-        ``options`` are those of `transaction.execute`.
 
         A generation is compiled, so this needs no policy language.
         """
-        return self._go_back(self.policies_of(number), reason, **options)
+        return self._go_back(self.policies_of(number), terms)
 
     def policies_of(self, number: int) -> Mapping[str, CompiledPolicy]:
         """Return the policies of a generation."""
@@ -77,28 +74,26 @@ class Session:
     def _go_back(
         self,
         policies: Mapping[str, CompiledPolicy],
-        reason: str,
+        terms: Terms,
         *,
         waits: bool = False,
-        **options: Any,
     ) -> tuple[Plan, bool]:
         current, plan = prepare(self.machine, self.managed, policies, policies, waits=waits)
-        return plan, self.carry_out(current, plan, reason, rescue=True, **options)
+        return plan, self.carry_out(current, plan, replace(terms, rescue=True))
 
-    def carry_out(self, current: Current, plan: Plan, reason: str, **options: Any) -> bool:
+    def carry_out(self, current: Current, plan: Plan, terms: Terms) -> bool:
         """Execute a plan, unless it is empty."""
         if not plan.changes(self.managed):
             return False
         self.managed = execute(
-            self.machine, current, plan, self.managed, self.store,
-            reason=reason, remarks=self.remarks, **options,
-        )  # fmt: skip
+            self.machine, current, plan, self.managed, self.store, terms, self.remarks
+        )
         return True
 
     def stop_all(self) -> tuple[Plan, bool]:
         """Stop every kdamond of ours and restore all settings."""
         current, plan = prepare(self.machine, self.managed, {}, ())
-        return plan, self.carry_out(current, plan, "stop --all", rescue=True)
+        return plan, self.carry_out(current, plan, Terms("stop --all", rescue=True))
 
     def previous(self) -> int:
         """Return the generation to roll back to: the last other one that was kept, 0 for none.
@@ -150,9 +145,9 @@ class Session:
         if pending is None or self.machine.monotonic() < pending.deadline:
             return
         generation = self.managed.generation
-        reason = f"generation {generation} was not confirmed"
+        terms = Terms(f"generation {generation} was not confirmed", instead_of=generation)
         # processes or cgroups that are gone must not make the change stay
-        self._go_back(pending.policies, reason, waits=True, instead_of=generation)
+        self._go_back(pending.policies, terms, waits=True)
         self.expired = True
         self.remarks.append(
             f"generation {generation} was not confirmed in time: back to {pending.previous}"
@@ -218,27 +213,10 @@ def changing(
     if not machine.writable:
         raise UsageError("`--root` is for reading only", hint="leave `--root` out to change things")
     host = look(machine)
-    if host.namespaces:
-        kinds = " and ".join(host.namespaces)
-        message = (
-            f"this is not the machine's own {kinds} namespace, so pids or cgroups would be wrong"
-        )
-        raise NoPermission(
-            message, hint="run on the host: `nsenter --target 1 --all damonpolicy …`"
-        )
-    if guarded(machine.name):
-        distrusted = why_untrusted(places.run, root_and_we())
-        if distrusted is not None:
-            raise distrusted
+    _refuse_elsewhere(machine, host, places)
     with exclusive(places.lock, wait=wait):
         store = Store(places)
-        with waiting() as signals:
-            remarks = settle_journal(machine, store, overwrite=overwrite)
-        if signals.came:
-            done = "before anything was changed"
-            if remarks:
-                done = f"when an earlier transaction had been ended: {remarks[0]}"
-            raise Interrupted(f"interrupted by {signals.came} {done}")
+        remarks = _settled(machine, store, overwrite=overwrite)
         first = tuple(remarks)
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         try:
@@ -269,6 +247,34 @@ def changing(
             ):  # the earlier change was ended, whatever the result of this one
                 error.message = f"{error.message}; before that, {'; '.join(first)}"
             raise
+
+
+def _refuse_elsewhere(machine: Machine, host: Host, places: Places) -> None:
+    """Raise where pids or cgroups would be others', or what we keep could be."""
+    if host.namespaces:
+        kinds = " and ".join(host.namespaces)
+        message = (
+            f"this is not the machine's own {kinds} namespace, so pids or cgroups would be wrong"
+        )
+        raise NoPermission(
+            message, hint="run on the host: `nsenter --target 1 --all damonpolicy …`"
+        )
+    if guarded(machine.name):
+        distrusted = why_untrusted(places.run, root_and_we())
+        if distrusted is not None:
+            raise distrusted
+
+
+def _settled(machine: Machine, store: Store, *, overwrite: bool) -> list[str]:
+    """End an interrupted transaction; raises Interrupted where a signal came meanwhile."""
+    with waiting() as signals:
+        remarks = settle_journal(machine, store, overwrite=overwrite)
+    if signals.came:
+        done = "before anything was changed"
+        if remarks:
+            done = f"when an earlier transaction had been ended: {remarks[0]}"
+        raise Interrupted(f"interrupted by {signals.came} {done}")
+    return remarks
 
 
 def _interrupted(places: Places) -> bool:

@@ -10,6 +10,7 @@ import errno
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from damonpolicy import log
 from damonpolicy.engine.execute import OperationFailed
@@ -36,9 +37,9 @@ from damonpolicy.kernel.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.managed import Managed, Pending
-from damonpolicy.plan.order import Plan
+from damonpolicy.plan.planned import Plan
 
-__all__ = ("FeatureRefused", "execute")
+__all__ = ("FeatureRefused", "Terms", "execute")
 
 
 class FeatureRefused(KernelLacks):
@@ -52,63 +53,70 @@ class FeatureRefused(KernelLacks):
         self.capabilities = capabilities
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Why a plan is carried out, and how."""
+
+    reason: str
+    """It is kept with the generation."""
+    capabilities: Capabilities | None = None
+    confirm_within: float | None = None
+    """Seconds."""
+    guard: Callable[[int, float], None] | None = None
+    """Called with the generation and the deadline before the first write."""
+    instead_of: int = 0
+    """The generation that this one undoes because nobody confirmed it."""
+    interruptible: bool = True
+    """Whether not to leave signals to the handlers that are there, such as a service's."""
+    follows: bool = False
+    """Whether it only follows the machine (a process that came or went): no generation of its own."""
+    rescue: bool = False
+    """Whether it goes on where generations cannot be written; and if it starts nothing, without a
+    journal or a state file."""
+    when_ready: Callable[[], None] = lambda: None
+    """Called once only the writes are left: it may wait for their time, or raise a
+    DamonPolicyError."""
+    spares: Spares = lambda _: ()
+    """Processes that may take the places of others that end meanwhile."""
+
+
 def execute(
     machine: Machine,
     current: Current,
     plan: Plan,
     managed: Managed,
     store: Store,
-    *,
-    reason: str,
+    terms: Terms,
     remarks: list[str] | None = None,
-    capabilities: Capabilities | None = None,
-    confirm_within: float | None = None,
-    guard: Callable[[int, float], None] | None = None,
-    instead_of: int = 0,
-    interruptible: bool = True,
-    follows: bool = False,
-    rescue: bool = False,
-    when_ready: Callable[[], None] = lambda: None,
-    spares: Spares = lambda _: (),
 ) -> Managed:
     """Execute a plan, and return the managed set afterwards.
 
-    ``reason`` is kept with the generation; ``confirm_within`` is in seconds. ``guard`` is called
-    with the generation and the deadline before the first write. ``instead_of`` is the generation
-    that this one undoes because nobody confirmed it. A transaction that is not ``interruptible``
-    leaves signals to existing handlers, such as a service's. One that only ``follows`` the machine
-    (a process that came or went) makes no generation of its own. ``when_ready`` is called when only
-    the writes are left: it may delay them, or raise a DamonPolicyError. ``spares`` are processes
-    that may take the places of others that end meanwhile. A ``rescue`` goes on where generations
-    cannot be written, and if it starts nothing, without a journal or a state file; ``remarks``
-    collects what it did without.
+    ``remarks`` collects what a rescue did without.
 
     Raises RolledBack if it failed and was undone, RollbackIncomplete if the undo is incomplete,
     Interrupted if a signal arrived before the first write.
     """
-    remarks = [] if remarks is None else remarks
+    follows, rescue = terms.follows, terms.rescue
     number = managed.generation if follows else _next_number(store, managed, rescue=rescue)
-    pending = managed.pending if follows else None
-    if confirm_within is not None:
-        end = machine.monotonic() + confirm_within
-        pending = Pending(end, managed.generation, managed.policies)
+    pending = _pending(machine, managed, terms)
     generation = Generation(
-        number, time.time(), reason, plan.release, plan.policies, pending is not None, instead_of
-    )
+        number, time.time(), terms.reason, plan.release, plan.policies, pending is not None,
+        terms.instead_of,
+    )  # fmt: skip
     header = _header(current, plan, number, pending, managed)
-    log.info("begin", generation=number, operations=len(plan.operations), reason=reason)
+    log.info("begin", generation=number, operations=len(plan.operations), reason=terms.reason)
     starts = any(each.after == "on" for each in plan.operations)
-    own = OwnFiles(store, remarks, rescue=rescue, starts=starts)
+    own = OwnFiles(store, [] if remarks is None else remarks, rescue=rescue, starts=starts)
     committed = False
     try:
         if not follows:
             own.stage(generation)
-        if guard is not None and pending is not None:
-            guard(number, pending.deadline)
-        forward = Forward(machine, current, plan, header, spares)
+        if terms.guard is not None and pending is not None:
+            terms.guard(number, pending.deadline)
+        forward = Forward(machine, current, plan, header, terms.spares)
         done = _Transaction(machine, managed, own, forward)
-        with taken(interruptible=interruptible) as signals:
-            after = done.run(capabilities, signals, when_ready)
+        with taken(interruptible=terms.interruptible) as signals:
+            after = done.run(terms.capabilities, signals, terms.when_ready)
             committed = signals.committed = True
     finally:
         if not committed:
@@ -118,6 +126,14 @@ def execute(
     own.finish(after, done.journal)
     log.info("applied", generation=number, operations=len(plan.operations))
     return after
+
+
+def _pending(machine: Machine, managed: Managed, terms: Terms) -> Pending | None:
+    """Return what is to be confirmed afterwards, and until when."""
+    if terms.confirm_within is None:
+        return managed.pending if terms.follows else None
+    end = machine.monotonic() + terms.confirm_within
+    return Pending(end, managed.generation, managed.policies)
 
 
 def _next_number(store: Store, managed: Managed, *, rescue: bool) -> int:

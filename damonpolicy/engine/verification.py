@@ -22,7 +22,7 @@ from damonpolicy.kernel.tree import (
 )
 from damonpolicy.plan.changes import differing
 from damonpolicy.plan.managed import Managed, SettingRecord, SlotRecord
-from damonpolicy.plan.order import KdamondPlan, Plan
+from damonpolicy.plan.planned import KdamondPlan, Plan
 
 __all__ = ("Unverified", "Verification", "read_back")
 

@@ -1,31 +1,26 @@
-"""Content of the live view: lines of a kdamond and its schemes, rows of regions, a strip of heat.
+"""What a live view shows of regions: rows, and a strip of heat.
 
-Pure functions from a scene, the data, and a view, the user's choices, to texts and rows, which
-other modules draw.
+Pure: what was read, and a view of what a person chose, give rows. What draws them is another's
+matter.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from damonpolicy.diagnostics import visible
 from damonpolicy.kernel.memory import Range
-from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.order import in_order
-from damonpolicy.observe.quotas import Limits
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
 from damonpolicy.observe.seen import in_ranges, known_target
 from damonpolicy.observe.temperature import access_percent, age_us, temperature
-from damonpolicy.plan.facts import Accesses, Target
-from damonpolicy.plan.texts import goal_text
 from damonpolicy.units import (
-    U64_MAX,
     UnitError,
     approximate_bytes,
     approximate_number,
@@ -42,14 +37,11 @@ __all__ = (
     "Condition",
     "Row",
     "Rows",
-    "Scene",
     "Sort",
     "View",
-    "heading",
-    "old",
     "read_filter",
     "rows",
-    "scheme_lines",
+    "short",
     "strip",
     "zoomed",
 )
@@ -62,27 +54,6 @@ LEVELS = " .:-=+*#%@"
 _CONDITION = re.compile(r"([a-z]+)(<=|>=|<|>|=)(.+)")
 _NEAREST = 1 << 12
 """Zooming ends at a page."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The data of one moment: all kdamonds, and the regions of one of them.
-
-    ``kdamonds`` are those of the document of ``status``; ``series`` belong to ``slot``. ``why`` is
-    the reason why there are no newer ones.
-    """
-
-    kdamonds: Sequence[Mapping[str, Any]] = ()
-    slot: int | None = None
-    series: Sequence[Series] = field(default=(), repr=False)
-    why: str = ""
-    modules: Sequence[ModuleStatus] = ()
-    """Modules of the kernel that run a kdamond, beside which no other runs."""
-
-    @property
-    def kdamond(self) -> Mapping[str, Any] | None:
-        """The selected kdamond."""
-        return next((each for each in self.kdamonds if each["slot"] == self.slot), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +98,7 @@ class Row:
             f"{self.start:#x}",
             approximate_bytes(self.end - self.start),
             "<1%" if 0 < self.percent < 1 else f"{self.percent:.0f}%",
-            _short(self.age),
+            short(self.age),
             approximate_number(self.temperature),
             "-" if self.target == UNKNOWN else str(self.target),
             visible(self.scheme, kept="") or "-",
@@ -158,7 +129,7 @@ class Rows:
         return f"{first}{self.count:,} region{plural}, {approximate_bytes(self.bytes)}{some}"
 
 
-def _short(microseconds: int) -> str:
+def short(microseconds: int) -> str:
     """Write a duration for people, with at most two units."""
     for most, least in ((3_600_000_000, 60_000_000), (60_000_000, 1_000_000), (1_000_000, 1_000)):
         if microseconds >= most:
@@ -331,84 +302,3 @@ def strip(series: Sequence[Series], view: View, width: int) -> str:
         level = min(int(np.ceil(mean * (len(LEVELS) - 2) / 100)), len(LEVELS) - 2) + 1
         drawn.append(LEVELS[level] if total else LEVELS[0])
     return "".join(drawn)
-
-
-def old(scene: Scene, now: int) -> str:
-    """Return the age of the regions' numbers; ``now`` is in nanoseconds since the epoch."""
-    ends = [int(each.end[-1]) for each in scene.series if len(each)]
-    if not ends:
-        return "no regions"
-    seconds = max(now - min(ends), 0) / 1e9
-    if seconds < 0.5:
-        return "fresh"
-    return f"{seconds:.0f}s old" if seconds < 60 else f"{_short(int(seconds) * 1_000_000)} old"
-
-
-def heading(scene: Scene) -> str:
-    """Return the heading of a kdamond."""
-    each = scene.kdamond
-    if each is None:
-        names = ", ".join(each.name for each in scene.modules)
-        return (
-            f"no kdamond of a policy runs: {names} of the kernel does"
-            if names
-            else "no kdamond runs"
-        )
-    place = [one["slot"] for one in scene.kdamonds].index(scene.slot) + 1
-    parts = [f"{each['name'] or 'somebody else'}: {each['state']}"]
-    parts += ["paused"] if each["paused"] else []
-    parts += [f"slot {each['slot']}", each["ops"], f"accesses {Accesses(**each['accesses']).text}"]
-    targets = [Target(**one).name for one in each["targets"]]
-    if targets:
-        parts.append(", ".join(targets[:2]) + (f" +{len(targets) - 2}" if targets[2:] else ""))
-    return visible(f"[{place}/{len(scene.kdamonds)}] " + ", ".join(parts), kept="")
-
-
-def scheme_lines(scene: Scene) -> list[str]:
-    """Describe each scheme: its current selection, its work so far, its quota, and its goals."""
-    lines = [f"{each.name}: {line}" for each in scene.modules for line in each.lines]
-    for scheme in scene.kdamond["schemes"] if scene.kdamond else ():
-        numbers = scheme["statistics"]
-        parts = [f"{scheme['name']}: {scheme['action']}", *_now(scene, scheme["name"])]
-        if numbers.get("sz_tried") is None:
-            parts.append("not asked what it did so far")
-        else:
-            parts += [
-                f"tried {approximate_bytes(numbers['sz_tried'])}",
-                f"applied {approximate_bytes(numbers.get('sz_applied') or 0)} so far",
-            ]
-        if scheme["quota"]:
-            exceeded = numbers.get("qt_exceeds")
-            parts.append(
-                f"quota {Limits(**scheme['quota']).text}"
-                + (f" (exceeded {exceeded} times)" if exceeded else "")
-            )
-        effective = scheme["effective_quota"]
-        if effective and effective < U64_MAX:
-            parts.append(f"in effect {approximate_bytes(effective)}")
-        lines.append(visible(", ".join(parts), kept=""))
-        if scheme["watermarks"] and scheme["watermarks"]["asleep"] is not False:
-            lines.append(f"  {scheme['watermarks']['why']}")
-        lines += [visible(f"  {_goal(goal)}", kept="") for goal in scheme["goals"]]
-    return lines
-
-
-def _now(scene: Scene, scheme: str) -> list[str]:
-    """Describe the current selection of a scheme, if its regions are known."""
-    for each in scene.series:
-        if each.source.scheme == scheme and each.source.origin == "regions" and len(each):
-            regions = each.snapshot(-1)
-            passed = "" if regions.passed is None else (
-                f" ({approximate_bytes(int(regions.passed.sum()))} passed)"
-            )  # fmt: skip
-            return [f"now {approximate_bytes(regions.total)}{passed}"]
-    return []
-
-
-def _goal(goal: Mapping[str, Any]) -> str:
-    metric, target = goal["metric"], goal_text(goal["target"], goal["metric"])
-    where = "" if goal["node"] is None else f" of node {goal['node']}"
-    where += f" for {goal['cgroup']}" if goal["cgroup"] else ""
-    if goal["current"] is None:
-        return f"goal {metric}{where}: {target}{'' if goal['fed'] else ' (not fed)'}"
-    return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}"

@@ -14,7 +14,7 @@ from damonpolicy.observe.watermarks import Watch, of_module
 from damonpolicy.units import approximate_bytes, approximate_duration
 
 if TYPE_CHECKING:
-    from damonpolicy.observe.live import Kdamond
+    from damonpolicy.observe.running import Kdamond
 
 __all__ = ("ModuleStatus", "kdamonds", "look")
 
@@ -103,8 +103,8 @@ def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
     Their trees have the form of a slot's.
     """
     # slow to import, and `status` does without
-    from damonpolicy.observe.live import Kdamond
     from damonpolicy.observe.regions import UNKNOWN
+    from damonpolicy.observe.running import Kdamond
 
     found = []
     for name in names:

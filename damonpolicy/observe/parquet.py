@@ -30,7 +30,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import numpy as np
 
@@ -46,7 +46,8 @@ from damonpolicy.observe.regions import (
     series_of,
 )
 from damonpolicy.observe.sealed import seal
-from damonpolicy.observe.whole import Amount, Rotation, WholeFile, whole_file
+from damonpolicy.observe.sink import Sink
+from damonpolicy.observe.whole import WholeFile, whole_file
 from damonpolicy.plan.facts import Accesses, Filter, Target
 
 __all__ = ("MAGIC", "SOURCES", "VERSION", "Writer", "arrow", "schema", "source_of", "write")
@@ -256,7 +257,7 @@ def write(path: str, series: Sequence[Series]) -> None:
         seal(file)
 
 
-class Writer:
+class Writer(Sink):
     """A writer of snapshots as they come.
 
     With ``limit_bytes``, a file that has grown past it is finished and the next one begins; the
@@ -267,9 +268,7 @@ class Writer:
 
     def __init__(self, path: str, *, limit_bytes: int = 0, keep: int | None = None) -> None:
         arrow()
-        self.rotation = Rotation(path, keep)
-        self.snapshots = 0
-        self.rows = 0
+        super().__init__(path, keep)
         self._limit = limit_bytes
         self._group = min(_GROUP_ROWS, max(limit_bytes // 64, 1)) if limit_bytes else _GROUP_ROWS
         self._sources: dict[Source, int] = {}
@@ -279,22 +278,6 @@ class Writer:
         self._made: WholeFile | None = None
         self._content: Any = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    @property
-    def names(self) -> list[str]:
-        """The finished files that still exist, newest first."""
-        return self.rotation.names
-
-    @property
-    def kept(self) -> Amount:
-        """The amount in files that are kept, or being written."""
-        return Amount(self.snapshots, self.rows).without(self.rotation.discarded)
-
     @property
     def size(self) -> int:
         """The bytes of the current file, without buffered data."""
@@ -303,7 +286,6 @@ class Writer:
     def add(
         self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
     ) -> None:
-        """Add a snapshot; ``begin`` and ``end`` are nanoseconds since the epoch."""
         self._sources.setdefault(source, len(self._sources))
         self._waiting.setdefault(source, []).append((begin, end, intervals, regions))
         rows = max(len(regions), 1)
@@ -316,7 +298,6 @@ class Writer:
                 self.finish()
 
     def finish(self) -> None:
-        """Write buffered data and give the file its name; the next snapshot begins another one."""
         try:
             self._flush()
             if self._made is None:
@@ -324,7 +305,7 @@ class Writer:
             self._content.add_key_value_metadata(_metadata(list(self._sources)))
             self._content.close()
             seal(self._made.file)
-            self.rotation.finish(self._made, Amount(self.snapshots, self.rows))
+            self.rotation.finish(self._made, self.taken)
         except BaseException:
             if self._made is not None:
                 self._made.discard()

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
-
 from damonpolicy.observe import parquet, records
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from damonpolicy.observe.whole import Amount, Rotation
+from damonpolicy.observe.sink import Sink
 
-__all__ = ("Collector", "Sink", "Tally", "sink_of")
+__all__ = ("Collector", "Tally", "sink_of")
 
 _ROW = 44
 """Bytes of a region in memory, as its size on disk in damo's forms is unknown in advance."""
 
 
-class Sink(Protocol):
-    """A sink for snapshots; a context manager that finishes the last file at the end."""
-
-    snapshots: int
-    rows: int
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    @property
-    def names(self) -> list[str]:
-        """The finished files that still exist, newest first."""
-
-    @property
-    def rotation(self) -> Rotation:
-        """The files' names."""
-
-    @property
-    def kept(self) -> Amount:
-        """How much there is in files that are still there, or in the making."""
-
-    def add(
-        self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
-    ) -> None:
-        """Add a snapshot."""
-
-
-class Collector:
+class Collector(Sink):
     """A sink that collects a whole file in memory, as damo's forms can only be written at once.
 
     Files follow each other as those of `parquet.Writer` do; ``limit_bytes`` is about memory.
@@ -51,34 +21,15 @@ class Collector:
     def __init__(
         self, path: str, form: str, *, limit_bytes: int = 0, keep: int | None = None
     ) -> None:
-        self.rotation = Rotation(path, keep)
-        self.snapshots = 0
-        self.rows = 0
+        super().__init__(path, keep)
         self._form = form
         self._limit = limit_bytes
         self._bytes = 0
         self._waiting: dict[Source, list[tuple[int, int, Intervals, Regions]]] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    @property
-    def names(self) -> list[str]:
-        """The finished files that still exist, newest first."""
-        return self.rotation.names
-
-    @property
-    def kept(self) -> Amount:
-        """How much there is in files that are still there, or in the making."""
-        return Amount(self.snapshots, self.rows).without(self.rotation.discarded)
-
     def add(
         self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
     ) -> None:
-        """Add a snapshot; ``begin`` and ``end`` are nanoseconds since the epoch."""
         self._waiting.setdefault(source, []).append((begin, end, intervals, regions))
         self.snapshots += 1
         self.rows += len(regions)
@@ -87,13 +38,9 @@ class Collector:
             self.finish()
 
     def finish(self) -> None:
-        """Write the collected snapshots; the next one begins another file."""
         if self._waiting:
             series = [series_of(*pair) for pair in self._waiting.items()]
-            self.rotation.make(
-                lambda path: records.write(path, series, self._form),
-                Amount(self.snapshots, self.rows),
-            )
+            self.rotation.make(lambda path: records.write(path, series, self._form), self.taken)
         self._waiting.clear()
         self._bytes = 0
 

@@ -14,9 +14,10 @@ from damonpolicy.errors import UsageError
 from damonpolicy.kernel.host import busy_modules
 from damonpolicy.kernel.sysfs import KDAMONDS, Machine, entries, read_or
 from damonpolicy.kernel.tracing import Tracing
-from damonpolicy.observe.live import Kdamond, targets
+from damonpolicy.observe.live import targets
 from damonpolicy.observe.modules import kdamonds
 from damonpolicy.observe.regions import Array, Intervals, Regions, Series, Source, series_of
+from damonpolicy.observe.running import Kdamond
 from damonpolicy.observe.trace import Assembler, Burst
 from damonpolicy.plan.facts import accesses
 

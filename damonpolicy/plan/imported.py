@@ -23,7 +23,15 @@ from damonpolicy.plan.decompile import kdamond
 from damonpolicy.plan.decompiled import Decompiled
 from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.imported_places import Source, relocated
-from damonpolicy.plan.policies import Loaded, Overrides, Spans, compile_policies, load, place
+from damonpolicy.plan.policies import (
+    Loaded,
+    Overrides,
+    Spans,
+    Upkeep,
+    compile_policies,
+    load,
+    place,
+)
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.nodes import Path
 from damonpolicy.source.write import to_yaml
@@ -139,7 +147,7 @@ def _again(
 ) -> tuple[list[dict[str, str]], list[Diagnostic]]:
     """Compile the policy, and look up its targets and cgroups if there is a machine."""
     spans: Spans = {}
-    policies, found = compile_policies(loaded, capabilities, machine, unfed=True, spans=spans)
+    policies, found = compile_policies(loaded, capabilities, machine, Upkeep(unfed=True), spans)
     result = []
     for compiled in (each for policy_ in policies.values() for each in policy_.kdamonds):
         files = dict(compiled.files)

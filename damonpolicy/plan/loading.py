@@ -16,6 +16,7 @@ from damonpolicy.plan.policies import (
     Loaded,
     Overrides,
     Spans,
+    Upkeep,
     compile_policies,
     load,
     place,
@@ -107,7 +108,7 @@ def compile_on(
 ) -> Compiled:
     """Compile for a machine; raises if any policy is wrong on it.
 
-    ``unfed`` and ``served`` are those of `compile_policies`. With ``shared``, the files that all
+    ``unfed`` and ``served`` are those of `Upkeep`. With ``shared``, the files that all
     policies depend on, other files that are invalid by themselves, or disagree, are left out,
     unless that would be all.
     """
@@ -116,10 +117,8 @@ def compile_on(
     files: dict[str, str] = {}
     spans: Spans = {}
     for source in sources:
-        compiled, found = compile_policies(
-            source.loaded, capabilities, machine,
-            owner=source.owner, unfed=unfed, served=served, spans=spans,
-        )  # fmt: skip
+        upkeep = Upkeep(source.owner, unfed=unfed, served=served)
+        compiled, found = compile_policies(source.loaded, capabilities, machine, upkeep, spans)
         policies |= compiled
         files |= {
             name: read.cursor("name").value.file
@@ -146,7 +145,8 @@ def spans_of(
         file = SourceFile(f"policy {name}", policy.source)
         overrides = Overrides(policy.variables, monitor=policy.monitored)
         loaded = load([file], overrides, machine=machine)
-        compile_policies(loaded, capabilities, machine, unfed=True, served=True, spans=spans)
+        upkeep = Upkeep(unfed=True, served=True)
+        compile_policies(loaded, capabilities, machine, upkeep, spans)
         texts.update(loaded.texts)
     return spans
 

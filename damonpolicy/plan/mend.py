@@ -17,9 +17,9 @@ from damonpolicy.plan.bind import Member
 from damonpolicy.plan.changes import changes
 from damonpolicy.plan.compiled import CompiledKdamond
 from damonpolicy.plan.online import acts, inherits, pids, recommit, with_pids, without_dead
-from damonpolicy.plan.order import KdamondPlan
+from damonpolicy.plan.planned import KdamondPlan
 
-__all__ = ("Mended", "mend", "staged")
+__all__ = ("Halfway", "Mended", "mend", "staged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +44,33 @@ def staged(before: Tree, slot: int, done: Iterable[Operation]) -> dict[str, str]
     return tree
 
 
+@dataclass(frozen=True, slots=True)
+class Halfway:
+    """How far a transaction has come with a kdamond."""
+
+    staged: Tree
+    committed: Tree
+    """What the kernel took last."""
+    names: Mapping[str, str]
+    """Those of the schemes that it took."""
+    running: bool
+
+
 def mend(
     each: KdamondPlan,
     dead: set[int],
-    now: Tree,
-    committed: Tree,
+    halfway: Halfway,
     kdamond: CompiledKdamond,
-    names: Mapping[str, str],
-    *,
-    running: bool,
     spares: Iterable[Member] = (),
 ) -> Mended | None:
     """Plan the rest for a kdamond without the ``dead`` processes; None if no other is left.
 
-    ``now`` is what is staged, ``committed`` what the kernel took last, with the ``names`` of its
-    schemes. A kdamond that was to be changed and no longer runs is started; one whose schemes would
-    act on addresses of a dead process is restarted. ``spares`` take the places of the dead, but for
-    those that the kernel has to drop: where the list of targets keeps its length, no other is
-    written again.
+    A kdamond that was to be changed and does not run any more is started; one whose
+    schemes would act on where the dead had its memory is restarted. ``spares`` take the places of
+    the dead, but for those that the kernel has to drop: where the list of targets keeps its length,
+    no other is written again.
     """
+    now, committed, running = halfway.staged, halfway.committed, halfway.running
     moves = running and inherits(committed, without_dead(each.after, lambda pid: pid not in dead))
     known = set(pids(committed)) if running and not moves else set()
     new = (pid for pid, _ in each.members if pid in dead and str(pid) not in known)
@@ -78,7 +86,7 @@ def mend(
         return None
     action = each.action
     if action == "change" and running and not (moves and acts(after)):
-        operations, _ = recommit(each.slot, now, committed, after, kdamond, names)
+        operations, _ = recommit(each.slot, now, committed, after, kdamond, halfway.names)
     else:
         fresh = {path: default(path) for path in after if path not in now}
         operations, _ = changes(each.slot, {**fresh, **now}, after, "start")

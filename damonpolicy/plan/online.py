@@ -86,33 +86,50 @@ def change(
     result.remarks += others
     if differing(before, verified):
         result.remarks.append("files were changed by someone since our last commit")
+    why = _obstacle(before, bound, verified, result.remarks, reused=reused)
+    if why:
+        return _restart(slot, before, desired, result, why)
+    result.remarks += unheard(bound.kdamond.uncommitted, desired, before, verified, late=True)
+    return _commits(slot, before, bound, verified, names or {}, result)
+
+
+def _obstacle(
+    before: Tree, bound: Bound, verified: Tree, remarks: list[str], *, reused: bool
+) -> str:
+    """Say why a commit would not do, empty where it does; remarks are about what it costs."""
+    desired = bound.files
     # The kernel runs what was committed, even if someone has staged over it since.
     ran = verified or before
     if {each.get(_OPERATIONS) for each in (before, ran)} != {desired[_OPERATIONS]}:
-        return _restart(slot, before, desired, result, "other operations need other targets")
+        return "other operations need other targets"
     if pids(before) != pids(ran):
-        why = "its targets were changed by someone since our last commit"
-        return _restart(slot, before, desired, result, why)
+        return "its targets were changed by someone since our last commit"
     if reused:
-        return _restart(
-            slot, before, desired, result, "a new process has the pid of one that ended"
-        )
+        return "a new process has the pid of one that ended"
     if inherits(ran, desired):
         if acts(desired):
-            why = "its schemes would act on where the process that goes has its memory"
-            return _restart(slot, before, desired, result, why)
-        result.remarks.append(
+            return "its schemes would act on where the process that goes has its memory"
+        remarks.append(
             "until its layout is looked up (`intervals.update`), the next process is watched where"
             " the one that goes had its memory"
         )
     if bound.kdamond.commit == "none":
-        return _restart(slot, before, desired, result, "this kernel cannot change it while it runs")
+        return "this kernel cannot change it while it runs"
     if bound.kdamond.commit == "waits" and any(map(may_sleep, (before, verified, desired))):
-        return _restart(slot, before, desired, result, "its watermarks could let a commit hang")
-    ignored = bound.kdamond.uncommitted
-    if reasons := unheard(ignored, desired, before, verified):
-        return _restart(slot, before, desired, result, "; ".join(reasons))
-    result.remarks += unheard(ignored, desired, before, verified, late=True)
+        return "its watermarks could let a commit hang"
+    return "; ".join(unheard(bound.kdamond.uncommitted, desired, before, verified))
+
+
+def _commits(
+    slot: int,
+    before: Tree,
+    bound: Bound,
+    verified: Tree,
+    names: Mapping[str, str],
+    result: Change,
+) -> Change:
+    """Add the commits that lead to what is wanted, one after the other."""
+    desired, ran = bound.files, verified or before
     tree = dict(before)
     begins = retuned(before, desired) or retuned(ran, desired)
     if begins:
@@ -120,7 +137,7 @@ def change(
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
-    schemes = Schemes(ran, desired, names or {}, bound.kdamond.names)
+    schemes = Schemes(ran, desired, names, bound.kdamond.names)
     steps, shortened = _steps((before, ran), desired, schemes)
     answered = bound.kdamond.commit == "answered"
     if answered and sooner(schemes.front, desired, before, verified):
@@ -131,7 +148,7 @@ def change(
         (result.commit if number else result.stage).extend(operations)
         result.commit.append(_command(slot, "commit", "commit"))
     stays = without_schemes(before, schemes.front) if schemes.inherit else before
-    if unfed(ignored, desired, stays):
+    if unfed(bound.kdamond.uncommitted, desired, stays):
         result.commit.append(_command(slot, "commit", "commit"))
     if shortened:
         # the kernel has dropped the obsolete targets by now: only the files still show them

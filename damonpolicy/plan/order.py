@@ -6,8 +6,8 @@ A pure function of the current machine, the managed set, and the wanted set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from damonpolicy.errors import Foreign
 from damonpolicy.kernel.modules import module_of
@@ -15,21 +15,20 @@ from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.kernel.tree import Tree, configuration, startable
 from damonpolicy.plan import modules, online, renamed, settings, unwritten
-from damonpolicy.plan.bind import Bound, Member, Waits
+from damonpolicy.plan.bind import Bound, Waits
 from damonpolicy.plan.changes import changes, differing
 from damonpolicy.plan.compiled import CompiledPolicy
 from damonpolicy.plan.current import Current
 from damonpolicy.plan.effect import in_effect
 from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.planned import Action, KdamondPlan, Plan
 
-__all__ = ("Action", "KdamondPlan", "Plan", "Wanted", "make_plan")
+__all__ = ("Wanted", "make_plan")
 
 FEWEST_SLOTS = 8
 """Spare slots for later policies, as the number cannot change while a kdamond runs."""
 
 EMPTY = {"contexts/nr_contexts": "0", "refresh_ms": "0"}
-
-Action = Literal["start", "change", "restart", "keep", "adopt", "stop", "wait"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,91 +43,6 @@ class Wanted:
     bound: Mapping[str, Bound | Waits]
     affected: tuple[str, ...] = ()
     takeover: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KdamondPlan:
-    """The plan of one kdamond; trees are those of its directory."""
-
-    name: str
-    slot: int
-    action: Action
-    before: Tree = field(default_factory=dict)
-    after: Tree = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
-    names_before: Mapping[str, str] = field(default_factory=dict)
-    members: tuple[Member, ...] = ()
-    remarks: tuple[str, ...] = ()
-    cgroups: Mapping[str, int] = field(default_factory=dict)
-    """The cgroups that the paths in ``after`` mean, if known."""
-    left_out: tuple[str, ...] = ()
-    """Missing cgroups, whose filters are left out until they exist."""
-    waits_for: str = ""
-
-    @property
-    def runs(self) -> bool:
-        """Whether the kdamond runs afterwards."""
-        return self.action in ("start", "change", "restart", "keep", "adopt")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A complete transaction, before its first write."""
-
-    machine: str
-    release: str
-    boot_id: str
-    fingerprint: str
-    policies: Mapping[str, CompiledPolicy]
-    kdamonds: tuple[KdamondPlan, ...]
-    settings: tuple[settings.SettingPlan, ...]
-    operations: tuple[Operation, ...]
-    slots_before: int | None
-    affected: tuple[str, ...] = ()
-    """The policies that are applied now; others stay as they are."""
-    takeover: bool = False
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def changes_kernel(self) -> bool:
-        """Whether anything is written to the machine."""
-        return bool(self.operations)
-
-    def about(self, operation: Operation) -> tuple[tuple[str, str], ...]:
-        """Return the parts of policies that require an operation, best first."""
-        if operation.slot >= 0:
-            parts = operation.relative.split("/")[1:]
-            named = ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
-            return tuple(
-                (each.name, part)
-                for each in self.kdamonds
-                if each.slot == operation.slot
-                for part in named
-            )
-        module = module_of(operation.path)
-        users = [
-            (user, each.path)
-            for each in self.settings
-            if each.path == operation.path or (module and module == module_of(each.path))
-            for user in each.users
-        ]
-        users.sort(key=lambda each: each[1] != operation.path)
-        whole = [(user, "modules") for user, _ in users] or [
-            (name, "kdamonds") for name in self.affected if operation.kind == "count"
-        ]
-        return (*users, *whole)
-
-    def changes(self, managed: Managed) -> bool:
-        """Whether anything changes: on the machine, or in the managed set."""
-        return self.changes_kernel or self.records(managed)
-
-    def records(self, managed: Managed) -> bool:
-        """Whether the managed set changes: policies, their kdamonds' slots, settings' users."""
-        slots = {each.kdamond: slot for slot, each in managed.slots.items()}
-        kept = {each.name: each.slot for each in self.kdamonds if each.runs}
-        users = {each.path: each.users for each in self.settings if each.users or each.owed}
-        before = {path: each.users for path, each in managed.settings.items()}
-        return dict(self.policies) != dict(managed.policies) or kept != slots or users != before
 
 
 def make_plan(current: Current, managed: Managed, wanted: Wanted) -> Plan:

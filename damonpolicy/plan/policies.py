@@ -38,7 +38,17 @@ from damonpolicy.source.nodes import Mapping as MappingNode
 from damonpolicy.source.template import Templates
 from damonpolicy.source.yaml import parse
 
-__all__ = ("Loaded", "Overrides", "Spans", "compile_policies", "load", "place", "wrong_files")
+__all__ = (
+    "BY_HAND",
+    "Loaded",
+    "Overrides",
+    "Spans",
+    "Upkeep",
+    "compile_policies",
+    "load",
+    "place",
+    "wrong_files",
+)
 
 Spans: TypeAlias = dict[tuple[str, str], Span | Cursor]
 """Places in policies, by the subject of errors.
@@ -97,6 +107,20 @@ class Overrides:
             names.append(name)
             values[name] = value
         return cls(values, frozenset(names)), found
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """Whose policies are, and who keeps up what needs somebody."""
+
+    owner: str = "hand"
+    unfed: bool = False
+    """Whether goals may stand that nobody feeds."""
+    served: bool = False
+    """Whether a service feeds those that say where from."""
+
+
+BY_HAND = Upkeep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +222,7 @@ def compile_policies(
     loaded: Loaded,
     capabilities: Capabilities,
     machine: Machine | None,
-    *,
-    owner: str = "hand",
-    unfed: bool = False,
-    served: bool = False,
+    upkeep: Upkeep = BY_HAND,
     spans: Spans | None = None,
 ) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
     """Compile for one kernel, and check by the rules that look at the machine.
@@ -209,70 +230,100 @@ def compile_policies(
     Policies with errors are checked too, as far as they could be read, so that all errors are
     reported at once; they are not compiled then.
 
-    Without ``machine`` (a kernel that we are not on) nothing is looked up on it. ``unfed`` accepts
-    goals that nobody feeds; ``served``: a service feeds those with a source. ``spans`` collects the
-    places of names that are looked up later.
+    Without ``machine`` (a kernel that we are not on) nothing is looked up on it.
+    ``spans`` takes the places of what is looked up later.
     """
-    found: list[Diagnostic] = []
-    policies: dict[str, CompiledPolicy] = {}
+    making = _Making(capabilities, machine, upkeep, {} if spans is None else spans)
     wrong = wrong_files(loaded.found)
+    policies: dict[str, CompiledPolicy] = {}
     for read, text in loaded.reads:
         policy, at = read.policy, read.cursor
-        name, settings = policy.known("name", ""), policy.known("settings", {})
-        if machine is not None:
-            found += settings_rules.check_machine(policy, at, machine)
-            found += module_rules.check_machine(policy, at, machine)
-            found += idle_rules.check_machine(policy, at, machine)
-        kdamonds: list[CompiledKdamond] = []
-        loops: list[Loop] = []
-        settings = {
-            path: written(path, value, read_or(machine, path) if machine else "")
-            for path, value in settings.items()
-            if machine is None or machine.exists(path) or not missing(path, value)
-        }
-        parameters, lacking = compile_modules(policy, at, capabilities, machine)
-        settings = {**parameters, **settings}
-        if spans is not None:
-            spans |= {(name, path): each for path, _, each in module_rules.contents(policy, at)}
-            named = [(path, at("settings", path)) for path in policy.known("settings", ())]
-            named += [(part, at(part)) for part in ("modules", "kdamonds")]
-            spans |= {(name, part): each.key for part, each in named}
-        found += lacking
-        for index, kdamond in enumerate(policy.known("kdamonds", ())):
-            here = at("kdamonds", index)
-            if not may_be_chosen(kdamond, capabilities):
-                message = f"the alternative `{kdamond.known('name')}` is not for this kernel"
-                found.append(Diagnostic.note("DP0602", here("when").key, message))
-                continue
-            if machine is not None:
-                found += machine_rules.check_kdamond(kdamond, here, machine, served=served)
-            compiler = Compiler(name, capabilities, machine, served=served)
-            with suppress(Unread):
-                kdamonds.append(compiler.kdamond(kdamond, here))
-                if spans is not None:
-                    spans |= _spans(kdamonds[-1], compiler, here)
-            found += compiler.found
-            loops += compiler.loops
-            if compiler.uses_faults:
-                found += _without_balancing(policy, here("accesses"), at)
-                settings.setdefault(NUMA_BALANCING, "0")
-                if spans is not None:
-                    spans.setdefault((name, NUMA_BALANCING), here("accesses"))
-        found += uncounted(policy, at, capabilities)
-        found += _service_needed(policy, at, unfed=unfed, served=served)
+        settings = making.settings(policy, at)
+        kdamonds, loops = making.kdamonds(policy, at, settings)
+        making.check(policy, at)
         if wrong.isdisjoint(("", at("name").value.file)):
+            name = policy.known("name", "")
+            tuned = compile_loops(policy, kdamonds) if upkeep.served else ()
             policies[name] = CompiledPolicy(
                 name=name,
-                owner=owner,
+                owner=upkeep.owner,
                 kdamonds=tuple(kdamonds),
                 settings=settings,
                 source=text,
                 variables=dict(loaded.overrides.values),
-                loops=(*loops, *(compile_loops(policy, kdamonds) if served else ())),
+                loops=(*loops, *tuned),
                 repairs=policy.on_drift == "repair",
                 monitored=loaded.overrides.monitor,
             )
-    return policies, found
+    return policies, making.found
+
+
+class _Making:
+    """The parts of policies for one kernel; ``found`` and ``spans`` collect on the way."""
+
+    def __init__(
+        self, capabilities: Capabilities, machine: Machine | None, upkeep: Upkeep, spans: Spans
+    ) -> None:
+        self.capabilities = capabilities
+        self.machine = machine
+        self.upkeep = upkeep
+        self.spans = spans
+        self.found: list[Diagnostic] = []
+
+    def settings(self, policy: Policy, at: Cursor) -> dict[str, str]:
+        """Return the settings, those of modules among them."""
+        machine = self.machine
+        if machine is not None:
+            self.found += settings_rules.check_machine(policy, at, machine)
+            self.found += module_rules.check_machine(policy, at, machine)
+            self.found += idle_rules.check_machine(policy, at, machine)
+        settings = {
+            path: written(path, value, read_or(machine, path) if machine else "")
+            for path, value in policy.known("settings", {}).items()
+            if machine is None or machine.exists(path) or not missing(path, value)
+        }
+        parameters, lacking = compile_modules(policy, at, self.capabilities, machine)
+        self.found += lacking
+        name = policy.known("name", "")
+        self.spans |= {(name, path): each for path, _, each in module_rules.contents(policy, at)}
+        named = [(path, at("settings", path)) for path in policy.known("settings", ())]
+        named += [(part, at(part)) for part in ("modules", "kdamonds")]
+        self.spans |= {(name, part): each.key for part, each in named}
+        return {**parameters, **settings}
+
+    def kdamonds(
+        self, policy: Policy, at: Cursor, settings: dict[str, str]
+    ) -> tuple[list[CompiledKdamond], list[Loop]]:
+        """Return the kdamonds and their loops; ``settings`` gets those that they need."""
+        name, served = policy.known("name", ""), self.upkeep.served
+        kdamonds: list[CompiledKdamond] = []
+        loops: list[Loop] = []
+        for index, kdamond in enumerate(policy.known("kdamonds", ())):
+            here = at("kdamonds", index)
+            if not may_be_chosen(kdamond, self.capabilities):
+                message = f"the alternative `{kdamond.known('name')}` is not for this kernel"
+                self.found.append(Diagnostic.note("DP0602", here("when").key, message))
+                continue
+            if self.machine is not None:
+                self.found += machine_rules.check_kdamond(
+                    kdamond, here, self.machine, served=served
+                )
+            compiler = Compiler(name, self.capabilities, self.machine, served=served)
+            with suppress(Unread):
+                kdamonds.append(compiler.kdamond(kdamond, here))
+                self.spans |= _spans(kdamonds[-1], compiler, here)
+            self.found += compiler.found
+            loops += compiler.loops
+            if compiler.uses_faults:
+                self.found += _without_balancing(policy, here("accesses"), at)
+                settings.setdefault(NUMA_BALANCING, "0")
+                self.spans.setdefault((name, NUMA_BALANCING), here("accesses"))
+        return kdamonds, loops
+
+    def check(self, policy: Policy, at: Cursor) -> None:
+        """Refuse what nobody would count or keep up."""
+        self.found += uncounted(policy, at, self.capabilities)
+        self.found += _service_needed(policy, at, self.upkeep)
 
 
 def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
@@ -304,10 +355,9 @@ def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Dia
     ]
 
 
-def _service_needed(
-    policy: Policy, at: Cursor, *, unfed: bool, served: bool
-) -> Iterator[Diagnostic]:
+def _service_needed(policy: Policy, at: Cursor, upkeep: Upkeep) -> Iterator[Diagnostic]:
     """Refuse parts that only a running service could keep up."""
+    unfed, served = upkeep.unfed, upkeep.served
     if not unfed:
         yield from module_rules.service_needed(policy, at)
     if policy.known("tuning") and not (served or unfed):

@@ -11,7 +11,7 @@ from typing import Any
 
 from damonpolicy.diagnostics import as_text
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.plan.order import KdamondPlan, Plan
+from damonpolicy.plan.planned import KdamondPlan, Plan
 from damonpolicy.plan.rows import rows
 from damonpolicy.plan.settings import SettingPlan
 from damonpolicy.plan.texts import chain, setting_text, value_text

@@ -15,7 +15,7 @@ from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.model.actions import MOVING
 from damonpolicy.model.words import by_kernel, rank
 from damonpolicy.plan.facts import EARLY, SAMPLE
-from damonpolicy.plan.order import KdamondPlan
+from damonpolicy.plan.planned import KdamondPlan
 from damonpolicy.plan.texts import accesses, chain, target, value_text
 from damonpolicy.units import U32_MAX, U64_MAX
 

@@ -9,7 +9,7 @@ from damonpolicy import typed
 from damonpolicy.errors import StalePlan, UsageError
 from damonpolicy.kernel.tree import digest
 from damonpolicy.plan.managed import agree
-from damonpolicy.plan.order import KdamondPlan, Plan
+from damonpolicy.plan.planned import KdamondPlan, Plan
 
 __all__ = ("from_json", "refuse_stale", "to_json")
 

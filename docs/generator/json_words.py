@@ -18,7 +18,7 @@ from damonpolicy.model import quotas, schemes
 from damonpolicy.model.kdamond import Kdamond
 from damonpolicy.observe.doctor import Verdict
 from damonpolicy.observe.rank import By, Of
-from damonpolicy.plan import order
+from damonpolicy.plan import planned
 from damonpolicy.plan.current import Owner
 from damonpolicy.tuning.goals import Trend
 
@@ -37,7 +37,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "severity": get_args(Severity),
     "operations.kind": get_args(operation.Kind),
     "operations.phase": get_args(operation.Phase),
-    "kdamonds.action": get_args(order.Action),
+    "kdamonds.action": get_args(planned.Action),
     "kdamonds.owner": tuple(each for each in get_args(Owner) if each != "free"),
     "ops": get_args(Kdamond.model_fields["ops"].annotation),
     "schemes.action": get_args(schemes.Action),

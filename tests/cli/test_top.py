@@ -18,6 +18,7 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.errors import ExitCode, KernelLacks, UsageError
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe import live, traced
+from damonpolicy.observe.running import running
 from damonpolicy.plan.current import retrieve
 
 
@@ -152,12 +153,12 @@ def test_regions_of_a_kdamond_of_ours_are_asked_for(site, reader):
     assert scene.kdamond["schemes"][0]["statistics"]["sz_tried"] > 0, "statistics are fresh, too"
     assert (len(scene.series[0].regions) > 2, scene.why) == (True, "")
     assert reader.look(99).slot == scene.slot, "one that has ended gives way to the first"
-    (found,) = live.running(retrieve(site.machine), site.world.managed)
+    (found,) = running(retrieve(site.machine), site.world.managed)
     assert not live.told(site.machine, found), "the kernel keeps none of them"
 
 
 def test_what_others_asked_for_stays(site, reader):
-    (found,) = live.running(retrieve(site.machine), site.world.managed)
+    (found,) = running(retrieve(site.machine), site.world.managed)
     live.ask(site.machine, found)
     assert len(reader.look(None).series[0].regions) > 2
     assert live.told(site.machine, found)
@@ -209,7 +210,7 @@ def test_what_no_trace_tells_is_said_as_before(site, monkeypatch):
 
 
 def test_a_copy_of_a_machine_is_read_as_it_is(site, reader):
-    (found,) = live.running(retrieve(site.machine), site.world.managed)
+    (found,) = running(retrieve(site.machine), site.world.managed)
     live.ask(site.machine, found)
 
     class Copy:

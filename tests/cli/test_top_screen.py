@@ -10,8 +10,8 @@ from textual.widgets import DataTable, Input, Static
 
 from damonpolicy.cli.top_screen import Top
 from damonpolicy.errors import Busy
-from damonpolicy.observe.live_view import Scene
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.observe.scene import Scene
 from damonpolicy.plan.facts import Target
 from tests.observe.test_live_view import KDAMOND
 

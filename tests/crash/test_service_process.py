@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from damonpolicy.daemon.serve import serve
+from damonpolicy.daemon.serve import Wishes, serve
 from damonpolicy.engine.places import read_json
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe.status import drift
@@ -58,7 +58,7 @@ def forked(bench, at=None):
     try:
         if at is not None:
             arm(at)
-        serve(bench.machine, bench.world.places, [str(bench.policies)], debounce=0.05)
+        serve(bench.machine, bench.world.places, [str(bench.policies)], Wishes(debounce=0.05))
         code = 0
     finally:
         os._exit(code)

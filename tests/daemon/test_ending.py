@@ -12,7 +12,7 @@ import pytest
 from damonpolicy.daemon import serve as serving
 from damonpolicy.daemon.ending import Late, ending, within
 from damonpolicy.daemon.reload import Reloader
-from damonpolicy.daemon.serve import serve
+from damonpolicy.daemon.serve import Wishes, serve
 from damonpolicy.engine.signals import taken, waiting
 from tests.daemon.conftest import PAGES, settings
 
@@ -115,7 +115,7 @@ def test_who_is_not_free_to_take_policies_away_says_so(world, tmp_path, monkeypa
     monkeypatch.setattr(serving, "leave", lambda _: computes())
     told(signal.SIGTERM)
     with pytest.raises(serving.Busy, match="everything stays as it is"):
-        serve(world.machine, world.places, [str(tmp_path)], remove=True)
+        serve(world.machine, world.places, [str(tmp_path)], Wishes(remove=True))
 
 
 def test_outside_the_first_thread_nothing_is_broken_off():

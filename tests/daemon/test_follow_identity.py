@@ -9,6 +9,7 @@ import pytest
 from damonpolicy import log
 from damonpolicy.daemon.follow import FollowJob
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.daemon.followed import AREA, follow, following, watched
 
@@ -189,7 +190,7 @@ def test_a_rollback_to_what_the_service_applied_waits_as_the_service_does(desk):
     desk.rest()
     end(desk, pid)
     with changing(desk.world.machine, desk.world.places) as session:
-        session.roll_back(1, "test")
+        session.roll_back(1, Terms("test"))
     assert not desk.world.managed.slots
     web(desk)
     assert follow(desk)

@@ -11,6 +11,7 @@ from functools import cached_property
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.transaction import Terms
 from tests.golden.test_golden import CASES
 from tests.world import APPLIES, KERNELS, ROOT, World, in_memory_directory
 
@@ -132,7 +133,7 @@ class Scenario:
     def apply(self, machine, policies, within=None):
         with changing(machine, self.world.places) as session:
             current, plan = prepare(machine, session.managed, policies, policies)
-            session.carry_out(current, plan, "t", confirm_within=within)
+            session.carry_out(current, plan, Terms("t", confirm_within=within))
 
     def do(self, machine):
         """Do the operation; raises what the command line would tell."""
@@ -144,7 +145,7 @@ class Scenario:
             self.apply(machine, {})
         elif self.operation == "rollback":
             with changing(machine, self.world.places, settle=True) as session:
-                session.roll_back(1, "t")
+                session.roll_back(1, Terms("t"))
         else:
             with changing(machine, self.world.places):
                 pass

@@ -12,6 +12,7 @@ import pytest
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign
 from damonpolicy.kernel.sysfs import KDAMONDS
 from tests.faults.faulty import LOCKED, Fault, FaultyMachine
@@ -156,7 +157,7 @@ def test_nothing_is_written_where_a_slot_was_changed_since_the_plan(what):
             world.write("nr_kdamonds", "2")
         theirs, since = world.look(), len(world.machine.log)
         with pytest.raises(Foreign, match="meanwhile"):
-            session.carry_out(current, plan, "t")
+            session.carry_out(current, plan, Terms("t"))
 
     assert world.look() == theirs
     assert len(world.machine.log) == since

@@ -21,7 +21,7 @@ from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.tree import snapshot
 from damonpolicy.model.words import WORDS, Word
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.plan.texts import value_text
 from damonpolicy.source.files import SourceFile
 from damonpolicy.units import U32_MAX, U64_MAX
@@ -166,7 +166,7 @@ def compiled(kdamond: dict[str, Any], capabilities: Capabilities) -> tuple[Any, 
     """Return what the kernel reads of a kdamond, and whether there are errors, and warnings."""
     text = json.dumps({"version": "1", "name": "p", "kdamonds": [kdamond]})
     loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
-    policies, more = compile_policies(loaded, capabilities, None, unfed=True)
+    policies, more = compile_policies(loaded, capabilities, None, Upkeep(unfed=True))
     kinds = {each.severity for each in (*loaded.found, *more)}
     trees = [
         (each.files, each.filters, each.targets, each.target_files)

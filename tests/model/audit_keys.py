@@ -18,7 +18,7 @@ from typing import Any
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.kernel.tree import snapshot
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.source.files import SourceFile
 from damonpolicy.units import U32_MAX, U64_MAX
 from tests.model.audit import KERNELS, usual
@@ -339,7 +339,7 @@ def _together() -> Iterator[tuple[str, Made | None, dict[str, Made]]]:
 def compiled(made: Made, capabilities: Capabilities) -> tuple[Any, str]:
     """Return what the kernel and the service are given, and what is said of it."""
     loaded = load([SourceFile("p.yaml", json.dumps(made))], Overrides(), machine=None)
-    policies, more = compile_policies(loaded, capabilities, None, unfed=False, served=True)
+    policies, more = compile_policies(loaded, capabilities, None, Upkeep(unfed=False, served=True))
     found = (*loaded.found, *more)
     errors = [each for each in found if each.severity == "error"]
     given = [each.to_json() | {"source": "", "variables": {}} for each in policies.values()]

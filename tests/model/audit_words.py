@@ -21,7 +21,7 @@ from damonpolicy.kernel.tree import snapshot
 from damonpolicy.model.filters import Page
 from damonpolicy.model.quotas import METRICS, TunerName
 from damonpolicy.model.schemes import Action
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.source.files import SourceFile
 from damonpolicy.units import U32_MAX, U64_MAX
 from tests.model.audit import KERNELS, usual
@@ -145,7 +145,7 @@ def compiled(made: Made, capabilities: Capabilities) -> tuple[Any, str]:
     """Return what the kernel is given by a policy, and what is said of it."""
     text = json.dumps(made)
     loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
-    policies, more = compile_policies(loaded, capabilities, None, unfed=True)
+    policies, more = compile_policies(loaded, capabilities, None, Upkeep(unfed=True))
     found = (*loaded.found, *more)
     errors = [each for each in found if each.severity == "error"]
     given = [

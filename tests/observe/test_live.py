@@ -7,6 +7,7 @@ import pytest
 from damonpolicy.kernel.sysfs import KDAMONDS
 from damonpolicy.observe import live
 from damonpolicy.observe.regions import UNKNOWN
+from damonpolicy.observe.running import running
 from damonpolicy.plan.current import retrieve
 from tests.world import World
 
@@ -38,7 +39,7 @@ def world():
 
 
 def kdamond(world):
-    (found,) = live.running(retrieve(world.machine), world.managed)
+    (found,) = running(retrieve(world.machine), world.managed)
     return found
 
 
@@ -147,7 +148,7 @@ def test_someone_elses_kdamond_is_known_by_its_slot(world):
     ):
         machine.write(f"{KDAMONDS}/{path}", text)
 
-    ours, other = live.running(retrieve(machine), world.managed)
+    ours, other = running(retrieve(machine), world.managed)
 
     assert (ours.name, ours.ours) == ("look/vms", True)
     assert (other.name, other.ours) == ("slot 1", False)

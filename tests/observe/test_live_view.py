@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damonpolicy.observe import live_view
-from damonpolicy.observe.live_view import Scene, View, read_filter, rows, span, strip, zoomed
+from damonpolicy.observe.live_view import View, read_filter, rows, span, strip, zoomed
 from damonpolicy.observe.modules import ModuleStatus
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.observe.scene import Scene, heading, old, scheme_lines
 from damonpolicy.observe.watermarks import Watch
 from damonpolicy.plan.facts import Accesses, Target
 from damonpolicy.units import UnitError
@@ -119,7 +120,7 @@ def test_what_was_hardly_accessed_is_not_at_zero():
     ],
 )
 def test_ages_are_short(microseconds, expected):
-    assert live_view._short(microseconds) == expected
+    assert live_view.short(microseconds) == expected
 
 
 def test_schemes_are_shown_together():
@@ -171,10 +172,10 @@ def test_how_old_numbers_are():
     second = 10**9
 
     def text(now):
-        return live_view.old(Scene(series=[series(HOT, end=second)]), int(now * second))
+        return old(Scene(series=[series(HOT, end=second)]), int(now * second))
 
     assert [text(now) for now in (0, 1, 3.25, 126)] == ["fresh", "fresh", "2s old", "2m5s old"]
-    assert live_view.old(Scene(), 0) == "no regions"
+    assert old(Scene(), 0) == "no regions"
 
 
 KDAMOND = {
@@ -203,18 +204,14 @@ KDAMOND = {
 
 def test_the_kdamond_in_words():
     scene = Scene([{**KDAMOND, "slot": 0}, KDAMOND], 3)
-    assert live_view.heading(scene) == (
-        "[2/2] ksm/vms: on, slot 3, vaddr, accesses writes, pid 1, pid 2 +1"
-    )
+    assert heading(scene) == ("[2/2] ksm/vms: on, slot 3, vaddr, accesses writes, pid 1, pid 2 +1")
     other = Scene([{**KDAMOND, "name": None, "paused": True, "targets": []}], 3)
-    assert live_view.heading(other) == (
-        "[1/1] somebody else: on, paused, slot 3, vaddr, accesses writes"
-    )
-    assert live_view.heading(Scene()) == "no kdamond runs"
+    assert heading(other) == ("[1/1] somebody else: on, paused, slot 3, vaddr, accesses writes")
+    assert heading(Scene()) == "no kdamond runs"
 
 
 def test_schemes_quotas_and_goals_in_words():
-    assert live_view.scheme_lines(Scene([KDAMOND], 3)) == [
+    assert scheme_lines(Scene([KDAMOND], 3)) == [
         (
             "cold: stat, tried 4KiB, applied 1KiB so far, quota 200MiB every 1s (exceeded 7 times),"
             " in effect 1MiB"
@@ -222,17 +219,15 @@ def test_schemes_quotas_and_goals_in_words():
         "  goal some_mem_psi_us: 250us of 500us",
         "  goal node_mem_used_bp of node 1 for /vms: 90%",
     ]
-    assert live_view.scheme_lines(Scene()) == []
+    assert scheme_lines(Scene()) == []
 
 
 def test_a_module_of_the_kernel_says_what_it_does_and_whether_it_sleeps():
     watch = Watch(620, 500, 400, 200)
     scene = Scene(modules=[ModuleStatus("damon_reclaim", watch)])
 
-    assert live_view.heading(scene) == (
-        "no kdamond of a policy runs: damon_reclaim of the kernel does"
-    )
-    assert live_view.scheme_lines(scene) == [f"damon_reclaim: {watch.words}"]
+    assert heading(scene) == ("no kdamond of a policy runs: damon_reclaim of the kernel does")
+    assert scheme_lines(scene) == [f"damon_reclaim: {watch.words}"]
 
 
 def test_what_a_scheme_selects_now_is_its_regions():
@@ -240,12 +235,12 @@ def test_what_a_scheme_selects_now_is_its_regions():
         replace(SOURCE, scheme="cold"),
         [(1, 2, TENTH, Regions.of([0], [8192], [0], [9], passed=[4096]))],
     )
-    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [told]))
+    (line, *_) = scheme_lines(Scene([KDAMOND], 3, [told]))
     assert line.startswith("cold: stat, now 8KiB (4KiB passed), tried 4KiB, ")
-    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [replace(told, source=SOURCE)]))
+    (line, *_) = scheme_lines(Scene([KDAMOND], 3, [replace(told, source=SOURCE)]))
     assert line.startswith("cold: stat, now 8KiB (4KiB passed)")
     traced = replace(told, source=replace(SOURCE, scheme="", origin="trace"))
-    (line, *_) = live_view.scheme_lines(Scene([KDAMOND], 3, [traced]))
+    (line, *_) = scheme_lines(Scene([KDAMOND], 3, [traced]))
     assert line.startswith("cold: stat, tried 4KiB, ")
 
 
@@ -258,7 +253,7 @@ def test_a_scheme_that_sleeps_says_why_and_what_nobody_asked_is_no_number():
     }  # fmt: skip
 
     def lines(scheme):
-        return live_view.scheme_lines(Scene([{**KDAMOND, "schemes": [scheme]}], 3))
+        return scheme_lines(Scene([{**KDAMOND, "schemes": [scheme]}], 3))
 
     assert lines(unasked) == ["cold: stat, not asked what it did so far", f"  {sleeps['why']}"]
     awake = {**unasked, "watermarks": {"asleep": False, "why": "awake"}}

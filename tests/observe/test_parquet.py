@@ -16,6 +16,7 @@ from damonpolicy.errors import PolicyInvalid, UsageError
 from damonpolicy.observe import parquet, parquet_read
 from damonpolicy.observe.parquet import source_of
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.observe.whole import Rotation
 from damonpolicy.plan.facts import Accesses, Filter, Target
 from tests.observe.records import NOW, large, plain, records, snapshots
 
@@ -135,7 +136,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     def full(self, made, so_far):
         raise OSError(28, "No space left on device", made.path)
 
-    monkeypatch.setattr(parquet.Rotation, "finish", full)
+    monkeypatch.setattr(Rotation, "finish", full)
     writer = parquet.Writer(str(tmp_path / "r.parquet"))
     writer.add(SOURCE, *one())
     with pytest.raises(OSError, match="No space"):

@@ -7,8 +7,9 @@ import pytest
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.errors import UsageError
 from damonpolicy.kernel.sysfs import LiveMachine
-from damonpolicy.observe import live, traced
+from damonpolicy.observe import traced
 from damonpolicy.observe.regions import Intervals, Source
+from damonpolicy.observe.running import running
 from damonpolicy.observe.trace import Burst, parse
 from damonpolicy.observe.traced import Traced, Watched, watched
 from damonpolicy.plan.current import retrieve
@@ -50,7 +51,7 @@ def kernel():
 
 
 def of(kernel):
-    return watched(kernel.machine, live.running(retrieve(kernel.machine), Managed("")))
+    return watched(kernel.machine, running(retrieve(kernel.machine), Managed("")))
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_probes_that_come_and_go_online_break_nothing(before, after):
     kernel.context("vaddr")
     kernel.writes((probes, before))
     kernel.command("on")
-    there = traced.watched(kernel.machine, live.running(retrieve(kernel.machine), Managed("")))
+    there = traced.watched(kernel.machine, running(retrieve(kernel.machine), Managed("")))
     with traced.Traced(kernel.machine, there) as trace:
         first = [each for _ in range(5) for each in trace.read(0.2)]
         kernel.writes((probes, after))
@@ -120,7 +121,7 @@ def test_hits_of_probes_are_told():
         ("0/contexts/0/monitoring_attrs/probes/0/filters/0/allow", "Y"),
     )
     kernel.command("on")
-    (series,) = traced.look(kernel.machine, live.running(retrieve(kernel.machine), Managed("")))
+    (series,) = traced.look(kernel.machine, running(retrieve(kernel.machine), Managed("")))
 
     assert series.source.probes == ("0", "1")
     assert series.regions.hits.shape == (len(series.regions), 2)

@@ -6,6 +6,7 @@ import pytest
 
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.sysfs import KDAMONDS, read_value
 from damonpolicy.plan.positions import Schemes, without_schemes
 from tests.world import World
@@ -67,7 +68,7 @@ def replaced(world, *texts):
         for each in texts:
             compiled |= world.compile("p", text=each)
         current, plan = prepare(world.machine, session.managed, compiled, compiled)
-        session.carry_out(current, plan, "t")
+        session.carry_out(current, plan, Terms("t"))
         return plan
 
 

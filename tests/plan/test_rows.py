@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.model.sample import Accesses
-from damonpolicy.plan.order import KdamondPlan
+from damonpolicy.plan.planned import KdamondPlan
 from damonpolicy.plan.rows import Row, rows
 from damonpolicy.plan.sample import sample_files
 from damonpolicy.plan.texts import chain, value_text

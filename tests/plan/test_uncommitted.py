@@ -6,6 +6,7 @@ import pytest
 
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.quirks import QUIRKS
 from damonpolicy.kernel.sysfs import KDAMONDS, read_value
 from damonpolicy.plan.uncommitted import UNCOMMITTED, unheard
@@ -51,7 +52,7 @@ def applied(world, policy):
     with changing(world.machine, world.places) as session:
         compiled = world.compile("p", text=policy)
         current, plan = prepare(world.machine, session.managed, compiled, compiled)
-        session.carry_out(current, plan, "t")
+        session.carry_out(current, plan, Terms("t"))
         return plan.kdamonds[0]
 
 

@@ -13,7 +13,7 @@ from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.tree import snapshot
 from damonpolicy.model import filters, quotas, schemes
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.source.files import SourceFile
 
 TARGETS = {"paddr": "[{system_ram: true}]"} | dict.fromkeys(
@@ -90,7 +90,9 @@ def test_what_is_valid_on_a_kernel_is_a_word_that_its_file_takes(version):
     seen = 0
     for text in policies():
         loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
-        compiled, found = compile_policies(loaded, capabilities, None, unfed=True, served=False)
+        compiled, found = compile_policies(
+            loaded, capabilities, None, Upkeep(unfed=True, served=False)
+        )
         if any(each.severity == "error" for each in (*loaded.found, *found)):
             continue
         for path, content in said(compiled["p"].kdamonds[0]):

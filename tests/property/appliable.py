@@ -22,14 +22,14 @@ from typing import Any
 from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
-from damonpolicy.engine.transaction import FeatureRefused, execute
+from damonpolicy.engine.transaction import FeatureRefused, Terms, execute
 from damonpolicy.errors import DamonPolicyError, ExitCode
 from damonpolicy.kernel.capabilities import Capabilities, detect
 from damonpolicy.kernel.sysfs import Machine
 from damonpolicy.kernel.tree import snapshot
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.loading import Source, compile_on, wanted
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.source.files import SourceFile
 from tests.property.by_chance import EMULATED, Maker
 from tests.world import World
@@ -58,7 +58,7 @@ class Tally:
 def valid(text: str, capabilities: Capabilities) -> bool:
     """Ask as `validate --kernel` does."""
     loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
-    _, found = compile_policies(loaded, capabilities, None, unfed=True, served=True)
+    _, found = compile_policies(loaded, capabilities, None, Upkeep(unfed=True, served=True))
     return not any(each.severity == "error" for each in (*loaded.found, *found))
 
 
@@ -75,14 +75,14 @@ def applied(machine: Machine, places: Any, text: str) -> None:
                 return
             try:
                 session.managed = execute(
-                    machine, current, plan, session.managed, session.store, reason="t",
-                    capabilities=capabilities,
+                    machine, current, plan, session.managed, session.store,
+                    Terms("t", capabilities=capabilities),
                 )  # fmt: skip
                 break
             except FeatureRefused as refused:
                 capabilities = refused.capabilities
         current, plan = prepare(machine, session.managed, {}, ())
-        session.carry_out(current, plan, "remove")
+        session.carry_out(current, plan, Terms("remove"))
 
 
 def judge(machine: Machine, places: Any, text: str, capabilities: Capabilities) -> str:

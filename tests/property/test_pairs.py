@@ -16,7 +16,7 @@ import pytest
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.tree import snapshot
-from damonpolicy.plan.policies import Overrides, compile_policies, load
+from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
 from damonpolicy.source.files import SourceFile
 from damonpolicy.source.nodes import plain
 from damonpolicy.source.yaml import parse
@@ -76,7 +76,7 @@ def told(document, kernel):
     """What is said of a policy on a kernel: errors by code and message."""
     machine, capabilities = kernel
     loaded = load([SourceFile("p.yaml", json.dumps(document))], Overrides(), machine=machine)
-    _, found = compile_policies(loaded, capabilities, machine, unfed=True)
+    _, found = compile_policies(loaded, capabilities, machine, Upkeep(unfed=True))
     return {
         (each.code, each.message) for each in (*loaded.found, *found) if each.severity == "error"
     }

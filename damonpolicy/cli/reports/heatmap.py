@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from damonpolicy.cli.gathered import gathered
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.heatmap_options import (
@@ -34,6 +36,22 @@ if TYPE_CHECKING:
     from damonpolicy.observe.regions import Series
 
 _MOST_MAPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    ranges: Sequence[str]
+    times: str | None
+    resolution: str | None
+    kind: str
+    probe: str | None
+    order: str
+    hottest_first: bool
+    scale: str | None
+    absolute: bool
+    colours: str
+    out: str | None
+    guided: bool
 
 
 @click.command("heatmap")
@@ -89,23 +107,8 @@ _MOST_MAPS = 20
 @click.option("--guide", "guided", is_flag=True, help="say which times and areas there are")
 @common
 @pass_invocation
-def command(
-    invocation: Invocation,
-    given: Inputs,
-    *,
-    ranges: Sequence[str],
-    times: str | None,
-    resolution: str | None,
-    kind: str,
-    probe: str | None,
-    order: str,
-    hottest_first: bool,
-    scale: str | None,
-    absolute: bool,
-    colours: str,
-    out: str | None,
-    guided: bool,
-) -> Result:
+@gathered(_Options)
+def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     """Show when which addresses were accessed how often.
 
     Time goes to the right and addresses go up. A region's age tells of the time before its
@@ -113,12 +116,12 @@ def command(
     """
     from damonpolicy.observe.heatmap import by_target, on_one_scale
 
-    most = most_of(scale)
-    given.apart = probe is None and kind != "passed"
-
+    most = most_of(options.scale)
+    given.apart = options.probe is None and options.kind != "passed"
+    out, absolute = options.out, options.absolute
     form = form_of(out)
-    asked = _Asked(given, ranges or ("hottest",), times, kind, probe, order, reverse=hottest_first)
-    wanted = resolution_of(resolution)
+    asked = _Asked(given, options)
+    wanted = resolution_of(options.resolution)
     found = [part for each in given.load(invocation) for part in by_target(each)]
     found = [each for each in found if (each.regions.end > each.regions.start).any()]
     if not found:
@@ -128,7 +131,7 @@ def command(
             else "no scheme selects any now: `--source trace` sees all regions"
         )
         raise DamonPolicyError("there is no region to show", hint=hint)
-    if guided:
+    if options.guided:
         result = _guide(found)
     else:
         count = sum(asked.count(each) for each in found)
@@ -139,12 +142,12 @@ def command(
         bounded(size, count, form)
         made = [each for series in found for each in asked.maps(series, size)]
         heatmaps = on_one_scale(made, most)
-        given.found += _remarks(found, kind if probe is None else "hits")
+        given.found += _remarks(found, options.kind if options.probe is None else "hits")
         if out is not None:
-            _write(heatmaps, out, form, colours, absolute=absolute)
+            _write(heatmaps, out, form, options.colours, absolute=absolute)
             result = _written(heatmaps, out)
         else:
-            result = _shown(invocation, heatmaps, colours, absolute=absolute)
+            result = _shown(invocation, heatmaps, options.colours, absolute=absolute)
     result.diagnostics = given.found
     return result
 
@@ -185,28 +188,19 @@ def _shown(
 class _Asked:
     """The options' wishes, for any series."""
 
-    def __init__(
-        self,
-        given: Inputs,
-        ranges: Sequence[str],
-        times: str | None,
-        kind: str,
-        probe: str | None,
-        order: str,
-        *,
-        reverse: bool,
-    ) -> None:
+    def __init__(self, given: Inputs, options: _Options) -> None:
         self.given = given
+        ranges = options.ranges or ("hottest",)
         self.ranges = [each if each in ("hottest", "all") else range_of(each) for each in ranges]
-        self.times = times
-        self.span = None if times in (None, "all") else span_of(times or "")
-        self.kind = kind
-        self.probe = probe
-        if reverse and order != "temperature":
+        self.times = options.times
+        self.span = None if self.times in (None, "all") else span_of(self.times or "")
+        self.kind = options.kind
+        self.probe = options.probe
+        if options.hottest_first and options.order != "temperature":
             raise UsageError("`--hottest-first` is about `--sort temperature`: give both")
         self.sorted = ""
-        if order == "temperature":
-            self.sorted = "hottest first" if reverse else "hottest last"
+        if options.order == "temperature":
+            self.sorted = "hottest first" if options.hottest_first else "hottest last"
 
     def maps(self, series: Series, size: tuple[int, int]) -> Iterator[Heatmap]:
         """Make one map for each area."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from damonpolicy.cli.gathered import gathered
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.quantities import percentages
@@ -31,6 +33,16 @@ _BAR = 20
 """The longest bar, in characters."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    number: str
+    what: str
+    scale: str
+    bins: str | None
+    cumulative: bool
+    percents: str | None
+
+
 @click.command("histogram")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, or all added up; -1 is the last")  # fmt: skip
@@ -41,17 +53,8 @@ _BAR = 20
 @click.option("--percentiles", "percents", is_flag=False, flag_value="0,1,25,50,75,99,100", metavar="P,...", help="the values that so many percent of the memory do not exceed")  # fmt: skip
 @common
 @pass_invocation
-def command(
-    invocation: Invocation,
-    given: Inputs,
-    *,
-    number: str,
-    what: str,
-    scale: str,
-    bins: str | None,
-    cumulative: bool,
-    percents: str | None,
-) -> Result:
+@gathered(_Options)
+def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     """Show how much memory is how hot, or has been idle for how long.
 
     Where a scheme has page filters, each bin also tells how much of it passed them: with filters on
@@ -59,15 +62,17 @@ def command(
     """
     from damonpolicy.observe.histogram import histogram, percentiles
 
+    what, percents = options.what, options.percents
     wanted = percentages(percents) if percents is not None else ()
-    ranges = _ranges(bins, what) if bins else []
+    ranges = _ranges(options.bins, what) if options.bins else []
     parts, data = [], []
     for series in given.load(invocation):
-        chosen = numbers(series, number)
+        chosen = numbers(series, options.number)
         values, size, passed = _values(series, chosen, what, given)
         found = histogram(
-            values, size, passed, log=scale == "log", cumulative=cumulative, ranges=ranges
-        )
+            values, size, passed,
+            log=options.scale == "log", cumulative=options.cumulative, ranges=ranges,
+        )  # fmt: skip
         shares = percentiles(values, size, wanted)
         data.append({
             "kdamond": series.source.kdamond,

@@ -24,8 +24,8 @@ from damonpolicy.units import (
 
 if TYPE_CHECKING:
     from damonpolicy.kernel.sysfs import Machine
-    from damonpolicy.observe.live import Kdamond
     from damonpolicy.observe.regions import Series
+    from damonpolicy.observe.running import Kdamond
     from damonpolicy.observe.select import Bounds
 
 __all__ = ("Inputs", "inputs")
@@ -131,9 +131,9 @@ class Inputs:
     def _live(self, invocation: Invocation) -> list[Series]:
         from damonpolicy.engine.store import Store
         from damonpolicy.kernel.host import busy_modules, look
-        from damonpolicy.observe import live
         from damonpolicy.observe.modules import kdamonds
         from damonpolicy.observe.remembered import Remembered, unfinished
+        from damonpolicy.observe.running import running
         from damonpolicy.plan.current import retrieve
 
         machine = invocation.machine()
@@ -142,7 +142,7 @@ class Inputs:
         half = unfinished(store, managed, machine.monotonic())
         self.found += [*store.found, *half]
         self._unknown = store.unknown
-        there = live.running(retrieve(machine), managed)
+        there = running(retrieve(machine), managed)
         # someone else's is asked only if named: that is a write to its files
         chosen = [
             each
@@ -308,22 +308,13 @@ def inputs(function: Function) -> Function:
     """Add the options that select a report's input; the report takes them as ``given``."""
 
     @functools.wraps(function)
-    def called(
-        *arguments: Any,
-        files: tuple[str, ...],
-        kdamond: str | None,
-        scheme: str | None,
-        source: str,
-        temperature_weights: str | None,
-        as_damo: bool,
-        **options: Any,
-    ) -> Any:
+    def called(*arguments: Any, **options: Any) -> Any:
+        own = ("files", "kdamond", "scheme", "source", "as_damo")
+        given = Inputs(**{name: options.pop(name) for name in own})
         names = ("size", "access_rate", "age", "address", "temperature")
-        ranges = {name: options.pop(name) for name in names}
-        given = Inputs(
-            files, kdamond, scheme, source, ranges,
-            _weights(temperature_weights) if temperature_weights else None, as_damo,
-        )  # fmt: skip
+        given.ranges = {name: options.pop(name) for name in names}
+        weights = options.pop("temperature_weights")
+        given.weights = _weights(weights) if weights else None
         return function(*arguments, given, **options)
 
     decorated: Any = called

@@ -6,10 +6,12 @@ import csv
 import io
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from damonpolicy.cli.gathered import gathered
 from damonpolicy.cli.invocation import Invocation, common, pass_invocation
 from damonpolicy.cli.output import Result
 from damonpolicy.cli.reports.inputs import Inputs, inputs
@@ -30,6 +32,33 @@ _BOX = 40
 """The longest box, in characters."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    number: str
+    per: Any
+    sort: str
+    descending: bool
+    limit: int | None
+    merge: bool
+    total: bool
+    boxes: bool
+    line: str | None
+    as_csv: bool
+
+    def check(self) -> None:
+        """Raise UsageError where two do not go together."""
+        if self.as_csv and (self.total or self.boxes or self.line is not None):
+            other = "--total" if self.total else "--boxes" if self.boxes else "--line"
+            hint = (
+                f"leave one of the two out; `--format json {other}` is for programs, too"
+                if self.total
+                else ""
+            )
+            raise UsageError(
+                f"`--csv` and `{other}` do not go together", hint=hint or "leave one out"
+            )
+
+
 @click.command("snapshot")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last")  # fmt: skip
@@ -46,21 +75,8 @@ _BOX = 40
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated values, plain numbers")
 @common
 @pass_invocation
-def command(
-    invocation: Invocation,
-    given: Inputs,
-    *,
-    number: str,
-    per: Any,
-    sort: str,
-    descending: bool,
-    limit: int | None,
-    merge: bool,
-    total: bool,
-    boxes: bool,
-    line: str | None,
-    as_csv: bool,
-) -> Result:
+@gathered(_Options)
+def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     """Show regions: where, how large, how often accessed, for how long, how hot.
 
     Of FILES, which are records, or of what runs. Temperature is the sum of bytes, percent and
@@ -68,24 +84,22 @@ def command(
     """
     from damonpolicy.observe.snapshot import grouped, view
 
-    if as_csv and (total or boxes or line is not None):
-        other = "--total" if total else "--boxes" if boxes else "--line"
-        hint = (
-            f"leave one of the two out; `--format json {other}` is for programs, too"
-            if total
-            else ""
-        )
-        raise UsageError(f"`--csv` and `{other}` do not go together", hint=hint or "leave one out")
+    options.check()
+    limit, total, line = options.limit, options.total, options.line
     series = given.load(invocation)
-    if per == "target" and any((each.regions.target < 0).any() for each in series):
+    if options.per == "target" and any((each.regions.target < 0).any() for each in series):
         message = "of some regions the kernel does not tell of which target they are"
         hint = "`--source trace` tells"
         given.found.append(Diagnostic.note("DP0633", None, message, hint=hint))
     views = [
-        view(each, index, weights=given.weights, order=sort, descending=descending, merge=merge)
-        for each in grouped(series, per)
-        for index in numbers(each, number)
-    ]
+        view(
+            each, index,
+            weights=given.weights, order=options.sort,
+            descending=options.descending, merge=options.merge,
+        )
+        for each in grouped(series, options.per)
+        for index in numbers(each, options.number)
+    ]  # fmt: skip
     more = [_told(invocation, given, each) for each in views]
     data = {
         "snapshots": [
@@ -93,10 +107,10 @@ def command(
             for each, told in zip(views, more, strict=True)
         ]
     }
-    if line is not None or as_csv:
+    if line is not None or options.as_csv:
         text = _lines(views, line, limit) if line is not None else _csv(views, limit)
         return Result(text, data, diagnostics=given.found, raw=True)
-    show = _boxes if boxes else _table
+    show = _boxes if options.boxes else _table
     parts = [
         as_text([*_head(each), *([] if total else show(each, limit)), *_foot(each, told)])
         for each, told in zip(views, more, strict=True)
@@ -150,7 +164,7 @@ def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
         return {"statistics": None, "tuning": None}
     from damonpolicy.kernel.operation import kdamond_path
     from damonpolicy.kernel.sysfs import entries, read_or
-    from damonpolicy.observe.live import tuning
+    from damonpolicy.observe.running import tuning
     from damonpolicy.observe.temperature import observed_bp
 
     machine, toward, numbers_ = invocation.machine(), tuning(kdamond), None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from damonpolicy.engine.places import find
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
-from damonpolicy.engine.transaction import execute
+from damonpolicy.engine.transaction import Terms, execute
 from damonpolicy.kernel.capabilities import detect
 from damonpolicy.kernel.sysfs import LiveMachine
 from damonpolicy.plan.compiled import CompiledPolicy
@@ -40,5 +40,5 @@ def apply_spoiled(policies: dict[str, CompiledPolicy], index: int) -> int:
             # no file of DAMON and no setting takes this word, and no command is called so
             operations[index] = replace(operations[index], after="-x-")
         changed = replace(plan, operations=tuple(operations))
-        execute(machine, current, changed, session.managed, session.store, reason="test")
+        execute(machine, current, changed, session.managed, session.store, Terms("test"))
         return len(operations)

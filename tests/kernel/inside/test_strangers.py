@@ -16,6 +16,7 @@ from damonpolicy.engine.places import find
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign
 from damonpolicy.kernel.sysfs import LiveMachine
 from damonpolicy.plan.managed import Managed
@@ -137,7 +138,7 @@ def test_a_kdamond_that_starts_between_plan_and_write_is_left_alone(
         current, plan = prepare(machine, session.managed, policies, policies)
         slot = next(each.slot for each in plan.kdamonds)
         with pytest.raises(Foreign, match=f"slot {slot} was changed by someone else"):
-            session.carry_out(current, plan, "t", when_ready=lambda: configure(slot))
+            session.carry_out(current, plan, Terms("t", when_ready=lambda: configure(slot)))
 
     assert running(slot)
     sample = f"{slot}/contexts/0/monitoring_attrs/intervals/sample_us"

@@ -15,9 +15,9 @@ import pytest
 
 from damonpolicy.kernel.sysfs import LiveMachine
 from damonpolicy.kernel.tracing import TRACEFS, Tracing, available, remove_leftovers
-from damonpolicy.observe.live import running
 from damonpolicy.observe.records import load
 from damonpolicy.observe.regions import Intervals
+from damonpolicy.observe.running import running
 from damonpolicy.observe.traced import Snapshot, Traced, watched
 from damonpolicy.plan.current import retrieve
 from damonpolicy.plan.managed import Managed
