@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.kernel.errors import GuestError, Unavailable
-from tests.kernel.guest import Guest, environment
-from tests.kernel.run import kernel
+from tests.guest.errors import GuestError, Unavailable
+from tests.guest.guest import Guest, environment
+from tests.guest.run import kernel
 
 ROOT = Path(__file__).parents[1]
 DAMO = "damo==3.4.3"

@@ -206,7 +206,7 @@ def main(total: int) -> int:
 
 def convert(record: str, path: str) -> None:
     """Write damo's record as ours."""
-    from damonpolicy.observe import records
+    from damonpolicy.observe.records import files as records
 
     records.convert([record], path)
 

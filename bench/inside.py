@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from damonpolicy.kernel.memory import system_ram
-from damonpolicy.kernel.sysfs import LiveMachine
-from tests.kernel.inside.marker import in_guest
+from damonpolicy.kernel.system.machine import LiveMachine
+from damonpolicy.kernel.system.memory import system_ram
+from tests.guest.inside.marker import in_guest
 
 ROUNDS = 5
 POLICY = Path(__file__).with_name("reclaim.yaml")

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from damonpolicy.kernel.memory import system_ram
-from damonpolicy.kernel.sysfs import LiveMachine
-from tests.kernel.inside.marker import in_guest
-from tests.kernel.inside.served import Writes
+from damonpolicy.kernel.system.machine import LiveMachine
+from damonpolicy.kernel.system.memory import system_ram
+from tests.guest.inside.marker import in_guest
+from tests.guest.inside.served import Writes
 
 VALUES, PACE = 10, 8
 EDITS = 5

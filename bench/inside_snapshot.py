@@ -13,9 +13,9 @@ import threading
 import time
 from pathlib import Path
 
-from damonpolicy.kernel.memory import system_ram
-from damonpolicy.kernel.sysfs import LiveMachine
-from tests.kernel.inside.marker import in_guest
+from damonpolicy.kernel.system.machine import LiveMachine
+from damonpolicy.kernel.system.memory import system_ram
+from tests.guest.inside.marker import in_guest
 
 ROUNDS = 3
 LEAST, MOST = 1_000, 1_500

@@ -19,9 +19,9 @@ for _name in ("DAMONPOLICY_KERNEL", "FORCE_COLOR", "DAMONPOLICY_DEBUG"):
 import hypothesis  # noqa: E402 — what it and the next import must see this environment
 import pytest  # noqa: E402
 
-from damonpolicy import etc, trust  # noqa: E402
-from damonpolicy.kernel.sysfs import ADMIN, LiveMachine  # noqa: E402
-from damonpolicy.kernel.tree import is_volatile, slot_tree, snapshot  # noqa: E402
+from damonpolicy.base import etc, trust  # noqa: E402
+from damonpolicy.kernel.damon.tree import is_volatile, slot_tree, snapshot  # noqa: E402
+from damonpolicy.kernel.system.machine import ADMIN, LiveMachine  # noqa: E402
 from tests import outputs  # noqa: E402
 
 BUSY = [hypothesis.HealthCheck.too_slow]  # so is any test on a busy machine

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
-from damonpolicy.model.schema import policy_schema, policy_schema_text
+from damonpolicy.policy.model.schema import policy_schema, policy_schema_text
 from tests.property.strategies import documents
 from tests.world import APPLIES, KERNELS, ROOT, SHIPPED
 
@@ -30,7 +30,7 @@ def scheme(**more):
 def test_the_file_is_what_the_models_say():
     path = ROOT / "schemas/policy.v1.schema.json"
     assert policy_schema_text() == path.read_text(), (
-        "write it again: python -c 'from damonpolicy.model.schema import policy_schema_text;"
+        "write it again: python -c 'from damonpolicy.policy.model.schema import policy_schema_text;"
         ' print(policy_schema_text(), end="")\' > schemas/policy.v1.schema.json'
     )
 

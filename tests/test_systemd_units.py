@@ -12,8 +12,8 @@ import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel import settings
-from damonpolicy.kernel.host import MODULES
-from damonpolicy.kernel.sysfs import ADMIN
+from damonpolicy.kernel.system.host import MODULES
+from damonpolicy.kernel.system.machine import ADMIN
 
 UNITS = sorted((Path(__file__).parents[1] / "systemd").glob("*.service"))
 DAMON = "/sys/kernel/mm/damon"

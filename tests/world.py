@@ -15,14 +15,14 @@ from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import FeatureRefused, Terms, execute
-from damonpolicy.kernel.capabilities import detect
-from damonpolicy.kernel.host import look
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import configuration, fed, is_volatile, slot_tree
-from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
-from damonpolicy.source.files import SourceFile
-from damonpolicy.source.files import load as load_files
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.kernel.damon.tree import configuration, fed, is_volatile, slot_tree
+from damonpolicy.kernel.system.host import look
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.plan.machine_state import retrieve
+from damonpolicy.policy.compile.policies import Overrides, Upkeep, compile_policies, load
+from damonpolicy.policy.source.files import SourceFile
+from damonpolicy.policy.source.files import load as load_files
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ("ksm", "ksm-survey", "proactive-reclaim", "memory-tiering", "monitor")

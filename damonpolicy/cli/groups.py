@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from damonpolicy.cli.examples import epilog
-from damonpolicy.cli.invocation import Invocation
-from damonpolicy.errors import UsageError
+from damonpolicy.base.errors import UsageError
+from damonpolicy.cli.context import Invocation
+from damonpolicy.cli.show.examples import epilog
 
 __all__ = ("Group",)
 
@@ -48,7 +48,7 @@ class Group(click.Group):
             formatter.write_dl(list(self._texts.items()))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        from damonpolicy.diagnostics import did_you_mean
+        from damonpolicy.base.diagnostics import did_you_mean
 
         if args and args[0] not in self._texts:
             message = f"{self._missing} `{args[0][:40]}`"

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import Any
 
-from damonpolicy import log
-from damonpolicy.diagnostics import as_text
+from damonpolicy.base import log
+from damonpolicy.base.diagnostics import as_text
 
 __all__ = ("configure",)
 

@@ -17,11 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from damonpolicy import __version__
-from damonpolicy.cli.examples import epilog
-from damonpolicy.cli.invocation import Invocation, common
-from damonpolicy.cli.output import Result, emit, failure, only_errors
-from damonpolicy.engine.signals import keeping
-from damonpolicy.errors import (
+from damonpolicy.base.errors import (
     DamonPolicyError,
     ExitCode,
     Interrupted,
@@ -30,7 +26,11 @@ from damonpolicy.errors import (
     reason_of,
     system_error,
 )
-from damonpolicy.kernel.sysfs import FORBID
+from damonpolicy.cli.context import Invocation, common
+from damonpolicy.cli.show.examples import epilog
+from damonpolicy.cli.show.output import Result, emit, failure, only_errors
+from damonpolicy.engine.signals import keeping
+from damonpolicy.kernel.system.machine import FORBID
 
 __all__ = ("COMMANDS", "find_command", "main")
 
@@ -114,7 +114,7 @@ _EPILOG = (
 def find_command(name: str) -> click.Command:
     """Import a command's file; the file of a command named like a keyword ends in an underscore."""
     file = f"{name}_" if keyword.iskeyword(name) else name
-    command: click.Command = importlib.import_module(f"damonpolicy.cli.{file}").command
+    command: click.Command = importlib.import_module(f"damonpolicy.cli.commands.{file}").command
     command.epilog = epilog(name)
     return command
 
@@ -135,7 +135,7 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        from damonpolicy.diagnostics import did_you_mean
+        from damonpolicy.base.diagnostics import did_you_mean
 
         if args and args[0] not in COMMANDS:
             message = f"there is no command `{args[0][:40]}`"
@@ -300,8 +300,8 @@ def _near(error: click.NoSuchOption) -> str:
 
 def _system(error: OSError) -> DamonPolicyError:
     if FORBID in str(error):
-        from damonpolicy.errors import NoPermission
-        from damonpolicy.kernel.features import NEWEST
+        from damonpolicy.base.errors import NoPermission
+        from damonpolicy.kernel.damon.features import NEWEST
 
         hint = f"unset it, or take an emulated machine: `--kernel emulated:{NEWEST}`"
         return NoPermission(f"`{error.filename}`: {error.strerror}", hint=hint)

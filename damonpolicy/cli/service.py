@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from damonpolicy import typed
-from damonpolicy.diagnostics import as_text
+from damonpolicy.base import typed
+from damonpolicy.base.diagnostics import as_text
+from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.engine.places import Places, damaged, read_json
-from damonpolicy.errors import DamonPolicyError
-from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.sysfs import LiveMachine, Machine
+from damonpolicy.kernel.system.host import starts
+from damonpolicy.kernel.system.machine import LiveMachine, Machine
 
 __all__ = ("beside", "served", "troubles")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from damonpolicy import log
-from damonpolicy.plan.planned import Plan
+from damonpolicy.base import log
+from damonpolicy.plan.plan import Plan
 
 __all__ = ("Absences",)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from damonpolicy.daemon.observe import Observation
-from damonpolicy.daemon.record import RecordJob
+from damonpolicy.daemon.jobs.observe import Observation
+from damonpolicy.daemon.jobs.status_file import RecordJob
 
 __all__ = ("Figures", "figures")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.store import Store
-from damonpolicy.kernel.host import look
-from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.plan.compiled import CompiledKdamond
-from damonpolicy.plan.managed import Managed
+from damonpolicy.kernel.system.host import look
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.state import Managed
 
 __all__ = ("Keeper",)
 

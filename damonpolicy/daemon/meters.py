@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import changing
-from damonpolicy.errors import DamonPolicyError
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.tuning.goals import GoalMeter
 from damonpolicy.tuning.sources import Meter, Source, Stale
 

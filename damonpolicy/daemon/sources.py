@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.places import Places, damaged, read_json, write_json
-from damonpolicy.source.content import Content
+from damonpolicy.policy.source.content import Content
 
 __all__ = ("Sources", "unknown")
 

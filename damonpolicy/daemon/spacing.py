@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from damonpolicy.plan.compiled import CompiledKdamond
-from damonpolicy.plan.planned import Plan
+from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.plan import Plan
 
 __all__ = ("Spacing",)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from damonpolicy.errors import DamonPolicyError
+from damonpolicy.base.errors import DamonPolicyError
 
 __all__ = ("Tally",)
 

@@ -1,1 +1,1 @@
-"""Floor 2: a whole emulated machine behind the protocol of ``kernel/sysfs.py``."""
+"""Floor 2: a whole emulated machine behind the protocol of ``kernel/system/machine.py``."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from damonpolicy.errors import UsageError
+from damonpolicy.base.errors import UsageError
 
 __all__ = ("check", "of")
 

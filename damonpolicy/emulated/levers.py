@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from damonpolicy.emulated import spec as specs
-from damonpolicy.emulated.kdamond import Kdamonds
+from damonpolicy.emulated.damon.kdamond import Kdamonds
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 

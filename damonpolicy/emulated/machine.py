@@ -1,4 +1,4 @@
-"""A whole emulated machine behind the protocol of ``kernel/sysfs.py``."""
+"""A whole emulated machine behind the protocol of ``kernel/system/machine.py``."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from damonpolicy.base.errors import UsageError
 from damonpolicy.emulated import identity as identities
 from damonpolicy.emulated import spec as specs
 from damonpolicy.emulated import values
-from damonpolicy.emulated.cgroups import Cgroups
-from damonpolicy.emulated.damon import Damon
+from damonpolicy.emulated.damon.kdamond import WRECKED, Kdamonds
+from damonpolicy.emulated.damon.modules import Modules
+from damonpolicy.emulated.damon.monitor import hits
+from damonpolicy.emulated.damon.quotas import watches
+from damonpolicy.emulated.damon.regions import Region, regions
+from damonpolicy.emulated.damon.table import Directory as Tree
+from damonpolicy.emulated.damon.table import copy, numbered
+from damonpolicy.emulated.damon.tree import Damon
 from damonpolicy.emulated.files import Content, Filesystem
-from damonpolicy.emulated.hardware import Hardware
-from damonpolicy.emulated.kdamond import WRECKED, Kdamonds
 from damonpolicy.emulated.levers import Levers
-from damonpolicy.emulated.modules import Modules
-from damonpolicy.emulated.monitor import hits
-from damonpolicy.emulated.processes import Processes
 from damonpolicy.emulated.profiles import Profile, find, versions
-from damonpolicy.emulated.quotas import watches
-from damonpolicy.emulated.regions import Region, regions
-from damonpolicy.emulated.settings import Settings
 from damonpolicy.emulated.store import Directory, Memory, Write
-from damonpolicy.emulated.table import Directory as Tree
-from damonpolicy.emulated.table import copy, numbered
+from damonpolicy.emulated.system.cgroups import Cgroups
+from damonpolicy.emulated.system.hardware import Hardware
+from damonpolicy.emulated.system.processes import Processes
+from damonpolicy.emulated.system.settings import Settings
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import State, World, boot
-from damonpolicy.errors import UsageError
-from damonpolicy.kernel.host import MODULES
-from damonpolicy.kernel.sysfs import Entry, natural_order
+from damonpolicy.kernel.system.host import MODULES
+from damonpolicy.kernel.system.machine import Entry, natural_order
 
 __all__ = ("EmulatedMachine", "Write", "open_emulated", "versions")
 

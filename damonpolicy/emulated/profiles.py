@@ -1,6 +1,6 @@
 """The kernels that can be emulated: a profile is one line below `PROFILES`.
 
-A kernel's features come from `kernel.features`, other differences from `kernel.quirks`.
+A kernel's features come from `kernel.damon.features`, other differences from `kernel.damon.quirks`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from damonpolicy.errors import UsageError
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
-from damonpolicy.kernel.quirks import QUIRKS
+from damonpolicy.base.errors import UsageError
+from damonpolicy.kernel.damon.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.damon.quirks import QUIRKS
 
 __all__ = ("PROFILES", "Known", "Profile", "find", "profile", "versions")
 
@@ -33,11 +33,11 @@ class Profile:
     quirks: frozenset[str]
 
     def has(self, feature: str) -> bool:
-        """Return whether the kernel has a feature of `kernel.features`."""
+        """Return whether the kernel has a feature of `kernel.damon.features`."""
         return feature in self.features
 
     def quirk(self, name: str) -> bool:
-        """Return whether the kernel has one of `kernel.quirks`."""
+        """Return whether the kernel has one of `kernel.damon.quirks`."""
         return name in self.quirks
 
 

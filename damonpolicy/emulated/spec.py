@@ -57,16 +57,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from damonpolicy import reading
-from damonpolicy.emulated.described import Table, between, cpus, exactly, real, whole
-from damonpolicy.errors import UsageError, reason_of
-from damonpolicy.recursion import deep
-from damonpolicy.units import (
-    read_address,
-    read_bytes,
-    read_duration,
-    read_percent,
-)
+from damonpolicy.base import bounded_io
+from damonpolicy.base.errors import UsageError, reason_of
+from damonpolicy.base.recursion import deep
+from damonpolicy.base.units import read_address, read_bytes, read_duration, read_percent
+from damonpolicy.emulated.description import Table, between, cpus, exactly, real, whole
 
 __all__ = ("DEFAULT", "Area", "Node", "Process", "Spec", "load", "read")
 
@@ -190,7 +185,7 @@ def load(path: Path) -> Mapping[str, Any]:
 
     try:
         with deep():
-            return tomllib.loads(reading.text(path))
+            return tomllib.loads(bounded_io.text(path))
     except OSError as error:
         raise UsageError(f"cannot read the machine file `{path}`: {reason_of(error)}") from error
     except RecursionError as error:

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from damonpolicy.base.errors import UsageError
+from damonpolicy.base.trust import make_private_directory, open_own
 from damonpolicy.emulated.world import State, fits
-from damonpolicy.errors import UsageError
-from damonpolicy.trust import make_private_directory, open_own
 
 __all__ = ("Directory", "Memory", "Write")
 

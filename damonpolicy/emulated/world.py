@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from damonpolicy.emulated.damon.table import Layout, layout
 from damonpolicy.emulated.profiles import Profile
 from damonpolicy.emulated.spec import Process, Spec
-from damonpolicy.emulated.table import Layout, layout
 from damonpolicy.emulated.values import Refusal
 
 __all__ = ("Ram", "State", "World", "boot", "fits", "ram")

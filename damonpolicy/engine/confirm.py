@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.system.machine import Machine
 
 __all__ = ("start_guard",)
 

@@ -7,15 +7,15 @@ import errno
 import threading
 from collections.abc import Callable, Iterable
 
-from damonpolicy import log
+from damonpolicy.base import log
+from damonpolicy.base.errors import reason_of
 from damonpolicy.engine import waiting
-from damonpolicy.errors import reason_of
-from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.modules import module_of, parameter_path
+from damonpolicy.kernel.damon.modules import module_of, parameter_path
+from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.kernel.sysfs import Machine, read_or, read_value
-from damonpolicy.kernel.tree import Tree
+from damonpolicy.kernel.system.host import starts
+from damonpolicy.kernel.system.machine import Machine, read_or, read_value
 
 __all__ = ("OperationFailed", "alive", "deadline", "naps", "patience", "perform")
 

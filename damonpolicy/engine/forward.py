@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
-from damonpolicy import log
+from damonpolicy.base import log
+from damonpolicy.base.errors import Busy
 from damonpolicy.engine.execute import OperationFailed, patience, perform
 from damonpolicy.engine.journal import Header, Unwritten
 from damonpolicy.engine.members import all_gone, dead, looks_pids_up
@@ -17,19 +18,18 @@ from damonpolicy.engine.patient import deadline_amid
 from damonpolicy.engine.signals import Signals
 from damonpolicy.engine.verification import Verification, read_back
 from damonpolicy.engine.watch import Watch
-from damonpolicy.errors import Busy
 from damonpolicy.kernel.damon.schema import default
-from damonpolicy.kernel.host import starts
+from damonpolicy.kernel.damon.tree import Tree, fed, slot_tree
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import Machine, read_value
-from damonpolicy.kernel.tree import Tree, fed, slot_tree
+from damonpolicy.kernel.system.host import starts
+from damonpolicy.kernel.system.machine import Machine, read_value
 from damonpolicy.plan.bind import Member
-from damonpolicy.plan.changes import changes
-from damonpolicy.plan.compiled import CompiledKdamond
-from damonpolicy.plan.current import Current
-from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.mend import Halfway, mend, staged
-from damonpolicy.plan.planned import KdamondPlan, Plan
+from damonpolicy.plan.diff import changes
+from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.machine_state import Current
+from damonpolicy.plan.plan import KdamondPlan, Plan
+from damonpolicy.plan.replan import Halfway, mend, staged
+from damonpolicy.plan.state import Managed
 
 __all__ = ("Forward", "Spares")
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from damonpolicy import log, trust, typed
+from damonpolicy.base import log, trust, typed
+from damonpolicy.base.errors import DamonPolicyError, reason_of
+from damonpolicy.base.recursion import deep
 from damonpolicy.engine.places import cannot, damaged, make_directory, write_all
-from damonpolicy.errors import DamonPolicyError, reason_of
+from damonpolicy.kernel.damon.tree import check_numbers
 from damonpolicy.kernel.operation import Operation
-from damonpolicy.kernel.sysfs import forbid_live
-from damonpolicy.kernel.tree import check_numbers
-from damonpolicy.plan.managed import Managed, Pending
-from damonpolicy.recursion import deep
+from damonpolicy.kernel.system.machine import forbid_live
+from damonpolicy.plan.state import Managed, Pending
 
 __all__ = (
     "Before",

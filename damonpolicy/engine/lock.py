@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from damonpolicy import trust
+from damonpolicy.base import trust
+from damonpolicy.base.errors import LockHeld, NoPermission, as_root
 from damonpolicy.engine.places import cannot, make_directory
-from damonpolicy.errors import LockHeld, NoPermission, as_root
-from damonpolicy.kernel.sysfs import forbid_live
+from damonpolicy.kernel.system.machine import forbid_live
 
 __all__ = ("SERVICE", "exclusive")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from damonpolicy.base.errors import UsageError
 from damonpolicy.engine.places import emulated_directory
-from damonpolicy.errors import UsageError
-from damonpolicy.kernel.features import NEWEST
-from damonpolicy.kernel.sysfs import LiveMachine, Machine
+from damonpolicy.kernel.damon.features import NEWEST
+from damonpolicy.kernel.system.machine import LiveMachine, Machine
 
 __all__ = ("description_of", "open_machine")
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from damonpolicy.kernel.host import pids, starts
 from damonpolicy.kernel.operation import Operation
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.system.host import pids, starts
+from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.bind import Member
 
 __all__ = ("all_gone", "dead", "looks_pids_up", "reused")

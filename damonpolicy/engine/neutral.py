@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from damonpolicy import log
+from damonpolicy.base import log
+from damonpolicy.base.errors import Busy
 from damonpolicy.engine.execute import OperationFailed, deadline, perform
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import Session, changing
-from damonpolicy.errors import Busy
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.plan.managed import SlotRecord
+from damonpolicy.kernel.system.machine import Machine, read_or
+from damonpolicy.plan.state import SlotRecord
 
 __all__ = ("SERVICE", "neutralise", "rest")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.engine import journal as journals
 from damonpolicy.engine.journal import Header, Unwritten
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.errors import DamonPolicyError
-from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.state import Managed
 
 __all__ = ("OwnFiles",)
 

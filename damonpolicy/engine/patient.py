@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from damonpolicy.engine.execute import deadline
-from damonpolicy.kernel.tree import slot_numbers
+from damonpolicy.kernel.damon.tree import slot_numbers
 
 if TYPE_CHECKING:
     from damonpolicy.engine.journal import Header
-    from damonpolicy.kernel.sysfs import Machine
+    from damonpolicy.kernel.system.machine import Machine
 
 __all__ = ("deadline_amid", "longest_hold", "patient")
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from damonpolicy import log, trust
-from damonpolicy.errors import DamonPolicyError, NoPermission, reason_of
-from damonpolicy.kernel.sysfs import Machine, forbid_live
-from damonpolicy.kernel.tree import digest
-from damonpolicy.recursion import deep
+from damonpolicy.base import log, trust
+from damonpolicy.base.errors import DamonPolicyError, NoPermission, reason_of
+from damonpolicy.base.recursion import deep
+from damonpolicy.kernel.damon.tree import digest
+from damonpolicy.kernel.system.machine import Machine, forbid_live
 
 __all__ = ("Places", "find", "read_json", "write_json")
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from damonpolicy.errors import DamonPolicyError, KernelLacks, PolicyInvalid
-from damonpolicy.kernel import processes
-from damonpolicy.kernel.modules import watched
+from damonpolicy.base.errors import DamonPolicyError, KernelLacks, PolicyInvalid
+from damonpolicy.kernel.damon.modules import watched
 from damonpolicy.kernel.settings import ADVISOR, EXTENSION, PAGES, refusal
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.system import processes
+from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.bind import Absent, Bound, Finder, Waits, bind
-from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.current import Current, retrieve
+from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.loops import from_start
-from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.order import Wanted, make_plan
-from damonpolicy.plan.planned import Plan
+from damonpolicy.plan.machine_state import Current, retrieve
+from damonpolicy.plan.plan import Plan
+from damonpolicy.plan.planner import Wanted, make_plan
+from damonpolicy.plan.state import Managed
 
 __all__ = ("prepare",)
 

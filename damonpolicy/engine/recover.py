@@ -13,16 +13,16 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from damonpolicy.diagnostics import as_text
+from damonpolicy.base.diagnostics import as_text
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, LockHeld, reason_of
 from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.engine.machines import description_of, open_machine
 from damonpolicy.engine.neutral import neutralise
 from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode, LockHeld, reason_of
-from damonpolicy.kernel.host import look
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.kernel.system.host import look
+from damonpolicy.kernel.system.machine import Machine
 
 __all__ = ("main", "run")
 

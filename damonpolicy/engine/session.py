@@ -6,16 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from damonpolicy.engine import journal
-from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
-from damonpolicy.engine.lock import exclusive
-from damonpolicy.engine.places import Places
-from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.settle import settle as settle_journal
-from damonpolicy.engine.signals import waiting
-from damonpolicy.engine.store import Store
-from damonpolicy.engine.transaction import Terms, execute
-from damonpolicy.errors import (
+from damonpolicy.base.errors import (
     Busy,
     DamonPolicyError,
     Interrupted,
@@ -24,14 +15,23 @@ from damonpolicy.errors import (
     RolledBack,
     UsageError,
 )
-from damonpolicy.kernel.host import Host, look, starts
+from damonpolicy.base.trust import guarded, root_and_we, why_untrusted
+from damonpolicy.engine import journal
+from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
+from damonpolicy.engine.finish import settle as settle_journal
+from damonpolicy.engine.lock import exclusive
+from damonpolicy.engine.places import Places
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.signals import waiting
+from damonpolicy.engine.store import Store
+from damonpolicy.engine.transaction import Terms, execute
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.current import Current
-from damonpolicy.plan.managed import Managed, SlotRecord
-from damonpolicy.plan.planned import Plan
-from damonpolicy.trust import guarded, root_and_we, why_untrusted
+from damonpolicy.kernel.system.host import Host, look, starts
+from damonpolicy.kernel.system.machine import Machine, read_or
+from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.machine_state import Current
+from damonpolicy.plan.plan import Plan
+from damonpolicy.plan.state import Managed, SlotRecord
 
 __all__ = ("Session", "changing", "looking", "refresh")
 

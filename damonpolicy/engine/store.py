@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from damonpolicy import log, typed
+from damonpolicy.base import log, typed
+from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.engine import places as files
 from damonpolicy.engine.places import Places, damaged, read_json, write_json
-from damonpolicy.errors import DamonPolicyError
-from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.managed import Managed, agree
+from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.state import Managed, agree
 
 __all__ = ("Generation", "NoGeneration", "Store")
 

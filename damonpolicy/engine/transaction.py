@@ -12,16 +12,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from damonpolicy import log
-from damonpolicy.engine.execute import OperationFailed
-from damonpolicy.engine.forward import Forward, Spares
-from damonpolicy.engine.journal import Before, Header, Unwritten
-from damonpolicy.engine.own_files import OwnFiles
-from damonpolicy.engine.settle import back
-from damonpolicy.engine.signals import Signalled, Signals, taken
-from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.verification import Unverified
-from damonpolicy.errors import (
+from damonpolicy.base import log
+from damonpolicy.base.errors import (
     DamonPolicyError,
     Foreign,
     Interrupted,
@@ -31,13 +23,21 @@ from damonpolicy.errors import (
     as_root,
     system_error,
 )
-from damonpolicy.kernel.capabilities import Capabilities
+from damonpolicy.engine.execute import OperationFailed
+from damonpolicy.engine.finish import back
+from damonpolicy.engine.forward import Forward, Spares
+from damonpolicy.engine.journal import Before, Header, Unwritten
+from damonpolicy.engine.own_files import OwnFiles
+from damonpolicy.engine.signals import Signalled, Signals, taken
+from damonpolicy.engine.store import Generation, Store
+from damonpolicy.engine.verification import Unverified
+from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.damon.schema import pattern
-from damonpolicy.kernel.features import FEATURES, first_kernel, needed
-from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.plan.current import Current
-from damonpolicy.plan.managed import Managed, Pending
-from damonpolicy.plan.planned import Plan
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.machine_state import Current
+from damonpolicy.plan.plan import Plan
+from damonpolicy.plan.state import Managed, Pending
 
 __all__ = ("FeatureRefused", "Terms", "execute")
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from damonpolicy.engine.journal import Unwritten
+from damonpolicy.engine.undo_context import Undoing, Undone
 from damonpolicy.engine.undo_slots import Slots
-from damonpolicy.engine.undone import Undoing, Undone
-from damonpolicy.kernel.modules import REGION, module_of, parameter_path
+from damonpolicy.kernel.damon.modules import REGION, module_of, parameter_path
 from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.kernel.settings import ADVISOR, PAGES, normalise, paced
-from damonpolicy.kernel.sysfs import Machine, read_or, read_value
+from damonpolicy.kernel.system.machine import Machine, read_or, read_value
 
 __all__ = ("undo",)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from damonpolicy.engine.foreign import Known
 from damonpolicy.engine.journal import Thread
-from damonpolicy.engine.strangers import Known
-from damonpolicy.engine.undone import Undoing
-from damonpolicy.kernel.host import starts
+from damonpolicy.engine.undo_context import Undoing
+from damonpolicy.kernel.damon.tree import Tree, configuration, slot_tree, snapshot
 from damonpolicy.kernel.operation import kdamond_path
-from damonpolicy.kernel.sysfs import read_value
-from damonpolicy.kernel.tree import Tree, configuration, slot_tree, snapshot
-from damonpolicy.plan.changes import differing
+from damonpolicy.kernel.system.host import starts
+from damonpolicy.kernel.system.machine import read_value
+from damonpolicy.plan.diff import differing
 
 __all__ = ("SlotFacts",)
 

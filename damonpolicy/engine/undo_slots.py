@@ -5,10 +5,7 @@ from __future__ import annotations
 from damonpolicy.engine.execute import OperationFailed, alive
 from damonpolicy.engine.patient import deadline_amid
 from damonpolicy.engine.undo_facts import SlotFacts
-from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import (
+from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
     fed,
@@ -19,10 +16,13 @@ from damonpolicy.kernel.tree import (
     snapshot,
     startable,
 )
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.system.host import starts
+from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.plan import online
-from damonpolicy.plan.changes import changes, differing
-from damonpolicy.plan.compiled import CompiledKdamond
-from damonpolicy.plan.lacking import without_gone
+from damonpolicy.plan.diff import changes, differing
+from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.missing import without_gone
 from damonpolicy.plan.uncommitted import unfed
 
 __all__ = ("Slots",)

@@ -9,9 +9,7 @@ from dataclasses import replace
 from damonpolicy.engine.journal import Header
 from damonpolicy.engine.members import reused
 from damonpolicy.engine.watch import Watch
-from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import KDAMONDS, Machine, read_or, read_value
-from damonpolicy.kernel.tree import (
+from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
     held,
@@ -20,9 +18,11 @@ from damonpolicy.kernel.tree import (
     snapshot,
     under,
 )
-from damonpolicy.plan.changes import differing
-from damonpolicy.plan.managed import Managed, SettingRecord, SlotRecord
-from damonpolicy.plan.planned import KdamondPlan, Plan
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_or, read_value
+from damonpolicy.plan.diff import differing
+from damonpolicy.plan.plan import KdamondPlan, Plan
+from damonpolicy.plan.state import Managed, SettingRecord, SlotRecord
 
 __all__ = ("Unverified", "Verification", "read_back")
 

@@ -6,14 +6,11 @@ that wipes; a kdamond that runs is known by its pid and start time.
 
 from __future__ import annotations
 
+from damonpolicy.base.errors import Foreign
 from damonpolicy.engine.execute import OperationFailed, alive
+from damonpolicy.engine.foreign import Known
 from damonpolicy.engine.journal import Header, Thread
-from damonpolicy.engine.strangers import Known
-from damonpolicy.errors import Foreign
-from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.sysfs import Machine, read_value
-from damonpolicy.kernel.tree import (
+from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
     empty_slot,
@@ -21,8 +18,11 @@ from damonpolicy.kernel.tree import (
     slot_tree,
     snapshot,
 )
-from damonpolicy.plan.changes import differing
-from damonpolicy.plan.current import Current
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.system.host import starts
+from damonpolicy.kernel.system.machine import Machine, read_value
+from damonpolicy.plan.diff import differing
+from damonpolicy.plan.machine_state import Current
 
 __all__ = ("Watch",)
 

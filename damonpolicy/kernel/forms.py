@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from damonpolicy.kernel import modules
+from damonpolicy.kernel.damon import modules
 
 __all__ = ("Form", "canonical", "form_of", "like", "plain", "problem", "unsettable")
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from damonpolicy import typed
-from damonpolicy.kernel.modules import module_of
+from damonpolicy.base import typed
+from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 
 __all__ = ("Kind", "Operation", "Phase", "kdamond_path")
 

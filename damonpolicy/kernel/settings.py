@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 
-from damonpolicy import etc
-from damonpolicy.kernel import forms, modules
-from damonpolicy.kernel.sysfs import ADMIN, Machine, read_or
+from damonpolicy.base import etc
+from damonpolicy.kernel import forms
+from damonpolicy.kernel.damon import modules
+from damonpolicy.kernel.system.machine import ADMIN, Machine, read_or
 
 __all__ = (
     "ADVISOR",

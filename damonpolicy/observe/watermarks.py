@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from damonpolicy.kernel.sysfs import Machine, read_or
-from damonpolicy.kernel.tree import Tree
-from damonpolicy.units import format_percent
+from damonpolicy.base.units import format_percent
+from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.system.machine import Machine, read_or
 
 __all__ = ("Watch", "free_memory", "of_module", "of_scheme")
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from damonpolicy.diagnostics import did_you_mean
-from damonpolicy.errors import DamonPolicyError, ExitCode, KernelLacks
-from damonpolicy.kernel import memory, processes
-from damonpolicy.kernel.cgroups import exists, identities, is_pattern, matching, subtree
-from damonpolicy.kernel.features import first_kernel
-from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import cgroup_paths
-from damonpolicy.plan.compiled import CompiledKdamond, FilterLine
-from damonpolicy.plan.lacking import Lack, cgroups_of_filters, lacks, without
+from damonpolicy.base.diagnostics import did_you_mean
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, KernelLacks
+from damonpolicy.kernel.damon.features import first_kernel
+from damonpolicy.kernel.damon.tree import cgroup_paths
+from damonpolicy.kernel.system import memory, processes
+from damonpolicy.kernel.system.cgroups import exists, identities, is_pattern, matching, subtree
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.ir import CompiledKdamond, FilterLine
+from damonpolicy.plan.missing import Lack, cgroups_of_filters, lacks, without
 
 __all__ = ("Absent", "Bound", "Finder", "Member", "Waits", "bind", "members", "stated")
 

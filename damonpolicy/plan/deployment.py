@@ -1,6 +1,6 @@
 """Rendering of policies for deployment without a tool: a shell script, or kernel parameters.
 
-`plan.writes` reads both back. A script assumes a machine on which no kdamond is configured, and
+`policy.importer.writes` reads both back. A script assumes a machine on which no kdamond is configured, and
 omits files that have their values there.
 """
 
@@ -11,14 +11,14 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from damonpolicy.errors import UsageError
-from damonpolicy.kernel.modules import module_of
+from damonpolicy.base.errors import UsageError
+from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.settings import ADVISOR, normalise
 from damonpolicy.plan.bind import Bound
-from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.current import Current
-from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.order import Wanted, make_plan
+from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.machine_state import Current
+from damonpolicy.plan.planner import Wanted, make_plan
+from damonpolicy.plan.state import Managed
 
 __all__ = ("cmdline", "script")
 

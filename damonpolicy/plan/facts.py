@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from damonpolicy.kernel.tree import CORE, Tree
-from damonpolicy.units import approximate_bytes, format_bytes
+from damonpolicy.base.units import approximate_bytes, format_bytes
+from damonpolicy.kernel.damon.tree import CORE, Tree
 
 __all__ = (
     "ALL",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from damonpolicy.plan.compiled import CompiledPolicy, Loop
+from damonpolicy.plan.ir import CompiledPolicy, Loop
 
 __all__ = ("carried", "from_start", "moved", "value")
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from damonpolicy.errors import Foreign, PolicyInvalid
-from damonpolicy.kernel.modules import (
+from damonpolicy.base.errors import Foreign, PolicyInvalid
+from damonpolicy.base.units import format_duration
+from damonpolicy.kernel.damon.modules import (
     COMMIT_INPUTS,
     MODULES,
     PARAMETERS,
@@ -21,11 +22,10 @@ from damonpolicy.kernel.modules import (
 )
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.current import Current
-from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.settings import SettingPlan, operation
-from damonpolicy.units import format_duration
+from damonpolicy.plan.state import Managed
 
 __all__ = ("Steps", "refuse_others", "settled", "steps")
 

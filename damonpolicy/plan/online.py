@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from damonpolicy.kernel.damon.schema import default
+from damonpolicy.kernel.damon.tree import Tree, is_volatile
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.tree import Tree, is_volatile
 from damonpolicy.plan.bind import Bound, Member
-from damonpolicy.plan.changes import changes, differing, remade
-from damonpolicy.plan.compiled import CompiledKdamond
+from damonpolicy.plan.diff import changes, differing, remade
+from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.positions import Schemes, without_schemes
 from damonpolicy.plan.uncommitted import sooner, touched, unfed, unheard
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from damonpolicy.kernel.tree import Tree
-from damonpolicy.plan.changes import differing
+from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.plan.diff import differing
 
 __all__ = ("Schemes", "without_schemes")
 

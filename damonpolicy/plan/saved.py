@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from damonpolicy import typed
-from damonpolicy.errors import StalePlan, UsageError
-from damonpolicy.kernel.tree import digest
-from damonpolicy.plan.managed import agree
-from damonpolicy.plan.planned import KdamondPlan, Plan
+from damonpolicy.base import typed
+from damonpolicy.base.errors import StalePlan, UsageError
+from damonpolicy.kernel.damon.tree import digest
+from damonpolicy.plan.plan import KdamondPlan, Plan
+from damonpolicy.plan.state import agree
 
 __all__ = ("from_json", "refuse_stale", "to_json")
 

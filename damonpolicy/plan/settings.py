@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from damonpolicy.errors import PolicyInvalid
-from damonpolicy.kernel.modules import module_of
+from damonpolicy.base.errors import PolicyInvalid
+from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.kernel.settings import ADVISOR, PAGES, STAYS, normalise, paced
-from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.current import Current
-from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.machine_state import Current
+from damonpolicy.plan.state import Managed
 
 __all__ = ("SettingPlan", "operation", "plan", "remarks")
 

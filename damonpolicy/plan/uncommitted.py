@@ -1,6 +1,6 @@
 """Changes that a commit silently ignores on some kernels, though the files read back.
 
-tests/kernel/effects.py tries every file on every kernel. If one is ignored, the kdamond has to
+tests/guest/effects.py tries every file on every kernel. If one is ignored, the kdamond has to
 restart. A kernel counts as fixed if it shows a feature that came with the fix or later.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from damonpolicy.kernel.capabilities import Capabilities
-from damonpolicy.kernel.tree import Tree
+from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.tree import Tree
 
 __all__ = ("UNCOMMITTED", "Uncommitted", "ignored", "sooner", "touched", "unfed", "unheard")
 
@@ -23,7 +23,7 @@ Found: TypeAlias = dict[str, object]
 class Uncommitted:
     """A value that a commit does not change, or, if ``late``, only after a while.
 
-    ``quirk`` is its row in `kernel.quirks`, ``mended`` the feature that shows the fix; ``find``
+    ``quirk`` is its row in `kernel.damon.quirks`, ``mended`` the feature that shows the fix; ``find``
     extracts from a tree what the kernel would have to change.
     """
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
-from damonpolicy.plan.compiled import CompiledKdamond, CompiledPolicy
-from damonpolicy.units import format_duration
+from damonpolicy.base.units import format_duration
+from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy
 
 __all__ = ("of_kdamond", "of_policies")
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from damonpolicy.errors import reason_of
-from damonpolicy.kernel.cgroups import MOUNT
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.base.errors import reason_of
+from damonpolicy.kernel.system.cgroups import MOUNT
+from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.tuning.sources import Stale
 
 __all__ = ("GoalMeter", "Trend", "score", "trend")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
+from damonpolicy.base.units import U32_MAX
 from damonpolicy.tuning import laws
-from damonpolicy.units import U32_MAX
 
 __all__ = ("State", "step")
 

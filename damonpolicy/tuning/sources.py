@@ -14,10 +14,10 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
 
-from damonpolicy import etc, trust
-from damonpolicy.errors import DamonPolicyError, reason_of
-from damonpolicy.kernel.cgroups import MOUNT
-from damonpolicy.kernel.sysfs import Machine
+from damonpolicy.base import etc, trust
+from damonpolicy.base.errors import DamonPolicyError, reason_of
+from damonpolicy.kernel.system.cgroups import MOUNT
+from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.tuning import ask, programs
 from damonpolicy.tuning.ages import dated
 from damonpolicy.tuning.unread import Unread

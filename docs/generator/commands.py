@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import click
 
-from damonpolicy.cli.emulate import LEVERS
-from damonpolicy.cli.examples import EXAMPLES
+from damonpolicy.cli.commands.emulate import LEVERS
+from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.main import COMMANDS, damonpolicy, find_command
-from damonpolicy.cli.report import REPORTS
+from damonpolicy.cli.show.examples import EXAMPLES
 from generator.markdown import MADE, code, table
 
 __all__ = ("page",)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
 
-from damonpolicy.cli.emulate import LEVERS
+from damonpolicy.cli.commands.emulate import LEVERS
+from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.main import COMMANDS, main
-from damonpolicy.cli.report import REPORTS
-from damonpolicy.daemon.service import Service
+from damonpolicy.daemon.scheduler import Service
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import places
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.observe.rank import By, Of
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.observe.reports.rank import By, Of
 
 __all__ = ("NAMES", "NOTHING", "documents")
 
@@ -123,7 +123,9 @@ def _rounds(service: Service, _: Any) -> None:
     It follows nobody: a job of it fails.
     """
     machine: Any = service.machine
-    fails = mock.patch("damonpolicy.daemon.follow.Follower.look", side_effect=OSError("it cannot"))
+    fails = mock.patch(
+        "damonpolicy.daemon.jobs.follow.Follower.look", side_effect=OSError("it cannot")
+    )
     with fails:
         for number in range(_ROUNDS):
             for job in service.jobs:
@@ -140,13 +142,15 @@ def documents() -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*NAMES, *NOTHING)}
     here = Path.cwd()
     # a guard would look for a state that is gone with the directory
-    guard = mock.patch("damonpolicy.cli.confirmation.start_guard")
+    guard = mock.patch("damonpolicy.cli.options.confirmation.start_guard")
     # some rounds of a service, and what it says of itself stays
-    rounds = mock.patch("damonpolicy.daemon.service.Service.run", _rounds)
-    stays = mock.patch("damonpolicy.daemon.record.RecordJob.remove")
+    rounds = mock.patch("damonpolicy.daemon.scheduler.Service.run", _rounds)
+    stays = mock.patch("damonpolicy.daemon.jobs.status_file.RecordJob.remove")
     silent = mock.patch("damonpolicy.cli.logs.configure")
     # no emulated process has pages
-    pages = mock.patch("damonpolicy.cli.reports.numa.process_nodes", return_value={0: 4096})
+    pages = mock.patch(
+        "damonpolicy.cli.commands.reports.numa.process_nodes", return_value={0: 4096}
+    )
     temporary = tempfile.TemporaryDirectory()
     with (
         temporary as place,

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import field, make_dataclass
 from typing import Any
 
+from damonpolicy.base.typed import LATER
 from damonpolicy.cli import service
-from damonpolicy.daemon.observe import SchemeSeen
+from damonpolicy.daemon.jobs.observe import SchemeSeen
 from damonpolicy.kernel.operation import Operation
-from damonpolicy.observe.histogram import Bin
-from damonpolicy.observe.quotas import Limits
+from damonpolicy.observe.reports.histogram import Bin
+from damonpolicy.observe.status.quotas import Limits
 from damonpolicy.observe.watermarks import Watch
 from damonpolicy.plan.facts import Accesses, Filter, Target
-from damonpolicy.typed import LATER
 
 __all__ = ("OPEN", "SAMPLES", "TYPED")
 

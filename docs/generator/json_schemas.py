@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from damonpolicy.cli.emulate import LEVERS
+from damonpolicy.base.errors import ExitCode
+from damonpolicy.cli.commands.emulate import LEVERS
+from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.main import COMMANDS
-from damonpolicy.cli.report import REPORTS
-from damonpolicy.errors import ExitCode
 from generator.json_runs import NAMES, NOTHING, documents
 from generator.json_samples import OPEN
 from generator.json_shapes import Shape, commands, envelope, listed, may_be_more, place, said

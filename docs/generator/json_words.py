@@ -6,20 +6,20 @@ from typing import get_args
 
 import click
 
-from damonpolicy.cli.record import FORMS
-from damonpolicy.cli.reports import histogram, rank
-from damonpolicy.daemon import reload
-from damonpolicy.diagnostics import Severity
+from damonpolicy.base.diagnostics import Severity
+from damonpolicy.cli.commands.record import FORMS
+from damonpolicy.cli.commands.reports import histogram, rank
+from damonpolicy.daemon.jobs import reload
 from damonpolicy.kernel import operation
-from damonpolicy.kernel.capabilities import Known
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
-from damonpolicy.kernel.modules import MODULES
-from damonpolicy.model import quotas, schemes
-from damonpolicy.model.kdamond import Kdamond
-from damonpolicy.observe.doctor import Verdict
-from damonpolicy.observe.rank import By, Of
-from damonpolicy.plan import planned
-from damonpolicy.plan.current import Owner
+from damonpolicy.kernel.damon.capabilities import Known
+from damonpolicy.kernel.damon.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.damon.modules import MODULES
+from damonpolicy.observe.reports.rank import By, Of
+from damonpolicy.observe.status.doctor import Verdict
+from damonpolicy.plan import plan as planned
+from damonpolicy.plan.machine_state import Owner
+from damonpolicy.policy.model import quotas, schemes
+from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.tuning.goals import Trend
 
 __all__ = ("KERNELS", "REMARKS", "WORDS")

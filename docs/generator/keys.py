@@ -13,11 +13,13 @@ from typing import Any
 
 import pydantic
 
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES, by_file, by_word
-from damonpolicy.kernel.modules import PARAMETERS, parameter_path
-from damonpolicy.kernel.tree import CORE
-from damonpolicy.model import (
-    actions,
+from damonpolicy.base.units import format_duration, format_percent
+from damonpolicy.kernel.damon import actions
+from damonpolicy.kernel.damon.features import DEVELOPMENT, FEATURES, by_file, by_word
+from damonpolicy.kernel.damon.modules import PARAMETERS, parameter_path
+from damonpolicy.kernel.damon.tree import CORE
+from damonpolicy.kernel.damon.words import WORDS
+from damonpolicy.policy.model import (
     dests,
     filters,
     modules,
@@ -28,16 +30,14 @@ from damonpolicy.model import (
     targets,
     tuning,
 )
-from damonpolicy.model.access_pattern import AccessPattern, Ages, Rates, Sizes
-from damonpolicy.model.intervals import AutoTune, Intervals, RegionCount
-from damonpolicy.model.kdamond import Kdamond, Temperature
-from damonpolicy.model.policy import Policy
-from damonpolicy.model.probes import Probe
-from damonpolicy.model.schema import policy_schema
-from damonpolicy.model.schemes import Scheme, When
-from damonpolicy.model.watermarks import Watermarks
-from damonpolicy.model.words import WORDS
-from damonpolicy.units import format_duration, format_percent
+from damonpolicy.policy.model.access_pattern import AccessPattern, Ages, Rates, Sizes
+from damonpolicy.policy.model.intervals import AutoTune, Intervals, RegionCount
+from damonpolicy.policy.model.kdamond import Kdamond, Temperature
+from damonpolicy.policy.model.policy import Policy
+from damonpolicy.policy.model.probes import Probe
+from damonpolicy.policy.model.schema import policy_schema
+from damonpolicy.policy.model.schemes import Scheme, When
+from damonpolicy.policy.model.watermarks import Watermarks
 from generator.markdown import MADE, code, table
 
 __all__ = ("page",)

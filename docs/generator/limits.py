@@ -1,10 +1,10 @@
-"""The page of limits, from damonpolicy/limits.py."""
+"""The page of limits, from damonpolicy/base/limits.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from damonpolicy import limits
+from damonpolicy.base import limits
 from generator.diagnostics import link
 from generator.markdown import MADE, code, table
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from damonpolicy import errors
-from damonpolicy.emulated import settings as emulated
+from damonpolicy.base import errors
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from damonpolicy.emulated import spec
 from damonpolicy.emulated.profiles import PROFILES
-from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.emulated.system import settings as emulated
 from damonpolicy.kernel import settings as allowed
-from damonpolicy.kernel.capabilities import Answer, Capabilities
-from damonpolicy.kernel.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.damon.capabilities import Answer, Capabilities
+from damonpolicy.kernel.damon.features import DEVELOPMENT, FEATURES
+from damonpolicy.kernel.damon.quirks import QUIRKS
 from damonpolicy.kernel.forms import form_of
-from damonpolicy.kernel.quirks import QUIRKS
-from damonpolicy.plan.policies import Overrides, compile_policies, load
-from damonpolicy.source.files import SourceFile
+from damonpolicy.policy.compile.policies import Overrides, compile_policies, load
+from damonpolicy.policy.source.files import SourceFile
 from generator.diagnostics import link
 from generator.markdown import MADE, code, table
 

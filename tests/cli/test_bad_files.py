@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from damonpolicy.errors import ExitCode
-from damonpolicy.kernel.tree import digest
+from damonpolicy.base.errors import ExitCode
+from damonpolicy.kernel.damon.tree import digest
 from tests.conftest import run_cli
 from tests.engine.site import KSM_RUN, Site, shipped, truncated
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from damonpolicy import limits
-from damonpolicy.errors import ExitCode
+from damonpolicy.base import limits
+from damonpolicy.base.errors import ExitCode
 
 HEAD = "version: 1\nname: p\n"
 KDAMOND = "kdamonds:\n  - name: k\n    ops: paddr\n    targets: [{system_ram: true}]\n"

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from damonpolicy.errors import ExitCode
+from damonpolicy.base.errors import ExitCode
 
 
 def sealed(state):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
 from tests.engine.site import shipped, truncated
-from tests.observe.test_status_of_service import recorded
+from tests.observe.status.test_status_of_service import recorded
 
 LOOK = """\
 version: 1
@@ -249,7 +249,7 @@ def test_a_note_beside_a_change_is_left_out_where_the_service_cannot_be_heard(ke
 @pytest.fixture
 def overdue(kept, monkeypatch):
     """A change that nobody confirmed, and whose guard is dead."""
-    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
+    monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", lambda *_: None)
     kept.done("apply", kept.setting("a", 2), "--confirm-within", "1h")
     clock = EmulatedMachine.monotonic
     monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: clock(self) + 3601)

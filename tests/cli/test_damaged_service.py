@@ -8,8 +8,8 @@ from types import NoneType
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.engine.places import write_json
-from damonpolicy.errors import ExitCode
 
 POLICY = """\
 version: 1

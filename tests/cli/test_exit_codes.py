@@ -13,8 +13,8 @@ import time
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.errors import ExitCode
 from tests.conftest import ROOT, run_cli
 from tests.world import World
 
@@ -118,7 +118,7 @@ def test_69_the_kernel_lacks_something(run):
 
 
 def test_70_a_defect_is_no_traceback(run, monkeypatch):
-    monkeypatch.setattr("damonpolicy.cli.status.retrieve", lambda *_: 1 / 0)
+    monkeypatch.setattr("damonpolicy.cli.commands.status.retrieve", lambda *_: 1 / 0)
 
     outcome = run("status")
 
@@ -244,9 +244,9 @@ def test_every_code_has_a_test_above_that_is_named_for_it():
 
 def test_live_without_damon_or_permission_says_what_to_do(cli, monkeypatch):
     """There is no silent fall-back to the emulated kernel."""
-    monkeypatch.setattr("damonpolicy.kernel.sysfs.KDAMONDS", "/nowhere")
-    monkeypatch.setattr("damonpolicy.kernel.tree.KDAMONDS", "/nowhere")
-    monkeypatch.setattr("damonpolicy.plan.current.ADMIN", "/nowhere")
+    monkeypatch.setattr("damonpolicy.kernel.system.machine.KDAMONDS", "/nowhere")
+    monkeypatch.setattr("damonpolicy.kernel.damon.tree.KDAMONDS", "/nowhere")
+    monkeypatch.setattr("damonpolicy.plan.machine_state.ADMIN", "/nowhere")
 
     outcome = cli("status")
 

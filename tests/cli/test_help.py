@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 import pytest
 
-from damonpolicy.cli.emulate import LEVERS
+from damonpolicy.cli.commands.emulate import LEVERS
+from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.main import COMMANDS, find_command
-from damonpolicy.cli.report import REPORTS
 from tests.conftest import ROOT, run_cli
 
 EVERY = [

@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from damonpolicy.cli.output import _plain
-from damonpolicy.errors import ExitCode
-from damonpolicy.observe import parquet
+from damonpolicy.base.errors import ExitCode
+from damonpolicy.cli.show.output import _plain
+from damonpolicy.observe.records import parquet
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from tests.observe.records import NOW
+from tests.observe.recorded import NOW
 
 EVIL = "\x1b[31m\x9b2J\u202e</script>$\\frac$"
 

@@ -7,13 +7,20 @@ import re
 
 import pytest
 
-from damonpolicy import diagnostics, log
+from damonpolicy.base import diagnostics, log
+from damonpolicy.base.diagnostics import (
+    Diagnostic,
+    Span,
+    as_text,
+    cell,
+    render_github,
+    render_sarif,
+)
 from damonpolicy.cli import logs
-from damonpolicy.cli.progress import _Line
-from damonpolicy.diagnostics import Diagnostic, Span, as_text, cell, render_github, render_sarif
-from damonpolicy.observe import parquet
+from damonpolicy.cli.show.progress import _Line
+from damonpolicy.observe.records import parquet
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from tests.observe.records import NOW
+from tests.observe.recorded import NOW
 
 FORGED = "x\n::warning::one\r  ::error::two\u2028::add-mask::q ##[error]three \x1b[2J\u202e"
 """A name that a workflow would obey, were it printed as it is."""

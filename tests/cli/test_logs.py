@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from damonpolicy import log
+from damonpolicy.base import log
 from damonpolicy.cli.logs import configure
 
 PROGRAM = """

@@ -8,15 +8,15 @@ import sys
 import pytest
 from textual.app import App
 
-from damonpolicy.cli import top
-from damonpolicy.cli.invocation import Invocation
+from damonpolicy.base.errors import Busy, ExitCode, UsageError
+from damonpolicy.cli.commands import top
+from damonpolicy.cli.commands.report import REPORTS
+from damonpolicy.cli.context import Invocation
 from damonpolicy.cli.main import COMMANDS
-from damonpolicy.cli.report import REPORTS
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import looking
-from damonpolicy.errors import Busy, ExitCode, UsageError
-from damonpolicy.kernel.sysfs import KDAMONDS, LiveMachine
-from damonpolicy.kernel.tracing import TRACEFS
+from damonpolicy.kernel.damon.tracing import TRACEFS
+from damonpolicy.kernel.system.machine import KDAMONDS, LiveMachine
 from tests.engine.site import shipped
 
 CHANGES = {"apply", "run", "confirm", "rollback", "recover", "remove", "stop", "emulate"}
@@ -74,7 +74,7 @@ def named(words):
 def quiet(site, tmp_path, monkeypatch):
     """One policy is applied, and a record lies in an empty directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
+    monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", lambda *_: None)
     site.done("apply", site.policy("look", LOOK))
     site.done("record", "-o", "seen.parquet", "--count", "1")
     return site

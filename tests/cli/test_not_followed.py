@@ -7,13 +7,13 @@ import json
 
 import pytest
 
-from damonpolicy.daemon.feed import FeedJob
-from damonpolicy.daemon.follow import Follower
-from damonpolicy.daemon.observe import ObserveJob
-from damonpolicy.daemon.record import RecordJob
-from damonpolicy.daemon.repair import Repairer
-from damonpolicy.daemon.tune import TuneJob
-from damonpolicy.kernel.processes import Table
+from damonpolicy.daemon.jobs.feed import FeedJob
+from damonpolicy.daemon.jobs.follow import Follower
+from damonpolicy.daemon.jobs.observe import ObserveJob
+from damonpolicy.daemon.jobs.repair import Repairer
+from damonpolicy.daemon.jobs.status_file import RecordJob
+from damonpolicy.daemon.jobs.tune import TuneJob
+from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import Desk
 from tests.daemon.followed import AREA, WATCH, follow
 from tests.world import STAT_OFF

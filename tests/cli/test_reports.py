@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from damonpolicy.errors import ExitCode
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import snapshot
+from damonpolicy.base.errors import ExitCode
+from damonpolicy.kernel.damon.tree import snapshot
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.conftest import ROOT
 
 LOOK = """

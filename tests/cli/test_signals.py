@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.cli.main import main
-from damonpolicy.errors import ExitCode
-from damonpolicy.observe import records
+from damonpolicy.observe.records import files as records
 from tests.engine.site import Site, shipped
 from tests.observe.seen import series
 
@@ -33,7 +33,7 @@ def test_an_interrupt_before_anything_was_changed(site, monkeypatch, where, numb
         signal.raise_signal(number)
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"damonpolicy.cli.apply.{where}", interrupt)
+        patched.setattr(f"damonpolicy.cli.commands.apply.{where}", interrupt)
         outcome = site.run("apply", KSM, "--format", "json")
 
     assert outcome.code == outcome.json["exit_code"] == ExitCode.INTERRUPTED

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from damonpolicy.errors import ExitCode, as_root
-from damonpolicy.kernel import memory, nodes
-from damonpolicy.observe.doctor import _slots_of
+from damonpolicy.base.errors import ExitCode, as_root
+from damonpolicy.kernel.system import memory, numa
+from damonpolicy.observe.status.doctor import _slots_of
 from tests.engine.site import shipped
 
 VARS = """version: 1
@@ -34,7 +34,7 @@ def test_templates_know_the_machine(site):
     machine = site.machine
     quotas = "contexts/0/schemes/0/quotas"
     assert record.files[f"{quotas}/bytes"] == str(memory.total(machine) // 64)
-    product = len(nodes.nodes(machine)) * len(nodes.online_cpus(machine))
+    product = len(numa.nodes(machine)) * len(numa.online_cpus(machine))
     assert record.files[f"{quotas}/ms"] == str(product)
 
 

@@ -8,9 +8,9 @@ import stat
 
 import pytest
 
-from damonpolicy import etc, trust
+from damonpolicy.base import etc, trust
 from damonpolicy.engine.store import Store
-from damonpolicy.observe.doctor import examine
+from damonpolicy.observe.status.doctor import examine
 from tests.engine.site import shipped
 
 

@@ -15,11 +15,11 @@ import time
 
 import pytest
 
-from damonpolicy.daemon.serve import Wishes, serve
+from damonpolicy.daemon.app import Wishes, serve
 from damonpolicy.engine.places import read_json
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.observe.status import drift
-from damonpolicy.plan.current import retrieve
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.observe.status.document import drift
+from damonpolicy.plan.machine_state import retrieve
 from tests.crash.test_service_sigkill import FED, STEADY, Bench
 from tests.crash.test_sigkill import arm
 from tests.daemon.conftest import PAGES, settings

@@ -14,22 +14,22 @@ from contextlib import closing
 
 import pytest
 
-from damonpolicy.daemon.feed import FeedJob
-from damonpolicy.daemon.follow import Follower, FollowJob
+from damonpolicy.daemon.jobs.feed import FeedJob
+from damonpolicy.daemon.jobs.follow import Follower, FollowJob
+from damonpolicy.daemon.jobs.observe import ObserveJob
+from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.jobs.repair import Repairer
+from damonpolicy.daemon.jobs.status_file import RecordJob
+from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.observe import ObserveJob
-from damonpolicy.daemon.record import RecordJob
-from damonpolicy.daemon.reload import Reloader
-from damonpolicy.daemon.repair import Repairer
-from damonpolicy.daemon.service import ReloadJob, Service
-from damonpolicy.daemon.tune import TuneJob
+from damonpolicy.daemon.scheduler import ReloadJob, Service
 from damonpolicy.daemon.wake import Wake
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import changing
-from damonpolicy.kernel.processes import Table
-from damonpolicy.observe.status import drift
-from damonpolicy.plan.current import retrieve
-from damonpolicy.source.content import without_alarm
+from damonpolicy.kernel.system.processes import Table
+from damonpolicy.observe.status.document import drift
+from damonpolicy.plan.machine_state import retrieve
+from damonpolicy.policy.source.content import without_alarm
 from tests.crash.test_sigkill import CALLS, in_child, opened
 from tests.daemon.conftest import PAGES, RUN
 from tests.world import STAT_OFF, in_memory_directory

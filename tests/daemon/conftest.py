@@ -1,8 +1,8 @@
 import pytest
 
+from damonpolicy.daemon.jobs.reload import Reloader
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.reload import Reloader
-from damonpolicy.source.content import without_alarm
+from damonpolicy.policy.source.content import without_alarm
 from tests.world import STAT_OFF, World
 
 DEBOUNCE = 0.5

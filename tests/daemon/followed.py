@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from damonpolicy.daemon.follow import Follower
-from damonpolicy.kernel.processes import Table
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.daemon.jobs.follow import Follower
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import Desk
 from tests.world import STAT_OFF, World
 

@@ -1,7 +1,7 @@
 """A hundred processes start and end each second: those that live long enough are joined.
 
 On an emulated machine on which each look and write takes its time, as on a real one, and the world
-goes on meanwhile. `python -m tests.kernel.churn` does the same on real kernels.
+goes on meanwhile. `python -m tests.guest.churn` does the same on real kernels.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import statistics
 
 import pytest
 
-from damonpolicy.daemon.follow import Follower, FollowJob
+from damonpolicy.daemon.jobs.follow import Follower, FollowJob
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.processes import Table
+from damonpolicy.kernel.system.host import starts
+from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import Desk
 from tests.daemon.followed import AREA, WATCH, watched
 from tests.world import STAT_OFF, World, in_memory_directory

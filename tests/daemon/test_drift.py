@@ -6,17 +6,17 @@ import json
 
 import pytest
 
-from damonpolicy import log
+from damonpolicy.base import log
 from damonpolicy.cli.service import served
-from damonpolicy.daemon.feed import FeedJob
-from damonpolicy.daemon.follow import Follower
-from damonpolicy.daemon.observe import ObserveJob
-from damonpolicy.daemon.record import RecordJob
-from damonpolicy.daemon.repair import Repairer
-from damonpolicy.daemon.tune import TuneJob
-from damonpolicy.kernel.processes import Table
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.plan.compiled import CompiledPolicy
+from damonpolicy.daemon.jobs.feed import FeedJob
+from damonpolicy.daemon.jobs.follow import Follower
+from damonpolicy.daemon.jobs.observe import ObserveJob
+from damonpolicy.daemon.jobs.repair import Repairer
+from damonpolicy.daemon.jobs.status_file import RecordJob
+from damonpolicy.daemon.jobs.tune import TuneJob
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.kernel.system.processes import Table
+from damonpolicy.plan.ir import CompiledPolicy
 from tests.daemon.conftest import PAGES, RUN
 from tests.world import fail_at
 

@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from damonpolicy.daemon import serve as serving
+from damonpolicy.daemon import app as serving
+from damonpolicy.daemon.app import Wishes, serve
 from damonpolicy.daemon.ending import Late, ending, within
-from damonpolicy.daemon.reload import Reloader
-from damonpolicy.daemon.serve import Wishes, serve
+from damonpolicy.daemon.jobs.reload import Reloader
 from damonpolicy.engine.signals import taken, waiting
 from tests.daemon.conftest import PAGES, settings
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.daemon.exporter import Exporter
-from damonpolicy.daemon.feed import FeedJob
 from damonpolicy.daemon.figures import figures
-from damonpolicy.daemon.follow import Follower
-from damonpolicy.daemon.observe import ObserveJob
-from damonpolicy.daemon.record import RecordJob
-from damonpolicy.daemon.repair import Repairer
-from damonpolicy.daemon.tune import TuneJob
-from damonpolicy.kernel.processes import Table
-from tests.daemon.test_exporter import scrape
-from tests.daemon.test_observe import look
+from damonpolicy.daemon.jobs.feed import FeedJob
+from damonpolicy.daemon.jobs.follow import Follower
+from damonpolicy.daemon.jobs.observe import ObserveJob
+from damonpolicy.daemon.jobs.repair import Repairer
+from damonpolicy.daemon.jobs.status_file import RecordJob
+from damonpolicy.daemon.jobs.tune import TuneJob
+from damonpolicy.daemon.metrics import Exporter
+from damonpolicy.kernel.system.processes import Table
+from tests.daemon.jobs.test_observe import look
+from tests.daemon.test_metrics import scrape
 
 WATERMARKS = """
 version: 1

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from damonpolicy.daemon import reload
-from damonpolicy.daemon.service import ReloadJob
-from damonpolicy.source.content import signature
+from damonpolicy.daemon.jobs import reload
+from damonpolicy.daemon.scheduler import ReloadJob
+from damonpolicy.policy.source.content import signature
 from tests.daemon.conftest import DEBOUNCE, PAGES, RUN
 
 EVENTS = 2_500

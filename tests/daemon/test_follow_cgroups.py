@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.daemon.follow import FollowJob
+from damonpolicy.daemon.jobs.follow import FollowJob
 from damonpolicy.daemon.wake import beat
 from tests.daemon.followed import AREA, KERNELS, WATCH, follow, following, watched
 
@@ -87,7 +87,7 @@ class Quiet:
 def test_who_moves_to_another_cgroup_is_followed_within_two_seconds(desk, events, monkeypatch):
     """The kernel tells nobody; a move within what matters is none."""
     # how long a look took is of this machine's clock: on a busy one the next would be put off
-    monkeypatch.setattr("damonpolicy.kernel.processes._SHARE", 0)
+    monkeypatch.setattr("damonpolicy.kernel.system.processes._SHARE", 0)
     machine = desk.world.machine
     for path in ("/apps.slice", "/apps.slice/one", "/apps.slice/two", "/other.slice"):
         machine.make_cgroup(path)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.daemon.follow import FollowJob
-from damonpolicy.kernel.host import starts
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.daemon.jobs.follow import FollowJob
+from damonpolicy.kernel.system.host import starts
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.followed import AREA, KERNELS, WATCH, follow, following, kdamond, watched
 
 

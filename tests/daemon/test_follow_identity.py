@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from damonpolicy import log
-from damonpolicy.daemon.follow import FollowJob
+from damonpolicy.base import log
+from damonpolicy.daemon.jobs.follow import FollowJob
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.transaction import Terms
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.followed import AREA, follow, following, watched
 
 WEB = "/web.slice"
@@ -238,7 +238,7 @@ def test_a_kdamond_stops_when_the_node_of_its_goal_goes_offline(newest, monkeypa
     newest.rest()
     assert newest.world.managed.slots
     with monkeypatch.context() as patch:
-        patch.setattr("damonpolicy.kernel.nodes.nodes", lambda machine: (0,))
+        patch.setattr("damonpolicy.kernel.system.numa.nodes", lambda machine: (0,))
         assert follow(newest)
         assert not newest.world.managed.slots
     assert follow(newest)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from damonpolicy import log
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.base import log
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.conftest import PAGES, settings
 from tests.engine.site import refuses
 

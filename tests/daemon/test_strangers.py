@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.daemon.test_observe import POLICY
+from tests.daemon.jobs.test_observe import POLICY
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.conftest import Desk
 from tests.world import STAT_OFF, Blind, World
 

@@ -7,13 +7,13 @@ import os
 
 import pytest
 
-from damonpolicy.daemon.follow import Follower, FollowJob
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
+from damonpolicy.daemon.jobs.follow import Follower, FollowJob
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.errors import DamonPolicyError, ExitCode
-from damonpolicy.kernel import cgroups, host, numa_maps
-from damonpolicy.kernel.processes import Selector, Table, find, known_names
-from damonpolicy.kernel.sysfs import LiveMachine
+from damonpolicy.kernel.system import cgroups, host, numa_maps
+from damonpolicy.kernel.system.machine import LiveMachine
+from damonpolicy.kernel.system.processes import Selector, Table, find, known_names
 from damonpolicy.plan.bind import bind, members
 from tests.conftest import run_cli
 from tests.daemon.faulty import Faulty

@@ -60,7 +60,9 @@ class Session:
         for module in ("emulated.machine", "engine.transaction", "cli.history"):
             self.monkeypatch.setattr(f"damonpolicy.{module}.time", self.clock)
         # the guard is another process with another clock; tests/engine is about it
-        self.monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
+        self.monkeypatch.setattr(
+            "damonpolicy.cli.options.confirmation.start_guard", lambda *_: None
+        )
 
     def run(self, line: str) -> str:
         """Run one line; returns what the terminal would show."""

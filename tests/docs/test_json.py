@@ -9,8 +9,8 @@ import sys
 import click
 import pytest
 
+from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.main import COMMANDS, find_command
-from damonpolicy.cli.report import REPORTS
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/reference/json.md"

@@ -11,9 +11,9 @@ import sys
 import jsonschema
 import pytest
 
-from damonpolicy.cli.emulate import LEVERS
+from damonpolicy.cli.commands.emulate import LEVERS
+from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.main import COMMANDS
-from damonpolicy.cli.report import REPORTS
 from tests.conftest import ROOT
 from tests.outputs import OUTPUT, conform, validator
 

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine, versions
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 
 COMPARED = ("6.12", "6.18", "7.3")
 """Every answer that tests of behaviour expect was seen on these; tests/kernel compares the rest."""

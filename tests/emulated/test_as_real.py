@@ -1,6 +1,6 @@
 """Differences that one script on emulated and real kernels has revealed.
 
-The script is tests/kernel/inside/script; here is what it cannot pin, for numbers of real
+The script is tests/guest/inside/script; here is what it cannot pin, for numbers of real
 kernels hang on time.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from tests.emulated.test_monitor import C, tried
+from tests.emulated.damon.test_monitor import C, tried
 
 
 def test_time_that_is_forwarded_is_time_for_everybody(tmp_path):

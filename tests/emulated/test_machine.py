@@ -6,13 +6,14 @@ import time
 
 import pytest
 
+from damonpolicy.base.errors import UsageError
 from damonpolicy.emulated.machine import EmulatedMachine, Write, versions
-from damonpolicy.errors import UsageError
-from damonpolicy.kernel import cgroups, host, memory, nodes, pressure, processes, settings
-from damonpolicy.kernel.capabilities import detect
-from damonpolicy.kernel.features import FEATURES
-from damonpolicy.kernel.sysfs import KDAMONDS, Machine, entries
-from damonpolicy.kernel.tree import empty_slot, slot_tree, snapshot
+from damonpolicy.kernel import settings
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.kernel.damon.features import FEATURES
+from damonpolicy.kernel.damon.tree import empty_slot, slot_tree, snapshot
+from damonpolicy.kernel.system import cgroups, host, memory, numa, processes, psi
+from damonpolicy.kernel.system.machine import KDAMONDS, Machine, entries
 
 MIB = 1 << 20
 SWAPPINESS = "/proc/sys/vm/swappiness"
@@ -177,9 +178,9 @@ def test_an_ordinary_user_sees_no_addresses():
 
 
 def test_nodes_and_cpus(machine):
-    assert nodes.nodes(machine) == (0, 1)
-    assert [nodes.cpus_of(machine, node) for node in (0, 1)] == [(0, 1), (2, 3)]
-    assert nodes.online_cpus(machine) == nodes.possible_cpus(machine) == (0, 1, 2, 3)
+    assert numa.nodes(machine) == (0, 1)
+    assert [numa.cpus_of(machine, node) for node in (0, 1)] == [(0, 1), (2, 3)]
+    assert numa.online_cpus(machine) == numa.possible_cpus(machine) == (0, 1, 2, 3)
     assert machine.read("/sys/devices/system/node/node0/memory3/state") == "online\n"
     assert machine.resolve("/sys/devices/system/node/node1/cpu2") == "/sys/devices/system/cpu/cpu2"
     assert machine.scan("/sys/devices/system/node/node0/memory0")
@@ -210,7 +211,7 @@ def test_cgroups(machine):
 
 
 def test_pressure(machine):
-    assert pressure.has_pressure(machine)
+    assert psi.has_pressure(machine)
 
 
 def test_settings_lie_where_policies_may_set_them(machine):

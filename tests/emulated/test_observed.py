@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-OBSERVED = Path(__file__).resolve().parents[1] / "kernel" / "observed"
+OBSERVED = Path(__file__).resolve().parents[1] / "guest" / "observed"
 RELEASES = {
     ".".join(path.stem.removeprefix("behaviour-").split(".")[:2]): path.stem.removeprefix(
         "behaviour-"

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from damonpolicy.base.errors import UsageError
+from damonpolicy.emulated.damon.table import layout
 from damonpolicy.emulated.profiles import PROFILES, find, profile, versions
-from damonpolicy.emulated.table import layout
-from damonpolicy.errors import UsageError
-from damonpolicy.kernel.features import FEATURES
-from damonpolicy.kernel.quirks import QUIRKS
+from damonpolicy.kernel.damon.features import FEATURES
+from damonpolicy.kernel.damon.quirks import QUIRKS
 
-OBSERVED = Path(__file__).resolve().parents[1] / "kernel" / "observed"
+OBSERVED = Path(__file__).resolve().parents[1] / "guest" / "observed"
 
 
 def test_versions_are_in_order():

@@ -2,10 +2,10 @@ import re
 
 import pytest
 
+from damonpolicy.base.errors import UsageError
 from damonpolicy.emulated.machine import EmulatedMachine, open_emulated
 from damonpolicy.emulated.spec import DEFAULT, read
-from damonpolicy.errors import UsageError
-from damonpolicy.kernel import memory, nodes, processes
+from damonpolicy.kernel.system import memory, numa, processes
 
 EXAMPLE = """
 [[nodes]]
@@ -55,7 +55,7 @@ def test_a_machine_file(tmp_path):
     machine = open_emulated("7.3", tmp_path / "store", file)
 
     assert memory.node_ram(machine, 1) == [(4 << 30, (4 << 30) + (512 << 20))]
-    assert [nodes.cpus_of(machine, node) for node in (0, 1)] == [(0, 1, 2, 3), ()]
+    assert [numa.cpus_of(machine, node) for node in (0, 1)] == [(0, 1, 2, 3), ()]
     [found] = processes.find(machine, processes.Selector(cgroup="/vms"))
     assert (found.pid, found.uid, found.cgroup) == (77, 107, "/vms/one")
     assert machine.read("/proc/self/comm") == "me\n"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from damonpolicy.base.errors import UsageError
+from damonpolicy.base.trust import Untrusted
 from damonpolicy.emulated.machine import Write, open_emulated
-from damonpolicy.errors import UsageError
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.trust import Untrusted
+from damonpolicy.kernel.system.machine import KDAMONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SWAPPINESS = "/proc/sys/vm/swappiness"

@@ -89,5 +89,5 @@ def guards(monkeypatch):
     def start(machine, generation, deadline, options):
         started.append((generation, deadline, list(options), len(machine.log)))
 
-    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", start)
+    monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", start)
     return started

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from damonpolicy.kernel.modules import parameter_path
+from damonpolicy.kernel.damon.modules import parameter_path
 from tests.world import STAT_OFF
 
 KDAMONDS = """

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from damonpolicy.errors import ExitCode
+from damonpolicy.base.errors import ExitCode
 from tests.engine.site import Site, refuses
 
 PLACE = re.compile(r"(\S+): error\[DP0509\]: writing `(.*?)` to `(\S+?)`")

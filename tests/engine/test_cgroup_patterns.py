@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.errors import ExitCode
-from damonpolicy.kernel.cgroups import Members, exists, inside, matching, subtree
+from damonpolicy.kernel.system.cgroups import Members, exists, inside, matching, subtree
 
 POLICY = """version: 1
 name: p

@@ -6,9 +6,9 @@ import errno
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.places import read_json, write_json
-from damonpolicy.errors import ExitCode
 from tests.engine.site import Site
 
 STAT = "/sys/module/damon_stat/parameters/enabled"

@@ -11,14 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from damonpolicy.cli import confirm
+from damonpolicy.base.errors import ExitCode
+from damonpolicy.cli.commands import confirm
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import recover, session
 from damonpolicy.engine.confirm import start_guard
 from damonpolicy.engine.recover import main as recover_main
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
-from damonpolicy.kernel.sysfs import LiveMachine
+from damonpolicy.kernel.system.machine import LiveMachine
 from tests.engine.site import KSM_RUN
 
 pytestmark = pytest.mark.usefixtures("clock", "guards")
@@ -360,7 +360,7 @@ def test_without_a_guard_nothing_is_changed(site, monkeypatch):
     def fail(*_):
         raise OSError(11, os.strerror(11))
 
-    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", fail)
+    monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", fail)
     outcome = site.run("apply", site.setting("a", 1), "--confirm-within", "1m")
 
     assert outcome.code == ExitCode.FAILED

@@ -6,9 +6,9 @@ import errno
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.engine import recover
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
 from tests.engine.test_confirm import guard
 from tests.engine.test_own_files import FULL
 from tests.world import STAT_OFF

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from tests.engine.site import KSM_RUN, Site
 from tests.world import World, fail_at
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.engine import journal
 from damonpolicy.engine.places import write_json
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
 from tests.engine.site import CHANGING, KSM_RUN, shipped, truncated
 
 TEXT = """\

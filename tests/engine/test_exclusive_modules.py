@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign, PolicyInvalid
-from damonpolicy.kernel.modules import parameter_path
-from tests.engine.modules import (
-    KDAMONDS,
-    LRU_SORT,
-    RECLAIM,
-    by_hand,
-    policy,
-    read,
-    running,
-)
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, Foreign, PolicyInvalid
+from damonpolicy.kernel.damon.modules import parameter_path
+from tests.engine.modules import KDAMONDS, LRU_SORT, RECLAIM, by_hand, policy, read, running
 from tests.engine.site import Site
 from tests.world import STAT_OFF
 

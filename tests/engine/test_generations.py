@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.engine import store as store_module
 from damonpolicy.engine.places import read_json, write_json
 from damonpolicy.engine.store import Generation, NoGeneration, Store
-from damonpolicy.errors import ExitCode
-from damonpolicy.plan.managed import Managed, Pending
+from damonpolicy.plan.state import Managed, Pending
 from tests.engine.site import KSM_RUN, Site, refuses, shipped
 
 PAGES = "/sys/kernel/mm/ksm/pages_to_scan"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.errors import Busy
+from damonpolicy.base.errors import Busy
 from tests.engine.site import Site
 from tests.world import World
 

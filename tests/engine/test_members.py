@@ -6,10 +6,10 @@ import errno
 
 import pytest
 
-from damonpolicy.errors import DamonPolicyError
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.observe.status import drift
-from damonpolicy.plan.current import retrieve
+from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.observe.status.document import drift
+from damonpolicy.plan.machine_state import retrieve
 from tests.crash.test_sigkill import copied, in_child, opened
 from tests.daemon.followed import AREA, WATCH, follow, following, kdamond, watched
 from tests.world import STAT_OFF, World, in_memory_directory

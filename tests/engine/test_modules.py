@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.emulated.modules import Modules
-from damonpolicy.errors import DamonPolicyError, ExitCode, PolicyInvalid
-from damonpolicy.kernel.modules import COMMIT_INPUTS, REGION, parameter_path
-from damonpolicy.observe.status import drift
-from damonpolicy.plan.current import retrieve
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, PolicyInvalid
+from damonpolicy.emulated.damon.modules import Modules
+from damonpolicy.kernel.damon.modules import COMMIT_INPUTS, REGION, parameter_path
+from damonpolicy.observe.status.document import drift
+from damonpolicy.plan.machine_state import retrieve
 from tests.engine.modules import (
     KDAMONDS,
     RECLAIM,

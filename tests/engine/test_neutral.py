@@ -8,18 +8,18 @@ import time
 
 import pytest
 
-from damonpolicy.daemon.feed import FeedJob
-from damonpolicy.daemon.serve import serve
-from damonpolicy.daemon.service import Service
+from damonpolicy.base.errors import Busy
+from damonpolicy.daemon.app import serve
+from damonpolicy.daemon.jobs.feed import FeedJob
+from damonpolicy.daemon.scheduler import Service
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.engine.neutral import rest
 from damonpolicy.engine.recover import main
-from damonpolicy.errors import Busy
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.conftest import ROOT
 from tests.daemon.conftest import Desk
-from tests.daemon.test_feed import GOAL, POLICY
+from tests.daemon.jobs.test_feed import GOAL, POLICY
 from tests.world import STAT_OFF, World
 
 TARGET = "10000"

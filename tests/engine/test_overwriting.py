@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.errors import ExitCode
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.base.errors import ExitCode
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.engine.site import shipped
 from tests.world import CHANGED, STAT_OFF
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy import trust
+from damonpolicy.base import trust
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import recover
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
 from tests.engine.site import KSM_RUN, shipped
 
 FULL = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EMFILE]
@@ -225,7 +225,7 @@ def test_nothing_is_started_that_cannot_be_written_down(site, disk):
 
 
 def test_no_guard_brings_back_what_was_stopped(site, disk, monkeypatch):
-    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
+    monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", lambda *_: None)
     site.done("apply", site.setting("a", 1))
     site.done("apply", site.setting("a", 2), "--confirm-within", "1h")
     real = os.replace
@@ -264,7 +264,7 @@ def _full(self, generation):
 
 
 def test_a_change_that_waits_is_taken_back_without_the_library(site, monkeypatch):
-    monkeypatch.setattr("damonpolicy.cli.confirmation.start_guard", lambda *_: None)
+    monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", lambda *_: None)
     site.done("apply", site.setting("a", 1))
     site.done("apply", site.setting("a", 2), "--confirm-within", "1h")
     (site.places.generations / "1.json").unlink()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from damonpolicy.base.errors import DamonPolicyError, NoPermission, UsageError
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import journal
 from damonpolicy.engine.lock import exclusive
 from damonpolicy.engine.machines import open_machine
 from damonpolicy.engine.places import find
-from damonpolicy.errors import DamonPolicyError, NoPermission, UsageError
-from damonpolicy.kernel.sysfs import LiveMachine
+from damonpolicy.kernel.system.machine import LiveMachine
 
 LIVE_LOCK = Path("/run/damonpolicy/lock")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from damonpolicy.engine import journal
 from damonpolicy.engine.journal import Before, Header, Progress
 from damonpolicy.engine.places import read_json, write_json
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.plan.managed import Managed
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.plan.state import Managed
 from tests.engine.site import KSM_RUN, shipped, starting
 
 SLEEP = "/sys/kernel/mm/ksm/sleep_millisecs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.errors import ExitCode
+from damonpolicy.base.errors import ExitCode
 from tests.engine.site import KSM_RUN, refuses, shipped
 
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"

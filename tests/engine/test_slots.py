@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import lock
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.engine.site import Site, shipped
 
 STAT = "/sys/module/damon_stat/parameters/enabled"

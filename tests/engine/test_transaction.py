@@ -9,14 +9,14 @@ from contextlib import suppress
 
 import pytest
 
-from damonpolicy import log
+from damonpolicy.base import log
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, Foreign, NoPermission
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import verification
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign, NoPermission
-from damonpolicy.kernel.capabilities import detect
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import snapshot
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.kernel.damon.tree import snapshot
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.engine.site import Site, shipped
 from tests.world import APPLIES, KERNELS, STAT_OFF, World, fail_at
 

@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.errors import ExitCode
 from tests.conftest import run_cli
 from tests.engine.site import shipped
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.world import APPLIES, CHANGED, KERNELS, ROOT, World
 
 EVERY = [(kernel, name) for kernel in KERNELS for name in APPLIES[kernel]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from damonpolicy.errors import DamonPolicyError
+from damonpolicy.base.errors import DamonPolicyError
 from tests.world import ROOT
 
 CODE = re.compile(r'"(DP\d{4})"')

@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 
 os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
 
+from damonpolicy.base.errors import DamonPolicyError, RollbackIncomplete
 from damonpolicy.engine import journal
-from damonpolicy.errors import DamonPolicyError, RollbackIncomplete
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.faults.faulty import LOCKED
 from tests.faults.scenarios import OPERATIONS, Scenario
 from tests.faults.verdict import attempt, difference

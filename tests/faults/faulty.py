@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 
 _PROCESS = re.compile(r"read /proc/\d+/")
 

@@ -19,10 +19,10 @@ from contextlib import suppress
 
 os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
 
+from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import journal
-from damonpolicy.errors import DamonPolicyError
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.faults.test_strangers import SLOT, TEXT, configure
 from tests.world import STAT_OFF, World, in_memory_directory
 

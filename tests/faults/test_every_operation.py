@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from tests.world import APPLIES, CHANGED, KERNELS, World, fail_at
 
 CODES = (errno.EIO, errno.EINVAL, errno.ENOMEM, errno.ENOENT, errno.EPERM, errno.EINTR)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.faults import kernel
 from tests.faults.faulty import TRUSTED, Fault, FaultyMachine
 from tests.faults.scenarios import scenarios

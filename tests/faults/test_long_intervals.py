@@ -8,8 +8,8 @@ import os
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.engine import execute
-from damonpolicy.errors import ExitCode
 from tests.faults.faulty import Fault, FaultyMachine
 from tests.faults.test_strangers import HELD
 from tests.faults.verdict import attempt

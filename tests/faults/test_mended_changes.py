@@ -8,10 +8,10 @@ import os
 
 import pytest
 
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import _Transaction
-from damonpolicy.errors import DamonPolicyError, ExitCode
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.followed import AREA, WATCH, follow, following, kdamond, watched
 from tests.faults.scenarios import WORKERS
 from tests.world import STAT_OFF, World

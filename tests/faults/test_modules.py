@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from damonpolicy.errors import DamonPolicyError, ExitCode
-from damonpolicy.kernel.modules import parameter_path
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
+from damonpolicy.kernel.damon.modules import parameter_path
 from tests.engine.test_modules import KDAMONDS, KERNELS, by_hand, policy, read, running
 from tests.engine.test_modules import switched_on_by_hand as on_by_hand
 from tests.faults.faulty import Fault, FaultyMachine

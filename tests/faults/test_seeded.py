@@ -64,7 +64,7 @@ def test_a_fault_that_is_not_undone_is_found(monkeypatch):
     """The verdict can fail: without an undo, hardly anything is as it was."""
     scenario = Scenario("a", "7.3", None, explore.TEXT, "online")
     scenario.before, scenario.after  # noqa: B018
-    monkeypatch.setattr("damonpolicy.engine.settle.undo", lambda *_, **__: _nothing())
+    monkeypatch.setattr("damonpolicy.engine.finish.undo", lambda *_, **__: _nothing())
     broken = [kernel.tried(scenario, faults)[1] for faults in kernel.cases(scenario, 20, 0, seed=1)]
     scenario.close()
 
@@ -72,6 +72,6 @@ def test_a_fault_that_is_not_undone_is_found(monkeypatch):
 
 
 def _nothing():
-    from damonpolicy.engine.undone import Undone
+    from damonpolicy.engine.undo_context import Undone
 
     return Undone()

@@ -9,12 +9,12 @@ from functools import partial
 
 import pytest
 
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, Foreign
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import Terms
-from damonpolicy.errors import DamonPolicyError, ExitCode, Foreign
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.faults.faulty import LOCKED, Fault, FaultyMachine
 from tests.faults.verdict import attempt
 from tests.world import CHANGED, STAT_OFF, World, fail_at

@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
-from damonpolicy.errors import DamonPolicyError
-from damonpolicy.kernel.sysfs import KDAMONDS, read_value
+from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.kernel.system.machine import KDAMONDS, read_value
 from tests.world import ROOT, World, fail_at
 
 # far more than this memory is accessed: the kernel stretches its intervals in search of it

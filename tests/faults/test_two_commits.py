@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from damonpolicy.errors import DamonPolicyError
+from damonpolicy.base.errors import DamonPolicyError
 from tests.plan.test_positions import text
 from tests.plan.test_uncommitted import eligible, often
 from tests.plan.test_uncommitted import text as tuned

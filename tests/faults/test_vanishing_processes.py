@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.errors import DamonPolicyError, ExitCode
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from tests.faults.scenarios import WORKERS
 from tests.world import STAT_OFF, World
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, RollbackIncomplete, system_error
 from damonpolicy.engine import journal
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import DamonPolicyError, ExitCode, RollbackIncomplete, system_error
-from damonpolicy.kernel.host import look
-from damonpolicy.plan.current import retrieve
+from damonpolicy.kernel.system.host import look
+from damonpolicy.plan.machine_state import retrieve
 
 
 def attempt(do):

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from damonpolicy.kernel.tree import digest
+from damonpolicy.kernel.damon.tree import digest
 from tests.conftest import Outcome
 from tests.engine.site import Site, shipped
 from tests.fuzz import harness, mutate

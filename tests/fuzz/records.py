@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from damonpolicy.observe import parquet, records
+from damonpolicy.observe.records import files as records
+from damonpolicy.observe.records import parquet
 from damonpolicy.observe.regions import Intervals, Regions, Series, Source, series_of
 from damonpolicy.plan.facts import Target
 from tests.conftest import Outcome

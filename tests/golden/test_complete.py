@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from damonpolicy.kernel.damon.schema import ROWS, pattern
-from damonpolicy.kernel.sysfs import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS
 
 HERE = Path(__file__).parent
-OBSERVED = HERE.parents[0] / "kernel" / "observed"
+OBSERVED = HERE.parents[0] / "guest" / "observed"
 TREES = sorted(OBSERVED.glob("tree-*.txt"))
 LINE = re.compile(r"(?:/sys/kernel/mm/damon/)?(\S+) (?:0?)([0-7]{3})(?: (.*))?")
 

@@ -17,8 +17,14 @@ from pathlib import Path
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.kernel.sysfs import read_value
-from damonpolicy.kernel.tree import configuration, empty_slot, slot_numbers, slot_tree, snapshot
+from damonpolicy.kernel.damon.tree import (
+    configuration,
+    empty_slot,
+    slot_numbers,
+    slot_tree,
+    snapshot,
+)
+from damonpolicy.kernel.system.machine import read_value
 from tests.world import ROOT, World
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/case.toml"))

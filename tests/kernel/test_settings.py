@@ -6,9 +6,10 @@ import re
 
 import pytest
 
+from damonpolicy.base.trust import Untrusted
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.profiles import PROFILES
-from damonpolicy.emulated.settings import SETTINGS
+from damonpolicy.emulated.system.settings import SETTINGS
 from damonpolicy.kernel import settings
 from damonpolicy.kernel.forms import Number, form_of
 from damonpolicy.kernel.settings import (
@@ -24,9 +25,8 @@ from damonpolicy.kernel.settings import (
     usual,
     written,
 )
-from damonpolicy.kernel.sysfs import LiveMachine
-from damonpolicy.trust import Untrusted
-from tests.kernel.copied import copied
+from damonpolicy.kernel.system.machine import LiveMachine
+from tests.guest.copied import copied
 
 KSM = "/sys/kernel/mm/ksm/run"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from damonpolicy.base.units import read_bytes
 from damonpolicy.plan.facts import Accesses, Filter
-from damonpolicy.units import read_bytes
 
 __all__ = ("counting", "filtering")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from damonpolicy.observe.heatmap import Heatmap, Window
+from damonpolicy.observe.heatmap.matrix import Heatmap, Window
 
 S = 1_000_000_000
 BEGUN = 1_790_000_000 * S

@@ -13,14 +13,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
-from damonpolicy.kernel.capabilities import Answer, Capabilities
+from damonpolicy.kernel.damon.capabilities import Answer, Capabilities
+from damonpolicy.kernel.damon.features import FEATURES
 from damonpolicy.kernel.damon.schema import default
-from damonpolicy.kernel.features import FEATURES
-from damonpolicy.kernel.tree import is_volatile
-from damonpolicy.plan import damo
-from damonpolicy.plan.effect import in_effect
-from damonpolicy.plan.imported import policy, written
-from damonpolicy.source.yaml import parse_foreign
+from damonpolicy.kernel.damon.tree import is_volatile
+from damonpolicy.plan.normal import in_effect
+from damonpolicy.policy.importer import damo
+from damonpolicy.policy.importer.policy import policy, written
+from damonpolicy.policy.source.yaml import parse_foreign
 from tests.peer.damo import Damo
 from tests.peer.files import File
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-from tests.kernel.fetch import get_peer
+from tests.guest.fetch import get_peer
 
 READS = Path(__file__).with_name("reads.py")
 MASK = """\

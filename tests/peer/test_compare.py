@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.kernel.fetch import Unavailable, get_peer
+from tests.guest.fetch import Unavailable, get_peer
 from tests.peer.compare import case, cases
 from tests.peer.damo import READS, Damo
 

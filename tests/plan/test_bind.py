@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from damonpolicy.base.errors import KernelLacks
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.errors import KernelLacks
-from damonpolicy.kernel.processes import Selector
+from damonpolicy.kernel.system.processes import Selector
 from damonpolicy.plan.bind import Absent, Bound, Waits, bind
-from damonpolicy.plan.compiled import CompiledKdamond, FilterLine, TargetLine
+from damonpolicy.plan.ir import CompiledKdamond, FilterLine, TargetLine
 
 TARGETS = "contexts/0/targets"
 FILTERS = "contexts/0/schemes/0/ops_filters"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.errors import ExitCode
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import configuration, slot_tree, snapshot
-from damonpolicy.plan.writes import writes
+from damonpolicy.kernel.damon.tree import configuration, slot_tree, snapshot
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.policy.importer.writes import writes
 from tests.engine.site import Site, shipped
 
 MODULES = """\

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.kernel.sysfs import KDAMONDS, read_value
-from damonpolicy.model.sample import Accesses
+from damonpolicy.kernel.system.machine import KDAMONDS, read_value
 from damonpolicy.plan.bind import Bound
-from damonpolicy.plan.compiled import CompiledKdamond
+from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.online import change, without_dead
-from damonpolicy.plan.sample import sample_files
+from damonpolicy.policy.compile.sample import sample_files
+from damonpolicy.policy.model.sample import Accesses
 from tests.world import World
 
 TARGETS = "contexts/0/targets"

@@ -7,7 +7,7 @@ import pytest
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.transaction import Terms
-from damonpolicy.kernel.sysfs import KDAMONDS, read_value
+from damonpolicy.kernel.system.machine import KDAMONDS, read_value
 from damonpolicy.plan.positions import Schemes, without_schemes
 from tests.world import World
 

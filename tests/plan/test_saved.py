@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from damonpolicy.base.errors import StalePlan, UsageError
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.errors import StalePlan, UsageError
-from damonpolicy.kernel.capabilities import detect
-from damonpolicy.kernel.tree import digest
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.kernel.damon.tree import digest
 from damonpolicy.plan import saved
-from damonpolicy.plan.current import retrieve
+from damonpolicy.plan.machine_state import retrieve
 from tests.world import World
 
 BASE = "0/contexts/0"

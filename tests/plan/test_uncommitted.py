@@ -7,8 +7,8 @@ import pytest
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.transaction import Terms
-from damonpolicy.kernel.quirks import QUIRKS
-from damonpolicy.kernel.sysfs import KDAMONDS, read_value
+from damonpolicy.kernel.damon.quirks import QUIRKS
+from damonpolicy.kernel.system.machine import KDAMONDS, read_value
 from damonpolicy.plan.uncommitted import UNCOMMITTED, unheard
 from tests.world import World
 
@@ -128,7 +128,7 @@ def test_what_a_commit_does_carry_is_committed(kernel, change):
 def test_a_kernel_that_shows_no_sign_of_the_mending_is_not_trusted(monkeypatch, kernel):
     """Without BTF the weight of probes can be seen only where there is a probe."""
     world = World.make(kernel)
-    monkeypatch.setattr("damonpolicy.kernel.capabilities._btf_names", lambda _: None)
+    monkeypatch.setattr("damonpolicy.kernel.damon.capabilities._btf_names", lambda _: None)
     world.apply("p", text=text(eligible(0)))
 
     assert applied(world, text(eligible(1))).action == "restart"

@@ -8,8 +8,8 @@ import os
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.kernel.sysfs import KDAMONDS, read_value
-from tests.kernel.test_capabilities import Renamed
+from damonpolicy.kernel.system.machine import KDAMONDS, read_value
+from tests.kernel.damon.test_capabilities import Renamed
 from tests.world import ROOT, Blind
 
 POLICY = """\

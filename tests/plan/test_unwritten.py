@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.plan.render import render
+from damonpolicy.plan.show.render import render
 from tests.world import World
 
 POLICY = """\

@@ -19,18 +19,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from damonpolicy.emulated.profiles import PROFILES
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.transaction import FeatureRefused, Terms, execute
-from damonpolicy.errors import DamonPolicyError, ExitCode
-from damonpolicy.kernel.capabilities import Capabilities, detect
-from damonpolicy.kernel.sysfs import Machine
-from damonpolicy.kernel.tree import snapshot
-from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.loading import Source, compile_on, wanted
-from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
-from damonpolicy.source.files import SourceFile
+from damonpolicy.kernel.damon.capabilities import Capabilities, detect
+from damonpolicy.kernel.damon.tree import snapshot
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.machine_state import retrieve
+from damonpolicy.policy.compile.loading import Source, compile_on, wanted
+from damonpolicy.policy.compile.policies import Overrides, Upkeep, compile_policies, load
+from damonpolicy.policy.source.files import SourceFile
 from tests.property.by_chance import EMULATED, Maker
 from tests.world import World
 

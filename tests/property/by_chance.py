@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from damonpolicy.emulated.modules import MODULES
-from damonpolicy.emulated.settings import SETTINGS
-from damonpolicy.model.actions import MOVING, traits
+from damonpolicy.emulated.damon.modules import MODULES
+from damonpolicy.emulated.system.settings import SETTINGS
+from damonpolicy.kernel.damon.actions import MOVING, traits
 from tests.world import STAT_OFF
 
 PAGE, MIB, GIB = 4096, 1 << 20, 1 << 30

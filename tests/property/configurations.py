@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from damonpolicy.emulated.table import layout
+from damonpolicy.emulated.damon.table import layout
+from damonpolicy.kernel.damon.actions import MOVING, traits
 from damonpolicy.kernel.damon.schema import pattern
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import CORE
-from damonpolicy.model.actions import MOVING, traits
+from damonpolicy.kernel.damon.tree import CORE
+from damonpolicy.kernel.system.machine import KDAMONDS
 
 __all__ = ("Wild", "Writer")
 

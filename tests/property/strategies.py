@@ -6,8 +6,8 @@ import json
 
 from hypothesis import strategies as st
 
-from damonpolicy.model.filters import Filter
-from damonpolicy.model.rules.reach import reached
+from damonpolicy.policy.model.filters import Filter
+from damonpolicy.policy.rules.reach import reached
 from tests.world import STAT_OFF
 
 SETTINGS = {

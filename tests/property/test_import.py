@@ -6,12 +6,12 @@ import pytest
 import yaml
 
 from damonpolicy.emulated.machine import EmulatedMachine, versions
-from damonpolicy.kernel.capabilities import detect
-from damonpolicy.kernel.sysfs import KDAMONDS
-from damonpolicy.kernel.tree import configuration, slot_tree, snapshot, startable
-from damonpolicy.plan.decompiled import UNSAID
-from damonpolicy.plan.effect import in_effect
-from damonpolicy.plan.imported import Source, policy
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.kernel.damon.tree import configuration, slot_tree, snapshot, startable
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.plan.normal import in_effect
+from damonpolicy.policy.importer.policy import Source, policy
+from damonpolicy.policy.importer.result import UNSAID
 from tests.property.configurations import Wild, Writer
 from tests.world import World, in_memory_directory
 

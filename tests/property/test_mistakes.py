@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.errors import DamonPolicyError
-from damonpolicy.kernel.capabilities import detect
-from damonpolicy.plan import render
-from damonpolicy.plan.current import retrieve
-from damonpolicy.plan.managed import Managed
-from damonpolicy.plan.policies import Overrides, compile_policies, load
-from damonpolicy.source.files import SourceFile
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.plan.machine_state import retrieve
+from damonpolicy.plan.show import render
+from damonpolicy.plan.state import Managed
+from damonpolicy.policy.compile.policies import Overrides, compile_policies, load
+from damonpolicy.policy.source.files import SourceFile
 from tests.property.strategies import documents
 
 KERNEL = "7.3"

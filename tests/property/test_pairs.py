@@ -14,12 +14,12 @@ import tomllib
 import pytest
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.kernel.capabilities import detect
-from damonpolicy.kernel.tree import snapshot
-from damonpolicy.plan.policies import Overrides, Upkeep, compile_policies, load
-from damonpolicy.source.files import SourceFile
-from damonpolicy.source.nodes import plain
-from damonpolicy.source.yaml import parse
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.kernel.damon.tree import snapshot
+from damonpolicy.policy.compile.policies import Overrides, Upkeep, compile_policies, load
+from damonpolicy.policy.source.files import SourceFile
+from damonpolicy.policy.source.nodes import plain
+from damonpolicy.policy.source.yaml import parse
 from tests.world import ROOT
 
 KERNELS = ("6.12", "7.3")

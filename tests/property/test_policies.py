@@ -9,12 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.errors import DamonPolicyError
-from damonpolicy.kernel.tree import configuration, empty_slot, slot_numbers, slot_tree, snapshot
+from damonpolicy.kernel.damon.tree import (
+    configuration,
+    empty_slot,
+    slot_numbers,
+    slot_tree,
+    snapshot,
+)
 from damonpolicy.plan import saved
-from damonpolicy.plan.compiled import CompiledPolicy
-from damonpolicy.plan.managed import Managed
+from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.state import Managed
 from tests.property.strategies import documents, policies, reordered
 from tests.world import KERNELS, World, committed, fail_at
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damonpolicy.kernel.tree import configuration, slot_tree, snapshot
+from damonpolicy.kernel.damon.tree import configuration, slot_tree, snapshot
 from tests.property.strategies import newest
 from tests.property.test_policies import by_name, law
 from tests.world import Blind, World

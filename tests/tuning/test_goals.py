@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy.kernel.sysfs import LiveMachine
+from damonpolicy.kernel.system.machine import LiveMachine
 from damonpolicy.tuning.goals import GoalMeter, score, trend
 from damonpolicy.tuning.sources import Stale
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damonpolicy.emulated import monitor
+from damonpolicy.emulated.damon import monitor
 from damonpolicy.tuning.laws import Bounds, Course, approach, follow, next_input, quota
 from damonpolicy.tuning.loops import State, step
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from damonpolicy.emulated import monitor
+from damonpolicy.emulated.damon import monitor
 from damonpolicy.tuning.loops import State, step
 
 LAW = {"least": "10", "most": "5000", "step": "1/4", "dead_band": "1/20"}

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from damonpolicy import etc
+from damonpolicy.base import etc
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.tuning import ages, sources
 from damonpolicy.tuning.sources import Meter, Stale

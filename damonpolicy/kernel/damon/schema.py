@@ -1,12 +1,12 @@
 """DAMON's tree, one row a file: what it takes and holds, since when, and its other names.
 
 From these rows come the files and words of `features.FEATURES`, the defaults, counts and volatile
-files of `tree`, the table of words (`model.words`) with all that is made of it, and the files of
+files of `tree`, the table of words (`kernel.damon.words`) with all that is made of it, and the files of
 emulated kernels. A new kernel file is a row here, and a field of the model.
 
 Paths are those of `tree.pattern`: below the kdamonds directory, with ``*`` for numbers. Rows stand
 in the order of a policy, which is that of plans. Kinds, defaults and words were compared with all
-real kernels of ``tests/kernel/observed/``.
+real kernels of ``tests/guest/observed/``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from damonpolicy.units import U64_MAX
+from damonpolicy.base.units import U64_MAX
 
 __all__ = (
     "COMMANDS",
@@ -353,7 +353,7 @@ def row(path: str) -> Row | None:
 def default(path: str) -> str:
     """Return what a file holds right after its directory was made.
 
-    As seen on the kernels of ``tests/kernel/observed``; where that is wrong for a kernel, the
+    As seen on the kernels of ``tests/guest/observed``; where that is wrong for a kernel, the
     read-back after applying says so and the transaction is undone.
     """
     found = row(path)

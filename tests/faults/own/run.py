@@ -23,11 +23,11 @@ from pathlib import Path
 
 os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
 
-from damonpolicy.cli import confirmation
+from damonpolicy.base.errors import ExitCode
+from damonpolicy.cli.options import confirmation
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import journal
 from damonpolicy.engine.store import Store
-from damonpolicy.errors import ExitCode
 from tests.conftest import run_cli
 from tests.world import ROOT, World, in_memory_directory
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from damonpolicy.kernel.damon.features import FEATURES
 from damonpolicy.kernel.damon.schema import COUNTS, NUMBERS, ROWS, default, row
-from damonpolicy.kernel.features import FEATURES
 
 
 def test_each_file_has_one_row():

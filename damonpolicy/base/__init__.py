@@ -1,0 +1,1 @@
+"""What every floor uses: errors, diagnostics, units, limits, and our own files."""

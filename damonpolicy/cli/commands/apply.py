@@ -1,0 +1,199 @@
+"""``damonpolicy apply``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from damonpolicy.base import bounded_io, trust
+from damonpolicy.base.diagnostics import Diagnostic
+from damonpolicy.base.errors import UsageError
+from damonpolicy.base.recursion import deep
+from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.options.confirmation import awaiting, confirmation, guard
+from damonpolicy.cli.options.loading import compiled_before, monitor_option, policy_options, read
+from damonpolicy.cli.service import beside
+from damonpolicy.cli.show.output import Result, notes
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.transaction import FeatureRefused, Terms
+from damonpolicy.kernel.damon.capabilities import Capabilities, detect
+from damonpolicy.plan import saved
+from damonpolicy.plan.machine_state import Current, retrieve
+from damonpolicy.plan.plan import Plan
+from damonpolicy.plan.show import render
+
+if TYPE_CHECKING:
+    from damonpolicy.policy.compile.loading import Source
+
+
+@click.command("apply")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(),
+    metavar="FILE",
+    help="apply a saved plan, and nothing else",
+)
+@click.option("--boot", is_flag=True, help="bring back the confirmed generation after a boot")
+@click.option("--confirm-within", metavar="TIME", help="roll back unless confirmed in time")
+@click.option("--prune", is_flag=True, help="end policies that are not given")
+@click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
+@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
+@policy_options
+@monitor_option
+@common
+@pass_invocation
+def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> Result:
+    """Bring the machine under policies: everything, or nothing.
+
+    Policies that are not named stay as they are. A running kdamond is changed online, so that its
+    results stay. Whatever fails, the machine is put back as it was.
+    """
+    given = [bool(paths), options["plan_file"] is not None, options["boot"]]
+    if sum(given) != 1:
+        raise UsageError(
+            "`apply` takes either policies, `--plan FILE` or `--boot`",
+            hint="`damonpolicy apply --help` tells more",
+        )
+    within = confirmation(options["confirm_within"])
+    machine, places = invocation.machine(), invocation.places()
+    with changing(machine, places, wait=options["wait"]) as session:
+        if options["plan_file"] is not None:
+            return _saved(invocation, session, options["plan_file"], within)
+        return _policies(invocation, session, paths, options, within)
+
+
+def _reason(paths: Sequence[str], options: dict[str, Any]) -> str:
+    """Return the part of the command line that decides what is applied."""
+    words = ["apply", *paths]
+    words += [word for each in options["variables"] for word in ("--vars-file", each)]
+    words += [word for each in options["settings"] for word in ("--set", each)]
+    words += [f"--{name}" for name in ("prune", "takeover", "unfed", "monitor") if options[name]]
+    return " ".join(words)
+
+
+def _policies(
+    invocation: Invocation,
+    session: Session,
+    paths: Sequence[str],
+    options: dict[str, Any],
+    within: float | None,
+) -> Result:
+    from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
+
+    machine = invocation.machine()
+    capabilities = detect(machine, retrieve(machine).tree)
+    if options["boot"]:
+        sources = _at_boot(invocation, session)
+        if not sources:
+            return Result(text="nothing was confirmed before this boot\n", data=None)
+        reason = f"boot of generation {session.store.confirmed()}"
+    else:
+        given = read(
+            invocation, paths, options["settings"], options["variables"], machine,
+            monitor=options["monitor"],
+        )  # fmt: skip
+        sources = [Source(given)]
+        reason = _reason(paths, options)
+    while True:
+        # a confirmed generation may be unfed: whoever applied it said so
+        unfed = options["unfed"] or options["boot"]
+        compiled = compile_on(sources, machine, capabilities, unfed=unfed)
+        # pruning by hand leaves the service's policies
+        without = "hand" if options["prune"] else ""
+        policies = wanted(session.managed, compiled.policies, without=without)
+        with located(compiled.spans):
+            current, plan = prepare(
+                machine, session.managed, policies, compiled.policies, takeover=options["takeover"]
+            )
+        try:
+            with located(compiled.spans):
+                terms = _terms(invocation, reason, capabilities, within)
+                return _execute(invocation, session, current, plan, terms, compiled.found)
+        except FeatureRefused as refused:
+            # the attempt has shown that the feature is missing: optional parts can be left out
+            capabilities = refused.capabilities
+
+
+def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
+    """Read the confirmed generation again, because the kernel may have changed.
+
+    Each policy is read by itself: the same variable may differ between two of them.
+    """
+    from damonpolicy.policy.compile.loading import Source
+    from damonpolicy.policy.compile.policies import Overrides, load
+    from damonpolicy.policy.source.files import SourceFile
+
+    number = session.store.confirmed()
+    sources = []
+    for policy in session.store.generation(number).policies.values():
+        file = SourceFile(f"generation {number}: {policy.name}", policy.source)
+        overrides = Overrides(policy.variables, monitor=policy.monitored)
+        loaded = load([file], overrides, machine=invocation.machine())
+        invocation.texts.update(loaded.texts)
+        sources.append(Source(loaded, policy.owner))
+    return sources
+
+
+def _saved(invocation: Invocation, session: Session, name: str, within: float | None) -> Result:
+    keepers = trust.by_hand() if trust.guarded(session.machine.name) else None
+    try:
+        with deep():
+            data = json.loads(bounded_io.text(Path(name), keepers=keepers))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error.strerror) if isinstance(error, OSError) else "it is not JSON"
+        reason = reason[:1].lower() + reason[1:]
+        hint = "make one with `damonpolicy plan --out FILE`"
+        raise UsageError(f"cannot read the plan `{name}`: {reason}", hint=hint) from error
+    plan, known = saved.from_json(data if isinstance(data, dict) else {}, name)
+    machine = invocation.machine()
+    capabilities = detect(machine, retrieve(machine).tree)
+    current, now = prepare(
+        machine, session.managed, plan.policies, plan.affected, takeover=plan.takeover
+    )
+    saved.refuse_stale(plan, known, now, capabilities.digest)
+    with compiled_before(invocation, lambda: plan.policies):
+        terms = _terms(invocation, f"apply --plan {name}", capabilities, within)
+        return _execute(invocation, session, current, now, terms)
+
+
+def _terms(
+    invocation: Invocation, reason: str, capabilities: Capabilities, within: float | None
+) -> Terms:
+    return Terms(
+        reason,
+        capabilities=capabilities,
+        confirm_within=within,
+        guard=guard(invocation) if within is not None else None,
+    )
+
+
+def _execute(
+    invocation: Invocation,
+    session: Session,
+    current: Current,
+    plan: Plan,
+    terms: Terms,
+    found: Sequence[Diagnostic] = (),
+) -> Result:
+    changes, before = plan.changes(session.managed), session.managed.policies
+    if changes:
+        session.carry_out(current, plan, terms)
+    text = notes(session) + render.render(plan, changes=changes)
+    if changes:
+        text += f"\nApplied and verified as generation {session.managed.generation}.\n"
+        text += awaiting(terms.confirm_within)
+        if any(
+            before[name].owner != plan.policies[name].owner
+            for name in before.keys() & plan.policies
+        ):
+            text += beside(session.machine, session.store.places)
+    data = {**render.to_json(plan), "generation": session.managed.generation}
+    return Result(text, data, changed=changes, diagnostics=found, texts=invocation.texts)

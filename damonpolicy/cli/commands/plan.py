@@ -1,0 +1,158 @@
+"""``damonpolicy plan``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from damonpolicy.base.diagnostics import Diagnostic
+from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
+from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.options import names
+from damonpolicy.cli.options.loading import monitor_option, policy_options, read
+from damonpolicy.cli.show.output import Result
+from damonpolicy.cli.show.preview import known, looked_at, previewed, shown, unsettled, without
+from damonpolicy.engine.prepare import prepare
+from damonpolicy.engine.session import Session
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.plan import saved
+from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.machine_state import retrieve
+
+
+@click.command("plan")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@click.option(
+    "--remove",
+    "removed",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=names.policies,
+    help="what `remove NAME` would do",
+)
+@click.option(
+    "--rollback",
+    "generation",
+    type=click.IntRange(min=0),
+    metavar="GENERATION",
+    shell_complete=names.generations,
+    help="what `rollback GENERATION` would do",
+)
+@click.option(
+    "--out", type=click.Path(), metavar="FILE", help="save the plan for `apply --plan FILE`"
+)
+@click.option("--prune", is_flag=True, help="end policies that are not given")
+@click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
+@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@click.option("--served", is_flag=True, help="what the service would do, which feeds and follows")
+@policy_options
+@monitor_option
+@common
+@pass_invocation
+def command(
+    invocation: Invocation, /, paths: Sequence[str], generation: int | None, **options: Any
+) -> Result:
+    """Show what `apply` would do, as a diff; writes nothing to the machine.
+
+    Exits with 0 where nothing would change, with 2 where something would. Policies that a running
+    service follows are planned as it would apply them.
+    """
+    removed = options["removed"]
+    if bool(paths) + bool(removed) + (generation is not None) != 1:
+        message = "`plan` takes either policies, `--remove NAME` or `--rollback GENERATION`"
+        raise UsageError(message, hint="`damonpolicy plan ksm.yaml` plans a policy")
+    if paths:
+        return _policies(invocation, paths, options)
+    if options["out"] is not None:
+        raise UsageError("only a plan of policies can be saved", hint="leave `--out` out")
+    found: list[Diagnostic] = []
+
+    def chosen(session: Session) -> tuple[Mapping[str, CompiledPolicy], Iterable[str]]:
+        if generation is None:
+            left, absent = without(session, removed)
+            found.extend(absent)
+            return left, ()
+        policies = session.policies_of(known(session, generation))
+        return policies, policies
+
+    result = previewed(invocation, chosen)
+    result.diagnostics = [*result.diagnostics, *found]
+    return result
+
+
+def _policies(invocation: Invocation, paths: Sequence[str], options: Mapping[str, Any]) -> Result:
+    from damonpolicy.plan.loops import carried
+    from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
+
+    machine = invocation.machine()
+    loaded = read(
+        invocation, paths, options["settings"], options["variables"], machine,
+        monitor=options["monitor"],
+    )  # fmt: skip
+    capabilities = detect(machine, retrieve(machine).tree)
+    owner = _service_of(invocation, paths, asked=options["served"])
+    served = bool(owner)
+    compiled = compile_on(
+        [Source(loaded, owner or "hand")], machine, capabilities,
+        unfed=options["unfed"], served=served,
+    )  # fmt: skip
+    session, remembered = looked_at(invocation)
+    managed = session.managed
+    now = compiled.policies
+    if served:
+        now = {name: carried(managed.policies.get(name), each) for name, each in now.items()}
+    ends = "hand" if options["prune"] else owner if owner == _owner(paths) else ""
+    policies = wanted(managed, now, without=ends)
+    with located(compiled.spans):
+        _, plan = prepare(
+            machine, managed, policies, now, takeover=options["takeover"], waits=served
+        )
+    if options["out"] is not None:
+        if served:
+            hint = "leave `--out` out: the service applies its files by itself"
+            raise UsageError("a plan of the service's cannot be applied by hand", hint=hint)
+        _save(Path(options["out"]), saved.to_json(plan, capabilities.digest))
+    result = shown(plan, managed, [*compiled.found, *unsettled(remembered, session)])
+    if served and not options["served"]:
+        result.text += "note: a service follows these files: this is what it would do\n"
+    result.texts = invocation.texts
+    return result
+
+
+def _owner(paths: Sequence[str]) -> str:
+    """Return the owner of a service's policies, as `daemon.jobs.reload` names it."""
+    return f"service:{','.join(paths)}"
+
+
+def _service_of(invocation: Invocation, paths: Sequence[str], *, asked: bool) -> str:
+    """Return the owner of what a running service, or on request a future one, follows."""
+    from damonpolicy.cli.service import served
+
+    with suppress(DamonPolicyError):  # `status` reports what is wrong with it
+        service = served(invocation.machine(), invocation.places())
+        if service is not None and service["running"]:
+            followed = [os.path.realpath(each) for each in service["paths"]]
+            given = [os.path.realpath(each) for each in paths]
+            if all(each in followed or os.path.dirname(each) in followed for each in given):
+                return _owner(service["paths"])
+    return _owner(paths) if asked else ""
+
+
+def _save(path: Path, data: object) -> None:
+    try:
+        with open(path, "w", encoding="utf-8", opener=_private) as stream:
+            stream.write(json.dumps(data, indent=1) + "\n")
+    except OSError as error:
+        message = f"cannot write `{path}`: {reason_of(error)}"
+        raise DamonPolicyError(message) from error
+
+
+def _private(path: str, flags: int) -> int:
+    """Create a file that only we may write, whatever the umask: `apply` would refuse another."""
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,87 @@
+"""``damonpolicy render``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from damonpolicy.base.errors import UsageError
+from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.options.loading import policy_options, read
+from damonpolicy.cli.show.output import Result
+
+if TYPE_CHECKING:
+    from damonpolicy.kernel.system.machine import Machine
+    from damonpolicy.plan.bind import Bound
+    from damonpolicy.plan.ir import CompiledPolicy
+
+
+@click.command("render")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
+@click.option("--script", is_flag=True, help="as a shell script, as without an option")
+@click.option("--cmdline", is_flag=True, help="as parameters of the kernel")
+@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@policy_options
+@common
+@pass_invocation
+def command(
+    invocation: Invocation,
+    paths: Sequence[str],
+    *,
+    script: bool,
+    cmdline: bool,
+    unfed: bool,
+    settings: Sequence[str],
+    variables: Sequence[str],
+) -> Result:
+    """Print policies in a form that needs no damonpolicy, as for an image or an initramfs.
+
+    A script has a line `echo VALUE > FILE` for each write, for a machine like this one on which
+    no kdamond is configured. The kernel's command line has room for modules and sysctls only.
+    Nothing of it is verified or undone; `damonpolicy import` reads both again.
+    """
+    from damonpolicy.kernel.damon.capabilities import detect
+    from damonpolicy.kernel.damon.modules import watched
+    from damonpolicy.plan import deployment
+    from damonpolicy.plan.machine_state import retrieve
+    from damonpolicy.policy.compile.loading import Source, compile_on, located
+
+    if script and cmdline:
+        raise UsageError("`render` makes a script or parameters", hint="take one of the options")
+    machine = invocation.machine()
+    loaded = read(invocation, paths, settings, variables, machine)
+    capabilities = detect(machine, retrieve(machine).tree)
+    compiled = compile_on([Source(loaded, "hand")], machine, capabilities, unfed=unfed)
+    policies = compiled.policies
+    files = {path for policy in policies.values() for path in policy.settings}
+    current = retrieve(machine, files | watched(files))
+    with located(compiled.spans):
+        if cmdline:
+            text = deployment.cmdline(policies, current)
+        else:
+            text = deployment.script(policies, _bound(policies, machine), current)
+    return Result(
+        text,
+        {"cmdline" if cmdline else "script": text},
+        raw=True,
+        diagnostics=compiled.found,
+        texts=invocation.texts,
+    )
+
+
+def _bound(policies: Mapping[str, CompiledPolicy], machine: Machine) -> dict[str, Bound]:
+    from damonpolicy.plan.bind import Waits, bind
+
+    found: dict[str, Bound] = {}
+    for kdamond in (each for policy in policies.values() for each in policy.kdamonds):
+        if kdamond.ops != "paddr":
+            message = f"`{kdamond.full_name}` monitors processes, whose pids a script cannot know"
+            raise UsageError(message, hint="`damonpolicy run` follows them")
+        bound = bind(kdamond, machine)
+        if isinstance(bound, Waits):
+            message = f"`{kdamond.full_name}` waits for {bound.what}, which a script cannot do"
+            raise UsageError(message, hint="`damonpolicy run` waits")
+        found[kdamond.full_name] = bound
+    return found

@@ -1,0 +1,42 @@
+"""``damonpolicy report``: imports the file of a report when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+from damonpolicy.cli.context import common
+from damonpolicy.cli.groups import Group
+
+__all__ = ("REPORTS", "command")
+
+REPORTS: Mapping[str, str] = {
+    "snapshot": "regions with size, access rate, age and temperature",
+    "histogram": "memory by temperature or idle time, and percentiles",
+    "heatmap": "how hot memory was where and when: a picture",
+    "wss": "the working set, over all snapshots",
+    "rank": "who is hot, who writes, whose memory is idle",
+    "numa": "which node's CPUs touch which node's memory",
+}
+"""Every report and its summary."""
+
+
+def _find(name: str) -> click.Command:
+    found: click.Command = importlib.import_module(
+        f"damonpolicy.cli.commands.reports.{name}"
+    ).command
+    return found
+
+
+@click.group(
+    "report", cls=Group, texts=REPORTS, find=_find, title="Reports", missing="there is no report"
+)
+@common
+def command() -> None:
+    """Show what the kernel sees: of records, or of what runs now.
+
+    Nothing is changed. Running kdamonds are asked for the regions that their schemes try, or
+    watched by trace events where they cannot be asked.
+    """

@@ -1,0 +1,332 @@
+"""Input of every report: records, or running kdamonds, and the selection of regions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from damonpolicy.base.diagnostics import Diagnostic, did_you_mean, visible
+from damonpolicy.base.errors import Busy, KernelLacks, UsageError
+from damonpolicy.base.units import (
+    UnitError,
+    read_address,
+    read_bytes,
+    read_duration,
+    read_percent,
+    read_temperature,
+)
+from damonpolicy.cli.context import Invocation
+from damonpolicy.cli.options import names
+
+if TYPE_CHECKING:
+    from damonpolicy.kernel.system.machine import Machine
+    from damonpolicy.observe.collect.running import Kdamond
+    from damonpolicy.observe.regions import Series
+    from damonpolicy.observe.reports.select import Bounds
+
+__all__ = ("Inputs", "inputs")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+LONG = 1.0
+"""Seconds from which a report mentions that DAMON's lock is held."""
+
+
+@dataclass
+class Inputs:
+    """The options of a report; `load` reads what they name.
+
+    ``found`` collects remarks beside the report.
+    """
+
+    files: tuple[str, ...] = ()
+    kdamond: str | None = None
+    scheme: str | None = None
+    source: str = "auto"
+    ranges: dict[str, str | None] = field(default_factory=dict)
+    weights: tuple[int, int, int] | None = None
+    as_damo: bool = False
+    """Whether numbers are computed and shown as damo does."""
+    found: list[Diagnostic] = field(default_factory=list)
+    asked: dict[str, Kdamond] = field(default_factory=dict)
+    """The running kdamonds that were looked at, by name."""
+    _unknown: bool = False
+    """Whether it is unknown which kdamonds are ours: watching disturbs none, asking might."""
+    whole: bool = False
+    """Whether a part of the regions is useless, so that trace events are better if available."""
+
+    apart: bool = False
+    """Whether the process of a region matters: then trace events are better, too."""
+
+    def load(self, invocation: Invocation) -> list[Series]:
+        """Return all requested series, with the requested regions.
+
+        Raises UsageError where nothing of that name is there, KernelLacks where no kdamond runs, and
+        Busy where none does while a change has to be ended.
+        """
+        from damonpolicy.observe.reports.select import Wanted, selected
+
+        wanted = Wanted(
+            size=self._bounds("size", read_bytes),
+            access_rate=self._bounds("access_rate", lambda text: read_percent(text) * 100),
+            age=self._bounds("age", read_duration),
+            address=self._bounds("address", read_address),
+            temperature=self._bounds("temperature", read_temperature),
+        )
+        series = self._records() if self.files else self._live(invocation)
+        return [selected(self._weighed(each), wanted) for each in self._named(series)]
+
+    def _weighed(self, series: Series) -> Series:
+        """Return a series with the options for numbers applied, so that no report forgets them."""
+        series = replace(series, as_damo=self.as_damo)
+        if self.weights is None:
+            return series
+        return replace(series, source=replace(series.source, weights=self.weights))
+
+    def weights_of(self, series: Series) -> tuple[int, int, int]:
+        """Return the weights of temperature: those of the option, else of the policy."""
+        return self.weights or series.source.weights
+
+    def _bounds(self, name: str, read: Callable[[str], Any]) -> Bounds | None:
+        from damonpolicy.observe.reports.select import read_range
+
+        text = self.ranges.get(name)
+        try:
+            return None if text is None else read_range(text, read)
+        except UnitError as error:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
+
+    def _records(self) -> list[Series]:
+        from damonpolicy.observe.records.files import joined, load
+
+        found = joined(each for path in self.files for each in load(path))
+        self.found += _unrecorded(found)
+        return found
+
+    def _named(self, series: list[Series]) -> list[Series]:
+        """Return the series of the named kdamond and scheme."""
+        for option, given, name in (
+            ("--kdamond", self.kdamond, "kdamond"),
+            ("--scheme", self.scheme, "scheme"),
+        ):
+            if given is None:
+                continue
+            names = [getattr(each.source, name) for each in series]
+            if given not in names:
+                there = sorted({each for each in names if each})
+                hint = did_you_mean(given, there) or (
+                    "there is " + ", ".join(f"`{each}`" for each in there[:8])
+                    if there
+                    else "trace events are of no scheme: `--source regions` asks schemes"
+                )
+                raise UsageError(f"{option}: nothing is called `{given}`", hint=hint)
+            series = [each for each, its in zip(series, names, strict=True) if its == given]
+        return series
+
+    def _live(self, invocation: Invocation) -> list[Series]:
+        from damonpolicy.engine.store import Store
+        from damonpolicy.kernel.system.host import busy_modules, look
+        from damonpolicy.observe.collect.modules import kdamonds
+        from damonpolicy.observe.collect.running import running
+        from damonpolicy.observe.status.remembered import Remembered, unfinished
+        from damonpolicy.plan.machine_state import retrieve
+
+        machine = invocation.machine()
+        store = Remembered(Store(invocation.places()))
+        managed = store.managed(look(machine).boot_id)
+        half = unfinished(store, managed, machine.monotonic())
+        self.found += [*store.found, *half]
+        self._unknown = store.unknown
+        there = running(retrieve(machine), managed)
+        # someone else's is asked only if named: that is a write to its files
+        chosen = [
+            each
+            for each in there
+            if (
+                each.name == self.kdamond
+                if self.kdamond is not None
+                else each.ours or (store.unknown and self.source != "regions")
+            )
+        ]
+        of_modules = kdamonds(machine, busy_modules(machine)) if not there else []
+        chosen += [each for each in of_modules if self.kdamond in (None, each.name)]
+        if not chosen:
+            if half:
+                raise Busy(half[0].message, hint=half[0].hint)
+            raise self._nothing([*there, *of_modules])
+        self.asked = {each.name: each for each in chosen}
+        regions = [each for each in chosen if self._tells_regions(machine, each)]
+        traced = [each for each in chosen if each not in regions]
+        found = [*self._asked(invocation, regions), *self._traced(invocation, traced)]
+        if not found:
+            message = self.found[-1].message if self.found else "no kdamond tells its regions"
+            raise KernelLacks(message, hint="a scheme with `action: stat` tells: add one")
+        return found
+
+    def _nothing(self, there: Sequence[Kdamond]) -> Exception:
+        names = [each.name for each in there]
+        if self.kdamond is not None and there:
+            hint = did_you_mean(self.kdamond, names) or "there is " + ", ".join(
+                f"`{each}`" for each in names
+            )
+            return UsageError(f"--kdamond: nothing is called `{self.kdamond}`", hint=hint)
+        if there:
+            hint = f"`--kdamond '{names[0]}'` looks at what someone else runs"
+            return KernelLacks("no kdamond of ours runs", hint=hint, diagnostics=self.found)
+        hint = "`damonpolicy apply` starts a policy, and a record can be named instead"
+        return KernelLacks("no kdamond runs, so there is nothing to see", hint=hint)
+
+    def _tells_regions(self, machine: Machine, kdamond: Kdamond) -> bool:
+        """Decide for a kdamond whether to ask its schemes, and report the cost."""
+        from damonpolicy.observe.collect import live
+
+        if self.source == "trace" or (self._unknown and self.source == "auto"):
+            return False
+        writable = machine.writable
+        untold = kdamond.schemes and not live.tells(machine, kdamond)
+        if untold and not (writable and self.source == "auto"):
+            message = f"{kdamond.name} cannot be asked for its regions: {live.UNTOLD}"
+            hint = (
+                "`--source trace` reads trace events"
+                if writable
+                else "`damonpolicy record` on that machine does"
+            )
+            raise KernelLacks(message, hint=hint)
+        why = live.obstacle(machine, kdamond) if writable else ""
+        if why and self.source == "auto":
+            return False
+        if why:
+            raise UsageError(
+                f"{kdamond.name} cannot be asked for its regions: {why}",
+                hint="`--source trace` needs no answer",
+            )
+        missing = self.scheme is None and writable and live.partial(kdamond)
+        mixed = self.apart and self.scheme is None and writable and len(kdamond.processes) > 1
+        if ((missing and self.whole) or mixed) and self.source == "auto":
+            from damonpolicy.observe.collect.traced import possible
+
+            if possible(machine):
+                return False
+        seconds = live.held_for(kdamond)
+        if seconds > LONG and writable:
+            message = (
+                f"asking {kdamond.name} holds DAMON's lock for up to {seconds:.1f} s:"
+                " nobody else reaches its files meanwhile"
+            )
+            hint = "`--source trace` holds no lock"
+            self.found.append(Diagnostic.note("DP0630", None, message, hint=hint))
+        if missing:
+            message = f"of {kdamond.name} only the regions that its schemes select are seen"
+            hint = "`--source trace` sees all, and so does the scheme that `apply --monitor` adds"
+            self.found.append(Diagnostic.note("DP0632", None, message, hint=hint))
+        return True
+
+    def _asked(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:
+        from damonpolicy.engine.session import looking
+        from damonpolicy.observe.collect import live
+
+        machine, found = invocation.machine(), []
+        for each in kdamonds:
+            if not machine.writable:
+                found += live.read(machine, each)
+                continue
+            with looking(machine, invocation.places(), wait=True):
+                found += live.look(machine, each)
+        return found
+
+    def _traced(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:
+        if not kdamonds:
+            return []
+        from damonpolicy.observe.collect.traced import look
+
+        found = look(invocation.machine(), kdamonds)
+        seen = {each.source.kdamond for each in found}
+        for each in kdamonds:
+            if each.name not in seen:
+                message = f"{each.name} told nothing while it was traced"
+                hint = "it may be paused, asleep by watermarks, or have no process left"
+                self.found.append(Diagnostic.warning("DP0631", None, message, hint=hint))
+        return found
+
+
+def _unrecorded(found: Sequence[Series]) -> Iterator[Diagnostic]:
+    """Return remarks on what records lack, such as those of other programs."""
+    hint = "`damonpolicy record` records both"
+    if names := sorted({each.source.name for each in found if each.source.ageless}):
+        message = f"nobody recorded ages of {_listed(names)}: what depends on them is not known"
+        yield Diagnostic.note("DP0691", None, message, hint=hint)
+    if names := sorted({each.source.name for each in found if each.source.guessed}):
+        message = (
+            f"nobody recorded the intervals of {_listed(names)}: they are guessed by the times of"
+            " snapshots, and access rates and ages with them"
+        )
+        yield Diagnostic.note("DP0692", None, message, hint=hint)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if names[3:] else ""
+    return ", ".join(f"`{visible(each)}`" for each in names[:3]) + more
+
+
+_OPTIONS = (
+    click.argument("files", nargs=-1, type=click.Path()),
+    click.option("--kdamond", metavar="NAME", help="only of this one, as `status` calls it"),
+    click.option(
+        "--scheme", metavar="NAME", shell_complete=names.schemes, help="only what this scheme tried"
+    ),
+    click.option(
+        "--source",
+        type=click.Choice(["auto", "regions", "trace"]),
+        default="auto",
+        help="ask schemes for the regions they try, or watch trace events for an aggregation",
+    ),
+    click.option("--size", metavar="RANGE", help="only regions of this size, as in 1MiB-1GiB"),
+    click.option("--access-rate", metavar="RANGE", help="only of this access rate, as in 5%-"),
+    click.option("--age", metavar="RANGE", help="only of this age, as in 2m-"),
+    click.option("--address", metavar="RANGE", help="only what lies there, as in 4GiB-6GiB"),
+    click.option("--temperature", metavar="RANGE", help="only of this one, as in -1000..0"),
+    click.option(
+        "--temperature-weights",
+        metavar="SIZE,RATE,AGE",
+        show_default="the policy's, else 0,100,100",
+        help="weights of temperature",
+    ),
+    click.option(
+        "--as-damo",
+        is_flag=True,
+        help="access rates below 1% count as idle, and temperatures have all digits, as in damo",
+    ),
+)
+
+
+def inputs(function: Function) -> Function:
+    """Add the options that select a report's input; the report takes them as ``given``."""
+
+    @functools.wraps(function)
+    def called(*arguments: Any, **options: Any) -> Any:
+        own = ("files", "kdamond", "scheme", "source", "as_damo")
+        given = Inputs(**{name: options.pop(name) for name in own})
+        names = ("size", "access_rate", "age", "address", "temperature")
+        given.ranges = {name: options.pop(name) for name in names}
+        weights = options.pop("temperature_weights")
+        given.weights = _weights(weights) if weights else None
+        return function(*arguments, given, **options)
+
+    decorated: Any = called
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]  # click's decorators keep the function
+
+
+def _weights(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(each.strip().isdecimal() and len(each) < 10 for each in parts):
+        message = f"--temperature-weights: `{text[:60]}` is not three whole numbers of 9 digits"
+        raise UsageError(message, hint="write for example `0,100,100`: size, access rate, age")
+    size, rate, age = (int(each) for each in parts)
+    return size, rate, age

@@ -1,0 +1,1 @@
+"""Text and progress on the terminal."""

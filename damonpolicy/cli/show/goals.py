@@ -1,0 +1,135 @@
+"""Progress of the goals of schemes, for `status`: as the service saw it, or measured now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from damonpolicy.base.units import U64_MAX, approximate_bytes, format_percent
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.show.texts import goal_text
+from damonpolicy.plan.state import Managed
+
+_UNKNOWN = {"score": None, "why": None}
+
+
+_NOBODY = "no service runs that would feed it"
+_FILES = "contexts/0/schemes/{}/quotas/goals/{}"
+
+
+def unfed(managed: Managed, service: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return why goals that a service feeds are not fed, by kdamond and directory."""
+    if service is not None and service["running"]:
+        return dict(service["feeds"])
+    return {
+        f"{kdamond.full_name}/{feed.goal}": _NOBODY
+        for policy in managed.policies.values()
+        for kdamond in policy.kdamonds
+        for feed in kdamond.feeds
+    }
+
+
+def goal_name(managed: Managed, key: str) -> str:
+    """Name a goal as its policy does, given its kdamond and directory: `p/k/cold goal 0`."""
+    for policy in managed.policies.values():
+        for kdamond in policy.kdamonds:
+            for base, scheme in kdamond.names.items():
+                start = f"{kdamond.full_name}/{base}/quotas/goals/"
+                if key.startswith(start):
+                    return f"{kdamond.full_name}/{scheme} goal {key.removeprefix(start)}"
+    return key
+
+
+def known(
+    kdamond: dict[str, Any], service: Mapping[str, Any] | None, why_not: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return a kdamond of `status` with what a running service knows about its goals.
+
+    ``why_not`` has the goals that are not fed, with the reason: their file holds a value that
+    counts as reached, which nobody has measured.
+    """
+    seen = service["schemes"] if service is not None and service["running"] else {}
+    schemes = []
+    for number, scheme in enumerate(kdamond["schemes"]):
+        more = seen.get(f"{kdamond['name']}/{scheme['name']}")
+        if more is None or len(more["goals"]) != len(scheme["goals"]):
+            more = {"goals": [_UNKNOWN] * len(scheme["goals"]), "score": None, "trend": None}
+        goals = []
+        for index, (goal, each) in enumerate(zip(scheme["goals"], more["goals"], strict=True)):
+            key = f"{kdamond['name']}/{_FILES.format(number, index)}"
+            goals.append(_united(goal, each, why_not.get(key, "")))
+        if any(not goal["fed"] for goal in goals):
+            more = {**more, "score": None}
+        schemes.append({**scheme, **more, "goals": goals})
+    return {**kdamond, "schemes": schemes}
+
+
+def _united(goal: Mapping[str, Any], seen: Mapping[str, Any], unfed: str) -> dict[str, Any]:
+    """Return a goal with what the service saw; a number that the kernel was given is its file's."""
+    if unfed:
+        return {**goal, "current": None, "score": None, "why": unfed, "fed": False}
+    given = goal["current"]
+    if given is None or seen["score"] is None:
+        return {**goal, **seen, "current": given if given is not None else seen.get("current"),
+                "fed": True}  # fmt: skip
+    return {**goal, "score": _score(given, goal["target"]), "why": None, "fed": True}
+
+
+def _score(current: int, target: int) -> int:
+    """As `tuning.goals.score`, which is slow to import."""
+    return current * 10_000 // target if target else 0
+
+
+def measure(machine: Machine, kdamonds: Sequence[dict[str, Any]]) -> None:
+    """Measure the goals that take only a moment; keep what the service knows about the others."""
+    # the modules that fetch numbers from elsewhere are slow to import
+    from damonpolicy.tuning.goals import GoalMeter, score
+    from damonpolicy.tuning.sources import Stale
+
+    for kdamond in kdamonds:
+        for scheme in kdamond["schemes"]:
+            for goal in scheme["goals"]:
+                try:
+                    if goal["metric"] != "user_input":
+                        goal["current"] = GoalMeter(
+                            machine, goal["metric"], node=goal["node"] or 0,
+                            cgroup=goal["cgroup"] or "", complement=goal["complement"],
+                        ).read()  # fmt: skip
+                    elif not goal["fed"]:
+                        continue
+                except Stale as error:
+                    goal["why"] = goal["why"] or (str(error) if goal["current"] is None else None)
+                    continue
+                goal["why"], goal["score"] = None, score(goal["current"], goal["target"])
+            scores = [goal["score"] for goal in scheme["goals"]]
+            scheme["score"] = max(scores) if scores and None not in scores else None
+
+
+def goal_lines(scheme: Mapping[str, Any], *, fresh: bool) -> list[str]:
+    """Return a line per goal, and one for the result; ``fresh``: just requested."""
+    lines = [_goal(goal) for goal in scheme["goals"]]
+    quota = scheme["effective_quota"]
+    if lines and fresh and quota is not None:
+        size = "unlimited" if quota >= U64_MAX else approximate_bytes(quota)
+        trend = f", {scheme['trend']}" if scheme["trend"] else ""
+        lines[-1] += f", quota in effect {size}{trend}"
+    if len(lines) > 1:
+        lines.append("of several goals the one with the highest score decides")
+    return lines
+
+
+def _goal(goal: Mapping[str, Any]) -> str:
+    metric = goal["metric"]
+    where = "" if goal["node"] is None else f" of node {goal['node']}"
+    where += f" for {goal['cgroup']}" if goal["cgroup"] else ""
+    target = goal_text(goal["target"], metric)
+    if not goal["fed"]:
+        return f"goal {metric}{where}: {target} (not fed, so it counts as reached: {goal['why']})"
+    if goal["current"] is None:
+        why = f" (not known: {goal['why']})" if goal["why"] else ""
+        return f"goal {metric}{where}: {target}{why}"
+    score = ""
+    if goal["score"] is not None:
+        score = f" (score {format_percent(Fraction(goal['score'], 10_000))})"
+    return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}{score}"

@@ -1,0 +1,175 @@
+"""Feeding of goals from user space: one write and one command per change.
+
+A staged number need not be in effect: it counts as handed over when its command succeeded, and a
+starting service assumes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from damonpolicy.base import log
+from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.units import U64_MAX
+from damonpolicy.daemon.containment import contained
+from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.meters import meter
+from damonpolicy.daemon.spacing import Spacing
+from damonpolicy.daemon.turns import pause, turns
+from damonpolicy.daemon.wake import Readable, beat
+from damonpolicy.engine.execute import OperationFailed, deadline, perform
+from damonpolicy.engine.places import Places
+from damonpolicy.engine.session import changing
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.system.machine import read_or
+from damonpolicy.plan.ir import CompiledKdamond, Feed
+from damonpolicy.tuning.sources import Meter, Stale
+
+__all__ = ("FeedJob",)
+
+_IDLE = 5.0
+"""Seconds until the next look for goals if there are none."""
+
+
+@dataclass(slots=True)
+class _Fed:
+    """A fed goal, and its state."""
+
+    kdamond: CompiledKdamond
+    feed: Feed
+    meter: Meter
+    due: float
+    handed: str = ""
+    """The last value that the kernel has taken from us, if known."""
+    trouble: str = ""
+
+
+@dataclass(slots=True)
+class FeedJob:
+    """The job that reads sources, and hands changes to the kernel."""
+
+    keeper: Keeper
+    places: Places
+    spacing: Spacing
+    due: float = 0.0
+    writes: int = 0
+    _fed: dict[tuple[str, str], _Fed] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> Readable | None:
+        """Nothing: only time makes it due."""
+        return None
+
+    def troubles(self) -> Mapping[str, str]:
+        """Return why goals are not fed, by kdamond and directory."""
+        return {
+            f"{kdamond}/{goal}": each.trouble
+            for (kdamond, goal), each in self._fed.items()
+            if each.trouble
+        }
+
+    def run(self) -> None:
+        """Feed the goals that are due."""
+        machine = self.keeper.machine
+        self._renew()
+        for each in turns(self._fed.values(), machine.monotonic()):
+            each.due = max(machine.monotonic(), each.due + each.feed.every / 1e6)
+            ready = self._ready(each)
+            if ready > machine.monotonic():
+                each.due = ready
+                continue
+            trouble = self._feed(each)
+            each.due = max(each.due, machine.monotonic() + pause([each.meter]))
+            if trouble and trouble != each.trouble:
+                log.warning(
+                    "feed", kdamond=each.kdamond.full_name, goal=each.feed.goal, reason=trouble
+                )
+            each.trouble = trouble
+        now = machine.monotonic()
+        self.due = min((each.due for each in self._fed.values()), default=beat(now, _IDLE))
+
+    def _ready(self, each: _Fed) -> float:
+        """Return when a kdamond may be told next: a goal on pressure needs pauses."""
+        now = self.keeper.machine.monotonic()
+        return self.spacing.ready(each.kdamond, now, joins=True) if each.kdamond.pressed else now
+
+    def _feed(self, each: _Fed) -> str:
+        """Feed one goal; returns the problem, if any."""
+        value: int | None
+        stale = ""
+        try:
+            with contained():
+                try:
+                    value = min(max(round(each.meter.read()), 0), U64_MAX)
+                except Stale as error:
+                    # the kernel would go on tuning by an old number; with a reached goal it stops
+                    value, stale = None, str(error)
+                return self._hand_over(each, value) or stale
+        except DamonPolicyError as error:
+            return stale or error.message
+
+    def _renew(self) -> None:
+        """Take the goals of the managed set; those that stay keep their readings."""
+        now = self.keeper.machine.monotonic()
+        found: dict[tuple[str, str], _Fed] = {}
+        for kdamond in self.keeper.kdamonds():
+            for feed in kdamond.feeds:
+                key = (kdamond.full_name, feed.goal)
+                known = self._fed.get(key)
+                if known is None or known.feed != feed:
+                    measured = meter(feed.source, self.keeper, self.places)
+                    known = _Fed(kdamond, feed, measured, now)
+                known.kdamond = kdamond
+                found[key] = known
+        self._fed = found
+
+    def _hand_over(self, each: _Fed, value: int | None) -> str:
+        """Hand the kdamond a value, unless it has it; returns the problem, if any.
+
+        Without a value the goal is reported as reached, so that the quota stays.
+        """
+        machine, managed = self.keeper.machine, self.keeper.managed()
+        kdamond, goal = each.kdamond.full_name, each.feed.goal
+        slot = managed.slot_of(kdamond)
+        if slot is None:
+            return "it does not run"
+        path = kdamond_path(slot, f"{goal}/current_value")
+        target = managed.slots[slot].files.get(f"{goal}/target_value", "")
+        text = target if value is None else str(value)
+        if each.handed == text == read_or(machine, path):
+            return ""
+        each.handed = ""
+        with changing(machine, self.places) as session:
+            record = session.managed.slots.get(slot)
+            if record is None or record.kdamond != kdamond:
+                return "it does not run"
+            goals = {
+                name: text
+                for name, text in record.files.items()
+                if "/quotas/goals/" in name and not name.endswith("/current_value")
+            }
+            changed = [
+                name
+                for name, text in goals.items()
+                if read_or(machine, kdamond_path(slot, name), "-") != text
+            ]
+            if changed:
+                # the command would commit what somebody else has staged
+                return f"`{slot}/{changed[0]}` was changed by someone"
+            seconds = deadline({f"{slot}/{n}": text for n, text in record.files.items()}, slot)
+            before = read_or(machine, path)
+            state = kdamond_path(slot, "state")
+            try:
+                perform(machine, Operation("write", "stage", path, before, text, slot))
+                command = "commit_schemes_quota_goals"
+                perform(
+                    machine, Operation("command", "commit", state, "on", command, slot), seconds
+                )
+            except OperationFailed as error:
+                return str(error)
+        if each.kdamond.pressed:
+            self.spacing.took(kdamond, machine.monotonic())
+        each.handed = text
+        self.writes += 1
+        return ""

@@ -1,0 +1,133 @@
+"""The service's record of itself for `status`: a file, written when it changes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from damonpolicy.base.diagnostics import render_text, told
+from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.daemon.containment import Guard
+from damonpolicy.daemon.jobs.feed import FeedJob
+from damonpolicy.daemon.jobs.follow import Follower
+from damonpolicy.daemon.jobs.observe import ObserveJob
+from damonpolicy.daemon.jobs.reload import Outcome, Reloader
+from damonpolicy.daemon.jobs.tune import TuneJob
+from damonpolicy.daemon.wake import Readable, beat
+from damonpolicy.engine.places import write_json
+from damonpolicy.kernel.system.host import starts
+
+__all__ = ("RecordJob",)
+
+_SHOWN = 5
+"""The most drifted files to name."""
+
+
+@dataclass(slots=True)
+class RecordJob:
+    """The job that keeps the record: after a reload with a new result, and by ``poll`` seconds."""
+
+    reloader: Reloader
+    follower: Follower
+    feed: FeedJob
+    tune: TuneJob
+    observe: ObserveJob
+    poll: float = 5.0
+    due: float = 0.0
+    guards: Callable[[], Mapping[str, Guard]] = dict
+    """The guards of the jobs, including this one."""
+    told: Callable[[], None] = lambda: None
+    """Called after each check for changes."""
+    reloads: dict[str, int] = field(default_factory=dict)
+    """The number of reloads, by result."""
+    good: Outcome | None = None
+    """The last reload that brought the machine under its policies."""
+    _counted: Outcome | None = None
+    _written: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> Readable | None:
+        """Only time makes it due."""
+        return None
+
+    def count(self, outcome: Outcome | None) -> None:
+        """Record the result of a reload, and write soon: it may also wait for files."""
+        self.due = 0.0
+        if outcome is not None and outcome is not self._counted:
+            self._counted = outcome
+            self.reloads[outcome.kind] = self.reloads.get(outcome.kind, 0) + 1
+            self.good = outcome if outcome.ok else self.good
+
+    def run(self) -> None:
+        """Write the record, if it has changed."""
+        self.due = beat(self.reloader.machine.monotonic(), self.poll)
+        self.told()
+        data = self._data()
+        if data == self._written:
+            return
+        try:
+            write_json(self.reloader.places.service, data)
+        except DamonPolicyError:
+            return  # a full disk: the machine is more important, and it is tried again
+        self._written = data
+
+    def remove(self) -> None:
+        """Remove the record: the service ends, even if that fails."""
+        with contextlib.suppress(OSError):
+            self.reloader.places.service.unlink(missing_ok=True)
+
+    def _data(self) -> dict[str, Any]:
+        outcome, pid = self.reloader.outcome, os.getpid()
+        last = None if outcome is None else {
+            "result": outcome.kind,
+            "at": outcome.at,
+            "digest": outcome.digest,
+            "message": outcome.message,
+            "findings": render_text(told(outcome.diagnostics, outcome.texts), outcome.texts),
+        }  # fmt: skip
+        return {
+            "pid": pid,
+            "start": starts(self.reloader.machine, pid),
+            "paths": list(self.reloader.paths),
+            "owner": self.reloader.owner,
+            "reload": last,
+            "reloads": dict(self.reloads),
+            "held": list(self.reloader.held),
+            "jobs": {
+                name: {"failures": each.failures, "trouble": each.trouble}
+                for name, each in self.guards().items()
+                if each.failures
+            },
+            "following": self.follower.trouble,
+            "not_followed": [each.to_json() for each in self.follower.waiting()],
+            "feeds": dict(self.feed.troubles()),
+            "loops": dict(self.tune.troubles()),
+            "errors": {loop: round(share, 2) for loop, share in self.tune.errors().items()},
+            **self._observed(),
+        }
+
+    def _observed(self) -> dict[str, Any]:
+        """Return the progress of goals, and the drift."""
+        last, repairer = self.observe.last, self.observe.repairer
+        found = last.drift if last else ()
+        kdamonds = last.kdamonds if last else ()
+        return {
+            "observing": self.observe.trouble,
+            "drift": {
+                "files": len(found),
+                "first": [asdict(each) for each in found[:_SHOWN]],
+                "repairs": repairer.repairs,
+                "cannot_repair": repairer.trouble,
+            },
+            "asked": [each.name for each in kdamonds if each.asked],
+            "unasked": [each.name for each in kdamonds if not each.asked],
+            "schemes": {
+                f"{kdamond.name}/{scheme.name}": scheme.to_json()
+                for kdamond in kdamonds
+                for scheme in kdamond.schemes
+                if scheme.goals
+            },
+        }

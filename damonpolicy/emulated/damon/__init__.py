@@ -1,0 +1,1 @@
+"""DAMON of an emulated machine."""

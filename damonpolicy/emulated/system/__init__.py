@@ -1,0 +1,1 @@
+"""The parts of an emulated machine beside DAMON."""

@@ -1,0 +1,109 @@
+"""The context and the result of an undo."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+from damonpolicy.base.errors import system_error
+from damonpolicy.engine.execute import OperationFailed, patience, perform
+from damonpolicy.engine.journal import Thread, Unwritten
+from damonpolicy.engine.patient import deadline_amid, longest_hold, patient
+from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.state import Managed
+
+__all__ = ("Undoing", "Undone", "put_right")
+
+
+class Undone:
+    """The result of an undo: its problems, and what it lost."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.theirs = False
+        """Whether a problem is another's write, so that it could be overwritten."""
+        self.waited = False
+        """Whether a problem outlasted its wait, so that it is not tried again."""
+        self.remarks: list[str] = []
+        self.restarted: dict[int, Thread] = {}
+        """Threads of kdamonds that were started again, by slot."""
+        self.living: dict[int, Tree] = {}
+        """Trees handed to the kernel without ended processes, by slot."""
+
+    def begin(self) -> None:
+        """Forget the problems of an earlier pass."""
+        self.problems.clear()
+        self.theirs = self.waited = False
+
+    def leave(self, text: str) -> None:
+        """Note a file of someone else's that is left alone."""
+        self.problems.append(text)
+        self.theirs = True
+
+    def remark(self, text: str) -> None:
+        """Note a loss, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def failed(self, error: OSError | OperationFailed) -> None:
+        """Note a failed read or write."""
+        self.waited = self.waited or error.errno in (errno.EBUSY, errno.ETIMEDOUT)
+        self.problems.append(
+            str(error if isinstance(error, OperationFailed) else system_error(error))
+        )
+
+
+class Undoing:
+    """The shared context of an undo's steps: the machine, the journal, the result."""
+
+    def __init__(
+        self, machine: Machine, journal: Unwritten, result: Undone, *, overwrite: bool
+    ) -> None:
+        self.journal = journal
+        self.header = journal.header
+        self.before = journal.header.before
+        self.managed = journal.header.managed
+        self.progress = journal.progress
+        self.overwrite = overwrite
+        self.result = result
+        self.hold = longest_hold(self.header)
+        """The seconds for which someone else may hold DAMON's lock."""
+        self.machine = patient(machine, self.hold)
+        self.intended = [
+            operation
+            for index, operation in enumerate(self.header.operations)
+            if index in self.progress.intents or (overwrite and operation.kind == "setting")
+        ]
+
+    def do(self, operation: Operation) -> bool:
+        """Do one operation; a failure is noted as a problem."""
+        try:
+            self.attempt(operation)
+        except OperationFailed as error:
+            self.result.failed(error)
+            return False
+        return True
+
+    def attempt(self, operation: Operation) -> None:
+        """Do one operation; raises OperationFailed."""
+        if operation.kind == "inputs":
+            seconds = patience(self.machine, operation, self.header.operations)
+        else:
+            seconds = deadline_amid(self.header, operation.slot)
+        perform(self.machine, operation, seconds, lock=self.hold)
+
+
+def put_right(managed: Managed, undone: Undone) -> Managed:
+    """Return the managed set after an undo: as before, except new threads and ended processes."""
+    slots = {}
+    for slot, record in managed.slots.items():
+        pid, start = undone.restarted.get(slot, (record.pid, record.start))
+        if slot in undone.living:
+            files = undone.living[slot]
+            left = {text for path, text in files.items() if path.endswith("/pid_target")}
+            members = tuple(member for member in record.members if str(member[0]) in left)
+            record = replace(record, files=files, members=members)  # noqa: PLW2901
+        slots[slot] = replace(record, pid=pid, start=start)
+    return replace(managed, slots=slots)

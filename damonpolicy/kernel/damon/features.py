@@ -1,0 +1,378 @@
+"""The table of kernel features: files or words, BTF name, version, commit.
+
+Versions are for people and for emulated kernels; on a real kernel, presence alone decides
+(`capabilities.py`). Paths are those of `tree.pattern`: below the kdamonds directory, with ``*`` for
+numbers; parameters of DAMON's modules have absolute ones. Commits are those of torvalds/linux.
+Differences in behaviour are in `quirks.py`; no other file has versions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from damonpolicy.kernel.damon.schema import LAYERS, ROWS
+
+__all__ = (
+    "DEVELOPMENT",
+    "EMULATED",
+    "FEATURES",
+    "NEWEST",
+    "WORDS",
+    "Feature",
+    "by_file",
+    "by_word",
+    "first_kernel",
+    "needed",
+    "siblings",
+)
+
+DEVELOPMENT = "damon/next"
+"""The version of features that only the development tree has."""
+
+NEWEST = "7.3"
+"""The newest released kernel in the table: an example for hints."""
+
+WORDS = {
+    "*/contexts/*/schemes/*/action": "DAMOS_STAT",
+    "*/contexts/*/operations": "DAMON_OPS_VADDR",
+    "*/state": "DAMON_SYSFS_CMD_ON",
+}
+"""Names of words that all kernels accept, by file."""
+
+EMULATED = "DAMONPOLICY_EMULATED"
+"""The prefix of emulated kernels' own names, and of features without a name in real ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One thing that some kernels have.
+
+    ``files`` are complete patterns; ``results`` those of files that only report;
+    ``words`` are pairs of a pattern and a word that its file accepts; ``btf`` is a name as
+    `btf.damon_names` gives it, seen in a real kernel's (tests/guest/observed/btf-*.txt), or
+    empty; ``since`` a version or `DEVELOPMENT`.
+    """
+
+    name: str
+    what: str
+    since: str
+    commit: str = ""
+    files: tuple[str, ...] = ()
+    words: tuple[tuple[str, str], ...] = ()
+    btf: str = ""
+    results: tuple[str, ...] = ()
+
+    @property
+    def symbol(self) -> str:
+        """The BTF name that shows it: the kernel's, or one that only emulated kernels have."""
+        return self.btf or f"{EMULATED}.{self.name}"
+
+
+def _goal(metric: str, since: str, commit: str) -> Feature:
+    return Feature(
+        f"quota.goal.{metric}",
+        f"quota goals on {metric}",
+        since,
+        commit,
+        btf=f"DAMOS_QUOTA_{metric.upper()}",
+    )
+
+
+def _filter(name: str, since: str, commit: str = "", *, seen: bool = True) -> Feature:
+    return Feature(
+        f"filter.{name}",
+        f"DAMOS filters on {name}",
+        since,
+        commit,
+        btf=f"DAMOS_FILTER_TYPE_{name.upper()}" if seen else "",
+    )
+
+
+def _action(name: str, since: str, commit: str) -> Feature:
+    return Feature(
+        f"action.{name}",
+        f"the action {name}",
+        since,
+        commit,
+        btf=f"DAMOS_{name.upper()}",
+    )
+
+
+def _probe(name: str, what: str, since: str, commit: str = "", *, seen: bool = True) -> Feature:
+    return Feature(
+        f"probe.{name}",
+        what,
+        since,
+        commit,
+        btf=f"DAMON_FILTER_TYPE_{name.upper()}" if seen else "",
+    )
+
+
+def _sample(name: str, word: str, what: str) -> Feature:
+    return Feature(
+        f"sample.{name}",
+        what,
+        DEVELOPMENT,
+        btf=f"DAMON_FILTER_TYPE_{word.upper()}",
+    )
+
+
+def _module(module: str, name: str, what: str, since: str, *parameters: str) -> Feature:
+    files = _files(f"/sys/module/damon_{module}/parameters", *parameters)
+    return Feature(f"module.{module}{name}", what, since, files=files)
+
+
+def _files(directory: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{directory}/{name}" for name in names)
+
+
+_MODULE_FILES = (
+    "enabled", "kdamond_pid", "sample_interval", "aggr_interval",
+    "min_nr_regions", "max_nr_regions", "monitor_region_start", "monitor_region_end",
+    "quota_ms", "quota_reset_interval_ms", "wmarks_interval", "wmarks_high", "wmarks_mid",
+    "wmarks_low",
+)  # fmt: skip
+
+_FEATURES: tuple[Feature, ...] = (
+    Feature(
+        "sysfs", "DAMON's sysfs interface", "5.18", "c951cd3b8901",
+        btf="damon_sysfs_kdamonds.nr",
+    ),
+    Feature(
+        "ops.fvaddr", "fixed virtual address ranges", "5.19", "b82434471cd2",
+        btf="DAMON_OPS_FVADDR",
+    ),
+    Feature(
+        "commit", "changing a running kdamond", "5.19", "adc286e6bdd3",
+        btf="DAMON_SYSFS_CMD_COMMIT",
+    ),
+    _action("lru_prio", "6.0", ""),
+    _action("lru_deprio", "6.0", ""),
+    Feature(
+        "scheme.tried_regions", "the regions that a scheme tried", "6.2",
+        btf="damon_sysfs_scheme.tried_regions",
+    ),
+    Feature("filters", "DAMOS filters", "6.3", btf="damon_sysfs_scheme.filters"),
+    _filter("anon", "6.3"),
+    _filter("memcg", "6.3"),
+    Feature(
+        "scheme.tried_bytes", "the size of the regions that a scheme tried", "6.6",
+        btf="damon_sysfs_scheme_regions.total_bytes",
+    ),
+    _filter("addr", "6.6"),
+    _filter("target", "6.6"),
+    Feature(
+        "filter.ranges", "files for address ranges and targets of filters", "6.6",
+        btf="damon_sysfs_scheme_filter.addr_range",
+    ),
+    Feature(
+        "scheme.apply_every", "an interval of its own for each scheme", "6.7",
+        btf="damon_sysfs_scheme.apply_interval_us",
+    ),
+    Feature(
+        "quota.goals", "quotas that tune themselves toward goals", "6.8",
+        btf="damon_sysfs_quotas.goals",
+    ),
+    Feature(
+        "quota.effective_bytes", "the quota in effect", "6.9",
+        btf="damon_sysfs_quotas.effective_sz",
+    ),
+    Feature(
+        "quota.goal.metric", "a choice of metrics for goals", "6.9",
+        btf="damos_sysfs_quota_goal.metric",
+    ),
+    _goal("user_input", "6.8", ""),
+    _goal("some_mem_psi_us", "6.9", ""),
+    _filter("young", "6.10"),
+    _action("migrate_hot", "6.11", ""),
+    _action("migrate_cold", "6.11", ""),
+    Feature(
+        "scheme.target_nid", "the node that pages migrate to", "6.11",
+        btf="damon_sysfs_scheme.target_nid",
+    ),
+    Feature(
+        "scheme.filter_passed", "bytes that passed the page-level filters", "6.14", "626ffabe67c2",
+        btf="damon_sysfs_stats.sz_ops_filter_passed",
+    ),
+    Feature("filter.allow", "filters that allow", "6.14", btf="damon_sysfs_scheme_filter.allow"),
+    _filter("hugepage_size", "6.15", "0431c4262261"),
+    _filter("unmapped", "6.15"),
+    _filter("active", "6.15", "3b23a44f1f19"),
+    Feature(
+        "filter.sizes", "files for the size range of filters", "6.15", "0431c4262261",
+        btf="damon_sysfs_scheme_filter.sz_range",
+    ),
+    Feature(
+        "filters.layers", "core and page-level filters in directories of their own", "6.15",
+        btf="damon_sysfs_scheme.core_filters",
+    ),
+    Feature(
+        "intervals.auto_tune", "intervals that tune themselves", "6.15", "1eb3471bf574",
+        btf="damon_sysfs_intervals.intervals_goal",
+    ),
+    Feature(
+        "commit.checked", "commits that refuse what is invalid and leave the kdamond running",
+        "6.16", btf="damon_sysfs_schemes_walk_data.sysfs_kdamond",
+    ),
+    Feature(
+        "commit.tuned_intervals", "reading tuned intervals back", "6.15",
+        btf="DAMON_SYSFS_CMD_UPDATE_TUNED_INTERVALS",
+    ),
+    _goal("node_mem_used_bp", "6.16", "0e1c773b501f"),
+    _goal("node_mem_free_bp", "6.16", "0e1c773b501f"),
+    Feature(
+        "quota.goal.node", "goals on one node", "6.16", "0e1c773b501f",
+        btf="damos_sysfs_quota_goal.nid",
+    ),
+    Feature(
+        "migrate.destinations", "several weighted nodes to migrate to", "6.17", "a2c24eae5a15",
+        btf="damon_sysfs_scheme.dests",
+    ),
+    Feature(
+        "migrate.vaddr", "migration of virtual address ranges", "6.17",
+        btf="damos_va_migrate_private.scheme",
+    ),
+    Feature(
+        "refresh", "statistics that refresh themselves", "6.17",
+        btf="damon_sysfs_kdamond.refresh_ms",
+    ),
+    Feature(
+        "filters.vaddr_stat", "page-level filters for stat on virtual addresses", "6.18",
+        btf="damos_va_stat_private.scheme",
+    ),
+    Feature(
+        "addr_unit", "address units", "6.18", "09a616cbb371",
+        btf="damon_sysfs_context.addr_unit",
+    ),
+    _goal("node_memcg_used_bp", "6.19", "6a18bbe48361"),
+    _goal("node_memcg_free_bp", "6.19", "6a18bbe48361"),
+    Feature(
+        "quota.goal.path", "goals on one cgroup", "6.19", "6a18bbe48361",
+        btf="damos_sysfs_quota_goal.path",
+    ),
+    Feature(
+        "target.obsolete", "removing one target of a running kdamond", "6.19",
+        btf="damon_sysfs_target.obsolete",
+    ),
+    Feature(
+        "scheme.max_snapshots", "schemes that stop after a number of snapshots", "7.0",
+        "4a6ceb7c9744", btf="damon_sysfs_stats.max_nr_snapshots",
+    ),
+    _goal("active_mem_bp", "7.0", "4a6ceb7c9744"),
+    _goal("inactive_mem_bp", "7.0", "4a6ceb7c9744"),
+    Feature(
+        "quota.tuner", "a choice of tuners for goals", "7.1", "8719c59c4b928",
+        btf="damon_sysfs_quotas.goal_tuner",
+    ),
+    _action("collapse", "7.2", "58996503b631"),
+    _goal("node_eligible_mem_bp", "7.2", "9138e27a3bc3"),
+    Feature("pause", "pausing a kdamond", "7.2", "3b9e3cc0405b4", btf="damon_sysfs_context.pause"),
+    Feature(
+        "quota.fail_charge", "charging failed attempts less", "7.2", "c7ec7d5f6b3d1",
+        btf="damon_sysfs_quotas.fail_charge_num",
+    ),
+    Feature(
+        "probes", "probes of data attributes", "7.2", "45c49d9fd6089",
+        btf="damon_sysfs_attrs.probes",
+    ),
+    _probe("anon", "probes on anonymous memory", "7.2", "8caba1448278"),
+    _probe("memcg", "probes on a cgroup's memory", "7.2", "c71f8e13462d"),
+    Feature(
+        "probe.weight", "probes that take the place of access checks", "7.3", "37aae41c1056",
+        btf="damon_sysfs_probe.weight",
+    ),
+    Feature("probe.preps", "preparations of probes", DEVELOPMENT, btf="damon_sysfs_probe.preps"),
+    _probe("pgidle_unset", "probes on touched pages", DEVELOPMENT),
+    _probe("pgidle_set", "probes on untouched pages", DEVELOPMENT),
+    _probe("hugepage_size", "probes on the size of pages", DEVELOPMENT, seen=False),
+    Feature("probe.sizes", "files for the size range of probes", DEVELOPMENT),
+    _filter("probe_hits_wsum", DEVELOPMENT, seen=False),
+    Feature("quota.goal.complement", "goals on the complement of a metric", DEVELOPMENT),
+    Feature(
+        "quota.goal.hugepage_mem_bp", "quota goals on hugepage_mem_bp", DEVELOPMENT,
+        btf="DAMOS_QUOTA_HUGEPAGE_MEM_BP",
+    ),
+    Feature("sample", "choosing which accesses count", DEVELOPMENT, btf="damon_sysfs_attrs.sample"),
+    _sample("write", "write", "counting writes or reads only"),
+    _sample("cpus", "cpumask", "counting accesses of some CPUs only"),
+    _sample("threads", "threads", "counting accesses of some threads only"),
+    Feature("operations_attrs", "choosing which accesses count, in an early form", DEVELOPMENT),
+    _module("reclaim", "", "proactive reclaim by a module", "5.16", *_MODULE_FILES,
+        "min_age", "quota_sz"),
+    _module("reclaim", ".online", "changing the reclaiming module while it runs", "5.19",
+        "commit_inputs"),
+    _module("lru_sort", "", "sorting of the LRU lists by a module", "6.0", *_MODULE_FILES,
+        "commit_inputs", "hot_thres_access_freq", "cold_min_age"),
+    _module("reclaim", ".skip_anon", "a reclaiming module that leaves anonymous pages alone", "6.3",
+        "skip_anon"),
+    _module("reclaim", ".goals", "goals of the reclaiming module", "6.9",
+        "quota_mem_pressure_us", "quota_autotune_feedback"),
+    _module("stat", "", "statistics by a module", "6.17",
+        "enabled", "estimated_memory_bandwidth", "memory_idle_ms_percentiles"),
+    _module("reclaim", ".addr_unit", "address units of the reclaiming module", "6.18",
+        "addr_unit"),
+    _module("lru_sort", ".addr_unit", "address units of the sorting module", "6.18",
+        "addr_unit"),
+    _module("stat", ".interval", "the tuned interval of the counting module", "6.18",
+        "aggr_interval_us"),
+    _module("lru_sort", ".goals", "goals of the sorting module", "7.0",
+        "active_mem_bp", "autotune_monitoring_intervals", "filter_young_pages"),
+    _module("reclaim", ".auto_tune", "intervals of the reclaiming module that tune themselves",
+        "7.2", "autotune_monitoring_intervals"),
+    _module("stat", ".pid", "the counting module's thread", "7.2", "kdamond_pid"),
+)  # fmt: skip
+
+_PLACES: dict[str, dict[str, list[str]]] = {"files": {}, "results": {}}
+_WORDS: dict[str, list[tuple[str, str]]] = {}
+for _row in ROWS:
+    _PLACES["results" if _row.result else "files"].setdefault(_row.feature, []).append(_row.path)
+    if not set(LAYERS) & set(_row.path.split("/")):
+        for _word, _feature in _row.since.items():
+            _WORDS.setdefault(_feature, []).append((_row.path, _word))
+
+FEATURES: tuple[Feature, ...] = tuple(
+    replace(
+        each,
+        files=(*each.files, *_PLACES["files"].get(each.name, ())),
+        results=tuple(_PLACES["results"].get(each.name, ())),
+        words=tuple(_WORDS.get(each.name, ())),
+    )
+    for each in _FEATURES
+)
+_BY_NAME = {feature.name: feature for feature in FEATURES}
+_BY_FILE = {path: each for each in FEATURES for path in (*each.files, *each.results)}
+_BY_WORD = {pair: each for each in FEATURES for pair in each.words}
+
+
+def by_file(pattern: str) -> Feature | None:
+    """Return the feature that introduced a file; None for the first kernels' files."""
+    return _BY_FILE.get(pattern)
+
+
+def by_word(pattern: str, word: str) -> Feature | None:
+    """Return the feature that brought a word of a file, or None; layers take those of filters."""
+    shared = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
+    return _BY_WORD.get((shared, word))
+
+
+def needed(pattern: str, word: str) -> list[Feature]:
+    """Return the features that a file, and a word in it, need."""
+    found = (by_file(pattern), by_word(pattern, word))
+    return [feature for feature in dict.fromkeys(found) if feature is not None]
+
+
+def siblings(feature: Feature) -> frozenset[str]:
+    """Return the names of all words that the same files accept.
+
+    A kernel with none of them uses other names, so that a missing one proves nothing.
+    """
+    patterns = {where for where, _ in feature.words}
+    others = (each for each in FEATURES if any(where in patterns for where, _ in each.words))
+    names = {each.btf for each in others} | {WORDS.get(where, "") for where in patterns}
+    return frozenset(name for name in names if name and "." not in name)
+
+
+def first_kernel(name: str) -> str:
+    """Name the first kernel with a feature, for messages."""
+    since = _BY_NAME[name].since
+    return "only the development tree has it" if since == DEVELOPMENT else f"Linux {since} has it"

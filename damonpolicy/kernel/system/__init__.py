@@ -1,0 +1,1 @@
+"""The machine beside DAMON: its files, processes, cgroups, nodes and memory."""

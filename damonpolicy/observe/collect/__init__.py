@@ -1,0 +1,1 @@
+"""What the kernel sees, from its files and trace events."""

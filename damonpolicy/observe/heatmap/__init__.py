@@ -1,0 +1,1 @@
+"""Heatmaps, and the forms that they are drawn in."""

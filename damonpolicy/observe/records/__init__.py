@@ -1,0 +1,1 @@
+"""Records of snapshots, in files of any form."""

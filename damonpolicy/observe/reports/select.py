@@ -1,0 +1,128 @@
+"""Selection of regions for reports, by size, access rate, age, address and temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from damonpolicy.base.units import UnitError
+from damonpolicy.observe.regions import Array, Regions, Series
+from damonpolicy.observe.temperature import (
+    Weights,
+    access_percent,
+    age_us,
+    samples_of_rows,
+    temperature,
+)
+
+__all__ = ("Bounds", "Columns", "Wanted", "columns", "part_of", "read_range", "selected")
+
+Bounds: TypeAlias = tuple[float, float]
+"""The least and the most, inclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Bounds on regions; None is no bound.
+
+    ``size`` in bytes, ``access_rate`` in percent, ``age`` in microseconds; of ``address`` the end
+    is the first byte that no longer belongs to it. Regions are cut to it.
+    """
+
+    size: Bounds | None = None
+    access_rate: Bounds | None = None
+    age: Bounds | None = None
+    address: Bounds | None = None
+    temperature: Bounds | None = None
+
+    @property
+    def all(self) -> bool:
+        """Whether there is no bound."""
+        return self == Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns derived from those of a series, one value per row.
+
+    ``percent`` is the access rate as `access_percent` has it, ``age`` in microseconds, ``aggregation`` the
+    aggregation interval in microseconds.
+    """
+
+    size: Array
+    percent: Array
+    age: Array
+    aggregation: Array
+    temperature: Array
+
+
+def columns(series: Series, weights: Weights | None = None) -> Columns:
+    """Compute size, access rate, age and temperature of every row."""
+    regions, of_row = series.regions, series.of_row
+    percent = access_percent(regions.accesses, samples_of_rows(series), as_damo=series.as_damo)
+    aggregation = series.aggregation[of_row]
+    heat = temperature(
+        regions.size, percent, regions.age, aggregation, weights or series.source.weights
+    )
+    return Columns(regions.size, percent, age_us(regions.age, aggregation), aggregation, heat)
+
+
+def selected(series: Series, wanted: Wanted, weights: Weights | None = None) -> Series:
+    """Return the rows within all bounds; snapshots stay, even without regions."""
+    if wanted.all:
+        return series
+    if wanted.address is not None:
+        series = _cut(series, wanted.address)
+    found = columns(series, weights)
+    rows = np.ones(len(series.regions), dtype=bool)
+    for bounds, values in (
+        (wanted.size, found.size),
+        (wanted.access_rate, found.percent),
+        (wanted.age, found.age),
+        (wanted.temperature, found.temperature),
+    ):
+        if bounds is not None:
+            rows &= (values >= bounds[0]) & (values <= bounds[1])
+    return series.where(rows)
+
+
+def _cut(series: Series, bounds: Bounds) -> Series:
+    """Return the rows that overlap an address range, cut to it.
+
+    The passed bytes of a piece are unknown, and assumed to be the same share as of the whole.
+    """
+    low, high = (np.uint64(min(max(each, 0), (1 << 64) - 1)) for each in bounds)
+    series = series.where((series.regions.end > low) & (series.regions.start < high))
+    regions = series.regions
+    start, end = np.maximum(regions.start, low), np.minimum(regions.end, high)
+    passed = regions.passed
+    if passed is not None:
+        share = (end - start) / np.maximum(regions.size, 1)
+        passed = part_of(passed, share)
+    cut: Regions = replace(regions, start=start, end=end, passed=passed)
+    return replace(series, regions=cut)
+
+
+def part_of(passed: Array, share: Array) -> Array:
+    """Return a share, from 0 to 1, of bytes, at most 2^63."""
+    found: Array = (np.minimum(passed, np.uint64(1 << 63)) * share).astype(np.uint64)
+    return found
+
+
+def read_range(text: str, read: Callable[[str], Any], most: float = float("inf")) -> Bounds:
+    """Read ``LOW..HIGH``, or ``LOW-HIGH`` if neither is negative.
+
+    Either may be missing, and a single value is both. ``read`` reads one value. Raises UnitError.
+    """
+    separator = ".." if ".." in text else "-"
+    first, found, last = text.partition(separator)
+    low = float(read(first.strip())) if first.strip() else float("-inf")
+    high = float(read(last.strip())) if last.strip() else most
+    if not found:
+        high = low
+    if low > high:
+        raise UnitError("DP0119", f"`{text}` goes backwards", f"write `{last}{separator}{first}`")
+    return low, high

@@ -1,0 +1,1 @@
+"""What `status`, `doctor` and live views show."""

@@ -1,0 +1,219 @@
+"""The checks of `doctor`: obstacles to policies on this machine, with remedies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from damonpolicy.base import etc, trust, typed
+from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.engine.places import read_json
+from damonpolicy.engine.store import Store
+from damonpolicy.kernel.damon.capabilities import detect
+from damonpolicy.kernel.damon.modules import MODULES, parameter_path
+from damonpolicy.kernel.system import cgroups, memory
+from damonpolicy.kernel.system.machine import Machine, read_or
+from damonpolicy.kernel.system.psi import has_pressure
+from damonpolicy.observe.status.remembered import Remembered, overdue
+from damonpolicy.plan.machine_state import Current, retrieve
+from damonpolicy.plan.state import Managed
+
+__all__ = ("Check", "examine")
+
+Verdict = Literal["ok", "note", "problem"]
+
+
+_VAIN = (
+    "DP0248", "DP0258", "DP0259", "DP0260", "DP0261", "DP0262", "DP0263", "DP0680", "DP0681", "DP0682",
+)  # fmt: skip
+"""Codes for unreachable or misleading filters, and for bounds that nothing meets or exceeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one check."""
+
+    verdict: Verdict
+    what: str
+    hint: str = ""
+
+
+def examine(machine: Machine, kept: Store) -> Iterator[Check]:
+    """Yield results, the most basic first; only reads."""
+    store = Remembered(kept)
+    try:
+        current = retrieve(machine)
+    except DamonPolicyError as error:
+        yield Check("problem", error.message, error.hint)
+        return
+    release = current.host.release
+    yield Check("ok", f"DAMON is there (Linux {release}, {_slots_of(len(current.slots))})")
+    yield from _access(machine, current)
+    managed = store.managed(current.host.boot_id)
+    if not store.unknown:
+        yield from _slots(current, managed)
+        yield from _vain(machine, current, managed)
+    yield from _modules(machine, current)
+    yield from _surroundings(machine, current)
+    yield from _state(store, managed, machine.monotonic())
+    if trust.guarded(machine.name):
+        yield from _files(store)
+
+
+def _access(machine: Machine, current: Current) -> Iterator[Check]:
+    if not machine.writable:
+        yield Check("note", "this is a copied tree, which can only be looked at")
+    for kind in current.host.namespaces:
+        yield Check(
+            "problem",
+            f"this is not the machine's own {kind} namespace",
+            "run on the host: `nsenter --target 1 --all damonpolicy …`",
+        )
+
+
+def _slots_of(number: int) -> str:
+    return f"{number} slot{'' if number == 1 else 's'}"
+
+
+def _slots(current: Current, managed: Managed) -> Iterator[Check]:
+    owners = {slot: current.owner(slot, managed) for slot in current.slots}
+    for slot, owner in owners.items():
+        if owner != "foreign":
+            continue
+        if current.running(slot):
+            yield Check(
+                "note",
+                f"slot {slot} runs a kdamond of someone else (pid {current.pid(slot)})",
+                "it is left alone; `apply --takeover` may take its slot",
+            )
+        else:
+            yield Check("note", f"slot {slot} is configured by someone else, and off")
+    free = sum(owner == "free" for owner in owners.values())
+    settled = all(owner == "free" for owner in owners.values())
+    if not free and not settled:
+        yield Check(
+            "problem",
+            "no slot is free, and their number can change only while no kdamond runs",
+            "stop what runs, or use `apply --takeover`",
+        )
+    for slot, record in managed.slots.items():
+        if owners.get(slot) == "ours" and not current.running(slot):
+            yield Check(
+                "problem",
+                f"the kdamond `{record.kdamond}` has ended (slot {slot})",
+                "it ends when its last process ends; `apply` starts it again",
+            )
+
+
+def _vain(machine: Machine, current: Current, managed: Managed) -> Iterator[Check]:
+    """Yield findings on others' kdamonds with parts that never act, as `import` reports them."""
+    theirs = {slot: tree for slot in current.slots if current.owner(slot, managed) == "foreign"
+              and (tree := current.slot(slot)).get("contexts/nr_contexts") == "1"}  # fmt: skip
+    if not theirs:
+        return
+    from damonpolicy.policy.importer.policy import (  # the policy language is rarely needed
+        Source,
+        policy,
+    )
+
+    capabilities = detect(machine, current.tree)
+    for slot, tree in theirs.items():
+        made = policy([Source(f"slot {slot}", "theirs", tree)], "theirs", capabilities, machine)
+        for each in made.found:
+            if each.code in _VAIN:
+                hint = f"`damonpolicy import {slot}` shows where"
+                yield Check("note", f"slot {slot}, of someone else: {each.message}", hint)
+
+
+def _modules(machine: Machine, current: Current) -> Iterator[Check]:
+    for module in (each for each in MODULES if each not in current.modules):
+        if read_or(machine, parameter_path(module, "enabled")) == "Y":
+            yield Check(
+                "problem",
+                f"{module.upper()} says that it is enabled, but its kdamond has ended",
+                "such a kernel can switch it again only after a boot",
+            )
+    for module in current.modules:
+        yield Check(
+            "note",
+            f"{module.upper()} runs, and no other kdamond can start beside it",
+            f"let a policy stop it: `modules: {{{module}: {{enabled: false}}}}`",
+        )
+
+
+def _surroundings(machine: Machine, current: Current) -> Iterator[Check]:
+    capabilities = detect(machine, current.tree)
+    sources = {answer.source for answer in capabilities.answers.values()}
+    unknown = [each.name for each in capabilities if capabilities.known(each.name) == "unknown"]
+    if unknown and "btf" not in sources:
+        yield Check(
+            "note",
+            f"{len(unknown)} features are unknown, because the kernel has no BTF",
+            "they are tried when a policy needs them, and undone where the kernel refuses",
+        )
+    try:
+        ranges = memory.system_ram(machine)
+    except DamonPolicyError as error:
+        yield Check("problem", error.message, error.hint)
+    else:
+        if not ranges:
+            yield Check("note", "there is no System RAM in /proc/iomem, so `system_ram` is empty")
+    if not has_pressure(machine):
+        yield Check(
+            "note",
+            "the kernel does not measure memory pressure: goals on `some_mem_psi_us` are refused",
+            "boot with `psi=1`",
+        )
+    if not cgroups.has_memory(machine, "/"):
+        yield Check(
+            "note",
+            "there is no memory controller in the cgroup v2 tree: `memcg` filters are refused",
+        )
+
+
+def _state(store: Remembered, managed: Managed, now: float) -> Iterator[Check]:
+    interrupted, waiting = store.interrupted(), store.waiting()
+    for each in store.found:
+        yield Check("problem", each.message, each.hint)
+    if interrupted:
+        yield Check("problem", "a transaction was interrupted", "`damonpolicy recover` ends it")
+    if late := overdue(managed, now):
+        yield Check("problem", late, "`damonpolicy recover` rolls it back")
+    elif managed.pending is not None:
+        yield Check(
+            "problem",
+            f"generation {managed.generation} waits to be confirmed",
+            "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it",
+        )
+    if waiting and not managed.policies and not store.unknown:
+        yield Check(
+            "note",
+            f"generation {store.confirmed()} is confirmed, and not in force on this boot",
+            "`damonpolicy apply --boot` brings it back",
+        )
+
+
+def _files(store: Remembered) -> Iterator[Check]:
+    """Yield files of root's, and of ours, that are refused because others can change them."""
+    places = store.places
+    try:
+        said = read_json(places.service) or {}
+        served = typed.value(tuple[str, ...], said.get("paths", []))
+    except (DamonPolicyError, ValueError):  # `status` reports it
+        served = ()
+    directories = dict.fromkeys((*etc.POLICIES, *served))
+    files = [os.path.join(each, name) for each in directories for name in _names(each)]
+    lists = (etc.SETTINGS, etc.PROGRAMS, etc.SOURCES)
+    state = (places.run, places.lib, places.state, places.generations, places.confirmed)
+    found = (trust.why_untrusted(each, etc.ROOT) for each in (*lists, *directories, *files, *state))
+    for message, hint in dict.fromkeys((each.message, each.hint) for each in found if each):
+        yield Check("problem", message, hint)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+    except OSError:  # missing, or a file
+        return []

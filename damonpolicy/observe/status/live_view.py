@@ -1,0 +1,304 @@
+"""What a live view shows of regions: rows, and a strip of heat.
+
+Pure: what was read, and a view of what a person chose, give rows. What draws them is another's
+matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from damonpolicy.base.diagnostics import visible
+from damonpolicy.base.units import (
+    UnitError,
+    approximate_bytes,
+    approximate_number,
+    format_duration,
+    read_address,
+    read_bytes,
+    read_duration,
+    read_integer,
+    read_percent,
+    read_temperature,
+)
+from damonpolicy.kernel.system.memory import Range
+from damonpolicy.observe.collect.merge import in_ranges, known_target
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
+from damonpolicy.observe.reports.order import in_order
+from damonpolicy.observe.temperature import access_percent, age_us, temperature
+
+__all__ = (
+    "Condition",
+    "Row",
+    "Rows",
+    "Sort",
+    "View",
+    "read_filter",
+    "rows",
+    "short",
+    "strip",
+    "zoomed",
+)
+
+Sort = Literal["temperature", "size", "rate", "age", "address"]
+SORTS: tuple[Sort, ...] = ("temperature", "size", "rate", "age", "address")
+LEVELS = " .:-=+*#%@"
+"""Characters of the strip for access rates from none to all; unseen parts are blank, too."""
+
+_CONDITION = re.compile(r"([a-z]+)(<=|>=|<|>|=)(.+)")
+_NEAREST = 1 << 12
+"""Zooming ends at a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A column, an operator, and an operand: bytes, percent, microseconds, or a name."""
+
+    column: str
+    operator: str
+    value: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The user's choices; addresses are ascending by default, all else descending."""
+
+    sort: Sort = "temperature"
+    reverse: bool = False
+    conditions: tuple[Condition, ...] = ()
+    zoom: Range | None = None
+
+    def sorted_by(self, sort: Sort) -> View:
+        """Return the view in another order; the same column again reverses it."""
+        return replace(self, sort=sort, reverse=self.sort == sort and not self.reverse)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A region for display; ``percent`` is its access rate, ``age`` is in microseconds."""
+
+    start: int
+    end: int
+    percent: float
+    age: int
+    temperature: float
+    target: int
+    scheme: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Texts of the columns that `HEAD` names."""
+        return (
+            f"{self.start:#x}",
+            approximate_bytes(self.end - self.start),
+            "<1%" if 0 < self.percent < 1 else f"{self.percent:.0f}%",
+            short(self.age),
+            approximate_number(self.temperature),
+            "-" if self.target == UNKNOWN else str(self.target),
+            visible(self.scheme, kept="") or "-",
+        )
+
+
+HEAD = ("address", "size", "rate", "age", "temperature", "target", "scheme")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The first rows, and the number of regions and bytes with and without the filter."""
+
+    shown: tuple[Row, ...]
+    count: int
+    bytes: int
+    all_count: int
+    all_bytes: int
+
+    @property
+    def text(self) -> str:
+        """Return the counts in a line."""
+        first = f"first {len(self.shown):,} of " if len(self.shown) < self.count else ""
+        some = ""
+        if self.count < self.all_count:
+            some = f" (of {self.all_count:,}, {approximate_bytes(self.all_bytes)})"
+        plural = "" if self.count == 1 else "s"
+        return f"{first}{self.count:,} region{plural}, {approximate_bytes(self.bytes)}{some}"
+
+
+def short(microseconds: int) -> str:
+    """Write a duration for people, with at most two units."""
+    for most, least in ((3_600_000_000, 60_000_000), (60_000_000, 1_000_000), (1_000_000, 1_000)):
+        if microseconds >= most:
+            return format_duration(microseconds // least * least)
+    return format_duration(microseconds)
+
+
+def read_filter(text: str) -> tuple[Condition, ...]:
+    """Read conditions such as ``size>=2MiB rate<5% age>2m temperature>0 target=1 scheme=cold``.
+
+    A word alone is a part of a scheme's name. Raises UnitError for anything else.
+    """
+    return tuple(_condition(word) for word in text.split())
+
+
+def _condition(word: str) -> Condition:
+    found = _CONDITION.fullmatch(word)
+    if found is None:
+        return Condition("scheme", "in", word)
+    column, operator, text = found.groups()
+    if column == "scheme" and operator == "=":
+        return Condition(column, operator, text)
+    readers = {
+        "address": read_address,
+        "size": read_bytes,
+        "rate": lambda text: read_percent(text) * 100,
+        "age": read_duration,
+        "temperature": read_temperature,
+        "target": read_integer,
+    }
+    if column not in readers:
+        hint = "columns are " + ", ".join(f"`{name}`" for name in HEAD)
+        raise UnitError("DP0113", f"`{word[:40]}` compares nothing that is shown", hint)
+    return Condition(column, operator, float(readers[column](text)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The last snapshots, one value per region."""
+
+    regions: Regions
+    percent: Array
+    age: Array
+    temperature: Array
+    scheme: Array
+
+    def value(self, name: str) -> Array:
+        columns = {
+            "address": self.regions.start,
+            "size": self.regions.size,
+            "rate": self.percent,
+            "age": self.age,
+            "temperature": self.temperature,
+            "target": self.regions.target,
+        }
+        return columns[name]
+
+
+def _columns(series: Sequence[Series]) -> _Columns:
+    parts: list[_Columns] = []
+    for each in series:
+        if not len(each):
+            continue
+        intervals, regions = each.intervals(-1), known_target(each).snapshot(-1)
+        percent = access_percent(regions.accesses, intervals.samples)
+        heat = temperature(
+            regions.size, percent, regions.age, intervals.aggregation, each.source.weights
+        )
+        names = np.full(len(regions), each.source.scheme, dtype=object)
+        age = age_us(regions.age, intervals.aggregation)
+        parts.append(_Columns(regions, percent, age, heat, names))
+    if not parts:
+        none = np.array([])
+        return _Columns(Regions.joined(()), none, none, none, none)
+    return _Columns(
+        Regions.joined([each.regions for each in parts]),
+        np.concatenate([each.percent for each in parts]),
+        np.concatenate([each.age for each in parts]),
+        np.concatenate([each.temperature for each in parts]),
+        np.concatenate([each.scheme for each in parts]),
+    )
+
+
+def _kept(columns: _Columns, view: View) -> Array:
+    """Return the mask of regions that meet every condition and overlap the range."""
+    regions = columns.regions
+    kept: Array = np.ones(len(regions), dtype=bool)
+    for each in view.conditions:
+        if each.operator == "in":
+            kept &= np.array([str(each.value) in name for name in columns.scheme], dtype=bool)
+        elif each.column == "scheme":
+            kept &= columns.scheme == each.value
+        else:
+            compare = {
+                "<": np.less,
+                "<=": np.less_equal,
+                ">": np.greater,
+                ">=": np.greater_equal,
+                "=": np.equal,
+            }[each.operator]
+            kept &= compare(columns.value(each.column), each.value)
+    if view.zoom is not None:
+        low, high = view.zoom
+        kept &= (regions.start < high) & (regions.end > low)
+    return kept
+
+
+def rows(series: Sequence[Series], view: View, most: int) -> Rows:
+    """Return regions of the last snapshots, sorted, filtered and zoomed; ``most`` of them."""
+    columns = _columns(series)
+    regions = columns.regions
+    kept = np.flatnonzero(_kept(columns, view))
+    descending = (view.sort != "address") != view.reverse
+    order = in_order(columns.value(view.sort)[kept], descending=descending)
+    shown = tuple(
+        Row(
+            int(regions.start[index]),
+            int(regions.end[index]),
+            float(columns.percent[index]),
+            int(columns.age[index]),
+            float(columns.temperature[index]),
+            int(regions.target[index]),
+            str(columns.scheme[index]),
+        )
+        for index in kept[order][:most]
+    )
+    held = int(regions.size[kept].sum())
+    return Rows(shown, len(kept), held, len(regions), regions.total)
+
+
+def span(series: Sequence[Series]) -> Range | None:
+    """Return the first and the last seen address; None if there is none."""
+    regions = _columns(series).regions
+    return (int(regions.start.min()), int(regions.end.max())) if len(regions) else None
+
+
+def zoomed(view: View, whole: Range | None, middle: int, factor: float) -> View:
+    """Return the view with a range ``factor`` times as long around an address.
+
+    It stays within the whole; once it is as long, there is no range any more.
+    """
+    if whole is None:
+        return view
+    low, high = view.zoom or whole
+    length = max(round((high - low) * factor), _NEAREST)
+    if length >= whole[1] - whole[0]:
+        return replace(view, zoom=None)
+    start = min(max(middle - length // 2, whole[0]), whole[1] - length)
+    return replace(view, zoom=(start, start + length))
+
+
+def strip(series: Sequence[Series], view: View, width: int) -> str:
+    """Draw access rates along the addresses, one character each for equally many bytes.
+
+    A character is the mean of the regions there, weighted by their bytes.
+    """
+    whole = view.zoom or span(series)
+    if whole is None or width < 1:
+        return ""
+    columns = _columns(series)
+    taken = _kept(columns, view)
+    regions, percent = columns.regions.take(taken), columns.percent[taken]
+    start, end = regions.start.astype(np.int64), regions.end.astype(np.int64)
+    edges = [whole[0] + (whole[1] - whole[0]) * number // width for number in range(width + 1)]
+    drawn = []
+    for low, high in pairwise(edges):
+        held = in_ranges(start, end, [(low, high)])
+        total = int(held.sum())
+        mean = float((held * percent).sum()) / total if total else 0.0
+        level = min(int(np.ceil(mean * (len(LEVELS) - 2) / 100)), len(LEVELS) - 2) + 1
+        drawn.append(LEVELS[level] if total else LEVELS[0])
+    return "".join(drawn)

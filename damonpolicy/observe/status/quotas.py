@@ -1,0 +1,98 @@
+"""Limits, goals and effective value of a scheme's quota, from the kernel's files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.base.units import format_bytes, format_duration
+from damonpolicy.kernel.damon.tree import Tree
+
+__all__ = ("Goal", "Limits", "effective", "goals", "limits")
+
+_SECOND = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of a scheme per window; None is unlimited."""
+
+    size_bytes: int | None
+    time_ms: int | None
+    every_ms: int
+
+    @property
+    def text(self) -> str:
+        """Describe the limits, in the policy's units."""
+        parts = [] if self.size_bytes is None else [format_bytes(self.size_bytes)]
+        parts += [] if self.time_ms is None else [format_duration(self.time_ms * 1_000)]
+        return f"{' and '.join(parts)} every {format_duration(self.every_ms * 1_000)}"
+
+
+def limits(tree: Tree, scheme: str) -> Limits | None:
+    """Return the limits of a scheme's quota, None if it has none; its directory is given."""
+    size, time, every = (
+        int(tree.get(f"{scheme}/quotas/{name}", "0"))
+        for name in ("bytes", "ms", "reset_interval_ms")
+    )
+    return Limits(size or None, time or None, every) if every and (size or time) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A goal of a scheme's quota; values are in the unit of its metric.
+
+    ``current`` is the last value from user space, None if the kernel measures by itself; it is not
+    part of a goal's identity. ``window`` is the kernel's measuring interval in milliseconds.
+    """
+
+    metric: str
+    target: int
+    current: int | None = field(compare=False)
+    node: int
+    cgroup: str
+    complement: bool
+    window: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, with a node or cgroup if the metric has one."""
+        return {
+            "metric": self.metric,
+            "target": self.target,
+            "current": self.current,
+            "node": self.node if self.metric.startswith("node_") else None,
+            "cgroup": self.cgroup or None,
+            "complement": self.complement,
+        }
+
+
+def goals(tree: Tree, scheme: str) -> list[Goal]:
+    """Return the goals of a scheme, given its directory in a slot's tree."""
+    quotas = f"{scheme}/quotas"
+    window = int(tree.get(f"{quotas}/reset_interval_ms", "0")) or _SECOND
+    found = []
+    for index in range(int(tree.get(f"{quotas}/goals/nr_goals", "0"))):
+        base = f"{quotas}/goals/{index}"
+        metric = tree.get(f"{base}/target_metric", "user_input")
+        given = int(tree.get(f"{base}/current_value", "0"))
+        found.append(
+            Goal(
+                metric=metric,
+                target=int(tree.get(f"{base}/target_value", "0")),
+                current=given if metric == "user_input" else None,
+                node=int(tree.get(f"{base}/nid", "0")),
+                cgroup=tree.get(f"{base}/path", ""),
+                complement=tree.get(f"{base}/complement") == "Y",
+                window=window,
+            )
+        )
+    return found
+
+
+def effective(tree: Tree, scheme: str) -> int | None:
+    """Return the effective quota in bytes, as last reported by the kernel; None if it does not.
+
+    The kernel counts in units of addresses (mm/damon/core.c: damos_set_effective_quota()).
+    """
+    text = tree.get(f"{scheme}/quotas/effective_bytes")
+    return None if text is None else int(text) * int(tree.get("contexts/0/addr_unit", "1"))

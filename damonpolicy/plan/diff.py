@@ -1,0 +1,149 @@
+"""The fewest safe writes from one tree of a kdamond's directory to another.
+
+The same function plans an apply and an undo: only the direction differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from damonpolicy.kernel.damon.schema import COUNTS, default
+from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, count_of, held, is_volatile, under
+from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
+
+__all__ = ("changes", "differing", "remade")
+
+
+def differing(current: Tree, desired: Tree) -> list[str]:
+    """Return the paths of ``desired`` that differ in ``current``, except volatile ones.
+
+    A missing file counts as one with its default: a kernel without it behaves that way. So
+    ``desired`` may name files that only some kernels have.
+    """
+    return [
+        path
+        for path, value in desired.items()
+        if held(path, current) != value
+        and not (is_volatile(path, desired) and is_volatile(path, current))
+    ]
+
+
+def remade(committed: Tree, were: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
+    """Return the cgroups of a commit whose paths mean other cgroups than they ``were``.
+
+    That includes cgroups whose former meaning is unknown: the kernel may have been given any.
+    """
+    named = cgroup_paths(committed)
+    return [
+        path
+        for path, identity in now.items()
+        if path in named and identity and were.get(path) != identity
+    ]
+
+
+def changes(
+    slot: int, current: Tree, desired: Tree, phase: Phase = "stage", *, anew: bool = False
+) -> tuple[list[Operation], dict[str, str]]:
+    """Return operations from ``current`` to ``desired``, and the tree they lead to.
+
+    Both are trees of one slot; what ``desired`` does not mention stays, unless a count wipes it.
+    Counts are written before what they make, and only where they change or where a text has to
+    become empty again, which takes a new directory. ``anew`` is for a kdamond that is about to
+    start: values that the kernel tuned for an earlier one are overwritten.
+    """
+    walk = _Walk(slot, current, desired, phase, anew=anew)
+    walk.directory("", _nested(walk.concerned()))
+    return walk.operations, walk.tree
+
+
+_COUNTERS = frozenset(COUNTS.values())
+_Nested = dict[str, "_Nested | None"]
+
+
+def _nested(paths: Iterable[str]) -> _Nested:
+    """Return directories as dicts and files as None."""
+    top: _Nested = {}
+    for path in paths:
+        *directories, name = path.split("/")
+        here = top
+        for directory in directories:
+            inside = here.setdefault(directory, {})
+            assert inside is not None, "a path is either a file or a directory"
+            here = inside
+        here[name] = None
+    return top
+
+
+class _Walk:
+    def __init__(
+        self, slot: int, current: Tree, desired: Tree, phase: Phase, *, anew: bool
+    ) -> None:
+        self.slot = slot
+        self.current = current
+        self.desired = desired
+        self.phase = phase
+        self.anew = anew
+        self.tree = dict(current)
+        self.made: set[str] = set()
+        self.operations: list[Operation] = []
+        # an empty write has no effect, so a text that has to become empty needs a new directory
+        self.remade = {
+            counter
+            for path, value in desired.items()
+            if value == "" and current.get(path) and (counter := count_of(path))
+        }
+
+    def concerned(self) -> list[str]:
+        """Return the files that differ, and those below a count that is written."""
+        differ = {path for path, value in self.desired.items() if self.tree.get(path) != value}
+        counters = {path for path in differ if path.rpartition("/")[2] in _COUNTERS} | self.remade
+        for counter in counters:
+            differ.update(under(counter, self.desired))
+        return list(differ)
+
+    def directory(self, directory: str, inside: _Nested) -> None:
+        """Plan one directory: its count, its files, its subdirectories."""
+        prefix = f"{directory}/" if directory else ""
+        counter = prefix + COUNTS.get(directory.rpartition("/")[2], "")
+        if counter in self.desired and (
+            self.tree.get(counter) != self.desired[counter] or counter in self.remade
+        ):
+            self._count(counter)
+        for name in sorted(name for name, below in inside.items() if below is None):
+            if prefix + name != counter:
+                self._file(prefix + name)
+        numbered = sorted((name for name in inside if name.isdecimal()), key=int)
+        named = sorted(name for name in inside if not name.isdecimal())
+        for name in [*named, *numbered]:
+            below = inside[name]
+            if below is not None:
+                self.directory(prefix + name, below)
+
+    def _count(self, counter: str) -> None:
+        self._write("count", counter)
+        for path in under(counter, self.tree):
+            del self.tree[path]
+        depth = counter.count("/") + 1
+        for path in under(counter, self.desired):
+            if not any(part.isdecimal() for part in path.split("/")[depth:]):
+                self.tree[path] = default(path)
+                self.made.add(path)
+
+    def _file(self, path: str) -> None:
+        value = self.desired[path]
+        if held(path, self.tree) == value:
+            return
+        kept = path not in self.made and not self.anew
+        if kept and is_volatile(path, self.desired) and is_volatile(path, self.current):
+            return
+        self._write("write", path)
+
+    def _write(self, kind: Kind, path: str) -> None:
+        before = held(path, self.tree)
+        self.operations.append(
+            Operation(
+                kind, self.phase, kdamond_path(self.slot, path), before, self.desired[path],
+                self.slot,
+            )
+        )  # fmt: skip
+        self.tree[path] = self.desired[path]

@@ -1,0 +1,247 @@
+"""Compiled policies: files of a kdamond's directory, and names to look up later.
+
+Plain data and the standard library only, so that a generation can be applied again by a
+process that has neither the policy language nor its libraries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from damonpolicy.base import typed
+from damonpolicy.kernel.damon.tree import check_numbers
+from damonpolicy.kernel.system.processes import Selector
+
+__all__ = ("CompiledKdamond", "CompiledPolicy", "Feed", "FilterLine", "Loop", "TargetLine")
+
+_INSIDE = re.compile(r"contexts/[a-z0-9_]+(/[a-z0-9_]+)*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLine:
+    """One entry of ``targets:``: RAM, a node's RAM, regions, or a process selector."""
+
+    system_ram: bool = False
+    node: int = -1
+    selector: Selector | None = None
+    regions: tuple[tuple[int, int], ...] = ()
+    """Bytes: the first, and one past the last."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        selector = self.selector
+        return {
+            "system_ram": self.system_ram,
+            "node": self.node,
+            "selector": None
+            if selector is None
+            else {key: getattr(selector, key) for key in selector.__slots__},
+            "regions": [list(region) for region in self.regions],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TargetLine:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a target")
+
+
+@dataclass(frozen=True, slots=True)
+class FilterLine:
+    """One filter; with ``subtree``, it stands for one filter per cgroup below its path.
+
+    ``files`` are those of the filter's directory; ``path_file`` names the cgroup.
+    """
+
+    files: Mapping[str, str]
+    subtree: bool = False
+    path_file: str = "memcg_path"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "files": dict(self.files),
+            "subtree": self.subtree,
+            "path_file": self.path_file,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FilterLine:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a filter")
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A goal that the service feeds: its directory, source, and interval in microseconds."""
+
+    goal: str
+    source: Mapping[str, Any]
+    every: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"goal": self.goal, "source": dict(self.source), "every": self.every}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Feed:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a feed")
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A value that the service moves: a setting, or a file of a kdamond's directory.
+
+    ``kdamond`` is the kdamond's name within its policy, empty for a setting; ``law`` and
+    ``sources`` are read by `tuning.loops`; ``every`` is in microseconds.
+    """
+
+    name: str
+    kdamond: str
+    path: str
+    law: Mapping[str, Any]
+    sources: tuple[Mapping[str, Any], ...]
+    every: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "kdamond": self.kdamond,
+            "path": self.path,
+            "law": dict(self.law),
+            "sources": [dict(each) for each in self.sources],
+            "every": self.every,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Loop:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a loop")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledKdamond:
+    """A kdamond's configuration.
+
+    ``files`` maps paths below the kdamond's directory to contents; targets and filters
+    are lists of their own, because processes and cgroups are looked up at each apply.
+    ``names`` gives schemes and probes their names, by directory.
+    """
+
+    policy: str
+    name: str
+    files: Mapping[str, str]
+    targets: tuple[TargetLine, ...]
+    filters: Mapping[str, tuple[FilterLine, ...]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    target_files: Mapping[str, str] = field(default_factory=dict)
+    """The files of every target's directory besides its pid and regions."""
+    wait: bool = False
+    """Whether to wait for a process instead of failing."""
+    commit: Literal["answered", "waits", "none"] = "answered"
+    """How the kernel handles a commit: it ``waits`` while watermarks keep all schemes asleep."""
+    uncommitted: tuple[str, ...] = field(default=(), metadata=typed.LATER)
+    """The parts of a commit that the kernel may ignore, by the names of `plan.uncommitted`."""
+    feeds: tuple[Feed, ...] = ()
+    commit_every: int = 500_000
+    """The least microseconds between two commits that follow the machine."""
+    temperature: tuple[int, int, int] | None = field(default=None, metadata=typed.LATER)
+    """The weights of size, access rate and age in reports' temperature."""
+
+    def __post_init__(self) -> None:
+        if "contexts/0/operations" not in self.files:
+            raise ValueError(f"the kdamond `{self.name}` has no operation set")
+        for path in self.files:
+            if path != "refresh_ms" and not _INSIDE.match(path):
+                raise ValueError(f"`{path[:80]}` is no file of a kdamond")
+
+    def check(self) -> None:
+        """Raise ValueError for content that no valid policy gives; a file may hold anything."""
+        check_numbers(self.files)
+        if self.ops != "paddr" and not any(each.selector for each in self.targets):
+            raise ValueError(f"the kdamond `{self.name}` has no processes to monitor")
+
+    @property
+    def full_name(self) -> str:
+        """``policy/kdamond``."""
+        return f"{self.policy}/{self.name}"
+
+    @property
+    def ops(self) -> str:
+        """The operation set."""
+        return self.files["contexts/0/operations"]
+
+    @property
+    def pressed(self) -> bool:
+        """Whether a goal on pressure tunes one of its quotas, which each commit disturbs."""
+        metrics = (text for path, text in self.files.items() if path.endswith("/target_metric"))
+        return "some_mem_psi_us" in metrics
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "policy": self.policy,
+            "name": self.name,
+            "files": dict(self.files),
+            "targets": [target.to_json() for target in self.targets],
+            "filters": {
+                directory: [line.to_json() for line in lines]
+                for directory, lines in self.filters.items()
+            },
+            "names": dict(self.names),
+            "target_files": dict(self.target_files),
+            "wait": self.wait,
+            "commit": self.commit,
+            "uncommitted": list(self.uncommitted),
+            "feeds": [each.to_json() for each in self.feeds],
+            "commit_every": self.commit_every,
+            "temperature": list(self.temperature) if self.temperature else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CompiledKdamond:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a kdamond")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy:
+    """A policy, as a generation keeps it.
+
+    ``source`` and ``variables`` are its text and its overrides, for compiling it again on
+    another kernel; ``settings`` maps absolute paths to contents; ``repairs``: the service brings
+    back what someone else has changed; ``monitored``: kdamonds were given schemes that only look.
+    """
+
+    name: str
+    owner: str
+    kdamonds: tuple[CompiledKdamond, ...]
+    settings: Mapping[str, str]
+    source: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    loops: tuple[Loop, ...] = ()
+    repairs: bool = field(default=False, metadata=typed.LATER)
+    monitored: bool = field(default=False, metadata=typed.LATER)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "owner": self.owner,
+            "kdamonds": [kdamond.to_json() for kdamond in self.kdamonds],
+            "settings": dict(self.settings),
+            "source": self.source,
+            "variables": dict(self.variables),
+            "loops": [each.to_json() for each in self.loops],
+            "repairs": self.repairs,
+            "monitored": self.monitored,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CompiledPolicy:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return typed.record(cls, data, "a policy")

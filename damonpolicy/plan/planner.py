@@ -1,0 +1,369 @@
+"""The plan: operations in order, with settings, staging, commits, starts, stops, modules.
+
+A pure function of the current machine, the managed set, and the wanted set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from damonpolicy.base.errors import Foreign
+from damonpolicy.kernel.damon.modules import module_of
+from damonpolicy.kernel.damon.tree import Tree, configuration, startable
+from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.plan import modules, online, renames, settings, unwritten
+from damonpolicy.plan.bind import Bound, Waits
+from damonpolicy.plan.diff import changes, differing
+from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.machine_state import Current
+from damonpolicy.plan.normal import in_effect
+from damonpolicy.plan.plan import Action, KdamondPlan, Plan
+from damonpolicy.plan.state import Managed
+
+__all__ = ("Wanted", "make_plan")
+
+FEWEST_SLOTS = 8
+"""Spare slots for later policies, as the number cannot change while a kdamond runs."""
+
+EMPTY = {"contexts/nr_contexts": "0", "refresh_ms": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The wanted managed set.
+
+    ``bound`` holds the kdamonds of the policies that are applied now, by full name, or what they
+    wait for; kdamonds of other policies in ``policies`` stay as they are.
+    """
+
+    policies: Mapping[str, CompiledPolicy]
+    bound: Mapping[str, Bound | Waits]
+    affected: tuple[str, ...] = ()
+    takeover: bool = False
+
+
+def make_plan(current: Current, managed: Managed, wanted: Wanted) -> Plan:
+    """Plan a transaction.
+
+    Raises Foreign if a slot or a module of someone else is in the way.
+    """
+    draft = _Draft(current, managed, wanted)
+    draft.settle()
+    return draft.plan()
+
+
+class _Draft:
+    def __init__(self, current: Current, managed: Managed, wanted: Wanted) -> None:
+        self.current = current
+        self.managed = managed
+        self.wanted = wanted
+        self.stage: list[Operation] = []
+        self.commit: list[Operation] = []
+        self.start: list[Operation] = []
+        self.stop: list[Operation] = []
+        self.kdamonds: list[KdamondPlan] = []
+        self.remarks: list[str] = []
+        self.owners = {slot: current.owner(slot, managed) for slot in current.slots}
+        self.slots_before = managed.slots_before
+        self.grown = 0
+        self.lost: Mapping[str, str] = {}
+
+    def settle(self) -> None:
+        """Decide for every kdamond, then for the slots and the settings."""
+        wanted = {
+            f"{policy.name}/{kdamond.name}"
+            for policy in self.wanted.policies.values()
+            for kdamond in policy.kdamonds
+        }
+        ours = {
+            record.kdamond: slot
+            for slot, record in self.managed.slots.items()
+            if self.owners.get(slot) == "ours"
+        }
+        for slot, record in self.managed.slots.items():
+            if record.kdamond not in ours:
+                self.remarks.append(
+                    f"slot {slot} of `{record.kdamond}` was changed by someone else: it is theirs now"
+                )
+        retiring = {name: slot for name, slot in ours.items() if name not in wanted}
+        ending = dict(retiring)
+        placed = self._place(ours, retiring)
+        adopted = {slot for slot, action in placed.values() if action == "adopt"}
+        ran = {name: self.managed.slots[slot].files for name, slot in ending.items()
+               if slot not in adopted and self.current.running(slot)}  # fmt: skip
+        anew = [name for name, (_, action) in placed.items() if action in ("start", "restart")]
+        self.lost = renames.lost(ran, self.wanted.bound, anew)
+        for name, bound in self.wanted.bound.items():
+            if isinstance(bound, Waits):
+                if name in ours:
+                    self._stop(name, ours[name], "wait", bound.what)
+                else:
+                    self.kdamonds.append(KdamondPlan(name, -1, "wait", waits_for=bound.what))
+            else:
+                self._run(name, bound, *placed[name])
+        for name, slot in ours.items():
+            if name in retiring:
+                self._stop(name, slot, "stop")
+            elif name in wanted and name not in self.wanted.bound:
+                self._leave(name, slot)
+        self._shrink()
+        self._settings()
+
+    def _place(
+        self, ours: Mapping[str, int], retiring: dict[str, int]
+    ) -> dict[str, tuple[int, Action]]:
+        """Give each kdamond a slot: its own, an equal one, a free one, or a retiring one.
+
+        A kdamond whose slot is reused is removed from ``retiring``.
+        """
+        placed: dict[str, tuple[int, Action]] = {}
+        seeking = []
+        for name, bound in self.wanted.bound.items():
+            if isinstance(bound, Waits):
+                continue
+            if name in ours:
+                placed[name] = (ours[name], "change")
+                continue
+            same = self._equal(bound, {slot for slot, _ in placed.values()}, retiring)
+            if same is None:
+                seeking.append(name)
+            else:
+                placed[name] = (same, "adopt")
+                retiring.pop(next((old for old in retiring if retiring[old] == same), ""), None)
+        free = [slot for slot, owner in self.owners.items() if owner == "free"]
+        if len(free) < len(seeking):
+            free = self._grow(free, len(seeking), set(ours.values()))
+        taken = {slot for slot, _ in placed.values()}
+        foreign = [s for s, owner in self.owners.items() if owner == "foreign" and s not in taken]
+        for name in seeking:
+            if free:
+                placed[name] = (free.pop(0), "start")
+            elif retiring:
+                placed[name] = (retiring.pop(next(iter(retiring))), "restart")
+            elif self.wanted.takeover and foreign:
+                placed[name] = (foreign.pop(0), "restart")
+            else:
+                raise self._no_slot(name, foreign)
+        return placed
+
+    def _equal(self, bound: Bound, taken: set[int], retiring: Mapping[str, int]) -> int | None:
+        """Find a running kdamond that equals the wanted one: nobody's, or ours by another name."""
+        for slot, owner in self.owners.items():
+            record = self.managed.slots.get(slot) if slot in retiring.values() else None
+            if (
+                slot in taken
+                or not self.current.running(slot)
+                or not (record or owner == "foreign")
+            ):
+                continue
+            committed = record is None or (
+                record.members == bound.members and _alike(record.files, bound.files)
+            )
+            if committed and _alike(self.current.slot(slot), bound.files):
+                return slot
+        return None
+
+    def _grow(self, free: list[int], needed: int, used: set[int]) -> list[int]:
+        """Make slots if none is in use: a write to nr_kdamonds wipes them all."""
+        if used or len(free) < len(self.owners):
+            return free
+        if self.managed.slots_before is None:
+            self.slots_before = len(self.current.slots)
+        self.grown = max(FEWEST_SLOTS, needed)
+        self.stage.insert(0, _slots(len(self.current.slots), self.grown))
+        return list(range(self.grown))
+
+    def _no_slot(self, name: str, foreign: Sequence[int]) -> Foreign:
+        running = [slot for slot in foreign if self.current.running(slot)]
+        if running:
+            slot = running[0]
+            what = f"slot {slot} runs a kdamond of someone else (pid {self.current.pid(slot)})"
+            hint = "stop it, or take it over with `--takeover`"
+        elif foreign:
+            slot = foreign[0]
+            what = f"slot {slot} is configured by someone else, though it is off"
+            # a write to nr_kdamonds would wipe all slots, and is refused while any kdamond runs
+            wipe = " and ".join(
+                f"`echo {value} > {kdamond_path(slot, path)}`"
+                for path, value in EMPTY.items()
+                if self.current.slot(slot).get(path, value) != value
+            )
+            hint = f"wipe it ({wipe}), or take it over with `--takeover`"
+        else:
+            what = f"kdamonds of ours take all {len(self.owners)}"
+            hint = (
+                "the number of slots can change only while no kdamond runs: `damonpolicy stop --all`,"
+                " then apply all policies in one call, or `damonpolicy remove NAME` ends one"
+            )
+        return Foreign(f"there is no free slot for `{name}`: {what}", hint=hint)
+
+    def _run(self, name: str, bound: Bound, slot: int, action: Action) -> None:
+        before = {} if self.grown else self.current.slot(slot)
+        record = self.managed.slots.get(slot)
+        verified = record.files if record and action == "change" else None
+        running = bool(before) and self.current.running(slot)
+        remarks = [self.lost[name]] if name in self.lost else []
+        cgroups: Mapping[str, int] = bound.cgroups
+        if action != "start":
+            remarks += unwritten.of_kdamond(name, self.managed.policies, bound.kdamond)
+        if action == "adopt":
+            mine = record if self.owners.get(slot) == "ours" else None
+            was = f"was `{mine.kdamond}`, and " if mine else ""
+            remarks.append(f"{was}runs already as wanted: adopted without a write")
+            after: Tree = before
+            # another program that committed it may have meant others
+            cgroups = mine.cgroups if mine else {}
+        elif running and action == "change":
+            known = (record.members, record.names, record.cgroups) if record else ((), {}, {})
+            done = online.change(slot, before, bound, verified or {}, *known)
+            action, after = done.action, done.tree
+            remarks += done.remarks
+            self.stage += done.stage
+            self.commit += done.commit
+            self.start += done.start
+        else:
+            if action == "restart" and self.owners.get(slot) == "foreign":
+                remarks.append("taken over from someone else")
+            elif action == "restart" and record:
+                remarks.append(f"takes the place of `{record.kdamond}`, which ends")
+            elif action == "change":
+                action = "start"
+            fresh = {path: value for path, value in EMPTY.items() if path in bound.files}
+            operations, after = changes(slot, before or fresh, bound.files, anew=True)
+            self.stage += operations
+            if running:
+                self.start.append(_command(slot, "on", "off", "start"))
+            self.start.append(_command(slot, "off", "on", "start"))
+        self.kdamonds.append(
+            KdamondPlan(
+                name=name,
+                slot=slot,
+                action=action,
+                before=configuration(before),
+                after=startable(after)
+                if action in ("start", "restart", "change")
+                else configuration(after),
+                names=bound.kdamond.names,
+                names_before=record.names if record else {},
+                members=bound.members,
+                remarks=tuple(remarks),
+                cgroups=cgroups,
+                left_out=bound.left_out,
+            )
+        )
+
+    def _leave(self, name: str, slot: int) -> None:
+        """Keep a kdamond of a policy that is not being applied, as it is."""
+        record = self.managed.slots[slot]
+        tree = configuration(self.current.slot(slot))
+        self.kdamonds.append(
+            KdamondPlan(
+                name, slot, "keep", tree, record.files, record.names, record.names, record.members,
+                cgroups=record.cgroups,
+            )
+        )  # fmt: skip
+
+    def _stop(self, name: str, slot: int, action: Action, waits_for: str = "") -> None:
+        before = self.current.slot(slot)
+        if self.current.running(slot):
+            self.stop.append(_command(slot, "on", "off", "stop"))
+        empty = {path: value for path, value in EMPTY.items() if path in before}
+        operations, after = changes(slot, before, empty, "stop")
+        self.stop += operations
+        record = self.managed.slots[slot]
+        self.kdamonds.append(
+            KdamondPlan(
+                name=name,
+                slot=slot,
+                action=action,
+                before=configuration(before),
+                after=configuration(after),
+                names_before=record.names,
+                waits_for=waits_for,
+            )
+        )
+
+    def _shrink(self) -> None:
+        """Remove the slots once none is used; someone else's stay untouched."""
+        before = self.managed.slots_before
+        others = [slot for slot, owner in self.owners.items() if owner == "foreign"]
+        if before is None or others or any(each.runs for each in self.kdamonds):
+            return
+        if len(self.current.slots) != before:
+            self.stop.append(_slots(len(self.current.slots), before, "stop"))
+        self.slots_before = None
+
+    def _settings(self) -> None:
+        """Decide about settings, DAMON's modules among them: none runs beside a kdamond."""
+        theirs = {slot for slot, owner in self.owners.items() if owner == "foreign"}
+        theirs -= {each.slot for each in self.kdamonds}
+        foreign = [slot for slot in sorted(theirs) if self.current.running(slot)]
+        busy = bool(foreign) or any(each.runs for each in self.kdamonds)
+        plans = settings.plan(
+            self.current, self.managed, self.wanted.policies, self.wanted.affected
+        )
+        self.settings = modules.settled(plans, self.current, self.managed, busy=busy)
+        modules.refuse_others(
+            self.current,
+            self.wanted.policies,
+            self.settings,
+            starts=bool(self.start),
+            foreign=foreign,
+        )
+
+    def _staged_last(self, operation: Operation) -> bool:
+        """Order slots so that risky writes go to idle slots before running ones are touched."""
+        return operation.slot in self.owners and self.current.running(operation.slot)
+
+    def plan(self) -> Plan:
+        """Put everything in order."""
+        own = modules.steps(self.current, self.settings)
+        others = [each for each in self.settings if not module_of(each.path)]
+        set_first = [settings.operation(each, "settings") for each in others if not each.restored]
+        put_back = [settings.operation(each, "restore") for each in others if each.restored]
+        operations = [
+            *own.first,
+            *(each for each in set_first if each is not None),
+            *sorted(self.stage, key=self._staged_last),
+            *self.commit,
+            *self.start,
+            *self.stop,
+            *(each for each in put_back if each is not None),
+            *own.last,
+        ]
+        return Plan(
+            machine=self.current.machine,
+            release=self.current.host.release,
+            boot_id=self.current.host.boot_id,
+            fingerprint=self.current.fingerprint(self.managed),
+            policies=dict(self.wanted.policies),
+            kdamonds=tuple(self.kdamonds),
+            settings=tuple(self.settings),
+            operations=tuple(operations),
+            slots_before=self.slots_before,
+            affected=self.wanted.affected,
+            takeover=self.wanted.takeover,
+            remarks=(
+                *self.remarks,
+                *unwritten.of_policies(
+                    self.managed.policies, self.wanted.policies, self.wanted.affected
+                ),
+                *settings.remarks(self.settings),
+                *own.remarks,
+            ),
+        )
+
+
+def _alike(current: Tree, desired: Tree) -> bool:
+    return not differing(in_effect(current), in_effect(desired))
+
+
+def _slots(before: int, after: int, phase: Any = "stage") -> Operation:
+    return Operation("count", phase, f"{KDAMONDS}/nr_kdamonds", str(before), str(after))
+
+
+def _command(slot: int, before: str, word: str, phase: Any) -> Operation:
+    return Operation("command", phase, kdamond_path(slot, "state"), before, word, slot)

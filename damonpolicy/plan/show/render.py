@@ -1,0 +1,152 @@
+"""Rendering of a plan for people: a diff by kdamond and scheme, in the policy's words.
+
+Each line begins with ``+`` (added), ``-`` (removed), ``~`` (changed) or a blank, and has the
+kernel's path beside it. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from damonpolicy.base.diagnostics import as_text
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.plan.plan import KdamondPlan, Plan
+from damonpolicy.plan.settings import SettingPlan
+from damonpolicy.plan.show.rows import rows
+from damonpolicy.plan.show.texts import chain, setting_text, value_text
+
+__all__ = ("chain", "render", "setting_text", "to_json", "value_text")
+
+_WIDTH = 58
+_VERBS = {
+    "start": ("+", "starts"),
+    "change": ("~", "changes online"),
+    "restart": ("~", "restarts"),
+    "keep": (" ", "stays as it is"),
+    "adopt": (" ", "is adopted"),
+    "stop": ("-", "stops"),
+    "wait": (" ", "waits for {}"),
+}
+
+
+def render(plan: Plan, *, changes: bool) -> str:
+    """Return the whole plan as text; ``changes`` is whether anything changes."""
+    lines = [f"Plan for {_machine(plan)}", ""]
+    settings = [each for each in plan.settings if _moves(each)]
+    if settings:
+        lines.append("settings")
+        lines += [_setting_line(each) for each in settings]
+        lines.append("")
+    for each in plan.kdamonds:
+        if each.action != "keep" or each.name.split("/")[0] in plan.affected:
+            lines += [*_kdamond(each), ""]
+    lines += [f"note: {remark}" for remark in plan.remarks]
+    lines.append(_summary(plan, settings) if changes else "No changes.")
+    return as_text(lines)
+
+
+def _machine(plan: Plan) -> str:
+    kind = "the emulated kernel" if plan.machine.startswith("emulated") else "kernel"
+    return f"{kind} {plan.release}" if plan.release else plan.machine
+
+
+def _moves(each: SettingPlan) -> bool:
+    return not each.left and normalise(each.before) != normalise(each.after)
+
+
+def _setting_line(each: SettingPlan) -> str:
+    back = ", put back" if each.restored else ""
+    before, after = (setting_text(text, each.path) for text in (each.before, each.after))
+    return f"  ~ {each.path}: {before} → {after}{back}"
+
+
+def _summary(plan: Plan, settings: list[SettingPlan]) -> str:
+    counts = [
+        (sum(each.action == "start" for each in plan.kdamonds), "to start"),
+        (sum(each.action == "change" for each in plan.kdamonds), "to change online"),
+        (sum(each.action == "restart" for each in plan.kdamonds), "to restart"),
+        (sum(each.action == "adopt" for each in plan.kdamonds), "to adopt"),
+        (
+            sum(each.action in ("stop", "wait") and each.slot >= 0 for each in plan.kdamonds),
+            "to stop",
+        ),
+        (sum(each.action == "wait" for each in plan.kdamonds), "to wait"),
+    ]
+    parts = [
+        f"{number} kdamond{'s' if number > 1 else ''} {what}" for number, what in counts if number
+    ]
+    if settings:
+        parts.append(f"{len(settings)} setting{'s' if len(settings) > 1 else ''} to change")
+    writes = len(plan.operations)
+    parts.append(f"{writes} write{'' if writes == 1 else 's'}")
+    return ", ".join(parts)
+
+
+def _kdamond(each: KdamondPlan) -> Iterator[str]:
+    sign, verb = _VERBS[each.action]
+    where = f"slot {each.slot}, " if each.slot >= 0 else ""
+    yield f"{sign} kdamond {each.name} ({where}{verb.format(each.waits_for)})"
+    for remark in _remarks(each):
+        yield f"    note: {remark}"
+    if each.action in ("keep", "adopt", "wait"):
+        return
+    if each.action == "stop":
+        return
+    scope = ""
+    for row in rows(each):
+        if row.scope != scope:
+            scope = row.scope
+            yield f"    {scope}"
+        indent = "      " if row.scope else "    "
+        moved = row.after or row.before
+        if row.sign == "~":
+            moved = f"{row.before or 'none'} → {row.after or 'none'}"
+        text = f"{indent}{row.sign} {row.word}: {moved}"
+        yield f"{text:<{_WIDTH}}  {row.path}".rstrip()
+
+
+def _remarks(each: KdamondPlan) -> list[str]:
+    gone = (f"the filter on the cgroup `{path}`" for path in each.left_out)
+    return [*each.remarks, *(f"{what} is left out until it is there" for what in gone)]
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """Return the plan for tools: the content of `render`, and every operation."""
+    return {
+        "machine": plan.machine,
+        "release": plan.release,
+        "kdamonds": [
+            {
+                "name": each.name,
+                "slot": each.slot if each.slot >= 0 else None,
+                "action": each.action,
+                "members": [pid for pid, _ in each.members],
+                **({"waits_for": each.waits_for} if each.action == "wait" else {}),
+                "remarks": _remarks(each),
+                "changes": [
+                    {
+                        "scope": row.scope or None,
+                        "word": row.word,
+                        "before": row.before or None,
+                        "after": row.after or None,
+                        "path": row.path,
+                    }
+                    for row in (rows(each) if each.action in ("start", "change", "restart") else ())
+                ],
+            }
+            for each in plan.kdamonds
+        ],
+        "settings": [
+            {
+                "path": each.path,
+                "before": setting_text(each.before),
+                "after": setting_text(each.before if each.left else each.after),
+                "original": setting_text(each.original),
+                "users": list(each.users),
+            }
+            for each in plan.settings
+        ],
+        "operations": [operation.to_json() for operation in plan.operations],
+        "remarks": list(plan.remarks),
+    }

@@ -1,0 +1,1 @@
+"""The policy language: from text to compiled policies, and back."""

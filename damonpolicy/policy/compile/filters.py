@@ -1,0 +1,160 @@
+"""Compilation of a policy's filters: layers, order, subtrees, words of older kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from damonpolicy.base.units import U64_MAX
+from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.tree import CORE
+from damonpolicy.kernel.system.cgroups import subtree
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.ir import FilterLine
+from damonpolicy.policy.model.filters import Filter, Match, Memcg
+
+__all__ = ("YOUNG", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
+
+_UNUSED = {
+    "memcg_path": "",
+    "addr_start": "0",
+    "addr_end": "0",
+    "damon_target_idx": "0",
+    "min": "0",
+    "max": "0",
+}
+"""Also written, to reset the values of a filter of another type in the same place."""
+
+YOUNG = FilterLine({**_UNUSED, "type": "young", "matching": "Y", "allow": "N"})
+
+
+def lines(
+    filters: Sequence[Filter], capabilities: Capabilities, machine: Machine | None
+) -> list[FilterLine]:
+    """Return the kernel's filters in the policy's order.
+
+    Before 6.14 kernels only reject (commit "mm/damon/sysfs-schemes: implement filters' allow
+    file"): a last `allow` then means `reject not`, since unmatched pages are allowed there.
+    """
+    result = [_line(each, last=each is filters[-1]) for each in filters]
+    if capabilities.has("filter.allow") or not result:
+        return result
+    last = result[-1]
+    single = not last.subtree or machine is None or _single(last, machine)
+    if last.files["allow"] == "Y" and single:
+        result[-1] = _refused(last)
+    return result
+
+
+def asked_of_pages(filters: Sequence[FilterLine], capabilities: Capabilities) -> list[FilterLine]:
+    """Replace `reject not` of addresses by what lies around them, if `not` rejects all.
+
+    Kernels that only reject apply all filters to single pages of physical memory, including core
+    filters, which match no page there, so that a negated one rejects every page (mm/damon/paddr.c:
+    __damos_pa_filter_out(); seen on 6.12). Physical memory is one target: it is always matched.
+    """
+    if capabilities.has("filter.allow"):
+        return list(filters)
+    result = []
+    for line in filters:
+        kind, negated = line.files["type"], line.files["matching"] == "N"
+        if kind not in CORE or not negated:
+            result.append(line)
+        elif kind == "addr":
+            start, end = (int(line.files[f"addr_{name}"]) for name in ("start", "end"))
+            for low, high in ((0, start), (end, U64_MAX)):
+                if low < high:
+                    ends = {"addr_start": str(low), "addr_end": str(high), "matching": "Y"}
+                    result.append(FilterLine({**line.files, **ends}))
+    return result
+
+
+def spare_young(filters: Sequence[FilterLine]) -> list[FilterLine]:
+    """Reject young pages before a scheme's page filters, without allowing more memory.
+
+    The kernel appends that filter itself (mm/damon/paddr.c: damon_pa_pageout()), where an `allow`
+    hides it. But once there is a page filter, a core `allow` at the end no longer rejects the rest
+    (mm/damon/core.c: damos_set_filters_default_reject()): it becomes `reject not`, which means the
+    same. Several `allow` filters cannot be expressed that way, so no page filter may be added.
+    """
+    core = [line for line in filters if line.files["type"] in CORE]
+    pages = [line for line in filters if line.files["type"] not in CORE]
+    allowing = [line for line in core if line.files["allow"] == "Y"]
+    if allowing and not pages:
+        if allowing != core[-1:]:
+            return core
+        core[-1] = _refused(core[-1])
+    return [*core, YOUNG, *pages]
+
+
+def _refused(line: FilterLine) -> FilterLine:
+    """Return the filter that rejects everything an `allow` does not match."""
+    files = {**line.files, "allow": "N", "matching": _opposite(line.files["matching"])}
+    return FilterLine(files, subtree=False, path_file=line.path_file)
+
+
+def _single(line: FilterLine, machine: Machine) -> bool:
+    return len(subtree(machine, line.files[line.path_file])) <= 1
+
+
+def _opposite(flag: str) -> str:
+    return "N" if flag == "Y" else "Y"
+
+
+def _line(each: Filter, *, last: bool) -> FilterLine:
+    inner = each.inner
+    files = {
+        **_UNUSED,
+        "type": each.type,
+        "matching": "N" if each.negated else "Y",
+        "allow": "Y" if each.verb == "allow" else "N",
+    }
+    if not isinstance(inner, Match):
+        return FilterLine(files)
+    if inner.memcg is not None:
+        whole = not isinstance(inner.memcg, Memcg) or inner.memcg.subtree
+        path = inner.memcg.where if isinstance(inner.memcg, Memcg) else inner.memcg
+        files["memcg_path"] = path
+        if whole and each.negated and last:
+            # "reject not any of these" at the end: allow each, and the default rejects the rest
+            files["matching"], files["allow"] = "Y", _opposite(files["allow"])
+        return FilterLine(files, subtree=whole)
+    if inner.addr is not None:
+        files["addr_start"], files["addr_end"] = str(inner.addr.start), str(inner.addr.end)
+    if inner.target is not None:
+        files["damon_target_idx"] = str(inner.target)
+    if inner.hugepage_size is not None:
+        files["min"] = str(inner.hugepage_size.min)
+        files["max"] = str(inner.hugepage_size.max)
+    if inner.probe_hits_wsum is not None:
+        files["min"] = str(inner.probe_hits_wsum.min)
+        files["max"] = str(inner.probe_hits_wsum.max)
+    return FilterLine(files)
+
+
+def split(
+    filters: Sequence[FilterLine], capabilities: Capabilities, *, together: bool = False
+) -> dict[str, tuple[FilterLine, ...]]:
+    """Return the kernel's filter directories; ``together`` uses the one that all kernels have.
+
+    From 6.15 core and page-level filters have directories of their own and ``filters/`` stays empty
+    (commit "mm/damon/sysfs-schemes: implement core_filters and ops_filters"). Within one directory
+    the order is the policy's: the kernel separates them by type.
+    """
+    core = tuple(line for line in filters if line.files["type"] in CORE)
+    pages = tuple(line for line in filters if line.files["type"] not in CORE)
+    if together and capabilities.has("filters.layers"):
+        return {"filters": tuple(filters), "core_filters": (), "ops_filters": ()}
+    if capabilities.has("filters.layers"):
+        return {"filters": (), "core_filters": core, "ops_filters": pages}
+    return {"filters": tuple(filters)}
+
+
+def probe_lines(filters: Sequence[Filter]) -> tuple[FilterLine, ...]:
+    """Return a probe's filters; their file for the cgroup has a name of its own."""
+    result = []
+    for each in filters:
+        line = _line(each, last=each is filters[-1])
+        files = {name: line.files[name] for name in ("type", "matching", "allow", "min", "max")}
+        files["path"] = line.files["memcg_path"]
+        result.append(FilterLine(files, line.subtree, "path"))
+    return tuple(result)

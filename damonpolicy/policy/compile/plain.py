@@ -1,0 +1,92 @@
+"""Files that hold one value of a policy as it is: written and read back by their rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+from pydantic import BaseModel
+
+from damonpolicy.base.units import format_bytes, format_duration, format_percent
+from damonpolicy.kernel.damon.schema import ROWS, Row
+
+__all__ = ("in_order", "plain_files", "plain_keys")
+
+_SCHEME = "*/contexts/*/schemes/*/"
+_WHOLE = ("region_count", "watermarks")
+"""Mappings that say all of their keys, or are left out."""
+_SHARES = {"bp": 10_000, "permil": 1_000}
+_KDAMONDS = tuple(each for each in ROWS if each.plain and not each.path.startswith(_SCHEME))
+_SCHEMES = tuple(each for each in ROWS if each.plain and each.path.startswith(_SCHEME))
+
+
+def plain_files(
+    model: Any, base: str = ""
+) -> Iterator[tuple[str, Callable[[], object], list[str]]]:
+    """Yield the path, the value and the key of each plain file of a kdamond, or of a scheme.
+
+    ``base`` is the scheme's directory, or empty. A value is a function, as the field may not have
+    been read; it raises Unread then.
+    """
+    for row in _SCHEMES if base else _KDAMONDS:
+        yield _path(row, base), _value(row, model), row.ours.split(".")
+
+
+def plain_keys(data: dict[str, Any], read: Callable[[str, str], str], base: str = "") -> None:
+    """Put into ``data`` what the plain files of a kdamond or scheme say in a policy.
+
+    ``read`` returns the content of a file, or the text that is given where it is missing.
+    """
+    rows = _SCHEMES if base else _KDAMONDS
+    said = {row: read(_path(row, base), row.absent) for row in rows}
+    differing = {row.ours.split(".")[0] for row, text in said.items() if text != row.absent}
+    for row, text in said.items():
+        *inner, last = row.ours.split(".")
+        whole = bool(inner) and inner[0] in _WHOLE and inner[0] in differing
+        if whole or text != row.absent:
+            here = data
+            for name in inner:
+                here = here.setdefault(name, {})
+            here[last] = _text(row, text)
+
+
+def in_order(data: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return keys in the order of a model's fields."""
+    return {name: data[name] for name in model.model_fields if name in data}
+
+
+def _path(row: Row, base: str) -> str:
+    if base:
+        return f"{base}/{row.path.removeprefix(_SCHEME)}"
+    return row.path.removeprefix("*/").replace("*", "0")
+
+
+def _value(row: Row, model: Any) -> Callable[[], object]:
+    """Return a function that gives what a file is to hold."""
+
+    def value() -> object:
+        here = model
+        for name in row.ours.split("."):
+            here = getattr(here, "limits" if name == "quota" else name)
+            if here is None:
+                return row.absent
+        if row.unit == "ms":
+            return here // 1_000
+        return int(here * _SHARES[row.unit]) if row.unit in _SHARES else here
+
+    return value
+
+
+def _text(row: Row, content: str) -> Any:
+    """Return what a policy says of a file's content."""
+    if row.unit == "bool":
+        return content == "Y"
+    if row.unit == "text":
+        return content
+    number = int(content)
+    if row.unit in _SHARES:
+        return format_percent(Fraction(number, _SHARES[row.unit]))
+    if row.unit in ("us", "ms"):
+        return format_duration(number * (1_000 if row.unit == "ms" else 1))
+    return format_bytes(number) if row.unit == "bytes" else number

@@ -1,0 +1,1 @@
+"""From a kernel, damo's files or deployed writes to a policy."""

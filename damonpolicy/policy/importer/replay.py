@@ -1,0 +1,164 @@
+"""Import of deployed writes: they are played on an idle emulated kernel, which is then read.
+
+So each number is read as a kernel reads it, and a refused one is reported at its place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import Any
+
+from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.units import format_bytes, format_duration, format_percent
+from damonpolicy.kernel.damon.modules import (
+    COMMIT_INPUTS,
+    PARAMETERS,
+    UNLIMITED,
+    Parameter,
+    module_of,
+)
+from damonpolicy.kernel.damon.tree import empty_slot, slot_numbers, slot_tree, snapshot
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_value
+from damonpolicy.policy.importer.locations import Source
+from damonpolicy.policy.importer.writes import Write
+from damonpolicy.policy.source.nodes import Path
+
+__all__ = ("Deployed", "live", "modules", "played")
+
+_ENABLED = "enabled"
+_COUNTS = "damon_stat"
+
+
+@dataclass(slots=True)
+class Deployed:
+    """The kdamonds and module parameters that result from writes, and the errors."""
+
+    sources: list[Source] = field(default_factory=list)
+    modules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    spans: dict[Path, Span] = field(default_factory=dict)
+    """The places of modules and their parameters in the file, by their places in a policy."""
+    found: list[Diagnostic] = field(default_factory=list)
+
+
+def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
+    """Write everything to a temporary machine, on which nothing is started."""
+    result = Deployed()
+    spans: dict[str, Span] = {}
+    parameters: dict[str, str] = {}
+    states: dict[str, Write] = {}
+    for write in writes:
+        own = write.path.removeprefix(f"{KDAMONDS}/")
+        if own != write.path and own.rpartition("/")[2] in ("state", "pid"):
+            if own.endswith("/state") and write.value in ("on", "off"):
+                states[own.partition("/")[0]] = write
+            continue
+        if module_of(write.path):
+            if write.path.rpartition("/")[2] == COMMIT_INPUTS:
+                continue
+        elif own == write.path:
+            message = f"`{write.path[:80]}` is no file of DAMON's: the policy leaves it out"
+            hint = "`settings:` of a policy writes other files"
+            result.found.append(Diagnostic.warning("DP0697", write.span, message, hint=hint))
+            continue
+        try:
+            value = _write(machine, write)
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            message = f"the kernel refuses `{write.value[:40]}` for `{write.path[:80]}`: {why}"
+            result.found.append(Diagnostic.error("DP0696", write.span, message))
+            continue
+        if own != write.path:
+            spans[own] = write.span
+            for directory in PurePosixPath(own).parents:  # at its first write
+                spans.setdefault(str(directory), write.span)
+        else:
+            parameters[write.path] = value
+            parameter = PARAMETERS[write.path]
+            result.spans[("modules", parameter.module)] = write.span
+            result.spans[("modules", parameter.module, parameter.name)] = write.span
+    result.modules = modules(parameters)
+    tree = snapshot(machine)
+    for slot in slot_numbers(tree):
+        one = slot_tree(tree, slot)
+        if not empty_slot(one) and one.get("contexts/nr_contexts") == "1":
+            mine = {path.partition("/")[2]: span for path, span in spans.items()
+                    if path.startswith(f"{slot}/")}  # fmt: skip
+            mine[""] = mine.get("contexts/nr_contexts") or next(iter(mine.values()))
+            last = states.get(str(slot))
+            if last is None or last.value == "off":
+                message = "nothing switches this kdamond on; a policy's runs"
+                hint = "leave it out of the policy, or apply that when it is to run"
+                span = last.span if last else mine[""]
+                result.found.append(Diagnostic.warning("DP0698", span, message, hint=hint))
+            where = f"kdamond {slot} of {name}"
+            result.sources.append(Source(where, f"kdamond-{slot}", one, spans=mine))
+    return result
+
+
+def _write(machine: Machine, write: Write) -> str:
+    """Write, and return the file's content afterwards."""
+    if module_of(write.path) and write.path not in PARAMETERS:
+        raise FileNotFoundError(2, "")
+    if write.path in PARAMETERS and PARAMETERS[write.path].name == _ENABLED:
+        truth = {"1": "Y", "0": "N"}.get(
+            normalise(write.value)
+        )  # writing it would start the module
+        if truth is None:
+            raise OSError(22, "")
+        return truth
+    machine.write(write.path, write.value)
+    return read_value(machine, write.path)
+
+
+def modules(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return modules' parameters in the policy's form, from the contents of their files."""
+    result: dict[str, dict[str, Any]] = {}
+    for path, content in contents.items():
+        parameter = PARAMETERS[path]
+        unit = int(contents.get(path.replace(parameter.name, "addr_unit"), "1"))
+        result.setdefault(parameter.module, {})[parameter.name] = _said(parameter, content, unit)
+    return result
+
+
+def live(machine: Machine, running: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the running modules that act, with all of their parameters.
+
+    DAMON_STAT has none. An `addr_unit` of 1 is the default.
+    """
+    contents = {
+        path: read_value(machine, path)
+        for path, each in PARAMETERS.items()
+        if each.module in running and each.module != _COUNTS and machine.exists(path)
+    }
+    units = [path for path, text in contents.items() if path.endswith("/addr_unit") and text == "1"]
+    for path in units:
+        del contents[path]
+    return modules(contents)
+
+
+def _said(parameter: Parameter, content: str, unit: int) -> Any:
+    if parameter.unit == "bool":
+        return normalise(content) == "1"
+    number = int(content)
+    if parameter.name in UNLIMITED and not number:
+        return "unlimited"
+    match parameter.unit:
+        case "us":
+            return format_duration(number)
+        case "ms":
+            return format_duration(number * 1_000)
+        case "bytes":
+            return format_bytes(number)
+        case "permil":
+            return format_percent(Fraction(number, 1_000))
+        case "bp":
+            return format_percent(Fraction(number, 10_000))
+        case "address":
+            return f"{number * unit:#x}"
+        case _:
+            return number

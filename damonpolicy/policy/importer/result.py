@@ -1,0 +1,52 @@
+"""The input and the result of decompilation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.system.machine import Machine
+
+__all__ = ("UNSAID", "Decompiled")
+
+UNSAID = "a policy has no words for it, or writes it another way"
+"""The reason if no remark gives a better one."""
+
+
+@dataclass(slots=True)
+class Decompiled:
+    """A kdamond as plain data of the language; ``remarks`` have a reason per omitted file."""
+
+    tree: Tree
+    names: Mapping[str, str]
+    machine: Machine | None
+    data: dict[str, Any] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    """Remarks by the path of a file, or of a directory with everything below it."""
+
+    def number(self, path: str) -> int:
+        """Return a file's content as a number, 0 if it is missing."""
+        return int(self.tree.get(path, "0"))
+
+    def text(self, path: str, default: str = "") -> str:
+        """Return a file's content."""
+        return self.tree.get(path, default)
+
+    def remark(self, path: str, why: str) -> None:
+        """Add the reason why a file or a directory will differ."""
+        self.remarks.setdefault(path, why)
+
+    def why(self, path: str) -> str:
+        """Return the remark about a file, so that every reported change has a reason."""
+        return self.remarks.get(self.place(path), UNSAID)
+
+    def place(self, path: str) -> str:
+        """Return the path of the remark about a file: the file, or the nearest directory above it.
+
+        Empty if there is none.
+        """
+        while path and path not in self.remarks:
+            path = path.rpartition("/")[0]
+        return path

@@ -1,0 +1,364 @@
+"""Types of scalars: the reader of a field's raw text, and its JSON Schema for editors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from math import ceil, floor
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
+
+from damonpolicy.base import limits, units
+from damonpolicy.base.units import UnitError
+from damonpolicy.policy.model.nearly import corrected
+from damonpolicy.policy.source.nodes import Hole
+
+__all__ = (
+    "SIZE",
+    "TIME",
+    "Address",
+    "Age",
+    "AgeText",
+    "Bytes",
+    "Count",
+    "Cpus",
+    "Duration",
+    "Flag",
+    "Model",
+    "Name",
+    "Node",
+    "Percent",
+    "Pid",
+    "Rate",
+    "RateText",
+    "SomeText",
+    "Text",
+    "Unread",
+    "Weight",
+    "between",
+    "scalar",
+    "shape",
+    "up_to",
+)
+
+
+class Unread(Exception):
+    """Raised for access to a field that could not be read."""
+
+
+class Model(BaseModel):
+    """The base of all models of a policy: frozen, and without unknown keys.
+
+    If the data has a `Hole` for a field, the model is read without it, and access to that field
+    raises `Unread`, so that everything else can be checked.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_holes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(data, dict) or not any(isinstance(each, Hole) for each in data.values()):
+            return handler(data)
+        holes = {
+            name: data[key]
+            for name, field in cls.model_fields.items()
+            if isinstance(data.get(key := field.alias or name), Hole)
+        }
+        rest = {key: value for key, value in data.items() if not isinstance(value, Hole)}
+        needed = frozenset(name for name in holes if cls.model_fields[name].is_required())
+        model = _without(cls, needed).model_validate(rest) if needed else handler(rest)
+        for name, hole in holes.items():
+            model.__dict__.pop(name, None)
+            if hole is Hole.WRONG:
+                model.model_fields_set.add(name)
+        return model
+
+    def known(self, name: str, default: Any = None) -> Any:
+        """Return a field, or ``default`` if it could not be read."""
+        return self.__dict__.get(name, default)
+
+    def says(self, name: str) -> bool:
+        """Return whether a field is present and readable."""
+        return name in self.model_fields_set and name in self.__dict__
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise Unread(name)
+            return super().__getattr__(name)
+
+
+@cache
+def _without(model: type[Model], names: frozenset[str]) -> type[Any]:
+    """Return the same model with some fields allowed to be missing."""
+    fields: dict[str, Any] = dict.fromkeys(names, (Any, None))
+    return create_model(f"{model.__name__}WithHoles", __base__=model, **fields)
+
+
+def shape(value: Any) -> str:
+    """Return the alternative of a union that a value belongs to: a scalar, a mapping or a list.
+
+    For pydantic's callable discriminators, so that errors are about one alternative only.
+    """
+    if isinstance(value, (dict, BaseModel)):
+        return "mapping"
+    return "list" if isinstance(value, list) else "scalar"
+
+
+def _reader(read: Callable[[str], Any]) -> BeforeValidator:
+    def validate(value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                return read(value)
+            except UnitError as error:
+                if shell := _SHELL.fullmatch(value):
+                    hint = f'write `"{{{{ {shell[1]} }}}}"`'
+                    raise UnitError(error.code, error.message, hint) from error
+                if meant := corrected(value, read):
+                    raise UnitError(error.code, error.message, f"write `{meant}`") from error
+                raise
+        if isinstance(value, (dict, list)):
+            kind = "mapping" if isinstance(value, dict) else "list"
+            hint = "write one value"
+            raise UnitError("DP0103", f"a single value is expected here, not a {kind}", hint)
+        return value
+
+    return BeforeValidator(validate)
+
+
+_SHELL = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
+_ZERO = {"const": 0}
+"""The YAML numbers that fit: without a unit, a quantity can only be 0."""
+
+
+def between(low: int, high: int) -> dict[str, Any]:
+    """Return a schema of the numbers between two bounds."""
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def up_to(most: int) -> str:
+    """Return a pattern of the whole numbers up to one, without needless zeros before them."""
+    digits = str(most)
+    found = ["0", f"[1-9][0-9]{{0,{len(digits) - 2}}}", digits]
+    for place, digit in enumerate(digits):
+        low, high = int(place == 0), int(digit) - 1
+        if low <= high:
+            found.append(f"{digits[:place]}[{low}-{high}][0-9]{{{len(digits) - place - 1}}}")
+    return "|".join(found)
+
+
+def _parts(units_: Iterable[str]) -> str:
+    """Return a pattern of quantities from the largest unit to the smallest, each at most once."""
+    parts = [f"{_NUMBER} ?{unit}" for unit in units_]
+    return f"(?=[0-9])(?:{parts[0]})?" + "".join(f"(?: ?{each})?" for each in parts[1:])
+
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_DECIMAL = "(?!0[0-9])"
+"""Numbers that begin with a 0, like octal ones, are refused (`units`)."""
+
+
+def _schema(
+    pattern: str, *, number: dict[str, Any] | None = None, example: str = ""
+) -> WithJsonSchema:
+    """Return the schema for editors; a template is always allowed."""
+    # in Python `$` would be before a newline, too
+    text: dict[str, Any] = {"type": "string", "pattern": rf"^(?:{pattern})(?![\s\S])|\{{\{{"}
+    schema: dict[str, Any] = {"anyOf": [text, number]} if number else text
+    if example:
+        schema["examples"] = [example]
+    return WithJsonSchema(schema)
+
+
+def scalar(read: Callable[[str], Any], pattern: str, **more: Any) -> tuple[Any, Any]:
+    """Build the two annotations of a scalar type: its reader and its JSON Schema."""
+    return _reader(read), _schema(pattern, **more)
+
+
+def _text(text: str) -> str:
+    if len(text) > limits.TEXT.most:
+        raise UnitError("DP0119", f"this text is longer than {limits.TEXT.most} characters")
+    if "\0" in text:
+        raise UnitError("DP0119", "this text holds a NUL")
+    return text
+
+
+def _some_text(text: str) -> str:
+    if not text:
+        hint = "write a value, or leave the key out"
+        raise UnitError("DP0105", "this is empty", hint)
+    return _text(text)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        meant = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")[:63]
+        rule = "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
+        hint = f"write `{meant}`: {rule}" if meant else rule
+        raise UnitError("DP0120", f"`{text[:40]}` is not a name", hint)
+    return text
+
+
+def _node(text: str) -> int:
+    return units.read_integer(text, high=_LARGEST_NODE, what="the number of a node")
+
+
+def _pid(text: str) -> int:
+    return units.read_integer(text, low=1, high=_LARGEST_PID, what="a process id")
+
+
+def _weight(text: str) -> int:
+    return units.read_integer(text, high=_LARGEST_WEIGHT, what="a weight")
+
+
+_LARGEST_NODE, _LARGEST_PID, _LARGEST_WEIGHT = 1023, 1 << 22, 1000
+SIZE = rf"{_DECIMAL}{_NUMBER} ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
+TIME = rf"{_DECIMAL}{_parts(reversed(units.DURATIONS))}|0"
+_PERCENT = r"(?:(?:[0-9]|[1-9][0-9])(?:\.[0-9]+)?|100(?:\.0+)?) ?%"
+_ANY = {"type": ["number", "boolean"]}
+"""YAML's numbers and booleans are text, too."""
+
+_read_text, _text_schema = scalar(_text, r"[^\u0000]*", number=_ANY)
+_read_some_text, _some_text_schema = scalar(_some_text, r"[^\u0000]+", number=_ANY)
+_read_name, _name_schema = scalar(
+    _name, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", number={**_ANY, "minimum": 0}
+)
+_read_flag, _ = scalar(units.read_bool, "true|false")
+_read_count, _count_schema = scalar(
+    units.read_count, up_to(units.U32_MAX), number=between(0, units.U32_MAX)
+)
+_read_bytes, _bytes_schema = scalar(units.read_bytes, SIZE, number=_ZERO, example="200MiB")
+_read_time, _time_schema = scalar(units.read_duration, TIME, number=_ZERO, example="100ms")
+_read_percent, _percent_schema = scalar(
+    units.read_percent, f"{_PERCENT}|0", number=_ZERO, example="5%"
+)
+_read_address, _address_schema = scalar(
+    units.read_address,
+    rf"0[xX][0-9a-fA-F]+|{up_to(units.U64_MAX)}|{SIZE}",
+    number=between(0, units.U64_MAX),
+    example="4GiB",
+)
+_read_cpus, _cpus_schema = scalar(
+    units.read_cpulist,
+    r"[0-9]{1,5}(?:-[0-9]{1,5})?(?: ?, ?[0-9]{1,5}(?:-[0-9]{1,5})?)*",
+    number=between(0, limits.CPUS.most - 1),
+    example="0-3,8",
+)
+_read_node, _node_schema = scalar(_node, up_to(_LARGEST_NODE), number=between(0, _LARGEST_NODE))
+_read_pid, _pid_schema = scalar(
+    _pid, f"(?!0)(?:{up_to(_LARGEST_PID)})", number=between(1, _LARGEST_PID)
+)
+_read_weight, _weight_schema = scalar(
+    _weight, up_to(_LARGEST_WEIGHT), number=between(0, _LARGEST_WEIGHT)
+)
+
+Text: TypeAlias = Annotated[str, _read_text, _text_schema]
+SomeText: TypeAlias = Annotated[str, _read_some_text, _some_text_schema]
+"""Text that is not empty: an empty condition would match everything."""
+Name: TypeAlias = Annotated[str, _read_name, _name_schema]
+Flag: TypeAlias = Annotated[
+    bool,
+    _read_flag,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "boolean"},
+                {"type": "string", "pattern": r"^(?:true|false)(?![\s\S])|\{\{"},
+            ]
+        }
+    ),
+]
+Count: TypeAlias = Annotated[int, _read_count, _count_schema]
+"""A number that the kernel holds in 32 bits."""
+Bytes: TypeAlias = Annotated[int, _read_bytes, _bytes_schema]
+"""Bytes."""
+Duration: TypeAlias = Annotated[int, _read_time, _time_schema]
+"""Microseconds."""
+Percent: TypeAlias = Annotated[Fraction, _read_percent, _percent_schema]
+"""A fraction of one, 0 to 1."""
+Address: TypeAlias = Annotated[int, _read_address, _address_schema]
+"""Bytes."""
+Cpus: TypeAlias = Annotated[tuple[int, ...], _read_cpus, _cpus_schema]
+"""CPU numbers in ascending order."""
+Node: TypeAlias = Annotated[int, _read_node, _node_schema]
+Pid: TypeAlias = Annotated[int, _read_pid, _pid_schema]
+Weight: TypeAlias = Annotated[int, _read_weight, _weight_schema]
+"""0 to 1000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """An age in microseconds, or in aggregations where ``aggregations`` is true."""
+
+    value: int
+    aggregations: bool = False
+
+    def least(self, of: int) -> int:
+        """Return the fewest aggregations of the given microseconds that are at least this."""
+        return self.value if self.aggregations else min(-(-self.value // of), units.U32_MAX)
+
+    def most(self, of: int) -> int:
+        """Return the most aggregations of the given microseconds that are at most this."""
+        return self.value if self.aggregations else min(self.value // of, units.U32_MAX)
+
+
+def read_age(text: str) -> Age:
+    found = re.fullmatch(r"([0-9]+) aggregations?", text)
+    if found:
+        return Age(_counted(found[1]), aggregations=True)
+    return Age(units.read_duration(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of samples, or their number where ``samples`` is true."""
+
+    value: Fraction
+    samples: bool = False
+
+    def least(self, of: int) -> int:
+        """Return the fewest of the given samples that are at least this."""
+        return int(self.value) if self.samples else ceil(self.value * of)
+
+    def most(self, of: int) -> int:
+        """Return the most of the given samples that are at most this."""
+        return int(self.value) if self.samples else floor(self.value * of)
+
+
+def read_rate(text: str) -> Rate:
+    found = re.fullmatch(r"([0-9]+) samples?", text)
+    if found:
+        return Rate(Fraction(_counted(found[1])), samples=True)
+    return Rate(units.read_percent(text))
+
+
+def _counted(text: str) -> int:
+    """Read a count: files hold 64 bits; rules check the kernel's handling of more than 32."""
+    return units.read_integer(text, what="a count")
+
+
+_read_rate, _rate_schema = scalar(
+    read_rate, rf"{_PERCENT}|(?:{up_to(units.U64_MAX)}) samples?|0", number=_ZERO, example="5%"
+)
+_read_age, _age_schema = scalar(
+    read_age, rf"{TIME}|(?:{up_to(units.U64_MAX)}) aggregations?", number=_ZERO, example="2m"
+)
+
+AgeText: TypeAlias = Annotated[Age, _read_age, _age_schema]
+RateText: TypeAlias = Annotated[Rate, _read_rate, _rate_schema]

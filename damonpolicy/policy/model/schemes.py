@@ -1,0 +1,98 @@
+"""``schemes/``: actions on the regions of an access pattern."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from damonpolicy.policy.model.access_pattern import AccessPattern
+from damonpolicy.policy.model.dests import Destination
+from damonpolicy.policy.model.filters import Filter
+from damonpolicy.policy.model.quotas import Quota
+from damonpolicy.policy.model.scalars import (
+    Count,
+    Duration,
+    Flag,
+    Model,
+    Name,
+    Node,
+    SomeText,
+    shape,
+)
+from damonpolicy.policy.model.watermarks import Watermarks
+
+__all__ = ("Action", "Scheme", "When")
+
+Action: TypeAlias = Literal[
+    "stat",
+    "pageout",
+    "willneed",
+    "cold",
+    "hugepage",
+    "nohugepage",
+    "collapse",
+    "lru_prio",
+    "lru_deprio",
+    "migrate_hot",
+    "migrate_cold",
+]
+
+
+class When(Model):
+    """Use an alternative only on a kernel that has, or lacks, a feature."""
+
+    feature: SomeText | None = None
+    """The feature that the kernel must have; `damonpolicy features` lists all."""
+    not_: SomeText | None = Field(None, alias="not")
+    """The feature that the kernel must lack."""
+
+
+class Scheme(Model):
+    """One DAMOS scheme."""
+
+    name: Name
+    """The name in plans and reports."""
+    when: When | None = None
+    """Use this alternative only on a kernel that has, or lacks, a feature."""
+    optional: Flag = False
+    """Leave it out on a kernel that cannot do it; the plan says so."""
+    action: Action
+    """The action; `stat` only counts."""
+    to: (
+        Annotated[
+            Annotated[Node, Tag("scalar")] | Annotated[tuple[Destination, ...], Tag("list")],
+            Discriminator(shape),
+        ]
+        | None
+    ) = None
+    """The destination of `migrate_hot` and `migrate_cold`: a node, or several with weights."""
+    access_pattern: AccessPattern = AccessPattern()
+    """The regions to select: size, access rate and age must all match."""
+    apply_every: Duration | None = None
+    """How often to apply the scheme; each aggregation by default."""
+    quota: (
+        Annotated[
+            Annotated[Literal["unlimited"], Tag("scalar")] | Annotated[Quota, Tag("mapping")],
+            Discriminator(shape),
+        ]
+        | None
+    ) = None
+    """The limit of the action; a scheme that moves memory needs a quota, or `unlimited`."""
+    filters: tuple[Filter, ...] = ()
+    """The pages to take; the first match decides, no match means the opposite of the last."""
+    filters_in: Literal["layers", "filters"] = "layers"
+    """In the kernel's directories for core and page filters, or all in the older `filters/`."""
+    young: Literal["first", "last"] = "first"
+    """Whether `pageout` of physical memory spares young pages first, or last as the kernel does."""
+    watermarks: Watermarks | None = None
+    """The shares of free memory between which it is awake."""
+    max_snapshots: Count | None = None
+    """The number of snapshots after which to stop."""
+    retune_age: Flag = False
+    """Rewrite ages as intervals are tuned; `damonpolicy run` does it."""
+
+    @property
+    def limits(self) -> Quota:
+        """The quota as a mapping, which is empty for ``unlimited`` and for none."""
+        return self.quota if isinstance(self.quota, Quota) else Quota()

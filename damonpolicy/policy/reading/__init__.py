@@ -1,0 +1,1 @@
+"""From nodes to models, with hints for what cannot be read."""

@@ -1,0 +1,338 @@
+"""Conversion of plain data to models, with every error at its place.
+
+pydantic finds all errors, but its messages do not help users: each error becomes a diagnostic of
+ours. The wrong value then becomes a hole and the rest is read again, so that the rules, which need
+models, also check everything that was right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+from damonpolicy.base import limits
+from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.units import UnitError
+from damonpolicy.kernel.damon import modules
+from damonpolicy.policy.model.policy import Policy
+from damonpolicy.policy.reading import hints, shown
+from damonpolicy.policy.reading.levels import keys_at
+from damonpolicy.policy.source.nodes import Data, Hole, Path, Places
+
+__all__ = ("Cursor", "Read", "read_policy")
+
+_MOST_ROUNDS = 100
+_OF_ANY_NAME = ("vars", "settings")
+"""Keys of a policy with names below them that users choose."""
+_KERNEL_FILTER = "kernel_filter"
+"""Our own kind of error, beside pydantic's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The readable part of a policy, and the place of each part."""
+
+    policy: Policy
+    places: Places
+    lost: frozenset[Path]
+    """The parts that were cut out because of an error, and their containers."""
+    indexes: _Indexes
+
+    @property
+    def cursor(self) -> Cursor:
+        """The whole document as a place."""
+        return Cursor(self, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a document; rules move between places by keys and indexes."""
+
+    read: Read
+    path: Path
+
+    def __call__(self, *keys: str | int) -> Cursor:
+        return Cursor(self.read, (*self.path, *keys))
+
+    @property
+    def value(self) -> Span:
+        """The place of the value, or of its container."""
+        return self.read.places.value(self.read.indexes.origin(self.path))
+
+    @property
+    def key(self) -> Span:
+        """The place of the value's key."""
+        return self.read.places.key(self.read.indexes.origin(self.path))
+
+    @property
+    def spot(self) -> Span:
+        """The place to point at: a scalar itself, but the key of a mapping or a list."""
+        origin = self.read.indexes.origin(self.path)
+        return self.key if origin in self.read.places.filled else self.value
+
+    @property
+    def lost(self) -> bool:
+        """Whether something at or below this place was cut out because of an error."""
+        return self.read.indexes.origin(self.path) in self.read.lost
+
+
+def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnostic]]:
+    """Read one policy; None if no part could be read."""
+    found: list[Diagnostic] = []
+    lost: set[Path] = set()
+    index_map = _Indexes(data)
+    for path in sorted(_holes(data, ()), key=_depth_first):
+        lost.add(path)
+        _cut(data, path, index_map)
+    for _ in range(_MOST_ROUNDS):
+        try:
+            policy = Policy.model_validate(data)
+        except pydantic.ValidationError as error:
+            problems = list(_gathered(error.errors(include_url=False), data))
+            renamed = _renamed(problems, data)
+            for path, each in problems:
+                if each["type"] == "missing":
+                    lacking = [n for n in each["ctx"]["names"] if (*path[:-1], n) not in renamed]
+                    each["ctx"]["told"] = lacking
+                    if not lacking:
+                        continue
+                origin = index_map.origin(path)
+                if not any(origin[:length] in lost for length in range(len(origin) + 1)):
+                    found.append(_diagnostic(origin, each, places))
+                if len(found) > limits.TOLD.most:
+                    message = "more is wrong: this is where reading the policy ends"
+                    found.append(Diagnostic.error("DP0035", places.value(origin), message))
+                    return None, found
+            for path, each in sorted(problems, key=lambda pair: _depth_first(pair[0])):
+                if not path:
+                    return None, found
+                names = each["ctx"]["names"] if each["type"] == "missing" else path[-1:]
+                for name in names:
+                    lost.add(index_map.origin((*path[:-1], name)))
+                    _cut(data, (*path[:-1], name), index_map, each["type"])
+            for there in renamed:
+                lost.add(index_map.origin(there))
+                _cut(data, there, index_map)
+        else:
+            above = {path[:length] for path in lost for length in range(len(path) + 1)}
+            return Read(policy, places, frozenset(above), index_map), found
+    return None, found
+
+
+def _renamed(problems: list[tuple[Path, Any]], data: Data) -> set[Path]:
+    """Return the paths of keys that are present under another name, and so not missing."""
+    found: set[Path] = set()
+    for path, each in problems:
+        if each["type"] == "extra_forbidden" and path[:1] != ("modules",):
+            meant = hints.meant_key(path, keys_at(path[:-1]))
+            if meant and meant not in _at(data, path[:-1]):
+                found.add((*path[:-1], meant))
+    return found
+
+
+def _gathered(errors: list[Any], data: Data) -> Iterator[tuple[Path, Any]]:
+    """Yield the errors with their paths; several errors of one mistake are merged."""
+    seen: dict[Path, list[str]] = {}
+    for each in errors:
+        path = _resolve(each, data)
+        item = next((path[: at + 2] for at, key in enumerate(path) if key == "filters"), ())
+        parent = path[:-1]
+        if item and item != path and hints.is_kernel_filter(given := _at(data, item)):
+            if item not in seen:
+                yield item, {"type": _KERNEL_FILTER, "input": given}
+            seen[item] = []
+        elif each["type"] != "missing":
+            yield path, each
+        elif parent in seen:
+            seen[parent].append(str(path[-1]))
+        else:
+            seen[parent] = [str(path[-1])]
+            yield path, {**each, "ctx": {"names": seen[parent]}}
+
+
+def _at(data: Data, path: Path) -> Any:
+    node: Any = data
+    for key in path:
+        node = node[key]
+    return node
+
+
+class _Indexes:
+    """The original indexes in lists from which items were cut."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self.lists: dict[int, list[int]] = {}
+        """Original indexes by the identity of the list, which lives as long as the data."""
+
+    def origin(self, path: Path) -> Path:
+        """Return the path of the same thing in the document as it was written."""
+        node: Any = self.data
+        result: Path = ()
+        for key in path:
+            known = self.lists.get(id(node), ()) if isinstance(node, list) else ()
+            inside = isinstance(key, int) and key < len(known)
+            result = (*result, known[int(key)] if inside else key)
+            node = _inside(node, key)
+        return result
+
+    def cut(self, items: list[Any], index: int) -> None:
+        """Remove one item of a list, and remember the original indexes after it."""
+        known = self.lists.setdefault(id(items), list(range(len(items))))
+        del known[index], items[index]
+
+
+def _inside(node: Any, key: str | int) -> Any:
+    if isinstance(node, dict):
+        return node.get(key)
+    if isinstance(node, list) and isinstance(key, int) and key < len(node):
+        return node[key]
+    return None
+
+
+def _depth_first(path: Path) -> tuple[int, list[tuple[int, int]]]:
+    """Sort so that a cut does not move the next one: later items first."""
+    return (
+        -len(path),
+        [(0, -key) if isinstance(key, int) else (1, 0) for key in path],
+    )
+
+
+def _holes(node: Data, path: Path) -> Iterator[Path]:
+    """Yield the places of values that were lost earlier: to YAML or to a template."""
+    if isinstance(node, Hole):
+        yield path
+    pairs = node.items() if isinstance(node, dict) else ()
+    items = enumerate(node) if isinstance(node, list) else ()
+    for key, each in (*pairs, *items):
+        yield from _holes(each, (*path, key))
+
+
+def _cut(data: Data, path: Path, index_map: _Indexes, kind: str = "") -> None:
+    """Cut out a wrong value: an item or an unknown key is removed, a known field becomes a hole."""
+    node: Any = data
+    for key in path[:-1]:
+        node = _inside(node, key)
+    last = path[-1]
+    if isinstance(node, dict):
+        if kind == "extra_forbidden" or (path[0] in _OF_ANY_NAME and len(path) == 2):
+            node.pop(last, None)
+        else:
+            node[last] = Hole.MISSING if kind == "missing" else Hole.WRONG
+    elif isinstance(node, list) and isinstance(last, int) and last < len(node):
+        index_map.cut(node, last)
+
+
+def _resolve(error: Any, data: Data) -> Path:
+    """Drop the names of alternatives, which pydantic puts into its locations."""
+    node: Any = data
+    path: Path = ()
+    location = error["loc"]
+    for index, key in enumerate(location):
+        inside = (isinstance(node, dict) and key in node) or (
+            isinstance(node, list) and isinstance(key, int) and key < len(node)
+        )
+        if inside:
+            node = node[key]
+            path = (*path, key)
+        elif error["type"] == "missing" and index == len(location) - 1:
+            path = (*path, key)
+    return path
+
+
+def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
+    kind, context = error["type"], error.get("ctx") or {}
+    problem = context.get("error")
+    if isinstance(problem, UnitError):
+        hint = problem.hint
+        if problem.code == "DP0121":
+            hint = hints.bare_number(hints.kernel_unit(path), str(error["input"]), hint)
+        hint = _of_a_scalar(path, error["input"], places) or hint
+        return Diagnostic.error(problem.code, places.value(path), problem.message, hint=hint)
+    name = path[-1] if path else ""
+    if kind == "missing":
+        where = places.key(path[:-1])
+        names = context.get("told", [name])
+        of = f" of `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else ""
+        given = [f"`{each}`" for each in names]
+        listed = " and ".join(filter(None, (", ".join(given[:-1]), given[-1])))
+        message = f"{listed}{of} {'is' if len(names) == 1 else 'are'} missing"
+        hint = hints.missing(path[:-1], names, error["input"])
+        return Diagnostic.error("DP0102", where, message, hint=hint)
+    if kind == _KERNEL_FILTER:
+        message = "a filter is `allow` or `reject`, and what it looks at"
+        hint = hints.kernel_filter(error["input"])
+        return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+    if kind == "extra_forbidden":
+        reason = modules.unwritable(str(name)) if path[:1] == ("modules",) and path[2:] else ""
+        if reason:
+            message = f"`{name}` cannot be set: {reason}"
+            return Diagnostic.error("DP0254", places.key(path), message, hint="remove it")
+        beside = [str(key[-1]) for key in places.keys if key[:-1] == path[:-1]]
+        hint = hints.unknown_key(path, error["input"], keys_at(path[:-1]), beside)
+        return Diagnostic.error("DP0101", places.key(path), f"unknown key `{name}`", hint=hint)
+    if kind == "literal_error":
+        return _wrong_word(path, error, places)
+    expected = {
+        "model_type": "a mapping",
+        "model_attributes_type": "a mapping",
+        "dict_type": "a mapping",
+        "tuple_type": "a list",
+    }.get(kind, "something else")
+    if kind == "union_tag_invalid":
+        tags = context["expected_tags"].replace("'", "").split(", ")
+        kinds = {"scalar": "one value", "mapping": "a mapping", "list": "a list"}
+        expected = " or ".join(kinds[each] for each in tags)
+    message = (
+        f"`{name}` takes {expected}"
+        if isinstance(name, str) and name
+        else (f"{expected} is expected here")
+    )
+    example = {"a list": "begin each item with `- `, or write `[…]`"}.get(expected, "")
+    keys = list(keys_at(path)) if expected == "a mapping" else []
+    hint = shown.form(path, error["input"])
+    hint = (
+        hint or example or ("its keys are " + ", ".join(f"`{key}`" for key in keys) if keys else "")
+    )
+    if name == "process" and isinstance(error["input"], str):
+        hint = hints.wrong_process(error["input"])
+    return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+
+
+def _of_a_scalar(path: Path, value: Any, places: Places) -> str:
+    """Return a hint that depends on the place of a wrong scalar; empty if there is none."""
+    if isinstance(value, list):
+        items = [shown.flow(each) for each in value if isinstance(each, str)]
+        if path[-2:-1] == ("process",) and items:
+            key = path[-1]
+            return "write `" + ", ".join(f"{{process: {{{key}: {each}}}}}" for each in items) + "`"
+        return f"write `{items[0]}`" if len(items) == len(value) == 1 and items[0] else ""
+    rate = (
+        shown.rate_of(value) if path[-2:] == ("quota", "size") and isinstance(value, str) else None
+    )
+    if not rate:
+        return ""
+    beside = (*path[:-1], "every") in places.keys
+    return f"write `{rate[0]}`" if beside else f"write `size: {rate[0]}, every: {rate[1]}`"
+
+
+def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
+    expected = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+    words = expected.split(", ")
+    given = error["input"]
+    if not isinstance(given, str):
+        kind = "mapping" if isinstance(given, dict) else "list"
+        message = f"a single word is expected here, not a {kind}"
+        hint = shown.form(path, given) or "one of " + ", ".join(f"`{each}`" for each in words)
+        return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+    if path == ("version",):
+        message = f"`{given[:40]}` is not a version of the policy language"
+        return Diagnostic.error("DP0126", places.value(path), message, hint="write `version: 1`")
+    named = [key for key in path if isinstance(key, str)]
+    of = f" for `{named[-1]}`" if named else ""
+    message = f"`{given[:40]}` is not a word{of}"
+    hint = hints.wrong_word(path, given, words)
+    return Diagnostic.error("DP0104", places.value(path), message, hint=hint)

@@ -1,0 +1,206 @@
+"""Rules on lists of filters: unreachable filters, and lists with a misleading effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from damonpolicy.base import limits
+from damonpolicy.base.diagnostics import Diagnostic
+from damonpolicy.base.units import format_bytes
+from damonpolicy.kernel.damon.tree import CORE
+from damonpolicy.policy.model.filters import Filter, Match, Memcg
+from damonpolicy.policy.reading.read import Cursor
+from damonpolicy.policy.reading.shown import flow
+from damonpolicy.policy.rules.reach import Reached, matches_nothing, reached
+from damonpolicy.policy.rules.speaking import rule
+
+__all__ = ("check", "conjunction", "unreached")
+
+_IN_GENERAL = "to demand both, reject what is not so first, and allow last"
+
+
+@rule
+def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
+    """Yield the errors in a scheme's list; ``physical`` memory is one target."""
+    yield from unreached(filters, at, physical=physical)
+    found = list(reached(filters, physical=physical))
+    if len(found) == len(filters) and not any(each.covered for each in found):
+        yield from _either(filters, at, found)
+
+
+@rule
+def unreached(
+    filters: Sequence[Filter], at: Cursor, *, physical: bool, what: str = "the scheme"
+) -> Iterator[Diagnostic]:
+    """Yield filters that are never reached or match nothing, and lists that reject everything."""
+    rejecting = True
+    for found in reached(filters, physical=physical):
+        each, place = filters[found.index], at(found.index)
+        if matches_nothing(each, physical=physical):
+            message = "nothing that could be looked at is so: this filter matches nothing"
+            hint = "pages are powers of two, from 4KiB up"
+            if each.type != "hugepage_size":
+                hint = "remove it"
+            yield Diagnostic.error("DP0259", place.value, message, hint=hint)
+        elif found.covered:
+            yield _covered(filters, found, at)
+        rejecting &= each.verb == "reject" or found.covered
+        if rejecting and not found.rest and not at.lost:
+            message = f"these filters reject everything, so {what} finds nothing"
+            hint = "leave one of them out, or `allow` what is meant"
+            yield Diagnostic.error("DP0259", at.value, message, hint=hint)
+            return
+
+
+def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnostic:
+    each = filters[found.index]
+    if found.by is None:
+        message = "this is never asked: those before it decide all that it matches"
+        hint = f"put it first, or remove it: `{written(each)}`"
+        return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint)
+    first = filters[found.by]
+    message = f"this is never asked: a filter before it {first.verb}s all that it matches"
+    hint = "put it first"
+    if first.verb == each.verb:
+        hint = "remove it"
+    elif found.mutual:
+        hint = "keep one of the two"
+    related = [(at(found.by).value, "this one")]
+    return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint, related=related)
+
+
+@rule
+def _either(
+    filters: Sequence[Filter], at: Cursor, found: Sequence[Reached]
+) -> Iterator[Diagnostic]:
+    """Warn of an `allow` before another condition: the first match decides, it is not an `and`."""
+    for index, each in enumerate(filters):
+        later = next((other for other in filters[index + 1 :] if _another(each, other)), None)
+        if each.verb != "allow" or later is None:
+            continue
+        whole = conjunction(filters)
+        hint = f"to demand both, write `filters: {whole}`" if whole else _IN_GENERAL
+        message = f"what this allows is taken at once; the next filter, on `{later.type}`,"
+        if later.verb == "allow":
+            message = (
+                f"either is enough: what this allows, or what the next, on `{later.type}`, does"
+            )
+            yield Diagnostic.warning("DP0680", at(index).value, message, hint=hint)
+            return
+        message += " is not asked about it"
+        if not later.negated and later is filters[-1]:
+            message += ", and the rest is taken"
+        yield Diagnostic.warning("DP0248", at(index).value, message, hint=hint)
+        return
+    yield from _rest(filters, at, rest=bool(found) and found[-1].rest)
+
+
+def _another(each: Filter, later: Filter) -> bool:
+    """Return whether a page filter after an `allow` looks like a second condition.
+
+    A `reject` of exactly the rest is not a condition.
+    """
+    if later.type in CORE or (later.verb == "reject" and later.what == _opposite(each).what):
+        return False
+    return later.type != each.type or (later.negated and later.verb == "reject")
+
+
+@rule
+def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diagnostic]:
+    """Warn of a final `reject` after an unrelated `allow`, which then changes nothing."""
+    if not rest or filters[-1].verb != "reject":
+        return
+    for index, each in enumerate(filters):
+        if each.verb != "allow":
+            continue
+        alone = [other for other in filters[index + 1 :] if other.verb == "reject"]
+        parts = list(reached([_opposite(each), *alone], physical=False))
+        if all(part.covered for part in parts[1:]):
+            message = "this `allow` changes nothing: the rest is taken, as the last filter rejects"
+            order = ("reject", "allow")
+            sorted_ = sorted(filters, key=lambda other: order.index(other.verb))
+            hint = f"to take nothing else, write `filters: {listed(sorted_)}`"
+            yield Diagnostic.warning("DP0681", at(index).value, message, hint=hint)
+            return
+
+
+def _opposite(each: Filter) -> Filter:
+    """Return the filter that matches everything ``each`` does not."""
+    what = each.inner if each.negated else {"not": each.inner}
+    return Filter.model_validate({each.verb: what})
+
+
+def conjunction(filters: Sequence[Filter]) -> str:
+    """Return the list that requires all conditions of the filters, empty if impossible.
+
+    Opposites are rejected, and one condition comes last: the one with several alternatives, or a
+    cgroup with all below it, for which `not` works nowhere else.
+    """
+    kinds = list(dict.fromkeys(each.type for each in filters))
+    conditions = [[each for each in filters if each.type == kind] for kind in kinds]
+    last = [each for each in conditions if _only_last(each)]
+    if len(last) > 1 or any(each[0].type in CORE for each in last if len(each) > 1):
+        return ""
+    conditions.sort(key=lambda each: (each[0].type not in CORE, each in last))
+    result: list[Filter] = []
+    for condition in conditions[:-1]:
+        result += [each if each.verb == "reject" else _refused(each) for each in condition]
+    end = conditions[-1]
+    allow = len(end) == 1 and end[0].verb == "reject" and end[0].negated
+    return listed([*result, *(_taken(end[0]) if allow else each for each in end)])
+
+
+def _only_last(condition: Sequence[Filter]) -> bool:
+    allowing = [each for each in condition if each.verb == "allow"]
+    if len(allowing) > 1 or (allowing and len(condition) > 1):
+        return True
+    return any((each.verb == "allow") != each.negated and _whole(each) for each in condition)
+
+
+def _whole(each: Filter) -> bool:
+    memcg = each.inner.memcg if isinstance(each.inner, Match) else None
+    return memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
+
+
+def _refused(each: Filter) -> Filter:
+    """Return the `reject` of everything an `allow` does not match."""
+    return Filter(reject=_opposite(each).what)
+
+
+def _taken(each: Filter) -> Filter:
+    """Return the final `allow` with the effect of a final `reject` of the opposite."""
+    return Filter(allow=_opposite(each).what)
+
+
+def listed(filters: Sequence[Filter]) -> str:
+    """Write filters in the policy's form, on one line."""
+    return "[" + ", ".join(map(written, filters)) + "]"
+
+
+def written(each: Filter) -> str:
+    """Write a filter in the policy's form."""
+    inner = each.inner
+    what = _what(inner) if isinstance(inner, Match) else str(inner)
+    return f"{{{each.verb}: {f'{{not: {what}}}' if each.negated else what}}}"
+
+
+def _what(inner: Match) -> str:
+    if inner.memcg is not None:
+        if not isinstance(inner.memcg, Memcg):
+            return f"{{memcg: {flow(inner.memcg, limits.TEXT.most)}}}"
+        one = "" if inner.memcg.subtree else ", subtree: false"
+        if inner.memcg.unit:
+            return f"{{memcg: {{unit: {flow(inner.memcg.unit, limits.TEXT.most)}{one}}}}}"
+        path = flow(inner.memcg.where, limits.TEXT.most)
+        return f"{{memcg: {{path: {path}{one}}}}}" if one else f"{{memcg: {path}}}"
+    if inner.addr is not None:
+        return f"{{addr: {{start: {inner.addr.start:#x}, end: {inner.addr.end:#x}}}}}"
+    if inner.hugepage_size is not None:
+        low, high = (
+            format_bytes(each) for each in (inner.hugepage_size.min, inner.hugepage_size.max)
+        )
+        return f"{{hugepage_size: {{min: {low}, max: {high}}}}}"
+    if inner.probe_hits_wsum is not None:
+        hits = inner.probe_hits_wsum
+        return f"{{probe_hits_wsum: {{min: {hits.min}, max: {hits.max}}}}}"
+    return f"{{target: {inner.target}}}"

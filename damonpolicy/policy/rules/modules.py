@@ -1,0 +1,310 @@
+"""Rules on DAMON's modules: valid parameters, and only one kdamond at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from damonpolicy.base.diagnostics import Diagnostic
+from damonpolicy.base.errors import NoPermission
+from damonpolicy.base.units import U64_MAX, approximate_bytes
+from damonpolicy.kernel.damon import modules as kernel
+from damonpolicy.kernel.settings import normalise, written
+from damonpolicy.kernel.system import memory
+from damonpolicy.kernel.system.machine import Machine, read_or
+from damonpolicy.kernel.system.psi import has_pressure
+from damonpolicy.policy.model.modules import Module
+from damonpolicy.policy.model.policy import Policy
+from damonpolicy.policy.reading.read import Cursor, Read
+from damonpolicy.policy.rules.speaking import rule
+
+__all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
+
+_ALL_MEMORY = (
+    kernel.parameter_path("damon_reclaim", "autotune_monitoring_intervals"),
+    kernel.parameter_path("damon_stat", "kdamond_pid"),
+)
+"""Files of kernels on which a module without a region gets all of System RAM."""
+_IN_UNITS = ("DP0219", "DP0220", "DP0222", "DP0259", "DP0260", "DP0261")
+"""Problems with a value in the hint; below `settings`, numbers are the kernel's."""
+_WORTH = 100
+"""A smaller share is not reported: PCs have a small piece below 1 MiB."""
+_FINENESS = {
+    "ms": "a whole number of milliseconds",
+    "permil": "finer than a permil (0.1%)",
+    "bp": "finer than a basis point (0.01%)",
+}
+
+
+def contents(policy: Policy, at: Cursor) -> Iterator[tuple[str, str, Cursor]]:
+    """Yield the path, content and place of every parameter in a policy."""
+    modules = policy.known("modules")
+    for name, module in modules.given().items() if modules is not None else ():
+        for parameter, content in module.contents(name).items():
+            place = at("modules", name, parameter)
+            yield kernel.parameter_path(name, parameter), content, place
+
+
+def _given(policy: Policy, at: Cursor) -> Iterator[tuple[str, dict[str, str], dict[str, Cursor]]]:
+    """Yield the modules that a policy mentions, below `modules` or `settings`.
+
+    Each comes with the contents of its files, and their places.
+    """
+    modules, settings = policy.known("modules"), policy.known("settings", {})
+    for name in kernel.MODULES:
+        module = modules.known(name) if modules is not None else None
+        given = dict(module.contents(name)) if module is not None else {}
+        places = {parameter: at("modules", name, parameter) for parameter in given}
+        for path, value in settings.items():
+            each = kernel.PARAMETERS.get(path)
+            if each is not None and each.module == name and each.name not in given:
+                given[each.name], places[each.name] = written(path, value), at("settings", path)
+        if given:
+            yield name, given, places
+
+
+@rule
+def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield the errors in the modules of one policy, on any machine."""
+    yield from _parameters(policy, at)
+    yield from _twice(policy, at)
+    yield from _exclusive([(policy, at)])
+
+
+@rule
+def _parameters(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    for name, module in policy.modules.given().items():
+        place = at("modules", name)
+        yield from _exact(name, module, place)
+        yield from _tuned(module, place)
+        yield from _longer(module, place)
+        yield from _region(module, place)
+        yield from _quota_in_units(module, place)
+        yield from _region_in_units(module, place)
+    for name, given, places in _given(policy, at):
+        for problem in kernel.problems(name, given):
+            yield _located(problem, places)
+
+
+@rule
+def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    for path, _, place in contents(policy, at):
+        if path in policy.settings:
+            message = f"`{path}` stands under `settings` and under `modules`"
+            related = [(at("settings", path).key, "here too")]
+            hint = "remove one of them"
+            yield Diagnostic.error("DP0223", place.key, message, hint=hint, related=related)
+
+
+@rule
+def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+    """Yield conflicts between several policies."""
+    yield from _exclusive([(read.policy, read.cursor) for read in reads], across=True)
+
+
+@rule
+def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+    """Yield parameters that conflict with those that this machine has already."""
+    for name, given, places in _given(policy, at):
+        here = {
+            each.name: read_or(machine, each.path)
+            for each in kernel.PARAMETERS.values()
+            if each.module == name
+        }
+        on = normalise(given.get("enabled", here["enabled"])) == "1"
+        known = {problem.names for problem in kernel.problems(name, given)}
+        for problem in kernel.problems(name, {**here, **given}) if on else ():
+            touched = problem.fatal or any(each in given for each in problem.names)
+            if touched and problem.names not in known:
+                yield _located(problem, places)
+        if on and name != "damon_stat":
+            yield from _left_out(name, given, here, places, machine)
+        if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
+            message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
+            where = places["quota_mem_pressure_us"].value
+            yield Diagnostic.error("DP0308", where, message, hint="boot with `psi=1`")
+
+
+@rule
+def _left_out(
+    name: str,
+    given: Mapping[str, str],
+    here: Mapping[str, str],
+    places: Mapping[str, Cursor],
+    machine: Machine,
+) -> Iterator[Diagnostic]:
+    """Warn of the memory that a module without a region leaves out on older kernels.
+
+    That is the quirk module.largest. No file shows it, but the same release brought others.
+    """
+    if any(each in given for each in kernel.REGION) or any(map(machine.exists, _ALL_MEMORY)):
+        return
+    try:
+        ram = memory.system_ram(machine)
+    except NoPermission:  # only root sees addresses
+        return
+    start, end = (int(here.get(each) or 0) for each in kernel.REGION)
+    if not end:
+        start, end = max(ram, key=lambda each: each[1] - each[0], default=(0, 0))
+    total = sum(high - low for low, high in ram)
+    seen = sum(max(min(high, end) - max(low, start), 0) for low, high in ram)
+    if (total - seen) * _WORTH > total:
+        left, all_ = approximate_bytes(total - seen), approximate_bytes(total)
+        message = (
+            f"without a region `{name}` sees the largest piece of System RAM: {left} of {all_}"
+        )
+        hint = (
+            f"add `monitor_region_start: {ram[0][0]:#x}` and"
+            f" `monitor_region_end: {ram[-1][1]:#x}`: all of it, and the holes, where nothing is"
+        )
+        where = places.get("enabled") or next(iter(places.values()))
+        yield Diagnostic.warning("DP0687", where.value, f"{message} is left out", hint=hint)
+
+
+@rule
+def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    """Yield goals that need a feeder, if there is no service."""
+    reclaim = policy.modules.damon_reclaim
+    if reclaim is not None and reclaim.quota_autotune_feedback:
+        place = at("modules", "damon_reclaim", "quota_autotune_feedback")
+        message = "nobody feeds this goal: the quota would move until it cannot move further"
+        hint = "`--unfed` applies it all the same, for you to write it"
+        yield Diagnostic.error("DP0230", place.value, message, hint=hint)
+
+
+def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
+    """Point at the policy's parameter, or at the key that switches the module on."""
+    name = next(
+        (each for each in (*problem.names, "enabled") if each in places), next(iter(places))
+    )
+    place, hint = places[name], problem.hint
+    if place.path[:1] == ("settings",) and problem.code in _IN_UNITS:
+        hint = f"{hint} in `modules:`, which takes units"
+    return Diagnostic.error(problem.code, place.value, problem.message, hint=hint)
+
+
+@rule
+def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    """Check that values in the kernel's whole numbers do not vanish in rounding."""
+    for parameter, value in module.exact(name).items():
+        unit = kernel.PARAMETERS[kernel.parameter_path(name, parameter)].unit
+        if value.denominator != 1:
+            message = f"`{parameter}` is {_FINENESS[unit]}"
+            yield Diagnostic.error("DP0250", at(parameter).value, message, hint="round it")
+        elif value > U64_MAX:
+            message = "this is out of range (64 bits)"
+            yield Diagnostic.error("DP0119", at(parameter).value, message)
+
+
+@rule
+def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    """Check for parameters that the kernel would ignore or reinterpret beside another one."""
+    given = module.model_fields_set
+    if getattr(module, "autotune_monitoring_intervals", None):
+        for name in ("sample_interval", "aggr_interval"):
+            if name in given:
+                yield Diagnostic.error(
+                    "DP0255",
+                    at(name).key,
+                    f"`{name}` is ignored where the kernel tunes the intervals",
+                    hint="remove it, or `autotune_monitoring_intervals`",
+                    related=[(at("autotune_monitoring_intervals").value, "tuned by this")],
+                )
+
+
+@rule
+def _longer(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    if getattr(module, "autotune_monitoring_intervals", None):
+        for name in ("min_age", "cold_min_age"):
+            if getattr(module, name, None):
+                message = f"`{name}` becomes a longer one once the kernel has tuned the aggregation"
+                hint = "the kernel counts it in aggregations, of which each may grow to 200s"
+                yield Diagnostic.warning("DP0221", at(name).value, message, hint=hint)
+
+
+@rule
+def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    start, end = (getattr(module, name, None) for name in kernel.REGION)
+    if start is not None and end is None:
+        message = "the region does not say where it ends"
+        hint = "add `monitor_region_end`, or leave both out: the kernel then chooses"
+        yield Diagnostic.error("DP0204", at(kernel.REGION[0]).key, message, hint=hint)
+    elif start == end == 0:
+        message = "the region is empty"
+        hint = "leave both out: the kernel then chooses"
+        yield Diagnostic.error("DP0204", at(kernel.REGION[1]).value, message, hint=hint)
+
+
+def _unit(module: Module) -> int:
+    """Return the unit of addresses, 1 if it is wrong."""
+    unit: int = getattr(module, "addr_unit", None) or 1
+    return 1 if unit & (unit - 1) else unit
+
+
+@rule
+def _quota_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    place = at("addr_unit")
+    if _unit(module) > 1 and getattr(module, "quota_sz", None):
+        message = "with `addr_unit` the kernel counts `quota_sz` in units, not in bytes"
+        related = [(at("quota_sz").value, "in bytes")]
+        hint = "leave `addr_unit` out, or limit `quota_ms` instead"
+        yield Diagnostic.error("DP0236", place.value, message, hint=hint, related=related)
+
+
+@rule
+def _region_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    unit = _unit(module)
+    if unit == 1:
+        return
+    place = at("addr_unit")
+    values = [getattr(module, name, None) for name in kernel.REGION]
+    if None in values:
+        # Up to 7.0 the region that the kernel chooses is in bytes, and used as units.
+        message = "with `addr_unit` some kernels choose a region of other memory"
+        hint = "add `monitor_region_start` and `monitor_region_end`"
+        yield Diagnostic.error("DP0236", place.value, message, hint=hint)
+    for name, value in zip(kernel.REGION, values, strict=True):
+        if value is not None and value % unit:
+            message = f"`{name}` is no whole number of units of {unit} bytes"
+            yield Diagnostic.error("DP0236", at(name).value, message, hint="round it")
+
+
+def _running(policy: Policy, at: Cursor) -> Iterator[tuple[str, Cursor]]:
+    """Yield the modules that a policy switches on, and where."""
+    modules = policy.known("modules")
+    for name, module in modules.given().items() if modules is not None else ():
+        if module.known("enabled"):
+            yield name, at("modules", name, "enabled")
+    for path, value in policy.known("settings", {}).items():
+        name = kernel.module_of(path)
+        if name and path.endswith("/enabled") and normalise(value) == "1":
+            yield name, at("settings", path)
+
+
+@rule
+def _exclusive(
+    policies: Sequence[tuple[Policy, Cursor]], *, across: bool = False
+) -> Iterator[Diagnostic]:
+    """Yield modules beside kdamonds or other modules; ``across`` only those of two policies."""
+    seen: list[tuple[int, str, Cursor]] = []
+    for number, (policy, at) in enumerate(policies):
+        seen += [(number, name, place) for name, place in _running(policy, at)]
+    for index, (number, name, place) in enumerate(seen):
+        beside = [
+            at("kdamonds").key
+            for other, (policy, at) in enumerate(policies)
+            if policy.known("kdamonds") and (other != number) == across
+        ]
+        others = [
+            (second, at.value)
+            for other, second, at in seen[:index]
+            if second != name and (other != number) == across
+        ]
+        if beside:
+            message = f"`{name}` lets no other kdamond run beside it"
+            hint = "remove the kdamonds, or `enabled: true`"
+            related = [(beside[0], "these would")]
+            yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
+        if others:
+            message = f"`{name}` cannot run beside `{others[0][0]}`"
+            hint, related = "switch one of them off", [(others[0][1], "switched on here")]
+            yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)

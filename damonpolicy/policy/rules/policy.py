@@ -1,0 +1,177 @@
+"""Rules on whole policies, and on several policies together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.kernel.damon.features import FEATURES
+from damonpolicy.kernel.settings import normalise
+from damonpolicy.policy.model.kdamond import Kdamond
+from damonpolicy.policy.model.policy import Policy
+from damonpolicy.policy.model.schemes import Scheme
+from damonpolicy.policy.reading.read import Cursor, Read
+from damonpolicy.policy.rules import (
+    filters,
+    idle,
+    kdamond,
+    modules,
+    never,
+    quotas,
+    schemes,
+    settings,
+    tuning,
+    twice,
+)
+from damonpolicy.policy.rules.speaking import called, readable, rule
+
+__all__ = ("check", "check_together")
+
+_FILES = ("settings", "modules", "tuning")
+"""The parts of a policy that set files that another policy could set."""
+
+
+@rule
+def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diagnostic]:
+    """Yield the errors in one policy, on any machine.
+
+    ``anywhere`` means that no machine's list of allowed settings will be read.
+    """
+    yield from _nothing(policy, at)
+    yield from settings.check(policy, at("settings"), anywhere=anywhere)
+    yield from modules.check(policy, at)
+    yield from tuning.check(policy, at)
+    yield from _kdamonds(policy, at("kdamonds"))
+    yield from idle.check(policy, at)
+
+
+@rule
+def _nothing(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    given = any(each.model_fields_set for each in policy.modules.given().values())
+    if not (policy.kdamonds or policy.settings or given) and not at.lost:
+        message = f"{called('the policy', lambda: policy.name)} does nothing"
+        hint = "add `kdamonds:`, `modules:` or `settings:`"
+        yield Diagnostic.error("DP0238", at("name").value, message, hint=hint)
+
+
+@rule
+def _kdamonds(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    yield from _names(policy.kdamonds, at, "kdamond")
+    for index, each in enumerate(policy.kdamonds):
+        yield from _when(each, at(index, "when"))
+        yield from kdamond.check(each, at(index))
+        yield from never.check_sizes(each, at(index))
+        yield from _schemes(each, at(index, "schemes"))
+
+
+@rule
+def _schemes(each: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    yield from _names(each.schemes, at, "scheme")
+    for index, scheme in enumerate(each.schemes):
+        place = at(index)
+        yield from _when(scheme, place("when"))
+        yield from schemes.check(scheme, each, place)
+        yield from never.check(scheme, each, place)
+        yield from quotas.check(scheme, each, place)
+        yield from filters.check(scheme, each, place)
+
+
+@rule
+def _names(named: Sequence[Kdamond | Scheme], at: Cursor, what: str) -> Iterator[Diagnostic]:
+    """Check that names are unique, except among alternatives of `when`."""
+    first: dict[str, int] = {}
+    for index, each in readable(named, "name", "when"):
+        name = each.name
+        if name in first and not (each.when and named[first[name]].when):
+            yield Diagnostic.error(
+                "DP0223",
+                at(index, "name").value,
+                f"the {what} `{name}` stands twice",
+                hint="with `for_each`, put the variable into the name"
+                if at(index, "name").value == at(first[name], "name").value
+                else "choose another name",
+                related=[(at(first[name], "name").value, "first here")],
+            )
+        first.setdefault(name, index)
+
+
+@rule
+def _when(part: Kdamond | Scheme, at: Cursor) -> Iterator[Diagnostic]:
+    when = part.when
+    if when is None:
+        return
+    if not at.lost and (when.feature is None) == (when.not_ is None):
+        message = "`when` takes either `feature` or `not`"
+        hint = "write `when: {feature: NAME}` or `when: {not: NAME}`"
+        yield Diagnostic.error("DP0241", at.value, message, hint=hint)
+    known = [feature.name for feature in FEATURES]
+    for key, field in (("feature", "feature"), ("not", "not_")):
+        name = when.known(field)
+        if name is not None and name not in known:
+            hint = did_you_mean(name, known) or "`damonpolicy features` lists all"
+            message = f"`{name[:40]}` is not a feature"
+            yield Diagnostic.error("DP0402", at(key).value, message, hint=hint)
+
+
+@rule
+def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+    """Yield conflicts between several policies."""
+    yield from _names_together(reads)
+    yield from _settings_together(reads)
+    yield from modules.check_together(reads)
+    yield from twice.check(reads)
+
+
+@rule
+def _names_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+    names: dict[str, Span] = {}
+    for read in (reads[index] for index, _ in readable([each.policy for each in reads], "name")):
+        place = read.cursor("name").value
+        if read.policy.name in names:
+            yield Diagnostic.error(
+                "DP0017",
+                place,
+                f"the policy `{read.policy.name}` stands in two files",
+                hint="rename one of them",
+                related=[(names[read.policy.name], "first here")],
+            )
+        names.setdefault(read.policy.name, place)
+
+
+@rule
+def _settings_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+    settings: dict[str, tuple[str, Span]] = {}
+    known = [reads[index] for index, _ in readable([each.policy for each in reads], *_FILES)]
+    tuned = {
+        loop.setting: read
+        for read in known
+        for _, loop in readable(read.policy.tuning, "setting")
+        if loop.setting
+    }
+    for read in known:
+        files = [
+            *(
+                (path, value, read.cursor("settings", path))
+                for path, value in read.policy.settings.items()
+            ),
+            *(
+                each
+                for each in modules.contents(read.policy, read.cursor)
+                if each[0] not in read.policy.settings  # reported at its own place
+            ),
+        ]
+        for path, value, at in files:
+            here = at.value
+            if path in settings and normalise(settings[path][0]) != normalise(value):
+                yield Diagnostic.error(
+                    "DP0244",
+                    here,
+                    f"two policies set `{path}` to different values",
+                    hint="let one of them set it",
+                    related=[(settings[path][1], "the other one")],
+                )
+            elif tuned.get(path, read) is not read:
+                message = f"another policy moves `{path}`, so it cannot stay as it is set here"
+                hint = "let one of them set it"
+                yield Diagnostic.error("DP0244", here, message, hint=hint)
+            settings.setdefault(path, (value, here))

@@ -1,0 +1,46 @@
+"""Helpers for rules: a rule ends quietly at a value that could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from damonpolicy.base.diagnostics import Diagnostic
+from damonpolicy.policy.model.scalars import Model, Unread
+
+__all__ = ("called", "readable", "rule")
+
+P = ParamSpec("P")
+M = TypeVar("M", bound=Model)
+
+
+def rule(function: Callable[P, Iterator[Diagnostic]]) -> Callable[P, Iterator[Diagnostic]]:
+    """End one rule, but not the others, at a field that could not be read."""
+
+    @wraps(function)
+    def speaking(*arguments: P.args, **options: P.kwargs) -> Iterator[Diagnostic]:
+        with suppress(Unread):  # an error has reported it
+            yield from function(*arguments, **options)
+
+    return speaking
+
+
+def called(what: str, name: Callable[[], str]) -> str:
+    """Return the name of something for a message, if that could be read."""
+    try:
+        return f"{what} `{name()}`"
+    except Unread:
+        return what
+
+
+def readable(items: Iterable[M], *names: str) -> Iterator[tuple[int, M]]:
+    """Yield the items with all named fields or properties readable, with their indexes."""
+    for index, each in enumerate(items):
+        try:
+            for name in names:
+                getattr(each, name)
+        except Unread:
+            continue
+        yield index, each

@@ -1,0 +1,19 @@
+"""A few files of a machine, written into a directory to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from damonpolicy.kernel.system.machine import LiveMachine
+
+
+def copied(directory: Path, files: dict[str, str]) -> LiveMachine:
+    """Return a machine with these files, by absolute path; `-> PATH` makes a symbolic link."""
+    for path, text in files.items():
+        place = directory / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if text.startswith("-> "):
+            place.symlink_to(text.removeprefix("-> "))
+        else:
+            place.write_text(text)
+    return LiveMachine(str(directory))

@@ -1,0 +1,142 @@
+"""Operations that a real kernel survives, and those with a single outcome.
+
+To bear is to go on answering soon, and without filling the memory.
+
+Nothing here wrecks a kernel at once. But a kdamond that sleeps for hours lets commands wait
+as long, with the lock of all of DAMON's files held; one that pages out 16 EiB, page by page,
+never ends; and regions are real memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from damonpolicy.emulated.damon.modules import MODULES
+from damonpolicy.emulated.damon.table import Directory, get, number, numbered
+from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.emulated.values import Refusal
+
+from .answers import Step
+from .players import EmulatedPlayer
+from .script.words import PAGE
+
+__all__ = ("bearable", "bearable_module", "certain")
+
+_SAMPLE_US = 20_000
+_LONG_US = 100_000
+"""Most for aggregations, applications of schemes and looks at watermarks."""
+_REGIONS = 1000
+_MOST = (1 << 32) - 1
+_BYTES = 64 << 20
+_MODULE_BYTES = 4 << 30
+"""A module monitors all memory of the guest unless it is told otherwise."""
+
+
+def bearable(running: Mapping[str, Any], staged: Directory) -> bool:
+    """Tell whether a kernel can bear what a kdamond runs, with what is staged for it."""
+    context: Directory = running["tree"]
+    attributes = context["monitoring_attrs"]
+    intervals = attributes["intervals"]
+    sample, aggregation = number(intervals, "sample_us"), number(intervals, "aggr_us")
+    if sample > _SAMPLE_US or aggregation > _LONG_US:
+        return False
+    if number(attributes, "nr_regions/min") > _REGIONS:
+        return False
+    if number(intervals, "intervals_goal/aggrs"):
+        # what is tuned hangs on what is accessed, and is to be tuned to what it is
+        limits = {number(intervals, f"intervals_goal/{each}_sample_us") for each in ("min", "max")}
+        if limits != {sample} or not sample or aggregation % sample:
+            return False
+    if number(staged, "refresh_ms") and not _same_intervals(context, staged):
+        return False
+    return _bearable_size(context, running["targets"]) and all(
+        number(scheme, "apply_interval_us") <= _LONG_US
+        and (
+            get(scheme, "watermarks/metric") == "none"
+            or number(scheme, "watermarks/interval_us") <= _LONG_US
+        )
+        for scheme in numbered(context["schemes"])
+    )
+
+
+def _same_intervals(context: Directory, staged: Directory) -> bool:
+    """Tell whether it makes no difference when a kdamond writes its intervals to the files."""
+    files = [f"monitoring_attrs/intervals/{name}" for name in ("sample_us", "aggr_us")]
+    other = staged["contexts"].get("0", context)
+    return [get(context, each) for each in files] == [get(other, each) for each in files]
+
+
+def _bearable_size(context: Directory, targets: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether regions are small; what units make of a process' own is large."""
+    unit = number(context, "addr_unit") or 1
+    regions = [each["regions"] for each in targets]
+    if unit > 1 and context["operations"] == "paddr" and not all(regions):
+        return False
+    return sum(end - start for each in regions for start, end in each) * unit <= _BYTES
+
+
+def bearable_module(player: EmulatedPlayer, step: Step) -> bool:
+    """Tell whether a kernel can bear what a module's parameter was just set to."""
+    module = next((each.module for each in MODULES if each.path == step.path), "")
+    if not module or module == "damon_stat":
+        return True
+
+    def value(name: str) -> int:
+        path = f"/sys/module/{module}/parameters/{name}"
+        return int(player.machine.read(path)) if player.machine.exists(path) else 1
+
+    running = player.machine.read(f"/sys/module/{module}/parameters/enabled") == "Y\n"
+    if running and _ends_late(player.machine, module):
+        return False
+    size = value("monitor_region_end") - value("monitor_region_start")
+    return not running or (
+        value("sample_interval") <= _SAMPLE_US
+        and value("aggr_interval") <= _LONG_US
+        and value("wmarks_interval") <= _LONG_US
+        and value("min_nr_regions") <= _REGIONS
+        and 0 <= size * value("addr_unit") <= _MODULE_BYTES
+    )
+
+
+def _ends_late(machine: EmulatedMachine, module: str) -> bool:
+    """Tell whether a module's kdamond ends once it sees its new parameters; on some, for ever."""
+    if machine._world.state["modules"][module]["asked"] is None:
+        return False
+    try:
+        machine._modules._check(module)
+    except Refusal:
+        return True
+    return False
+
+
+def certain(player: EmulatedPlayer, slot: str) -> bool:
+    """Tell whether the regions that a kdamond tries hang neither on time nor on memory.
+
+    So it is where all regions are single pages, too few to be merged, of which nobody
+    knows when they were accessed: those of the kernel's text.
+    """
+    running = player.machine._kdamonds.running(slot)
+    if not running:
+        return True
+    tree = running["tree"]
+    regions = [region for target in running["targets"] for region in target["regions"]]
+    sizes = (0, PAGE) if len(regions) == 1 else (PAGE,)  # an empty one is merged with another
+    return (
+        tree["operations"] == "paddr"
+        and get(tree, "addr_unit", "1") == "1"
+        and all(end - start in sizes and start < _BYTES for start, end in regions)
+        and len(regions) <= number(tree, "monitoring_attrs/nr_regions/min")
+        and all(_tries_always(scheme) for scheme in numbered(tree["schemes"]))
+    )
+
+
+def _tries_always(scheme: Directory) -> bool:
+    """Tell whether a scheme looks at neither ages, quotas nor watermarks."""
+    low, high = (number(scheme, f"access_pattern/age/{end}") & _MOST for end in ("min", "max"))
+    limits = ("quotas/ms", "quotas/bytes", "quotas/goals/nr_goals", "stats/max_nr_snapshots")
+    return (
+        (low == 0 < high >> 31)
+        and not any(number(scheme, each) for each in limits)
+        and get(scheme, "watermarks/metric") == "none"
+    )
