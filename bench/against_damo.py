@@ -2,7 +2,7 @@
 
     python -m bench.against_damo [SERIES]
 
-installs damo from PyPI into a temporary directory and boots a real kernel (see tests/kernel:
+installs damo from PyPI into a temporary directory and boots a real kernel (see tests/guest:
 root, x86-64, Debian). Everything runs in the guest: damo writes sysfs whatever it is asked.
 Prints whole-process times as ratios, since a guest's seconds mean nothing elsewhere, and the
 number of writes to DAMON's files, as strace counts them.

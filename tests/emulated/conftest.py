@@ -10,7 +10,7 @@ from damonpolicy.emulated.machine import EmulatedMachine, versions
 from damonpolicy.kernel.system.machine import KDAMONDS
 
 COMPARED = ("6.12", "6.18", "7.3")
-"""Every answer that tests of behaviour expect was seen on these; tests/kernel compares the rest."""
+"""Every answer that tests of behaviour expect was seen on these; tests/guest compares the rest."""
 STAT = "/sys/module/damon_stat/parameters/enabled"
 
 

@@ -2,7 +2,7 @@
 
 Read in mm/damon/vaddr.c: damon_va_apply_scheme(), damon_va_scheme_score() and in mm/damon/paddr.c:
 damon_pa_apply_scheme(), damon_pa_scheme_score(); actions that are not named there are accepted by
-the kernel and do nothing. tests/kernel checks this on real kernels.
+the kernel and do nothing. tests/guest checks this on real kernels.
 """
 
 from __future__ import annotations
