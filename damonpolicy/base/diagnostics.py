@@ -7,13 +7,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 from urllib.parse import quote
 
 from damonpolicy import __version__
 from damonpolicy.base import limits
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.limits import shortened
 
 __all__ = (

@@ -12,11 +12,12 @@ and lazy repeats are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import TypeAlias
 
 from damonpolicy.base import limits
+from damonpolicy.base.lazy import dataclass
 
 __all__ = ("Expression", "ExpressionError", "compiled")
 

@@ -6,7 +6,7 @@ docs/reference/limits.md is generated from this file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from damonpolicy.base.lazy import dataclass
 
 __all__ = ("Limit", "every", "shortened")
 

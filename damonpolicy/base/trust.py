@@ -15,12 +15,12 @@ import os
 import shlex
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import NoPermission
+from damonpolicy.base.lazy import dataclass
 
 __all__ = (
     "Keepers",

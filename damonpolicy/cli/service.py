@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from damonpolicy.base import typed
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.engine.places import Places, damaged, read_json
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import LiveMachine, Machine

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from damonpolicy.base import log
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.plan.plan import Plan
 
 __all__ = ("Absences",)

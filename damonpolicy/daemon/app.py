@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained
 from damonpolicy.daemon.ending import Late, ending, within
 from damonpolicy.daemon.figures import figures

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError, defect, system_error
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.machine import Machine
 
 __all__ = ("Guard", "contained")

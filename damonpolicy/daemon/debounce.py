@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from damonpolicy.base.lazy import dataclass
 
 __all__ = ("Settling",)
 

@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
+
+from damonpolicy.base.lazy import dataclass
 
 __all__ = ("Answer", "Endpoint", "Request")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.jobs.observe import Observation
 from damonpolicy.daemon.jobs.status_file import RecordJob
 

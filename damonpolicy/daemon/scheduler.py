@@ -7,11 +7,12 @@ earlier. So a lost hint loses nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Protocol
 
 from damonpolicy.base import log
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import Guard
 from damonpolicy.daemon.jobs.reload import Outcome, Reloader
 from damonpolicy.daemon.sd_notify import Notifier

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.plan import Plan
 

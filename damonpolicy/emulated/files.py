@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import posixpath
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated.values import Refusal
 
 __all__ = ("Content", "Filesystem", "Index", "Link", "Part", "above")

@@ -6,10 +6,10 @@ A kernel's features come from `kernel.damon.features`, other differences from `k
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from damonpolicy.base.errors import UsageError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.features import DEVELOPMENT, FEATURES
 from damonpolicy.kernel.damon.quirks import QUIRKS
 

@@ -53,12 +53,13 @@ alice = 1000
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from damonpolicy.base import bounded_io
 from damonpolicy.base.errors import UsageError, reason_of
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.recursion import deep
 from damonpolicy.base.units import read_address, read_bytes, read_duration, read_percent
 from damonpolicy.emulated.description import Table, between, cpus, exactly, real, whole

@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from damonpolicy.base import log, trust, typed
 from damonpolicy.base.errors import DamonPolicyError, reason_of
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.recursion import deep
 from damonpolicy.engine.places import cannot, damaged, make_directory, write_all
 from damonpolicy.kernel.damon.tree import check_numbers

@@ -6,12 +6,12 @@ import errno
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from damonpolicy.base import log, trust
 from damonpolicy.base.errors import DamonPolicyError, NoPermission, reason_of
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.recursion import deep
 from damonpolicy.kernel.damon.tree import digest
 from damonpolicy.kernel.system.machine import Machine, forbid_live

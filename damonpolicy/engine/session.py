@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from damonpolicy.base.errors import (
     Busy,
@@ -15,6 +15,7 @@ from damonpolicy.base.errors import (
     RolledBack,
     UsageError,
 )
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.trust import guarded, root_and_we, why_untrusted
 from damonpolicy.engine import journal
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform

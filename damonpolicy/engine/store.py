@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from damonpolicy.base import log, typed
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.engine import places as files
 from damonpolicy.engine.places import Places, damaged, read_json, write_json
 from damonpolicy.plan.ir import CompiledPolicy

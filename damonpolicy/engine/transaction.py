@@ -10,7 +10,6 @@ import errno
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import (
@@ -23,6 +22,7 @@ from damonpolicy.base.errors import (
     as_root,
     system_error,
 )
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.engine.execute import OperationFailed
 from damonpolicy.engine.finish import back
 from damonpolicy.engine.forward import Forward, Spares

@@ -9,9 +9,9 @@ and value with every emulated kernel, and a long one with real kernels.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon import modules
 
 __all__ = ("Form", "canonical", "form_of", "like", "plain", "problem", "unsettable")

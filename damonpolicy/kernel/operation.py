@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 from damonpolicy.base import typed
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.machine import KDAMONDS

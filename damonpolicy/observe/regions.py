@@ -7,12 +7,13 @@ are normal, so everything is a column of numpy, and formulas work on whole colum
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.plan.facts import ALL, Accesses, Filter, Target
 
 __all__ = ("UNKNOWN", "Array", "Intervals", "Regions", "Series", "Source", "series_of")

@@ -7,10 +7,10 @@ The kernel does not show whether a scheme sleeps. It compares free memory with t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_percent
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.system.machine import Machine, read_or

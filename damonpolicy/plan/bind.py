@@ -6,10 +6,11 @@ Standard library only: the same is done at each apply, rollback and reload.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from damonpolicy.base.diagnostics import did_you_mean
 from damonpolicy.base.errors import DamonPolicyError, ExitCode, KernelLacks
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.features import first_kernel
 from damonpolicy.kernel.damon.tree import cgroup_paths
 from damonpolicy.kernel.system import memory, processes

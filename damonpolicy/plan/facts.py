@@ -7,8 +7,8 @@ parsed back. Standard library only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, format_bytes
 from damonpolicy.kernel.damon.tree import CORE, Tree
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from damonpolicy.base import typed
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import check_numbers
 from damonpolicy.kernel.system.processes import Selector
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from damonpolicy.base.errors import Foreign, KernelLacks, NoPermission, as_root
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.features import NEWEST
 from damonpolicy.kernel.damon.tree import (
     Tree,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import CORE, Tree
 from damonpolicy.kernel.system import numa
 from damonpolicy.kernel.system.cgroups import has_memory, is_pattern, matching, subtree

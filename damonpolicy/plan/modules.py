@@ -7,9 +7,10 @@ it is off, or are handed over at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from damonpolicy.base.errors import Foreign, PolicyInvalid
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_duration
 from damonpolicy.kernel.damon.modules import (
     COMMIT_INPUTS,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.operation import Operation

@@ -6,10 +6,10 @@ A pure function of the current machine, the managed set, and the wanted set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from damonpolicy.base.errors import Foreign
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.damon.tree import Tree, configuration, startable
 from damonpolicy.kernel.operation import Operation, kdamond_path

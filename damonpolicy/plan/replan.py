@@ -8,8 +8,9 @@ from the beginning would always come too late: only the targets are planned once
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, slot_tree, under
 from damonpolicy.kernel.operation import Operation, kdamond_path

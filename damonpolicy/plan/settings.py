@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from damonpolicy.base.errors import PolicyInvalid
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.kernel.settings import ADVISOR, PAGES, STAYS, normalise, paced

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from damonpolicy.base import typed
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import check_numbers
 from damonpolicy.plan.bind import Member
 from damonpolicy.plan.ir import CompiledPolicy

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
+
+from damonpolicy.base.lazy import dataclass
 
 __all__ = ("Bounds", "Course", "approach", "follow", "next_input", "quota")
 

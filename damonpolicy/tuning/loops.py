@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fractions import Fraction
 from typing import Any
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX
 from damonpolicy.tuning import laws
 

@@ -7,13 +7,13 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from damonpolicy.base.diagnostics import closest, did_you_mean
 from damonpolicy.base.errors import UsageError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli import shipped
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options import names

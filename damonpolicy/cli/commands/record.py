@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy, DamonPolicyError, ExitCode, KernelLacks, UsageError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError, approximate_bytes, read_bytes, read_duration
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.gathered import gathered

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options import names
 from damonpolicy.cli.service import served

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from damonpolicy.base.diagnostics import (
@@ -19,6 +19,7 @@ from damonpolicy.base.diagnostics import (
 )
 from damonpolicy.base.diagnostics import to_json as diagnostic_json
 from damonpolicy.base.errors import DamonPolicyError, ExitCode
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli.show.fitting import coloured_findings, fitted, in_colour, width_of
 
 __all__ = ("Result", "emit", "failure", "notes", "only_errors")

@@ -7,10 +7,11 @@ starting service assumes none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
 from damonpolicy.daemon.containment import contained
 from damonpolicy.daemon.keeper import Keeper

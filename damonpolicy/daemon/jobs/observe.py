@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError, LockHeld
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained
 from damonpolicy.daemon.jobs.repair import Repairer, ended
 from damonpolicy.daemon.keeper import Keeper

@@ -7,10 +7,9 @@ state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained
 from damonpolicy.daemon.jobs.reload import Reloader
 from damonpolicy.engine.prepare import prepare

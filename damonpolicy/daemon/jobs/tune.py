@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained
 from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.daemon.meters import meter

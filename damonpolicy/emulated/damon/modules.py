@@ -7,11 +7,11 @@ Each has a kdamond that runs exclusively (mm/damon/core.c: damon_start() with
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from damonpolicy.base.errors import UsageError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated import values
 from damonpolicy.emulated.files import Content, Index
 from damonpolicy.emulated.profiles import Profile

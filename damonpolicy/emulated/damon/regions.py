@@ -7,10 +7,11 @@ borders of areas, cut and merged until there are as many as the kdamond may have
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated.damon.sample import counted
 from damonpolicy.emulated.damon.table import number, numbered
 from damonpolicy.emulated.world import World

@@ -6,10 +6,11 @@ A file is there if the kernel has the feature that brought it, or if none did
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any, TypeAlias
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated.profiles import Profile
 from damonpolicy.kernel.damon.schema import ROWS, Row
 

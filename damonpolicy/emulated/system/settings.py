@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 from damonpolicy.base.errors import UsageError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated import values
 from damonpolicy.emulated.files import Content, Index
 from damonpolicy.emulated.profiles import Profile

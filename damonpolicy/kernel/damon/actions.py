@@ -7,7 +7,7 @@ the kernel and do nothing. tests/guest checks this on real kernels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from damonpolicy.base.lazy import dataclass
 
 __all__ = ("ACTIONS", "MOVING", "Traits", "traits")
 

@@ -10,10 +10,10 @@ missing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.btf import damon_names
 from damonpolicy.kernel.damon.features import EMULATED, FEATURES, Feature, by_file, siblings
 from damonpolicy.kernel.damon.schema import pattern

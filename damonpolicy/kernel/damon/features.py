@@ -8,8 +8,9 @@ Differences in behaviour are in `quirks.py`; no other file has versions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import LAYERS, ROWS
 
 __all__ = (

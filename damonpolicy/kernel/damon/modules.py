@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX, format_duration
 from damonpolicy.kernel.system.host import MODULES
 from damonpolicy.kernel.system.memory import PAGE

@@ -6,8 +6,7 @@ and docs/kernel-quirks.md describes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.features import DEVELOPMENT
 
 __all__ = ("QUIRKS", "Quirk")

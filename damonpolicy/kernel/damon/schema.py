@@ -14,9 +14,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
 
 __all__ = (

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import ROWS, pattern
 
 __all__ = ("FOREIGN", "WORDS", "Word", "by_kernel", "elsewhere", "rank")

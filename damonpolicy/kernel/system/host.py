@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
 
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.machine import Machine, entries, read_or, read_value
 
 __all__ = (

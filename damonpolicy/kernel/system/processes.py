@@ -10,9 +10,9 @@ import fnmatch
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 
 from damonpolicy.base.expressions import compiled
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.cgroups import Members, inside
 from damonpolicy.kernel.system.host import pids, starts
 from damonpolicy.kernel.system.machine import Machine, read_or

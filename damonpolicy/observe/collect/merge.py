@@ -8,11 +8,12 @@ formulas of `temperature` give each region its numbers before that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import permutations
 
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.memory import Range, united
 from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
 from damonpolicy.observe.temperature import access_percent, idle_us, temperature

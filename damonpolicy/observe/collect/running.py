@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.observe.regions import Intervals
 from damonpolicy.observe.temperature import DEFAULT_WEIGHTS

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions
 
 __all__ = ("NO_TARGET", "Assembler", "Burst", "Events", "Runs", "lost", "parse")

@@ -7,10 +7,11 @@ its lock is not held.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol, Self, TypeAlias
 
 from damonpolicy.base.errors import UsageError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tracing import Tracing
 from damonpolicy.kernel.system.host import busy_modules
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, entries, read_or

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import BYTES, approximate_bytes
 from damonpolicy.observe.heatmap.matrix import Heatmap
 

@@ -10,10 +10,11 @@ intervals are right, and that overlapping address spaces are not added up. Uncov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.heatmap.painting import Rectangles, covered, painted
 from damonpolicy.observe.regions import UNKNOWN, Array, Series
 from damonpolicy.observe.reports.select import part_of

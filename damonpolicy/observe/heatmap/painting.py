@@ -8,10 +8,9 @@ is, and one running sum along each axis makes the picture of all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.regions import Array
 
 __all__ = ("Rectangles", "covered", "painted")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.records.damo_values import BYTES, MICRO, NANO, Malformed, number
 from damonpolicy.observe.records.json_stream import JsonStream
 from damonpolicy.observe.regions import Array, Regions, Series

@@ -6,11 +6,11 @@ Bins and percentiles are those of damo's reports (version 3.4.3), so that both c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.regions import Array
 
 __all__ = ("BINS", "PERCENTILES", "Bin", "histogram", "percentiles")

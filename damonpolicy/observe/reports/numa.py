@@ -7,10 +7,10 @@ Without them, only the node of each byte is known, not who accesses it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError, read_cpulist
 from damonpolicy.kernel.system.memory import Range
 from damonpolicy.observe.collect.merge import Seen, in_ranges, rounds, seen

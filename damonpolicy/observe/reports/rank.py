@@ -8,11 +8,12 @@ last snapshot; rates are the mean of all snapshots, weighted by their time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.processes import Process
 from damonpolicy.observe.collect.merge import (
     counted,

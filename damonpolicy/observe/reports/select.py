@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
 from damonpolicy.observe.regions import Array, Regions, Series
 from damonpolicy.observe.temperature import (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from damonpolicy.base import etc, trust, typed
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.engine.places import read_json
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.damon.capabilities import detect

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, configuration
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.cgroups import MOUNT

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from damonpolicy.base.diagnostics import visible
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import (
     UnitError,
     approximate_bytes,

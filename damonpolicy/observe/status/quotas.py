@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_bytes, format_duration
 from damonpolicy.kernel.damon.tree import Tree
 

@@ -6,10 +6,11 @@ Pure, as `live_view.py`: a scene of what was read gives texts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from damonpolicy.base.diagnostics import visible
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX, approximate_bytes
 from damonpolicy.observe.collect.modules import ModuleStatus
 from damonpolicy.observe.regions import Series

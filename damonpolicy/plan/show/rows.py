@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX, U64_MAX
 from damonpolicy.kernel.damon.actions import MOVING
 from damonpolicy.kernel.damon.schema import COUNTS, default

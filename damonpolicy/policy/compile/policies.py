@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeAlias
 
 from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean, is_whole
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.settings import missing, written
 from damonpolicy.kernel.system import cgroups, memory, numa

@@ -7,9 +7,10 @@ A bare rate is percent and a bare age microseconds. damo computes with the inter
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
 from damonpolicy.policy.importer.damo_values import BYTES, MICRO, PERCENT, Kind, Place, Quantity
 from damonpolicy.policy.source.nodes import Scalar

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
 from fractions import Fraction
 
 from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
 from damonpolicy.policy.source.nodes import Mapping, Node, Scalar, Sequence
 

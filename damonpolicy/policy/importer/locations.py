@@ -7,9 +7,10 @@ the reader of the user's file recorded the place of each kernel file's value.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.damon.words import WORDS
 from damonpolicy.policy.source.files import SourceFile

@@ -7,11 +7,11 @@ reported, with its reason if known.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.damon.modules import parameter_path
 from damonpolicy.kernel.damon.schema import default

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_bytes, format_duration, format_percent
 from damonpolicy.kernel.damon.modules import (
     COMMIT_INPUTS,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.system.machine import Machine
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import parameter_path
 from damonpolicy.policy.importer.shell import Computed, Operator, statements
 

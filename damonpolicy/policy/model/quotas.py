@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
 from damonpolicy.base import units
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
 from damonpolicy.policy.model.scalars import (
     SIZE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import ceil, floor
@@ -21,6 +20,7 @@ from pydantic import (
 )
 
 from damonpolicy.base import limits, units
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
 from damonpolicy.policy.model.nearly import corrected
 from damonpolicy.policy.source.nodes import Hole

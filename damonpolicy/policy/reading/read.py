@@ -8,13 +8,13 @@ models, also check everything that was right.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pydantic
 
 from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
 from damonpolicy.kernel.damon import modules
 from damonpolicy.policy.model.policy import Policy

@@ -8,9 +8,9 @@ all of its part, or everything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Self
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX, U64_MAX
 from damonpolicy.policy.model.filters import Filter, Match, Memcg
 from damonpolicy.policy.rules.speaking import readable

@@ -15,10 +15,10 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import reason_of
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.trust import Keepers
 from damonpolicy.policy.source.files import (
     Room,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
 from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.policy.source import nodes
 from damonpolicy.policy.source.nodes import Hole, Lost, Node, Scalar, Sequence
 from damonpolicy.policy.source.template import TemplateError, Templates, holds_template

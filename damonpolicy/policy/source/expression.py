@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import nodes
 
 from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import is_whole
+from damonpolicy.base.lazy import dataclass
 
 __all__ = ("FILTERS", "TESTS", "Failed", "Undefined", "check", "evaluate")
 

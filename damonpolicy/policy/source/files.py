@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from damonpolicy.base import limits, trust
 from damonpolicy.base.diagnostics import Diagnostic, Span, closest
+from damonpolicy.base.lazy import dataclass
 
 __all__ = ("Room", "SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TypeAlias
 
 from damonpolicy.base.diagnostics import Span
+from damonpolicy.base.lazy import dataclass
 
 __all__ = (
     "Data",

@@ -7,13 +7,14 @@ cannot exhaust the stack, and each trap of YAML is seen at its place.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import yaml
 
 from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import Diagnostic, Span, is_whole
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.policy.source.characters import SPACES, name_of, unquoted
 from damonpolicy.policy.source.nodes import Lost, Mapping, Node, Scalar, Sequence
 from damonpolicy.policy.source.syntax import (

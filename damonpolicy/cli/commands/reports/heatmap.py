@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text, did_you_mean, visible
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, format_duration
 from damonpolicy.cli.commands.reports.heatmap_options import (
     FURTHEST,

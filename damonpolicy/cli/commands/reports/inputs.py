@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, did_you_mean, visible
 from damonpolicy.base.errors import Busy, KernelLacks, UsageError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import (
     UnitError,
     read_address,

@@ -6,13 +6,13 @@ import csv
 import io
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.base.errors import UsageError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, approximate_number
 from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
 from damonpolicy.cli.commands.reports.table import rate_words
