@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from difflib import get_close_matches
 from typing import Any, Literal
-from urllib.parse import quote
 
 from damonpolicy import __version__
 from damonpolicy.base import limits
@@ -203,6 +199,8 @@ def render_text(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> 
 
 def _width(text: str) -> int:
     """Count terminal cells, so that the caret is right below wide characters too."""
+    import unicodedata
+
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
 
@@ -276,6 +274,9 @@ def _escape(text: str, *, property_value: bool = False) -> str:
 
 def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
     """Render as a SARIF 2.1.0 log with one run."""
+    import json
+    from urllib.parse import quote
+
     found = in_order(diagnostics)
     results: list[dict[str, Any]] = []
     for diagnostic in found:
@@ -323,6 +324,8 @@ def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
 
 def closest(word: str, known: Iterable[str]) -> str:
     """Return the known word most similar to another one; empty if none is."""
+    from difflib import get_close_matches
+
     # a word of very different length is not meant, and thousands would take too long
     near = [each for each in known if abs(len(each) - len(word)) <= len(word) // 2 + 2]
     asked = word.lower() if len(word) <= _LONGEST_WORD else ""

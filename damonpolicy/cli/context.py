@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,6 +16,8 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.machine import LiveMachine, Machine, read_or
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from damonpolicy.engine.places import Places
 
 __all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation")
@@ -103,6 +104,8 @@ def _copied(root: str, kernel: str) -> Machine:
 
 
 def _path(text: str | None) -> Path | None:
+    from pathlib import Path
+
     return Path(text) if text else None
 
 

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
@@ -292,6 +291,8 @@ def _usage(error: click.ClickException) -> UsageError:
 
 def _near(error: click.NoSuchOption) -> str:
     """Return a hint that names a similar option, ignoring dashes."""
+    from difflib import get_close_matches
+
     words = {each.lstrip("-"): each for each in error.possibilities or ()}
     close = get_close_matches(error.option_name.lstrip("-"), words, n=1, cutoff=0.7)
     guess = words[close[0]] if close else _NEVER_GUESSED[0]

@@ -23,9 +23,8 @@ from damonpolicy.kernel.damon.tree import Tree, fed, slot_tree
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
-from damonpolicy.plan.bind import Member
 from damonpolicy.plan.diff import changes
-from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.ir import CompiledKdamond, Member
 from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.replan import Halfway, mend, staged

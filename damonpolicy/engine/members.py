@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import pids, starts
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.plan.bind import Member
+from damonpolicy.plan.ir import Member
 
 __all__ = ("all_gone", "dead", "looks_pids_up", "reused")
 

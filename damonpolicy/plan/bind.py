@@ -16,13 +16,11 @@ from damonpolicy.kernel.damon.tree import cgroup_paths
 from damonpolicy.kernel.system import memory, processes
 from damonpolicy.kernel.system.cgroups import exists, identities, is_pattern, matching, subtree
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.plan.ir import CompiledKdamond, FilterLine
+from damonpolicy.plan.ir import CompiledKdamond, FilterLine, Member
 from damonpolicy.plan.missing import Lack, cgroups_of_filters, lacks, without
 
-__all__ = ("Absent", "Bound", "Finder", "Member", "Waits", "bind", "members", "stated")
+__all__ = ("Absent", "Bound", "Finder", "Waits", "bind", "members", "stated")
 
-Member = tuple[int, int]
-"""A process, identified by its pid and its start time in clock ticks since boot."""
 Finder = Callable[[Machine, processes.Selector], Sequence[processes.Process]]
 """A function that returns the processes that match a selector."""
 

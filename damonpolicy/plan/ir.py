@@ -16,7 +16,18 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import check_numbers
 from damonpolicy.kernel.system.processes import Selector
 
-__all__ = ("CompiledKdamond", "CompiledPolicy", "Feed", "FilterLine", "Loop", "TargetLine")
+__all__ = (
+    "CompiledKdamond",
+    "CompiledPolicy",
+    "Feed",
+    "FilterLine",
+    "Loop",
+    "Member",
+    "TargetLine",
+)
+
+Member = tuple[int, int]
+"""A process, identified by its pid and its start time in clock ticks since boot."""
 
 _INSIDE = re.compile(r"contexts/[a-z0-9_]+(/[a-z0-9_]+)*\Z")
 

@@ -16,9 +16,9 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, is_volatile
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.plan.bind import Bound, Member
+from damonpolicy.plan.bind import Bound
 from damonpolicy.plan.diff import changes, differing, remade
-from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.ir import CompiledKdamond, Member
 from damonpolicy.plan.positions import Schemes, without_schemes
 from damonpolicy.plan.uncommitted import sooner, touched, unfed, unheard
 

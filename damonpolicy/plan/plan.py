@@ -10,8 +10,7 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.operation import Operation
-from damonpolicy.plan.bind import Member
-from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.ir import CompiledPolicy, Member
 from damonpolicy.plan.settings import SettingPlan
 from damonpolicy.plan.state import Managed
 

@@ -14,9 +14,8 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, slot_tree, under
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.plan.bind import Member
 from damonpolicy.plan.diff import changes
-from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.ir import CompiledKdamond, Member
 from damonpolicy.plan.online import acts, inherits, pids, recommit, with_pids, without_dead
 from damonpolicy.plan.plan import KdamondPlan
 

@@ -9,8 +9,7 @@ from typing import Any
 from damonpolicy.base import typed
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import check_numbers
-from damonpolicy.plan.bind import Member
-from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.ir import CompiledPolicy, Member
 
 __all__ = ("Managed", "Pending", "SettingRecord", "SlotRecord", "agree")
 

@@ -11,8 +11,8 @@ from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import ExitCode, UsageError
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options import names
+from damonpolicy.cli.options.applied import not_applied
 from damonpolicy.cli.show.output import Result
-from damonpolicy.cli.show.preview import not_applied
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
 from damonpolicy.observe.status.document import Drift, drift

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,13 +13,12 @@ from damonpolicy.base.errors import Busy
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options import names
+from damonpolicy.cli.options.applied import not_applied
 from damonpolicy.cli.service import served
 from damonpolicy.cli.show.goals import goal_name, known, measure, unfed
 from damonpolicy.cli.show.kdamond_text import kdamond_lines
 from damonpolicy.cli.show.loops import loop_lines, loops
 from damonpolicy.cli.show.output import Result
-from damonpolicy.cli.show.preview import not_applied
-from damonpolicy.engine.session import Session, looking, refresh
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
 from damonpolicy.kernel.system.machine import read_or
@@ -31,6 +30,9 @@ from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.show.texts import setting_text
 from damonpolicy.plan.state import Managed
+
+if TYPE_CHECKING:
+    from damonpolicy.engine.session import Session
 
 _ASLEEP = "the numbers are old: it may sleep long by its watermarks, and the service lets it"
 
@@ -54,6 +56,8 @@ def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Re
     about = _about(names, managed)
     now: dict[int, Sequence[Any]] = {}
     if update and not store.unknown:
+        from damonpolicy.engine.session import looking, refresh
+
         with looking(machine, invocation.places(), wait=True) as session:
             refresh(session)
             now = _now(session)

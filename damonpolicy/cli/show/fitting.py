@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import textwrap
 from typing import Any
 
 __all__ = ("coloured_findings", "fitted", "in_colour", "width_of")
@@ -26,13 +24,19 @@ def in_colour(stream: Any) -> bool:
 
 def width_of(stream: Any) -> int:
     """Return how many characters a line of a terminal has; 0 for anything else."""
-    return max(shutil.get_terminal_size().columns, _NARROWEST) if stream.isatty() else 0
+    if not stream.isatty():
+        return 0
+    import shutil
+
+    return max(shutil.get_terminal_size().columns, _NARROWEST)
 
 
 def fitted(text: str, width: int) -> str:
     """Break lines that are too long, at their own indentation; files beside them make room."""
     if not width:
         return text
+    import textwrap
+
     lines: list[str] = []
     for line in text.split("\n"):
         beside = _BESIDE.match(line) if len(line) > width else None

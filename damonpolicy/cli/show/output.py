@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -72,6 +71,8 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
     """Print a result: data to stdout, everything else to stderr."""
     found = told(result.diagnostics, result.texts)
     if form == "json":
+        import json
+
         document = {
             "schema": f"damonpolicy.{command}/1",
             "ok": result.exit_code in (ExitCode.OK, ExitCode.CHANGES),
@@ -111,6 +112,8 @@ def _plain(document: str) -> str:
     """Escape characters that a terminal would obey or hide, as JSON does, also beyond ASCII."""
     if document.replace("\n", "").isprintable():
         return document
+    import json
+
     return _BEYOND.sub(
         lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], document
     )

@@ -21,7 +21,7 @@ from damonpolicy.plan.plan import Plan
 from damonpolicy.plan.show import render
 from damonpolicy.plan.state import Managed
 
-__all__ = ("dry_run", "known", "looked_at", "not_applied", "previewed", "shown", "unsettled",
+__all__ = ("dry_run", "known", "looked_at", "previewed", "shown", "unsettled",
            "without")  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -96,12 +96,6 @@ def known(session: Session, number: int) -> int:
         )
         raise UsageError(f"there is no generation {number}", hint=hint) from error
     return number
-
-
-def not_applied(name: str, applied: Iterable[str], what: str = "policy") -> UsageError:
-    """Return the message for a name that is not applied."""
-    hint = did_you_mean(name, applied) or "`damonpolicy status` lists what is applied"
-    return UsageError(f"no {what} `{name[:127]}` is applied", hint=hint)
 
 
 def without(

@@ -20,10 +20,10 @@ from damonpolicy.kernel.system.host import seconds
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.kernel.system.process_events import ProcessEvents
 from damonpolicy.kernel.system.processes import Process, Selector, Table
-from damonpolicy.plan.bind import Finder, Member, Waits, bind, members
+from damonpolicy.plan.bind import Finder, Waits, bind, members
 from damonpolicy.plan.diff import differing as changed_files
 from damonpolicy.plan.diff import remade
-from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.ir import CompiledKdamond, Member
 from damonpolicy.plan.state import Managed
 
 __all__ = ("FollowJob", "Follower", "Waiting")
