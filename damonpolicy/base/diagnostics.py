@@ -31,7 +31,7 @@ __all__ = (
 )
 
 _MOST_COMPARED, _LONGEST_WORD = 256, 64
-_HALF = re.compile("[\ud800-\udfff]")
+_HALF = "[\ud800-\udfff]"
 
 Severity = Literal["error", "warning", "note"]
 
@@ -167,7 +167,7 @@ def is_whole(text: str) -> bool:
 
     Python keeps each byte of a name or option that is not UTF-8 as a surrogate.
     """
-    return text.isascii() or not _HALF.search(text)
+    return text.isascii() or not re.search(_HALF, text)
 
 
 def cell(text: str) -> str:

@@ -34,7 +34,7 @@ _DIGITS = {
     10: re.compile(r"[0-9]*"),
     16: re.compile(r"[0-9a-fA-F]*"),
 }
-_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]")
+_HEXADECIMAL = r"0[xX][0-9a-fA-F]"
 _SPACES = " \t\n\v\f\r"
 _TOKEN = re.compile(rf"\A[^{_SPACES}]+")
 _MOST_PID = 1 << 22
@@ -73,7 +73,7 @@ _MOST_DIGITS = 64
 def _magnitude(text: str, base: int, overflow: int) -> int:
     """Read digits up to an optional newline (lib/kstrtox.c: _kstrtoull())."""
     if base == 0:
-        base = 16 if _HEXADECIMAL.match(text) else 8 if text[:1] == "0" else 10
+        base = 16 if re.match(_HEXADECIMAL, text) else 8 if text[:1] == "0" else 10
     if base == 16:
         text = text[2:]
     found = _DIGITS[base].match(text)

@@ -12,7 +12,7 @@ from damonpolicy.kernel.operation import Operation
 
 __all__ = ("Known",)
 
-_PART = re.compile(r"(.*(?:targets|filters))/\d+/(.+)\Z")
+_PART = r"(.*(?:targets|filters))/\d+/(.+)\Z"
 _COUNTS = ("/nr_targets", "/nr_filters")
 
 
@@ -59,7 +59,7 @@ def _parts(trees: Iterable[Tree]) -> dict[tuple[str, str], set[str]]:
     parts: dict[tuple[str, str], set[str]] = {}
     for tree in trees:
         for path, value in tree.items():
-            if match := _PART.match(path):
+            if match := re.match(_PART, path):
                 parts.setdefault((match[1], match[2]), set()).add(value)
     return parts
 
@@ -72,7 +72,7 @@ def _shorter(
     Their processes have ended, or their cgroups are missing. An undo stages such a list while it
     commits; if it is killed then, the next undo finds it.
     """
-    if match := _PART.match(path):
+    if match := re.match(_PART, path):
         return value in parts.get((match[1], match[2]), ())
     if not path.endswith(_COUNTS) or not value.isdecimal():
         return False

@@ -28,9 +28,9 @@ _TRUTH = {
 }
 """The texts that every kernel reads as yes or no (lib/kstrtox.c: kstrtobool())."""
 
-_DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,19}")
-_ODD = re.compile(r"[+-]?0*([0-9]{1,20})")
-_HEX = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
+_DECIMAL = r"0|-?[1-9][0-9]{0,19}"
+_ODD = r"[+-]?0*([0-9]{1,20})"
+_HEX = r"0[xX][0-9a-fA-F]{1,16}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Number:
 
     def canonical(self, text: str) -> str:
         """Return the form in which ``text`` is written; empty where it is not taken."""
-        if not _DECIMAL.fullmatch(text):
+        if not re.fullmatch(_DECIMAL, text):
             return ""
         value = int(text)
         return text if self.least <= value <= self.most or value in self.also else ""
@@ -112,9 +112,9 @@ class Parts:
         """Return the form in which ``text`` is written; empty where it is not taken."""
         if text.lower() in ("y", "n"):
             value = self.bits if text.lower() == "y" else 0
-        elif _DECIMAL.fullmatch(text):
+        elif re.fullmatch(_DECIMAL, text):
             value = int(text)
-        elif _HEX.fullmatch(text):
+        elif re.fullmatch(_HEX, text):
             value = int(text, 16)
         else:
             return ""
@@ -214,25 +214,25 @@ _FORMS: dict[str, Form] = {
     },
 }  # fmt: skip
 
-_PATTERNS: tuple[tuple[re.Pattern[str], Form], ...] = (
+_PATTERNS: tuple[tuple[str, Form], ...] = (
     (
-        re.compile(rf"{_THP}/hugepages-[0-9]+kB/enabled"),
+        rf"{_THP}/hugepages-[0-9]+kB/enabled",
         Words(("always", "inherit", "madvise", "never")),
     ),
     (
-        re.compile(rf"{_THP}/hugepages-[0-9]+kB/shmem_enabled"),
+        rf"{_THP}/hugepages-[0-9]+kB/shmem_enabled",
         Words(("always", "inherit", "within_size", "advise", "never")),
     ),
 )
 
 _COMMANDS = frozenset(f"{_VM}/{name}" for name in ("compact_memory", "drop_caches", "stat_refresh"))
 _REPORTS = (
-    re.compile(
+    (
         rf"{_KSM}/(?:full_scans|general_profit|ksm_zero_pages|pages_[a-z]+"
         r"|stable_node_(?:chains|dups))"
     ),
-    re.compile(rf"{_THP}/(?:hpage_pmd_size|khugepaged/(?:full_scans|pages_collapsed))"),
-    re.compile(rf"{_THP}/hugepages-[0-9]+kB/stats/[a-z_]+"),
+    rf"{_THP}/(?:hpage_pmd_size|khugepaged/(?:full_scans|pages_collapsed))",
+    rf"{_THP}/hugepages-[0-9]+kB/stats/[a-z_]+",
 )
 
 
@@ -240,7 +240,7 @@ def form_of(path: str) -> Form | None:
     """Return the form of a known file, None for an unknown file."""
     found = _FORMS.get(path)
     if found is None and path.startswith(f"{_THP}/hugepages-"):
-        found = next((form for pattern, form in _PATTERNS if pattern.fullmatch(path)), None)
+        found = next((form for pattern, form in _PATTERNS if re.fullmatch(pattern, path)), None)
     return found
 
 
@@ -248,7 +248,7 @@ def unsettable(path: str) -> str:
     """Return why a listed file cannot be a setting, or an empty text."""
     if path in _COMMANDS:
         return "it is a command: it holds nothing that could be put back"
-    if any(pattern.fullmatch(path) for pattern in _REPORTS):
+    if any(re.fullmatch(pattern, path) for pattern in _REPORTS):
         return "it only tells what the kernel does"
     return ""
 
@@ -263,11 +263,11 @@ def plain(value: str) -> str:
 
     ``010`` is 10: in a policy it never means the 8 that some files read.
     """
-    if _DECIMAL.fullmatch(value):
+    if re.fullmatch(_DECIMAL, value):
         return ""
-    if _HEX.fullmatch(value):
+    if re.fullmatch(_HEX, value):
         return str(int(value, 16))
-    odd = _ODD.fullmatch(value)
+    odd = re.fullmatch(_ODD, value)
     return (f"-{odd[1]}" if value[0] == "-" and odd[1] != "0" else odd[1]) if odd else ""
 
 
@@ -279,7 +279,7 @@ def problem(path: str, value: str) -> str:
         if not text:
             return "write what the file is to hold"
         # an unknown file may count in hexadecimal, and may read leading zeros as octal
-        return f"write `{rest}`" if rest and not _HEX.fullmatch(text) else ""
+        return f"write `{rest}`" if rest and not re.fullmatch(_HEX, text) else ""
     if form.canonical(text):
         return ""
     meant = plain(text)
@@ -305,6 +305,6 @@ def like(content: str) -> Form | None:
         if text in (no, yes):
             return Truth(no, yes)
     numbers = text.split()
-    if len(numbers) > 1 and all(map(_DECIMAL.fullmatch, numbers)):
+    if len(numbers) > 1 and all(re.fullmatch(_DECIMAL, each) for each in numbers):
         return Numbers(len(numbers), _U64)
-    return Number(-_U64, _U64) if _DECIMAL.fullmatch(text) else None
+    return Number(-_U64, _U64) if re.fullmatch(_DECIMAL, text) else None

@@ -65,8 +65,8 @@ STAYS = {
 """What a change of a setting leaves behind, by path, earlier value and new value."""
 
 _PATTERNS = (
-    re.compile(r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z"),
-    re.compile(r"/proc/sys/kernel/numa_balancing[a-zA-Z_]*\Z"),
+    r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z",
+    r"/proc/sys/kernel/numa_balancing[a-zA-Z_]*\Z",
 )
 _TRUTH = {
     **dict.fromkeys(("y", "yes", "true", "on"), "1"),
@@ -74,7 +74,7 @@ _TRUTH = {
 }
 """Texts that the kernel reads as booleans (lib/kstrtox.c: kstrtobool())."""
 
-_CHOSEN = re.compile(r"\[([^\]]*)\]")
+_CHOSEN = r"\[([^\]]*)\]"
 
 
 def allowed(machine: Machine) -> tuple[str, ...]:
@@ -126,30 +126,30 @@ def refusal(machine: Machine, path: str) -> str:
 
 _SIZES = rf"{_THP}/hugepages-\d+kB"
 _MISSING = (
-    (re.compile(r"/sys/module/damon_[a-z_]+/parameters/enabled"), "0"),
-    (re.compile(r"/sys/module/zswap/parameters/(enabled|shrinker_enabled)"), "0"),
-    (re.compile(r"/proc/sys/kernel/numa_balancing"), "0"),
-    (re.compile(r"/sys/kernel/mm/numa/demotion_enabled"), "0"),
-    (re.compile(r"/sys/kernel/mm/lru_gen/enabled"), "0"),
-    (re.compile(rf"{_KSM}/(run|smart_scan|use_zero_pages)"), "0"),
-    (re.compile(rf"{_KSM}/advisor_mode"), "none"),
-    (re.compile(rf"({_THP}|{_SIZES})/(shmem_)?enabled"), "never"),
-    (re.compile(rf"{_THP}/defrag"), "never"),
-    (re.compile(rf"{_THP}/(khugepaged/defrag|use_zero_page|shrink_underused)"), "0"),
-    (re.compile(rf"{_VM}/(zone_reclaim_mode|compaction_proactiveness|defrag_mode)"), "0"),
-    (re.compile(rf"{_VM}/nr_(overcommit_)?hugepages"), "0"),
+    (r"/sys/module/damon_[a-z_]+/parameters/enabled", "0"),
+    (r"/sys/module/zswap/parameters/(enabled|shrinker_enabled)", "0"),
+    (r"/proc/sys/kernel/numa_balancing", "0"),
+    (r"/sys/kernel/mm/numa/demotion_enabled", "0"),
+    (r"/sys/kernel/mm/lru_gen/enabled", "0"),
+    (rf"{_KSM}/(run|smart_scan|use_zero_pages)", "0"),
+    (rf"{_KSM}/advisor_mode", "none"),
+    (rf"({_THP}|{_SIZES})/(shmem_)?enabled", "never"),
+    (rf"{_THP}/defrag", "never"),
+    (rf"{_THP}/(khugepaged/defrag|use_zero_page|shrink_underused)", "0"),
+    (rf"{_VM}/(zone_reclaim_mode|compaction_proactiveness|defrag_mode)", "0"),
+    (rf"{_VM}/nr_(overcommit_)?hugepages", "0"),
 )
 """The value equivalent to a missing file, by path, as its feature is missing."""
 
 
 def missing(path: str, value: str) -> bool:
     """Return whether a kernel without a file behaves as with ``value`` in it."""
-    counts = (off for pattern, off in _MISSING if pattern.fullmatch(path))
+    counts = (off for pattern, off in _MISSING if re.fullmatch(pattern, path))
     return normalise(value) in counts
 
 
 def _within(path: str, places: tuple[str, ...]) -> bool:
-    return any(pattern.match(path) for pattern in _PATTERNS) or any(
+    return any(re.match(pattern, path) for pattern in _PATTERNS) or any(
         path.startswith(place) if place.endswith("/") else path == place for place in places
     )
 
@@ -160,7 +160,7 @@ def normalise(text: str) -> str:
     ``always [madvise] never`` is ``madvise``, ``Y`` is ``1``, white space does not count.
     """
     words = " ".join(text.split())
-    found = _CHOSEN.search(words)
+    found = re.search(_CHOSEN, words)
     if found:
         return found[1]
     if words.lower() in _TRUTH:

@@ -24,8 +24,8 @@ __all__ = ("cmdline", "script")
 
 _NOTHING = {"nr_kdamonds": "0"}
 _SYSCTL = "/proc/sys/"
-_OF_MODULE = re.compile(r"/sys/module/([^/]+)/parameters/([^/]+)")
-_PLAIN = re.compile(r"[^\s\"]+")
+_OF_MODULE = r"/sys/module/([^/]+)/parameters/([^/]+)"
+_PLAIN = r"[^\s\"]+"
 
 
 def script(
@@ -113,7 +113,7 @@ def _switches(path: str) -> bool:
 
 def _parameters(settings: Iterable[tuple[str, str]], hint: str) -> Iterator[str]:
     for path, text in settings:
-        if found := _OF_MODULE.fullmatch(path):
+        if found := re.fullmatch(_OF_MODULE, path):
             name = f"{found[1]}.{found[2]}"
         elif path.startswith(_SYSCTL):  # Documentation/admin-guide/kernel-parameters.txt
             name = f"sysctl.{path.removeprefix(_SYSCTL).replace('/', '.')}"
@@ -121,4 +121,4 @@ def _parameters(settings: Iterable[tuple[str, str]], hint: str) -> Iterator[str]
             raise UsageError(
                 f"`render` knows no parameter of the kernel for `{path[:80]}`", hint=hint
             )
-        yield f"{name}={text}" if _PLAIN.fullmatch(text) else f'{name}="{text}"'
+        yield f"{name}={text}" if re.fullmatch(_PLAIN, text) else f'{name}="{text}"'

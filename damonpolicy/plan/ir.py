@@ -29,7 +29,7 @@ __all__ = (
 Member = tuple[int, int]
 """A process, identified by its pid and its start time in clock ticks since boot."""
 
-_INSIDE = re.compile(r"contexts/[a-z0-9_]+(/[a-z0-9_]+)*\Z")
+_INSIDE = r"contexts/[a-z0-9_]+(/[a-z0-9_]+)*\Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class CompiledKdamond:
         if "contexts/0/operations" not in self.files:
             raise ValueError(f"the kdamond `{self.name}` has no operation set")
         for path in self.files:
-            if path != "refresh_ms" and not _INSIDE.match(path):
+            if path != "refresh_ms" and not re.match(_INSIDE, path):
                 raise ValueError(f"`{path[:80]}` is no file of a kdamond")
 
     def check(self) -> None:

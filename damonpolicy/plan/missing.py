@@ -18,8 +18,8 @@ from damonpolicy.plan.ir import CompiledKdamond, FilterLine
 
 __all__ = ("Lack", "cgroups_of_filters", "lacks", "without", "without_gone")
 
-_GOAL = re.compile(r"(contexts/0/schemes/\d+/quotas/goals/\d+)/(?:path|nid)\Z")
-_DESTINATION = re.compile(r"contexts/0/schemes/\d+/(?:target_nid|dests/\d+/id)\Z")
+_GOAL = r"(contexts/0/schemes/\d+/quotas/goals/\d+)/(?:path|nid)\Z"
+_DESTINATION = r"contexts/0/schemes/\d+/(?:target_nid|dests/\d+/id)\Z"
 
 Filters = Mapping[str, tuple[FilterLine, ...]]
 
@@ -46,13 +46,13 @@ def lacks(kdamond: CompiledKdamond, machine: Machine) -> Iterator[Lack]:
     """Yield the missing needs of goals and destinations."""
     online: tuple[int, ...] | None = None
     for path, value in kdamond.files.items():
-        goal, node = _GOAL.match(path), -1
+        goal, node = re.match(_GOAL, path), -1
         if goal and path.endswith("/path") and value and not has_memory(machine, value):
             yield Lack.cgroup(value, goal[1])
         elif goal and path.endswith("/nid"):
             if kdamond.files.get(f"{goal[1]}/target_metric", "").startswith("node_"):
                 node = int(value)
-        elif _DESTINATION.match(path):
+        elif re.match(_DESTINATION, path):
             node = int(value)
         if node >= 0:
             online = numa.nodes(machine) if online is None else online

@@ -15,7 +15,7 @@ from damonpolicy.plan.diff import differing
 
 __all__ = ("lost",)
 
-_LOOKS = re.compile(r"contexts/0/(operations\Z|targets/)")
+_LOOKS = r"contexts/0/(operations\Z|targets/)"
 _GOAL = re.compile(r"contexts/0/schemes/\d+/quotas/goals/\d+/")
 
 
@@ -46,4 +46,4 @@ def lost(
 
 
 def _looks(tree: Tree) -> dict[str, str]:
-    return {path: value for path, value in tree.items() if _LOOKS.match(path)}
+    return {path: value for path, value in tree.items() if re.match(_LOOKS, path)}

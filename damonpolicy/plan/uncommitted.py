@@ -35,7 +35,7 @@ class Uncommitted:
 
 
 _FEWEST = "contexts/0/monitoring_attrs/nr_regions/min"
-_GOAL = re.compile(r"(contexts/0/schemes/\d+/quotas/goals)/(\d+)/target_metric\Z")
+_GOAL = r"(contexts/0/schemes/\d+/quotas/goals)/(\d+)/target_metric\Z"
 
 
 def _goals(tree: Tree) -> dict[str, tuple[str, str]]:
@@ -49,7 +49,7 @@ def _goals(tree: Tree) -> dict[str, tuple[str, str]]:
     goals = sorted(
         (match[1], int(match[2]), metric)
         for path, metric in tree.items()
-        if (match := _GOAL.match(path))
+        if (match := re.match(_GOAL, path))
     )
     for directory, index, metric in goals:
         if tree.get(f"{directory}/{index}/target_value", "0") == "0":
@@ -131,7 +131,7 @@ def unfed(names: Sequence[str], desired: Tree, *before: Tree) -> bool:
     )
 
 
-_ATTRIBUTES = re.compile(r"contexts/0/monitoring_attrs/(intervals|nr_regions)/")
+_ATTRIBUTES = r"contexts/0/monitoring_attrs/(intervals|nr_regions)/"
 _AGGREGATION = "contexts/0/monitoring_attrs/intervals/aggr_us"
 _TUNING = "contexts/0/monitoring_attrs/intervals/intervals_goal/aggrs"
 _MOST = "contexts/0/monitoring_attrs/nr_regions/max"
@@ -146,7 +146,7 @@ def sooner(front: int, desired: Tree, *before: Tree) -> bool:
     """
     known = [tree for tree in before if tree]
     tuned = desired.get(_TUNING, "0") != "0"
-    attributes = {path: value for path, value in desired.items() if _ATTRIBUTES.match(path)}
+    attributes = {path: value for path, value in desired.items() if re.match(_ATTRIBUTES, path)}
     changed = any(tree.get(path) != attributes[path] for path in attributes for tree in known)
     return not (tuned or changed) and any(
         _wait(desired, path) < _wait(tree, path)

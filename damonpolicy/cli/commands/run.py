@@ -21,7 +21,7 @@ from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.engine.signals import ignored
 
-_PLAIN = re.compile(r"[A-Za-z0-9_][\w. -]*")
+_PLAIN = r"[A-Za-z0-9_][\w. -]*"
 _EXIT = click.Choice(["keep", "remove"])
 
 
@@ -98,7 +98,7 @@ def _nearest(path: str) -> str:
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     if stem in shipped.policies():
         return f"`damonpolicy init {stem} -o {shlex.quote(os.path.join(parent, stem))}.yaml`"
-    if stem != name or not os.path.isdir(parent or ".") or not _PLAIN.fullmatch(name):
+    if stem != name or not os.path.isdir(parent or ".") or not re.fullmatch(_PLAIN, name):
         return "`damonpolicy init` lists the shipped policies and writes one"
     return f"`mkdir {shlex.quote(path)}`"
 

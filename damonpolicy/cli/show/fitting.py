@@ -9,9 +9,9 @@ from typing import Any
 __all__ = ("coloured_findings", "fitted", "in_colour", "width_of")
 
 _NARROWEST = 40
-_BESIDE = re.compile(r"^(\s+[-+~ ] \S.*?\S)\s{2,}([a-z0-9_]+(?:/[a-z0-9_]+)+|[a-z]+_[a-z_]+)$")
+_BESIDE = r"^(\s+[-+~ ] \S.*?\S)\s{2,}([a-z0-9_]+(?:/[a-z0-9_]+)+|[a-z]+_[a-z_]+)$"
 """A line of a plan, and the kernel's file beside it."""
-_HEAD = re.compile(r"^((?:\S+:\d+:\d+: )?)(error|warning|note)(\[DP\d{4}\]: )(.*)$")
+_HEAD = r"^((?:\S+:\d+:\d+: )?)(error|warning|note)(\[DP\d{4}\]: )(.*)$"
 _SEVERITIES = {"error": "1;31", "warning": "1;33", "note": "1;36"}
 
 
@@ -39,7 +39,7 @@ def fitted(text: str, width: int) -> str:
 
     lines: list[str] = []
     for line in text.split("\n"):
-        beside = _BESIDE.match(line) if len(line) > width else None
+        beside = re.match(_BESIDE, line) if len(line) > width else None
         shown = beside[1] if beside else line
         if len(shown) <= width:
             lines.append(shown)
@@ -59,7 +59,7 @@ def coloured_findings(text: str) -> str:
 
 
 def _coloured(line: str) -> str:
-    if head := _HEAD.match(line):
+    if head := re.match(_HEAD, line):
         place, kind, code, message = head.groups()
         return f"{place}\x1b[{_SEVERITIES[kind]}m{kind}{code}\x1b[0m\x1b[1m{message}\x1b[0m"
     if line.startswith("  hint: "):

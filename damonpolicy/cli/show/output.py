@@ -26,7 +26,7 @@ __all__ = ("Result", "emit", "failure", "notes", "only_errors")
 if TYPE_CHECKING:
     from damonpolicy.engine.session import Session
 
-_BEYOND = re.compile(r"[^\n -~]")
+_BEYOND = r"[^\n -~]"
 _COLOURS = {"+": "32", "-": "31", "~": "33"}
 
 
@@ -114,8 +114,10 @@ def _plain(document: str) -> str:
         return document
     import json
 
-    return _BEYOND.sub(
-        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], document
+    return re.sub(
+        _BEYOND,
+        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1],
+        document,
     )
 
 

@@ -335,12 +335,12 @@ COUNTS: Mapping[str, str] = {
 """The file that makes and wipes the numbered directories beside it, by directory."""
 
 
-_NUMBER = re.compile(r"(?<=/)\d+(?=/|\Z)")
+_NUMBER = r"(?<=/)\d+(?=/|\Z)"
 
 
 def pattern(path: str) -> str:
     """Replace the numbers of a path by ``*``."""
-    return _NUMBER.sub("*", "/" + path)[1:]
+    return re.sub(_NUMBER, "*", "/" + path)[1:]
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -55,7 +55,7 @@ _WHOLES = {
 }
 """Directories, and options that set all of one."""
 
-_BETWEEN = re.compile(r"\.(?:min|max|type|not|allow|of|page_table|page_fault)$")
+_BETWEEN = r"\.(?:min|max|type|not|allow|of|page_table|page_fault)$"
 """Suffixes of ``Word.ours`` that distinguish files, but are not keys."""
 
 _NOWHERE = ("targets.obsolete", "quota.goals.current")
@@ -138,7 +138,7 @@ def _elsewhere() -> dict[str, str]:
     for word in WORDS:
         if word.ours in _NOWHERE:
             continue
-        place = _BETWEEN.sub("", word.ours)
+        place = re.sub(_BETWEEN, "", word.ours)
         file = word.kernel.removesuffix("/min").removesuffix("/max").rpartition("/")[2]
         names = {word.damo.removeprefix("--"), file} - {"", "*", place}
         theirs |= names

@@ -13,7 +13,7 @@ __all__ = ("PAGE", "Range", "node_ram", "system_ram", "united")
 Range = tuple[int, int]
 """First byte and the byte after the last."""
 
-_LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) : System RAM")
+_LINE = r"([0-9a-f]+)-([0-9a-f]+) : System RAM"
 PAGE = 4096
 
 
@@ -25,7 +25,7 @@ def system_ram(machine: Machine) -> list[Range]:
     """
     ranges = []
     for line in read_or(machine, "/proc/iomem").splitlines():
-        found = _LINE.match(line)
+        found = re.match(_LINE, line)
         if found:
             ranges.append((int(found[1], 16), int(found[2], 16) + 1))
     if ranges and not any(end > 1 for _, end in ranges):

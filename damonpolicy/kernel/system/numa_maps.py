@@ -9,8 +9,8 @@ from damonpolicy.kernel.system.memory import PAGE
 
 __all__ = ("process_nodes",)
 
-_COUNT = re.compile(r"(?<= )N(\d+)=(\d+)(?= |$)")
-_SIZE = re.compile(r" kernelpagesize_kB=(\d+)")
+_COUNT = r"(?<= )N(\d+)=(\d+)(?= |$)"
+_SIZE = r" kernelpagesize_kB=(\d+)"
 
 
 def process_nodes(machine: Machine, pid: int) -> dict[int, int]:
@@ -21,8 +21,8 @@ def process_nodes(machine: Machine, pid: int) -> dict[int, int]:
     """
     found: dict[int, int] = {}
     for line in read_or(machine, f"/proc/{pid}/numa_maps").splitlines():
-        size = _SIZE.search(line)
+        size = re.search(_SIZE, line)
         unit = int(size[1]) * 1024 if size else PAGE
-        for node, pages in _COUNT.findall(line):
+        for node, pages in re.findall(_COUNT, line):
             found[int(node)] = found.get(int(node), 0) + int(pages) * unit
     return dict(sorted(found.items()))

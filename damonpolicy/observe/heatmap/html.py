@@ -21,7 +21,7 @@ from damonpolicy.observe.heatmap.matrix import Heatmap
 __all__ = ("page",)
 
 _SECOND = 1_000_000_000
-_ELSEWHERE = re.compile(r"https://cdn\.[^\"'`\s]*")
+_ELSEWHERE = r"https://cdn\.[^\"'`\s]*"
 """The address from which plotly would fetch world maps, which a heatmap does not need."""
 
 
@@ -31,7 +31,7 @@ def _library() -> str:
     except ImportError as error:
         hint = "`pip install 'damonpolicy[html]'`"
         raise UsageError("HTML needs plotly", hint=hint) from error
-    return _ELSEWHERE.sub("", get_plotlyjs()).replace("</script", "<\\/script")
+    return re.sub(_ELSEWHERE, "", get_plotlyjs()).replace("</script", "<\\/script")
 
 
 def page(heatmaps: Sequence[Heatmap], *, colours: str = "heat", absolute: bool = False) -> str:

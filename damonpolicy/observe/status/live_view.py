@@ -52,7 +52,7 @@ SORTS: tuple[Sort, ...] = ("temperature", "size", "rate", "age", "address")
 LEVELS = " .:-=+*#%@"
 """Characters of the strip for access rates from none to all; unseen parts are blank, too."""
 
-_CONDITION = re.compile(r"([a-z]+)(<=|>=|<|>|=)(.+)")
+_CONDITION = r"([a-z]+)(<=|>=|<|>|=)(.+)"
 _NEAREST = 1 << 12
 """Zooming ends at a page."""
 
@@ -147,7 +147,7 @@ def read_filter(text: str) -> tuple[Condition, ...]:
 
 
 def _condition(word: str) -> Condition:
-    found = _CONDITION.fullmatch(word)
+    found = re.fullmatch(_CONDITION, word)
     if found is None:
         return Condition("scheme", "in", word)
     column, operator, text = found.groups()

@@ -25,10 +25,10 @@ __all__ = ("Row", "rows")
 _SCHEME = re.compile(r"contexts/0/schemes/\d+")
 _PROBE = re.compile(r"contexts/0/monitoring_attrs/probes/\d+")
 _TARGET = re.compile(r"contexts/0/targets/\d+")
-_INTERVAL = re.compile(r"contexts/0/monitoring_attrs/intervals/(?:sample|aggr)_us\Z")
-_FILTERS = re.compile(r"(.*)/(?:core_filters|ops_filters|filters)(?:/|\Z)")
-_ITEM = re.compile(r"(.*/(goals|dests|filters|preps)/)(\d+)/")
-_MOST = re.compile(r"contexts/0/schemes/\d+/access_pattern/\w+/max\Z")
+_INTERVAL = r"contexts/0/monitoring_attrs/intervals/(?:sample|aggr)_us\Z"
+_FILTERS = r"(.*)/(?:core_filters|ops_filters|filters)(?:/|\Z)"
+_ITEM = r"(.*/(goals|dests|filters|preps)/)(\d+)/"
+_MOST = r"contexts/0/schemes/\d+/access_pattern/\w+/max\Z"
 _SAID = re.compile(
     r"contexts/0/(?:operations|monitoring_attrs/probes/\d+/preps/\d+/prep_action"
     r"|schemes/\d+/(?:action|dests/\d+/id|quotas/goals/\d+/target_metric))\Z"
@@ -102,7 +102,7 @@ class _Rows:
                 scope = self._scope(new)
                 found[scope, "position", new] = Row("~", scope, "position", was, now, new)
         for path in {**self.before, **self.after}:
-            together = _FILTERS.match(path)
+            together = re.match(_FILTERS, path)
             if together and together[1] in told:
                 continue  # all of its filters are one row
             if together and self.before.get(path) != self.after.get(path):
@@ -120,7 +120,7 @@ class _Rows:
         scope = self._scope(path)
         if path.startswith((f"{SAMPLE}/", f"{EARLY}/")):
             return self._accesses_row()
-        if filters := _FILTERS.match(path):
+        if filters := re.match(_FILTERS, path):
             return self._filter_row(scope, filters[1])
         if found := _TARGET.match(path):
             return self._target_row(found[0])
@@ -132,7 +132,7 @@ class _Rows:
             return None
         sign = "+" if old is None else "-" if new is None else "~"
         before = "" if old is None else _text(path, old, self.before)
-        if old is None and _INTERVAL.match(path) and self.before:
+        if old is None and re.match(_INTERVAL, path) and self.before:
             sign, before = "~", "tuned"
         after = "" if new is None else _text(path, new, self.after)
         word = _word(path)
@@ -144,7 +144,7 @@ class _Rows:
 
     def _begins(self, path: str) -> bool:
         """Return whether a volatile file is the start value of the kernel's tuning."""
-        return self.anew and _INTERVAL.match(path) is not None
+        return self.anew and re.match(_INTERVAL, path) is not None
 
     def _scope(self, path: str) -> str:
         for kind, expression in (("scheme", _SCHEME), ("probe", _PROBE)):
@@ -200,7 +200,7 @@ def _pids(tree: Tree) -> dict[str, str]:
 
 def _usual(path: str, value: str, tree: Tree) -> bool:
     """Return whether an added or removed value is the policy's default."""
-    if _MOST.match(path):
+    if re.match(_MOST, path):
         # to the kernel an upper bound of 0 is the default, to people it narrows most of all
         return value in (str(U32_MAX), str(U64_MAX))
     if _SAID.match(path):
@@ -229,7 +229,7 @@ def _word(path: str) -> str:
         word = word.removeprefix("probes.")
     if path.endswith("fail_charge_denom"):
         word = word.removesuffix(".of")
-    item = _ITEM.match(path)
+    item = re.match(_ITEM, path)
     if item:
         for list_ in ("quota.goals", "to", "preps"):
             if word.startswith(list_):
@@ -256,7 +256,7 @@ def _order(row: Row) -> tuple[object, ...]:
     own, group = rank(row.path), (0, 0)
     if row.word == "position":
         own = -1
-    item = _ITEM.match(row.path)
+    item = re.match(_ITEM, row.path)
     if item:
         group = (int(item[3]), own)
         own = rank(f"{item[1]}0/{_FIRST[item[2]]}")

@@ -40,8 +40,8 @@ SIZES = {"B": 1} | {
 }
 TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
           "d": 86_400 * 10**9}  # fmt: skip
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z_%]*)")
-_OCTAL = re.compile(r"0[0-9]+\Z")
+_QUANTITY = r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z_%]*)"
+_OCTAL = r"0[0-9]+\Z"
 _LONGEST = 100
 _EXACT = 1 << 53
 """Floating point represents all whole numbers up to this one."""
@@ -243,13 +243,13 @@ class Place:
         if plain in ("max", "min"):
             most = U64_MAX if plain == "max" else 0
             return Quantity(most, Fraction(most), plain)
-        parts = _QUANTITY.findall(plain) if len(plain) <= _LONGEST else []
+        parts = re.findall(_QUANTITY, plain) if len(plain) <= _LONGEST else []
         known = " ".join(f"{n}{u}" for n, u in parts) == re.sub(r"(?<=[0-9]) (?=[^0-9])", "", plain)
         bare = [unit for _, unit in parts if not unit or unit in kind.words]
         if not parts or not known or (len(parts) > 1 and (bare or kind.units is not TIMES)):
             self.report.wrong(node.span, f"`{text[:40]}` is no number of damo's")
             return None
-        if _OCTAL.match(plain) and isinstance(node, Scalar) and not node.quoted:
+        if re.match(_OCTAL, plain) and isinstance(node, Scalar) and not node.quoted:
             hint = "YAML takes it as octal: write it without the 0"
             self.report.wrong(node.span, f"`{text[:40]}` begins with 0", hint)
             return None

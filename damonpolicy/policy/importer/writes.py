@@ -31,7 +31,7 @@ _DEPLOYED = re.compile(
     re.MULTILINE,
 )
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
-_TMPFILES = re.compile(r"[A-Za-z][-+!=~^$]*[ \t]+/[^ \t]+([ \t]+[^ \t]+){1,5}")
+_TMPFILES = r"[A-Za-z][-+!=~^$]*[ \t]+/[^ \t]+([ \t]+[^ \t]+){1,5}"
 _SILENT = ("set", "true", ":")
 _FAILING = (["exit"], ["exit", "1"], ["true"], [":"], ["return"], ["return", "1"])
 _TAKEN = "`echo VALUE > FILE`, `tee`, `modprobe`, `cd` and `NAME=VALUE` are taken; loops are not"
@@ -123,7 +123,7 @@ class _Reader:
             if len(fields) < 7:
                 raise _Refused(said)
             yield fields[1], said.split(maxsplit=6)[6].strip("\"'")
-        elif not self.script and _TMPFILES.match(said):
+        elif not self.script and re.match(_TMPFILES, said):
             return  # makes or removes a file, and writes no value
         elif self.script:
             for words in statements(said, self.variables):

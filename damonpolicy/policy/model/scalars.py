@@ -127,7 +127,7 @@ def _reader(read: Callable[[str], Any]) -> BeforeValidator:
             try:
                 return read(value)
             except UnitError as error:
-                if shell := _SHELL.fullmatch(value):
+                if shell := re.fullmatch(_SHELL, value):
                     hint = f'write `"{{{{ {shell[1]} }}}}"`'
                     raise UnitError(error.code, error.message, hint) from error
                 if meant := corrected(value, read):
@@ -142,7 +142,7 @@ def _reader(read: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-_SHELL = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
+_SHELL = r"\$\{?([A-Za-z_]\w*)\}?"
 _ZERO = {"const": 0}
 """The YAML numbers that fit: without a unit, a quantity can only be 0."""
 

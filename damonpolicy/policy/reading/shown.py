@@ -45,8 +45,8 @@ _EXAMPLES = {
 }
 _LOWER, _UPPER = (">=", ">", "min", "at least", "from"), ("<=", "<", "max", "at most", "up to")
 _SIGN = re.compile(rf"({'|'.join((*_LOWER, *_UPPER))})\s*(\S.*)")
-_BETWEEN = re.compile(r"(\S+?)\s*(?:-|–|\.\.+|\bto\b)\s*(\S+)")
-_RATE = re.compile(r"(.+?)\s*(?:/\s*|\bper\s+)(.+)")
+_BETWEEN = r"(\S+?)\s*(?:-|–|\.\.+|\bto\b)\s*(\S+)"
+_RATE = r"(.+?)\s*(?:/\s*|\bper\s+)(.+)"
 _PAGES = ("anon", "active", "young", "unmapped")
 
 
@@ -140,7 +140,7 @@ def _bounds(key: str, value: Any) -> str:
     if text := _reads(read, value):
         upper = key == "region_count" or (key == "access_rate" and text in ("0", "0%"))
         return f"{{{'max' if upper else 'min'}: {text}}}"
-    if found := _BETWEEN.fullmatch(value):
+    if found := re.fullmatch(_BETWEEN, value):
         last = _reads(read, found[2])
         unit = last.lstrip("0123456789. ")
         first = _reads(read, found[1]) or _reads(read, found[1] + unit)
@@ -150,7 +150,7 @@ def _bounds(key: str, value: Any) -> str:
 
 def rate_of(text: str) -> tuple[str, str] | None:
     """Return the amount and the time of a rate such as an amount per time, in our units."""
-    found = _RATE.fullmatch(text.strip())
+    found = re.fullmatch(_RATE, text.strip())
     if not found:
         return None
     amount = units.meant_bytes(found[1]) or units.meant_duration(found[1])
@@ -179,7 +179,7 @@ def _intervals(value: Any) -> str:
 
 def _regions(value: Any, *, item: bool) -> str:
     ends = value if isinstance(value, list) and len(value) == 2 else []
-    if isinstance(value, str) and (found := _BETWEEN.fullmatch(value)):
+    if isinstance(value, str) and (found := re.fullmatch(_BETWEEN, value)):
         ends = list(found.groups())
     texts = [_reads(units.read_address, each) for each in ends if isinstance(each, str)]
     if len(texts) != 2 or not all(texts):

@@ -12,7 +12,7 @@ SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u200b\u2060"
 _OPEN, _CLOSE = "“”„‟‘’‚‛«»", "“”‟‘’‛«»"
 _QUOTED = re.compile(rf"[{_OPEN}]([^{_OPEN}{_CLOSE}]+)[{_CLOSE}]")
 _SPACE = re.compile(rf"[{SPACES}]")
-_DASH = re.compile("[\u2010-\u2015\u2212]")
+_DASH = "[\u2010-\u2015\u2212]"
 _OTHERS = str.maketrans({"：": ": ", "，": ", ", "％": "%", "µ": "u", "μ": "u"})
 _NAMES = {"\u00a0": "a no-break space", "：": "a full-width colon"}
 
@@ -25,7 +25,7 @@ def unquoted(text: str) -> str:
 
 def ascii_like(text: str) -> str:
     """Replace characters by the ASCII characters that they look like."""
-    plain = _DASH.sub("-", _SPACE.sub(" ", text)).translate(_OTHERS).replace(":  ", ": ")
+    plain = re.sub(_DASH, "-", _SPACE.sub(" ", text)).translate(_OTHERS).replace(":  ", ": ")
     return unquoted(plain) or plain
 
 

@@ -28,7 +28,7 @@ VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
 _REPEATED = ("kdamonds", "schemes")
 _ANY = ""
 """A placeholder for invalid variables, whatever their names."""
-_WORD = re.compile(r"\w+")
+_WORD = r"\w+"
 _WRITTEN = re.compile(rf"\{{\{{ ({VARIABLE}) \}}\}}")
 
 
@@ -127,7 +127,7 @@ def unused(top: nodes.Mapping, errors: Iterable[Diagnostic] = ()) -> Iterator[Di
     node = top.get("vars")
     if not isinstance(node, nodes.Mapping):
         return
-    named = {word for text in _templates(top) for word in _WORD.findall(text)}
+    named = {word for text in _templates(top) for word in re.findall(_WORD, text)}
     named |= {word for each in errors for word in _WRITTEN.findall(each.hint)}
     for key, _ in node.items:
         if key.text not in named:
@@ -247,7 +247,7 @@ def _node(
 def _rendered(scalar: Scalar, values: Mapping[str, Any], templates: Templates) -> Scalar | Lost:
     """Render a scalar; one that uses a variable without a value is lost with it."""
     if holds_template(scalar.text) and len(scalar.text) <= limits.TEMPLATE.most:
-        if any(values.get(word) is Hole.WRONG for word in _WORD.findall(scalar.text)):
+        if any(values.get(word) is Hole.WRONG for word in re.findall(_WORD, scalar.text)):
             return Lost(scalar.span)
     try:
         return templates.render(scalar, values)

@@ -28,6 +28,11 @@ _HINTS = {
 }
 
 
+_NAME = r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}"
+_RESERVED = {"and", "else", "false", "if", "in", "is", "none", "not", "or", "true"}
+"""Words of jinja2 that name no variable."""
+
+
 class TemplateError(ValueError):
     """A template that cannot be rendered; ``code`` and ``hint`` go into the diagnostic.
 
@@ -78,20 +83,39 @@ class Templates:
         """
         if not holds_template(scalar.text):
             return scalar
-        made = _render(scalar.text, variables, self._tree)
+        made = _named(scalar.text, variables)
+        if made is None:
+            made = _render(scalar.text, variables, self._tree)
+        else:
+            self._read_more(scalar.text)
         self._made += len(made)
         _within(self._made, limits.TEMPLATES_TEXT, "give more than {} characters")
         return Scalar(made, scalar.span, quoted=True)
 
     def _tree(self, text: str) -> Any:
         if text not in self._trees:
-            self._read += len(text)
-            _within(self._read, limits.TEMPLATES, "are longer than {} characters")
+            self._read_more(text)
             self._trees[text] = _parsed(text)
         tree, steps = self._trees[text]
         self._steps += steps
         _within(self._steps, limits.TEMPLATES_STEPS, "take more than {} steps")
         return tree
+
+    def _read_more(self, text: str) -> None:
+        self._read += len(text)
+        _within(self._read, limits.TEMPLATES, "are longer than {} characters")
+
+
+def _named(text: str, variables: Mapping[str, Any]) -> str | None:
+    """Return the value of a template that is only the name of a text, without jinja2.
+
+    Most templates are that, and importing jinja2 takes longer than reading a policy.
+    """
+    found = re.fullmatch(_NAME, text)
+    if found is None or found[1].lower() in _RESERVED or len(text) > limits.TEMPLATE.most:
+        return None
+    value = variables.get(found[1])
+    return value if isinstance(value, str) and len(value) <= limits.TEMPLATE_TEXT.most else None
 
 
 def _within(number: int, limit: limits.Limit, what: str) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import time
 
 import pytest
@@ -31,6 +32,21 @@ def text(template):
 )
 def test_renders(template, expected):
     assert expected == text(template)
+
+
+@pytest.mark.parametrize("template", ["{{ cold }}", "{{path}}", "{{\tcold  }}"])
+def test_a_name_gives_what_jinja2_gives(template, monkeypatch):
+    short = text(template)
+    monkeypatch.setattr("damonpolicy.policy.source.template._named", lambda *_: None)
+
+    assert short == text(template)
+
+
+@pytest.mark.parametrize("template", ["{{ true }}", "{{ None }}", "{{ not }}", "{{ nothing }}"])
+def test_words_of_jinja2_are_no_names(template):
+    values = dict.fromkeys(["true", "None", "not"], "a variable")
+    with contextlib.suppress(TemplateError):
+        assert render(Scalar(template, Span("f", 1, 1, 1, 2)), values).text != "a variable"
 
 
 BOMBS = [

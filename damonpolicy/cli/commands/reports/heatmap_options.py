@@ -39,7 +39,7 @@ _FOR_PAGES = 500_000
 _FOR_TOOLS = (80, 40)
 
 
-_SPAN = re.compile(r"(?P<first>-?[^-]+?)?(?:-|\.\.)(?P<last>-?[^-]+)?\Z")
+_SPAN = r"(?P<first>-?[^-]+?)?(?:-|\.\.)(?P<last>-?[^-]+)?\Z"
 
 
 def most_of(text: str | None) -> float | None:
@@ -72,7 +72,7 @@ def range_of(text: str) -> tuple[int, int]:
 
 def span_of(text: str) -> tuple[int | None, int | None]:
     """Read ``START-END`` in ns from the first snapshot; either may be missing or negative."""
-    matched = _SPAN.match(text.replace(" ", ""))
+    matched = re.match(_SPAN, text.replace(" ", ""))
     hint = "write for example `10s-1m`, `10s-`, or `--time=-5m..0` for what was before"
     if not matched:
         raise UsageError(f"`{visible(text[:40])}` is not a range of times", hint=hint)
