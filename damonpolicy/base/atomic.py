@@ -31,8 +31,8 @@ class WholeFile:
     def __init__(self, path: str, mode: int = _PRIVATE) -> None:
         directory, name = os.path.split(os.path.abspath(path))
         if path == "-" or _other(path):  # `-` is a standard stream elsewhere
-            hint = "name a file, or one that is not there yet"
-            raise UsageError(f"`{path}` is no file that can be replaced", hint=hint)
+            hint = "name a file, existing or new"
+            raise UsageError(f"`{path}` is not a file that can be replaced", hint=hint)
         self.path = path
         self.part = os.path.join(directory, f".{name}.{os.getpid()}.part")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -127,7 +127,7 @@ class Rotation:
         there = [self.path] if os.path.lexists(self.path) else self._numbered()
         if there:
             hint = "name another file, or overwrite it with `--force`"
-            raise UsageError(f"`{there[0]}` is there already", hint=hint)
+            raise UsageError(f"`{there[0]}` already exists", hint=hint)
 
     def try_out(self) -> None:
         """Raise the errors of `WholeFile` early, before hours are recorded in vain."""

@@ -110,7 +110,7 @@ def told(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> list[Di
         chosen = sorted(range(len(found)), key=lambda each: kinds.index(found[each].severity))
         found = [found[each] for each in sorted(chosen[: limits.TOLD.most])]
         message = f"{rest:,} more {'finding is' if rest == 1 else 'findings are'} not shown"
-        hint = "mend these first, then ask again"
+        hint = "fix these first, then try again"
         found.append(Diagnostic.note(limits.TOLD.code, None, message, hint=hint))
     lines = {name: text.splitlines() for name, text in texts.items()} if found else {}
     return [_readable(each, lines) for each in found]

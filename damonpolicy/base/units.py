@@ -310,7 +310,7 @@ def read_cpulist(text: str) -> tuple[int, ...]:
         listed += last - first + 1
         if last >= most or listed > most:  # NR_CPUS of arch/x86/Kconfig, the largest there is
             raise UnitError("DP0122", f"`{_shorten(text)}` lists more CPUs than Linux takes",
-                            f"the highest is {most - 1}, and each stands once")  # fmt: skip
+                            f"the highest is {most - 1}, and each appears once")  # fmt: skip
         numbers.update(range(first, last + 1))
     return tuple(sorted(numbers))
 

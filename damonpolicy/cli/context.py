@@ -179,9 +179,7 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
             show_default="$DAMONPOLICY_MACHINE",
             help="another emulated machine",
         ),
-        click.option(
-            "--root", type=folder, metavar="DIR", help="look at a copy of a machine's files"
-        ),
+        click.option("--root", type=folder, metavar="DIR", help="read a copy of a machine's files"),
         click.option("--state-dir", type=folder, metavar="DIR", help="keep state here"),
         click.option(
             "--format",
@@ -191,9 +189,7 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
             + (", or findings for GitHub Actions or as SARIF" if findings else ""),
         ),
         click.option("--log-format", type=click.Choice(["text", "json"]), help="turn logging on"),
-        click.option(
-            "-q", "--quiet", is_flag=True, help="print errors and asked-for files, no answers"
-        ),
+        click.option("-q", "--quiet", is_flag=True, help="print only errors and requested files"),
         click.option(
             "-v",
             "--verbose",

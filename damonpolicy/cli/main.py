@@ -37,14 +37,14 @@ COMMANDS: Mapping[str, str] = {
     "init": "write a shipped policy",
     "validate": "check policies without touching the machine",
     "plan": "show what apply would do",
-    "apply": "bring the machine under policies, all or nothing",
-    "run": "keep the machine under policies: the service",
+    "apply": "apply policies to the machine, all or nothing",
+    "run": "keep policies applied: the service",
     "confirm": "keep a change that waits to be confirmed",
     "rollback": "go back to an earlier generation",
     "recover": "end a transaction that was interrupted",
     "history": "list the generations",
     "show": "print the text of what was applied",
-    "status": "show what runs, and whose it is",
+    "status": "show what runs, and who owns it",
     "diff": "show how the machine drifted from what was committed",
     "remove": "end policies and put their settings back",
     "stop": "end all policies",
@@ -52,11 +52,11 @@ COMMANDS: Mapping[str, str] = {
     "report": "show what the kernel sees: hot and cold memory",
     "top": "watch kdamonds, schemes and regions live",
     "convert": "write records in another form",
-    "import": "print what the kernel is configured to as a policy",
+    "import": "print the kernel's configuration as a policy",
     "render": "print policies as a script, or as kernel parameters",
     "features": "list what this kernel can do",
-    "doctor": "find what stands in the way, and what to do",
-    "emulate": "let something happen to an emulated machine",
+    "doctor": "find obstacles, and what to do about them",
+    "emulate": "simulate an event on an emulated machine",
     "explain": "explain a key of the policy language, or a finding",
     "schema": "print the JSON Schema of policies, or of a command's JSON",
     "completion": "print a completion script for a shell",
@@ -69,7 +69,7 @@ _INSTEAD = {
         "`damonpolicy plan` shows what would be done",
     ),
     **dict.fromkeys(
-        ("--yes", "--force", "--assume-yes", "-y", "-f"), "nothing is asked: leave it out"
+        ("--yes", "--force", "--assume-yes", "-y", "-f"), "there are no questions: leave it out"
     ),
     **dict.fromkeys(("--undo", "--revert"), "`damonpolicy rollback` goes back"),
     **dict.fromkeys(("start", "load"), "`damonpolicy apply` starts policies"),
@@ -281,7 +281,7 @@ def _usage(error: click.ClickException) -> UsageError:
     text = text.replace("is not a valid integer", "is no number")
     hint = ""
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        hint = f"`{error.ctx.command_path} --help` tells more"
+        hint = f"`{error.ctx.command_path} --help` shows more"
     if isinstance(error, click.NoSuchOption):
         text = f"no such option '{error.option_name}'"
         hint = _INSTEAD.get(error.option_name) or _near(error) or hint

@@ -130,7 +130,7 @@ def troubles(service: Mapping[str, Any]) -> list[str]:
     """Return the troubles that a service reports about itself."""
     where = ", ".join(service["paths"])
     if not service["running"]:
-        return [f"the service of {where} has ended without a word (pid {service['pid']})"]
+        return [f"the service of {where} has ended unexpectedly (pid {service['pid']})"]
     last, found = service["reload"], []
     if last is not None and last["result"] not in ("applied", "unchanged"):
         why = f": {last['message']}" if last["message"] else ""

@@ -108,23 +108,23 @@ def families(figures: Figures) -> Iterator[Metric]:
     """Yield the figures, by metric."""
     yield _value("up", "Whether the service runs.", 1)
     reloads = CounterMetricFamily(
-        "damonpolicy_reloads", "Times that policy files were taken, by result.", labels=["result"]
+        "damonpolicy_reloads", "Reloads of policy files, by result.", labels=["result"]
     )
     for result in _RESULTS:
         reloads.add_metric([result], figures.reloads.get(result, 0))
     yield reloads
     for name, text, count in (
-        ("applies", "Transactions that brought the machine under changed files.", figures.applies),
+        ("applies", "Transactions that applied changed files.", figures.applies),
         ("rollbacks", "Transactions that failed and were undone.", figures.rollbacks),
-        ("follow_commits", "Commits for processes, cgroups or memory.", figures.commits),
-        ("feed_writes", "Values of goals that were handed to the kernel.", figures.feeds),
-        ("drifts", "Files and settings that were found to have drifted.", figures.drifts),
-        ("repairs", "Transactions that brought back what had drifted.", figures.repairs),
+        ("follow_commits", "Commits that followed processes, cgroups or memory.", figures.commits),
+        ("feed_writes", "Goal values that were written to the kernel.", figures.feeds),
+        ("drifts", "Files and settings that had drifted.", figures.drifts),
+        ("repairs", "Transactions that repaired drift.", figures.repairs),
     ):
         yield CounterMetricFamily(f"damonpolicy_{name}", text, value=count)
     failures = CounterMetricFamily(
         "damonpolicy_job_failures",
-        "Times that a job of the service failed, and was put off.",
+        "Failures of the service's jobs; each is retried later.",
         labels=["job"],
     )
     for job, count in figures.failures.items():
@@ -141,9 +141,9 @@ def families(figures: Figures) -> Iterator[Metric]:
         if truth is not None:
             yield _value(name, text, truth)
     if figures.reloaded_at is not None:
-        text = "When policy files were taken last without an error, in seconds since the epoch."
+        text = "Time of the last reload without an error, in seconds since the epoch."
         yield _value("last_reload_success_timestamp_seconds", text, figures.reloaded_at)
-        text = "The policy files that the machine is under."
+        text = "The policy files that are applied."
         yield InfoMetricFamily("damonpolicy_policies", text, value={"digest": figures.digest})
     error = GaugeMetricFamily(
         "damonpolicy_loop_error_ratio",
@@ -160,9 +160,9 @@ def _observed(observation: Observation | None) -> Iterator[Metric]:
     kdamonds: tuple[KdamondSeen, ...] = ()
     if observation is not None:
         yield _value("generation", "The generation that is in force.", observation.generation)
-        text = "Files and settings that are not what was committed last."
+        text = "Files and settings that differ from the last commit."
         yield _value("drift_files", text, len(observation.drift))
-        text = "When the kernel was looked at last, in seconds since the epoch."
+        text = "Time of the last observation of the kernel, in seconds since the epoch."
         yield _value("last_observation_timestamp_seconds", text, observation.at)
         kdamonds = observation.kdamonds
         if observation.free is not None:
@@ -179,8 +179,12 @@ def _observed(observation: Observation | None) -> Iterator[Metric]:
     counts = {
         field: CounterMetricFamily(f"damonpolicy_scheme_{name}", text, labels=labels)
         for field, name, text in (
-            ("sz_tried", "tried_bytes", "Memory that fitted a scheme's pattern, each time anew."),
-            ("sz_applied", "applied_bytes", "Memory that a scheme's action was done to."),
+            (
+                "sz_tried",
+                "tried_bytes",
+                "Memory that matched a scheme's pattern, counted at each application.",
+            ),
+            ("sz_applied", "applied_bytes", "Memory to which a scheme's action was applied."),
             ("sz_ops_filter_passed", "passed_bytes", "Memory that passed a scheme's filters."),
             ("qt_exceeds", "quota_exceeds", "Times that a scheme's quota was used up."),
         )
@@ -219,12 +223,12 @@ def _modules(modules: Sequence[ModuleStatus]) -> Iterator[Metric]:
     )
     figures = GaugeMetricFamily(
         "damonpolicy_module_figure",
-        "What a module of DAMON's tells of itself, by its parameter's name.",
+        "A DAMON module's own figures, by parameter.",
         labels=["module", "parameter"],
     )
     idle = GaugeMetricFamily(
         "damonpolicy_module_idle_seconds",
-        "For how long at most so many percent of the memory have been idle.",
+        "Percentiles of memory by idle time.",
         labels=["module", "percentile"],
     )
     for each in modules:

@@ -192,7 +192,7 @@ def load(path: Path) -> Mapping[str, Any]:
     except RecursionError as error:
         raise UsageError(f"the machine file `{path}` is nested too deeply") from error
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-        raise UsageError(f"the machine file `{path}` is no TOML: {error}") from error
+        raise UsageError(f"the machine file `{path}` is not TOML: {error}") from error
 
 
 _share = between(0, 1, real(read_percent), "a share lies between 0 and 1")
@@ -336,5 +336,5 @@ def area(description: Mapping[str, Any], where: str = "area") -> Area:
                 f"the machine's `{where}` has phases and `{key}`", hint="say it in each phase"
             )
     if found.size <= 0 or found.size % 4096:
-        raise UsageError(f"the machine's `{where}.size` is no number of pages")
+        raise UsageError(f"the machine's `{where}.size` is not a whole number of pages")
     return found

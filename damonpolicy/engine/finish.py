@@ -86,7 +86,7 @@ def back(
         message = f"{because}not everything could be put back: {'; '.join(problems[:4])}"
         if isinstance(journal, Journal):
             hint = (
-                f"the journal stays at `{journal.path}`; look with `damonpolicy status`, mend that"
+                f"the journal stays at `{journal.path}`; check with `damonpolicy status`, mend that"
                 " and run `damonpolicy recover`"
             )
             if undone.theirs and not overwrite:
@@ -94,7 +94,7 @@ def back(
         else:
             hint = (
                 "no journal could be kept, so `damonpolicy recover` knows nothing of it: look with"
-                " `damonpolicy status`, mend that and give the same command again"
+                " `damonpolicy status`, fix that and give the same command again"
             )
         raise RollbackIncomplete(message, hint=hint)
     store.unreserve()

@@ -46,7 +46,7 @@ def neutralise(session: Session, owner: str = SERVICE) -> list[str]:
     if done:
         log.info("neutral", kdamonds=done)
     if failed:
-        raise Busy(f"goals are fed no more, and go by their last number: {'; '.join(failed)}")
+        raise Busy(f"goals are no longer fed, and keep their last number: {'; '.join(failed)}")
     return done
 
 

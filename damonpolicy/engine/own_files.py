@@ -71,7 +71,7 @@ class OwnFiles:
                 raise
             if not after.slots and not after.settings and self.store.forget():
                 return  # nothing is managed any more, and no guard finds anything to roll back
-            self.remarks.append(f"the state file still tells of before: {error}")
+            self.remarks.append(f"the state file still describes the earlier state: {error}")
 
     def _save(self, after: Managed) -> None:
         try:

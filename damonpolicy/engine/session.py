@@ -228,7 +228,7 @@ def changing(
             if not settle:
                 raise
             # it must not hold up a command that stops everything or rolls back
-            remarks.append(f"the change that nobody confirmed could not be rolled back: {error}")
+            remarks.append(f"the unconfirmed change could not be rolled back: {error}")
         remarks += store.mended(session.managed)
         remarks += store.finish(session.managed)
         if session.managed.pending is not None and not settle:

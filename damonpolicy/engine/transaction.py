@@ -234,7 +234,7 @@ class _Transaction:
             starting = error.operation.after == "on" or error.operation.starts_module
             if error.errno == errno.EBUSY and starting:
                 message = f"{what}; everything is as it was"
-                return Foreign(message, hint="`damonpolicy doctor` tells what else uses DAMON")
+                return Foreign(message, hint="`damonpolicy doctor` shows what else uses DAMON")
             if error.errno in (errno.EACCES, errno.EPERM):
                 return NoPermission(f"{what}; everything is as it was", hint=as_root())
         return RolledBack(f"{what}; everything is as it was{cost}")

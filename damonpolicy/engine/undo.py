@@ -2,7 +2,7 @@
 
 It does not reverse a list of operations: after a crash nobody knows how far the change came, and a
 write to a count wipes everything below it. A file that holds neither an old nor a new value belongs
-to someone else, is left alone, and makes the undo incomplete. An undo may be repeated.
+to someone else, is left as it is, and makes the undo incomplete. An undo may be repeated.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Settings:
             self.undoing.do(operation.inverse)
         else:
             self.result.leave(
-                f"`{operation.path}` is neither what it was nor what was written: it is left alone"
+                f"`{operation.path}` is neither what it was nor what was written: it is left as it is"
             )
 
     @contextmanager

@@ -38,7 +38,7 @@ class Undone:
         self.theirs = self.waited = False
 
     def leave(self, text: str) -> None:
-        """Note a file of someone else's that is left alone."""
+        """Note a file of someone else's that is left as it is."""
         self.problems.append(text)
         self.theirs = True
 

@@ -131,7 +131,7 @@ class Slots(SlotFacts):
         now = self._now(slot)
         strangers = [] if self.undoing.overwrite else self.known.strangers(slot, now)
         for path in strangers:
-            self.result.leave(f"`{slot}/{path}` was changed by someone else: it is left alone")
+            self.result.leave(f"`{slot}/{path}` was changed by someone else: it is left as it is")
         if any(path not in wanted for path in strangers):
             return False  # going back would wipe its directory
         return self._write(slot, {**wanted, **{path: now[path] for path in strangers}}, anew=anew)
@@ -254,7 +254,7 @@ class Slots(SlotFacts):
         ]
         for slot in kept:
             told = self.result.remark if self.undoing.overwrite else self.result.leave
-            told(f"slot {slot} was configured by someone else: it is left alone")
+            told(f"slot {slot} was configured by someone else: it is left as it is")
         if self.undoing.overwrite:
             return bool(kept)
         touched = (slot for slot in self.slots if slot in slot_numbers(now))

@@ -128,5 +128,5 @@ class Watch:
 
 def _meanwhile(what: str) -> Foreign:
     return Foreign(
-        f"{what} by someone else meanwhile", hint="look with `damonpolicy status`, then try again"
+        f"{what} by someone else meanwhile", hint="check with `damonpolicy status`, then try again"
     )

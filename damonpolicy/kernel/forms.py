@@ -249,7 +249,7 @@ def unsettable(path: str) -> str:
     if path in _COMMANDS:
         return "it is a command: it holds nothing that could be put back"
     if any(re.fullmatch(pattern, path) for pattern in _REPORTS):
-        return "it only tells what the kernel does"
+        return "it only reports what the kernel does"
     return ""
 
 

@@ -169,7 +169,7 @@ class CompiledKdamond:
             raise ValueError(f"the kdamond `{self.name}` has no operation set")
         for path in self.files:
             if path != "refresh_ms" and not re.match(_INSIDE, path):
-                raise ValueError(f"`{path[:80]}` is no file of a kdamond")
+                raise ValueError(f"`{path[:80]}` is not a file of a kdamond")
 
     def check(self) -> None:
         """Raise ValueError for content that no valid policy gives; a file may hold anything."""

@@ -134,7 +134,7 @@ def _commits(
     tree = dict(before)
     begins = retuned(before, desired) or retuned(ran, desired)
     if begins:
-        result.remarks.append("the intervals are tuned anew, from where the policy says")
+        result.remarks.append("the intervals are tuned again, starting from the policy's values")
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
         result.stage.append(_command(slot, "update_tuned_intervals", "stage"))

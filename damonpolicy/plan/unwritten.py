@@ -25,16 +25,16 @@ def of_kdamond(
         return
     if before.temperature != after.temperature:
         was, now = (_weights(each.temperature) for each in (before, after))
-        yield f"`temperature` becomes {now} (was {was}): reports go by it"
+        yield f"`temperature` becomes {now} (was {was}): reports use it"
     # otherwise it follows from goals, which are files and shown
     if before.commit_every != after.commit_every and before.files == after.files:
         was, now = (format_duration(each.commit_every) for each in (before, after))
-        yield f"`commit_every` becomes {now} (was {was}): the service goes by it"
+        yield f"`commit_every` becomes {now} (was {was}): the service uses it"
     if before.wait != after.wait:
         words = {True: "wait", False: "fail"}
         yield f"`when_absent` becomes `{words[after.wait]}` (was `{words[before.wait]}`)"
     if before.feeds != after.feeds:
-        yield "goals get their values from elsewhere: the service goes by it"
+        yield "goals get their values from elsewhere: the service uses it"
 
 
 def _weights(weights: tuple[int, int, int] | None) -> str:
@@ -56,6 +56,6 @@ def of_policies(
         if old.repairs != new.repairs:
             yield f"`on_drift` of `{name}` becomes `{'repair' if new.repairs else 'report'}`"
         if old.loops != new.loops:
-            yield f"loops of `{name}` change: the service goes by it"
+            yield f"loops of `{name}` change: the service uses it"
         if replace(old, source=new.source, variables=new.variables) == new:
             yield f"only the text of `{name}` changes, nothing that it means"

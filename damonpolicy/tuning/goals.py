@@ -62,7 +62,7 @@ class GoalMeter:
         """
         metric = self._metric
         if self._complement:
-            raise Stale("nobody but the kernel measures the complement")
+            raise Stale("only the kernel measures the complement")
         try:
             if metric == "some_mem_psi_us":
                 return self._pressure()
@@ -78,7 +78,7 @@ class GoalMeter:
         except (KeyError, ValueError, IndexError) as error:
             self._last = None
             raise Stale("this kernel tells it in another way, or not") from error
-        raise Stale(_WHY_NOT.get(metric, "nobody but the kernel measures it"))
+        raise Stale(_WHY_NOT.get(metric, "only the kernel measures it"))
 
     def _pressure(self) -> int:
         """Microseconds in which some task waited for memory, since the last reading.

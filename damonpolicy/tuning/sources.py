@@ -84,7 +84,7 @@ class Meter:
         if last is None:
             raise Stale(f"{self}: a rate needs two readings")
         if value < last[1]:
-            raise Stale(f"{self}: it counts anew")
+            raise Stale(f"{self}: its count started over")
         if now <= last[0]:
             raise Stale(f"{self}: no time has passed")
         return (value - last[1]) / Fraction(now - last[0])
@@ -217,7 +217,7 @@ def _series(text: str) -> tuple[str, Mapping[str, str]]:
     try:
         (sample,) = [each for found in families(f"{text.strip()} 0\n") for each in found.samples]
     except ValueError:
-        raise Unread(f'`{text[:40]}` is no series such as `name{{label="value"}}`') from None
+        raise Unread(f'`{text[:40]}` is not a series such as `name{{label="value"}}`') from None
     return sample.name, sample.labels
 
 

@@ -142,7 +142,7 @@ def test_the_doctor_tells_of_a_service_in_trouble(site):
 def test_the_doctor_tells_of_a_service_that_is_gone(site):
     write_json(site.places.service, {**GOOD, "pid": 1 << 22})
 
-    assert "has ended without a word" in site.run("doctor").out
+    assert "has ended unexpectedly" in site.run("doctor").out
 
 
 def test_the_doctor_says_nothing_of_a_service_that_is_well(site):

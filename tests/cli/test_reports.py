@@ -207,7 +207,7 @@ def test_a_module_tells_its_regions_by_trace_events_only(site):
     unknown = site.run("report", "snapshot", "--kdamond", "x")
 
     assert refused.code == unknown.code == ExitCode.USAGE
-    assert "a module of the kernel tells its regions by trace events only" in refused.err
+    assert "a kernel module reports its regions by trace events only" in refused.err
     assert "hint: there is only `damon_stat`" in unknown.err
 
 
@@ -220,7 +220,7 @@ def test_a_module_that_watermarks_keep_asleep_tells_nothing(site):
     outcome = site.run("report", "snapshot")
 
     assert outcome.code == ExitCode.UNSUPPORTED
-    assert "damon_reclaim told nothing while it was traced" in outcome.err
+    assert "damon_reclaim reported nothing while it was traced" in outcome.err
 
 
 def test_each_report_takes_the_weights_that_are_given(looked):
@@ -273,7 +273,7 @@ def test_what_would_never_end_is_traced_instead(looked):
     assert refused.code == ExitCode.USAGE
     assert "look/vms cannot be asked for its regions: it is paused" in refused.err
     assert silent.code == ExitCode.UNSUPPORTED
-    assert "look/vms told nothing while it was traced" in silent.err
+    assert "look/vms reported nothing while it was traced" in silent.err
 
 
 def test_a_long_hold_of_the_lock_is_told(looked):
@@ -302,7 +302,7 @@ def test_a_kdamond_that_tells_nothing_is_named_beside_the_others(looked):
     outcome = looked.done("report", "wss", "--source", "trace")
 
     assert "look/vms: 288MiB working set" in outcome.out
-    assert "warning[DP0631]: look/paused told nothing while it was traced" in outcome.err
+    assert "warning[DP0631]: look/paused reported nothing while it was traced" in outcome.err
 
 
 def test_what_schemes_did_and_how_intervals_are_tuned(looked):

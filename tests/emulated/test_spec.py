@@ -90,7 +90,7 @@ def test_units_become_numbers():
         ({"nodes": [{"cpus": "3-1"}]}, "the machine's `nodes[0].cpus`: `3-1` goes backwards"),
         (
             {"processes": [{"areas": [{"size": "1KiB"}]}]},
-            "the machine's `processes[0].areas[0].size` is no number of pages",
+            "the machine's `processes[0].areas[0].size` is not a whole number of pages",
         ),
         (
             {"processes": [{"areas": [{"rate": 2}]}]},

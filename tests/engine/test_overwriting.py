@@ -51,7 +51,7 @@ def test_a_slot_of_someone_else_is_never_put_back(site):
 
     outcome = site.done("recover", "--overwrite")
 
-    assert "slot 5 was configured by someone else: it is left alone" in outcome.out
+    assert "slot 5 was configured by someone else: it is left as it is" in outcome.out
     assert site.read(f"{KDAMONDS}/5/contexts/0/operations") == "paddr"
     assert site.read(f"{KDAMONDS}/0/contexts/nr_contexts") == "0", "ours is cleared"
     site.done("apply", shipped("monitor"))
@@ -132,7 +132,7 @@ def test_what_cannot_be_had_back_holds_up_nothing(site):
 
     outcome = site.done("recover", "--overwrite")
 
-    assert "slot 1 was configured by someone else: it is left alone" in outcome.out
+    assert "slot 1 was configured by someone else: it is left as it is" in outcome.out
     assert site.read(f"{KDAMONDS}/1/contexts/0/operations") == "paddr"
     assert running(site, 0)
     site.done("stop", "--all")

@@ -264,7 +264,7 @@ def test_a_slot_that_someone_has_filled_meanwhile_is_not_wiped(crashed):
     outcome = crashed.run("recover")
 
     assert outcome.code == ExitCode.ROLLBACK_INCOMPLETE
-    assert "slot 5 was configured by someone else: it is left alone" in outcome.err
+    assert "slot 5 was configured by someone else: it is left as it is" in outcome.err
     assert crashed.read(f"{KDAMONDS}/5/contexts/0/operations") == "paddr"
     assert crashed.read(f"{KDAMONDS}/0/contexts/nr_contexts") == "0", "ours is cleared"
     crashed.machine.write(path, "0")

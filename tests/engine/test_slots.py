@@ -1,4 +1,4 @@
-"""Slots: ours, free, and everything else, which is left alone."""
+"""Slots: ours, free, and everything else, which is left as it is."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_a_rival_that_starts_in_the_last_moment(world):
     error = fails(world, "ksm")
 
     assert isinstance(error, Foreign)
-    assert error.hint == "`damonpolicy doctor` tells what else uses DAMON"
+    assert error.hint == "`damonpolicy doctor` shows what else uses DAMON"
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES])

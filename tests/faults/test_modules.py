@@ -114,7 +114,7 @@ def test_a_module_that_cannot_be_looked_at_is_not_taken_for_one_that_is_off(kern
 
 
 def test_parameters_of_others_survive():
-    """What someone wrote in between is left alone, and the undo says so."""
+    """What someone wrote in between is left as it is, and the undo says so."""
     world = World.make("7.3")
     world.apply("p", text=FIRST)
 

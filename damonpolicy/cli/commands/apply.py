@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="apply a saved plan, and nothing else",
 )
-@click.option("--boot", is_flag=True, help="bring back the confirmed generation after a boot")
+@click.option("--boot", is_flag=True, help="restore the confirmed generation after a boot")
 @click.option("--confirm-within", metavar="TIME", help="roll back unless confirmed in time")
 @click.option("--prune", is_flag=True, help="end policies that are not given")
-@click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
-@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@click.option("--takeover", is_flag=True, help="allow taking over someone else's slots")
+@click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @policy_options
 @monitor_option
@@ -60,7 +60,7 @@ def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> 
     if sum(given) != 1:
         raise UsageError(
             "`apply` takes either policies, `--plan FILE` or `--boot`",
-            hint="`damonpolicy apply --help` tells more",
+            hint="`damonpolicy apply --help` shows more",
         )
     within = confirmation(options["confirm_within"])
     machine, places = invocation.machine(), invocation.places()

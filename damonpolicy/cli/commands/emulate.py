@@ -69,7 +69,7 @@ def _name(context: click.Context, parameter: click.Parameter, value: str) -> str
     del context, parameter
     if not value or "/" in value or len(value) > _LONGEST or not value.isprintable():
         hint = "a program has a short name without `/`; `--exe` says where it is"
-        raise UsageError(f"`{value[:40]!s}` is no name of a program", hint=hint)
+        raise UsageError(f"`{value[:40]!s}` is not a program name", hint=hint)
     return value
 
 
@@ -127,7 +127,7 @@ def _area(text: str) -> dict[str, object]:
         key, equals, value = word.partition("=")
         if not equals:
             hint = "write for example `--area size=64MiB,rate=80%`"
-            raise UsageError(f"`{word}` is no key with a value", hint=hint)
+            raise UsageError(f"`{word}` is not a key with a value", hint=hint)
         truth = {"true": True, "false": False}.get(value, value)
         found[key] = (
             int(value) if key == "node" and value.isdecimal() and len(value) < 10 else truth
@@ -156,7 +156,7 @@ def _called(machine: Machine, name: str) -> int:
         return found[0]
     listed = ", ".join(map(str, found[:8]))
     hint = f"these are called so: {listed}" if found else "`damonpolicy emulate start` starts one"
-    raise UsageError(f"`{name[:40]}` is no pid, and no name of one program", hint=hint)
+    raise UsageError(f"`{name[:40]}` is neither a pid nor the name of one program", hint=hint)
 
 
 @click.command("read")

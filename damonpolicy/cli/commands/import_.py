@@ -47,7 +47,7 @@ def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str 
     """
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
         hint = "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
-        raise UsageError(f"`--name {name[:40]!a}` is no name of a policy", hint=hint)
+        raise UsageError(f"`--name {name[:40]!a}` is not a valid policy name", hint=hint)
     if all(re.fullmatch("[0-9]{1,9}", each) for each in sources):
         if ops:
             hint = "`damonpolicy import FILE --ops OPS` is for a file with a list of schemes"
@@ -152,7 +152,7 @@ def _of_file(invocation: Invocation, sources: Sequence[str], name: str, ops: str
         raise PolicyInvalid(diagnostics=found)
     if not isinstance(top, nodes.Mapping | nodes.Sequence):
         hint = "`damonpolicy import --help` lists what it reads"
-        raise UsageError(f"`{file.name}` says nothing of DAMON's", hint=hint)
+        raise UsageError(f"`{file.name}` contains nothing for DAMON", hint=hint)
     if isinstance(top, nodes.Mapping) and top.get("version") and top.get("name"):
         hint = f"`damonpolicy validate {file.name}` checks it"
         raise UsageError(f"`{file.name}` is a policy of damonpolicy already", hint=hint)
@@ -176,7 +176,7 @@ def _deployed(file: SourceFile, name: str, capabilities: Capabilities) -> Import
     errors = any(each.severity == "error" for each in found)
     if not made.sources and not made.modules and not errors:
         raise UsageError(
-            f"`{file.name}` writes nothing of DAMON's", hint="`damonpolicy import --help`"
+            f"`{file.name}` writes nothing to DAMON", hint="`damonpolicy import --help`"
         )
     if errors:
         raise PolicyInvalid(diagnostics=found)

@@ -48,8 +48,8 @@ from damonpolicy.plan.machine_state import retrieve
     "--out", type=click.Path(), metavar="FILE", help="save the plan for `apply --plan FILE`"
 )
 @click.option("--prune", is_flag=True, help="end policies that are not given")
-@click.option("--takeover", is_flag=True, help="allow to take slots of someone else")
-@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@click.option("--takeover", is_flag=True, help="allow taking over someone else's slots")
+@click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @click.option("--served", is_flag=True, help="what the service would do, which feeds and follows")
 @policy_options
 @monitor_option

@@ -67,9 +67,11 @@ class _Options:
     default="auto",
     help="trace events, or regions that schemes tried; `auto`: trace events where there are any",
 )
-@click.option("--interval", default="1s", metavar="TIME", help="between two looks at regions")
-@click.option("--for", "duration", metavar="TIME", help="end after that time")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="end after N snapshots of each")
+@click.option(
+    "--interval", default="1s", metavar="TIME", help="time between two readings of regions"
+)
+@click.option("--for", "duration", metavar="TIME", help="stop after this time")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="stop after N snapshots of each")
 @click.option("--max-size", default="256MiB", metavar="SIZE", help="begin another file then")
 @click.option(
     "--keep",
@@ -85,7 +87,7 @@ class _Options:
     show_default="as FILE's name says",
     help="what to write",
 )
-@click.option("--force", is_flag=True, help="overwrite what is there")
+@click.option("--force", is_flag=True, help="overwrite an existing file")
 @common
 @pass_invocation
 @gathered(_Options)
@@ -352,7 +354,7 @@ def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
     reasons = {each.name: live.obstacle(machine, each) for each in kdamonds}
     for each in kdamonds:
         if not (each.ours or wanted or reasons[each.name]):
-            reasons[each.name] = "it is someone else's, and nobody named it"
+            reasons[each.name] = "it is someone else's, and was not named"
     if all(reasons.values()):
         name, reason = next(iter(reasons.items()))
         kind = KernelLacks if reason == live.UNTOLD else DamonPolicyError
@@ -387,6 +389,6 @@ def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
 
 def _unseen(lasted: float, notes: list[str]) -> Diagnostic:
     """Return the remark that there is no file, for anyone waiting for one."""
-    message = "; ".join([f"nothing was seen in {lasted:.1f} s, and no file is written", *notes])
-    hint = "a kdamond tells something once an aggregation: give `--for` more time, or leave it out"
+    message = "; ".join([f"no data arrived in {lasted:.1f} s, and no file is written", *notes])
+    hint = "a kdamond reports once an aggregation: give `--for` more time, or leave it out"
     return Diagnostic.error("DP0500", None, message, hint=hint)

@@ -18,7 +18,7 @@ from damonpolicy.engine.session import changing
 def command(invocation: Invocation, *, wait: bool, overwrite: bool) -> Result:
     """End a transaction that was interrupted: complete it, or put everything back.
 
-    Every changing command does this first. What someone else wrote meanwhile is left alone, and
+    Every changing command does this first. What someone else wrote meanwhile is left as it is, and
     holds up all changes until it is mended: with `--overwrite` it is put back where it lies in a
     setting or a slot of the transaction, and a kdamond that was started there is stopped.
     Without a wheel or site packages, `python -m damonpolicy.engine.recover` does the same.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @click.option("--script", is_flag=True, help="as a shell script, as without an option")
 @click.option("--cmdline", is_flag=True, help="as parameters of the kernel")
-@click.option("--unfed", is_flag=True, help="allow goals that nobody feeds")
+@click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @policy_options
 @common
 @pass_invocation

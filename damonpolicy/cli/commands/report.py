@@ -15,10 +15,10 @@ __all__ = ("REPORTS", "command")
 REPORTS: Mapping[str, str] = {
     "snapshot": "regions with size, access rate, age and temperature",
     "histogram": "memory by temperature or idle time, and percentiles",
-    "heatmap": "how hot memory was where and when: a picture",
+    "heatmap": "a picture of hot and cold memory over time",
     "wss": "the working set, over all snapshots",
-    "rank": "who is hot, who writes, whose memory is idle",
-    "numa": "which node's CPUs touch which node's memory",
+    "rank": "targets by temperature, writes or idle memory",
+    "numa": "accesses of each node's CPUs to each node's memory",
 }
 """Every report and its summary."""
 

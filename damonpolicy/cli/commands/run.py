@@ -28,10 +28,14 @@ _EXIT = click.Choice(["keep", "remove"])
 @click.command("run")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @click.option(
-    "--on-exit", type=_EXIT, default="keep", help="what becomes of the policies at the end"
+    "--on-exit", type=_EXIT, default="keep", help="what happens to the policies at the end"
 )
-@click.option("--debounce", default="500ms", metavar="TIME", help="how long files have to rest")
-@click.option("--metrics", metavar="ADDRESS:PORT", help="serve metrics for Prometheus there")
+@click.option(
+    "--debounce", default="500ms", metavar="TIME", help="how long files must stay unchanged"
+)
+@click.option(
+    "--metrics", metavar="ADDRESS:PORT", help="serve metrics for Prometheus on this address"
+)
 @policy_options
 @common
 @pass_invocation

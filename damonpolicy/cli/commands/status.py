@@ -34,7 +34,7 @@ from damonpolicy.plan.state import Managed
 if TYPE_CHECKING:
     from damonpolicy.engine.session import Session
 
-_ASLEEP = "the numbers are old: it may sleep long by its watermarks, and the service lets it"
+_ASLEEP = "the numbers are old: watermarks may keep it asleep, and the service does not wake it"
 
 
 @click.command("status")
@@ -211,7 +211,7 @@ def _text(
         if store.unknown:
             lines = ["what is applied is not known"]
         elif store.waiting() and store.confirmed() != managed.generation:
-            hint = "`damonpolicy apply --boot` brings it back"
+            hint = "`damonpolicy apply --boot` restores it"
             lines.append(f"generation {store.confirmed()} is confirmed from before; {hint}")
     left_out = {each["kdamond"]: each["left_out"] for each in data["lacking"]}
     for each in data["kdamonds"]:
@@ -250,7 +250,7 @@ def _served(service: dict[str, Any], managed: Managed) -> list[str]:
     """Describe the service: the last reload, and what it cannot follow or feed."""
     where = ", ".join(service["paths"])
     if not service["running"]:
-        return [f"the service of {where} has ended without a word (pid {service['pid']})"]
+        return [f"the service of {where} has ended unexpectedly (pid {service['pid']})"]
     last = service["reload"]
     lines = [f"service of {where} (pid {service['pid']})"]
     if last is not None and last["result"] not in ("applied", "unchanged"):
@@ -260,7 +260,7 @@ def _served(service: dict[str, Any], managed: Managed) -> list[str]:
     elif last is not None:
         lines.append(f"  last reload: {last['result']}")
     for name in service.get("held", ()):  # an older service does not report it
-        lines.append(f"  waits for {name}: somebody has it open for writing")
+        lines.append(f"  waits for {name}: a program has it open for writing")
     for name, job in sorted(service.get("jobs", {}).items()):
         times = f"{job['failures']} failure{'s' if job['failures'] > 1 else ''}"
         if job["trouble"]:

@@ -46,7 +46,7 @@ _SHORT = 2.0
 
 @click.command("top")
 @click.option(
-    "--interval", metavar="TIME", default="2s", callback=duration, help="time between two looks"
+    "--interval", metavar="TIME", default="2s", callback=duration, help="time between two readings"
 )
 @click.option("--kdamond", metavar="NAME", help="begin with this one")
 @common
@@ -152,7 +152,7 @@ class Reader:
         kdamond = theirs[0]  # no other can run beside it
         why = "seen by trace events"
         if not self._watch(kdamond):
-            why = f"`{kdamond.name}` tells of its regions by trace events only: none came now"
+            why = f"`{kdamond.name}` reports its regions by trace events only: none arrived"
         return Scene(modules=found, series=self._told.get((kdamond.slot, kdamond.pid), ()), why=why)
 
     def _watch(self, kdamond: Kdamond) -> bool:

@@ -83,5 +83,5 @@ def _not_asked(kdamond: Mapping[str, Any]) -> str:
     if kdamond["owner"] != "ours":
         return "not asked: it is someone else's"
     if kdamond["state"] != "on":
-        return "nobody asked for numbers before it ended"
+        return "no numbers were requested before it ended"
     return "not asked: `status --update`"

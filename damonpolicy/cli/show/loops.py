@@ -54,7 +54,7 @@ def _how(each: Mapping[str, Any]) -> str:
         return ""
     share = f"{abs(error):.0%}"
     if share == "0%":
-        return ", where it should be"
+        return ", at its target"
     if each["target"]:
         return f", measures {share} too {'little' if error > 0 else 'much'}"
     return f", on its way: {share} from where it goes"

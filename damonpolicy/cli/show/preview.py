@@ -71,11 +71,11 @@ def unsettled(store: Remembered, session: Session) -> list[Diagnostic]:
     """Return what precedes a plan, or what it could not know."""
     found, managed = [], session.managed
     if store.interrupted():
-        message = "a transaction was interrupted: `apply` ends it first, and then plans anew"
+        message = "a transaction was interrupted: `apply` ends it first, and then makes a new plan"
         hint = "`damonpolicy recover` ends it now"
         found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
     if late := overdue(managed, session.machine.monotonic()):
-        message = f"{late}: `apply` rolls it back first, and then plans anew"
+        message = f"{late}: `apply` rolls it back first, and then makes a new plan"
         hint = "`damonpolicy recover` rolls it back now"
         found.append(Diagnostic.warning("DP0661", None, message, hint=hint))
     elif managed.pending is not None:
@@ -117,7 +117,7 @@ def without(
         elif managed[name].owner != "hand":
             message = f"the policy `{name}` belongs to {managed[name].owner}"
             hint = (
-                "take its file away there; if that service is no more,"
+                "remove its file there; if that service no longer exists,"
                 " `damonpolicy apply FILE` makes it yours"
             )
             raise UsageError(message, hint=hint)

@@ -38,7 +38,7 @@ from damonpolicy.policy.source.content import Content, gather, signature
 
 __all__ = ("HELD", "Outcome", "Reloader")
 
-HELD = "somebody has it open for writing"
+HELD = "a program has it open for writing"
 """The reason why a file is not applied."""
 
 Kind = Literal["applied", "unchanged", "invalid", "failed", "gone"]
@@ -247,7 +247,7 @@ class Reloader:
             return  # they had settled when they were read
         self.machine.sleep(max(settling.rested_at - now, 0.0))
         if signature([*self.paths, *self.variables]) != self._signature:
-            raise _Moved("files changed before they had come to rest")
+            raise _Moved("files changed before they had settled")
 
     def _outcome(
         self,

@@ -140,7 +140,7 @@ def unwritable(name: str) -> str:
     """Return why a policy may not set a parameter, or an empty text."""
     if name == COMMIT_INPUTS:
         return "damonpolicy writes it itself, once the parameters have changed"
-    return "it only tells what the module does" if _REPORTS.match(name) else ""
+    return "it only reports what the module does" if _REPORTS.match(name) else ""
 
 
 def watched(paths: set[str]) -> set[str]:
@@ -201,7 +201,7 @@ def _quotas(known: Mapping[str, int]) -> Iterator[Problem]:
         yield Problem("DP0260", names, message, hint, fatal=False)
     if known.get("quota_mem_pressure_us", 0) > window:
         names = ("quota_mem_pressure_us", "quota_reset_interval_ms")
-        message = f"nobody waits for more than {each} in each {each}: the goal is never met"
+        message = f"no task can wait for more than {each} in each {each}: the goal is never met"
         yield Problem("DP0260", names, message, f"write less than `{each}`", fatal=False)
 
 

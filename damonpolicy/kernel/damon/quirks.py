@@ -122,7 +122,7 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "tune.starves", "6.15", "",
-        "tuning intervals begins every wait of a scheme anew: one whose apply_interval_us is longer"
+        "tuning intervals restarts every wait of a scheme: one whose apply_interval_us is longer"
         " than the time between two tunings is never applied",
     ),
     Quirk("probe.void", "7.2", "7.3", "probes are asked of addresses without a page, too"),

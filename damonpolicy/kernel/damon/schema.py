@@ -75,7 +75,7 @@ class Row:
     plain: bool = False
     """Whether the policy's value is all that there is to say: no code handles the file by hand."""
     volatile: Literal["", "always", "tuned", "fed"] = ""
-    """Whether the kernel writes it: while intervals are tuned, or for goals that nobody feeds."""
+    """Whether the kernel writes it: while intervals are tuned, or for goals that nothing feeds."""
 
     @property
     def words(self) -> tuple[str, ...]:

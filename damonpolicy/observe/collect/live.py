@@ -101,9 +101,9 @@ def obstacle(machine: Machine, kdamond: Kdamond) -> str:
     """
     tree = kdamond.tree
     if kdamond.slot == UNKNOWN:
-        return "a module of the kernel tells its regions by trace events only"
+        return "a kernel module reports its regions by trace events only"
     if not kdamond.schemes:
-        return "it has no scheme that would tell"
+        return "it has no scheme that reports regions"
     if not tells(machine, kdamond):
         return UNTOLD
     if tree.get(f"{_CONTEXT}/pause") == "Y":
@@ -145,7 +145,7 @@ def ask(machine: Machine, kdamond: Kdamond) -> None:
         try:
             perform(machine, operation, deadline(tree, kdamond.slot))
         except OperationFailed as error:
-            message = f"{kdamond.name} does not tell its regions: {error.reason}"
+            message = f"{kdamond.name} does not report its regions: {error.reason}"
             hint = "`damonpolicy status` shows whether it runs"
             raise Busy(message, hint=hint) from error
 

@@ -275,7 +275,7 @@ def _heat(series: Series, value: Value) -> Array:
     rate = accesses_per_second(regions.accesses, interval)
     if value.kind == "passed":
         if regions.passed is None:
-            raise ValueError("these snapshots do not tell which bytes passed")
+            raise ValueError("these snapshots do not say which bytes passed")
         rate = rate * regions.passed / np.maximum(regions.size, 1)
     return rate
 

@@ -121,7 +121,7 @@ def _time_axis(heatmap: Heatmap, width: int, margin: int, *, absolute: bool) -> 
 def _legend(heatmap: Heatmap, palette: tuple[int, ...]) -> str:
     low, high = heatmap.scale
     if np.isnan(heatmap.values).all():
-        return "nothing is known of this time and these addresses: `--guide` lists what is"
+        return "this time and these addresses were not recorded: `--guide` lists what was"
     unit = f" {heatmap.unit}" if heatmap.unit else ""
     if palette:
         half = len(palette) // 2

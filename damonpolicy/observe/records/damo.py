@@ -166,7 +166,7 @@ def _record(stream: JsonStream) -> tuple[int, Series]:
     for key in stream.names():
         if key == "snapshots":
             if snapshots is not None:
-                raise Malformed("`snapshots` stands twice")
+                raise Malformed("`snapshots` appears twice")
             snapshots = Snapshots()
             snapshots.read(stream)
         elif key == _OURS:
@@ -194,14 +194,14 @@ def _own(stream: JsonStream) -> dict[str, Any] | None:
     if stream.peek() != "{":
         if stream.value() is None:
             return None
-        raise Malformed(f"`{_OURS}` is no mapping")
+        raise Malformed(f"`{_OURS}` is not a mapping")
     found: dict[str, Any] = {}
     for key in stream.names():
         if key in ("sample", "aggregation"):
             column = array("q")
             for batch in stream.batches():
                 if batch is None:
-                    raise Malformed(f"`{key}` is no list of numbers")
+                    raise Malformed(f"`{key}` is not a list of numbers")
                 column.extend(batch)
             found[key] = np.array(column, np.int64)
         else:

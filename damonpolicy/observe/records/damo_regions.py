@@ -62,7 +62,7 @@ class Snapshots:
             for each in batch:
                 rows = each["regions"]
                 if not isinstance(rows, list):
-                    raise Malformed("`regions` is no list")
+                    raise Malformed("`regions` is not a list")
                 self._add(each, len(rows))
                 self._waiting += rows
             self._pack()
@@ -161,7 +161,7 @@ def _usual(rows: list[dict[str, Any]]) -> Rows:
 def _any(rows: Any) -> Rows:
     """Read the form of any version, number by number."""
     if not isinstance(rows, list):
-        raise Malformed("`regions` is no list")
+        raise Malformed("`regions` is not a list")
     accesses = [each["nr_accesses"] for each in rows]
     ages = [each.get("age") or {} for each in rows]
     least = -1 << 63

@@ -73,7 +73,7 @@ def _amount(text: str, units: Kind) -> Fraction | int:
         raise Malformed(f"`{text[:40]}` is not a number")
     unknown = [unit for _, unit in parts if unit not in units]
     if unknown:
-        raise Malformed(f"`{text[:40]}`: `{unknown[0][:20]}` is no unit of it")
+        raise Malformed(f"`{text[:40]}`: `{unknown[0][:20]}` is not a unit of it")
     return sign * sum((Fraction(amount) * units[unit] for amount, unit in parts), Fraction(0))
 
 

@@ -77,14 +77,14 @@ class JsonStream:
         char = self.peek()
         if not char or char not in characters:
             what = f"`{char}`" if char else "the end"
-            raise ValueError(f"{what} stands where one of `{characters}` is expected")
+            raise ValueError(f"{what} found where one of `{characters}` is expected")
         self._at += 1
         return char
 
     def end(self) -> None:
         """Refuse anything after the document."""
         if self.peek():
-            raise ValueError("something stands behind its end")
+            raise ValueError("something follows its end")
 
     def value(self) -> Any:
         """Decode the next value, which has to be short."""
@@ -168,7 +168,7 @@ class JsonStream:
             self._ensure()
             found = _PLAIN.match(self._text, self._at)
             if not found or found.end() == self._at:
-                raise ValueError(f"`{char}` is no value" if char else "it ends in the middle")
+                raise ValueError(f"`{char}` is not a value" if char else "it ends in the middle")
             self._at = found.end()
             return
         depth, inside = 0, False

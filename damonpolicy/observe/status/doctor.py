@@ -86,7 +86,7 @@ def _slots(current: Current, managed: Managed) -> Iterator[Check]:
             yield Check(
                 "note",
                 f"slot {slot} runs a kdamond of someone else (pid {current.pid(slot)})",
-                "it is left alone; `apply --takeover` may take its slot",
+                "it is left as it is; `apply --takeover` may take its slot",
             )
         else:
             yield Check("note", f"slot {slot} is configured by someone else, and off")
@@ -191,7 +191,7 @@ def _state(store: Remembered, managed: Managed, now: float) -> Iterator[Check]:
         yield Check(
             "note",
             f"generation {store.confirmed()} is confirmed, and not in force on this boot",
-            "`damonpolicy apply --boot` brings it back",
+            "`damonpolicy apply --boot` restores it",
         )
 
 

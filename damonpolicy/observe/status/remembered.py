@@ -18,11 +18,11 @@ Found = TypeVar("Found")
 
 _STATE = (
     "move it away: what runs counts as someone else's then, `damonpolicy apply` of the same policies"
-    " takes it over, and what settings were before is lost"
+    " takes it over, and the earlier values of settings are lost"
 )
 _GENERATION = "nothing that runs needs it, but `damonpolicy rollback` cannot go back to it"
 _CONFIRMED = (
-    "move it away: the next change writes it again, and nothing comes back at boot till then"
+    "move it away: the next change writes it again, and nothing comes back at boot until then"
 )
 _JOURNAL = "move it away, and see with `damonpolicy status` what the transaction left behind"
 _SERVICE = "move it away, and restart the service: it writes it again"

@@ -119,7 +119,7 @@ class Compiler(Quotas):
             needed = [name for name, wanted in parts if wanted]
             lacks = [name for name in needed if not self.capabilities.has(name)]
             if early and not accesses.optional:
-                message = "this kernel tells writes apart, and has no word for reads"
+                message = "this kernel can select writes, but has no word for reads"
                 self.refuse(at("kind"), "sample", message)
                 return
             if accesses.optional and lacks:
@@ -132,7 +132,7 @@ class Compiler(Quotas):
             files = {f"{base}/{name}": each for name, each in found.items()}
         self.uses_faults = True
         if not early and self.capabilities.has("sample"):
-            message = "kernels seen so far never free a page that a fault has told of, nor merge it"
+            message = "kernels seen so far never free or merge a page that a fault has reported"
             hint = "let it run for minutes, watch free memory, and switch KSM on without it"
             self.found.append(Diagnostic.warning("DP0604", at.spot, message, hint=hint))
         for path, value in files.items():

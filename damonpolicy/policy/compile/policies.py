@@ -115,7 +115,7 @@ class Upkeep:
 
     owner: str = "hand"
     unfed: bool = False
-    """Whether goals may stand that nobody feeds."""
+    """Whether goals may stand that nothing feeds."""
     served: bool = False
     """Whether a service feeds those that say where from."""
 
@@ -361,7 +361,7 @@ def _service_needed(policy: Policy, at: Cursor, upkeep: Upkeep) -> Iterator[Diag
     if not unfed:
         yield from module_rules.service_needed(policy, at)
     if policy.known("tuning") and not (served or unfed):
-        message = "`tuning` needs the service: nobody else moves anything"
+        message = "`tuning` needs the service: nothing else moves values"
         hint = f"{_SERVICE}; `--unfed` applies the rest, and leaves it where it starts"
         yield Diagnostic.error("DP0239", at("tuning").key, message, hint=hint)
     if policy.known("on_drift") == "repair" and not served:
@@ -373,7 +373,7 @@ def _service_needed(policy: Policy, at: Cursor, upkeep: Upkeep) -> Iterator[Diag
         for number, scheme in enumerate(kdamond.known("schemes", ())):
             here = at("kdamonds", index, "schemes", number)
             if scheme.known("retune_age") and not served:
-                message = "`retune_age` needs the service: nobody else rewrites ages"
+                message = "`retune_age` needs the service: nothing else rewrites ages"
                 hint = f"{_SERVICE}; else write the age as `20 aggregations`"
                 yield Diagnostic.error("DP0252", here("retune_age").key, message, hint=hint)
             if not unfed:
@@ -384,7 +384,7 @@ def _service_needed(policy: Policy, at: Cursor, upkeep: Upkeep) -> Iterator[Diag
 def _unfed(scheme: Scheme, at: Cursor, *, served: bool) -> Iterator[Diagnostic]:
     for index, goal in readable(scheme.limits.goals, "metric", "from_"):
         if goal.metric == "user_input" and not (served and goal.from_ is not None):
-            message = "nobody feeds this goal: the quota would stay where it starts"
+            message = "nothing feeds this goal: the quota would stay where it starts"
             hint = "`--unfed` applies it all the same, for you to write current_value"
             if goal.from_ is not None:
                 hint = f"{_SERVICE}; {hint}"

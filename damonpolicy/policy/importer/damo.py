@@ -59,14 +59,16 @@ def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], l
         return [one], report.found
     if ops and top is not None:
         hint = "leave `--ops` out: the file says for each kdamond what it is"
-        return [], [Diagnostic.error("DP0621", top.span, "this is no list of schemes", hint=hint)]
+        return [], [
+            Diagnostic.error("DP0621", top.span, "this is not a list of schemes", hint=hint)
+        ]
     listed: Node | None = top
     if isinstance(top, Mapping):
         whole = Place(top, top.span, report)
         listed = Sequence(whole.items("kdamonds"), top.span) if whole.has("kdamonds") else None
     if not isinstance(listed, Sequence):
         hint = "`damo args damon --format yaml` writes one"
-        message = f"`{name}` is no configuration of damo: it has no list of `kdamonds`"
+        message = f"`{name}` is not a damo configuration: it has no list of `kdamonds`"
         span = top.span if top else Span(name, 1, 1, 1, 2)
         return [], [Diagnostic.error("DP0621", span, message, hint=hint)]
     if not listed.items:
@@ -190,7 +192,7 @@ class _Tree:
             return ""
         threads = node.text.split(",")
         if not all(each.isascii() and each.isdecimal() and len(each) < 11 for each in threads):
-            message = f"`{node.text[:40]}` is no list of threads as the kernel has them"
+            message = f"`{node.text[:40]}` is not a list of threads as the kernel writes them"
             self.report.wrong(node.span, message, "write `811,815`")
             return ""
         return ",".join(str(int(each)) for each in threads)

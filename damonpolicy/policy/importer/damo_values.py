@@ -113,7 +113,7 @@ class Report:
             for key, _ in place.node.items:
                 if key.text in place.asked:
                     continue
-                message = f"`{key.text[:40]}` is no key of damo's here"
+                message = f"`{key.text[:40]}` is not a key of damo here"
                 hint = did_you_mean(key.text, sorted(place.asked))
                 if hint.startswith("did you mean") and key.text not in _REMARKS:
                     self.wrong(key.span, message, hint)
@@ -247,7 +247,7 @@ class Place:
         known = " ".join(f"{n}{u}" for n, u in parts) == re.sub(r"(?<=[0-9]) (?=[^0-9])", "", plain)
         bare = [unit for _, unit in parts if not unit or unit in kind.words]
         if not parts or not known or (len(parts) > 1 and (bare or kind.units is not TIMES)):
-            self.report.wrong(node.span, f"`{text[:40]}` is no number of damo's")
+            self.report.wrong(node.span, f"`{text[:40]}` is not a number that damo reads")
             return None
         if re.match(_OCTAL, plain) and isinstance(node, Scalar) and not node.quoted:
             hint = "YAML takes it as octal: write it without the 0"

@@ -45,7 +45,7 @@ def of_scheme(found: Decompiled, base: str) -> tuple[list[dict[str, Any]], bool]
     together = layered and bool(here) and everything == here
     if layered and here and not together:
         why = (
-            "a policy's filters stand in `filters`, or in `core_filters` and `ops_filters`;"
+            "a policy's filters are in `filters`, or in `core_filters` and `ops_filters`;"
             " what they decide stays the same"
         )
         for each in (own, *layers):

@@ -195,7 +195,7 @@ def _accesses(found: Decompiled) -> None:
     )
     count = found.number(f"{base}/filters/nr_filters")
     if fault == table:
-        found.remark(f"{base}/primitives", "the kernel takes exactly one of the primitives")
+        found.remark(f"{base}/primitives", "the kernel accepts exactly one of the primitives")
     if not fault:
         found.remark(f"{base}/filters", "the kernel ignores them without page faults")
         return

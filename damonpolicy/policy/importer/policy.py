@@ -78,7 +78,7 @@ def policy(
         data["modules"] = own
     unsayable = next((each for each in _words(data) if not _sayable(each)), None)
     if unsayable is not None:
-        message = f"no policy can say {unsayable[:60]!a}: it is no UTF-8, or a template"
+        message = f"no policy can say {unsayable[:60]!a}: it is not UTF-8, or is a template"
         hint = "give that cgroup another name"
         return Imported("", (Diagnostic.error("DP0620", None, message, hint=hint),), ())
     text = to_yaml(data, [*comments, *_processes(made, machine)])

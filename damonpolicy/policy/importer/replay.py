@@ -62,7 +62,7 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
             if write.path.rpartition("/")[2] == COMMIT_INPUTS:
                 continue
         elif own == write.path:
-            message = f"`{write.path[:80]}` is no file of DAMON's: the policy leaves it out"
+            message = f"`{write.path[:80]}` is not one of DAMON's files: the policy leaves it out"
             hint = "`settings:` of a policy writes other files"
             result.found.append(Diagnostic.warning("DP0697", write.span, message, hint=hint))
             continue

@@ -13,8 +13,8 @@ __all__ = ("LONGEST", "Computed", "Operator", "statements")
 
 LONGEST = 16_384
 """Characters of a word."""
-_OPERATORS = r"&&|\|\||;;|>>|>\||>&|&>|<<|[0-9]+>|[;&|<>]"
-_VARIABLE = r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))"
+_OPERATORS = re.compile(r"&&|\|\||;;|>>|>\||>&|&>|<<|[0-9]+>|[;&|<>]")
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _COMPUTES = "`*?[(){}"
 _SPACE = " \t"
 
@@ -41,7 +41,7 @@ def statements(line: str, variables: Mapping[str, str]) -> Iterator[list[str]]:
             at += 1
         elif line[at] == "#":
             break
-        elif found := re.match(_OPERATORS, line, at):
+        elif found := _OPERATORS.match(line, at):
             at = found.end()
             if found[0] in (";", "&&"):
                 yield words
@@ -99,7 +99,7 @@ def _quoted(line: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]
 
 
 def _variable(line: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]:
-    found = re.match(_VARIABLE, line, at)
+    found = _VARIABLE.match(line, at)
     if found is None:
         raise Computed(line[at:].split(maxsplit=1)[0])
     name = found[1] or found[2]

@@ -103,7 +103,7 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
                 if not any(origin[:length] in lost for length in range(len(origin) + 1)):
                     found.append(_diagnostic(origin, each, places))
                 if len(found) > limits.TOLD.most:
-                    message = "more is wrong: this is where reading the policy ends"
+                    message = "more is wrong: reading the policy stops here"
                     found.append(Diagnostic.error("DP0035", places.value(origin), message))
                     return None, found
             for path, each in sorted(problems, key=lambda pair: _depth_first(pair[0])):

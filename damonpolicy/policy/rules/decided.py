@@ -16,7 +16,7 @@ from damonpolicy.policy.rules.speaking import rule
 
 __all__ = ("check", "conjunction", "unreached")
 
-_IN_GENERAL = "to demand both, reject what is not so first, and allow last"
+_IN_GENERAL = "to require both, reject the opposite first, and allow last"
 
 
 @rule
@@ -37,7 +37,7 @@ def unreached(
     for found in reached(filters, physical=physical):
         each, place = filters[found.index], at(found.index)
         if matches_nothing(each, physical=physical):
-            message = "nothing that could be looked at is so: this filter matches nothing"
+            message = "this filter can match nothing"
             hint = "pages are powers of two, from 4KiB up"
             if each.type != "hugepage_size":
                 hint = "remove it"
@@ -55,11 +55,11 @@ def unreached(
 def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnostic:
     each = filters[found.index]
     if found.by is None:
-        message = "this is never asked: those before it decide all that it matches"
+        message = "this filter is never reached: those before it decide all that it matches"
         hint = f"put it first, or remove it: `{written(each)}`"
         return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint)
     first = filters[found.by]
-    message = f"this is never asked: a filter before it {first.verb}s all that it matches"
+    message = f"this filter is never reached: a filter before it {first.verb}s all that it matches"
     hint = "put it first"
     if first.verb == each.verb:
         hint = "remove it"
@@ -79,7 +79,7 @@ def _either(
         if each.verb != "allow" or later is None:
             continue
         whole = conjunction(filters)
-        hint = f"to demand both, write `filters: {whole}`" if whole else _IN_GENERAL
+        hint = f"to require both, write `filters: {whole}`" if whole else _IN_GENERAL
         message = f"what this allows is taken at once; the next filter, on `{later.type}`,"
         if later.verb == "allow":
             message = (
@@ -87,7 +87,7 @@ def _either(
             )
             yield Diagnostic.warning("DP0680", at(index).value, message, hint=hint)
             return
-        message += " is not asked about it"
+        message += " is not reached"
         if not later.negated and later is filters[-1]:
             message += ", and the rest is taken"
         yield Diagnostic.warning("DP0248", at(index).value, message, hint=hint)
@@ -119,7 +119,7 @@ def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diag
             message = "this `allow` changes nothing: the rest is taken, as the last filter rejects"
             order = ("reject", "allow")
             sorted_ = sorted(filters, key=lambda other: order.index(other.verb))
-            hint = f"to take nothing else, write `filters: {listed(sorted_)}`"
+            hint = f"to allow nothing else, write `filters: {listed(sorted_)}`"
             yield Diagnostic.warning("DP0681", at(index).value, message, hint=hint)
             return
 

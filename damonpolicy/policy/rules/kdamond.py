@@ -263,7 +263,7 @@ def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             yield Diagnostic.error(
                 "DP0209",
                 at(index).value,
-                f"two paddr targets: node {node} stands twice",
+                f"two paddr targets: node {node} appears twice",
                 hint=hint,
                 related=[(at(seen[node]).value, "first here")],
             )
@@ -327,7 +327,7 @@ def _all_alike(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 @rule
 def _waiting(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if kdamond.when_absent == "wait" and kdamond.ops == "paddr" and not _may_be_absent(kdamond):
-        message = "there is nothing to wait for: no cgroup and no node is named"
+        message = "there is nothing to wait for: no cgroup or node is named"
         yield Diagnostic.error("DP0208", at("when_absent").key, message, hint="remove it")
 
 

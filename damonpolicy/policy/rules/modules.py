@@ -89,7 +89,7 @@ def _parameters(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     for path, _, place in contents(policy, at):
         if path in policy.settings:
-            message = f"`{path}` stands under `settings` and under `modules`"
+            message = f"`{path}` is under `settings` and under `modules`"
             related = [(at("settings", path).key, "here too")]
             hint = "remove one of them"
             yield Diagnostic.error("DP0223", place.key, message, hint=hint, related=related)
@@ -166,7 +166,7 @@ def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     reclaim = policy.modules.damon_reclaim
     if reclaim is not None and reclaim.quota_autotune_feedback:
         place = at("modules", "damon_reclaim", "quota_autotune_feedback")
-        message = "nobody feeds this goal: the quota would move until it cannot move further"
+        message = "nothing feeds this goal: the quota would move until it cannot move further"
         hint = "`--unfed` applies it all the same, for you to write it"
         yield Diagnostic.error("DP0230", place.value, message, hint=hint)
 
@@ -264,7 +264,7 @@ def _region_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
         yield Diagnostic.error("DP0236", place.value, message, hint=hint)
     for name, value in zip(kernel.REGION, values, strict=True):
         if value is not None and value % unit:
-            message = f"`{name}` is no whole number of units of {unit} bytes"
+            message = f"`{name}` is not a whole number of units of {unit} bytes"
             yield Diagnostic.error("DP0236", at(name).value, message, hint="round it")
 
 

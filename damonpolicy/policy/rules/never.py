@@ -131,7 +131,9 @@ def _pressure(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
             continue
         if target > quota.every:
             every = format_duration(quota.every)
-            message = f"nobody waits for more than {every} in each {every}: the goal is never met"
+            message = (
+                f"no task can wait for more than {every} in each {every}: the goal is never met"
+            )
             hint = f"write less than `{every}`: it is the time within each `every`"
             yield Diagnostic.error("DP0260", at(index, "target").value, message, hint=hint)
 

@@ -86,7 +86,7 @@ def _names(named: Sequence[Kdamond | Scheme], at: Cursor, what: str) -> Iterator
             yield Diagnostic.error(
                 "DP0223",
                 at(index, "name").value,
-                f"the {what} `{name}` stands twice",
+                f"the {what} `{name}` appears twice",
                 hint="with `for_each`, put the variable into the name"
                 if at(index, "name").value == at(first[name], "name").value
                 else "choose another name",
@@ -131,7 +131,7 @@ def _names_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
             yield Diagnostic.error(
                 "DP0017",
                 place,
-                f"the policy `{read.policy.name}` stands in two files",
+                f"the policy `{read.policy.name}` is in two files",
                 hint="rename one of them",
                 related=[(names[read.policy.name], "first here")],
             )

@@ -41,7 +41,7 @@ def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Iterator[
     names: set[str] = set()
     for index, probe in readable(probes, "name"):
         if probe.name in names:
-            message = f"the probe `{probe.name}` stands twice"
+            message = f"the probe `{probe.name}` appears twice"
             hint = "choose another name"
             yield Diagnostic.error("DP0223", at(index, "name").value, message, hint=hint)
         names.add(probe.name)

@@ -183,7 +183,7 @@ def _goals(quota: Quota, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         yield from _eligible(goal, kdamond, place("metric"))
         same = [other for other in quota.goals[:index] if other == goal]
         if same:
-            message = "this goal stands twice"
+            message = "this goal appears twice"
             yield Diagnostic.error("DP0223", place.value, message, hint="remove one of them")
 
 
@@ -226,7 +226,7 @@ def _keys(goal: Goal, at: Cursor) -> Iterator[Diagnostic]:
         message = f"`{goal.metric}` does not say which {name}"
         yield Diagnostic.error("DP0231", at("metric").value, message, hint=f"add `{name}:`")
     if goal.known("complement") and not goal.metric.endswith("_bp"):
-        message = f"`{goal.metric}` is no share, and has no complement"
+        message = f"`{goal.metric}` is not a share, and has no complement"
         hint = "remove `complement`"
         yield Diagnostic.error("DP0231", at("complement").key, message, hint=hint)
     for name in sorted(given - needed):

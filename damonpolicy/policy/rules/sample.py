@@ -31,8 +31,8 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 @rule
 def _threads(accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
     if accesses.threads is not None and not accesses.threads and not at.lost:
-        message = "`threads` is empty, which crashes kernels"
-        hint = "name threads, or leave it out"
+        message = "`threads` is empty, which crashes the kernel"
+        hint = "list threads, or leave it out"
         yield Diagnostic.error("DP0225", at.value, message, hint=hint)
     if len(",".join(map(str, accesses.threads or ()))) > _LONGEST:
         message = f"the kernel shows no more than {_LONGEST} characters of `threads`"
@@ -43,7 +43,7 @@ def _threads(accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
 @rule
 def _primitive(accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
     if accesses.primitive == "page_table" and not accesses.alike:
-        message = "page tables tell neither writes nor CPUs nor threads"
+        message = "page tables show neither writes nor CPUs nor threads"
         hint = "remove `primitive`: page faults are taken where they are needed"
         yield Diagnostic.error("DP0229", at.value, message, hint=hint)
 

@@ -104,7 +104,7 @@ def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
     yield Diagnostic.warning(
         "DP0605",
         at("apply_every").value,
-        f"each tuning of the intervals lets its wait begin anew: the scheme {what} applied",
+        f"each tuning of the intervals restarts its wait: the scheme {what} applied",
         hint=f"write at most `{format_duration(between[0])}`, or leave `apply_every` out",
     )
 
@@ -118,7 +118,7 @@ def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagn
         elif isinstance(scheme.to, tuple):
             yield from _destinations(scheme, kdamond, at("to"))
         elif scheme.to is not None and {each.numa_node for each in kdamond.targets} == {scheme.to}:
-            message = f"all that is monitored is on node {scheme.to} already"
+            message = f"all monitored memory is on node {scheme.to} already"
             yield Diagnostic.error("DP0249", at("to").value, message, hint="choose another node")
     elif scheme.to is not None:
         message = f"`{scheme.action}` moves nothing between nodes"
@@ -133,7 +133,7 @@ def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diag
     seen: set[int] = set()
     for index, each in readable(given, "node"):
         if each.node in seen:
-            message = f"node {each.node} stands twice"
+            message = f"node {each.node} appears twice"
             hint = "name it once, with the sum of the weights"
             yield Diagnostic.error("DP0223", at(index, "node").value, message, hint=hint)
         seen.add(each.node)

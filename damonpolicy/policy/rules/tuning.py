@@ -98,7 +98,7 @@ def _numbers(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
             "DP0257", at("dead_band").value, message, hint="write for example `5%`"
         )
     if known("target") == 0:
-        message = "0 is no target: nothing is a share of it"
+        message = "0 cannot be a target: nothing is a share of it"
         hint = "measure what is missing from the other side"
         yield Diagnostic.error("DP0257", at("target").value, message, hint=hint)
     if known("every", 100_000) < 100_000:

@@ -102,7 +102,7 @@ def variables(
                 values[key.text] = made.text if isinstance(made, Scalar) else Hole.WRONG
             except TemplateError as error:
                 if len(found) >= limits.TOLD.most:
-                    message = "more variables are wrong: this is where reading them ends"
+                    message = "more variables are wrong: reading them stops here"
                     found.append(Diagnostic.error("DP0035", value.span, message))
                     return {**values, _ANY: Hole.WRONG}, found
                 later = error.unknown if error.unknown in names else ""
@@ -194,7 +194,7 @@ def _count(top: nodes.Mapping, result: Expanded) -> None:
 
 def _failed(result: Expanded, node: Node, error: TemplateError) -> Lost:
     if len(result.found) >= limits.TOLD.most:
-        result.error(node, "DP0035", "more templates are wrong: this is where reading them ends")
+        result.error(node, "DP0035", "more templates are wrong: reading them stops here")
         raise _TooMany
     lost = result.error(node, error.code, error.message, error.hint)
     if error.code == limits.TEMPLATES.code:

@@ -215,7 +215,7 @@ def _check_one(node: nodes.Node) -> None:
             "`is defined` and `is undefined` are there",
         )
     elif isinstance(node, nodes.Const) and not is_whole(str(node.value)):
-        reason = "half a character is no text"
+        reason = "half a character is not text"
     if reason:
         raise Failed(f"the template is refused: {reason}", "DP0022", hint)
 

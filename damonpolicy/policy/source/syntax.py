@@ -53,7 +53,7 @@ def syntax_error(name: str, text: str, error: yaml.MarkedYAMLError) -> Diagnosti
         return Diagnostic.error(
             "DP0005",
             Span(name, line + 1, at, line + 1, at + 1),
-            "a tab stands where YAML wants spaces",
+            "there is a tab where YAML expects spaces",
             hint="indent with spaces",
         )
     if odd := _odd(name, lines, line):

@@ -24,7 +24,7 @@ _HINTS = {
     "DP0022": "a template gives one value; `for_each` repeats",
     "DP0023": "variables are text: write `{{ name | int * 2 }}` to calculate",
     "DP0024": "write the value out, or in steps under `vars:`",
-    "DP0036": "write values out that stand often",
+    "DP0036": "write out values that are used often",
 }
 
 

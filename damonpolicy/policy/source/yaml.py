@@ -151,7 +151,7 @@ class _Reader:
             return
         self._common(event)
         if not is_whole(event.value):  # PyYAML's own reader accepts escapes that libyaml refuses
-            self.error("DP0003", span, "half a character is no text", "write the whole character")
+            self.error("DP0003", span, "half a character is not text", "write the whole character")
             self._add(Scalar("", span, quoted=True))
             return
         text = event.value if event.style else self._plain(event.value, span)
@@ -162,12 +162,12 @@ class _Reader:
         key = self.stack[-1].key if self.stack else None
         inner, stripped = unquoted(text), _AROUND.sub("", text)
         if inner and not (key and key.text == "description"):
-            message = f"`{text[0]}` is no quote to YAML, but a part of the value"
+            message = f"`{text[0]}` is not a quote to YAML, but part of the value"
             self.error("DP0127", span, message, f'write `"{inner}"`')
             return inner
         if stripped != text:
             char = text[0] if text[0] != stripped[:1] else text[-1]
-            message = f"{name_of(char)} is no space to YAML, but a part of the value"
+            message = f"{name_of(char)} is not a space to YAML, but part of the value"
             self.error("DP0127", span, message, f"write `{stripped}`")
         return stripped
 
@@ -265,7 +265,7 @@ class _Reader:
             key = Scalar(glued[1], span)
         elif key.text in frame.seen:
             first = frame.seen[key.text]
-            message = f"the key `{key.text}` stands twice"
+            message = f"the key `{key.text}` appears twice"
             hint = "keep one of them"
             self.error("DP0006", key.span, message, hint, related=[(first, "first here")])
         elif _is_empty(value):

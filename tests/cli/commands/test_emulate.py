@@ -49,12 +49,12 @@ def test_a_program_starts_where_it_is_told_to(cli):
     [
         (["start", "x", "--cgroup", "machine.slice"], "did you mean `/machine.slice`?"),
         (["start", "x", "--cgroup", ""], "`` is not the path of a cgroup"),
-        (["start", "/usr/bin/x"], "`/usr/bin/x` is no name of a program"),
-        (["start", ""], "`` is no name of a program"),
+        (["start", "/usr/bin/x"], "`/usr/bin/x` is not a program name"),
+        (["start", ""], "`` is not a program name"),
         (["start", "a\nb"], "is no name of a program"),
         (["start", "x", "--uid", "99999999999999999999"], "`--uid`"),
         (["start", "x", "--area", "size=1MiB,node=" + "9" * 5000], "area.node"),
-        (["exit", "nosuch"], "`nosuch` is no pid, and no name of one program"),
+        (["exit", "nosuch"], "`nosuch` is neither a pid nor the name of one program"),
         (["exit", "qemu-system-x86_64"], "these are called so: 811, 815"),
         (["write", "/nowhere", "-1"], "there is no file `/nowhere`"),
         (["forward", "-5m"], "-5m"),
@@ -76,7 +76,7 @@ def test_a_program_ends_by_its_name(cli):
 @pytest.mark.parametrize(
     ("area", "message"),
     [
-        ("64MiB", "`64MiB` is no key with a value"),
+        ("64MiB", "`64MiB` is not a key with a value"),
         ("size=3", "`area.size`: `3` has no unit"),
         ("sze=3MiB", "a machine has no `area.sze`"),
         ("size=8MiB,node=9", "node 9"),

@@ -169,7 +169,7 @@ def test_nothing_is_overwritten(looked):
     again = looked.run("record", "--count", "1")
 
     assert again.code == ExitCode.USAGE
-    assert "`damon.parquet` is there already" in again.err
+    assert "`damon.parquet` already exists" in again.err
 
     looked.done("record", "--count", "3", "--force")
 
@@ -258,7 +258,7 @@ def test_a_module_cannot_be_asked_for_regions(site, tmp_path, monkeypatch):
     done = site.run("record", "--source", "regions", "--count", "1")
 
     assert done.code == ExitCode.FAILED
-    assert "a module of the kernel tells its regions by trace events only" in done.err
+    assert "a kernel module reports its regions by trace events only" in done.err
 
 
 @pytest.mark.parametrize("source", ["trace", "regions"])
@@ -343,7 +343,7 @@ def test_nothing_seen_is_no_success(looked, clock):
     done = looked.run("record", "--for", "1us")
 
     assert done.code == ExitCode.FAILED
-    assert "error[DP0500]: nothing was seen in 0.0 s, and no file is written" in done.err
+    assert "error[DP0500]: no data arrived in 0.0 s, and no file is written" in done.err
     assert os.listdir() == []
 
 

@@ -190,7 +190,7 @@ def test_killed_and_started_again_it_goes_on(start):
     running.wait_for(lambda: running.pages() == "300")
     running.wait_for(lambda: "last reload: applied" in running.status())
     running.end(signal.SIGKILL)
-    assert "has ended without a word" in running.status()
+    assert "has ended unexpectedly" in running.status()
     (running.policies / "p.yaml").write_text(settings(pages=400))
     again = start()
     again.wait_for(lambda: again.pages() == "400")

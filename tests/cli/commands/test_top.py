@@ -142,7 +142,7 @@ def test_a_module_that_told_nothing_yet(site, monkeypatch):
     monkeypatch.setattr(traced, "possible", lambda _: False)
     scene = top.Reader(site.machine, site.places).look(None)
 
-    assert scene.why == "`damon_stat` tells of its regions by trace events only: none came now"
+    assert scene.why == "`damon_stat` reports its regions by trace events only: none arrived"
     assert scene.series == ()
 
 

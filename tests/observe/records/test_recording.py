@@ -69,7 +69,7 @@ def test_enough_of_each(tmp_path):
 @pytest.mark.parametrize("there", ["r.parquet", "r.3.parquet"])
 def test_what_is_there_is_not_overwritten(tmp_path, there):
     (tmp_path / there).write_text("")
-    with pytest.raises(UsageError, match=f"{there}` is there already"):
+    with pytest.raises(UsageError, match=f"{there}` already exists"):
         Rotation(str(tmp_path / "r.parquet")).refuse_to_overwrite()
 
 

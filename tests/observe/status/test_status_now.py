@@ -310,7 +310,7 @@ SERVICE = {"running": True, "loops": {}, "errors": {"tuned/pace": 0.25}}
     [
         (SERVICE, {}, ", measures 25% too little"),
         ({**SERVICE, "errors": {"tuned/pace": -0.25}}, {}, ", measures 25% too much"),
-        ({**SERVICE, "errors": {"tuned/pace": 0.0}}, {}, ", where it should be"),
+        ({**SERVICE, "errors": {"tuned/pace": 0.0}}, {}, ", at its target"),
         (SERVICE, {"law": "follow"}, ", on its way: 25% from where it goes"),
         ({**SERVICE, "errors": {}}, {}, ""),
         ({**SERVICE, "loops": {"tuned/pace": "no number"}}, {}, ", stands still: no number"),

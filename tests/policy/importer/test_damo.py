@@ -160,7 +160,7 @@ SCHEME = "kdamonds: [{contexts: [{schemes: [{action: pageout, %s}]}]}]"
     ("text", "message", "hint"),
     [
         ("acces_pattern: {}", "`acces_pattern` is no key", "did you mean `access_pattern`?"),
-        ("colour: {}", "`colour` is no key of damo's here", "one of `access_pattern`, `action`"),
+        ("colour: {}", "`colour` is not a key of damo here", "one of `access_pattern`, `action`"),
         ("quotas: {sz_bytes: 5 m}", "a unit that damo does not know", "it knows `B` `K` `KB`"),
         ("quotas: {sz_bytes: 50 %}", "a unit that damo does not know here", "it knows"),
         ("quotas: {reset_interval_ms: 1 M}", "a unit", "it knows `ns` `us` `ms` `s` `m` `h` `d`"),
@@ -365,8 +365,8 @@ def test_a_bare_list_of_schemes_is_for_all_memory():
     became = policy(made, "p", EVERYTHING, None)
 
     assert [(each.severity, each.message) for each in found] == [
-        ("warning", "`name` is no key of damo's here: it says nothing"),
-        ("warning", "`comments` is no key of damo's here: it says nothing"),
+        ("warning", "`name` is not a key of damo here: it says nothing"),
+        ("warning", "`comments` is not a key of damo here: it says nothing"),
     ]
     assert "  ops: paddr\n  targets:\n  - {system_ram: true}\n" in became.text
     assert "access_rate: {max: 0%}\n      age: {min: 1m}" in became.text

@@ -58,7 +58,7 @@ class _Options:
     multiple=True,
     metavar="hottest|all|START-END",
     show_default="the hottest area",
-    help="which addresses, once for each map",
+    help="addresses to show; repeat it for more maps",
 )
 @click.option(
     "--time",
@@ -81,7 +81,7 @@ class _Options:
     "order",
     type=click.Choice(["address", "temperature"]),
     default="address",
-    help="what goes up: addresses, or bytes from cold to hot",
+    help="the vertical axis: addresses, or bytes from cold to hot",
 )
 @click.option("--hottest-first", is_flag=True, help="with `--sort temperature`: from hot to cold")
 @click.option(
@@ -100,7 +100,7 @@ class _Options:
     metavar="FILE",
     help="write a .png, .svg, .pdf, .html or .csv",
 )
-@click.option("--guide", "guided", is_flag=True, help="say which times and areas there are")
+@click.option("--guide", "guided", is_flag=True, help="list the times and areas there are")
 @common
 @pass_invocation
 @gathered(_Options)
@@ -155,10 +155,10 @@ def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
     ]
     for name in sorted({each.source.kdamond for each in apart if len(each.source.targets) > 1}):
         message = (
-            f"of {name} the kernel does not tell of which process regions are:"
+            f"of {name} the kernel does not say which process regions belong to:"
             " where several lie at the same addresses, their mean is shown"
         )
-        hint = "`--source trace` tells, in a record made with it as well"
+        hint = "`--source trace` shows it, also in a record made with it"
         yield Diagnostic.note("DP0633", None, message, hint=hint)
     if kind in ("accesses", "passed"):
         for name in sorted({each.source.kdamond for each in found if each.source.tuned}):

@@ -51,7 +51,9 @@ def most_of(text: str | None) -> float | None:
     except ValueError:
         found = 0.0
     if not 0 < found < float("inf"):
-        raise UsageError(f"`--scale {visible(text[:40])}` is no number above 0", hint="write `200`")
+        raise UsageError(
+            f"`--scale {visible(text[:40])}` is not a number above 0", hint="write `200`"
+        )
     return found
 
 

@@ -47,10 +47,10 @@ class _Options:
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, or all added up; -1 is the last")  # fmt: skip
 @click.option("--by", "what", type=click.Choice(["temperature", "idle"]), default="temperature", help="temperature, or the time since the last access")  # fmt: skip
-@click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", help="bins as wide as each other, or each twice as wide as the one before")  # fmt: skip
-@click.option("--bins", metavar="LOW..HIGH,...", help="bins of your own, as in 0s..1m,1m..1h")
-@click.option("--cumulative", is_flag=True, help="count in each bin what is below its upper end")
-@click.option("--percentiles", "percents", is_flag=False, flag_value="0,1,25,50,75,99,100", metavar="P,...", help="the values that so many percent of the memory do not exceed")  # fmt: skip
+@click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", help="bins of equal width, or each twice as wide as the one before")  # fmt: skip
+@click.option("--bins", metavar="LOW..HIGH,...", help="explicit bins, such as 0s..1m,1m..1h")
+@click.option("--cumulative", is_flag=True, help="count in each bin everything below its upper end")
+@click.option("--percentiles", "percents", is_flag=False, flag_value="0,1,25,50,75,99,100", metavar="P,...", help="percentiles of memory to print")  # fmt: skip
 @common
 @pass_invocation
 @gathered(_Options)

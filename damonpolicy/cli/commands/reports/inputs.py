@@ -165,8 +165,8 @@ class Inputs:
         traced = [each for each in chosen if each not in regions]
         found = [*self._asked(invocation, regions), *self._traced(invocation, traced)]
         if not found:
-            message = self.found[-1].message if self.found else "no kdamond tells its regions"
-            raise KernelLacks(message, hint="a scheme with `action: stat` tells: add one")
+            message = self.found[-1].message if self.found else "no kdamond reports its regions"
+            raise KernelLacks(message, hint="a scheme with `action: stat` reports them: add one")
         return found
 
     def _nothing(self, there: Sequence[Kdamond]) -> Exception:
@@ -217,7 +217,7 @@ class Inputs:
         if seconds > LONG and writable:
             message = (
                 f"asking {kdamond.name} holds DAMON's lock for up to {seconds:.1f} s:"
-                " nobody else reaches its files meanwhile"
+                " no one else can use its files meanwhile"
             )
             hint = "`--source trace` holds no lock"
             self.found.append(Diagnostic.note("DP0630", None, message, hint=hint))
@@ -249,7 +249,7 @@ class Inputs:
         seen = {each.source.kdamond for each in found}
         for each in kdamonds:
             if each.name not in seen:
-                message = f"{each.name} told nothing while it was traced"
+                message = f"{each.name} reported nothing while it was traced"
                 hint = "it may be paused, asleep by watermarks, or have no process left"
                 self.found.append(Diagnostic.warning("DP0631", None, message, hint=hint))
         return found
@@ -259,11 +259,11 @@ def _unrecorded(found: Sequence[Series]) -> Iterator[Diagnostic]:
     """Return remarks on what records lack, such as those of other programs."""
     hint = "`damonpolicy record` records both"
     if names := sorted({each.source.name for each in found if each.source.ageless}):
-        message = f"nobody recorded ages of {_listed(names)}: what depends on them is not known"
+        message = f"no ages were recorded for {_listed(names)}: what depends on them is not known"
         yield Diagnostic.note("DP0691", None, message, hint=hint)
     if names := sorted({each.source.name for each in found if each.source.guessed}):
         message = (
-            f"nobody recorded the intervals of {_listed(names)}: they are guessed by the times of"
+            f"no intervals were recorded for {_listed(names)}: they are guessed by the times of"
             " snapshots, and access rates and ages with them"
         )
         yield Diagnostic.note("DP0692", None, message, hint=hint)
@@ -276,7 +276,7 @@ def _listed(names: Sequence[str]) -> str:
 
 _OPTIONS = (
     click.argument("files", nargs=-1, type=click.Path()),
-    click.option("--kdamond", metavar="NAME", help="only of this one, as `status` calls it"),
+    click.option("--kdamond", metavar="NAME", help="only this one, by its name in `status`"),
     click.option(
         "--scheme", metavar="NAME", shell_complete=names.schemes, help="only what this scheme tried"
     ),
@@ -286,11 +286,17 @@ _OPTIONS = (
         default="auto",
         help="ask schemes for the regions they try, or watch trace events for an aggregation",
     ),
-    click.option("--size", metavar="RANGE", help="only regions of this size, as in 1MiB-1GiB"),
-    click.option("--access-rate", metavar="RANGE", help="only of this access rate, as in 5%-"),
-    click.option("--age", metavar="RANGE", help="only of this age, as in 2m-"),
-    click.option("--address", metavar="RANGE", help="only what lies there, as in 4GiB-6GiB"),
-    click.option("--temperature", metavar="RANGE", help="only of this one, as in -1000..0"),
+    click.option("--size", metavar="RANGE", help="only regions of this size, such as 1MiB-1GiB"),
+    click.option(
+        "--access-rate", metavar="RANGE", help="only regions of this access rate, such as 5%-"
+    ),
+    click.option("--age", metavar="RANGE", help="only regions of this age, such as 2m-"),
+    click.option(
+        "--address", metavar="RANGE", help="only addresses in this range, such as 4GiB-6GiB"
+    ),
+    click.option(
+        "--temperature", metavar="RANGE", help="only regions of this temperature, such as -1000..0"
+    ),
     click.option(
         "--temperature-weights",
         metavar="SIZE,RATE,AGE",

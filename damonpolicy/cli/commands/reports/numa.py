@@ -56,7 +56,7 @@ _OF_THIS_MACHINE = "addresses are those of a record, nodes are this machine's"
 @common
 @pass_invocation
 def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -> Result:
-    """Show which node's CPUs touch which node's memory, or where hot and cold memory lies.
+    """Show accesses of each node's CPUs to each node's memory, or where hot and cold memory lies.
 
     The first needs a policy with a kdamond for the CPUs of each node. Rates are estimates: a
     sample tells whether memory was accessed, not how often.
@@ -103,7 +103,9 @@ def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -
     lines += [f"note: {note}" for note in notes] or (
         []
         if lines
-        else ["no regions of physical memory were seen: a kdamond with `ops: paddr` would tell"]
+        else [
+            "no regions of physical memory were seen: a kdamond with `ops: paddr` would show them"
+        ]
     )
     text = as_text(lines).rstrip("\n") + "\n"
     return Result(text=text, data=data, diagnostics=given.found)

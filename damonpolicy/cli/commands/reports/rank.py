@@ -43,7 +43,7 @@ _FIRST = {
 @click.option(
     "--idle-for", metavar="TIME", callback=duration, default="2m", help="what counts as idle"
 )
-@click.option("--reverse", is_flag=True, help="the other way round")
+@click.option("--reverse", is_flag=True, help="reverse the order")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="the first N only")
 @inputs
 @common

@@ -65,9 +65,9 @@ class _Options:
 @click.option("--per", type=click.Choice(["scheme", "target", "kdamond"]), default="scheme", help="one table for each scheme, target or kdamond")  # fmt: skip
 @click.option("--sort", type=click.Choice(_KEYS), default="address", help="order of the regions")
 @click.option("--descending", is_flag=True, help="the largest first")
-@click.option("--limit", type=click.IntRange(0, sys.maxsize, clamp=True), metavar="N", help="show so many regions of each table")  # fmt: skip
-@click.option("--merge", is_flag=True, help="unite neighbours that were accessed alike")
-@click.option("--total", is_flag=True, help="what regions add up to, without the regions")
+@click.option("--limit", type=click.IntRange(0, sys.maxsize, clamp=True), metavar="N", help="show this many regions of each table")  # fmt: skip
+@click.option("--merge", is_flag=True, help="merge neighbours with similar accesses")
+@click.option("--total", is_flag=True, help="only totals, without the regions")
 @click.option(
     "--boxes", is_flag=True, help="draw each region: length is size, digit is access rate"
 )
@@ -88,7 +88,7 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     limit, total, line = options.limit, options.total, options.line
     series = given.load(invocation)
     if options.per == "target" and any((each.regions.target < 0).any() for each in series):
-        message = "of some regions the kernel does not tell of which target they are"
+        message = "of some regions the kernel does not say which target they belong to"
         hint = "`--source trace` tells"
         given.found.append(Diagnostic.note("DP0633", None, message, hint=hint))
     views = [

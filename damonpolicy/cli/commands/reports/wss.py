@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.command("wss")
 @inputs
 @click.option("--least", type=click.IntRange(min=1), default=1, metavar="N", help="samples that have to find memory accessed")  # fmt: skip
-@click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="leave out so many snapshots at the beginning, in which regions settle")  # fmt: skip
-@click.option("--percentiles", "percents", default="0,25,50,75,100", metavar="P,...", help="the working sets that so many percent of the snapshots do not exceed")  # fmt: skip
+@click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="skip this many snapshots at the beginning, while regions settle")  # fmt: skip
+@click.option("--percentiles", "percents", default="0,25,50,75,100", metavar="P,...", help="percentiles of the working set over the snapshots")  # fmt: skip
 @click.option("--sort", "order", type=click.Choice(["size", "time"]), default="size", help="or those when so many percent of the snapshots had passed")  # fmt: skip
 @common
 @pass_invocation

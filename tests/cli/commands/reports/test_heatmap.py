@@ -275,7 +275,7 @@ def test_too_many_areas_are_not_drawn_but_counted(report):
         (["--resolution", "500"], "`500` is not a resolution"),
         (["--resolution", "0x5"], "`--resolution` is from 1x1 to 10000x10000"),
         (["--resolution", "9999x9999"], "`--resolution 9999x9999` is more than 4,000,000 pixels"),
-        (["--value", "passed"], "these snapshots do not tell which bytes passed"),
+        (["--value", "passed"], "these snapshots do not say which bytes passed"),
         (["--probe", "write"], "vm/writes, scheme stat has no probe `write`"),
         (["--hottest-first"], "`--hottest-first` is about `--sort temperature`: give both"),
         (["--out", "map.gif"], "`map.gif` does not end as a file that is known"),

@@ -133,7 +133,7 @@ def test_nothing_was_seen(monkeypatch, machine):
     result = report(monkeypatch, "numa", [], machine=machine)
     assert (
         result.text
-        == "no regions of physical memory were seen: a kdamond with `ops: paddr` would tell\n"
+        == "no regions of physical memory were seen: a kdamond with `ops: paddr` would show them\n"
     )
 
 
