@@ -78,7 +78,7 @@ def record(kind: type[_T], data: Any, where: str = "it", *, besides: Collection[
     hints = _fields(typing.cast("typing.Hashable", kind))
     for key in found:
         if key not in hints and key not in besides:
-            raise ValueError(f"{where} has a `{key[:40]}`, which is unknown")
+            raise ValueError(f"{where} has the unknown key `{key[:40]}`")
     made = {}
     for name, (hint, needed) in hints.items():
         if name in found:

@@ -15,7 +15,7 @@ def test_what_is_no_file_is_never_replaced(name, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "directory").mkdir()
 
-    with pytest.raises(UsageError, match="is no file that can be replaced"):
+    with pytest.raises(UsageError, match="is not a file that can be replaced"):
         Rotation(f"{tmp_path}/{name}").try_out()
     assert sorted(os.listdir(tmp_path)) == ["directory", "pipe"]
 
@@ -23,7 +23,7 @@ def test_what_is_no_file_is_never_replaced(name, tmp_path):
 def test_a_standard_stream_is_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(UsageError, match="`-` is no file"):
+    with pytest.raises(UsageError, match="`-` is not a file"):
         WholeFile("-")
     assert os.listdir(tmp_path) == []
 

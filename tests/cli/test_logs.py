@@ -14,7 +14,7 @@ from damonpolicy.base import log
 from damonpolicy.cli.logs import configure
 
 PROGRAM = """
-from damonpolicy import log
+from damonpolicy.base import log
 from damonpolicy.cli.logs import configure
 configure(verbosity=2, form={form!r})
 log.debug("looked", slot=1)

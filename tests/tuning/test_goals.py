@@ -110,7 +110,7 @@ def test_pressure_that_is_counted_anew_is_no_number(machine):
     ("metric", "node", "reason"),
     [("node_mem_used_bp", 7, "no such file"), ("node_memcg_used_bp", 0, "no such file"),
      ("node_eligible_mem_bp", 1, "only the kernel"), ("hugepage_mem_bp", 0, "only the kernel"),
-     ("of_tomorrow_bp", 0, "nobody but the kernel")],
+     ("of_tomorrow_bp", 0, "only the kernel")],
 )  # fmt: skip
 def test_what_cannot_be_measured_says_why(machine, metric, node, reason):
     assert reason in why(GoalMeter(machine, metric, node=node, cgroup="/machine.slice"))

@@ -84,7 +84,7 @@ class JsonStream:
     def end(self) -> None:
         """Refuse anything after the document."""
         if self.peek():
-            raise ValueError("something follows its end")
+            raise ValueError("there is something after its end")
 
     def value(self) -> Any:
         """Decode the next value, which has to be short."""

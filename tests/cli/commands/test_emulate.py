@@ -51,7 +51,7 @@ def test_a_program_starts_where_it_is_told_to(cli):
         (["start", "x", "--cgroup", ""], "`` is not the path of a cgroup"),
         (["start", "/usr/bin/x"], "`/usr/bin/x` is not a program name"),
         (["start", ""], "`` is not a program name"),
-        (["start", "a\nb"], "is no name of a program"),
+        (["start", "a\nb"], "is not a program name"),
         (["start", "x", "--uid", "99999999999999999999"], "`--uid`"),
         (["start", "x", "--area", "size=1MiB,node=" + "9" * 5000], "area.node"),
         (["exit", "nosuch"], "`nosuch` is neither a pid nor the name of one program"),

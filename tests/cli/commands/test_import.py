@@ -139,7 +139,7 @@ def test_a_file_that_is_none_of_damos(site):
     outcome = site.run("import", site.policy("x", "version: 1\n"))
 
     assert outcome.code == ExitCode.INVALID
-    assert "is no configuration of damo" in outcome.err
+    assert "is not a damo configuration" in outcome.err
     assert "hint: " in outcome.err
 
 
@@ -148,7 +148,7 @@ def test_a_name_that_is_none(site):
     outcome = site.run("import", "--name", "a b")
 
     assert (outcome.code, outcome.out) == (ExitCode.USAGE, "")
-    assert "`--name 'a b'` is no name" in outcome.err
+    assert "`--name 'a b'` is not a valid policy name" in outcome.err
 
 
 @pytest.mark.parametrize("name", ["a\nmodules:", "a\x1b[31m", "caf\udce9", "a\x7f"])

@@ -72,7 +72,7 @@ def test_a_map_of_bytes_by_temperature_and_of_the_past():
 def test_what_nothing_is_known_of_says_so():
     picture = drawn(made([[None, None]] * 12), colour=False)
 
-    assert picture.endswith("these addresses: `--guide` lists what is\n")
+    assert picture.endswith("lists what was\n")
 
 
 def test_temperature_has_no_unit_and_goes_below_nothing():

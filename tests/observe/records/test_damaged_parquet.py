@@ -136,7 +136,7 @@ def limited(path, **more):
         f"limits.{name} = limits.Limit('', {most}, '', 'DP0367');" for name, most in more.items()
     )
     code = (
-        f"import sys; from damonpolicy import limits; {set_to}"
+        f"import sys; from damonpolicy.base import limits; {set_to}"
         "from damonpolicy.observe.records.parquet_read import child; child()"
     )
     with open(f"{path}.out", "w+b") as file:

@@ -103,7 +103,7 @@ def test_what_the_service_saw_is_shown(tuned):
 def test_numbers_that_nobody_asked_for_are_old(tuned):
     recorded(tuned, unasked=["tuned/k"])
     lines = tuned.done("status").out.splitlines()
-    assert any("the numbers are old: it may sleep long" in each for each in lines)
+    assert any("the numbers are old: watermarks may keep it asleep" in each for each in lines)
     assert not any("quota in effect" in each for each in lines)
 
     lines = tuned.done("status", "--update").out.splitlines()

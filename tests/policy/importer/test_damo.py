@@ -159,7 +159,7 @@ SCHEME = "kdamonds: [{contexts: [{schemes: [{action: pageout, %s}]}]}]"
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("acces_pattern: {}", "`acces_pattern` is no key", "did you mean `access_pattern`?"),
+        ("acces_pattern: {}", "`acces_pattern` is not a key", "did you mean `access_pattern`?"),
         ("colour: {}", "`colour` is not a key of damo here", "one of `access_pattern`, `action`"),
         ("quotas: {sz_bytes: 5 m}", "a unit that damo does not know", "it knows `B` `K` `KB`"),
         ("quotas: {sz_bytes: 50 %}", "a unit that damo does not know here", "it knows"),
@@ -169,8 +169,8 @@ SCHEME = "kdamonds: [{contexts: [{schemes: [{action: pageout, %s}]}]}]"
         ("filters: {}", "`filters` is a list", ""),
         ("quotas: 0", "a mapping is expected", ""),
         ("quotas: {sz_bytes: [1]}", "`sz_bytes` is a single value", ""),
-        ("apply_interval_us: %s" % ("9" * 5000), "is no number of damo's", ""),
-        ("apply_interval_us: ٣", "is no number of damo's", ""),
+        ("apply_interval_us: %s" % ("9" * 5000), "is not a number that damo reads", ""),
+        ("apply_interval_us: ٣", "is not a number that damo reads", ""),
         ("filters: [{filter_type: hugepage_size, hugepage_size: [1]}]", "has two ends", ""),
     ],
 )  # fmt: skip
@@ -329,8 +329,8 @@ def test_a_largest_rate_that_the_kernel_cuts_to_nothing_is_told():
     ("text", "message"),
     [
         ("access_pattern: {nr_accesses: {min: 3 samples, max: 5}}", "different units"),
-        ("access_pattern: {age: {min: 90 s 5}}", "no number of damo's"),
-        ("quotas: {sz_bytes: 1 G 2 M}", "no number of damo's"),
+        ("access_pattern: {age: {min: 90 s 5}}", "not a number that damo reads"),
+        ("quotas: {sz_bytes: 1 G 2 M}", "not a number that damo reads"),
         ("quotas: {time_ms: 010}", "begins with 0"),
         ("quotas: {goals: [{metric: some_mem_psi_us, target_value: 5 %}]}", "unit that damo"),
         ("quotas: {goals: [{metric: node_mem_used_bp, target_value: 5 s}]}", "unit that damo"),

@@ -88,7 +88,7 @@ def test_the_same_colour_is_the_same_value_in_all_maps(report):
 
 @pytest.mark.parametrize("text", ["0", "-1", "hot", "nan", "inf"])
 def test_a_scale_is_a_number_above_0(report, text):
-    with pytest.raises(UsageError, match="is no number above 0"):
+    with pytest.raises(UsageError, match="is not a number above 0"):
         report("--scale", text)
 
 
