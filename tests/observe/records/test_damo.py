@@ -203,7 +203,7 @@ BAD = {
     "nested": ('[{"intervals": ' + "[" * 100_000, "nested too deeply"),
     "nested snapshots": ('[{"snapshots": ' + "[" * 100_000 + "]" * 99_999, "nested too deeply"),
     "twice": ('[{"snapshots": [], "snapshots": []}]', "appears twice"),
-    "after its end": ("[] []", "behind its end"),
+    "after its end": ("[] []", "after its end"),
     "no comma": ('[{"snapshots": [] "scheme_idx": 1}]', "is expected"),
     "wrong bracket": ('[{"snapshots": [}}]', "is expected"),
     "wrong brackets": ('[{"snapshots": [{"a": ]}]}]', "record 0: "),
