@@ -129,6 +129,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
+@pytest.mark.parametrize("page", EVERY, ids=name)
+def test_files_of_the_package_are_where_a_page_says(page):
+    if page.name == "CHANGELOG.md":  # which is about former versions, too
+        return
+    named = re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", page.read_text(encoding="utf-8"))
+    rooms = [ROOT, ROOT / "damonpolicy"]
+
+    assert [each for each in named if not any((room / each).exists() for room in rooms)] == []
+
+
 def test_every_page_is_reached_from_the_index():
     reached, waiting = set(), [DOCS / "README.md"]
     while waiting:
