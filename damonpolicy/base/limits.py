@@ -6,13 +6,12 @@ docs/reference/limits.md is generated from this file.
 
 from __future__ import annotations
 
-from damonpolicy.base.lazy import dataclass
+from typing import NamedTuple
 
 __all__ = ("Limit", "every", "shortened")
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """The maximum of something; ``code`` is the diagnostic for anything beyond it."""
 
     what: str
