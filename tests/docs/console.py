@@ -57,7 +57,7 @@ class Session:
     code: int = 0
 
     def __post_init__(self):
-        for module in ("emulated.machine", "engine.transaction", "cli.history"):
+        for module in ("emulated.machine", "engine.transaction", "cli.commands.history"):
             self.monkeypatch.setattr(f"damonpolicy.{module}.time", self.clock)
         # the guard is another process with another clock; tests/engine is about it
         self.monkeypatch.setattr(
