@@ -6,10 +6,10 @@ from fractions import Fraction
 
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.engine.execute import OperationFailed, deadline, perform
+from damonpolicy.engine.execute import OperationFailed, ask
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import changing
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.tuning.goals import GoalMeter
 from damonpolicy.tuning.sources import Meter, Source, Stale
@@ -56,14 +56,12 @@ def _ask(
     record = keeper.managed().slots[slot]
     if scheme:
         path = f"{next(each for each, name in record.names.items() if name == scheme)}/{path}"
-    seconds = deadline({f"{slot}/{name}": text for name, text in record.files.items()}, slot)
-    state = kdamond_path(slot, "state")
     try:
         with changing(machine, places, settle=True) as session:
             now = session.managed.slots.get(slot)
             if now is None or (now.kdamond, now.pid) != (kdamond, record.pid):
                 raise Stale(f"`{kdamond}` does not run")
-            perform(machine, Operation("command", "commit", state, "on", command, slot), seconds)
+            ask(machine, slot, command, record.files)
             return Fraction(machine.read(kdamond_path(slot, path)))
     except OperationFailed as error:
         raise Stale(f"`{kdamond}` does not answer: {error}") from error

@@ -17,7 +17,7 @@ from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_or, read_value
 
-__all__ = ("OperationFailed", "alive", "deadline", "naps", "patience", "perform")
+__all__ = ("OperationFailed", "alive", "ask", "deadline", "naps", "patience", "perform")
 
 _PATIENCE = 2.0
 """Seconds to retry while the kernel's one lock is taken by someone else."""
@@ -248,6 +248,15 @@ def _reason(error: OSError) -> str:
     return f"{reason_of(error)} ({name})" if name else reason_of(error)
 
 
+def ask(machine: Machine, slot: int, word: str, files: Tree) -> None:
+    """Give a running kdamond a command, and wait for its answer.
+
+    ``files`` are those of its directory: their intervals limit the wait. Raises OperationFailed.
+    """
+    seconds = deadline({f"{slot}/{path}": text for path, text in files.items()}, slot)
+    perform(machine, Operation.command(slot, word), seconds)
+
+
 def alive(
     machine: Machine, slot: int, seconds: float, *, lock: float | None = None
 ) -> tuple[int, str]:
@@ -257,11 +266,8 @@ def alive(
 
     The files alone prove nothing: they show what was staged, not what runs.
     """
-    question = Operation(
-        "command", "commit", kdamond_path(slot, "state"), "on", "update_schemes_stats", slot
-    )
     try:
-        perform(machine, question, seconds, lock=lock)
+        perform(machine, Operation.command(slot, "update_schemes_stats"), seconds, lock=lock)
         state = read_value(machine, kdamond_path(slot, "state"))
         pid = read_value(machine, kdamond_path(slot, "pid"))
     except OperationFailed as error:

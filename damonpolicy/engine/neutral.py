@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy
-from damonpolicy.engine.execute import OperationFailed, deadline, perform
+from damonpolicy.engine.execute import OperationFailed, ask, perform
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.kernel.operation import Operation, kdamond_path
@@ -88,7 +88,5 @@ def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[str]) -> 
         if before != target:
             perform(machine, Operation("write", "stage", path, before, target, slot))
     # even if the files say so already: a killed process may have staged it without a commit
-    seconds = deadline({f"{slot}/{name}": text for name, text in record.files.items()}, slot)
-    state, word = kdamond_path(slot, "state"), "commit_schemes_quota_goals"
-    perform(machine, Operation("command", "commit", state, "on", word, slot), seconds)
+    ask(machine, slot, "commit_schemes_quota_goals", record.files)
     return True

@@ -18,7 +18,7 @@ from damonpolicy.base.errors import (
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.trust import guarded, root_and_we, why_untrusted
 from damonpolicy.engine import journal
-from damonpolicy.engine.execute import OperationFailed, alive, deadline, perform
+from damonpolicy.engine.execute import OperationFailed, alive, ask, deadline
 from damonpolicy.engine.finish import settle as settle_journal
 from damonpolicy.engine.lock import exclusive
 from damonpolicy.engine.places import Places
@@ -26,7 +26,7 @@ from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.signals import waiting
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import Terms, execute
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system.host import Host, look, starts
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.ir import CompiledPolicy
@@ -187,9 +187,8 @@ def _ask(machine: Machine, slot: int, record: SlotRecord) -> str:
     _, reason = alive(machine, slot, seconds)
     if reason or not machine.exists(kdamond_path(slot, _EFFECTIVE)):
         return reason
-    state, word = kdamond_path(slot, "state"), "update_schemes_effective_quotas"
     try:
-        perform(machine, Operation("command", "commit", state, "on", word, slot), seconds)
+        ask(machine, slot, "update_schemes_effective_quotas", record.files)
     except OperationFailed as error:
         return error.reason
     return ""

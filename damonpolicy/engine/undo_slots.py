@@ -45,7 +45,7 @@ class Slots(SlotFacts):
             if not self._is_on(slot) or (self._was_on(slot) and self._of_before(slot)):
                 continue
             if self._of_transaction(slot) or self.undoing.overwrite:
-                self.undoing.do(_command(slot, "on", "off"))
+                self.undoing.do(Operation.command(slot, "off"))
             else:
                 self.result.leave(f"slot {slot} was started by someone else")
                 self.theirs.add(slot)
@@ -82,14 +82,14 @@ class Slots(SlotFacts):
         sleeps = not self._intended(slot, "commit") and not self._answers(slot, ran)
         strays = online.shifts((ran, after), ran) and online.acts(ran)
         if commits and (sleeps or strays):
-            if not self.undoing.do(_command(slot, "on", "off")):
+            if not self.undoing.do(Operation.command(slot, "off")):
                 return
             commits = False
         # A start needs intervals within its bounds; a new directory has others.
         begins = not commits or online.retuned(after, ran)
         if commits and not begins and is_volatile(_SAMPLE, self._old(slot)):
             # the files show tuned intervals then, so that the commit does not set them back
-            self.undoing.do(_command(slot, "on", "update_tuned_intervals"))
+            self.undoing.do(Operation.command(slot, "update_tuned_intervals"))
         if begins:
             ran = {**startable(self._old(slot)), **ran}
         ran = {**fed(self._old(slot), ran), **ran}
@@ -166,13 +166,13 @@ class Slots(SlotFacts):
             if left is None:
                 # the transaction's processes may live, but the kdamond was to end with its own
                 if word == "commit" and self._is_on(slot):
-                    if not self.undoing.do(_command(slot, "on", "off")):
+                    if not self.undoing.do(Operation.command(slot, "off")):
                         return False
                 self.deserted.add(slot)
                 self.result.remark(f"slot {slot}: all its processes have ended")
                 return False
             if word == "commit" and online.acts(left) and online.shifts(running, left):
-                if not self.undoing.do(_command(slot, "on", "off")):
+                if not self.undoing.do(Operation.command(slot, "off")):
                     return False
                 before, word = "off", "on"
             taken = without_gone(left, self.machine)
@@ -201,7 +201,7 @@ class Slots(SlotFacts):
         if word == "on":
             self.undoing.journal.restarting(slot)
         try:
-            self.undoing.attempt(_command(slot, before, word))
+            self.undoing.attempt(Operation.command(slot, word, before))
         except OperationFailed as error:
             return error
         if word == "on":
@@ -315,7 +315,3 @@ def _feed(slot: int, path: str, now: Tree, wanted: Tree) -> Operation:
     return Operation(
         "write", "stage", kdamond_path(slot, path), held(path, now), wanted[path], slot
     )
-
-
-def _command(slot: int, before: str, word: str) -> Operation:
-    return Operation("command", "commit", kdamond_path(slot, "state"), before, word, slot)

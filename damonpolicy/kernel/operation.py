@@ -38,6 +38,13 @@ class Operation:
     after: str
     slot: int = -1
 
+    @classmethod
+    def command(
+        cls, slot: int, word: str, before: str = "on", phase: Phase = "commit"
+    ) -> Operation:
+        """Return the write of a word to a kdamond's state file, which then holds ``before``."""
+        return cls("command", phase, kdamond_path(slot, "state"), before, word, slot)
+
     @property
     def relative(self) -> str:
         """The path below the kdamonds directory, for DAMON's files."""
@@ -56,7 +63,7 @@ class Operation:
         A count's inverse brings the directories back empty: their files are the business
         of whoever undoes, with the tree of before in hand. Neither can a string that was
         empty be emptied again (a write of nothing does nothing); its directory has to be
-        made anew.
+        made again.
         """
         opposite = {"on": "off", "off": "on"}
         if self.kind == "command":

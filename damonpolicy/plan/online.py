@@ -15,7 +15,7 @@ from typing import Literal
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, is_volatile
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.plan.bind import Bound
 from damonpolicy.plan.diff import changes, differing, remade
 from damonpolicy.plan.ir import CompiledKdamond, Member
@@ -137,7 +137,7 @@ def _commits(
         result.remarks.append("the intervals are tuned again, starting from the policy's values")
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
-        result.stage.append(_command(slot, "update_tuned_intervals", "stage"))
+        result.stage.append(Operation.command(slot, "update_tuned_intervals", phase="stage"))
     schemes = Schemes(ran, desired, names, bound.kdamond.names)
     steps, shortened = _steps((before, ran), desired, schemes)
     answered = bound.kdamond.commit == "answered"
@@ -147,10 +147,10 @@ def _commits(
         faked = {**tree, _TUNING: "0"} if begins and not number else tree
         operations, tree = changes(slot, faked, step, "commit" if number else "stage")
         (result.commit if number else result.stage).extend(operations)
-        result.commit.append(_command(slot, "commit", "commit"))
+        result.commit.append(Operation.command(slot, "commit"))
     stays = without_schemes(before, schemes.front) if schemes.inherit else before
     if unfed(bound.kdamond.uncommitted, desired, stays):
-        result.commit.append(_command(slot, "commit", "commit"))
+        result.commit.append(Operation.command(slot, "commit"))
     if shortened:
         # the kernel has dropped the obsolete targets by now: only the files still show them
         operations, tree = changes(slot, tree, desired, "commit")
@@ -184,10 +184,10 @@ def recommit(
     for step in steps:
         fresh = {path: default(path) for path in step if path not in tree}
         made, tree = changes(slot, {**fresh, **tree}, step, "commit")
-        operations += [*made, _command(slot, "commit", "commit")]
+        operations += [*made, Operation.command(slot, "commit")]
     stays = without_schemes(committed, schemes.front) if schemes.inherit else committed
     if unfed(kdamond.uncommitted, desired, stays):
-        operations.append(_command(slot, "commit", "commit"))
+        operations.append(Operation.command(slot, "commit"))
     return operations, tree
 
 
@@ -206,16 +206,11 @@ def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -
     operations, tree = changes(slot, before, desired, anew=True)
     result.action, result.tree = "restart", tree
     result.stage += operations
-    state = kdamond_path(slot, "state")
-    result.start.append(Operation("command", "start", state, "on", "off", slot))
-    result.start.append(Operation("command", "start", state, "off", "on", slot))
+    result.start.append(Operation.command(slot, "off", phase="start"))
+    result.start.append(Operation.command(slot, "on", "off", "start"))
     tuned = " and tuned quotas" if any(map(_GOALS.match, before)) else ""
     result.remarks.append(f"it restarts and loses its monitoring results{tuned}: {why}")
     return result
-
-
-def _command(slot: int, word: str, phase: Literal["stage", "commit"]) -> Operation:
-    return Operation("command", phase, kdamond_path(slot, "state"), "on", word, slot)
 
 
 def may_sleep(tree: Tree) -> bool:

@@ -235,8 +235,8 @@ class _Draft:
             operations, after = changes(slot, before or fresh, bound.files, anew=True)
             self.stage += operations
             if running:
-                self.start.append(_command(slot, "on", "off", "start"))
-            self.start.append(_command(slot, "off", "on", "start"))
+                self.start.append(Operation.command(slot, "off", phase="start"))
+            self.start.append(Operation.command(slot, "on", "off", "start"))
         self.kdamonds.append(
             KdamondPlan(
                 name=name,
@@ -269,7 +269,7 @@ class _Draft:
     def _stop(self, name: str, slot: int, action: Action, waits_for: str = "") -> None:
         before = self.current.slot(slot)
         if self.current.running(slot):
-            self.stop.append(_command(slot, "on", "off", "stop"))
+            self.stop.append(Operation.command(slot, "off", phase="stop"))
         empty = {path: value for path, value in EMPTY.items() if path in before}
         operations, after = changes(slot, before, empty, "stop")
         self.stop += operations
@@ -363,7 +363,3 @@ def _alike(current: Tree, desired: Tree) -> bool:
 
 def _slots(before: int, after: int, phase: Any = "stage") -> Operation:
     return Operation("count", phase, f"{KDAMONDS}/nr_kdamonds", str(before), str(after))
-
-
-def _command(slot: int, before: str, word: str, phase: Any) -> Operation:
-    return Operation("command", phase, kdamond_path(slot, "state"), before, word, slot)

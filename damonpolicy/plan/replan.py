@@ -13,7 +13,7 @@ from dataclasses import replace
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, slot_tree, under
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.plan.diff import changes
 from damonpolicy.plan.ir import CompiledKdamond, Member
 from damonpolicy.plan.online import acts, inherits, pids, recommit, with_pids, without_dead
@@ -90,9 +90,8 @@ def mend(
     else:
         fresh = {path: default(path) for path in after if path not in now}
         operations, _ = changes(each.slot, {**fresh, **now}, after, "start")
-        path = kdamond_path(each.slot, "state")
-        stop = [Operation("command", "start", path, "on", "off", each.slot)] if running else []
-        start = Operation("command", "start", path, "off", "on", each.slot)
+        stop = [Operation.command(each.slot, "off", phase="start")] if running else []
+        start = Operation.command(each.slot, "on", "off", "start")
         operations = [*stop, *operations, start]
         action = "restart" if action == "change" else action
     mended = replace(each, action=action, after=after, members=members)

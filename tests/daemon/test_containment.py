@@ -165,7 +165,9 @@ def test_a_job_that_fails_is_tried_again_less_and_less_often(world, events):
         assert set(pauses[6:]) == {60}
         assert other.times == 1, "what goes well is not held up"
         assert len([each for each in events if each[0] == "job failed"]) == 1, "told once"
-        assert "a defect of damonpolicy: ValueError at test_containment.py" in events[0][1]["reason"]
+        assert (
+            "a defect of damonpolicy: ValueError at test_containment.py" in events[0][1]["reason"]
+        )
         failing.error = None
         world.machine.sleep(60)
         service.step()

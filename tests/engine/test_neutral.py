@@ -94,7 +94,7 @@ def test_a_kdamond_that_does_not_take_it_is_told(fed):
             raise OSError(22, "Invalid argument")
 
     fed.world.machine.before_write = refuses
-    with pytest.raises(Busy, match="go by their last number"):
+    with pytest.raises(Busy, match="keep their last number"):
         rest(fed.world.machine, fed.world.places)
     fed.world.machine.before_write = None
 

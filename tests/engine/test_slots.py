@@ -279,7 +279,7 @@ class TestOwnership:
 
         assert outcome.code == ExitCode.USAGE
         assert "the policy `a` belongs to service:/etc/damonpolicy" in outcome.err
-        assert "hint: take its file away there" in outcome.err
+        assert "hint: remove its file there" in outcome.err
         assert owned.json("status")["data"]["policies"] == {
             "a": "service:/etc/damonpolicy",
             "b": "hand",

@@ -19,7 +19,7 @@ from damonpolicy.daemon.meters import meter
 from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.daemon.turns import pause, turns
 from damonpolicy.daemon.wake import Readable, beat
-from damonpolicy.engine.execute import OperationFailed, deadline, perform
+from damonpolicy.engine.execute import OperationFailed, ask, perform
 from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.operation import Operation, kdamond_path
@@ -158,15 +158,10 @@ class FeedJob:
             if changed:
                 # the command would commit what somebody else has staged
                 return f"`{slot}/{changed[0]}` was changed by someone"
-            seconds = deadline({f"{slot}/{n}": text for n, text in record.files.items()}, slot)
             before = read_or(machine, path)
-            state = kdamond_path(slot, "state")
             try:
                 perform(machine, Operation("write", "stage", path, before, text, slot))
-                command = "commit_schemes_quota_goals"
-                perform(
-                    machine, Operation("command", "commit", state, "on", command, slot), seconds
-                )
+                ask(machine, slot, "commit_schemes_quota_goals", record.files)
             except OperationFailed as error:
                 return str(error)
         if each.kdamond.pressed:

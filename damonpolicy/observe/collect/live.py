@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from damonpolicy.base.diagnostics import visible
 from damonpolicy.base.errors import Busy
-from damonpolicy.engine.execute import OperationFailed, deadline, perform
+from damonpolicy.engine import execute
+from damonpolicy.engine.execute import OperationFailed
 from damonpolicy.kernel.damon.features import first_kernel
 from damonpolicy.kernel.damon.tree import Tree, asks_pages
 from damonpolicy.kernel.operation import Operation, kdamond_path
@@ -138,12 +139,9 @@ def ask(machine: Machine, kdamond: Kdamond) -> None:
     commands = ["update_schemes_stats", "update_schemes_tried_regions"]
     if kdamond.tuned:
         commands.insert(0, "update_tuned_intervals")
-    tree = {f"{kdamond.slot}/{path}": text for path, text in kdamond.tree.items()}
     for word in commands:
-        state = kdamond_path(kdamond.slot, "state")
-        operation = Operation("command", "commit", state, "on", word, kdamond.slot)
         try:
-            perform(machine, operation, deadline(tree, kdamond.slot))
+            execute.ask(machine, kdamond.slot, word, kdamond.tree)
         except OperationFailed as error:
             message = f"{kdamond.name} does not report its regions: {error.reason}"
             hint = "`damonpolicy status` shows whether it runs"
@@ -152,10 +150,8 @@ def ask(machine: Machine, kdamond: Kdamond) -> None:
 
 def clear(machine: Machine, kdamond: Kdamond) -> None:
     """Make the kernel clear the regions that it wrote, as they take memory."""
-    state = kdamond_path(kdamond.slot, "state")
-    word = "clear_schemes_tried_regions"
     try:
-        perform(machine, Operation("command", "commit", state, "on", word, kdamond.slot))
+        execute.perform(machine, Operation.command(kdamond.slot, "clear_schemes_tried_regions"))
     except OperationFailed:
         return  # it has ended meanwhile, and they with it
 
