@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 
-from tests.lowest import constraints
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.lowest import constraints, groups
 from tests.world import ROOT
 
 TEXT = (ROOT / "pyproject.toml").read_text()
@@ -15,9 +17,7 @@ UNBOUNDED = {"damonpolicy", "types-jsonschema", "types-PyYAML"}
 
 
 def test_every_library_has_a_lowest_version_that_is_tested():
-    project = tomllib.loads(TEXT)["project"]
-    every = [project["dependencies"], *project["optional-dependencies"].values()]
-    wanted = {re.split(r"[\[<>=]", each)[0] for group in every for each in group}
+    wanted = {re.split(r"[\[<>=]", each)[0] for group in groups(TEXT) for each in group}
 
     assert {each.partition("==")[0] for each in FOUND} == wanted - UNBOUNDED
 
@@ -26,3 +26,14 @@ def test_constraints_are_of_one_version():
     assert all(re.fullmatch(r"[A-Za-z0-9-]+==[0-9.]+", each) for each in FOUND)
     assert "pyyaml==6.0.1" in FOUND
     assert "ruff==0.17" in FOUND, "what else bounds it does not matter"
+
+
+def test_the_locked_versions_are_allowed_ones():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pairs = (each.split("==") for each in lines if not each.startswith("#"))
+    locked = {canonicalize_name(name): version for name, version in pairs}
+    named = [Requirement(each) for group in groups(TEXT) for each in group]
+    wanted = [each for each in named if each.name != "damonpolicy"]
+
+    found = [(each, locked.get(canonicalize_name(each.name), "missing")) for each in wanted]
+    assert [str(each) for each, version in found if version not in each.specifier] == []
