@@ -86,4 +86,16 @@ def _slotted(source: type) -> type:
     namespace["__slots__"] = tuple(name for name in fields if name not in inherited)
     result = type(source)(source.__name__, source.__bases__, namespace)
     result.__qualname__ = source.__qualname__
+    for name, method in (("__getstate__", _state), ("__setstate__", _restore)):
+        setattr(result, name, method)  # as the usual ones cannot set what is frozen
     return result
+
+
+def _state(self: Any) -> list[Any]:
+    """Return what `copy` and `pickle` keep of an object with slots."""
+    return [getattr(self, each.name) for each in dataclasses.fields(self)]
+
+
+def _restore(self: Any, state: list[Any]) -> None:
+    for each, value in zip(dataclasses.fields(self), state, strict=True):
+        object.__setattr__(self, each.name, value)

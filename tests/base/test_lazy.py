@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from typing import ClassVar
 
@@ -65,6 +69,32 @@ def test_slots_leave_no_room_for_other_attributes():
     assert not hasattr(derived(1), "__dict__")
     assert derived.__slots__ == ("word",)
     assert derived.__qualname__ == "classes.<locals>.Derived"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    line: int
+    file: str = "f"
+
+
+def test_one_with_slots_is_copied_and_pickled():
+    made = Place(3)
+
+    assert copy.copy(made) == made
+    assert copy.deepcopy([made]) == [made]
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+def test_threads_may_make_the_first_instance_at_once():
+    base, _ = classes()
+    ready = threading.Barrier(8)
+
+    def make(number):
+        ready.wait()
+        return base(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(make, range(8))) == [base(number) for number in range(8)]
 
 
 def test_a_subclass_with_its_own_init_reaches_the_generated_one():
