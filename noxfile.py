@@ -60,3 +60,9 @@ def goldens(session: nox.Session) -> None:
 def speed(session: nox.Session) -> None:
     """Measure short commands."""
     session.run("python", "-m", "bench.commands", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the site of HTML: it needs the dependency group `site`."""
+    session.run("python", "docs/site.py")

@@ -39,7 +39,7 @@ def page() -> str:
         ),
         (
             "For each of these documents there is a JSON Schema in"
-            " [schemas/output](../../schemas/output), which `damonpolicy schema output COMMAND` prints,"
+            " `schemas/output/`, which `damonpolicy schema output COMMAND` prints,"
             " as in `damonpolicy schema output report wss`. It takes the keys of its own version of"
             " damonpolicy and no others, except where the service or the kernel may say more.\n"
         ),
