@@ -13,9 +13,9 @@ from damonpolicy.cli.main import COMMANDS, damonpolicy, find_command
 from damonpolicy.cli.show.examples import EXAMPLES
 from generator.markdown import MADE, code, table
 
-__all__ = ("page",)
+__all__ = ("VARIABLES", "every", "page", "rows", "usage")
 
-_VARIABLES = (
+VARIABLES = (
     ("DAMONPOLICY_KERNEL", "the machine, as `--kernel` takes it"),
     ("DAMONPOLICY_MACHINE", "the description of an emulated machine, as `--machine` takes it"),
     ("DAMONPOLICY_FORBID_LIVE", "if set, nothing of the real machine can be written; tests set it"),
@@ -48,26 +48,26 @@ def page() -> str:
         ),
         "## Options of all commands\n",
         "They stand before or after the command's name.\n",
-        table(("option", "does"), _rows(shared)),
+        table(("option", "does"), rows(shared)),
         "## Environment\n",
-        table(("variable", "does"), ((code(name), what) for name, what in _VARIABLES)),
+        table(("variable", "does"), ((code(name), what) for name, what in VARIABLES)),
     ]
     known = {each.name for each in shared}
-    for name, command in _every():
+    for name, command in every():
         own = [
             each
             for each in command.params
             if isinstance(each, click.Option) and each.name not in known
         ]
-        parts += [f"## {name}\n", f"```text\n{_usage(name, command)}\n```\n"]
+        parts += [f"## {name}\n", f"```text\n{usage(name, command)}\n```\n"]
         parts += [inspect.cleandoc(command.help or "") + "\n"]
         parts.append("```text\n" + "\n".join(EXAMPLES[name]) + "\n```\n")
         if own:
-            parts.append(table(("option", "does"), _rows(own)))
+            parts.append(table(("option", "does"), rows(own)))
     return "\n".join(parts)
 
 
-def _every() -> Iterator[tuple[str, click.Command]]:
+def every() -> Iterator[tuple[str, click.Command]]:
     """Yield every command; those of a group come after it, by both names."""
     for name in COMMANDS:
         command = find_command(name)
@@ -80,12 +80,14 @@ def _every() -> Iterator[tuple[str, click.Command]]:
                 yield f"{name} {each}", found
 
 
-def _usage(name: str, command: click.Command) -> str:
+def usage(name: str, command: click.Command) -> str:
+    """Return the line that a command's help begins with."""
     context = click.Context(command, info_name=f"damonpolicy {name}")
     return " ".join([context.command_path, *command.collect_usage_pieces(context)])
 
 
-def _rows(options: list[click.Option]) -> Iterator[tuple[str, str]]:
+def rows(options: list[click.Option]) -> Iterator[tuple[str, str]]:
+    """Yield each option with its metavar, and what it does."""
     for each in options:
         names = ", ".join(sorted(each.opts, key=len))
         takes = not (each.is_flag or each.count)
