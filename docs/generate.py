@@ -24,8 +24,11 @@ def pages() -> dict[Path, str]:
         json_schemas,
         keys,
         limits,
+        log_lines,
         tables,
     )
+
+    from damonpolicy.policy.model.schema import policy_schema_text
 
     reference = DOCS / "reference"
     return {
@@ -39,6 +42,8 @@ def pages() -> dict[Path, str]:
         reference / "json.md": json_page.page(),
         reference / "limits.md": limits.page(DOCS),
         **{OUTPUT / name: text for name, text in json_schemas.schemas().items()},
+        OUTPUT / "log.schema.json": log_lines.schema(),
+        OUTPUT.parent / "policy.v1.schema.json": policy_schema_text(),
     }
 
 

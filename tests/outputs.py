@@ -6,7 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-__all__ = ("HEAD", "OUTPUT", "conform", "validator")
+__all__ = ("HEAD", "OUTPUT", "conform", "conforming_lines", "validator")
 
 OUTPUT = Path(__file__).resolve().parents[1] / "schemas/output"
 HEAD = '{\n  "schema": "damonpolicy.'
@@ -28,3 +28,12 @@ def conform(text):
     name = document["schema"].removeprefix("damonpolicy.").partition("/")[0]
     wrong = [f"{each.json_path}: {each.message}" for each in validator(name).iter_errors(document)]
     assert not wrong, f"{name}: what is printed is not what `schemas/output` says: {wrong}"
+
+
+def conforming_lines(text):
+    """The events of a JSON log; fail where one is not as the schema of its lines says."""
+    events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    wrong = [f"{event}: {each.message}" for event in events
+             for each in validator("log").iter_errors(event)]  # fmt: skip
+    assert not wrong, wrong
+    return events

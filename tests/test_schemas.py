@@ -29,10 +29,7 @@ def scheme(**more):
 
 def test_the_file_is_what_the_models_say():
     path = ROOT / "schemas/policy.v1.schema.json"
-    assert policy_schema_text() == path.read_text(), (
-        "write it again: python -c 'from damonpolicy.policy.model.schema import policy_schema_text;"
-        ' print(policy_schema_text(), end="")\' > schemas/policy.v1.schema.json'
-    )
+    assert policy_schema_text() == path.read_text(), "run `python docs/generate.py`"
 
 
 def test_it_is_a_schema():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-__all__ = ("Level", "debug", "info", "set_sink", "warning")
+__all__ = ("Level", "debug", "emit", "info", "set_sink", "warning")
 
 Level: TypeAlias = Literal["debug", "info", "warning"]
 Sink: TypeAlias = Callable[[Level, str, dict[str, Any]], None]
@@ -22,21 +22,22 @@ def set_sink(sink: Sink) -> None:
     _sinks[:] = [sink]
 
 
-def _emit(level: Level, event: str, values: dict[str, Any]) -> None:
+def emit(level: Level, event: str, **values: Any) -> None:
+    """Log one event."""
     for sink in _sinks:
         sink(level, event, values)
 
 
 def debug(event: str, **values: Any) -> None:
     """Log one event for developers."""
-    _emit("debug", event, values)
+    emit("debug", event, **values)
 
 
 def info(event: str, **values: Any) -> None:
     """Log one event for operators."""
-    _emit("info", event, values)
+    emit("info", event, **values)
 
 
 def warning(event: str, **values: Any) -> None:
     """Log one event that an operator should look at."""
-    _emit("warning", event, values)
+    emit("warning", event, **values)

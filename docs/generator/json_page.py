@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from generator import log_lines
 from generator.json_runs import NAMES
 from generator.json_shapes import Shape, commands, envelope, listed, said, unused
 from generator.markdown import MADE
@@ -68,6 +69,7 @@ def page() -> str:
         raise SystemExit(
             f"docs/texts/json.toml, or json_words.py, tells of {left}, which no document has"
         )
+    parts.append(log_lines.section())
     return "\n".join(parts)
 
 

@@ -32,6 +32,8 @@ def schemas() -> dict[str, str]:
     """Return the content of each schema, by the name of its file."""
     found = {}
     for name in (*NAMES, *NOTHING):
+        if not documents()[name]:
+            raise SystemExit(f"docs/generator/json_runs.py runs no `{name}`")
         schema = documents()[name][0]["schema"]
         slug, _, version = schema.removeprefix("damonpolicy.").partition("/")
         content = {

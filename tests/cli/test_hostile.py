@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from damonpolicy.base.errors import ExitCode
+from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.show.output import _plain
 from damonpolicy.observe.records import parquet
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
@@ -33,7 +34,7 @@ def harmless(text):
     return all(each.isprintable() or each == "\n" for each in text)
 
 
-@pytest.mark.parametrize("kind", ["snapshot", "histogram", "heatmap", "wss", "rank", "numa"])
+@pytest.mark.parametrize("kind", REPORTS)
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_no_report_says_what_a_terminal_obeys(site, record, kind, form):
     done = site.run("report", kind, record, "--format", form)

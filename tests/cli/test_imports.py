@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from damonpolicy.cli.commands.report import REPORTS
 from tests.conftest import ROOT
 
 LIGHT = {"click"}
@@ -62,6 +63,11 @@ ALLOWED = {
     # structlog takes what it finds for colours and classes
     ("status", "-v"): LIGHT | {"structlog", "attr", "attrs", "rich", "pygments"},
 }
+
+
+def test_every_report_has_a_list():
+    assert {words[1] for words in ALLOWED if words[0] == "report"} == {*REPORTS, "--help"}
+
 
 PROBE = """
 import json, sys

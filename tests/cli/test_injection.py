@@ -17,6 +17,7 @@ from damonpolicy.base.diagnostics import (
     render_sarif,
 )
 from damonpolicy.cli import logs
+from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.show.progress import _Line
 from damonpolicy.observe.records import parquet
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
@@ -70,8 +71,7 @@ def record(path, name):
 
 @pytest.mark.parametrize(
     "words",
-    [("snapshot",), ("snapshot", "--boxes"), ("histogram",), ("wss",), ("rank",), ("numa",),
-     ("heatmap",), ("heatmap", "--guide"), ("snapshot", "--line", "{{ kdamond }}"),
+    [*((name,) for name in REPORTS), ("snapshot", "--boxes"), ("heatmap", "--guide"), ("snapshot", "--line", "{{ kdamond }}"),
      ("snapshot", "--csv")],
     ids=" ".join,
 )  # fmt: skip

@@ -129,7 +129,9 @@ def generator():
 
 
 def test_there_is_one_for_each_command_and_no_other():
-    assert {path.name for path in OUTPUT.iterdir()} == {f"{name}.schema.json" for name in NAMES}
+    assert {path.name for path in OUTPUT.iterdir()} == {
+        f"{name}.schema.json" for name in (*NAMES, "log")
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

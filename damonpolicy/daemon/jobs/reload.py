@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from damonpolicy.base import log, trust
 from damonpolicy.base.diagnostics import Diagnostic
@@ -325,15 +325,22 @@ class Reloader:
 def _tell(outcome: Outcome, before: Outcome | None) -> None:
     """Log the result of a reload; notes only if they are new."""
     known = before.diagnostics if before is not None and before.ok else ()
-    values: dict[str, Any] = {"result": outcome.kind, "generation": outcome.generation}
-    if outcome.message:
-        values["reason"] = outcome.message
-    (log.info if outcome.ok else log.warning)("reload", **values)
+    level: log.Level = "info" if outcome.ok else "warning"
+    kind, number, reason = outcome.kind, outcome.generation, outcome.message
+    if reason:
+        log.emit(level, "reload", result=kind, generation=number, reason=reason)
+    else:
+        log.emit(level, "reload", result=kind, generation=number)
     for each in outcome.diagnostics:
         if outcome.ok and each in known:
             continue
         place = str(each.span) if each.span else ""
-        (log.warning if each.severity == "error" else log.info)(
-            "finding", severity=each.severity, code=each.code, place=place, text=each.message,
-            **({"hint": each.hint} if each.hint else {}),
-        )  # fmt: skip
+        log.emit(
+            "warning" if each.severity == "error" else "info",
+            "finding",
+            severity=each.severity,
+            code=each.code,
+            place=place,
+            text=each.message,
+            hint=each.hint,
+        )

@@ -15,18 +15,13 @@ from typing import Any
 from damonpolicy.emulated.damon.regions import PAGE, Region, regions, samples_of
 from damonpolicy.emulated.damon.table import Directory, get, number, numbered
 from damonpolicy.emulated.world import World
+from damonpolicy.kernel.damon.actions import traits as traits_of
 from damonpolicy.kernel.damon.tree import CORE
 
 __all__ = ("applied", "hits", "next_input", "passed", "tried", "tuned")
 
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1
-
-_APPLIED = {
-    "paddr": ("pageout", "lru_prio", "lru_deprio", "migrate_hot", "migrate_cold"),
-    "vaddr": ("willneed", "cold", "pageout", "hugepage", "nohugepage", "collapse"),
-}
-"""The actions with an effect, by operations set (mm/damon/paddr.c, mm/damon/vaddr.c)."""
 
 
 def _filters(scheme: Directory, *, core: bool) -> list[Directory]:
@@ -155,10 +150,9 @@ def applied(world: World, running: dict[str, Any], scheme: Directory, region: Re
     action = get(scheme, "action")
     moves = action in ("migrate_hot", "migrate_cold")
     physical = running["ops"] == "paddr"
-    works = action in _APPLIED["paddr" if physical else "vaddr"] or (
-        not physical and moves and world.profile.has("migrate.vaddr")
-    )
-    if region.area is None or not works:
+    traits = traits_of(running["ops"], action)
+    works = traits.works and (not traits.needs or world.profile.has(traits.needs))
+    if region.area is None or action == "stat" or not works:
         return 0
     if moves and not _destination(world, scheme, region.area, physical=physical):
         return 0

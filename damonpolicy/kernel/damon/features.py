@@ -89,13 +89,13 @@ def _filter(name: str, since: str, commit: str = "", *, seen: bool = True) -> Fe
     )
 
 
-def _action(name: str, since: str, commit: str) -> Feature:
+def _action(name: str, since: str, commit: str, *, seen: bool = True) -> Feature:
     return Feature(
         f"action.{name}",
         f"the action {name}",
         since,
         commit,
-        btf=f"DAMOS_{name.upper()}",
+        btf=f"DAMOS_{name.upper()}" if seen else "",
     )
 
 

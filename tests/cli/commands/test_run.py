@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from damonpolicy.daemon import app as serving
 from damonpolicy.emulated.machine import EmulatedMachine
 from tests.conftest import run_cli
 from tests.daemon.conftest import PAGES, settings
+from tests.outputs import conforming_lines
 from tests.world import in_memory_directory
 
 SECONDS = 120
@@ -53,8 +53,7 @@ class Running:
         return self.log.read_text()
 
     def events(self, name):
-        lines = (json.loads(line) for line in self.told().splitlines() if line.startswith("{"))
-        return [each for each in lines if each["event"] == name]
+        return [each for each in conforming_lines(self.told()) if each["event"] == name]
 
     def pages(self):
         return self.machine.read(PAGES).strip()
@@ -176,7 +175,7 @@ def test_a_file_that_somebody_keeps_open_is_seen(start):
         stream.write("version: 1\n")
         stream.flush()
         running = start()
-        running.wait_for(lambda: f"waits for {held}: somebody has it open" in running.status())
+        running.wait_for(lambda: f"waits for {held}: a program has it open" in running.status())
         stream.write(settings(pages=300).partition("\n")[2])
     running.wait_for(lambda: running.pages() == "300")
     running.wait_for(lambda: "waits for" not in running.status())

@@ -14,6 +14,7 @@ from damonpolicy.observe.records import files as records
 from tests.conftest import ROOT, python, run_cli
 from tests.engine.site import shipped
 from tests.observe.seen import series
+from tests.outputs import conforming_lines
 
 KEYS = ["schema", "ok", "exit_code", "changed", "kernel", "diagnostics", "data"]
 KSM = shipped("ksm")
@@ -283,7 +284,7 @@ class TestColour:
 class TestLogging:
     def test_on_request_on_stderr(self, site):
         outcome = site.done("apply", shipped("monitor"), "-v", "--log-format", "json")
-        events = [json.loads(line) for line in outcome.err.splitlines() if line.startswith("{")]
+        events = conforming_lines(outcome.err)
 
         assert [each["event"] for each in events] == ["begin", "applied"]
         assert {each["level"] for each in events} == {"info"}
