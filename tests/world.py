@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.state_directory import Places, find
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import FeatureRefused, Terms, execute
 from damonpolicy.kernel.damon.capabilities import detect

@@ -18,7 +18,7 @@ from damonpolicy.kernel.system.machine import LiveMachine, Machine, read_or
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from damonpolicy.engine.places import Places
+    from damonpolicy.engine.state_directory import Places
 
 __all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation")
 
@@ -74,7 +74,7 @@ class Invocation:
 
     def places(self) -> Places:
         """Return where the machine's state is kept."""
-        from damonpolicy.engine.places import find
+        from damonpolicy.engine.state_directory import find
 
         return find(self.machine(), _path(self.state_dir))
 

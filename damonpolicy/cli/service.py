@@ -10,7 +10,7 @@ from damonpolicy.base import typed
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.engine.places import Places, damaged, read_json
+from damonpolicy.engine.state_directory import Places, damaged, read_json
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import LiveMachine, Machine
 

@@ -26,7 +26,7 @@ from damonpolicy.daemon.sd_notify import Notifier
 from damonpolicy.daemon.wake import Wake
 from damonpolicy.daemon.watch import Watch
 from damonpolicy.engine.neutral import rest
-from damonpolicy.engine.places import Places
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.waiting import meanwhile
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.kernel.system.process_events import ProcessEvents, listen

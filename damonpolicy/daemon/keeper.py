@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from damonpolicy.engine.places import Places
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
 from damonpolicy.kernel.system.machine import Machine

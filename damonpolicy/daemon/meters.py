@@ -7,8 +7,8 @@ from fractions import Fraction
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.execute import OperationFailed, ask
-from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.tuning.goals import GoalMeter

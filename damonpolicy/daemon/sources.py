@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.engine.places import Places, damaged, read_json, write_json
+from damonpolicy.engine.state_directory import Places, damaged, read_json, write_json
 from damonpolicy.policy.source.content import Content
 
 __all__ = ("Sources", "unknown")

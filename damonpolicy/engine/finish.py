@@ -6,7 +6,7 @@ from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError, RollbackIncomplete
 from damonpolicy.engine import journal as journals
 from damonpolicy.engine.journal import Header, Journal, Unwritten
-from damonpolicy.engine.places import forget
+from damonpolicy.engine.state_directory import forget
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.undo import undo
 from damonpolicy.engine.undo_context import put_right

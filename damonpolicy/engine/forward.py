@@ -12,9 +12,9 @@ from typing import TypeAlias
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy
 from damonpolicy.engine.execute import OperationFailed, patience, perform
+from damonpolicy.engine.identities import all_gone, dead, looks_pids_up
 from damonpolicy.engine.journal import Header, Unwritten
-from damonpolicy.engine.members import all_gone, dead, looks_pids_up
-from damonpolicy.engine.patient import deadline_amid
+from damonpolicy.engine.retries import deadline_amid
 from damonpolicy.engine.signals import Signals
 from damonpolicy.engine.verification import Verification, read_back
 from damonpolicy.engine.watch import Watch

@@ -20,7 +20,7 @@ from damonpolicy.base import log, trust, typed
 from damonpolicy.base.errors import DamonPolicyError, reason_of
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.recursion import deep
-from damonpolicy.engine.places import cannot, damaged, make_directory, write_all
+from damonpolicy.engine.state_directory import cannot, damaged, make_directory, write_all
 from damonpolicy.kernel.damon.tree import check_numbers
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import forbid_live

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from damonpolicy.base import trust
 from damonpolicy.base.errors import LockHeld, NoPermission, as_root
-from damonpolicy.engine.places import cannot, make_directory
+from damonpolicy.engine.state_directory import cannot, make_directory
 from damonpolicy.kernel.system.machine import forbid_live
 
 __all__ = ("SERVICE", "exclusive")

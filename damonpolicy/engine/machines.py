@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.engine.places import emulated_directory
+from damonpolicy.engine.state_directory import emulated_directory
 from damonpolicy.kernel.damon.features import NEWEST
 from damonpolicy.kernel.system.machine import LiveMachine, Machine
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy
 from damonpolicy.engine.execute import OperationFailed, ask, perform
-from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.state import SlotRecord

@@ -18,8 +18,8 @@ from damonpolicy.base.errors import DamonPolicyError, ExitCode, LockHeld, reason
 from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.engine.machines import description_of, open_machine
 from damonpolicy.engine.neutral import neutralise
-from damonpolicy.engine.places import Places, find
 from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.state_directory import Places, find
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
 from damonpolicy.kernel.system.machine import Machine

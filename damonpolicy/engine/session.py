@@ -21,9 +21,9 @@ from damonpolicy.engine import journal
 from damonpolicy.engine.execute import OperationFailed, alive, ask, deadline
 from damonpolicy.engine.finish import settle as settle_journal
 from damonpolicy.engine.lock import exclusive
-from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.signals import waiting
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import Terms, execute
 from damonpolicy.kernel.operation import kdamond_path

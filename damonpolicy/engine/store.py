@@ -12,8 +12,8 @@ from typing import Any
 from damonpolicy.base import log, typed
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.engine import places as files
-from damonpolicy.engine.places import Places, damaged, read_json, write_json
+from damonpolicy.engine import state_directory as files
+from damonpolicy.engine.state_directory import Places, damaged, read_json, write_json
 from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.state import Managed, agree
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from damonpolicy.base.errors import system_error
 from damonpolicy.engine.execute import OperationFailed, patience, perform
 from damonpolicy.engine.journal import Thread, Unwritten
-from damonpolicy.engine.patient import deadline_amid, longest_hold, patient
+from damonpolicy.engine.retries import deadline_amid, longest_hold, patient
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import Machine

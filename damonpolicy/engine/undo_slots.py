@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from damonpolicy.engine.execute import OperationFailed, alive
-from damonpolicy.engine.patient import deadline_amid
+from damonpolicy.engine.retries import deadline_amid
 from damonpolicy.engine.undo_facts import SlotFacts
 from damonpolicy.kernel.damon.tree import (
     Tree,

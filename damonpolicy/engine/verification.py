@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from damonpolicy.engine.identities import reused
 from damonpolicy.engine.journal import Header
-from damonpolicy.engine.members import reused
 from damonpolicy.engine.watch import Watch
 from damonpolicy.kernel.damon.tree import (
     Tree,

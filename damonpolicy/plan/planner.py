@@ -14,7 +14,7 @@ from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.damon.tree import Tree, configuration, startable
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.plan import modules, online, renames, settings, unwritten
+from damonpolicy.plan import modules, online, policy_changes, renames, settings
 from damonpolicy.plan.bind import Bound, Waits
 from damonpolicy.plan.diff import changes, differing
 from damonpolicy.plan.ir import CompiledPolicy
@@ -208,7 +208,7 @@ class _Draft:
         remarks = [self.lost[name]] if name in self.lost else []
         cgroups: Mapping[str, int] = bound.cgroups
         if action != "start":
-            remarks += unwritten.of_kdamond(name, self.managed.policies, bound.kdamond)
+            remarks += policy_changes.of_kdamond(name, self.managed.policies, bound.kdamond)
         if action == "adopt":
             mine = record if self.owners.get(slot) == "ours" else None
             was = f"was `{mine.kdamond}`, and " if mine else ""
@@ -348,7 +348,7 @@ class _Draft:
             takeover=self.wanted.takeover,
             remarks=(
                 *self.remarks,
-                *unwritten.of_policies(
+                *policy_changes.of_policies(
                     self.managed.policies, self.wanted.policies, self.wanted.affected
                 ),
                 *settings.remarks(self.settings),

@@ -17,7 +17,7 @@ from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.cli.main import COMMANDS, main
 from damonpolicy.daemon.scheduler import Service
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.engine import places
+from damonpolicy.engine import state_directory
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.observe.reports.rank import By, Of
 
@@ -191,7 +191,7 @@ def documents() -> dict[str, list[dict[str, Any]]]:
                 ("apply", str(waiting), reclaim), ("status", "--update"), ("history",), ("features",), ("doctor",), ("diff",),
             ):  # fmt: skip
                 _run(found, line)
-            base = places.emulated_directory("emulated:7.3", None) / "machine"
+            base = state_directory.emulated_directory("emulated:7.3", None) / "machine"
             machine = EmulatedMachine.create("7.3", store=base)
             machine.write("/sys/kernel/mm/ksm/run", "0")
             for line in (

@@ -9,7 +9,7 @@ from types import NoneType
 import pytest
 
 from damonpolicy.base.errors import ExitCode
-from damonpolicy.engine.places import write_json
+from damonpolicy.engine.state_directory import write_json
 
 POLICY = """\
 version: 1

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from damonpolicy.daemon.app import Wishes, serve
-from damonpolicy.engine.places import read_json
+from damonpolicy.engine.state_directory import read_json
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.observe.status.document import drift
 from damonpolicy.plan.machine_state import retrieve

@@ -22,7 +22,7 @@ from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.scheduler import ReloadJob, Service
 from damonpolicy.daemon.wake import Wake
-from damonpolicy.engine.places import read_json
+from damonpolicy.engine.state_directory import read_json
 from damonpolicy.kernel.system.processes import Table
 from tests.crash.test_service_sigkill import FED, PACE, STEADY, WATCH
 from tests.daemon.conftest import PAGES, RUN

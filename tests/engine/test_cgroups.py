@@ -8,7 +8,7 @@ import pytest
 
 from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.engine.places import read_json, write_json
+from damonpolicy.engine.state_directory import read_json, write_json
 from tests.engine.site import Site
 
 STAT = "/sys/module/damon_stat/parameters/enabled"

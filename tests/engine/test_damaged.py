@@ -8,7 +8,7 @@ import pytest
 
 from damonpolicy.base.errors import ExitCode
 from damonpolicy.engine import journal
-from damonpolicy.engine.places import write_json
+from damonpolicy.engine.state_directory import write_json
 from damonpolicy.engine.store import Store
 from tests.engine.site import CHANGING, KSM_RUN, shipped, truncated
 

@@ -10,7 +10,7 @@ import pytest
 
 from damonpolicy.base.errors import ExitCode
 from damonpolicy.engine import store as store_module
-from damonpolicy.engine.places import read_json, write_json
+from damonpolicy.engine.state_directory import read_json, write_json
 from damonpolicy.engine.store import Generation, NoGeneration, Store
 from damonpolicy.plan.state import Managed, Pending
 from tests.engine.site import KSM_RUN, Site, refuses, shipped

@@ -7,7 +7,7 @@ import pytest
 from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from damonpolicy.engine import journal
 from damonpolicy.engine.journal import Before, Header, Progress
-from damonpolicy.engine.places import read_json, write_json
+from damonpolicy.engine.state_directory import read_json, write_json
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.plan.state import Managed

@@ -16,7 +16,7 @@ from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
 from damonpolicy.observe.status.document import Drift, drift
-from damonpolicy.observe.status.remembered import Remembered, unsettled
+from damonpolicy.observe.status.stored_state import Remembered, unsettled
 from damonpolicy.plan.machine_state import retrieve
 from damonpolicy.plan.state import Managed
 

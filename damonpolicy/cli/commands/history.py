@@ -14,7 +14,7 @@ from damonpolicy.cli.options import names
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
-from damonpolicy.observe.status.remembered import Remembered
+from damonpolicy.observe.status.stored_state import Remembered
 
 
 @click.command("history")

@@ -69,7 +69,7 @@ def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str 
 def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     from damonpolicy.engine.store import Store
     from damonpolicy.kernel.damon.capabilities import detect
-    from damonpolicy.observe.status.remembered import Remembered, unfinished
+    from damonpolicy.observe.status.stored_state import Remembered, unfinished
     from damonpolicy.plan.machine_state import retrieve
     from damonpolicy.policy.importer.policy import policy
     from damonpolicy.policy.importer.replay import live

@@ -23,10 +23,10 @@ from damonpolicy.cli.show.output import Result
 if TYPE_CHECKING:
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.observe.collect.running import Kdamond
-    from damonpolicy.observe.collect.traced import Snapshot
+    from damonpolicy.observe.collect.trace_events import Snapshot
     from damonpolicy.observe.records.recording import Tally
     from damonpolicy.observe.records.sink import Sink
-    from damonpolicy.observe.status.remembered import Remembered
+    from damonpolicy.observe.status.stored_state import Remembered
 
 __all__ = ("FORMS", "command")
 
@@ -103,7 +103,7 @@ def command(invocation: Invocation, options: _Options) -> Result:
     from damonpolicy.engine.store import Store
     from damonpolicy.observe.records.files import form_of
     from damonpolicy.observe.records.recording import Tally, sink_of
-    from damonpolicy.observe.status.remembered import Remembered
+    from damonpolicy.observe.status.stored_state import Remembered
 
     out, keep, kdamond = options.out, options.keep, options.kdamond or ""
     every = _seconds("--interval", options.interval)
@@ -171,7 +171,7 @@ def _traced(machine: Machine, source: str) -> bool:
     """Return whether to trace: if not requested, it has to be possible."""
     if source != "auto":
         return source == "trace"
-    from damonpolicy.observe.collect.traced import possible
+    from damonpolicy.observe.collect.trace_events import possible
 
     return possible(machine)
 
@@ -256,7 +256,7 @@ def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]
 
 def _unfinished(machine: Machine, store: Remembered) -> list[Diagnostic]:
     from damonpolicy.kernel.system.host import look
-    from damonpolicy.observe.status.remembered import unfinished
+    from damonpolicy.observe.status.stored_state import unfinished
 
     return unfinished(store, store.managed(look(machine).boot_id), machine.monotonic())
 
@@ -277,7 +277,7 @@ def _trace(
     machine: Machine, store: Remembered, wanted: str, tally: Tally, until: _Until
 ) -> list[str]:
     """Record trace events, and return remarks about the recording."""
-    from damonpolicy.observe.collect.traced import Traced, watched
+    from damonpolicy.observe.collect.trace_events import Traced, watched
 
     kdamonds = watched(machine, _kdamonds(machine, store, wanted))
     if not kdamonds:

@@ -25,7 +25,7 @@ from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.observe.collect.modules import ModuleStatus
 from damonpolicy.observe.collect.modules import look as look_at_modules
 from damonpolicy.observe.status import document as status
-from damonpolicy.observe.status.remembered import Remembered, unsettled
+from damonpolicy.observe.status.stored_state import Remembered, unsettled
 from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.show.texts import setting_text

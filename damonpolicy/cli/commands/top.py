@@ -16,19 +16,19 @@ from damonpolicy.cli.options.quantities import duration
 from damonpolicy.cli.service import served
 from damonpolicy.cli.show.goals import known, measure, unfed
 from damonpolicy.cli.show.output import Result
-from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import looking, refresh
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.observe.collect import live, traced
+from damonpolicy.observe.collect import live, trace_events
 from damonpolicy.observe.collect.modules import kdamonds
 from damonpolicy.observe.collect.modules import look as look_at_modules
 from damonpolicy.observe.collect.running import Kdamond, running
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.status import document as status
-from damonpolicy.observe.status.remembered import Remembered
 from damonpolicy.observe.status.scene import Scene
+from damonpolicy.observe.status.stored_state import Remembered
 from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.state import Managed
@@ -159,10 +159,10 @@ class Reader:
         """Take a kdamond's regions from its trace events; return whether there were any."""
         paused = kdamond.tree.get(_PAUSE) == "Y"  # and so emits none
         short = kdamond.intervals.aggregation / 1e6 <= _SHORT
-        if paused or not short or not traced.possible(self._machine):
+        if paused or not short or not trace_events.possible(self._machine):
             return False
         try:
-            found = traced.look(self._machine, [kdamond], patience=1.5)
+            found = trace_events.look(self._machine, [kdamond], patience=1.5)
         except (DamonPolicyError, OSError):  # top continues, and shows why there is nothing newer
             return False
         if found:

@@ -15,7 +15,7 @@ from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session
 from damonpolicy.engine.store import NoGeneration, Store
 from damonpolicy.kernel.system.host import look
-from damonpolicy.observe.status.remembered import Remembered, overdue
+from damonpolicy.observe.status.stored_state import Remembered, overdue
 from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.plan import Plan
 from damonpolicy.plan.show import render

@@ -20,8 +20,8 @@ from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.daemon.turns import pause, turns
 from damonpolicy.daemon.wake import Readable, beat
 from damonpolicy.engine.execute import OperationFailed, ask, perform
-from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.plan.ir import CompiledKdamond, Feed

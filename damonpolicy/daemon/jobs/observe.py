@@ -15,8 +15,8 @@ from damonpolicy.daemon.jobs.repair import Repairer, ended
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.wake import Readable
 from damonpolicy.engine.execute import naps
-from damonpolicy.engine.places import Places
 from damonpolicy.engine.session import Session, changing, refresh
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.system.host import cpu_seconds
 from damonpolicy.kernel.system.machine import Machine

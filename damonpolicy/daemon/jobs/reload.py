@@ -23,9 +23,9 @@ from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.sources import Sources
 from damonpolicy.daemon.spacing import Spacing
 from damonpolicy.daemon.tally import Tally
-from damonpolicy.engine.places import Places
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.transaction import FeatureRefused, Terms
 from damonpolicy.kernel.damon.capabilities import Capabilities, detect
 from damonpolicy.kernel.system.machine import Machine

@@ -18,7 +18,7 @@ from damonpolicy.daemon.jobs.observe import ObserveJob
 from damonpolicy.daemon.jobs.reload import Outcome, Reloader
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.wake import Readable, beat
-from damonpolicy.engine.places import write_json
+from damonpolicy.engine.state_directory import write_json
 from damonpolicy.kernel.system.host import starts
 
 __all__ = ("RecordJob",)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.collect.together import together
+from damonpolicy.observe.collect.merge_schemes import together
 from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
 from damonpolicy.observe.reports.order import in_order
 from damonpolicy.observe.reports.select import Columns, columns

@@ -9,14 +9,14 @@ from typing import Literal
 from damonpolicy.base import etc, trust, typed
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.engine.places import read_json
+from damonpolicy.engine.state_directory import read_json
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.kernel.damon.modules import MODULES, parameter_path
 from damonpolicy.kernel.system import cgroups, memory
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.kernel.system.psi import has_pressure
-from damonpolicy.observe.status.remembered import Remembered, overdue
+from damonpolicy.observe.status.stored_state import Remembered, overdue
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.state import Managed
 

@@ -29,7 +29,7 @@ from damonpolicy.base.units import (
     read_temperature,
 )
 from damonpolicy.kernel.system.memory import Range
-from damonpolicy.observe.collect.merge import in_ranges, known_target
+from damonpolicy.observe.collect.merge_sources import in_ranges, known_target
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
 from damonpolicy.observe.reports.order import in_order
 from damonpolicy.observe.temperature import access_percent, age_us, temperature

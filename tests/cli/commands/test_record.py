@@ -296,7 +296,7 @@ def test_someone_elses_regions_are_asked_for_by_name_only(site, tmp_path, monkey
 
 def test_it_ends_when_the_last_kdamond_does(looked, monkeypatch):
     monkeypatch.setattr(record, "_LOOK", 0.0)
-    from damonpolicy.observe.collect.traced import Traced
+    from damonpolicy.observe.collect.trace_events import Traced
 
     read = Traced.read
 
@@ -318,7 +318,7 @@ def test_it_ends_when_the_last_kdamond_does(looked, monkeypatch):
     [((5, 1), "the kernel dropped 5 events"), ((0, 1), "1 snapshots were not whole")],
 )
 def test_what_is_lost_is_told(looked, monkeypatch, counts, said):
-    from damonpolicy.observe.collect.traced import Traced
+    from damonpolicy.observe.collect.trace_events import Traced
 
     finish = Traced.finish
 

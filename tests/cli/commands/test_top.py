@@ -17,7 +17,7 @@ from damonpolicy.cli.commands import top
 from damonpolicy.cli.context import Invocation
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.observe.collect import live, traced
+from damonpolicy.observe.collect import live, trace_events
 from damonpolicy.observe.collect.running import running
 from damonpolicy.plan.machine_state import retrieve
 
@@ -139,7 +139,7 @@ def test_regions_of_a_module_come_from_its_trace_events(site):
 
 
 def test_a_module_that_told_nothing_yet(site, monkeypatch):
-    monkeypatch.setattr(traced, "possible", lambda _: False)
+    monkeypatch.setattr(trace_events, "possible", lambda _: False)
     scene = top.Reader(site.machine, site.places).look(None)
 
     assert scene.why == "`damon_stat` reports its regions by trace events only: none arrived"
@@ -179,7 +179,7 @@ def test_the_lock_is_held_for_long_only_for_who_asks(site, monkeypatch):
     why = "asking would hold DAMON's lock for up to 5.0s: key l asks once"
     assert scene.why == f"seen by trace events: {why}"
     assert [each.source.origin for each in scene.series] == ["trace"]
-    monkeypatch.setattr(traced, "possible", lambda machine: False)
+    monkeypatch.setattr(trace_events, "possible", lambda machine: False)
     reader = top.Reader(site.machine, site.places)
     scene = reader.look(None)
     assert (scene.why, scene.series) == (why, ())
@@ -197,7 +197,7 @@ def test_what_no_trace_tells_is_said_as_before(site, monkeypatch):
     text = LOOK.replace("APPLY", "apply_every: 5s")
     site.done("apply", site.policy("look", text))
     for look in (refused, lambda machine, kdamonds, patience: []):
-        monkeypatch.setattr(traced, "look", look)
+        monkeypatch.setattr(trace_events, "look", look)
         scene = top.Reader(site.machine, site.places).look(None)
         assert (scene.series, scene.why[:6]) == ((), "asking")
     monkeypatch.undo()

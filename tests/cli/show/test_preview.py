@@ -7,7 +7,7 @@ import os
 import pytest
 
 from damonpolicy.base.errors import ExitCode
-from damonpolicy.engine.places import write_json
+from damonpolicy.engine.state_directory import write_json
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import LiveMachine
 from tests.daemon.conftest import PAGES, Desk

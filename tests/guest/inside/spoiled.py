@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from damonpolicy.engine.places import find
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.state_directory import find
 from damonpolicy.engine.transaction import Terms, execute
 from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.kernel.system.machine import LiveMachine

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy.engine.places import find
+from damonpolicy.engine.state_directory import find
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.system.machine import LiveMachine
 from damonpolicy.kernel.system.numa import nodes

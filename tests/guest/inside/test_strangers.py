@@ -13,9 +13,9 @@ import pytest
 
 from damonpolicy.base.errors import DamonPolicyError, ExitCode, Foreign
 from damonpolicy.engine import recover
-from damonpolicy.engine.places import find
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
+from damonpolicy.engine.state_directory import find
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.system.machine import LiveMachine

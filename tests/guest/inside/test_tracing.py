@@ -16,7 +16,7 @@ import pytest
 from damonpolicy.kernel.damon.tracing import TRACEFS, Tracing, available, remove_leftovers
 from damonpolicy.kernel.system.machine import LiveMachine
 from damonpolicy.observe.collect.running import running
-from damonpolicy.observe.collect.traced import Snapshot, Traced, watched
+from damonpolicy.observe.collect.trace_events import Snapshot, Traced, watched
 from damonpolicy.observe.records.files import load
 from damonpolicy.observe.regions import Intervals
 from damonpolicy.plan.machine_state import retrieve

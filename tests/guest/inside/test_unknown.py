@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from damonpolicy.daemon.jobs.reload import Reloader
-from damonpolicy.engine.places import find
+from damonpolicy.engine.state_directory import find
 from damonpolicy.kernel.damon import capabilities
 from damonpolicy.kernel.system.machine import LiveMachine
 

@@ -11,7 +11,7 @@ from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.journal import Before, Header, begin
 from damonpolicy.engine.lock import exclusive
-from damonpolicy.engine.places import make_directory, write_json
+from damonpolicy.engine.state_directory import make_directory, write_json
 from damonpolicy.kernel.system import machine as sysfs
 from damonpolicy.kernel.system.machine import (
     FORBID,

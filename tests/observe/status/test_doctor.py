@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.base.errors import ExitCode
-from damonpolicy.engine.places import find
+from damonpolicy.engine.state_directory import find
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.damon.features import FEATURES
 from damonpolicy.kernel.system.machine import KDAMONDS

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from damonpolicy.engine.places import write_json
+from damonpolicy.engine.state_directory import write_json
 
 GOALS = """
 version: 1

@@ -134,7 +134,7 @@ class Inputs:
         from damonpolicy.kernel.system.host import busy_modules, look
         from damonpolicy.observe.collect.modules import kdamonds
         from damonpolicy.observe.collect.running import running
-        from damonpolicy.observe.status.remembered import Remembered, unfinished
+        from damonpolicy.observe.status.stored_state import Remembered, unfinished
         from damonpolicy.plan.machine_state import retrieve
 
         machine = invocation.machine()
@@ -209,7 +209,7 @@ class Inputs:
         missing = self.scheme is None and writable and live.partial(kdamond)
         mixed = self.apart and self.scheme is None and writable and len(kdamond.processes) > 1
         if ((missing and self.whole) or mixed) and self.source == "auto":
-            from damonpolicy.observe.collect.traced import possible
+            from damonpolicy.observe.collect.trace_events import possible
 
             if possible(machine):
                 return False
@@ -243,7 +243,7 @@ class Inputs:
     def _traced(self, invocation: Invocation, kdamonds: Sequence[Kdamond]) -> list[Series]:
         if not kdamonds:
             return []
-        from damonpolicy.observe.collect.traced import look
+        from damonpolicy.observe.collect.trace_events import look
 
         found = look(invocation.machine(), kdamonds)
         seen = {each.source.kdamond for each in found}

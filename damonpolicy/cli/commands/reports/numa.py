@@ -19,7 +19,7 @@ from damonpolicy.kernel.system.memory import Range, node_ram
 from damonpolicy.kernel.system.numa import cpus_of, nodes
 from damonpolicy.kernel.system.numa_maps import process_nodes
 from damonpolicy.kernel.system.processes import Selector, find
-from damonpolicy.observe.collect.merge import pids_of
+from damonpolicy.observe.collect.merge_sources import pids_of
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.reports.numa import (
     Matrix,

@@ -89,7 +89,7 @@ def _working_sets(
 
     Names are the kdamond's, and what a person calls it.
     """
-    from damonpolicy.observe.collect.together import moments
+    from damonpolicy.observe.collect.merge_schemes import moments
     from damonpolicy.observe.temperature import working_sets
 
     sizes = [working_sets(each, least) for each in found]

@@ -8,7 +8,7 @@ from typing import TypeVar
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError, NoPermission
 from damonpolicy.engine import journal
-from damonpolicy.engine.places import Places
+from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.store import Generation, Store
 from damonpolicy.plan.state import Managed
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from damonpolicy.observe.collect.merge import known_target, once
+from damonpolicy.observe.collect.merge_sources import known_target, once
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, series_of
 
 __all__ = ("moments", "together")

@@ -13,7 +13,7 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import journal
 from damonpolicy.engine.lock import exclusive
 from damonpolicy.engine.machines import open_machine
-from damonpolicy.engine.places import find
+from damonpolicy.engine.state_directory import find
 from damonpolicy.kernel.system.machine import LiveMachine
 
 LIVE_LOCK = Path("/run/damonpolicy/lock")

@@ -7,10 +7,10 @@ import pytest
 from damonpolicy.base.errors import UsageError
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.system.machine import LiveMachine
-from damonpolicy.observe.collect import traced
+from damonpolicy.observe.collect import trace_events
 from damonpolicy.observe.collect.running import running
 from damonpolicy.observe.collect.trace import Burst, parse
-from damonpolicy.observe.collect.traced import Traced, Watched, watched
+from damonpolicy.observe.collect.trace_events import Traced, Watched, watched
 from damonpolicy.observe.regions import Intervals, Source
 from damonpolicy.plan.machine_state import retrieve
 from damonpolicy.plan.state import Managed
@@ -57,7 +57,7 @@ def of(kernel):
 @pytest.fixture
 def text(monkeypatch):
     made = Text()
-    monkeypatch.setattr(traced, "_open", lambda machine, regions: made)
+    monkeypatch.setattr(trace_events, "_open", lambda machine, regions: made)
     return made
 
 
@@ -93,8 +93,8 @@ def test_probes_that_come_and_go_online_break_nothing(before, after):
     kernel.context("vaddr")
     kernel.writes((probes, before))
     kernel.command("on")
-    there = traced.watched(kernel.machine, running(retrieve(kernel.machine), Managed("")))
-    with traced.Traced(kernel.machine, there) as trace:
+    there = trace_events.watched(kernel.machine, running(retrieve(kernel.machine), Managed("")))
+    with trace_events.Traced(kernel.machine, there) as trace:
         first = [each for _ in range(5) for each in trace.read(0.2)]
         kernel.writes((probes, after))
         kernel.command("commit")
@@ -121,7 +121,7 @@ def test_hits_of_probes_are_told():
         ("0/contexts/0/monitoring_attrs/probes/0/filters/0/allow", "Y"),
     )
     kernel.command("on")
-    (series,) = traced.look(kernel.machine, running(retrieve(kernel.machine), Managed("")))
+    (series,) = trace_events.look(kernel.machine, running(retrieve(kernel.machine), Managed("")))
 
     assert series.source.probes == ("0", "1")
     assert series.regions.hits.shape == (len(series.regions), 2)
