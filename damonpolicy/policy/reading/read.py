@@ -245,14 +245,15 @@ def _resolve(error: Any, data: Data) -> Path:
 
 def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
     kind, context = error["type"], error.get("ctx") or {}
-    problem = context.get("error")
+    problem, name = context.get("error"), path[-1] if path else ""
     if isinstance(problem, UnitError):
-        hint = problem.hint
+        hint, message = problem.hint, problem.message
+        if problem.code == "DP0105" and isinstance(name, str):
+            message = f"`{name}` is empty"
         if problem.code == "DP0121":
             hint = hints.bare_number(hints.kernel_unit(path), str(error["input"]), hint)
         hint = _of_a_scalar(path, error["input"], places) or hint
-        return Diagnostic.error(problem.code, places.value(path), problem.message, hint=hint)
-    name = path[-1] if path else ""
+        return Diagnostic.error(problem.code, places.value(path), message, hint=hint)
     if kind == "missing":
         where = places.key(path[:-1])
         names = context.get("told", [name])
