@@ -183,8 +183,8 @@ MACHINES = {
     "[settings]\n'/nowhere' = 1": "`/nowhere`",
     "[users]\nalice = 'x'": "`users.alice`",
     "root = 1": "`root`",
-    "x = ": "is no TOML",
-    "\x00": "is no TOML",
+    "x = ": "is not TOML",
+    "\x00": "is not TOML",
 }
 
 

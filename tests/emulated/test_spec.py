@@ -139,13 +139,13 @@ def test_a_file_that_is_no_toml(tmp_path):
     file = tmp_path / "machine.toml"
     file.write_text("[nodes")
 
-    with pytest.raises(UsageError, match="is no TOML"):
+    with pytest.raises(UsageError, match="is not TOML"):
         open_emulated("7.3", tmp_path / "store", file)
     file.write_text("a = " + "[" * 50_000)
     with pytest.raises(UsageError, match="is nested too deeply"):
         open_emulated("7.3", tmp_path / "store", file)
     file.write_text(f"a = {'9' * 5000}")
-    with pytest.raises(UsageError, match="is no TOML"):
+    with pytest.raises(UsageError, match="is not TOML"):
         open_emulated("7.3", tmp_path / "store", file)
     with pytest.raises(UsageError, match="cannot read the machine file"):
         open_emulated("7.3", tmp_path / "store", tmp_path / "none.toml")

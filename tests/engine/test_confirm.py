@@ -269,7 +269,7 @@ def test_what_cannot_be_rolled_back_holds_up_no_rescue(pending, clock, words, mo
 
     monkeypatch.setattr(EmulatedMachine, "write", fails)
 
-    assert "that nobody confirmed could not be rolled back" in pending.done(*words).out
+    assert "unconfirmed change could not be rolled back" in pending.done(*words).out
     assert pending.read(KSM_RUN) == "0"
 
 

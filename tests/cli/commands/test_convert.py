@@ -42,7 +42,7 @@ def test_nothing_is_overwritten(cli):
     done = cli("convert", "a.parquet", "a.parquet")
 
     assert done.code == ExitCode.USAGE
-    assert "is there already" in done.err
+    assert "already exists" in done.err
     assert cli("convert", "a.parquet", "a.parquet", "--force").code == 0
 
 
