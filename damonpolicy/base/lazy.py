@@ -78,7 +78,7 @@ def _slotted(source: type) -> type:
     inherited = {name for base in source.__mro__[1:] for name in getattr(base, "__slots__", ())}
     fields = [
         name
-        for name, kind in vars(source).get("__annotations__", {}).items()
+        for name, kind in source.__annotations__.items()
         if not str(kind).startswith("ClassVar")
     ]
     hidden = {*fields, "__dict__", "__weakref__"}
