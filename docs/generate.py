@@ -1,7 +1,7 @@
 """Make the reference pages and the schemas of JSON output from the code.
 
 `python docs/generate.py`, or with `--check` to compare.
-"""  # noqa: INP001
+"""  # noqa: INP001 — a script, not a package
 
 from __future__ import annotations
 

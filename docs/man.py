@@ -1,4 +1,4 @@
-"""Write a manual page for each command: `python docs/man.py [DIRECTORY]`, by default build/man."""  # noqa: INP001
+"""Write a manual page for each command: `python docs/man.py [DIRECTORY]`, by default build/man."""  # noqa: INP001 — a script, not a package
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 It is in build/site. Every page is where it is in the repository, with all that pages link to, so
 that the same links hold. mkdocs ends with an error for any warning, a broken link included.
-"""  # noqa: INP001
+"""  # noqa: INP001 — a script, not a package
 
 from __future__ import annotations
 

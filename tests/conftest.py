@@ -16,7 +16,7 @@ os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
 for _name in ("DAMONPOLICY_KERNEL", "FORCE_COLOR", "DAMONPOLICY_DEBUG"):
     os.environ.pop(_name, None)
 
-import hypothesis  # noqa: E402 — what it and the next import must see this environment
+import hypothesis  # noqa: E402 — this and the imports below must see the environment set above
 import pytest  # noqa: E402
 
 from damonpolicy.base import etc, trust  # noqa: E402

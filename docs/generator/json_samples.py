@@ -63,7 +63,7 @@ _SERVICE = make_dataclass(
     "_SERVICE",
     [
         (name, hint, field(metadata=LATER if name in service._LATER else {}))  # noqa: SLF001 - no other place says what a service says
-        for name, hint in {**service._SAID, "running": bool}.items()  # noqa: SLF001
+        for name, hint in {**service._SAID, "running": bool}.items()  # noqa: SLF001 - as above
     ],
 )
 
