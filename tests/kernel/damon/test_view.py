@@ -1,0 +1,52 @@
+"""The view of a tree has each file of the schema, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.schema import ROWS, pattern
+
+
+def _files(here: view.Directory) -> Iterator[view.File]:
+    """Yield each file of a view, with one directory of each numbered kind."""
+    names = {name for kind in type(here).__mro__ for name in vars(kind)}
+    for name in sorted(names - {"path", "tree", "kind"}):
+        found = None if name.startswith("_") else getattr(here, name)
+        if isinstance(found, view.File):
+            yield found
+        elif isinstance(found, view.Directory):
+            yield from _files(found)
+    if isinstance(here, view.Entries):
+        yield from _files(here[0])
+
+
+def test_view_and_schema_have_the_same_files() -> None:
+    """A file that is new in one of them has to be in the other."""
+    found = {pattern(each.path) for each in _files(view.Kdamonds())}
+    assert found == {each.path for each in ROWS}
+
+
+def test_reads_content() -> None:
+    """A file gives its text, its number or its truth, and its default where it is missing."""
+    goal = "contexts/0/schemes/0/quotas/goals/1"
+    tree = {
+        "contexts/0/schemes/nr_schemes": "1",
+        "contexts/0/schemes/0/quotas/goals/nr_goals": "2",
+        f"{goal}/target_value": "300",
+        f"{goal}/complement": "Y",
+    }
+    scheme = view.Kdamond(tree).schemes[0]
+    assert scheme.quota.goals[1].path == goal
+    assert [each.target.number for each in scheme.quota.goals] == [0, 300]
+    assert [each.complement.yes for each in scheme.quota.goals] == [False, True]
+    assert scheme.quota.goals[1].metric.text == "user_input"
+    assert not scheme.quota.goals[1].metric.present
+    assert len(view.Kdamond(tree).schemes) == 1
+
+
+def test_gives_paths_without_a_tree() -> None:
+    """A path needs no tree; in a whole tree it starts with the slot."""
+    assert view.Kdamond().schemes[2].action.path == "contexts/0/schemes/2/action"
+    assert view.Kdamonds()[1].targets.count.path == "1/contexts/0/targets/nr_targets"
+    assert view.Scheme(path="base").quota.size.path == "base/quotas/bytes"
