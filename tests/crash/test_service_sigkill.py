@@ -40,6 +40,7 @@ KERNELS = ("6.12", "7.3")
 GROUPS, MOMENTS = 10, 25
 """For each kernel: 250 moments, in groups that can run beside each other."""
 
+# The files of numbers are as old as the test, which takes more than a minute on a busy machine.
 STEADY = """
 version: 1
 name: steady
@@ -63,7 +64,7 @@ kdamonds:
         quota:
           size: 100MiB
           every: 1s
-          goals: [{metric: user_input, target: 1000, from: {file: SCORE}}]
+          goals: [{metric: user_input, target: 1000, from: {file: SCORE, stale_after: 1h}}]
 """
 WATCH = """
 version: 1
@@ -81,7 +82,11 @@ settings:
   {RUN}: 1
   {PAGES}: 100
 tuning:
-  - {{name: scan, setting: {PAGES}, from: {{file: SCORE}}, bounds: {{min: 50, max: 1000}}, every: 1s}}
+  - name: scan
+    setting: {PAGES}
+    from: {{file: SCORE, stale_after: 1h}}
+    bounds: {{min: 50, max: 1000}}
+    every: 1s
 """
 
 
