@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Generic, TypeVar, overload
 
-from damonpolicy.kernel.damon.schema import COUNTS, default
+from damonpolicy.kernel.damon.schema import COUNTS, Row, default, row
 
 __all__ = (
     "Dest",
@@ -72,6 +72,14 @@ class File:
     def present(self) -> bool:
         """Whether the tree has the file."""
         return self.path in self.tree
+
+    @property
+    def row(self) -> Row:
+        """The row of the schema; KeyError for a file that is none of DAMON's."""
+        found = row(self.path)
+        if found is None:
+            raise KeyError(self.path)
+        return found
 
     @property
     def text(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.schema import ROWS, pattern
 
@@ -50,3 +52,10 @@ def test_gives_paths_without_a_tree() -> None:
     assert view.Kdamond().schemes[2].action.path == "contexts/0/schemes/2/action"
     assert view.Kdamonds()[1].targets.count.path == "1/contexts/0/targets/nr_targets"
     assert view.Scheme(path="base").quota.size.path == "base/quotas/bytes"
+
+
+def test_a_file_has_its_row() -> None:
+    """A file knows what it takes; a path that is none of DAMON's has no row."""
+    assert view.Kdamond().schemes[2].quota.size.row.ours == "quota.size"
+    with pytest.raises(KeyError):
+        view.File({}, "contexts/0/made_up").row  # noqa: B018
