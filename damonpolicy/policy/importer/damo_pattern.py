@@ -12,7 +12,8 @@ from fractions import Fraction
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
-from damonpolicy.policy.importer.damo_values import BYTES, MICRO, PERCENT, Kind, Place, Quantity
+from damonpolicy.kernel.damon.view import File, Pattern, Range
+from damonpolicy.policy.importer.damo_values import MICRO, PERCENT, Kind, Place, Quantity
 from damonpolicy.policy.source.nodes import Scalar
 
 __all__ = ("Intervals", "bounds")
@@ -36,7 +37,6 @@ class _Counted:
     """A bound counted in samples or aggregations."""
 
     key: str
-    file: str
     kind: Kind
     unit: str
     """damo's name for the unit of a bare number."""
@@ -45,21 +45,20 @@ class _Counted:
 
 
 _COUNTED = (
-    _Counted("nr_accesses", "nr_accesses", PERCENT, "percent", "samples"),
-    _Counted("age", "age", MICRO, "usec", "aggr_intervals"),
+    _Counted("nr_accesses", PERCENT, "percent", "samples"),
+    _Counted("age", MICRO, "usec", "aggr_intervals"),
 )
 
 
-def bounds(at: Place, intervals: Intervals) -> Iterator[tuple[str, str]]:
-    """Yield the files below ``access_pattern/`` with the values that damo writes."""
-    sizes = at("sz_bytes")
-    for bound, usual in (("min", 0), ("max", U64_MAX)):
-        yield f"sz/{bound}", sizes.amount(bound, usual, BYTES)
-    for what in _COUNTED:
-        yield from _counted(at, what, intervals)
+def bounds(at: Place, intervals: Intervals, pattern: Pattern) -> Iterator[tuple[File, str]]:
+    """Yield the files of access rates and ages with the values that damo writes."""
+    for what, files in zip(_COUNTED, (pattern.access_rate, pattern.age), strict=True):
+        yield from _counted(at, what, intervals, files)
 
 
-def _counted(at: Place, what: _Counted, intervals: Intervals) -> Iterator[tuple[str, str]]:
+def _counted(
+    at: Place, what: _Counted, intervals: Intervals, files: Range
+) -> Iterator[tuple[File, str]]:
     unit = at.word(f"{what.key}_unit", what.unit, (what.unit, what.word))
     place = at(what.key)
     if unit != what.unit:
@@ -76,17 +75,17 @@ def _counted(at: Place, what: _Counted, intervals: Intervals) -> Iterator[tuple[
         message = f"the bounds of `{what.key}` have different units, which damo refuses"
         at.report.wrong(place.node.span, message, f"write both in `{what.word}`, or none")
     counted = what.word in units or unit == what.word
-    for bound, usual in (("min", 0), ("max", U64_MAX)):
+    for bound, file, usual in (("min", files.min, 0), ("max", files.max, U64_MAX)):
         node, value = nodes[bound], found.get(bound)
         place.has(bound)  # reported here, for its place
         if node is None:
             value = Quantity(usual, Fraction(usual), bound)
         if value is None:
-            yield f"{what.file}/{bound}", "0"
+            yield file, "0"
             continue
         raw = counted and value.unit in ("", what.word, "min", "max")
         made = value if raw else _converted(value, what, intervals)
-        yield f"{what.file}/{bound}", str(_written(place, node, made))
+        yield file, str(_written(place, node, made))
 
 
 def _converted(value: Quantity, what: _Counted, intervals: Intervals) -> Quantity:
