@@ -1,4 +1,7 @@
-"""Files that hold one value of a policy as it is: written and read back by their rows alone."""
+"""Values of a policy and contents of files, in both directions by the rows of the schema.
+
+Plain files hold one value as it is: they are written and read back by their rows alone.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from pydantic import BaseModel
 
 from damonpolicy.base.units import format_bytes, format_duration, format_percent
 from damonpolicy.kernel.damon.schema import ROWS, Row
+from damonpolicy.kernel.damon.view import File
 
-__all__ = ("in_order", "plain_files", "plain_keys")
+__all__ = ("held", "in_order", "key_of", "keys", "plain_files", "plain_keys", "spoken")
 
 _SCHEME = "*/contexts/*/schemes/*/"
 _WHOLE = ("region_count", "watermarks")
@@ -48,12 +52,45 @@ def plain_keys(data: dict[str, Any], read: Callable[[str, str], str], base: str 
             here = data
             for name in inner:
                 here = here.setdefault(name, {})
-            here[last] = _text(row, text)
+            here[last] = spoken(row.unit, text)
 
 
 def in_order(data: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Return keys in the order of a model's fields."""
     return {name: data[name] for name in model.model_fields if name in data}
+
+
+def keys(*files: File) -> dict[str, Any]:
+    """Return what some files say in a policy, by their keys there."""
+    return {key_of(each): spoken(each.row.unit, each.text) for each in files}
+
+
+def key_of(file: File) -> str:
+    """Return a file's key in its mapping of a policy."""
+    return file.row.ours.rpartition(".")[2]
+
+
+def held(unit: str, value: Any) -> object:
+    """Return what a file of a unit is to hold for a value of the model."""
+    if unit == "ms":
+        return value // 1_000
+    return int(value * _SHARES[unit]) if unit in _SHARES else value
+
+
+def spoken(unit: str, content: str) -> Any:
+    """Return what a policy says of the content of a file of a unit."""
+    if unit == "bool":
+        return content == "Y"
+    if unit == "text":
+        return content
+    number = int(content)
+    if unit in _SHARES:
+        return format_percent(Fraction(number, _SHARES[unit]))
+    if unit in ("us", "ms"):
+        return format_duration(number * (1_000 if unit == "ms" else 1))
+    if unit == "address":
+        return f"{number:#x}"
+    return format_bytes(number) if unit == "bytes" else number
 
 
 def _path(row: Row, base: str) -> str:
@@ -71,22 +108,6 @@ def _value(row: Row, model: Any) -> Callable[[], object]:
             here = getattr(here, "limits" if name == "quota" else name)
             if here is None:
                 return row.absent
-        if row.unit == "ms":
-            return here // 1_000
-        return int(here * _SHARES[row.unit]) if row.unit in _SHARES else here
+        return held(row.unit, here)
 
     return value
-
-
-def _text(row: Row, content: str) -> Any:
-    """Return what a policy says of a file's content."""
-    if row.unit == "bool":
-        return content == "Y"
-    if row.unit == "text":
-        return content
-    number = int(content)
-    if row.unit in _SHARES:
-        return format_percent(Fraction(number, _SHARES[row.unit]))
-    if row.unit in ("us", "ms"):
-        return format_duration(number * (1_000 if row.unit == "ms" else 1))
-    return format_bytes(number) if row.unit == "bytes" else number
