@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from damonpolicy.base.units import U64_MAX
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.schema import LAYERS
 from damonpolicy.kernel.damon.tree import CORE
+from damonpolicy.kernel.damon.view import File
 from damonpolicy.kernel.system.cgroups import subtree
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.ir import FilterLine
@@ -14,13 +17,15 @@ from damonpolicy.policy.model.filters import Filter, Match, Memcg
 
 __all__ = ("YOUNG", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
 
+_OWN = view.Filter()
+"""The names of files: those of a directory without a path."""
 _UNUSED = {
-    "memcg_path": "",
-    "addr_start": "0",
-    "addr_end": "0",
-    "damon_target_idx": "0",
-    "min": "0",
-    "max": "0",
+    _OWN.memcg.path: "",
+    _OWN.start.path: "0",
+    _OWN.end.path: "0",
+    _OWN.target.path: "0",
+    _OWN.min.path: "0",
+    _OWN.max.path: "0",
 }
 """Also written, to reset the values of a filter of another type in the same place."""
 
@@ -60,10 +65,10 @@ def asked_of_pages(filters: Sequence[FilterLine], capabilities: Capabilities) ->
         if kind not in CORE or not negated:
             result.append(line)
         elif kind == "addr":
-            start, end = (int(line.files[f"addr_{name}"]) for name in ("start", "end"))
+            start, end = (int(line.files[each.path]) for each in (_OWN.start, _OWN.end))
             for low, high in ((0, start), (end, U64_MAX)):
                 if low < high:
-                    ends = {"addr_start": str(low), "addr_end": str(high), "matching": "Y"}
+                    ends = {**_range(_OWN.start, low, _OWN.end, high), "matching": "Y"}
                     result.append(FilterLine({**line.files, **ends}))
     return result
 
@@ -113,22 +118,23 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
     if inner.memcg is not None:
         whole = not isinstance(inner.memcg, Memcg) or inner.memcg.subtree
         path = inner.memcg.where if isinstance(inner.memcg, Memcg) else inner.memcg
-        files["memcg_path"] = path
+        files[_OWN.memcg.path] = path
         if whole and each.negated and last:
             # "reject not any of these" at the end: allow each, and the default rejects the rest
             files["matching"], files["allow"] = "Y", _opposite(files["allow"])
         return FilterLine(files, subtree=whole)
     if inner.addr is not None:
-        files["addr_start"], files["addr_end"] = str(inner.addr.start), str(inner.addr.end)
+        files |= _range(_OWN.start, inner.addr.start, _OWN.end, inner.addr.end)
     if inner.target is not None:
-        files["damon_target_idx"] = str(inner.target)
-    if inner.hugepage_size is not None:
-        files["min"] = str(inner.hugepage_size.min)
-        files["max"] = str(inner.hugepage_size.max)
-    if inner.probe_hits_wsum is not None:
-        files["min"] = str(inner.probe_hits_wsum.min)
-        files["max"] = str(inner.probe_hits_wsum.max)
+        files[_OWN.target.path] = str(inner.target)
+    for bounds in (inner.hugepage_size, inner.probe_hits_wsum):
+        if bounds is not None:
+            files |= _range(_OWN.min, bounds.min, _OWN.max, bounds.max)
     return FilterLine(files)
+
+
+def _range(first: File, low: int, last: File, high: int) -> dict[str, str]:
+    return {first.path: str(low), last.path: str(high)}
 
 
 def split(
@@ -143,18 +149,18 @@ def split(
     core = tuple(line for line in filters if line.files["type"] in CORE)
     pages = tuple(line for line in filters if line.files["type"] not in CORE)
     if together and capabilities.has("filters.layers"):
-        return {"filters": tuple(filters), "core_filters": (), "ops_filters": ()}
+        return {"filters": tuple(filters), **dict.fromkeys(LAYERS, ())}
     if capabilities.has("filters.layers"):
-        return {"filters": (), "core_filters": core, "ops_filters": pages}
+        return {"filters": (), **dict(zip(LAYERS, (core, pages), strict=True))}
     return {"filters": tuple(filters)}
 
 
 def probe_lines(filters: Sequence[Filter]) -> tuple[FilterLine, ...]:
     """Return a probe's filters; their file for the cgroup has a name of its own."""
-    result = []
+    result, cgroup = [], view.ProbeFilter().memcg.path
     for each in filters:
         line = _line(each, last=each is filters[-1])
         files = {name: line.files[name] for name in ("type", "matching", "allow", "min", "max")}
-        files["path"] = line.files["memcg_path"]
-        result.append(FilterLine(files, line.subtree, "path"))
+        files[cgroup] = line.files[_OWN.memcg.path]
+        result.append(FilterLine(files, line.subtree, cgroup))
     return tuple(result)

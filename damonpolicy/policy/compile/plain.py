@@ -15,7 +15,7 @@ from damonpolicy.base.units import format_bytes, format_duration, format_percent
 from damonpolicy.kernel.damon.schema import ROWS, Row
 from damonpolicy.kernel.damon.view import File
 
-__all__ = ("held", "in_order", "key_of", "keys", "plain_files", "plain_keys", "spoken")
+__all__ = ("in_order", "key_of", "keys", "plain_files", "plain_keys", "spoken", "value_of")
 
 _SCHEME = "*/contexts/*/schemes/*/"
 _WHOLE = ("region_count", "watermarks")
@@ -70,11 +70,17 @@ def key_of(file: File) -> str:
     return file.row.ours.rpartition(".")[2]
 
 
-def held(unit: str, value: Any) -> object:
-    """Return what a file of a unit is to hold for a value of the model."""
-    if unit == "ms":
+def value_of(file: File, model: Any) -> object:
+    """Return what a file is to hold for a field of a model; its default if that is left out."""
+    return _held(file.row, getattr(model, key_of(file), None))
+
+
+def _held(row: Row, value: Any) -> object:
+    if value is None:
+        return row.absent
+    if row.unit == "ms":
         return value // 1_000
-    return int(value * _SHARES[unit]) if unit in _SHARES else value
+    return int(value * _SHARES[row.unit]) if row.unit in _SHARES else value
 
 
 def spoken(unit: str, content: str) -> Any:
@@ -105,9 +111,8 @@ def _value(row: Row, model: Any) -> Callable[[], object]:
     def value() -> object:
         here = model
         for name in row.ours.split("."):
-            here = getattr(here, "limits" if name == "quota" else name)
-            if here is None:
-                return row.absent
-        return held(row.unit, here)
+            if here is not None:
+                here = getattr(here, "limits" if name == "quota" else name)
+        return _held(row, here)
 
     return value

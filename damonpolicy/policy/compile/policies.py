@@ -10,12 +10,14 @@ from typing import TypeAlias
 from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean, is_whole
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.settings import missing, written
 from damonpolicy.kernel.system import cgroups, memory, numa
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy, Loop
-from damonpolicy.policy.compile.kdamond import Compiler, may_be_chosen
+from damonpolicy.policy.compile.files import Files
+from damonpolicy.policy.compile.kdamond import compile_kdamond, may_be_chosen
 from damonpolicy.policy.compile.modules import compile_modules
 from damonpolicy.policy.compile.sample import NUMA_BALANCING
 from damonpolicy.policy.compile.tuning import compile_loops, uncounted
@@ -308,13 +310,13 @@ class _Making:
                 self.found += machine_rules.check_kdamond(
                     kdamond, here, self.machine, served=served
                 )
-            compiler = Compiler(name, self.capabilities, self.machine, served=served)
+            out = Files(name, self.capabilities, self.machine, served)
             with suppress(Unread):
-                kdamonds.append(compiler.kdamond(kdamond, here))
-                self.spans |= _spans(kdamonds[-1], compiler, here)
-            self.found += compiler.found
-            loops += compiler.loops
-            if compiler.uses_faults:
+                kdamonds.append(compile_kdamond(out, kdamond, here))
+                self.spans |= _spans(kdamonds[-1], out.origins, here)
+            self.found += out.found
+            loops += out.loops
+            if out.uses_faults:
                 self.found += _without_balancing(policy, here("accesses"), at)
                 settings.setdefault(NUMA_BALANCING, "0")
                 self.spans.setdefault((name, NUMA_BALANCING), here("accesses"))
@@ -326,12 +328,12 @@ class _Making:
         self.found += _service_needed(policy, at, self.upkeep)
 
 
-def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
+def _spans(kdamond: CompiledKdamond, origins: Mapping[str, Cursor], at: Cursor) -> Spans:
     """Return the places in a kdamond of its files' values, and of the names for binding."""
     name = kdamond.full_name
-    result: Spans = {(name, path): each for path, each in compiler.origins.items()}
-    result |= {(name, ""): at("name"), (name, "contexts/0/targets"): at("targets")}
-    result |= {(name, directory): compiler.origins[directory].key for directory in kdamond.filters}
+    result: Spans = {(name, path): each for path, each in origins.items()}
+    result |= {(name, ""): at("name"), (name, view.Kdamond().targets.path): at("targets")}
+    result |= {(name, directory): origins[directory].key for directory in kdamond.filters}
     for index, target in enumerate(kdamond.targets):
         each = at("targets", index)
         span = each("process").key if target.selector else each.value
