@@ -74,6 +74,11 @@ class File:
         return self.path in self.tree
 
     @property
+    def name(self) -> str:
+        """The name in its directory."""
+        return self.path.rpartition("/")[2]
+
+    @property
     def row(self) -> Row:
         """The row of the schema; KeyError for a file that is none of DAMON's."""
         found = row(self.path)

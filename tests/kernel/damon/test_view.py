@@ -54,8 +54,9 @@ def test_gives_paths_without_a_tree() -> None:
     assert view.Scheme(path="base").quota.size.path == "base/quotas/bytes"
 
 
-def test_a_file_has_its_row() -> None:
+def test_a_file_has_its_name_and_its_row() -> None:
     """A file knows what it takes; a path that is none of DAMON's has no row."""
-    assert view.Kdamond().schemes[2].quota.size.row.ours == "quota.size"
+    size = view.Kdamond().schemes[2].quota.size
+    assert (size.name, size.row.ours) == ("bytes", "quota.size")
     with pytest.raises(KeyError):
         view.File({}, "contexts/0/made_up").row  # noqa: B018
