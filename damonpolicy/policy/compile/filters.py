@@ -17,16 +17,9 @@ from damonpolicy.policy.model.filters import Filter, Match, Memcg
 
 __all__ = ("YOUNG", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
 
-_OWN = view.Filter()
-"""The names of files: those of a directory without a path."""
-_UNUSED = {
-    _OWN.memcg.path: "",
-    _OWN.start.path: "0",
-    _OWN.end.path: "0",
-    _OWN.target.path: "0",
-    _OWN.min.path: "0",
-    _OWN.max.path: "0",
-}
+_OWN = view.Kdamond().schemes[0].filters[0]
+_ARGUMENTS = (_OWN.memcg, _OWN.start, _OWN.end, _OWN.target, _OWN.min, _OWN.max)
+_UNUSED = {each.name: each.text for each in _ARGUMENTS}
 """Also written, to reset the values of a filter of another type in the same place."""
 
 YOUNG = FilterLine({**_UNUSED, "type": "young", "matching": "Y", "allow": "N"})
@@ -65,7 +58,7 @@ def asked_of_pages(filters: Sequence[FilterLine], capabilities: Capabilities) ->
         if kind not in CORE or not negated:
             result.append(line)
         elif kind == "addr":
-            start, end = (int(line.files[each.path]) for each in (_OWN.start, _OWN.end))
+            start, end = (int(line.files[each.name]) for each in (_OWN.start, _OWN.end))
             for low, high in ((0, start), (end, U64_MAX)):
                 if low < high:
                     ends = {**_range(_OWN.start, low, _OWN.end, high), "matching": "Y"}
@@ -118,7 +111,7 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
     if inner.memcg is not None:
         whole = not isinstance(inner.memcg, Memcg) or inner.memcg.subtree
         path = inner.memcg.where if isinstance(inner.memcg, Memcg) else inner.memcg
-        files[_OWN.memcg.path] = path
+        files[_OWN.memcg.name] = path
         if whole and each.negated and last:
             # "reject not any of these" at the end: allow each, and the default rejects the rest
             files["matching"], files["allow"] = "Y", _opposite(files["allow"])
@@ -126,7 +119,7 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
     if inner.addr is not None:
         files |= _range(_OWN.start, inner.addr.start, _OWN.end, inner.addr.end)
     if inner.target is not None:
-        files[_OWN.target.path] = str(inner.target)
+        files[_OWN.target.name] = str(inner.target)
     for bounds in (inner.hugepage_size, inner.probe_hits_wsum):
         if bounds is not None:
             files |= _range(_OWN.min, bounds.min, _OWN.max, bounds.max)
@@ -134,7 +127,7 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
 
 
 def _range(first: File, low: int, last: File, high: int) -> dict[str, str]:
-    return {first.path: str(low), last.path: str(high)}
+    return {first.name: str(low), last.name: str(high)}
 
 
 def split(
@@ -157,10 +150,10 @@ def split(
 
 def probe_lines(filters: Sequence[Filter]) -> tuple[FilterLine, ...]:
     """Return a probe's filters; their file for the cgroup has a name of its own."""
-    result, cgroup = [], view.ProbeFilter().memcg.path
+    result, cgroup = [], view.ProbeFilter().memcg.name
     for each in filters:
         line = _line(each, last=each is filters[-1])
         files = {name: line.files[name] for name in ("type", "matching", "allow", "min", "max")}
-        files[cgroup] = line.files[_OWN.memcg.path]
+        files[cgroup] = line.files[_OWN.memcg.name]
         result.append(FilterLine(files, line.subtree, cgroup))
     return tuple(result)

@@ -11,20 +11,11 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import ACTIONS
 from damonpolicy.kernel.damon.schema import LAYERS
 from damonpolicy.kernel.damon.tree import CORE
-from damonpolicy.kernel.damon.view import (
-    Directory,
-    File,
-    Filter,
-    Goal,
-    Kdamond,
-    Numbered,
-    Probe,
-    Quota,
-    Scheme,
-)
+from damonpolicy.kernel.damon.view import Directory, File, Numbered
 from damonpolicy.policy.importer.damo_pattern import Intervals, bounds
 from damonpolicy.policy.importer.damo_values import (
     BYTES,
@@ -44,7 +35,7 @@ __all__ = ("sources",)
 
 D = TypeVar("D", bound=Directory)
 
-_SLOT = Kdamond()
+_SLOT = view.Kdamond()
 _OF_SCHEMES = ("action", "access_pattern", "quotas", "filters", "watermarks")
 _KINDS = {
     "us": MICRO,
@@ -65,21 +56,15 @@ def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], l
     for all memory.
     """
     report = Report()
-    if schemes := _schemes(top):
-        kdamond = _around(schemes, ops or "paddr")
-        made = _Tree(kdamond, report)
-        report.unknown()
-        physical = not ops or ops == "paddr"
-        where = f"the schemes of {name}"
-        one = Source(where, "kdamond-0", made.files, spans=made.spans, system_ram=physical)
-        return [one], report.found
-    if ops and top is not None:
-        hint = "leave `--ops` out: the file says for each kdamond what it is"
-        return [], [
-            Diagnostic.error("DP0621", top.span, "this is not a list of schemes", hint=hint)
-        ]
+    schemes = _schemes(top)
     listed: Node | None = top
-    if isinstance(top, Mapping):
+    if schemes:
+        listed = Sequence((_around(schemes, ops or "paddr"),), schemes.span)
+    elif ops and top is not None:
+        hint = "leave `--ops` out: the file says for each kdamond what it is"
+        message = "this is not a list of schemes"
+        return [], [Diagnostic.error("DP0621", top.span, message, hint=hint)]
+    elif isinstance(top, Mapping):
         whole = Place(top, top.span, report)
         listed = Sequence(whole.items("kdamonds"), top.span) if whole.has("kdamonds") else None
     if not isinstance(listed, Sequence):
@@ -89,11 +74,12 @@ def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], l
         return [], [Diagnostic.error("DP0621", span, message, hint=hint)]
     if not listed.items:
         report.wrong(listed.span, "this configuration has no kdamond")
+    physical = schemes is not None and ops in ("", "paddr")
     result = []
     for index, each in enumerate(listed.items):
         made = _Tree(each, report)
-        where = f"kdamond {index} of {name}"
-        result.append(Source(where, f"kdamond-{index}", made.files, spans=made.spans))
+        where = f"the schemes of {name}" if schemes else f"kdamond {index} of {name}"
+        result.append(Source(where, f"kdamond-{index}", made.files, {}, made.spans, physical))
     report.unknown()
     return result, report.found
 
@@ -129,7 +115,7 @@ class _Tree:
         self.spans: dict[str, Span] = {"": kdamond.span}
         self.intervals = Intervals(5_000, 100_000)
         place = Place(kdamond, kdamond.span, report)
-        self.take(place, refresh_ms=_SLOT.refresh)
+        self.take(place, _SLOT.refresh)
         place.ignore("state", "pid")
         contexts = list(place.each("contexts"))
         if place.has("action"):
@@ -151,9 +137,9 @@ class _Tree:
         if self.report.here is not None:
             self.spans[file.path] = self.report.here
 
-    def take(self, at: Place, **files: File) -> None:
-        """Set files to the values of damo's keys, read as the files take them."""
-        for key, file in files.items():
+    def take(self, at: Place, *files: File, **renamed: File) -> None:
+        """Set files to the values of damo's keys, which are the names of files or ``renamed``."""
+        for key, file in ({each.name: each for each in files} | renamed).items():
             self.put(file, _value(at, key, file))
 
     def inside(self, at: Place, key: str, directory: Directory) -> Place:
@@ -172,40 +158,39 @@ class _Tree:
 
     def _context(self, at: Place) -> None:
         self.take(at, ops=_SLOT.ops)
-        self.put(_SLOT.addr_unit, at.amount("addr_unit", 1, BYTES))
-        self.take(at, pause=_SLOT.paused)
+        self.put(_SLOT.addr_unit, at.amount(_SLOT.addr_unit.name, 1, BYTES))
+        self.take(at, _SLOT.paused)
         own, goal = _SLOT.intervals, _SLOT.intervals.auto_tune
         intervals = self.inside(at, "intervals", own)
         self.intervals = Intervals(
-            intervals.number("sample_us", 5000, MICRO), intervals.number("aggr_us", 100_000, MICRO)
+            intervals.number(own.sample.name, 5000, MICRO),
+            intervals.number(own.aggregation.name, 100_000, MICRO),
         )
         tune = self.inside(intervals, "intervals_goal", goal)
-        self.take(intervals, sample_us=own.sample, aggr_us=own.aggregation)
+        self.take(intervals, own.sample, own.aggregation)
         self.put(own.update, intervals.amount("ops_update_us", 1_000_000, MICRO))
-        self.take(tune, access_bp=goal.observe, aggrs=goal.aggregations)
-        self.take(tune, min_sample_us=goal.min_sample, max_sample_us=goal.max_sample)
+        self.take(tune, goal.observe, goal.aggregations, goal.min_sample, goal.max_sample)
         count = _SLOT.region_count
-        self.take(self.inside(at, "nr_regions", count), min=count.min, max=count.max)
+        self.take(self.inside(at, "nr_regions", count), count.min, count.max)
         self._sample(at("sample_control"))
         for each, probe in self.each(at.each("probes"), _SLOT.probes):
             self._probe(each, probe)
         for each, target in self.each(at.each("targets"), _SLOT.targets):
             self.take(each, pid=target.pid, obsolete=target.obsolete)
             for ends, region in self.each(each.each("regions"), target.regions):
-                self.take(ends, start=region.start, end=region.end)
+                self.take(ends, region.start, region.end)
         for each, scheme in self.each(at.each("schemes"), _SLOT.schemes):
             self._scheme(each, scheme)
 
     def _sample(self, at: Place) -> None:
         sample = _SLOT.sample
-        enabled = at("primitives_enabled")
-        self.take(enabled, page_table=sample.page_table, page_fault=sample.page_fault)
+        self.take(at("primitives_enabled"), sample.page_table, sample.page_fault)
         for each, own in self.each(at.each("sample_filters"), sample.filters):
             self.take(each, filter_type=own.type)
-            self.put(own.matching, each.truth("matching", literal=True))
-            self.put(own.allow, each.truth("allow", literal=True))
-            self.take(each, cpumask=own.cpus)
-            self.put(own.threads, self._threads(each, "tid_arr"))
+            for file in (own.matching, own.allow):
+                self.put(file, each.truth(file.name, literal=True))
+            self.take(each, own.cpus)
+            self.put(own.threads, self._threads(each, own.threads.name))
 
     def _threads(self, at: Place, key: str) -> str:
         """Return threads as the kernel lists them; damo passes its text on unchanged."""
@@ -221,69 +206,67 @@ class _Tree:
             return ""
         return ",".join(str(int(each)) for each in threads)
 
-    def _probe(self, at: Place, probe: Probe) -> None:
-        self.take(at, weight=probe.weight)
+    def _probe(self, at: Place, probe: view.Probe) -> None:
+        self.take(at, probe.weight)
         for each, prep in self.each(at.each("preps"), probe.preps):
-            self.take(each, prep_action=prep.action)
+            self.take(each, prep.action)
         for each, own in self.each(at.each("filters"), probe.filters):
             self.put(own.type, each.word("filter_type", "anon", PROBED))
-            self.take(each, matching=own.matching, allow=own.allow, path=own.memcg)
-            self.take(each, range_min=own.min, range_max=own.max)
+            self.take(
+                each, own.matching, own.allow, own.memcg, range_min=own.min, range_max=own.max
+            )
 
-    def _scheme(self, at: Place, scheme: Scheme) -> None:
+    def _scheme(self, at: Place, scheme: view.Scheme) -> None:
         self.put(scheme.action, at.word("action", "stat", ACTIONS["paddr"]))
-        nowhere = at.text("target_nid", "-1") == "-1"
-        self.put(scheme.to, "-1" if nowhere else at.amount("target_nid", -1, COUNT))
+        to, nowhere = scheme.to.name, scheme.to.row.default
+        none = at.text(to, nowhere) == nowhere
+        self.put(scheme.to, nowhere if none else at.amount(to, -1, COUNT))
         for each, dest in self.each(at.each("dests"), scheme.dests):
-            self.take(each, id=dest.node, weight=dest.weight)
+            self.take(each, dest.node, dest.weight)
         pattern, marks = scheme.access_pattern, scheme.watermarks
         regions = self.inside(at, "access_pattern", pattern)
-        self.take(regions("sz_bytes"), min=pattern.size.min, max=pattern.size.max)
+        self.take(regions("sz_bytes"), pattern.size.min, pattern.size.max)
         for file, value in bounds(regions, self.intervals, pattern):
             self.put(file, value)
-        self.take(at, apply_interval_us=scheme.apply_every)
+        self.take(at, scheme.apply_every)
         self._quota(self.inside(at, "quotas", scheme.quota), scheme.quota)
         awake = self.inside(at, "watermarks", marks)
-        self.take(awake, metric=marks.metric, interval_us=marks.every)
+        self.take(awake, marks.metric, marks.every)
         self.take(awake, high_permil=marks.high, mid_permil=marks.mid, low_permil=marks.low)
         at.ignore("stats", "tried_regions", "tried_bytes")
-        self.take(at, max_nr_snapshots=scheme.stats.max_snapshots)
-        self._unread(at, "max_nr_snapshots", *LAYERS)
+        self.take(at, scheme.stats.max_snapshots)
+        self._unread(at, scheme.stats.max_snapshots.name, *LAYERS)
         self._filters(at, scheme)
 
-    def _quota(self, at: Place, quota: Quota) -> None:
-        self.take(at, time_ms=quota.time, sz_bytes=quota.size, reset_interval_ms=quota.every)
-        self.take(at, fail_charge_num=quota.fail_charge, fail_charge_denom=quota.fail_charge_of)
-        self.take(at, goal_tuner=quota.tuner)
+    def _quota(self, at: Place, quota: view.Quota) -> None:
+        self.take(at, time_ms=quota.time, sz_bytes=quota.size)
+        self.take(at, quota.every, quota.fail_charge, quota.fail_charge_of, quota.tuner)
         at.ignore("effective_sz_bytes")
-        weights, own = at("weights"), quota.weights
-        self.take(weights, sz_permil=own.size, nr_accesses_permil=own.access_rate)
-        self.take(weights, age_permil=own.age)
+        own = quota.weights
+        self.take(at("weights"), own.size, own.access_rate, own.age)
         for each, goal in self.each(at.each("goals"), quota.goals):
             self._goal(each, goal)
 
-    def _goal(self, at: Place, goal: Goal) -> None:
+    def _goal(self, at: Place, goal: view.Goal) -> None:
         self.take(at, metric=goal.metric)
         metric = self.files[goal.metric.path]
         kind = MICRO if metric == "some_mem_psi_us" else COUNT
         if metric.endswith("_bp") and metric != _ELIGIBLE:
             kind = _KINDS["bp"]
-        for key, file, unit in (
-            ("target_value", goal.target, kind),
-            ("current_value", goal.current, COUNT),
-        ):
+        for file, unit in ((goal.target, kind), (goal.current, COUNT)):
             # in old versions all goals were shares, of nothing that the kernel measures
-            old = not at.has(key) and at.has(f"{key}_bp")
-            self.put(file, at.amount(f"{key}_bp" if old else key, 0, unit))
-        self.take(at, nid=goal.node)
+            old = not at.has(file.name) and at.has(f"{file.name}_bp")
+            self.put(file, at.amount(f"{file.name}_bp" if old else file.name, 0, unit))
+        self.take(at, goal.node)
         if metric == _ELIGIBLE and self.files[goal.node.path] != "0":
             message = f"damo does not write `nid` for `{metric}`: it is of node 0"
             hint = "write the node that you want into the policy"
             self.report.told(self.spans[goal.node.path], message, hint)
             self.files[goal.node.path] = "0"
-        self.take(at, memcg_path=goal.cgroup, complement=goal.complement)
+        self.take(at, memcg_path=goal.cgroup)
+        self.take(at, goal.complement)
 
-    def _filters(self, at: Place, scheme: Scheme) -> None:
+    def _filters(self, at: Place, scheme: view.Scheme) -> None:
         core, pages = (list(at.each(name)) for name in LAYERS)
         for each in at.each("filters"):
             (core if each.text("filter_type") in CORE else pages).append(each)
@@ -300,14 +283,14 @@ class _Tree:
                 hint = "leave it out of the policy if it is to do what damo does"
                 self.report.told(said.span, message, hint)
 
-    def _filter(self, at: Place, own: Filter) -> None:
+    def _filter(self, at: Place, own: view.Filter) -> None:
         self.take(at, filter_type=own.type)
-        self.put(own.matching, at.truth("matching", usual=True))
+        self.put(own.matching, at.truth(own.matching.name, usual=True))
         # the older form calls it `filter_pass`, and lacks it if filters only reject
         self.put(own.allow, at.truth("allow" if at.has("allow") else "filter_pass"))
-        self.take(at, memcg_path=own.memcg)
+        self.take(at, own.memcg)
         self.take(at("address_range"), start=own.start, end=own.end)
-        self.take(at, damon_target_idx=own.target)
+        self.take(at, own.target)
         kind = self.files[own.type.path]
         ranges = [("probe_hits_wsum_range", COUNT), ("hugepage_size", BYTES)]
         for key, unit in ranges if kind == "hugepage_size" else reversed(ranges):
