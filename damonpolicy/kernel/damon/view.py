@@ -54,6 +54,11 @@ class Directory:
         self.tree = tree
         self.path = path
 
+    @property
+    def name(self) -> str:
+        """The name in the directory above."""
+        return self.path.rpartition("/")[2]
+
     def below(self, name: str) -> str:
         """Return the path of a file or directory in here."""
         return f"{self.path}/{name}" if self.path else name
@@ -128,7 +133,7 @@ class Numbered(Entries[D]):
     @property
     def count(self) -> File:
         """The file whose write makes and wipes the directories."""
-        return File(self.tree, self.below(COUNTS[self.path.rpartition("/")[2]]))
+        return File(self.tree, self.below(COUNTS[self.name]))
 
     def __len__(self) -> int:
         return self.count.number
