@@ -142,9 +142,9 @@ class _Tree:
         for key, file in ({each.name: each for each in files} | renamed).items():
             self.put(file, _value(at, key, file))
 
-    def inside(self, at: Place, key: str, directory: Directory) -> Place:
-        """Return the mapping that is for a directory."""
-        place = at(key)
+    def inside(self, at: Place, directory: Directory) -> Place:
+        """Return the mapping that has a directory's name, and is for it."""
+        place = at(directory.name)
         self.spans[directory.path] = place.node.span
         return place
 
@@ -161,17 +161,17 @@ class _Tree:
         self.put(_SLOT.addr_unit, at.amount(_SLOT.addr_unit.name, 1, BYTES))
         self.take(at, _SLOT.paused)
         own, goal = _SLOT.intervals, _SLOT.intervals.auto_tune
-        intervals = self.inside(at, "intervals", own)
+        intervals = self.inside(at, own)
         self.intervals = Intervals(
             intervals.number(own.sample.name, 5000, MICRO),
             intervals.number(own.aggregation.name, 100_000, MICRO),
         )
-        tune = self.inside(intervals, "intervals_goal", goal)
+        tune = self.inside(intervals, goal)
         self.take(intervals, own.sample, own.aggregation)
         self.put(own.update, intervals.amount("ops_update_us", 1_000_000, MICRO))
         self.take(tune, goal.observe, goal.aggregations, goal.min_sample, goal.max_sample)
-        count = _SLOT.region_count
-        self.take(self.inside(at, "nr_regions", count), count.min, count.max)
+        regions = _SLOT.region_count
+        self.take(self.inside(at, regions), regions.min, regions.max)
         self._sample(at("sample_control"))
         for each, probe in self.each(at.each("probes"), _SLOT.probes):
             self._probe(each, probe)
@@ -224,13 +224,13 @@ class _Tree:
         for each, dest in self.each(at.each("dests"), scheme.dests):
             self.take(each, dest.node, dest.weight)
         pattern, marks = scheme.access_pattern, scheme.watermarks
-        regions = self.inside(at, "access_pattern", pattern)
+        regions = self.inside(at, pattern)
         self.take(regions("sz_bytes"), pattern.size.min, pattern.size.max)
         for file, value in bounds(regions, self.intervals, pattern):
             self.put(file, value)
         self.take(at, scheme.apply_every)
-        self._quota(self.inside(at, "quotas", scheme.quota), scheme.quota)
-        awake = self.inside(at, "watermarks", marks)
+        self._quota(self.inside(at, scheme.quota), scheme.quota)
+        awake = self.inside(at, marks)
         self.take(awake, marks.metric, marks.every)
         self.take(awake, high_permil=marks.high, mid_permil=marks.mid, low_permil=marks.low)
         at.ignore("stats", "tried_regions", "tried_bytes")
