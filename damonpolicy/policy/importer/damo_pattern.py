@@ -14,7 +14,6 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
 from damonpolicy.kernel.damon.view import File, Pattern, Range
 from damonpolicy.policy.importer.damo_values import MICRO, PERCENT, Kind, Place, Quantity
-from damonpolicy.policy.source.nodes import Scalar
 
 __all__ = ("Intervals", "bounds")
 
@@ -36,7 +35,6 @@ class Intervals:
 class _Counted:
     """A bound counted in samples or aggregations."""
 
-    key: str
     kind: Kind
     unit: str
     """damo's name for the unit of a bare number."""
@@ -44,48 +42,46 @@ class _Counted:
     """The unit in which the kernel counts."""
 
 
-_COUNTED = (
-    _Counted("nr_accesses", PERCENT, "percent", "samples"),
-    _Counted("age", MICRO, "usec", "aggr_intervals"),
-)
+_RATES = _Counted(PERCENT, "percent", "samples")
+_AGES = _Counted(MICRO, "usec", "aggr_intervals")
 
 
 def bounds(at: Place, intervals: Intervals, pattern: Pattern) -> Iterator[tuple[File, str]]:
     """Yield the files of access rates and ages with the values that damo writes."""
-    for what, files in zip(_COUNTED, (pattern.access_rate, pattern.age), strict=True):
-        yield from _counted(at, what, intervals, files)
+    yield from _counted(at, _RATES, intervals, pattern.access_rate)
+    yield from _counted(at, _AGES, intervals, pattern.age)
 
 
 def _counted(
     at: Place, what: _Counted, intervals: Intervals, files: Range
 ) -> Iterator[tuple[File, str]]:
-    unit = at.word(f"{what.key}_unit", what.unit, (what.unit, what.word))
-    place = at(what.key)
-    if unit != what.unit:
-        said = at.scalar(f"{what.key}_unit")
-        if said is not None:
-            message = f"damo 3 does not look at `{what.key}_unit`, and the policy does"
-            hint = f"to damo 3 a bare number is `{what.unit}`, and here it is `{unit}`"
-            at.report.told(said.span, message, hint)
+    key = files.name
+    unit = at.word(f"{key}_unit", what.unit, (what.unit, what.word))
+    place = at(key)
+    if unit != what.unit and (said := at.scalar(f"{key}_unit")) is not None:
+        message = f"damo 3 does not look at `{key}_unit`, and the policy does"
+        hint = f"to damo 3 a bare number is `{what.unit}`, and here it is `{unit}`"
+        at.report.told(said.span, message, hint)
     kind = replace(what.kind, words=(what.word,))
     nodes = {bound: place.scalar(bound) for bound in ("min", "max")}
     found = {bound: place.quantity(node, kind) for bound, node in nodes.items() if node is not None}
     units = {each.unit for each in found.values() if each and each.unit not in ("min", "max")}
     if what.word in units and len(units) > 1:
-        message = f"the bounds of `{what.key}` have different units, which damo refuses"
+        message = f"the bounds of `{key}` have different units, which damo refuses"
         at.report.wrong(place.node.span, message, f"write both in `{what.word}`, or none")
     counted = what.word in units or unit == what.word
-    for bound, file, usual in (("min", files.min, 0), ("max", files.max, U64_MAX)):
-        node, value = nodes[bound], found.get(bound)
-        place.has(bound)  # reported here, for its place
+    for file, usual in ((files.min, 0), (files.max, U64_MAX)):
+        node, value = nodes[file.name], found.get(file.name)
+        place.has(file.name)  # reported here, for its place
         if node is None:
-            value = Quantity(usual, Fraction(usual), bound)
+            value = Quantity(usual, Fraction(usual), file.name)
         if value is None:
             yield file, "0"
             continue
-        raw = counted and value.unit in ("", what.word, "min", "max")
-        made = value if raw else _converted(value, what, intervals)
-        yield file, str(_written(place, node, made))
+        if not counted or value.unit not in ("", what.word, "min", "max"):
+            value = _converted(value, what, intervals)
+        whole = int(value.value) if node is None else place.rounded(node, value.value, value.exact)
+        yield file, str(min(whole, U64_MAX))
 
 
 def _converted(value: Quantity, what: _Counted, intervals: Intervals) -> Quantity:
@@ -95,9 +91,3 @@ def _converted(value: Quantity, what: _Counted, intervals: Intervals) -> Quantit
         return Quantity(value.value * intervals.samples / 100, exact)
     aggregation = intervals.aggregation or 1.0
     return Quantity(value.value / aggregation, value.exact / Fraction(aggregation))
-
-
-def _written(place: Place, node: Scalar | None, value: Quantity) -> int:
-    if node is None:
-        return min(int(value.value), U64_MAX)
-    return min(place.rounded(node, value.value, value.exact), U64_MAX)
