@@ -91,39 +91,27 @@ class Files:
         Files that it may have stay, including defaults: an existing file may hold anything.
         """
         for path, value in list(self.files.items()):
-            missing = self._missing(path, value)
-            if missing is None:
-                continue
-            if value == default(path):
+            if not self._has(path, value, self.origins[path]) and value == default(path):
                 del self.files[path]
-            else:
-                self.refuse(self.origins[path], missing)
         for directory, lines in list(self.filters.items()):
-            at = self.origins[directory]
-            count = Numbered({}, directory, Filter).count.path
-            missing = self._missing(count, str(len(lines)))
-            if missing is None:
-                self.filters[directory] = tuple(self._line(directory, each, at) for each in lines)
-                continue
-            del self.filters[directory]
-            if lines:
-                self.refuse(at, missing)
+            at, filters = self.origins[directory], Numbered({}, directory, Filter)
+            if self._has(filters.count.path, str(len(lines)), at):
+                self.filters[directory] = tuple(self._line(filters[0], each, at) for each in lines)
+            else:
+                del self.filters[directory]
 
-    def _line(self, directory: str, line: FilterLine, at: Cursor) -> FilterLine:
-        kept = {}
-        for name, value in line.files.items():
-            path = f"{directory}/0/{name}"
-            missing = self._missing(path, value)
-            if missing is None:
-                kept[name] = value
-            elif value != default(path):
-                self.refuse(at, missing)
+    def _line(self, own: Filter, line: FilterLine, at: Cursor) -> FilterLine:
+        files = line.files.items()
+        kept = {name: each for name, each in files if self._has(own.below(name), each, at)}
         return FilterLine(kept, line.subtree, line.path_file)
 
-    def _missing(self, path: str, value: str) -> str | None:
-        """Return the missing feature that a file or its word needs."""
+    def _has(self, path: str, value: str, at: Cursor) -> bool:
+        """Return whether the kernel has a file and its word; refuse what is not its behaviour."""
         features = (each.name for each in needed(pattern(f"0/{path}"), value))
-        return next((each for each in features if self.capabilities.known(each) == "no"), None)
+        missing = next((each for each in features if self.capabilities.known(each) == "no"), None)
+        if missing is not None and value != default(path):
+            self.refuse(at, missing)
+        return missing is None
 
     def leaves_out(self, at: Cursor, message: str, needed: Iterable[str]) -> bool:
         """Return whether the kernel lacks what an optional part needs; note that it is left out."""

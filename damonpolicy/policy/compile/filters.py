@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from damonpolicy.base.units import U64_MAX
 from damonpolicy.kernel.damon import view
@@ -13,13 +14,24 @@ from damonpolicy.kernel.damon.view import File
 from damonpolicy.kernel.system.cgroups import subtree
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.ir import FilterLine
+from damonpolicy.policy.compile.plain import key_of
 from damonpolicy.policy.model.filters import Filter, Match, Memcg
 
-__all__ = ("YOUNG", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
+__all__ = ("YOUNG", "arguments", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
+
+
+def arguments(own: view.Filter | view.ProbeFilter) -> dict[str, tuple[File, ...]]:
+    """Return the files with the arguments of a filter, by its type."""
+    bounds = (own.min, own.max)
+    result: dict[str, tuple[File, ...]] = {"memcg": (own.memcg,), "hugepage_size": bounds}
+    if isinstance(own, view.Filter):
+        result |= {"addr": (own.start, own.end), "target": (own.target,), "probe_hits_wsum": bounds}
+    return result
+
 
 _OWN = view.Kdamond().schemes[0].filters[0]
-_ARGUMENTS = (_OWN.memcg, _OWN.start, _OWN.end, _OWN.target, _OWN.min, _OWN.max)
-_UNUSED = {each.name: each.text for each in _ARGUMENTS}
+_ARGUMENTS = arguments(_OWN)
+_UNUSED = {each.name: each.text for each in chain(*_ARGUMENTS.values())}
 """Also written, to reset the values of a filter of another type in the same place."""
 
 YOUNG = FilterLine({**_UNUSED, "type": "young", "matching": "Y", "allow": "N"})
@@ -37,8 +49,8 @@ def lines(
     if capabilities.has("filter.allow") or not result:
         return result
     last = result[-1]
-    single = not last.subtree or machine is None or _single(last, machine)
-    if last.files["allow"] == "Y" and single:
+    several = last.subtree and machine and len(subtree(machine, last.files[last.path_file])) > 1
+    if last.files["allow"] == "Y" and not several:
         result[-1] = _refused(last)
     return result
 
@@ -61,8 +73,8 @@ def asked_of_pages(filters: Sequence[FilterLine], capabilities: Capabilities) ->
             start, end = (int(line.files[each.name]) for each in (_OWN.start, _OWN.end))
             for low, high in ((0, start), (end, U64_MAX)):
                 if low < high:
-                    ends = {**_range(_OWN.start, low, _OWN.end, high), "matching": "Y"}
-                    result.append(FilterLine({**line.files, **ends}))
+                    ends = {_OWN.start.name: str(low), _OWN.end.name: str(high)}
+                    result.append(FilterLine({**line.files, **ends, "matching": "Y"}))
     return result
 
 
@@ -90,10 +102,6 @@ def _refused(line: FilterLine) -> FilterLine:
     return FilterLine(files, subtree=False, path_file=line.path_file)
 
 
-def _single(line: FilterLine, machine: Machine) -> bool:
-    return len(subtree(machine, line.files[line.path_file])) <= 1
-
-
 def _opposite(flag: str) -> str:
     return "N" if flag == "Y" else "Y"
 
@@ -116,18 +124,10 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
             # "reject not any of these" at the end: allow each, and the default rejects the rest
             files["matching"], files["allow"] = "Y", _opposite(files["allow"])
         return FilterLine(files, subtree=whole)
-    if inner.addr is not None:
-        files |= _range(_OWN.start, inner.addr.start, _OWN.end, inner.addr.end)
-    if inner.target is not None:
-        files[_OWN.target.name] = str(inner.target)
-    for bounds in (inner.hugepage_size, inner.probe_hits_wsum):
-        if bounds is not None:
-            files |= _range(_OWN.min, bounds.min, _OWN.max, bounds.max)
+    for file in _ARGUMENTS.get(each.type, ()):
+        found = getattr(inner, each.type)
+        files[file.name] = str(getattr(found, key_of(file), found))
     return FilterLine(files)
-
-
-def _range(first: File, low: int, last: File, high: int) -> dict[str, str]:
-    return {first.name: str(low), last.name: str(high)}
 
 
 def split(

@@ -242,7 +242,8 @@ def compile_policies(
         policy, at = read.policy, read.cursor
         settings = making.settings(policy, at)
         kdamonds, loops = making.kdamonds(policy, at, settings)
-        making.check(policy, at)
+        making.found += uncounted(policy, at, capabilities)
+        making.found += _service_needed(policy, at, upkeep)
         if wrong.isdisjoint(("", at("name").value.file)):
             name = policy.known("name", "")
             tuned = compile_loops(policy, kdamonds) if upkeep.served else ()
@@ -260,17 +261,15 @@ def compile_policies(
     return policies, making.found
 
 
+@dataclass(slots=True)
 class _Making:
     """The parts of policies for one kernel; ``found`` and ``spans`` collect on the way."""
 
-    def __init__(
-        self, capabilities: Capabilities, machine: Machine | None, upkeep: Upkeep, spans: Spans
-    ) -> None:
-        self.capabilities = capabilities
-        self.machine = machine
-        self.upkeep = upkeep
-        self.spans = spans
-        self.found: list[Diagnostic] = []
+    capabilities: Capabilities
+    machine: Machine | None
+    upkeep: Upkeep
+    spans: Spans
+    found: list[Diagnostic] = field(default_factory=list)
 
     def settings(self, policy: Policy, at: Cursor) -> dict[str, str]:
         """Return the settings, those of modules among them."""
@@ -321,11 +320,6 @@ class _Making:
                 settings.setdefault(NUMA_BALANCING, "0")
                 self.spans.setdefault((name, NUMA_BALANCING), here("accesses"))
         return kdamonds, loops
-
-    def check(self, policy: Policy, at: Cursor) -> None:
-        """Refuse what nobody would count or keep up."""
-        self.found += uncounted(policy, at, self.capabilities)
-        self.found += _service_needed(policy, at, self.upkeep)
 
 
 def _spans(kdamond: CompiledKdamond, origins: Mapping[str, Cursor], at: Cursor) -> Spans:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from damonpolicy.kernel.damon.tree import CORE
-from damonpolicy.kernel.damon.view import File, Filter, ProbeFilter, Scheme
+from damonpolicy.kernel.damon.view import Filter, ProbeFilter, Scheme
 from damonpolicy.kernel.system.cgroups import so_named, subtree
+from damonpolicy.policy.compile.filters import arguments
 from damonpolicy.policy.compile.plain import key_of, keys
 from damonpolicy.policy.importer.result import Decompiled
 
@@ -86,22 +87,9 @@ def _subtree(found: Decompiled, filters: Sequence[AnyFilter]) -> int:
     return len(wanted) if wanted == there else 0
 
 
-def _arguments(here: AnyFilter) -> dict[str, tuple[File, ...]]:
-    """Return the files with the arguments of a filter, by its type."""
-    bounds = (here.min, here.max)
-    result: dict[str, tuple[File, ...]] = {"memcg": (here.memcg,), "hugepage_size": bounds}
-    if isinstance(here, Filter):
-        result |= {
-            "addr": (here.start, here.end),
-            "target": (here.target,),
-            "probe_hits_wsum": bounds,
-        }
-    return result
-
-
 def _filter(found: Decompiled, here: AnyFilter, *, whole: bool) -> dict[str, Any]:
-    kind, arguments = here.type.text, _arguments(here)
-    own = arguments.get(kind, ())
+    kind, files_of = here.type.text, arguments(here)
+    own = files_of.get(kind, ())
     what: Any = kind
     if kind == "memcg":
         path = here.memcg.text
@@ -114,7 +102,7 @@ def _filter(found: Decompiled, here: AnyFilter, *, whole: bool) -> dict[str, Any
     elif own:
         said = keys(*own)
         what = said if kind in said else {kind: said}
-    for files in arguments.values():
+    for files in files_of.values():
         for each in files if files != own else ():
             found.remark(each, f"the kernel ignores it for the type `{kind}`")
     if not here.matching.yes:
