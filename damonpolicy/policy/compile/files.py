@@ -115,11 +115,14 @@ class Files:
 
     def leaves_out(self, at: Cursor, message: str, needed: Iterable[str]) -> bool:
         """Return whether the kernel lacks what an optional part needs; note that it is left out."""
-        lacking = next((name for name in needed if not self.capabilities.has(name)), None)
-        if lacking is not None:
+        if lacking := self.lacking(needed):
             reason = f"this kernel lacks {_WHAT[lacking]}; {first_kernel(lacking)}"
             self.left_out(at, message, reason)
-        return lacking is not None
+        return bool(lacking)
+
+    def lacking(self, needed: Iterable[str]) -> str:
+        """Return the first of some features that the kernel lacks; empty if it has all."""
+        return next((name for name in needed if not self.capabilities.has(name)), "")
 
     def left_out(self, at: Cursor, message: str, reason: str) -> None:
         """Note an optional part that is left out."""

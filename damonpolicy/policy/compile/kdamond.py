@@ -109,13 +109,9 @@ def _accesses(out: Files, kdamond: Kdamond, at: Cursor) -> None:
     if early and accesses.kind != "read":
         files, directory = early_files(accesses, out.machine), first.path
     else:
-        parts = (
-            ("sample", True),
-            ("sample.write", accesses.kind != "any"),
-            ("sample.cpus", "cpus" in accesses.model_fields_set),
-            ("sample.threads", "threads" in accesses.model_fields_set),
-        )
-        needed = [name for name, wanted in parts if wanted]
+        needed = ["sample"] if accesses.kind == "any" else ["sample", "sample.write"]
+        given = accesses.model_fields_set
+        needed += [f"sample.{name}" for name in ("cpus", "threads") if name in given]
         if early and not accesses.optional:
             message = "this kernel can select writes, but has no word for reads"
             out.refuse(at("kind"), "sample", message)
@@ -123,8 +119,8 @@ def _accesses(out: Files, kdamond: Kdamond, at: Cursor) -> None:
         message = f"counting {accesses.described} is left out: all accesses count"
         if accesses.optional and out.leaves_out(at, message, needed):
             return
-        for name in [name for name in needed if not out.capabilities.has(name)][:1]:
-            out.refuse(at, name)
+        if lacking := out.lacking(needed):
+            out.refuse(at, lacking)
         files, directory = sample_files(accesses, out.machine), own.path
     out.uses_faults = True
     if not early and out.capabilities.has("sample"):

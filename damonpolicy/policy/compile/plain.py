@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
 from damonpolicy.base.units import format_bytes, format_duration, format_percent
-from damonpolicy.kernel.damon.schema import ROWS, Row
-from damonpolicy.kernel.damon.view import File
+from damonpolicy.kernel.damon.schema import ROWS, Row, pattern
+from damonpolicy.kernel.damon.view import File, Kdamonds
 
 __all__ = ("in_order", "key_of", "keys", "plain_files", "plain_keys", "spoken", "value_of")
 
-_SCHEME = "*/contexts/*/schemes/*/"
+_SCHEME = pattern(f"{Kdamonds()[0].schemes[0].path}/")
 _WHOLE = ("region_count", "watermarks")
 """Mappings that say all of their keys, or are left out."""
 _SHARES = {"bp": 10_000, "permil": 1_000}
@@ -34,7 +35,7 @@ def plain_files(
     been read; it raises Unread then.
     """
     for row in _SCHEMES if base else _KDAMONDS:
-        yield _path(row, base), _value(row, model), row.ours.split(".")
+        yield _path(row, base), partial(_value, row, model), row.ours.split(".")
 
 
 def plain_keys(data: dict[str, Any], read: Callable[[str, str], str], base: str = "") -> None:
@@ -105,14 +106,8 @@ def _path(row: Row, base: str) -> str:
     return row.path.removeprefix("*/").replace("*", "0")
 
 
-def _value(row: Row, model: Any) -> Callable[[], object]:
-    """Return a function that gives what a file is to hold."""
-
-    def value() -> object:
-        here = model
-        for name in row.ours.split("."):
-            if here is not None:
-                here = getattr(here, "limits" if name == "quota" else name)
-        return _held(row, here)
-
-    return value
+def _value(row: Row, model: Any) -> object:
+    for name in row.ours.split("."):
+        if model is not None:
+            model = getattr(model, "limits" if name == "quota" else name)
+    return _held(row, model)

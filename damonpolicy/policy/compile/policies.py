@@ -156,7 +156,8 @@ def load(
         problems += syntax
         if top is None:
             continue
-        declared |= _declared(top)
+        own = top.get("vars")
+        declared |= {key.text for key, _ in own.items} if isinstance(own, MappingNode) else set()
         templates = Templates()
         values, wrong = read_variables(top, overrides.values, templates, given)
         expanded = expand(top, values, online, templates)
@@ -206,11 +207,6 @@ def with_cgroup(found: Diagnostic, machine: Machine, texts: Mapping[str, str]) -
     text = lines[span.line - 1][span.column - 1 : span.end_column - 1].strip("\"'")
     paths = cgroups.named_like(machine, text)
     return replace(found, hint=f"write `{paths[0]}`") if paths else found
-
-
-def _declared(top: MappingNode) -> set[str]:
-    node = top.get("vars")
-    return {key.text for key, _ in node.items} if isinstance(node, MappingNode) else set()
 
 
 def wrong_files(found: Sequence[Diagnostic]) -> set[str]:

@@ -49,14 +49,13 @@ def uncounted(policy: Policy, at: Cursor, capabilities: Capabilities) -> Iterato
             yield Diagnostic.error("DP0401", span, message, hint=hint, unsupported=True)
 
 
-def compile_loops(policy: Policy, kdamonds: Iterable[CompiledKdamond]) -> tuple[Loop, ...]:
+def compile_loops(policy: Policy, kdamonds: Iterable[CompiledKdamond]) -> Iterator[Loop]:
     """Compile ``tuning:``; a loop on a scheme that this kernel's alternative lacks is left out."""
     places = {
         f"{kdamond.name}/{scheme}": (kdamond.name, directory)
         for kdamond in kdamonds
         for directory, scheme in kdamond.names.items()
     }
-    found = []
     for each in policy.tuning:
         kdamond, path = "", str(each.setting)
         if each.quota is not None:
@@ -76,10 +75,7 @@ def compile_loops(policy: Policy, kdamonds: Iterable[CompiledKdamond]) -> tuple[
             "fall_back": low if each.fall_back is None else each.fall_back,
             "fall_back_after": each.fall_back_after,
         }
-        found.append(
-            Loop(each.name, kdamond, path, law, (source(each.from_, policy.name),), each.every)
-        )
-    return tuple(found)
+        yield Loop(each.name, kdamond, path, law, (source(each.from_, policy.name),), each.every)
 
 
 def goals(policy: str, kdamond: Kdamond, scheme: Scheme, size: str) -> Loop:

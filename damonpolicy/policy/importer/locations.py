@@ -66,11 +66,8 @@ def relocated(
     if top is None:
         return tuple(found)
     _, places = plain(top)
-    paths: dict[Span, Path] = {}
-    for known in (places.values, places.keys):
-        for path, span in known.items():
-            if len(path) >= len(paths.get(span, ())):
-                paths[span] = path
+    known = [*places.values.items(), *places.keys.items()]
+    paths = {span: path for path, span in sorted(known, key=lambda each: len(each[0]))}
 
     def there(span: Span) -> Span:
         path = paths.get(span, ())

@@ -108,17 +108,13 @@ def written(text: str, capabilities: Capabilities) -> list[dict[str, str]]:
 
 def _words(value: Any) -> Iterator[str]:
     """Yield all texts of plain data."""
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for each in value.values():
-                yield from _words(each)
-        case list() | tuple():
-            for each in value:
-                yield from _words(each)
-        case _:
-            pass
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _words(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _words(each)
 
 
 def _sayable(text: str) -> bool:

@@ -47,12 +47,13 @@ def _destination(found: Decompiled, here: view.Scheme, result: dict[str, Any]) -
 
 
 def _pattern(found: Decompiled, here: view.Pattern, result: dict[str, Any]) -> None:
-    size = result.get("access_pattern", {}).get("size", {})
-    rate = _counts(found, here.access_rate, _rate)
-    age = _counts(found, here.age, _age)
-    pattern = {"size": size, "access_rate": rate, "age": age}
-    if any(pattern.values()):
-        result["access_pattern"] = {name: each for name, each in pattern.items() if each}
+    pattern = result.setdefault("access_pattern", {})
+    if rate := _counts(found, here.access_rate, _rate):
+        pattern["access_rate"] = rate
+    if age := _counts(found, here.age, _age):
+        pattern["age"] = age
+    if not pattern:
+        del result["access_pattern"]
 
 
 def _counts(
