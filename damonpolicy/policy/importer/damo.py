@@ -250,13 +250,12 @@ class _Tree:
     def _goal(self, at: Place, goal: view.Goal) -> None:
         self.take(at, metric=goal.metric)
         metric = self.files[goal.metric.path]
-        kind = MICRO if metric == "some_mem_psi_us" else COUNT
-        if metric.endswith("_bp") and metric != _ELIGIBLE:
-            kind = _KINDS["bp"]
-        for file, unit in ((goal.target, kind), (goal.current, COUNT)):
+        unit = "count" if metric == _ELIGIBLE else metric.rpartition("_")[2]
+        kind = _KINDS.get(unit, COUNT)
+        for file, each in ((goal.target, kind), (goal.current, COUNT)):
             # in old versions all goals were shares, of nothing that the kernel measures
             old = not at.has(file.name) and at.has(f"{file.name}_bp")
-            self.put(file, at.amount(f"{file.name}_bp" if old else file.name, 0, unit))
+            self.put(file, at.amount(f"{file.name}_bp" if old else file.name, 0, each))
         self.take(at, goal.node)
         if metric == _ELIGIBLE and self.files[goal.node.path] != "0":
             message = f"damo does not write `nid` for `{metric}`: it is of node 0"

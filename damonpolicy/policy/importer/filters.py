@@ -33,15 +33,13 @@ def of_scheme(found: Decompiled, scheme: Scheme) -> tuple[list[dict[str, Any]], 
             "a policy's filters are in `filters`, or in `core_filters` and `ops_filters`;"
             " what they decide stays the same"
         )
-        for each in (own, core, pages):
-            found.remark(each, why)
+        found.remark(why, own, core, pages)
     if not all(map(_is_core, core)) or any(map(_is_core, pages)):
         why = "`core_filters` is for `addr`, `target` and `probe_hits_wsum`, `ops_filters` for the rest"
-        for each in (core, pages):
-            found.remark(each, why)
+        found.remark(why, core, pages)
     if not _takes_order(everything):
         found.remark(
-            own, "the kernel asks filters of its core first, and a policy lists them first"
+            "the kernel asks filters of its core first, and a policy lists them first", own
         )
         everything.sort(key=lambda each: not _is_core(each))
     return listed(found, everything), together
@@ -96,15 +94,15 @@ def _filter(found: Decompiled, here: AnyFilter, *, whole: bool) -> dict[str, Any
         named = so_named(path)
         what = {kind: named if whole else {"path": named, "subtree": False}}
         if path != f"/{path.strip('/')}":
-            found.remark(here.memcg, "the kernel's paths of cgroups do not end in `/`")
+            found.remark("the kernel's paths of cgroups do not end in `/`", here.memcg)
     elif kind == "probe_hits_wsum":
         what = {kind: {key_of(each): each.number for each in own}}
     elif own:
         said = keys(*own)
         what = said if kind in said else {kind: said}
     for files in files_of.values():
-        for each in files if files != own else ():
-            found.remark(each, f"the kernel ignores it for the type `{kind}`")
+        if files != own:
+            found.remark(f"the kernel ignores it for the type `{kind}`", *files)
     if not here.matching.yes:
         what = {"not": what}
     return {"allow" if here.allow.yes else "reject": what}

@@ -22,7 +22,7 @@ from damonpolicy.policy.model.kdamond import Kdamond
 __all__ = ("kdamond",)
 
 _SAMPLE, _AGGREGATION = 5_000, 100_000
-_ORDER = ("cpumask", "threads", "write")
+_ORDER = ("cpus", "threads", "kind")
 
 
 def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | None) -> Decompiled:
@@ -64,27 +64,27 @@ def _targets(found: Decompiled) -> list[dict[str, Any]]:
         pid = each.pid.number
         if each.obsolete.yes:
             why = "a target that leaves is not part of a policy: later ones move up"
-            found.remark(targets, why)
+            found.remark(why, targets)
             continue
         if found.data["ops"] == "paddr":
             if pid:
-                found.remark(each.pid, "the kernel ignores it on `paddr`")
+                found.remark("the kernel ignores it on `paddr`", each.pid)
             if index:
-                found.remark(targets, "the kernel takes one target of `paddr`: they are united")
+                found.remark("the kernel takes one target of `paddr`: they are united", targets)
             result += _physical(found, each.regions)
             continue
         if pid in pids:
-            found.remark(targets, "a policy monitors each process once: later targets move up")
+            found.remark("a policy monitors each process once: later targets move up", targets)
         elif found.machine is not None and not found.machine.exists(f"/proc/{pid}"):
             why = "a process that is gone is not monitored: later targets move up"
-            found.remark(targets, why)
+            found.remark(why, targets)
         pids.add(pid)
         target: dict[str, Any] = {"process": {"pid": pid}}
         regions = _regions(_ranges(found, each.regions))
         if regions and found.data["ops"] == "fvaddr":
             target["regions"] = regions
         elif regions:
-            found.remark(each.regions, "on `vaddr` the kernel replaces them")
+            found.remark("on `vaddr` the kernel replaces them", each.regions)
         result.append(target)
     return result
 
@@ -98,7 +98,7 @@ def _ranges(found: Decompiled, regions: view.Numbered[view.Region]) -> list[memo
     ranges = [(each.start.number * unit, each.end.number * unit) for each in regions]
     if any(bound % max(memory.PAGE, unit) for each in ranges for bound in each):
         why = "the kernel widens them to whole pages; those that share one are united"
-        found.remark(regions, why)
+        found.remark(why, regions)
     return ranges
 
 
@@ -133,7 +133,7 @@ def _intervals(found: Decompiled) -> None:
             goal.observe, goal.aggregations, goal.min_sample, goal.max_sample
         )
     else:
-        found.remark(goal, "the kernel tunes nothing while `aggrs` is 0")
+        found.remark("the kernel tunes nothing while `aggrs` is 0", goal)
     if result:
         found.data["intervals"] = result
 
@@ -156,28 +156,35 @@ def _probes(found: Decompiled) -> None:
 def _accesses(found: Decompiled) -> None:
     early, sample = found.slot.early_accesses, found.slot.sample
     if early.use_reports.yes:
-        kind = "write" if early.write_only.yes else "any"
-        _say(found, kind, early.cpus.text, early.threads.text)
+        kind = {"kind": "write"} if early.write_only.yes else {}
+        _say(found, {**kind, "cpus": early.cpus.text, "threads": early.threads.text})
         return
-    for each in (early.write_only, early.cpus, early.threads):
-        found.remark(each, "the kernel ignores it while `use_reports` is N")
+    why = "the kernel ignores it while `use_reports` is N"
+    found.remark(why, early.write_only, early.cpus, early.threads)
     if sample.page_fault.yes == sample.page_table.yes:
         primitives = view.Directory(path=sample.page_fault.path.rpartition("/")[0])
-        found.remark(primitives, "the kernel accepts exactly one of the primitives")
+        found.remark("the kernel accepts exactly one of the primitives", primitives)
     if not sample.page_fault.yes:
-        found.remark(sample.filters, "the kernel ignores them without page faults")
+        found.remark("the kernel ignores them without page faults", sample.filters)
         return
-    told = _conditions(found, list(sample.filters))
+    listed = list(sample.filters)
+    told = _conditions(found, listed) if listed else {}
     if told is None:
-        found.remark(sample.filters, _unsaid(list(sample.filters)))
-        told = ("any", "", "")
-    _say(found, *told)
+        found.remark(_unsaid(listed), sample.filters)
+    _say(found, told or {})
 
 
-def _argument(here: view.SampleFilter) -> str:
-    """Return the argument of a filter; empty for a type that has none."""
-    files = {"cpumask": here.cpus, "threads": here.threads}
-    return files[here.type.text].text if here.type.text in files else ""
+def _counted(listed: Sequence[view.SampleFilter]) -> dict[str, str]:
+    """Return what filters count, by the policy's keys."""
+    result = {}
+    for each in listed:
+        kind, counts = each.type.text, each.matching.yes == each.allow.yes
+        if kind == "write":
+            result["kind"] = "write" if counts else "read"
+        elif counts:
+            key, file = ("cpus", each.cpus) if kind == "cpumask" else ("threads", each.threads)
+            result[key] = file.text
+    return result
 
 
 def _unsaid(listed: Sequence[view.SampleFilter]) -> str:
@@ -187,42 +194,29 @@ def _unsaid(listed: Sequence[view.SampleFilter]) -> str:
     (damon_sample_filter_out() of damon/next): filters that only allow, such as those of damo's
     options, make everything count.
     """
-    meant: dict[str, str] = {}
-    for each in listed:
-        kind = each.type.text
-        if not each.allow.yes:
-            return (
-                "they are not of the form that a policy has: reject what does not count, then allow"
-            )
-        if kind == "write":
-            meant["kind"] = "write" if each.matching.yes else "read"
-        elif each.matching.yes:
-            cpus = kind == "cpumask"
-            value = _argument(each)
-            meant["cpus" if cpus else "threads"] = f'"{value}"' if cpus else f"[{value}]"
-    form = ", ".join(f"{name}: {value}" for name, value in meant.items()) or "kind: write"
+    if not all(each.allow.yes for each in listed):
+        return "they are not of the form that a policy has: reject what does not count, then allow"
+    forms = {"kind": "kind: {}", "cpus": 'cpus: "{}"', "threads": "threads: [{}]"}
+    told = [forms[key].format(each) for key, each in _counted(listed).items()]
+    form = ", ".join(told) or "kind: write"
     return f"nothing is rejected, so all accesses count; `accesses: {{{form}}}` counts only those"
 
 
-def _say(found: Decompiled, kind: str, cpus: str, threads: str) -> None:
-    accesses: dict[str, Any] = {} if kind == "any" else {"kind": kind}
-    if cpus:
+def _say(found: Decompiled, told: Mapping[str, str]) -> None:
+    accesses: dict[str, Any] = {"kind": told["kind"]} if "kind" in told else {}
+    if cpus := told.get("cpus"):
         try:
             accesses["cpus"] = format_cpulist(read_cpulist(cpus))
         except UnitError as error:
-            found.remark(found.slot.sample.filters, str(error))
+            found.remark(str(error), found.slot.sample.filters)
             return
-    if threads:
+    if threads := told.get("threads"):
         accesses["threads"] = threads.split(",")
     found.data["accesses"] = accesses or {"primitive": "page_fault"}
 
 
-def _conditions(
-    found: Decompiled, listed: Sequence[view.SampleFilter]
-) -> tuple[str, str, str] | None:
-    """Return the kind, CPUs and threads that filters of our form count; None for other forms."""
-    if not listed:
-        return "any", "", ""
+def _conditions(found: Decompiled, listed: Sequence[view.SampleFilter]) -> dict[str, str] | None:
+    """Return what filters of our form count; None for other forms."""
     *rejects, last = listed
 
     def said(each: view.SampleFilter) -> tuple[str, str, str]:
@@ -230,25 +224,17 @@ def _conditions(
 
     if not rejects or not last.allow.yes or said(rejects[-1]) != said(last):
         return None
-    if last.matching.text == rejects[-1].matching.text:
-        return None
-    told = {each.type.text: each for each in rejects}
-    if any(each.allow.yes for each in rejects) or len(told) < len(rejects):
-        return None
-    if any(
-        each.matching.yes or not _argument(each) for kind, each in told.items() if kind != "write"
-    ):
+    told = _counted(rejects)
+    known = len(told) == len(rejects) and all(told.values())
+    opposite = last.matching.yes != rejects[-1].matching.yes
+    if not known or not opposite or any(each.allow.yes for each in rejects):
         return None
     if list(told) != [each for each in _ORDER if each in told]:
         why = "a policy writes CPUs first, then threads, then the kind"
-        found.remark(found.slot.sample.filters, why)
+        found.remark(why, found.slot.sample.filters)
     for each in listed:
         kind = each.type.text
         for file, own in ((each.cpus, "cpumask"), (each.threads, "threads")):
             if file.text and kind != own:
-                found.remark(file, f"the kernel ignores it for the type `{kind}`")
-    kind = "any"
-    if "write" in told:
-        kind = "read" if told["write"].matching.yes else "write"
-    cpus, threads = (_argument(told[each]) if each in told else "" for each in _ORDER[:2])
-    return kind, cpus, threads
+                found.remark(f"the kernel ignores it for the type `{kind}`", file)
+    return told

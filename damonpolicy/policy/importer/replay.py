@@ -50,7 +50,7 @@ class Deployed:
 def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
     """Write everything to a temporary machine, on which nothing is started."""
     result = Deployed()
-    spans: dict[str, Span] = {}
+    spans: dict[str, dict[str, Span]] = {}
     parameters: dict[str, str] = {}
     states: dict[str, Write] = {}
     for write in writes:
@@ -76,9 +76,10 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
             result.found.append(Diagnostic.error("DP0696", write.span, message))
             continue
         if own != write.path:
-            spans[own] = write.span
-            for directory in PurePosixPath(own).parents:  # at its first write
-                spans.setdefault(str(directory), write.span)
+            mine = spans.setdefault(number, {})
+            mine[below] = write.span
+            for directory in PurePosixPath(below).parents:  # at its first write
+                mine.setdefault(str(directory), write.span)
         else:
             parameters[write.path] = value
             parameter = PARAMETERS[write.path]
@@ -90,8 +91,7 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
         one = slot_tree(tree, slot)
         contexts = Kdamond(one).contexts
         if not empty_slot(one) and contexts.text == "1":
-            mine = {path.partition("/")[2]: span for path, span in spans.items()
-                    if path.startswith(f"{slot}/")}  # fmt: skip
+            mine = spans[str(slot)]
             mine[""] = mine.get(contexts.path) or next(iter(mine.values()))
             last = states.get(str(slot))
             if last is None or last.value == "off":

@@ -27,9 +27,10 @@ class Decompiled:
     remarks: dict[str, str] = field(default_factory=dict)
     """Remarks by the path of a file, or of a directory with everything below it."""
 
-    def remark(self, place: Directory | File, why: str) -> None:
-        """Add the reason why a file or a directory will differ."""
-        self.remarks.setdefault(place.path, why)
+    def remark(self, why: str, *places: Directory | File) -> None:
+        """Add the reason why files or directories will differ."""
+        for each in places:
+            self.remarks.setdefault(each.path, why)
 
     def why(self, path: str) -> str:
         """Return the remark about a file, so that every reported change has a reason."""

@@ -37,10 +37,9 @@ def scheme(found: Decompiled, here: view.Scheme) -> dict[str, Any]:
 def _destination(found: Decompiled, here: view.Scheme, result: dict[str, Any]) -> None:
     action = result["action"]
     if action not in _MIGRATIONS:
-        for each in (here.dests, here.to):
-            found.remark(each, f"`{action}` moves nothing between nodes")
+        found.remark(f"`{action}` moves nothing between nodes", here.dests, here.to)
     elif len(here.dests):
-        found.remark(here.to, "the kernel goes to `dests` instead")
+        found.remark("the kernel goes to `dests` instead", here.to)
         result["to"] = [keys(each.node, each.weight) for each in here.dests]
     else:
         result |= keys(here.to)
@@ -67,7 +66,7 @@ def _counts(
             continue
         if value > U32_MAX:
             value = cut(value)
-            found.remark(file, f"the kernel takes 32 bits of it: {value}")
+            found.remark(f"the kernel takes 32 bits of it: {value}", file)
         if value or name == "max":
             result[name] = say(found.slot.intervals, value)
     return result
@@ -92,7 +91,7 @@ def _quota(found: Decompiled, here: view.Quota, result: dict[str, Any]) -> None:
     goals = [_goal(found, each) for each in here.goals]
     plain, action = result.pop("quota", {}), result["action"]
     if limits_nothing(found.slot.tree, here.path):
-        found.remark(here, "the quota limits nothing")
+        found.remark("the quota limits nothing", here)
         if action in MOVING:
             result["quota"] = "unlimited"
         return
@@ -107,14 +106,14 @@ def _quota(found: Decompiled, here: view.Quota, result: dict[str, Any]) -> None:
     if of := here.fail_charge_of.number:
         quota["fail_charge"] = f"{here.fail_charge.number}/{of}"
     else:
-        found.remark(here.fail_charge, "the kernel ignores it without `fail_charge_denom`")
+        found.remark("the kernel ignores it without `fail_charge_denom`", here.fail_charge)
     if goals:
         quota.setdefault("size", "unlimited")
         if here.tuner.text != here.tuner.row.default:
             quota |= keys(here.tuner)
         quota["goals"] = goals
     else:
-        found.remark(here.tuner, "there is no goal to tune toward")
+        found.remark("there is no goal to tune toward", here.tuner)
     result["quota"] = quota
 
 
@@ -126,10 +125,10 @@ def _goal(found: Decompiled, here: view.Goal) -> dict[str, Any]:
         if needed:
             goal |= keys(file)
         else:
-            found.remark(file, f"the kernel ignores it for `{metric}`")
+            found.remark(f"the kernel ignores it for `{metric}`", file)
     if here.complement.yes:
         goal |= keys(here.complement)
-    found.remark(here.current, "the kernel measures it by itself")
+    found.remark("the kernel measures it by itself", here.current)
     return goal
 
 
