@@ -12,7 +12,7 @@ from typing import Literal
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import U32_MAX
 from damonpolicy.kernel.damon import view
-from damonpolicy.kernel.damon.actions import traits
+from damonpolicy.kernel.damon.actions import ACTIONS, Traits, traits
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.damon.tree import CORE
 from damonpolicy.kernel.system.processes import Selector
@@ -105,7 +105,9 @@ def _accesses(out: Files, kdamond: Kdamond, at: Cursor) -> None:
         out.put(each.path, False, at)
     if accesses is None or accesses.everything:
         return
-    early = _early(out.capabilities)
+    known = out.capabilities.known
+    # the form of access filters that came before ``sample/``
+    early = known("sample") != "yes" and known("operations_attrs") == "yes"
     if early and accesses.kind != "read":
         files, directory = early_files(accesses, out.machine), first.path
     else:
@@ -129,12 +131,6 @@ def _accesses(out: Files, kdamond: Kdamond, at: Cursor) -> None:
         out.found.append(Diagnostic.warning("DP0604", at.spot, message, hint=hint))
     for name, value in files.items():
         out.put(f"{directory}/{name}", value, at)
-
-
-def _early(capabilities: Capabilities) -> bool:
-    """Return whether the kernel has the form of access filters that came before ``sample/``."""
-    known = capabilities.known
-    return known("sample") != "yes" and known("operations_attrs") == "yes"
 
 
 @part
@@ -238,26 +234,20 @@ def _pattern(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Pattern, at
 def _filters(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Scheme, at: Cursor) -> None:
     every = [each for _, each in readable(scheme.filters, "given")]
     lines = plan_filters.lines(every, out.capabilities, out.machine)
-    if kdamond.known("ops") == "paddr":
+    ops, action = kdamond.known("ops", ""), scheme.known("action", "")
+    if ops == "paddr":
         lines = plan_filters.asked_of_pages(lines, out.capabilities)
-    if any(line.files["type"] not in CORE for line in lines):
-        _filters_needed(out, scheme, kdamond, at)
-    named = any(line.files["type"] == "young" for line in lines)
-    physical = scheme.known("action") == "pageout" and kdamond.known("ops") == "paddr"
-    first = scheme.known("young") == "first"
-    if physical and first and not named and out.capabilities.has("filter.young"):
+    types = {line.files["type"] for line in lines}
+    need = ACTIONS.get(ops, {}).get(action, Traits()).filters_need
+    if types.difference(CORE) and need and not out.capabilities.has(need):
+        message = f"this kernel ignores page-level filters of `{action}` on `{ops}`"
+        out.refuse(at, need, message)
+    spares = (ops, action, scheme.known("young")) == ("paddr", "pageout", "first")
+    if spares and "young" not in types and out.capabilities.has("filter.young"):
         lines = _spare_young(out, lines, at)
     together = scheme.filters_in == "filters"
     for name, each in plan_filters.split(lines, out.capabilities, together=together).items():
         out.put_filters(own.below(name), each, at)
-
-
-@part
-def _filters_needed(out: Files, scheme: Scheme, kdamond: Kdamond, at: Cursor) -> None:
-    need = traits(kdamond.ops, scheme.action).filters_need
-    if need and not out.capabilities.has(need):
-        message = f"this kernel ignores page-level filters of `{scheme.action}`"
-        out.refuse(at, need, f"{message} on `{kdamond.ops}`")
 
 
 def _spare_young(out: Files, lines: list[FilterLine], at: Cursor) -> list[FilterLine]:

@@ -47,7 +47,9 @@ def quota_files(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Quota, a
 
     out.put_field(own.size.path, size, at("size"))
     _weights(out, scheme, kdamond, own.weights, at("weights"))
-    _charge(out, quota, own, at("fail_charge"))
+    above, below, charge = own.fail_charge, own.fail_charge_of, at("fail_charge")
+    out.put_field(above.path, lambda: getattr(quota.fail_charge, "numerator", 0), charge)
+    out.put_field(below.path, lambda: getattr(quota.fail_charge, "denominator", 0), charge)
     if by_service:
         out.loops.append(tuning.goals(out.policy, kdamond, scheme, own.size.path))
         message = "this kernel has no goals: the service tunes the quota by the kernel's law"
@@ -65,13 +67,6 @@ def _weights(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Weights, at
     if quota.weights is None and quota.every and traits(kdamond.ops, scheme.action).priority:
         weights = kdamond.temperature or _DEFAULT_WEIGHTS
     out.put_keys(weights, at, own.size, own.access_rate, own.age)
-
-
-@part
-def _charge(out: Files, quota: Quota, own: view.Quota, at: Cursor) -> None:
-    charge = quota.fail_charge
-    out.put(own.fail_charge.path, charge.numerator if charge else 0, at)
-    out.put(own.fail_charge_of.path, charge.denominator if charge else 0, at)
 
 
 def _by_service(out: Files, scheme: Scheme) -> bool:

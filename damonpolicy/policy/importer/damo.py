@@ -98,12 +98,9 @@ def _schemes(top: Node | None) -> Sequence | None:
 def _around(schemes: Sequence, ops: str) -> Mapping:
     """Return the kdamond that damo makes of schemes."""
     span = schemes.span
-
-    def one(key: str, value: Node) -> tuple[Scalar, Node]:
-        return Scalar(key, span), value
-
-    context = Mapping((one("ops", Scalar(ops, span)), one("schemes", schemes)), span)
-    return Mapping((one("contexts", Sequence((context,), span)),), span)
+    named = ((Scalar("ops", span), Scalar(ops, span)), (Scalar("schemes", span), schemes))
+    contexts = Sequence((Mapping(named, span),), span)
+    return Mapping(((Scalar("contexts", span), contexts),), span)
 
 
 class _Tree:

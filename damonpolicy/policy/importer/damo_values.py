@@ -180,13 +180,12 @@ class Place:
     def word(self, key: str, usual: str, known: Collection[str]) -> str:
         """Return one of some words."""
         node = self.scalar(key)
-        if node is None:
-            return usual
-        if node.text not in known:
+        if node is not None and node.text in known:
+            return node.text
+        if node is not None:
             hint = did_you_mean(node.text, known)
             self.report.wrong(node.span, f"no kernel knows `{node.text[:40]}` here", hint)
-            return usual
-        return node.text
+        return usual
 
     def truth(self, key: str, *, usual: bool = False, literal: bool = False) -> str:
         """Return Y or N; ``literal`` if damo treats every text as true."""
