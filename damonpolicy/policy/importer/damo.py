@@ -169,7 +169,7 @@ class _Tree:
         self.take(tune, goal.observe, goal.aggregations, goal.min_sample, goal.max_sample)
         regions = _SLOT.region_count
         self.take(self.inside(at, regions), regions.min, regions.max)
-        self._sample(at("sample_control"))
+        self._sample(at("sample_control"), _SLOT.sample)
         for each, probe in self.each(at.each("probes"), _SLOT.probes):
             self._probe(each, probe)
         for each, target in self.each(at.each("targets"), _SLOT.targets):
@@ -179,8 +179,7 @@ class _Tree:
         for each, scheme in self.each(at.each("schemes"), _SLOT.schemes):
             self._scheme(each, scheme)
 
-    def _sample(self, at: Place) -> None:
-        sample = _SLOT.sample
+    def _sample(self, at: Place, sample: view.Sample) -> None:
         self.take(at("primitives_enabled"), sample.page_table, sample.page_fault)
         for each, own in self.each(at.each("sample_filters"), sample.filters):
             self.take(each, filter_type=own.type)
@@ -232,7 +231,11 @@ class _Tree:
         self.take(awake, high_permil=marks.high, mid_permil=marks.mid, low_permil=marks.low)
         at.ignore("stats", "tried_regions", "tried_bytes")
         self.take(at, scheme.stats.max_snapshots)
-        self._unread(at, scheme.stats.max_snapshots.name, *LAYERS)
+        for key in (scheme.stats.max_snapshots.name, *LAYERS):
+            if (said := at.node.key(key)) and at.has(key):
+                message = f"damo does not look at `{key}` in a file, and the policy does"
+                hint = "leave it out of the policy if it is to do what damo does"
+                self.report.told(said.span, message, hint)
         self._filters(at, scheme)
 
     def _quota(self, at: Place, quota: view.Quota) -> None:
@@ -270,14 +273,6 @@ class _Tree:
             for each, own in self.each(places, layer):
                 self._filter(each, own)
         self.put(scheme.filters.count, "0")
-
-    def _unread(self, at: Place, *keys: str) -> None:
-        """Report keys that look meaningful, but that damo ignores."""
-        for key in keys:
-            if (said := at.node.key(key)) and at.has(key):
-                message = f"damo does not look at `{key}` in a file, and the policy does"
-                hint = "leave it out of the policy if it is to do what damo does"
-                self.report.told(said.span, message, hint)
 
     def _filter(self, at: Place, own: view.Filter) -> None:
         self.take(at, filter_type=own.type)

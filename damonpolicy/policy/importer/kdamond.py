@@ -7,6 +7,7 @@ out with a remark; compiling the result again checks that the rest is complete (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from damonpolicy.base.units import UnitError, format_cpulist, read_cpulist
@@ -47,13 +48,11 @@ def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | 
 def _rename(listed: list[dict[str, Any]]) -> None:
     """Number repeated names."""
     taken = {each["name"] for each in listed}
-    seen: set[str] = set()
-    for each in listed:
-        name, number = each["name"], 1
-        while each["name"] in seen or (number > 1 and each["name"] in taken):
-            number += 1
-            each["name"] = f"{name}-{number}"
-        seen.add(each["name"])
+    for index, each in enumerate(listed):
+        if each["name"] in [other["name"] for other in listed[:index]]:
+            names = (f"{each['name']}-{number}" for number in count(2))
+            each["name"] = next(name for name in names if name not in taken)
+            taken.add(each["name"])
 
 
 def _targets(found: Decompiled) -> list[dict[str, Any]]:

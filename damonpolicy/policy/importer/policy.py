@@ -124,14 +124,10 @@ def _sayable(text: str) -> bool:
 
 def _processes(made: Sequence[Decompiled], machine: Machine | None) -> list[str]:
     """Name the processes of the pids."""
-    lines = []
-    for each in made:
-        for target in each.data["targets"]:
-            pid = target.get("process", {}).get("pid")
-            comm = read_or(machine, f"/proc/{pid}/comm").strip() if machine and pid else ""
-            if comm:
-                lines.append(f"pid {pid} is {comm}")
-    return list(dict.fromkeys(lines))
+    targets = [target for each in made for target in each.data["targets"]]
+    pids = dict.fromkeys(target["process"]["pid"] for target in targets if "process" in target)
+    comms = {pid: read_or(machine, f"/proc/{pid}/comm").strip() for pid in pids if machine and pid}
+    return [f"pid {pid} is {comm}" for pid, comm in comms.items() if comm]
 
 
 def _again(

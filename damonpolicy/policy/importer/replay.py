@@ -17,7 +17,6 @@ from damonpolicy.kernel.damon.modules import (
     COMMIT_INPUTS,
     PARAMETERS,
     UNLIMITED,
-    Parameter,
     module_of,
 )
 from damonpolicy.kernel.damon.tree import empty_slot, slot_numbers, slot_tree, snapshot
@@ -122,9 +121,13 @@ def modules(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return modules' parameters in the policy's form, from the contents of their files."""
     result: dict[str, dict[str, Any]] = {}
     for path, content in contents.items():
-        parameter = PARAMETERS[path]
-        unit = int(contents.get(path.replace(parameter.name, "addr_unit"), "1"))
-        result.setdefault(parameter.module, {})[parameter.name] = _said(parameter, content, unit)
+        each = PARAMETERS[path]
+        said = normalise(content) == "1" if each.unit == "bool" else spoken(each.unit, content)
+        if each.unit == "address":
+            unit = int(contents.get(path.replace(each.name, "addr_unit"), "1"))
+            said = f"{int(content) * unit:#x}"
+        unlimited = each.name in UNLIMITED and not int(content)
+        result.setdefault(each.module, {})[each.name] = "unlimited" if unlimited else said
     return result
 
 
@@ -140,13 +143,3 @@ def live(machine: Machine, running: Sequence[str]) -> dict[str, dict[str, Any]]:
         if (text := read_value(machine, path)) != "1" or each.name != "addr_unit"
     }
     return modules(contents)
-
-
-def _said(parameter: Parameter, content: str, unit: int) -> Any:
-    if parameter.unit == "bool":
-        return normalise(content) == "1"
-    number = int(content)
-    if parameter.name in UNLIMITED and not number:
-        return "unlimited"
-    bytes_ = unit if parameter.unit == "address" else 1
-    return spoken(parameter.unit, str(number * bytes_))
