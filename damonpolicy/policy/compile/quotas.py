@@ -6,7 +6,6 @@ from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import traits
 from damonpolicy.kernel.damon.features import first_kernel
-from damonpolicy.kernel.damon.view import File
 from damonpolicy.plan.ir import Feed
 from damonpolicy.policy.compile import tuning
 from damonpolicy.policy.compile.files import Files, part
@@ -82,7 +81,7 @@ def _by_service(out: Files, scheme: Scheme) -> bool:
 
 
 @part
-def _tuner(out: Files, quota: Quota, own: File, at: Cursor) -> None:
+def _tuner(out: Files, quota: Quota, own: view.File, at: Cursor) -> None:
     name = quota.tuner_name
     if isinstance(quota.tuner, Tuner) and quota.tuner.optional and name != own.row.default:
         message = f"the tuner `{name}` is left out: `consist` tunes"

@@ -9,7 +9,6 @@ from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.damon.features import first_kernel
-from damonpolicy.kernel.damon.view import Range
 from damonpolicy.plan.ir import CompiledKdamond, Loop
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.policy import Policy
@@ -99,7 +98,7 @@ def goals(policy: str, kdamond: Kdamond, scheme: Scheme, size: str) -> Loop:
 
 
 def ages(
-    policy: str, kdamond: Kdamond, scheme: Scheme, counts: Mapping[str, str], own: Range
+    policy: str, kdamond: Kdamond, scheme: Scheme, counts: Mapping[str, str], own: view.Range
 ) -> Iterator[Loop]:
     """Yield the loops that keep ages at their times while aggregations are tuned.
 

@@ -15,37 +15,18 @@ from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import ACTIONS
 from damonpolicy.kernel.damon.schema import LAYERS
 from damonpolicy.kernel.damon.tree import CORE
-from damonpolicy.kernel.damon.view import Directory, File, Numbered
 from damonpolicy.policy.importer.damo_pattern import Intervals, bounds
-from damonpolicy.policy.importer.damo_values import (
-    BYTES,
-    COUNT,
-    MICRO,
-    MILLI,
-    Kind,
-    Place,
-    Report,
-    share,
-)
+from damonpolicy.policy.importer.damo_values import BYTES, COUNT, KINDS, MICRO, Kind, Place, Report
 from damonpolicy.policy.importer.policy import Source
 from damonpolicy.policy.model.probes import PROBED
 from damonpolicy.policy.source.nodes import Mapping, Node, Scalar, Sequence
 
 __all__ = ("sources",)
 
-D = TypeVar("D", bound=Directory)
+D = TypeVar("D", bound=view.Directory)
 
 _SLOT = view.Kdamond()
 _OF_SCHEMES = ("action", "access_pattern", "quotas", "filters", "watermarks")
-_KINDS = {
-    "us": MICRO,
-    "ms": MILLI,
-    "bytes": BYTES,
-    "address": BYTES,
-    "permil": share(1_000),
-    "bp": share(10_000),
-}
-"""The kinds of damo's numbers, by the units of the kernel's files; others are counts."""
 _ELIGIBLE = "node_eligible_mem_bp"
 
 
@@ -128,24 +109,26 @@ class _Tree:
         for each in contexts[:1]:
             self._context(each)
 
-    def put(self, file: File, value: str) -> None:
+    def put(self, file: view.File, value: str) -> None:
         """Set a file to the value that was just read."""
         self.files[file.path] = value
         if self.report.here is not None:
             self.spans[file.path] = self.report.here
 
-    def take(self, at: Place, *files: File, **renamed: File) -> None:
+    def take(self, at: Place, *files: view.File, **renamed: view.File) -> None:
         """Set files to the values of damo's keys, which are the names of files or ``renamed``."""
         for key, file in ({each.name: each for each in files} | renamed).items():
-            self.put(file, _value(at, key, file))
+            self.put(file, at.value(key, file.row))
 
-    def inside(self, at: Place, directory: Directory) -> Place:
+    def inside(self, at: Place, directory: view.Directory) -> Place:
         """Return the mapping that has a directory's name, and is for it."""
         place = at(directory.name)
         self.spans[directory.path] = place.node.span
         return place
 
-    def each(self, places: Iterable[Place], numbered: Numbered[D]) -> Iterator[tuple[Place, D]]:
+    def each(
+        self, places: Iterable[Place], numbered: view.Numbered[D]
+    ) -> Iterator[tuple[Place, D]]:
         """Yield the mappings of a list, each with its numbered directory."""
         listed = list(places)
         self.put(numbered.count, str(len(listed)))
@@ -251,7 +234,7 @@ class _Tree:
         self.take(at, metric=goal.metric)
         metric = self.files[goal.metric.path]
         unit = "count" if metric == _ELIGIBLE else metric.rpartition("_")[2]
-        kind = _KINDS.get(unit, COUNT)
+        kind = KINDS.get(unit, COUNT)
         for file, each in ((goal.target, kind), (goal.current, COUNT)):
             # in old versions all goals were shares, of nothing that the kernel measures
             old = not at.has(file.name) and at.has(f"{file.name}_bp")
@@ -303,16 +286,3 @@ class _Tree:
         if items:
             at.report.wrong(items[0].span, f"`{key}` has two ends")
         return "0", "0"
-
-
-def _value(at: Place, key: str, file: File) -> str:
-    """Return what damo writes into a file for a key, by the file's row."""
-    row = file.row
-    if row.words:
-        return at.word(key, row.default, row.words)
-    if row.kind == "bool":
-        return at.truth(key, usual=row.default == "Y")
-    if row.kind in ("path", "cpus"):
-        return at.text(key)
-    unit = "permil" if key.endswith("_permil") else row.unit
-    return at.amount(key, int(row.absent), _KINDS.get(unit, COUNT))

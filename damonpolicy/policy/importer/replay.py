@@ -13,12 +13,7 @@ from typing import Any
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.modules import (
-    COMMIT_INPUTS,
-    PARAMETERS,
-    UNLIMITED,
-    module_of,
-)
+from damonpolicy.kernel.damon.modules import COMMIT_INPUTS, PARAMETERS, UNLIMITED, module_of
 from damonpolicy.kernel.damon.tree import empty_slot, slot_numbers, slot_tree, snapshot
 from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.settings import normalise

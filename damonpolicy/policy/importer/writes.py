@@ -138,7 +138,8 @@ class _Reader:
     def _statement(self, words: list[str]) -> Iterator[tuple[str, str]]:
         if self.ended:
             raise _Refused(f"{words[0]}, behind `exit`,")
-        if (end := _at(words, "||")) >= 0:
+        marks = [i for i, each in enumerate(words) if isinstance(each, Operator) and each == "||"]
+        for end in marks[:1]:
             if words[end + 1 :] not in _FAILING:  # runs only if the command before it fails
                 raise _Refused(" ".join(words))
             words = words[:end]
@@ -177,12 +178,6 @@ class _Reader:
         if self.lost and not path.startswith("/"):
             raise _Refused(path)
         return posixpath.normpath(posixpath.join(self.directory, path))
-
-
-def _at(words: Sequence[str], operator: str) -> int:
-    return next(
-        (i for i, each in enumerate(words) if isinstance(each, Operator) and each == operator), -1
-    )
 
 
 def _redirected(words: list[str]) -> tuple[list[str], str]:
