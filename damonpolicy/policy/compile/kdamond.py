@@ -174,8 +174,7 @@ def _schemes(out: Files, kdamond: Kdamond, at: Cursor) -> None:
             trial = Files(out.policy, out.capabilities, out.machine, out.served)
             _scheme(trial, scheme, kdamond, _SLOT.schemes[0], at(index))
             trial.refuse_missing()
-            refused = [each for each in trial.found if each.severity == "error"]
-            if refused:
+            if refused := [each for each in trial.found if each.severity == "error"]:
                 message = f"the scheme `{scheme.known('name')}` is left out"
                 out.left_out(at(index, "name"), message, refused[0].message)
                 continue

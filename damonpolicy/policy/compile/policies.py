@@ -41,7 +41,6 @@ from damonpolicy.policy.source.template import Templates
 from damonpolicy.policy.source.yaml import parse
 
 __all__ = (
-    "BY_HAND",
     "Loaded",
     "Overrides",
     "Spans",
@@ -94,7 +93,6 @@ class Overrides:
                     message = f"the variable `{key.text}` is not a single value"
                     hint = "lists and mappings cannot come from variables"
                     found.append(Diagnostic.error("DP0025", node.span, message, hint=hint))
-        names = []
         for option in options:
             name, equals, value = option.partition("=")
             if not equals or not name:
@@ -106,9 +104,8 @@ class Overrides:
                 hint = "set your terminal's locale to one with UTF-8"
                 found.append(Diagnostic.error("DP0038", None, message, hint=hint))
                 value = ""
-            names.append(name)
             values[name] = value
-        return cls(values, frozenset(names)), found
+        return cls(values, frozenset(each.partition("=")[0] for each in options)), found
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +119,7 @@ class Upkeep:
     """Whether a service feeds those that say where from."""
 
 
-BY_HAND = Upkeep()
+_BY_HAND = Upkeep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +217,7 @@ def compile_policies(
     loaded: Loaded,
     capabilities: Capabilities,
     machine: Machine | None,
-    upkeep: Upkeep = BY_HAND,
+    upkeep: Upkeep = _BY_HAND,
     spans: Spans | None = None,
 ) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
     """Compile for one kernel, and check by the rules that look at the machine.
@@ -292,7 +289,7 @@ class _Making:
         self, policy: Policy, at: Cursor, settings: dict[str, str]
     ) -> tuple[list[CompiledKdamond], list[Loop]]:
         """Return the kdamonds and their loops; ``settings`` gets those that they need."""
-        name, served = policy.known("name", ""), self.upkeep.served
+        name, machine, served = policy.known("name", ""), self.machine, self.upkeep.served
         kdamonds: list[CompiledKdamond] = []
         loops: list[Loop] = []
         for index, kdamond in enumerate(policy.known("kdamonds", ())):
@@ -301,11 +298,9 @@ class _Making:
                 message = f"the alternative `{kdamond.known('name')}` is not for this kernel"
                 self.found.append(Diagnostic.note("DP0602", here("when").key, message))
                 continue
-            if self.machine is not None:
-                self.found += machine_rules.check_kdamond(
-                    kdamond, here, self.machine, served=served
-                )
-            out = Files(name, self.capabilities, self.machine, served)
+            if machine is not None:
+                self.found += machine_rules.check_kdamond(kdamond, here, machine, served=served)
+            out = Files(name, self.capabilities, machine, served)
             with suppress(Unread):
                 kdamonds.append(compile_kdamond(out, kdamond, here))
                 self.spans |= _spans(kdamonds[-1], out.origins, here)
@@ -331,20 +326,14 @@ def _spans(kdamond: CompiledKdamond, origins: Mapping[str, Cursor], at: Cursor) 
     return result
 
 
-def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Diagnostic]:
+def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> Iterator[Diagnostic]:
     """Refuse NUMA balancing beside accesses by page faults, as it takes these faults."""
-    value = policy.known("settings", {}).get(NUMA_BALANCING, "0").strip()
-    if value == "0":
-        return []
-    return [
-        Diagnostic.error(
-            "DP0229",
-            at("settings", NUMA_BALANCING).value,
-            "with NUMA balancing on, counting only some accesses sees nothing",
-            hint="write 0, or leave the setting out: it is then set and put back",
-            related=[(accesses.key, "this needs it off")],
-        )
-    ]
+    if policy.known("settings", {}).get(NUMA_BALANCING, "0").strip() != "0":
+        message = "with NUMA balancing on, counting only some accesses sees nothing"
+        hint = "write 0, or leave the setting out: it is then set and put back"
+        related = [(accesses.key, "this needs it off")]
+        span = at("settings", NUMA_BALANCING).value
+        yield Diagnostic.error("DP0229", span, message, hint=hint, related=related)
 
 
 def _service_needed(policy: Policy, at: Cursor, upkeep: Upkeep) -> Iterator[Diagnostic]:

@@ -40,11 +40,8 @@ def pressed(kdamond: Kdamond) -> int:
 def quota_files(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Quota, at: Cursor) -> None:
     """Compile a scheme's quota."""
     quota, by_service = scheme.limits, _by_service(out, scheme)
-
-    def size() -> int:
-        return 1 if by_service else max(quota.size or 0, 0)  # `UNLIMITED` is below 0
-
-    out.put_field(own.size.path, size, at("size"))
+    path = own.size.path  # `UNLIMITED` is below 0
+    out.put_field(path, lambda: 1 if by_service else max(quota.size or 0, 0), at("size"))
     _weights(out, scheme, kdamond, own.weights, at("weights"))
     above, below, charge = own.fail_charge, own.fail_charge_of, at("fail_charge")
     out.put_field(above.path, lambda: getattr(quota.fail_charge, "numerator", 0), charge)

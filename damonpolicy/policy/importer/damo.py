@@ -126,15 +126,13 @@ class _Tree:
         self.spans[directory.path] = place.node.span
         return place
 
-    def each(
-        self, places: Iterable[Place], numbered: view.Numbered[D]
-    ) -> Iterator[tuple[Place, D]]:
+    def each(self, places: Iterable[Place], own: view.Numbered[D]) -> Iterator[tuple[Place, D]]:
         """Yield the mappings of a list, each with its numbered directory."""
         listed = list(places)
-        self.put(numbered.count, str(len(listed)))
+        self.put(own.count, str(len(listed)))
         for index, place in enumerate(listed):
-            self.spans[numbered[index].path] = place.node.span
-            yield place, numbered[index]
+            self.spans[own[index].path] = place.node.span
+            yield place, own[index]
 
     def _context(self, at: Place) -> None:
         self.take(at, ops=_SLOT.ops)
@@ -268,8 +266,8 @@ class _Tree:
         kind = self.files[own.type.path]
         ranges = [("probe_hits_wsum_range", COUNT), ("hugepage_size", BYTES)]
         for key, unit in ranges if kind == "hugepage_size" else reversed(ranges):
-            ends = self._range(at, key, unit)  # the last is part of the range
-        at.has("hugepage_size" if kind == "hugepage_size" else "probe_hits_wsum_range")
+            ends = self._range(at, key, unit)  # the last counts
+        at.has(key)
         for file, value in zip((own.min, own.max), ends, strict=True):
             self.put(file, value)
 

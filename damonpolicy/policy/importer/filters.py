@@ -17,8 +17,8 @@ __all__ = ("listed", "of_scheme")
 AnyFilter: TypeAlias = Filter | ProbeFilter
 
 
-def of_scheme(found: Decompiled, scheme: Scheme) -> tuple[list[dict[str, Any]], bool]:
-    """Return a scheme's filters in a policy's order, and whether all are in ``filters/``.
+def of_scheme(found: Decompiled, scheme: Scheme) -> dict[str, Any]:
+    """Return what a policy says of a scheme's filters, in its order.
 
     The kernel reads core filters, page-level ones, then ``filters/``, and applies core filters
     first, wherever they are. If that moves a filter to another directory, a remark gives the
@@ -38,11 +38,16 @@ def of_scheme(found: Decompiled, scheme: Scheme) -> tuple[list[dict[str, Any]], 
         why = "`core_filters` is for `addr`, `target` and `probe_hits_wsum`, `ops_filters` for the rest"
         found.remark(why, core, pages)
     if not _takes_order(everything):
-        found.remark(
-            "the kernel asks filters of its core first, and a policy lists them first", own
-        )
+        why = "the kernel asks filters of its core first, and a policy lists them first"
+        found.remark(why, own)
         everything.sort(key=lambda each: not _is_core(each))
-    return listed(found, everything), together
+    result: dict[str, Any] = {"filters_in": "filters"} if together else {}
+    if said := listed(found, everything):
+        result["filters"] = said
+    spares = scheme.action.text == "pageout" and found.data["ops"] == "paddr"
+    if spares and not any(each.type.text == "young" for each in everything):
+        result["young"] = "last"
+    return result
 
 
 def _is_core(here: AnyFilter) -> bool:

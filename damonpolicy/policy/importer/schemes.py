@@ -30,7 +30,7 @@ def scheme(found: Decompiled, here: view.Scheme) -> dict[str, Any]:
     plain_keys(result, found.slot.tree.get, here.path)
     _pattern(found, here.access_pattern, result)
     _quota(found, here.quota, result)
-    _filters(found, here, result)
+    result |= filters.of_scheme(found, here)
     return in_order(result, Scheme)
 
 
@@ -130,15 +130,3 @@ def _goal(found: Decompiled, here: view.Goal) -> dict[str, Any]:
         goal |= keys(here.complement)
     found.remark("the kernel measures it by itself", here.current)
     return goal
-
-
-def _filters(found: Decompiled, here: view.Scheme, result: dict[str, Any]) -> None:
-    listed, together = filters.of_scheme(found, here)
-    if together:
-        result["filters_in"] = "filters"
-    if listed:
-        result["filters"] = listed
-    if result["action"] == "pageout" and found.data["ops"] == "paddr":
-        types = [key for each in listed for key in each.values()]
-        if "young" not in types and {"not": "young"} not in types:
-            result["young"] = "last"
