@@ -118,9 +118,10 @@ def _accesses(out: Files, kdamond: Kdamond, at: Cursor) -> None:
             message = "this kernel can select writes, but has no word for reads"
             out.refuse(at("kind"), "sample", message)
             return
-        message = f"counting {accesses.described} is left out: all accesses count"
-        if accesses.optional and out.leaves_out(at, message, needed):
-            return
+        if accesses.optional:
+            message = f"counting {accesses.described} is left out: all accesses count"
+            if out.leaves_out(at, message, needed):
+                return
         if lacking := out.lacking(needed):
             out.refuse(at, lacking)
         files, directory = sample_files(accesses, out.machine), own.path
