@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Generic, TypeVar, overload
 
-from damonpolicy.kernel.damon.schema import COUNTS, default
+from damonpolicy.kernel.damon.schema import COUNTS, Row, default, row
 
 __all__ = (
     "Dest",
@@ -54,6 +54,11 @@ class Directory:
         self.tree = tree
         self.path = path
 
+    @property
+    def name(self) -> str:
+        """The name in the directory above."""
+        return self.path.rpartition("/")[2]
+
     def below(self, name: str) -> str:
         """Return the path of a file or directory in here."""
         return f"{self.path}/{name}" if self.path else name
@@ -72,6 +77,19 @@ class File:
     def present(self) -> bool:
         """Whether the tree has the file."""
         return self.path in self.tree
+
+    @property
+    def name(self) -> str:
+        """The name in its directory."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def row(self) -> Row:
+        """The row of the schema; KeyError for a file that is none of DAMON's."""
+        found = row(self.path)
+        if found is None:
+            raise KeyError(self.path)
+        return found
 
     @property
     def text(self) -> str:
@@ -115,7 +133,7 @@ class Numbered(Entries[D]):
     @property
     def count(self) -> File:
         """The file whose write makes and wipes the directories."""
-        return File(self.tree, self.below(COUNTS[self.path.rpartition("/")[2]]))
+        return File(self.tree, self.below(COUNTS[self.name]))
 
     def __len__(self) -> int:
         return self.count.number

@@ -90,12 +90,9 @@ def located(spans: Spans) -> Iterator[None]:
 
 def refuse(found: Sequence[Diagnostic]) -> None:
     """Raise if there are errors: KernelLacks if the kernel alone is the reason."""
-    errors = [each for each in found if each.severity == "error"]
-    if not errors:
-        return
-    if all(each.unsupported for each in errors):
-        raise KernelLacks(diagnostics=found)
-    raise PolicyInvalid(diagnostics=found)
+    if errors := [each for each in found if each.severity == "error"]:
+        lacks = all(each.unsupported for each in errors)
+        raise (KernelLacks if lacks else PolicyInvalid)(diagnostics=found)
 
 
 def compile_on(

@@ -12,8 +12,8 @@ from fractions import Fraction
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
-from damonpolicy.policy.importer.damo_values import BYTES, MICRO, PERCENT, Kind, Place, Quantity
-from damonpolicy.policy.source.nodes import Scalar
+from damonpolicy.kernel.damon.view import File, Pattern, Range
+from damonpolicy.policy.importer.damo_values import MICRO, PERCENT, Kind, Place, Quantity
 
 __all__ = ("Intervals", "bounds")
 
@@ -31,74 +31,52 @@ class Intervals:
         return self.aggregation / self.sample if self.sample else 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """A bound counted in samples or aggregations."""
-
-    key: str
-    file: str
-    kind: Kind
-    unit: str
-    """damo's name for the unit of a bare number."""
-    word: str
-    """The unit in which the kernel counts."""
+_RATES = replace(PERCENT, words=("samples",))
+_AGES = replace(MICRO, words=("aggr_intervals",))
 
 
-_COUNTED = (
-    _Counted("nr_accesses", "nr_accesses", PERCENT, "percent", "samples"),
-    _Counted("age", "age", MICRO, "usec", "aggr_intervals"),
-)
+def bounds(at: Place, intervals: Intervals, pattern: Pattern) -> Iterator[tuple[File, str]]:
+    """Yield the files of access rates and ages with the values that damo writes."""
+    yield from _counted(at, _RATES, "percent", intervals, pattern.access_rate)
+    yield from _counted(at, _AGES, "usec", intervals, pattern.age)
 
 
-def bounds(at: Place, intervals: Intervals) -> Iterator[tuple[str, str]]:
-    """Yield the files below ``access_pattern/`` with the values that damo writes."""
-    sizes = at("sz_bytes")
-    for bound, usual in (("min", 0), ("max", U64_MAX)):
-        yield f"sz/{bound}", sizes.amount(bound, usual, BYTES)
-    for what in _COUNTED:
-        yield from _counted(at, what, intervals)
-
-
-def _counted(at: Place, what: _Counted, intervals: Intervals) -> Iterator[tuple[str, str]]:
-    unit = at.word(f"{what.key}_unit", what.unit, (what.unit, what.word))
-    place = at(what.key)
-    if unit != what.unit:
-        said = at.scalar(f"{what.key}_unit")
-        if said is not None:
-            message = f"damo 3 does not look at `{what.key}_unit`, and the policy does"
-            hint = f"to damo 3 a bare number is `{what.unit}`, and here it is `{unit}`"
-            at.report.told(said.span, message, hint)
-    kind = replace(what.kind, words=(what.word,))
+def _counted(
+    at: Place, kind: Kind, usual: str, intervals: Intervals, files: Range
+) -> Iterator[tuple[File, str]]:
+    """Yield two bounds; ``usual`` is damo's name for the unit of a bare number."""
+    key, word = files.name, kind.words[0]
+    unit = at.word(f"{key}_unit", usual, (usual, word))
+    place = at(key)
+    if unit != usual and (said := at.scalar(f"{key}_unit")) is not None:
+        message = f"damo 3 does not look at `{key}_unit`, and the policy does"
+        hint = f"to damo 3 a bare number is `{usual}`, and here it is `{unit}`"
+        at.report.told(said.span, message, hint)
     nodes = {bound: place.scalar(bound) for bound in ("min", "max")}
     found = {bound: place.quantity(node, kind) for bound, node in nodes.items() if node is not None}
     units = {each.unit for each in found.values() if each and each.unit not in ("min", "max")}
-    if what.word in units and len(units) > 1:
-        message = f"the bounds of `{what.key}` have different units, which damo refuses"
-        at.report.wrong(place.node.span, message, f"write both in `{what.word}`, or none")
-    counted = what.word in units or unit == what.word
-    for bound, usual in (("min", 0), ("max", U64_MAX)):
-        node, value = nodes[bound], found.get(bound)
-        place.has(bound)  # reported here, for its place
+    if word in units and len(units) > 1:
+        message = f"the bounds of `{key}` have different units, which damo refuses"
+        at.report.wrong(place.node.span, message, f"write both in `{word}`, or none")
+    counted = word in units or unit == word
+    for file, most in ((files.min, 0), (files.max, U64_MAX)):
+        node, value = nodes[file.name], found.get(file.name)
+        place.has(file.name)  # reported here, for its place
         if node is None:
-            value = Quantity(usual, Fraction(usual), bound)
+            value = Quantity(most, Fraction(most), file.name)
         if value is None:
-            yield f"{what.file}/{bound}", "0"
+            yield file, "0"
             continue
-        raw = counted and value.unit in ("", what.word, "min", "max")
-        made = value if raw else _converted(value, what, intervals)
-        yield f"{what.file}/{bound}", str(_written(place, node, made))
+        if not counted or value.unit not in ("", word, "min", "max"):
+            value = _converted(value, kind, intervals)
+        whole = int(value.value) if node is None else place.rounded(node, value.value, value.exact)
+        yield file, str(min(whole, U64_MAX))
 
 
-def _converted(value: Quantity, what: _Counted, intervals: Intervals) -> Quantity:
+def _converted(value: Quantity, kind: Kind, intervals: Intervals) -> Quantity:
     """Return a share or a time in samples or aggregations, in damo's steps."""
-    if what.kind is PERCENT:
+    if kind is _RATES:
         exact = value.exact * Fraction(intervals.samples) / 100
         return Quantity(value.value * intervals.samples / 100, exact)
     aggregation = intervals.aggregation or 1.0
     return Quantity(value.value / aggregation, value.exact / Fraction(aggregation))
-
-
-def _written(place: Place, node: Scalar | None, value: Quantity) -> int:
-    if node is None:
-        return min(int(value.value), U64_MAX)
-    return min(place.rounded(node, value.value, value.exact), U64_MAX)

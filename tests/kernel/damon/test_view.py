@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.schema import ROWS, pattern
 
@@ -11,7 +13,7 @@ from damonpolicy.kernel.damon.schema import ROWS, pattern
 def _files(here: view.Directory) -> Iterator[view.File]:
     """Yield each file of a view, with one directory of each numbered kind."""
     names = {name for kind in type(here).__mro__ for name in vars(kind)}
-    for name in sorted(names - {"path", "tree", "kind"}):
+    for name in sorted(names - {"path", "tree", "kind", "name"}):
         found = None if name.startswith("_") else getattr(here, name)
         if isinstance(found, view.File):
             yield found
@@ -50,3 +52,12 @@ def test_gives_paths_without_a_tree() -> None:
     assert view.Kdamond().schemes[2].action.path == "contexts/0/schemes/2/action"
     assert view.Kdamonds()[1].targets.count.path == "1/contexts/0/targets/nr_targets"
     assert view.Scheme(path="base").quota.size.path == "base/quotas/bytes"
+
+
+def test_a_file_has_its_name_and_its_row() -> None:
+    """A file knows what it takes; a path that is none of DAMON's has no row."""
+    size = view.Kdamond().schemes[2].quota.size
+    assert view.Kdamond().schemes[2].quota.name == "quotas"
+    assert (size.name, size.row.ours) == ("bytes", "quota.size")
+    with pytest.raises(KeyError):
+        view.File({}, "contexts/0/made_up").row  # noqa: B018
