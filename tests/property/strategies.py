@@ -7,7 +7,7 @@ import json
 from hypothesis import strategies as st
 
 from damonpolicy.policy.model.filters import Filter
-from damonpolicy.policy.rules.reach import reached
+from damonpolicy.policy.rules.coverage import reached
 from tests.world import STAT_OFF
 
 SETTINGS = {

@@ -22,7 +22,7 @@ from pydantic import (
 from damonpolicy.base import limits, units
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.nearly import corrected
+from damonpolicy.policy.model.corrections import corrected
 from damonpolicy.policy.source.nodes import Hole
 
 __all__ = (

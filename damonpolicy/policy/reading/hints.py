@@ -12,8 +12,8 @@ from damonpolicy.base.units import format_duration, format_percent
 from damonpolicy.kernel.damon.modules import MODULES, PARAMETERS
 from damonpolicy.kernel.damon.words import FOREIGN, WORDS, elsewhere
 from damonpolicy.policy.model.filters import IDLE
-from damonpolicy.policy.reading import levels, shown
-from damonpolicy.policy.reading.shown import flow
+from damonpolicy.policy.reading import forms, levels
+from damonpolicy.policy.reading.forms import flow
 from damonpolicy.policy.source.nodes import Path
 
 __all__ = (
@@ -205,7 +205,7 @@ def wrong_word(path: Path, given: str, words: list[str]) -> str:
     if words == ["unlimited"]:
         if given.lower() in _UNLIMITED or closest(given, words):
             return "write `unlimited`"
-        return shown.form(path, given)
+        return forms.form(path, given)
     if given.lower() in _FILES and path[-1] in ("allow", "reject") and "anon" in words:
         return "write `{not: anon}`"
     if given.lower() in _HUGE and path[-1] in ("allow", "reject"):

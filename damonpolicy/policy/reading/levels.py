@@ -13,7 +13,7 @@ import pydantic
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.schemes import Scheme
-from damonpolicy.policy.reading.shown import flow
+from damonpolicy.policy.reading.forms import flow
 from damonpolicy.policy.source.nodes import Path
 
 __all__ = ("keys_at", "models_in", "place_of")

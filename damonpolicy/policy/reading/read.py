@@ -18,7 +18,7 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
 from damonpolicy.kernel.damon import modules
 from damonpolicy.policy.model.policy import Policy
-from damonpolicy.policy.reading import hints, shown
+from damonpolicy.policy.reading import forms, hints
 from damonpolicy.policy.reading.levels import keys_at
 from damonpolicy.policy.source.nodes import Data, Hole, Path, Places
 
@@ -294,7 +294,7 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
     )
     example = {"a list": "begin each item with `- `, or write `[…]`"}.get(expected, "")
     keys = list(keys_at(path)) if expected == "a mapping" else []
-    hint = shown.form(path, error["input"])
+    hint = forms.form(path, error["input"])
     hint = (
         hint or example or ("its keys are " + ", ".join(f"`{key}`" for key in keys) if keys else "")
     )
@@ -306,13 +306,13 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
 def _of_a_scalar(path: Path, value: Any, places: Places) -> str:
     """Return a hint that depends on the place of a wrong scalar; empty if there is none."""
     if isinstance(value, list):
-        items = [shown.flow(each) for each in value if isinstance(each, str)]
+        items = [forms.flow(each) for each in value if isinstance(each, str)]
         if path[-2:-1] == ("process",) and items:
             key = path[-1]
             return "write `" + ", ".join(f"{{process: {{{key}: {each}}}}}" for each in items) + "`"
         return f"write `{items[0]}`" if len(items) == len(value) == 1 and items[0] else ""
     rate = (
-        shown.rate_of(value) if path[-2:] == ("quota", "size") and isinstance(value, str) else None
+        forms.rate_of(value) if path[-2:] == ("quota", "size") and isinstance(value, str) else None
     )
     if not rate:
         return ""
@@ -327,7 +327,7 @@ def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
     if not isinstance(given, str):
         kind = "mapping" if isinstance(given, dict) else "list"
         message = f"a single word is expected here, not a {kind}"
-        hint = shown.form(path, given) or "one of " + ", ".join(f"`{each}`" for each in words)
+        hint = forms.form(path, given) or "one of " + ", ".join(f"`{each}`" for each in words)
         return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
     if path == ("version",):
         message = f"`{given[:40]}` is not a version of the policy language"

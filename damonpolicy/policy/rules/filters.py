@@ -11,8 +11,8 @@ from damonpolicy.policy.model.filters import IDLE, Filter, Match, Memcg
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules import decided
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules import filter_lists
+from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check", "shape", "sizes", "subtrees")
 
@@ -28,7 +28,7 @@ def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     yield from subtrees(scheme.filters, place)
     yield from _order(scheme, place)
     yield from _ignored(scheme, kdamond, at)
-    yield from decided.check(scheme.filters, place, physical=kdamond.known("ops") == "paddr")
+    yield from filter_lists.check(scheme.filters, place, physical=kdamond.known("ops") == "paddr")
 
 
 @rule

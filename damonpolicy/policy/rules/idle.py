@@ -12,7 +12,7 @@ from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check", "check_machine")
 

@@ -15,8 +15,8 @@ from damonpolicy.policy.model.scalars import Unread
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import AddressRange, Target
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules import never, probes, sample
-from damonpolicy.policy.rules.speaking import called, readable, rule
+from damonpolicy.policy.rules import bounds, probes, sample
+from damonpolicy.policy.rules.rule import called, readable, rule
 
 __all__ = ("check",)
 
@@ -28,7 +28,7 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Yield the errors in a kdamond, except those in its schemes."""
     yield from _zeros(kdamond, at("intervals"))
     yield from _order(kdamond, at("intervals"))
-    yield from never.samples(kdamond, at("intervals"))
+    yield from bounds.samples(kdamond, at("intervals"))
     yield from _tuning(kdamond, at("intervals"))
     yield from _region_count(kdamond, at("region_count"))
     yield from _targets(kdamond, at)

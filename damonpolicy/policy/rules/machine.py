@@ -18,8 +18,8 @@ from damonpolicy.policy.model.sample import NodeCpus
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import ProcessSelector, Target
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules import never
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules import bounds
+from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check_kdamond",)
 
@@ -47,7 +47,7 @@ def check_kdamond(
     yield from _threads(kdamond, at("accesses"), machine)
     yield from _cpus(kdamond, at("accesses"), machine)
     if any(target.known("regions") is None for target in kdamond.known("targets", ())):
-        yield from never.check_sizes(kdamond, at, machine)
+        yield from bounds.check_sizes(kdamond, at, machine)
     yield from _outside(kdamond, at("schemes"), machine)
 
 
@@ -102,7 +102,7 @@ def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
         for number, each in readable(scheme.filters, "given", "verb")
         if isinstance(each.inner, Match) and each.inner.addr is not None
     ]
-    monitored = never.ranges(kdamond, machine) if given else None
+    monitored = bounds.ranges(kdamond, machine) if given else None
     for index, number, each, addr in given if monitored else ():
         if not any(addr.start < end and start < addr.end for start, end in monitored or ()):
             place = at(index, "filters", number, each.verb)

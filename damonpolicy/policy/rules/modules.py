@@ -15,7 +15,7 @@ from damonpolicy.kernel.system.psi import has_pressure
 from damonpolicy.policy.model.modules import Module
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.reading.read import Cursor, Read
-from damonpolicy.policy.rules.speaking import rule
+from damonpolicy.policy.rules.rule import rule
 
 __all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
 

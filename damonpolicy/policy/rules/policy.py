@@ -12,18 +12,18 @@ from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor, Read
 from damonpolicy.policy.rules import (
+    bounds,
     filters,
     idle,
     kdamond,
     modules,
-    never,
+    overlap,
     quotas,
     schemes,
     settings,
     tuning,
-    twice,
 )
-from damonpolicy.policy.rules.speaking import called, readable, rule
+from damonpolicy.policy.rules.rule import called, readable, rule
 
 __all__ = ("check", "check_together")
 
@@ -60,7 +60,7 @@ def _kdamonds(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     for index, each in enumerate(policy.kdamonds):
         yield from _when(each, at(index, "when"))
         yield from kdamond.check(each, at(index))
-        yield from never.check_sizes(each, at(index))
+        yield from bounds.check_sizes(each, at(index))
         yield from _schemes(each, at(index, "schemes"))
 
 
@@ -71,7 +71,7 @@ def _schemes(each: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
         place = at(index)
         yield from _when(scheme, place("when"))
         yield from schemes.check(scheme, each, place)
-        yield from never.check(scheme, each, place)
+        yield from bounds.check(scheme, each, place)
         yield from quotas.check(scheme, each, place)
         yield from filters.check(scheme, each, place)
 
@@ -119,7 +119,7 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     yield from _names_together(reads)
     yield from _settings_together(reads)
     yield from modules.check_together(reads)
-    yield from twice.check(reads)
+    yield from overlap.check(reads)
 
 
 @rule

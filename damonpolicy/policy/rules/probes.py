@@ -11,9 +11,9 @@ from damonpolicy.policy.model.filters import IDLE
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.probes import MOST_PROBES, PROBED, Probe
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.decided import unreached
+from damonpolicy.policy.rules.filter_lists import unreached
 from damonpolicy.policy.rules.filters import shape, sizes, subtrees
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check",)
 

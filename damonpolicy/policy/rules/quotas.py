@@ -13,7 +13,7 @@ from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.hints import bare_number
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import sources
-from damonpolicy.policy.rules.speaking import rule
+from damonpolicy.policy.rules.rule import rule
 
 __all__ = ("check",)
 

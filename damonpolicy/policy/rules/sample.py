@@ -8,7 +8,7 @@ from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.sample import Accesses
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check",)
 

@@ -24,7 +24,7 @@ from damonpolicy.kernel.settings import (
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import rule
+from damonpolicy.policy.rules.rule import rule
 
 __all__ = ("check", "check_machine")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.policy.model.sources import BELONGS, KINDS, Source
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import rule
+from damonpolicy.policy.rules.rule import rule
 
 __all__ = ("check",)
 

@@ -13,7 +13,7 @@ from damonpolicy.policy.model.sources import Source
 from damonpolicy.policy.model.tuning import Tuning
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import sources
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check", "sources_of")
 

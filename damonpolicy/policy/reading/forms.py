@@ -8,8 +8,8 @@ from typing import Any
 
 from damonpolicy.base import units
 from damonpolicy.base.units import UnitError
+from damonpolicy.policy.model.corrections import corrected
 from damonpolicy.policy.model.filters import IDLE
-from damonpolicy.policy.model.nearly import corrected
 from damonpolicy.policy.model.scalars import read_age, read_rate
 from damonpolicy.policy.source.nodes import Path
 

@@ -13,7 +13,7 @@ from typing import Self
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX, U64_MAX
 from damonpolicy.policy.model.filters import Filter, Match, Memcg
-from damonpolicy.policy.rules.speaking import readable
+from damonpolicy.policy.rules.rule import readable
 
 __all__ = ("Reached", "matches_nothing", "reached")
 

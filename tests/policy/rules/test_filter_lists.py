@@ -7,8 +7,8 @@ import random
 import pytest
 
 from damonpolicy.policy.model.filters import Filter
-from damonpolicy.policy.rules.decided import conjunction
-from damonpolicy.policy.rules.reach import matches_nothing, reached
+from damonpolicy.policy.rules.coverage import matches_nothing, reached
+from damonpolicy.policy.rules.filter_lists import conjunction
 from tests.policy.rules.test_filters import found
 
 A, BELOW, AB = ({"memcg": path} for path in ("/a", "/a/b", "/ab"))

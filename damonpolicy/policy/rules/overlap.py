@@ -9,7 +9,7 @@ from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import Target
 from damonpolicy.policy.reading.read import Cursor, Read
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check",)
 

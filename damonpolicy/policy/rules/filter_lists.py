@@ -9,10 +9,10 @@ from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import format_bytes
 from damonpolicy.kernel.damon.tree import CORE
 from damonpolicy.policy.model.filters import Filter, Match, Memcg
+from damonpolicy.policy.reading.forms import flow
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.reading.shown import flow
-from damonpolicy.policy.rules.reach import Reached, matches_nothing, reached
-from damonpolicy.policy.rules.speaking import rule
+from damonpolicy.policy.rules.coverage import Reached, matches_nothing, reached
+from damonpolicy.policy.rules.rule import rule
 
 __all__ = ("check", "conjunction", "unreached")
 

@@ -21,7 +21,7 @@ from damonpolicy.policy.model.quotas import UNLIMITED, Quota, read_target
 from damonpolicy.policy.model.scalars import Rate
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check", "check_sizes", "ranges", "samples")
 

@@ -11,7 +11,7 @@ import pytest
 from damonpolicy.policy import rules
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.scalars import Unread
-from damonpolicy.policy.rules.speaking import called, readable, rule
+from damonpolicy.policy.rules.rule import called, readable, rule
 from damonpolicy.policy.source.nodes import Hole
 
 MODULES = [
