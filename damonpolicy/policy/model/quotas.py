@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from damonpolicy.base import units
 from damonpolicy.base.lazy import dataclass
@@ -17,10 +17,11 @@ from damonpolicy.policy.model.scalars import (
     Flag,
     Model,
     Node,
+    ScalarOr,
     Text,
     Weight,
+    quantity,
     scalar,
-    shape,
 )
 from damonpolicy.policy.model.sources import Source
 from damonpolicy.policy.model.targets import Cgroup
@@ -132,8 +133,9 @@ def _ratio(text: str) -> Ratio:
     return Ratio(int(found[1]), int(found[2]))
 
 
-_read_ratio, _ratio_schema = scalar(_ratio, r"[0-9]{1,9}/[1-9][0-9]{0,8}", example="1/10")
-RatioText: TypeAlias = Annotated[Ratio, _read_ratio, _ratio_schema]
+RatioText: TypeAlias = Annotated[
+    Ratio, *scalar(_ratio, r"[0-9]{1,9}/[1-9][0-9]{0,8}", example="1/10")
+]
 
 
 class Tuner(Model):
@@ -152,13 +154,7 @@ def _bytes_or_all(text: str) -> int:
 UNLIMITED = -1
 """The explicit size without a limit; 0, the kernel's form, is not accepted."""
 
-_read_size, _size_schema = scalar(
-    _bytes_or_all,
-    f"{SIZE}|unlimited",
-    number={"const": 0},
-    example="200MiB",
-)
-BytesOrAll: TypeAlias = Annotated[int, _read_size, _size_schema]
+BytesOrAll: TypeAlias = Annotated[int, *quantity(_bytes_or_all, f"{SIZE}|unlimited", "200MiB")]
 
 
 class Quota(Model):
@@ -172,13 +168,7 @@ class Quota(Model):
     """The window of the quota."""
     weights: Weights | None = None
     """The weights by which the quota chooses among regions."""
-    tuner: (
-        Annotated[
-            Annotated[TunerName, Tag("scalar")] | Annotated[Tuner, Tag("mapping")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = None
+    tuner: ScalarOr[TunerName, Tuner] | None = None
     """How the quota is tuned toward its goals: `consist` or `temporal`."""
     goals: tuple[Goal, ...] = ()
     """The goals that the kernel tunes the quota toward."""

@@ -98,24 +98,19 @@ def _path(without: str) -> str:
     return rf"(?:/(?!\.\.(?:/|(?![\s\S])))[^{without}]*)+"
 
 
-_read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")
-_read_executable, _executable_schema = scalar(
-    _executable, r"[/*?\[][^\u0000]*", example="/usr/bin/qemu-*"
-)
-_read_cgroup, _cgroup_schema = scalar(
-    _one_cgroup, _path(r"/\n\u0000*?\["), example="/machine.slice"
-)
-_read_unit, _unit_schema = scalar(
-    _unit, r"[^/\n\u0000]+\.(?:service|scope|slice)", example="postgresql.service"
-)
-_read_cgroups, _cgroups_schema = scalar(_cgroup, _path(r"/\n\u0000"), example="/machine.slice")
-
-Expression: TypeAlias = Annotated[str, _read_expression, _expression_schema]
-Executable: TypeAlias = Annotated[str, _read_executable, _executable_schema]
-Cgroup: TypeAlias = Annotated[str, _read_cgroup, _cgroup_schema]
-Cgroups: TypeAlias = Annotated[str, _read_cgroups, _cgroups_schema]
+Expression: TypeAlias = Annotated[str, *scalar(_regular_expression, r"[\s\S]+")]
+Executable: TypeAlias = Annotated[
+    str, *scalar(_executable, r"[/*?\[][^\u0000]*", example="/usr/bin/qemu-*")
+]
+Cgroup: TypeAlias = Annotated[
+    str, *scalar(_one_cgroup, _path(r"/\n\u0000*?\["), example="/machine.slice")
+]
+Cgroups: TypeAlias = Annotated[str, *scalar(_cgroup, _path(r"/\n\u0000"), example="/machine.slice")]
 """A cgroup, or a pattern for several."""
-UnitName: TypeAlias = Annotated[str, _read_unit, _unit_schema]
+UnitName: TypeAlias = Annotated[
+    str,
+    *scalar(_unit, r"[^/\n\u0000]+\.(?:service|scope|slice)", example="postgresql.service"),
+]
 """A unit of systemd that has a cgroup, or a pattern for several."""
 
 
