@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from damonpolicy import __version__
 from damonpolicy.base import limits
@@ -34,6 +34,8 @@ _MOST_COMPARED, _LONGEST_WORD = 256, 64
 _HALF = "[\ud800-\udfff]"
 
 Severity = Literal["error", "warning", "note"]
+Related: TypeAlias = "Sequence[tuple[Span, str]]"
+"""Other places of a finding, with a label for each."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +50,18 @@ class Span:
 
     def __str__(self) -> str:
         return f"{visible(self.file, kept='')}:{self.line}:{self.column}"
+
+    def error(
+        self, code: str, message: str, hint: str = "", *, related: Related = ()
+    ) -> Diagnostic:
+        """Return an error at this place."""
+        return Diagnostic("error", code, message, self, hint, tuple(related))
+
+    def warning(
+        self, code: str, message: str, hint: str = "", *, related: Related = ()
+    ) -> Diagnostic:
+        """Return a warning at this place."""
+        return Diagnostic("warning", code, message, self, hint, tuple(related))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ class Diagnostic:
         message: str,
         *,
         hint: str = "",
-        related: Sequence[tuple[Span, str]] = (),
+        related: Related = (),
         unsupported: bool = False,
     ) -> Diagnostic:
         """Build an error."""

@@ -41,14 +41,14 @@ def unreached(
             hint = "pages are powers of two, from 4KiB up"
             if each.type != "hugepage_size":
                 hint = "remove it"
-            yield Diagnostic.error("DP0259", place.value, message, hint=hint)
+            yield place.value.error("DP0259", message, hint)
         elif found.covered:
             yield _covered(filters, found, at)
         rejecting &= each.verb == "reject" or found.covered
         if rejecting and not found.rest and not at.lost:
             message = f"these filters reject everything, so {what} finds nothing"
             hint = "leave one of them out, or `allow` what is meant"
-            yield Diagnostic.error("DP0259", at.value, message, hint=hint)
+            yield at.value.error("DP0259", message, hint)
             return
 
 
@@ -57,7 +57,7 @@ def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnosti
     if found.by is None:
         message = "this filter is never reached: those before it decide all that it matches"
         hint = f"put it first, or remove it: `{written(each)}`"
-        return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint)
+        return at(found.index).value.error("DP0258", message, hint)
     first = filters[found.by]
     message = f"this filter is never reached: a filter before it {first.verb}s all that it matches"
     hint = "put it first"
@@ -66,7 +66,7 @@ def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnosti
     elif found.mutual:
         hint = "keep one of the two"
     related = [(at(found.by).value, "this one")]
-    return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint, related=related)
+    return at(found.index).value.error("DP0258", message, hint, related=related)
 
 
 @rule
@@ -85,12 +85,12 @@ def _either(
             message = (
                 f"either is enough: what this allows, or what the next, on `{later.type}`, does"
             )
-            yield Diagnostic.warning("DP0680", at(index).value, message, hint=hint)
+            yield at(index).value.warning("DP0680", message, hint)
             return
         message += " is not reached"
         if not later.negated and later is filters[-1]:
             message += ", and the rest is taken"
-        yield Diagnostic.warning("DP0248", at(index).value, message, hint=hint)
+        yield at(index).value.warning("DP0248", message, hint)
         return
     yield from _rest(filters, at, rest=bool(found) and found[-1].rest)
 
@@ -120,7 +120,7 @@ def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diag
             order = ("reject", "allow")
             sorted_ = sorted(filters, key=lambda other: order.index(other.verb))
             hint = f"to allow nothing else, write `filters: {listed(sorted_)}`"
-            yield Diagnostic.warning("DP0681", at(index).value, message, hint=hint)
+            yield at(index).value.warning("DP0681", message, hint)
             return
 
 

@@ -12,23 +12,31 @@ from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import filter_lists
-from damonpolicy.policy.rules.rule import readable, rule
+from damonpolicy.policy.rules.rule import Rules, readable, rule
 
 __all__ = ("check", "shape", "sizes", "subtrees")
 
 
-@rule
-def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield the errors in a scheme's filters."""
-    place = at("filters")
+check = Rules[[Scheme, Kdamond, Cursor]]()
+"""The rules on a scheme's filters."""
+
+
+@check.add
+def _each(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    alone = len(scheme.filters) == 1
     for index, each in enumerate(scheme.filters):
-        yield from shape(each, place(index))
-        yield from _probed(each, place(index))
-        yield from _bounds(each, kdamond, place(index), alone=len(scheme.filters) == 1)
+        place = at("filters", index)
+        for one in (shape, _probed, sizes, _addresses):
+            yield from one(each, place)
+        yield from _hits(each, kdamond, place)
+        yield from _number(each, kdamond, place, alone=alone)
+
+
+@check.add
+def _lists(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+    place, physical = at("filters"), kdamond.known("ops") == "paddr"
     yield from subtrees(scheme.filters, place)
-    yield from _order(scheme, place)
-    yield from _ignored(scheme, kdamond, at)
-    yield from filter_lists.check(scheme.filters, place, physical=kdamond.known("ops") == "paddr")
+    yield from filter_lists.check(scheme.filters, place, physical=physical)
 
 
 @rule
@@ -38,7 +46,7 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
         return
     if (each.allow is None) == (each.reject is None):
         message = "a filter is either `allow` or `reject`"
-        yield Diagnostic.error("DP0226", at.value, message, hint="write `{reject: {not: anon}}`")
+        yield at.value.error("DP0226", message, "write `{reject: {not: anon}}`")
         return
     place = at(each.verb)
     what = each.what
@@ -46,19 +54,16 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
         return
     if what.not_ is not None and what.given:
         message = f"`not` and `{what.given[0]}` stand beside each other"
-        hint = f"write `not: {{{what.given[0]}: …}}`"
-        yield Diagnostic.error("DP0226", place.value, message, hint=hint)
+        yield place.value.error("DP0226", message, f"write `not: {{{what.given[0]}: …}}`")
         return
     inner = each.inner
     if isinstance(inner, Match):
         if inner.not_ is not None:
             message = "`not` of `not` is nothing"
-            hint = "remove both"
-            yield Diagnostic.error("DP0227", place("not", "not").key, message, hint=hint)
+            yield place("not", "not").key.error("DP0227", message, "remove both")
         elif len(inner.given) != 1:
-            message = "a filter looks at exactly one thing"
             hint = "write several filters, the first that matches decides"
-            yield Diagnostic.error("DP0226", place.value, message, hint=hint)
+            yield place.value.error("DP0226", "a filter looks at exactly one thing", hint)
         elif isinstance(inner.memcg, Memcg):
             yield from _named(inner.memcg, _inside(each, at)("memcg"))
 
@@ -66,9 +71,8 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
 @rule
 def _named(memcg: Memcg, at: Cursor) -> Iterator[Diagnostic]:
     if (memcg.path is None) == (memcg.unit is None):
-        message = "a `memcg` is named by its `path`, or by a `unit`"
         hint = "keep one of them" if memcg.path else "write `memcg: {unit: postgresql.service}`"
-        yield Diagnostic.error("DP0226", at.value, message, hint=hint)
+        yield at.value.error("DP0226", "a `memcg` is named by its `path`, or by a `unit`", hint)
 
 
 def _inside(each: Filter, at: Cursor) -> Cursor:
@@ -78,28 +82,17 @@ def _inside(each: Filter, at: Cursor) -> Cursor:
 @rule
 def _probed(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     if each.type in IDLE:
-        message = f"schemes cannot look at `{each.type}`"
         hint = f"a probe can: `probes: [{{name: NAME, filters: [{{allow: {each.type}}}]}}]`"
-        yield Diagnostic.error("DP0213", _inside(each, at).value, message, hint=hint)
-
-
-@rule
-def _bounds(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Iterator[Diagnostic]:
-    yield from sizes(each, at)
-    yield from _addresses(each, at)
-    yield from _hits(each, kdamond, at)
-    yield from _number(each, kdamond, at, alone=alone)
+        yield _inside(each, at).value.error("DP0213", f"schemes cannot look at `{each.type}`", hint)
 
 
 @rule
 def _addresses(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
-    inner, place = each.inner, _inside(each, at)
-    if not isinstance(inner, Match):
-        return
-    if inner.addr is not None and inner.addr.end <= inner.addr.start:
+    addr = each.inner.addr if isinstance(each.inner, Match) else None
+    if addr is not None and addr.end <= addr.start:
         message = "the address range ends before it starts"
         hint = "the end is the first address that no longer belongs to it"
-        yield Diagnostic.error("DP0204", place("addr", "end").value, message, hint=hint)
+        yield _inside(each, at)("addr", "end").value.error("DP0204", message, hint)
 
 
 @rule
@@ -108,24 +101,21 @@ def _hits(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     hits = inner.probe_hits_wsum if isinstance(inner, Match) else None
     if hits is not None and not any(probe.weight for probe in kdamond.probes):
         message = "no probe of this kdamond has a weight, so all sums are 0"
-        hint = "give a probe a `weight`"
-        yield Diagnostic.error("DP0234", place("probe_hits_wsum").value, message, hint=hint)
+        yield place("probe_hits_wsum").value.error("DP0234", message, "give a probe a `weight`")
 
 
 @rule
 def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Iterator[Diagnostic]:
-    inner, place = each.inner, _inside(each, at)
-    if isinstance(inner, Match) and inner.target is not None:
-        count = 1 if kdamond.ops == "paddr" else len(kdamond.targets)
-        # several processes may match one selector, so only the first surely exists
-        if kdamond.ops == "paddr" and inner.target >= count:
-            message = f"there is no target {inner.target}: `paddr` has one, number 0"
-            hint = "leave the filter out"
-            yield Diagnostic.error("DP0235", place("target").value, message, hint=hint)
-        elif kdamond.ops == "paddr" and alone:
-            message = "`paddr` has one target, number 0: this filter matches all memory"
-            spot = place("target").value
-            yield Diagnostic.warning("DP0213", spot, message, hint="leave the filter out")
+    target = each.inner.target if isinstance(each.inner, Match) else None
+    if target is None or kdamond.ops != "paddr":  # several processes may match one selector
+        return
+    span, hint = _inside(each, at)("target").value, "leave the filter out"
+    if target > 0:
+        message = f"there is no target {target}: `paddr` has one, number 0"
+        yield span.error("DP0235", message, hint)
+    elif alone:
+        message = "`paddr` has one target, number 0: this filter matches all memory"
+        yield span.warning("DP0213", message, hint)
 
 
 @rule
@@ -135,8 +125,7 @@ def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     for name in ("hugepage_size", "probe_hits_wsum"):
         range_ = getattr(inner, name, None)
         if range_ is not None and range_.min > range_.max:
-            message = "`min` is above `max`"
-            yield Diagnostic.error("DP0201", place(name, "min").value, message, hint="swap them")
+            yield place(name, "min").value.error("DP0201", "`min` is above `max`", "swap them")
 
 
 @rule
@@ -151,16 +140,13 @@ def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
         memcg = inner.memcg if isinstance(inner, Match) else None
         whole = memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
         if each.negated and whole:
-            yield Diagnostic.error(
-                "DP0251",
-                at(index).value,
-                "`not` on a cgroup and all below it works as the last filter only",
-                hint="put it last, or name one cgroup with `subtree: false`",
-            )
+            message = "`not` on a cgroup and all below it works as the last filter only"
+            hint = "put it last, or name one cgroup with `subtree: false`"
+            yield at(index).value.error("DP0251", message, hint)
 
 
-@rule
-def _order(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _order(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     """Check that core filters come first, as the kernel runs them before page-level ones.
 
     mm/damon/core.c: damos_core_filter_out() decides before the operation set sees a page.
@@ -171,30 +157,25 @@ def _order(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
     for index, each in known:
         if each.type not in CORE or not pages or pages[0] > index:
             continue
-        before = [other for place, other in known if place <= index]
-        if all(other.verb == "reject" for other in before):
+        if all(other.verb == "reject" for place, other in known if place <= index):
             continue
-        yield Diagnostic.error(
-            "DP0214",
-            at(index).value,
+        message = (
             f"`{each.type}` is decided before `{scheme.filters[pages[0]].type}`,"
-            " whatever the order here",
-            hint=f"put `{each.type}` filters first",
-            related=[(at(pages[0]).value, "this one looks at single pages, later")],
+            " whatever the order here"
         )
+        hint = f"put `{each.type}` filters first"
+        related = [(at("filters", pages[0]).value, "this one looks at single pages, later")]
+        yield at("filters", index).value.error("DP0214", message, hint, related=related)
         return
 
 
-@rule
+@check.add
 def _ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     known = traits(kdamond.ops, scheme.action)
     if known.filters or not known.works:
         return
     for index, each in readable(scheme.filters, "type"):
         if each.type and each.type not in CORE:
-            yield Diagnostic.error(
-                "DP0213",
-                at("filters", index).value,
-                f"`{scheme.action}` on `{kdamond.ops}` ignores filters on `{each.type}`",
-                hint="use `ops: paddr`, or only `addr` and `target` filters",
-            )
+            message = f"`{scheme.action}` on `{kdamond.ops}` ignores filters on `{each.type}`"
+            hint = "use `ops: paddr`, or only `addr` and `target` filters"
+            yield at("filters", index).value.error("DP0213", message, hint)

@@ -89,7 +89,7 @@ def _swapless(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnost
             if any(each.verb == "reject" and each.what == "anon" for each in filters):
                 continue
             place = at("kdamonds", index, "schemes", number, "action")
-            yield Diagnostic.warning("DP0683", place.value, message, hint=hint)
+            yield place.value.warning("DP0683", message, hint)
 
 
 def _acting(kdamond: Kdamond, action: str) -> Iterator[tuple[int, Scheme]]:
@@ -109,7 +109,7 @@ def _elsewhere(kdamond: Kdamond, scheme: Scheme, at: Cursor) -> Iterator[Diagnos
     touched |= set() if isinstance(scheme.to, tuple) else {scheme.to}
     for index, goal in readable(scheme.limits.goals, "metric", "node"):
         if goal.node is not None and goal.node not in touched:
+            place = at("quota", "goals", index, "node").value
             message = f"the scheme has no part in node {goal.node}: it changes nothing there"
             hint = "measure a node that it takes memory from, or brings memory to"
-            place = at("quota", "goals", index, "node").value
-            yield Diagnostic.warning("DP0685", place, message, hint=hint)
+            yield place.warning("DP0685", message, hint)

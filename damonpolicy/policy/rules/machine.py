@@ -89,8 +89,7 @@ def _target(
         for number, region in readable(target.regions, "start", "end"):
             if not any(region.start < end and start < region.end for start, end in ram):
                 message = "there is no System RAM in this region"
-                hint = "see /proc/iomem"
-                yield Diagnostic.error("DP0306", place("regions", number).value, message, hint=hint)
+                yield place("regions", number).value.error("DP0306", message, "see /proc/iomem")
 
 
 @rule
@@ -106,10 +105,9 @@ def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
     for index, number, each, addr in given if monitored else ():
         if not any(addr.start < end and start < addr.end for start, end in monitored or ()):
             place = at(index, "filters", number, each.verb)
-            message = "the kdamond monitors nothing in this range"
-            hint = "see /proc/iomem for System RAM, or change its `targets`"
             span = (place("not", "addr") if each.negated else place("addr")).value
-            yield Diagnostic.warning("DP0306", span, message, hint=hint)
+            hint = "see /proc/iomem for System RAM, or change its `targets`"
+            yield span.warning("DP0306", "the kdamond monitors nothing in this range", hint)
 
 
 @rule
@@ -125,8 +123,7 @@ def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
         return  # binding reports it, unless the kdamond is to wait for one
     for index, each in absent:
         message = f"no process matches `{each}` now: it is not monitored"
-        hint = "others of this kdamond are"
-        yield Diagnostic.warning("DP0305", at(index).value, message, hint=hint)
+        yield at(index).value.warning("DP0305", message, "others of this kdamond are")
 
 
 def _selector(process: ProcessSelector) -> Selector:
@@ -156,10 +153,10 @@ def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
                 place = at(index, "filters", number)
                 inside = place(each.verb, "not") if each.negated else place(each.verb)
                 several = "es match" if len(found) > 1 else " matches"
+                span = inside("target").value
                 message = f"there is no target {wanted} now: {len(found)} process{several}"
                 hint = "targets are numbered from 0, in the order of `targets`"
-                span = inside("target").value
-                yield Diagnostic.warning("DP0235", span, message, hint=hint)
+                yield span.warning("DP0235", message, hint)
 
 
 @rule
@@ -182,8 +179,7 @@ def _goals(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]
             yield from _cgroup(cgroup, place("cgroup"), machine, counted=True)
         if goal.known("metric") == "some_mem_psi_us" and not has_pressure(machine):
             message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
-            hint = "boot with `psi=1`"
-            yield Diagnostic.error("DP0308", place("metric").value, message, hint=hint)
+            yield place("metric").value.error("DP0308", message, "boot with `psi=1`")
 
 
 @rule
@@ -193,12 +189,11 @@ def _node(
     online = numa.nodes(machine)
     if node not in online:
         message = f"there is no node {node}"
-        hint = f"this machine has {_plural('node', online)}"
-        yield Diagnostic.error("DP0301", at.value, message, hint=hint)
+        yield at.value.error("DP0301", message, f"this machine has {_plural('node', online)}")
     elif memory_needed and not memory.node_ram(machine, node):
         useful = tuple(each for each in online if memory.node_ram(machine, each))
         hint = f"memory is on {_plural('node', useful)}" if useful else ""
-        yield Diagnostic.error("DP0310", at.value, f"node {node} has no memory", hint=hint)
+        yield at.value.error("DP0310", f"node {node} has no memory", hint)
 
 
 def _plural(what: str, numbers: tuple[int, ...]) -> str:
@@ -237,11 +232,11 @@ def _cgroup(
             unit = path.removeprefix(cgroups.in_unit(""))
             message = f"no cgroup matches `{path}`" if unit == path else f"no unit `{unit}` runs"
             hint = _beside(path, machine)
-        yield Diagnostic.error("DP0303", at.value, message, hint=hint)
+        yield at.value.error("DP0303", message, hint)
     elif counted and not cgroups.subtree(machine, path):
         message = f"the memory controller does not count for the cgroup `{path}`"
         hint = "add `+memory` to cgroup.subtree_control of its parent"
-        yield Diagnostic.error("DP0304", at.value, message, hint=hint)
+        yield at.value.error("DP0304", message, hint)
 
 
 @rule
@@ -272,18 +267,17 @@ def _threads(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
             message = (
                 f"{len(found[thread])} threads have the number {thread} in their pid namespaces"
             )
-            hint = f"accesses of all of them count: {listed}"
-            yield Diagnostic.warning("DP0346", span, message, hint=hint)
+            yield span.warning("DP0346", message, f"accesses of all of them count: {listed}")
         elif found[thread] or inner == thread:
             continue
         elif inner:
             message = f"the kernel knows thread {thread} as {inner}, its number in a container"
             hint = f"write `{inner}`: the last number of `NSpid` in /proc/{thread}/status"
-            yield Diagnostic.error("DP0345", span, message, hint=hint)
+            yield span.error("DP0345", message, hint)
         else:
             message = f"there is no thread {thread} now: none of its accesses counts"
             hint = "a program that was started again has other threads"
-            yield Diagnostic.warning("DP0305", span, message, hint=hint)
+            yield span.warning("DP0305", message, hint)
 
 
 @rule
@@ -295,8 +289,8 @@ def _cpus(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic
         node, place = accesses.cpus.numa_node, at("cpus", "numa_node")
         yield from _node(node, place, machine)
         if node in numa.nodes(machine) and not numa.cpus_of(machine, node):
-            hint = "name a node whose CPUs could access memory"
-            yield Diagnostic.error("DP0302", place.value, f"node {node} has no CPU", hint=hint)
+            message = f"node {node} has no CPU"
+            yield place.value.error("DP0302", message, "name a node whose CPUs could access memory")
         return
     possible = numa.possible_cpus(machine)
     missing = [cpu for cpu in accesses.cpus if cpu not in possible]
@@ -304,4 +298,4 @@ def _cpus(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic
         verb = "are" if len(missing) > 1 else "is"
         message = f"there {verb} no {_plural('CPU', tuple(missing))}"
         hint = f"this machine has {_plural('CPU', possible)}"
-        yield Diagnostic.error("DP0302", at("cpus").value, message, hint=hint)
+        yield at("cpus").value.error("DP0302", message, hint)

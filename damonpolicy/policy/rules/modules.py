@@ -91,8 +91,7 @@ def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
         if path in policy.settings:
             message = f"`{path}` is under `settings` and under `modules`"
             related = [(at("settings", path).key, "here too")]
-            hint = "remove one of them"
-            yield Diagnostic.error("DP0223", place.key, message, hint=hint, related=related)
+            yield place.key.error("DP0223", message, "remove one of them", related=related)
 
 
 @rule
@@ -119,9 +118,9 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
         if on and name != "damon_stat":
             yield from _left_out(name, given, here, places, machine)
         if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
-            message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
             where = places["quota_mem_pressure_us"].value
-            yield Diagnostic.error("DP0308", where, message, hint="boot with `psi=1`")
+            message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
+            yield where.error("DP0308", message, "boot with `psi=1`")
 
 
 @rule
@@ -150,14 +149,15 @@ def _left_out(
     if (total - seen) * _WORTH > total:
         left, all_ = approximate_bytes(total - seen), approximate_bytes(total)
         message = (
-            f"without a region `{name}` sees the largest piece of System RAM: {left} of {all_}"
+            f"without a region `{name}` sees the largest piece of System RAM:"
+            f" {left} of {all_} is left out"
         )
         hint = (
             f"add `monitor_region_start: {ram[0][0]:#x}` and"
             f" `monitor_region_end: {ram[-1][1]:#x}`: all of it, and the holes, where nothing is"
         )
         where = places.get("enabled") or next(iter(places.values()))
-        yield Diagnostic.warning("DP0687", where.value, f"{message} is left out", hint=hint)
+        yield where.value.warning("DP0687", message, hint)
 
 
 @rule
@@ -168,7 +168,7 @@ def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
         place = at("modules", "damon_reclaim", "quota_autotune_feedback")
         message = "nothing feeds this goal: the quota would move until it cannot move further"
         hint = "`--unfed` applies it all the same, for you to write it"
-        yield Diagnostic.error("DP0230", place.value, message, hint=hint)
+        yield place.value.error("DP0230", message, hint)
 
 
 def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
@@ -179,7 +179,7 @@ def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
     place, hint = places[name], problem.hint
     if place.path[:1] == ("settings",) and problem.code in _IN_UNITS:
         hint = f"{hint} in `modules:`, which takes units"
-    return Diagnostic.error(problem.code, place.value, problem.message, hint=hint)
+    return place.value.error(problem.code, problem.message, hint)
 
 
 @rule
@@ -189,10 +189,9 @@ def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
         unit = kernel.PARAMETERS[kernel.parameter_path(name, parameter)].unit
         if value.denominator != 1:
             message = f"`{parameter}` is {_FINENESS[unit]}"
-            yield Diagnostic.error("DP0250", at(parameter).value, message, hint="round it")
+            yield at(parameter).value.error("DP0250", message, "round it")
         elif value > U64_MAX:
-            message = "this is out of range (64 bits)"
-            yield Diagnostic.error("DP0119", at(parameter).value, message)
+            yield at(parameter).value.error("DP0119", "this is out of range (64 bits)")
 
 
 @rule
@@ -202,13 +201,10 @@ def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
     if getattr(module, "autotune_monitoring_intervals", None):
         for name in ("sample_interval", "aggr_interval"):
             if name in given:
-                yield Diagnostic.error(
-                    "DP0255",
-                    at(name).key,
-                    f"`{name}` is ignored where the kernel tunes the intervals",
-                    hint="remove it, or `autotune_monitoring_intervals`",
-                    related=[(at("autotune_monitoring_intervals").value, "tuned by this")],
-                )
+                message = f"`{name}` is ignored where the kernel tunes the intervals"
+                hint = "remove it, or `autotune_monitoring_intervals`"
+                related = [(at("autotune_monitoring_intervals").value, "tuned by this")]
+                yield at(name).key.error("DP0255", message, hint, related=related)
 
 
 @rule
@@ -218,7 +214,7 @@ def _longer(module: Module, at: Cursor) -> Iterator[Diagnostic]:
             if getattr(module, name, None):
                 message = f"`{name}` becomes a longer one once the kernel has tuned the aggregation"
                 hint = "the kernel counts it in aggregations, of which each may grow to 200s"
-                yield Diagnostic.warning("DP0221", at(name).value, message, hint=hint)
+                yield at(name).value.warning("DP0221", message, hint)
 
 
 @rule
@@ -227,11 +223,10 @@ def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
     if start is not None and end is None:
         message = "the region does not say where it ends"
         hint = "add `monitor_region_end`, or leave both out: the kernel then chooses"
-        yield Diagnostic.error("DP0204", at(kernel.REGION[0]).key, message, hint=hint)
+        yield at(kernel.REGION[0]).key.error("DP0204", message, hint)
     elif start == end == 0:
-        message = "the region is empty"
         hint = "leave both out: the kernel then chooses"
-        yield Diagnostic.error("DP0204", at(kernel.REGION[1]).value, message, hint=hint)
+        yield at(kernel.REGION[1]).value.error("DP0204", "the region is empty", hint)
 
 
 def _unit(module: Module) -> int:
@@ -245,9 +240,9 @@ def _quota_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
     place = at("addr_unit")
     if _unit(module) > 1 and getattr(module, "quota_sz", None):
         message = "with `addr_unit` the kernel counts `quota_sz` in units, not in bytes"
-        related = [(at("quota_sz").value, "in bytes")]
         hint = "leave `addr_unit` out, or limit `quota_ms` instead"
-        yield Diagnostic.error("DP0236", place.value, message, hint=hint, related=related)
+        related = [(at("quota_sz").value, "in bytes")]
+        yield place.value.error("DP0236", message, hint, related=related)
 
 
 @rule
@@ -261,11 +256,11 @@ def _region_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
         # Up to 7.0 the region that the kernel chooses is in bytes, and used as units.
         message = "with `addr_unit` some kernels choose a region of other memory"
         hint = "add `monitor_region_start` and `monitor_region_end`"
-        yield Diagnostic.error("DP0236", place.value, message, hint=hint)
+        yield place.value.error("DP0236", message, hint)
     for name, value in zip(kernel.REGION, values, strict=True):
         if value is not None and value % unit:
             message = f"`{name}` is not a whole number of units of {unit} bytes"
-            yield Diagnostic.error("DP0236", at(name).value, message, hint="round it")
+            yield at(name).value.error("DP0236", message, "round it")
 
 
 def _running(policy: Policy, at: Cursor) -> Iterator[tuple[str, Cursor]]:
@@ -302,9 +297,8 @@ def _exclusive(
         if beside:
             message = f"`{name}` lets no other kdamond run beside it"
             hint = "remove the kdamonds, or `enabled: true`"
-            related = [(beside[0], "these would")]
-            yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
+            yield place.value.error("DP0253", message, hint, related=[(beside[0], "these would")])
         if others:
             message = f"`{name}` cannot run beside `{others[0][0]}`"
-            hint, related = "switch one of them off", [(others[0][1], "switched on here")]
-            yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
+            related = [(others[0][1], "switched on here")]
+            yield place.value.error("DP0253", message, "switch one of them off", related=related)

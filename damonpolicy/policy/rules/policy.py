@@ -51,7 +51,7 @@ def _nothing(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     if not (policy.kdamonds or policy.settings or given) and not at.lost:
         message = f"{called('the policy', lambda: policy.name)} does nothing"
         hint = "add `kdamonds:`, `modules:` or `settings:`"
-        yield Diagnostic.error("DP0238", at("name").value, message, hint=hint)
+        yield at("name").value.error("DP0238", message, hint)
 
 
 @rule
@@ -70,10 +70,8 @@ def _schemes(each: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     for index, scheme in enumerate(each.schemes):
         place = at(index)
         yield from _when(scheme, place("when"))
-        yield from schemes.check(scheme, each, place)
-        yield from bounds.check(scheme, each, place)
-        yield from quotas.check(scheme, each, place)
-        yield from filters.check(scheme, each, place)
+        for check_part in (schemes.check, bounds.check, quotas.check, filters.check):
+            yield from check_part(scheme, each, place)
 
 
 @rule
@@ -83,15 +81,14 @@ def _names(named: Sequence[Kdamond | Scheme], at: Cursor, what: str) -> Iterator
     for index, each in readable(named, "name", "when"):
         name = each.name
         if name in first and not (each.when and named[first[name]].when):
-            yield Diagnostic.error(
-                "DP0223",
-                at(index, "name").value,
-                f"the {what} `{name}` appears twice",
-                hint="with `for_each`, put the variable into the name"
+            message = f"the {what} `{name}` appears twice"
+            hint = (
+                "with `for_each`, put the variable into the name"
                 if at(index, "name").value == at(first[name], "name").value
-                else "choose another name",
-                related=[(at(first[name], "name").value, "first here")],
+                else "choose another name"
             )
+            related = [(at(first[name], "name").value, "first here")]
+            yield at(index, "name").value.error("DP0223", message, hint, related=related)
         first.setdefault(name, index)
 
 
@@ -101,16 +98,14 @@ def _when(part: Kdamond | Scheme, at: Cursor) -> Iterator[Diagnostic]:
     if when is None:
         return
     if not at.lost and (when.feature is None) == (when.not_ is None):
-        message = "`when` takes either `feature` or `not`"
         hint = "write `when: {feature: NAME}` or `when: {not: NAME}`"
-        yield Diagnostic.error("DP0241", at.value, message, hint=hint)
+        yield at.value.error("DP0241", "`when` takes either `feature` or `not`", hint)
     known = [feature.name for feature in FEATURES]
     for key, field in (("feature", "feature"), ("not", "not_")):
         name = when.known(field)
         if name is not None and name not in known:
             hint = did_you_mean(name, known) or "`damonpolicy features` lists all"
-            message = f"`{name[:40]}` is not a feature"
-            yield Diagnostic.error("DP0402", at(key).value, message, hint=hint)
+            yield at(key).value.error("DP0402", f"`{name[:40]}` is not a feature", hint)
 
 
 @rule
@@ -128,13 +123,9 @@ def _names_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
     for read in (reads[index] for index, _ in readable([each.policy for each in reads], "name")):
         place = read.cursor("name").value
         if read.policy.name in names:
-            yield Diagnostic.error(
-                "DP0017",
-                place,
-                f"the policy `{read.policy.name}` is in two files",
-                hint="rename one of them",
-                related=[(names[read.policy.name], "first here")],
-            )
+            message = f"the policy `{read.policy.name}` is in two files"
+            related = [(names[read.policy.name], "first here")]
+            yield place.error("DP0017", message, "rename one of them", related=related)
         names.setdefault(read.policy.name, place)
 
 
@@ -163,15 +154,10 @@ def _settings_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
         for path, value, at in files:
             here = at.value
             if path in settings and normalise(settings[path][0]) != normalise(value):
-                yield Diagnostic.error(
-                    "DP0244",
-                    here,
-                    f"two policies set `{path}` to different values",
-                    hint="let one of them set it",
-                    related=[(settings[path][1], "the other one")],
-                )
+                message = f"two policies set `{path}` to different values"
+                related = [(settings[path][1], "the other one")]
+                yield here.error("DP0244", message, "let one of them set it", related=related)
             elif tuned.get(path, read) is not read:
                 message = f"another policy moves `{path}`, so it cannot stay as it is set here"
-                hint = "let one of them set it"
-                yield Diagnostic.error("DP0244", here, message, hint=hint)
+                yield here.error("DP0244", message, "let one of them set it")
             settings.setdefault(path, (value, here))

@@ -36,20 +36,17 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
     if len(probes) > MOST_PROBES:
         message = f"the kernel takes at most {MOST_PROBES} probes"
-        hint = "split them over two kdamonds"
-        yield Diagnostic.error("DP0234", at(MOST_PROBES).value, message, hint=hint)
+        yield at(MOST_PROBES).value.error("DP0234", message, "split them over two kdamonds")
     names: set[str] = set()
     for index, probe in readable(probes, "name"):
         if probe.name in names:
             message = f"the probe `{probe.name}` appears twice"
-            hint = "choose another name"
-            yield Diagnostic.error("DP0223", at(index, "name").value, message, hint=hint)
+            yield at(index, "name").value.error("DP0223", message, "choose another name")
         names.add(probe.name)
     for index, probe in readable(probes, "preps"):
         if len(set(probe.preps)) < len(probe.preps):
-            message = "a page needs to be prepared only once"
             place = at(index, "preps").value
-            yield Diagnostic.error("DP0223", place, message, hint="name it once")
+            yield place.error("DP0223", "a page needs to be prepared only once", "name it once")
     for index, probe in enumerate(probes):
         yield from _filters(probe, at(index, "filters"), physical=physical)
 
@@ -65,12 +62,11 @@ def _filters(probe: Probe, at: Cursor, *, physical: bool) -> Iterator[Diagnostic
         if each.type and each.type not in PROBED:
             message = f"probes cannot look at `{each.type}`"
             hint = "they know " + ", ".join(f"`{word}`" for word in PROBED)
-            yield Diagnostic.error("DP0213", at(number, each.verb).value, message, hint=hint)
+            yield at(number, each.verb).value.error("DP0213", message, hint)
     words = {each.type for _, each in readable(probe.filters, "type")}
     if not words.isdisjoint(IDLE) and not probe.preps:
         message = "without a preparation every page counts as touched"
-        hint = "add `preps: [set_pgidle]`"
-        yield Diagnostic.warning("DP0234", at.value, message, hint=hint)
+        yield at.value.warning("DP0234", message, "add `preps: [set_pgidle]`")
 
 
 @rule
@@ -79,11 +75,10 @@ def _overflow(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if samples > _MOST_SAMPLES:
         message = f"probes with weights take at most {_MOST_SAMPLES} samples an aggregation"
         hint = "make `aggregation` shorter, or `sample` longer"
-        yield Diagnostic.error("DP0234", at.key, f"{message}, here are {samples}", hint=hint)
+        yield at.key.error("DP0234", f"{message}, here are {samples}", hint)
     elif sum(probe.weight for probe in kdamond.probes) * samples > U32_MAX:
         message = "the weights are so large that the kernel's count would overflow"
-        hint = "only their ratios matter: make all of them smaller"
-        yield Diagnostic.error("DP0234", at.key, message, hint=hint)
+        yield at.key.error("DP0234", message, "only their ratios matter: make all of them smaller")
 
 
 @rule
@@ -100,8 +95,7 @@ def _unchecked(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             if counts:
                 what = "everything" if name == "max" else "nothing"
                 message = f"{_WHY}, so access rates read 0 and this matches {what}"
-                hint = "remove it, or the weight"
-                yield Diagnostic.error("DP0234", place(name).value, message, hint=hint)
+                yield place(name).value.error("DP0234", message, "remove it, or the weight")
 
 
 @rule
@@ -109,4 +103,4 @@ def _untuned(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if kdamond.intervals.auto_tune is not None:
         message = f"{_WHY}, so there is nothing to tune intervals by"
         hint = "remove `auto_tune`, or the weight"
-        yield Diagnostic.error("DP0234", at("intervals", "auto_tune").key, message, hint=hint)
+        yield at("intervals", "auto_tune").key.error("DP0234", message, hint)

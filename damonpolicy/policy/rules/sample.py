@@ -32,31 +32,25 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 def _threads(accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
     if accesses.threads is not None and not accesses.threads and not at.lost:
         message = "`threads` is empty, which crashes the kernel"
-        hint = "list threads, or leave it out"
-        yield Diagnostic.error("DP0225", at.value, message, hint=hint)
+        yield at.value.error("DP0225", message, "list threads, or leave it out")
     if len(",".join(map(str, accesses.threads or ()))) > _LONGEST:
         message = f"the kernel shows no more than {_LONGEST} characters of `threads`"
         hint = "name fewer: what cannot be read back cannot be verified"
-        yield Diagnostic.error("DP0119", at.value, message, hint=hint)
+        yield at.value.error("DP0119", message, hint)
 
 
 @rule
 def _primitive(accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
     if accesses.primitive == "page_table" and not accesses.alike:
-        message = "page tables show neither writes nor CPUs nor threads"
         hint = "remove `primitive`: page faults are taken where they are needed"
-        yield Diagnostic.error("DP0229", at.value, message, hint=hint)
+        yield at.value.error("DP0229", "page tables show neither writes nor CPUs nor threads", hint)
 
 
 @rule
 def _operations(kdamond: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
     if kdamond.ops != "paddr" and not accesses.everything:
-        yield Diagnostic.error(
-            "DP0229",
-            at.key,
-            f"`{kdamond.ops}` would count nothing: only `paddr` can tell accesses apart",
-            hint="use `ops: paddr`, and `memcg` filters for processes",
-        )
+        message = f"`{kdamond.ops}` would count nothing: only `paddr` can tell accesses apart"
+        yield at.key.error("DP0229", message, "use `ops: paddr`, and `memcg` filters for processes")
 
 
 @rule
@@ -79,7 +73,7 @@ def _optional(kdamond: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diag
 def _unit(kdamond: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
     if kdamond.addr_unit != 1 and not accesses.everything:
         message = "telling accesses apart works with `addr_unit: 1` only"
-        yield Diagnostic.error("DP0236", at.key, message, hint="remove `addr_unit`")
+        yield at.key.error("DP0236", message, "remove `addr_unit`")
 
 
 @rule
@@ -87,5 +81,4 @@ def _probes(kdamond: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diagno
     weighted = any(probe.weight for _, probe in readable(kdamond.probes, "weight"))
     if weighted and not accesses.everything:
         message = "a probe with a weight takes the place of access checks, so none would count"
-        hint = "remove `accesses`, or the probe's weight"
-        yield Diagnostic.error("DP0234", at.key, message, hint=hint)
+        yield at.key.error("DP0234", message, "remove `accesses`, or the probe's weight")

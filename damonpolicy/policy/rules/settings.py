@@ -57,28 +57,25 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
         reason = malformed(path)
         if reason:
             message = f"`{path[:80]}` cannot be set: {reason}"
-            yield Diagnostic.error("DP0242", at(path).key, message, hint=_path(path))
+            yield at(path).key.error("DP0242", message, _path(path))
         elif anywhere and not usual(path):
             message = f"`{path[:80]}` is not on the list of settings"
             hint = "where root has not added it to /etc/damonpolicy/settings.allow, it is refused"
-            yield Diagnostic.warning("DP0242", at(path).key, message, hint=hint)
+            yield at(path).key.warning("DP0242", message, hint)
         other = COUPLED.get(path)
         if other in policy.settings and path > str(other):
             message = f"the kernel clears `{other}` when this is written"
             related = [(at(str(other)).key, "set here")]
-            hint = "set one of the two"
-            yield Diagnostic.error("DP0246", at(path).key, message, hint=hint, related=related)
+            yield at(path).key.error("DP0246", message, "set one of the two", related=related)
         text = written(path, value)
         if path == TICKS and text.isdecimal() and int(text) % _TICK:
             message = f"the kernel rounds `{text}` to its timer's ticks"
-            hint = f"write a multiple of {_TICK}"
-            yield Diagnostic.error("DP0247", at(path).value, message, hint=hint)
+            yield at(path).value.error("DP0247", message, f"write a multiple of {_TICK}")
         if wrong := beyond(path, value):
             number = re.match(r"-?[0-9]+(?=[^0-9])", value)
             if number and "`" not in wrong and not beyond(path, number[0]):
                 wrong = f"write `{number[0]}`: {wrong}"
-            message = f"`{path}` cannot be `{value[:40]}`"
-            yield Diagnostic.error("DP0313", at(path).value, message, hint=wrong)
+            yield at(path).value.error("DP0313", f"`{path}` cannot be `{value[:40]}`", wrong)
 
 
 @rule
@@ -91,19 +88,17 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
         reason = refusal(machine, path)
         if reason:
             hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
-            message = f"`{path[:80]}` cannot be set: {reason}"
-            yield Diagnostic.error("DP0242", place.key, message, hint=hint)
+            yield place.key.error("DP0242", f"`{path[:80]}` cannot be set: {reason}", hint)
         elif machine.exists(path):
             mode = machine.mode(path)
             if not (mode & 0o400 and mode & 0o200):
                 what = "written" if mode & 0o400 else "read, so it could not be put back"
                 message = f"`{path}` cannot be set: it cannot be {what}"
-                yield Diagnostic.error("DP0242", place.key, message, hint="remove it")
+                yield place.key.error("DP0242", message, "remove it")
                 continue
             wrong = unreadable(path, read_or(machine, path), value)
             if wrong and not beyond(path, value):  # which was told before
-                message = f"`{path}` cannot be `{value[:40]}`"
-                yield Diagnostic.error("DP0313", place.value, message, hint=wrong)
+                yield place.value.error("DP0313", f"`{path}` cannot be `{value[:40]}`", wrong)
             yield from _put_back(policy, path, place, machine)
         elif missing(path, value):
             message = f"this kernel has no `{path}`, which is as good as `{value}`"
@@ -125,18 +120,15 @@ def _put_back(policy: Policy, path: str, at: Cursor, machine: Machine) -> Iterat
     other = COUPLED.get(path)
     if other and _reads(machine, path) == "0" != _reads(machine, other):
         message = f"this machine uses `{other}`, which the kernel would clear"
-        hint = f"set `{other}`, or write this file by hand first"
-        yield Diagnostic.error("DP0311", at.key, message, hint=hint)
+        yield at.key.error("DP0311", message, f"set `{other}`, or write this file by hand first")
     advised = paced(_reads(machine, ADVISOR))
     if path == PAGES and advised and paced(policy.settings.get(ADVISOR, "on")):
         message = "the KSM advisor is on, and sets this by itself"
-        hint = f"set `{ADVISOR}: none` too"
-        yield Diagnostic.error("DP0312", at.key, message, hint=hint)
+        yield at.key.error("DP0312", message, f"set `{ADVISOR}: none` too")
     pages = _reads(machine, PAGES)
     if path == ADVISOR and paced(policy.settings[path]) and not advised and pages != _PAGES_DEFAULT:
         message = f"`{PAGES}` is {pages} here, which is lost when the advisor ends"
-        hint = f"write {_PAGES_DEFAULT} to it by hand first"
-        yield Diagnostic.error("DP0312", at.key, message, hint=hint)
+        yield at.key.error("DP0312", message, f"write {_PAGES_DEFAULT} to it by hand first")
 
 
 def _reads(machine: Machine, path: str) -> str:

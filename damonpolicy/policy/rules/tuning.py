@@ -37,12 +37,10 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
         for known, key, what in ((moved, knob, "is moved by two loops"), (names, loop.name,
                                  "is the name of two loops")):  # fmt: skip
             if key in known:
-                message = f"`{key}` {what}"
                 where = place("name" if known is names else _kind(loop)).value
                 first = places(known[key], "name").value
-                yield Diagnostic.error(
-                    "DP0257", where, message, hint="keep one", related=[(first, "the first")]
-                )
+                message = f"`{key}` {what}"
+                yield where.error("DP0257", message, "keep one", related=[(first, "the first")])
             elif key:
                 known[key] = index
     for source, place in sources_of(policy, at):
@@ -55,7 +53,7 @@ def _source(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     if loop.from_.says("every"):
         message = "a loop reads its number whenever it moves, not `every` so often"
         hint = "remove it here, and write `every:` one level higher"
-        yield Diagnostic.error("DP0256", at("every").key, message, hint=hint)
+        yield at("every").key.error("DP0256", message, hint)
 
 
 def _kind(loop: Tuning) -> str:
@@ -66,16 +64,14 @@ def _kind(loop: Tuning) -> str:
 def _room(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     if loop.bounds.min >= loop.bounds.max:
         message = "`bounds` leave no room to move"
-        hint = "`max` is to be larger than `min`"
-        yield Diagnostic.error("DP0257", at("bounds", "max").value, message, hint=hint)
+        yield at("bounds", "max").value.error("DP0257", message, "`max` is to be larger than `min`")
 
 
 @rule
 def _unlimited(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     if loop.quota is not None and loop.bounds.min == 0:
         message = "a size of 0 means unlimited to the kernel"
-        hint = "write for example `min: 1MiB`"
-        yield Diagnostic.error("DP0219", at("bounds", "min").value, message, hint=hint)
+        yield at("bounds", "min").value.error("DP0219", message, "write for example `min: 1MiB`")
 
 
 @rule
@@ -83,7 +79,7 @@ def _fall_back(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     bounds = loop.bounds
     if loop.fall_back is not None and not bounds.min <= loop.fall_back <= bounds.max:
         message = "`fall_back` is outside of `bounds`"
-        yield Diagnostic.error("DP0257", at("fall_back").value, message, hint="widen one of them")
+        yield at("fall_back").value.error("DP0257", message, "widen one of them")
 
 
 @rule
@@ -91,26 +87,24 @@ def _numbers(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     known = loop.known
     if known("step") == 0:
         message = "with a `step` of 0 nothing moves"
-        yield Diagnostic.error("DP0257", at("step").value, message, hint="write at least `1%`")
+        yield at("step").value.error("DP0257", message, "write at least `1%`")
     if known("dead_band") == 1:
         message = "with a `dead_band` of 100% a loop stands still up to twice its target"
-        yield Diagnostic.error(
-            "DP0257", at("dead_band").value, message, hint="write for example `5%`"
-        )
+        yield at("dead_band").value.error("DP0257", message, "write for example `5%`")
     if known("target") == 0:
         message = "0 cannot be a target: nothing is a share of it"
         hint = "measure what is missing from the other side"
-        yield Diagnostic.error("DP0257", at("target").value, message, hint=hint)
+        yield at("target").value.error("DP0257", message, hint)
     if known("every", 100_000) < 100_000:
         message = "a loop moves at most ten times a second"
-        yield Diagnostic.error("DP0257", at("every").value, message, hint="write `every: 100ms`")
+        yield at("every").value.error("DP0257", message, "write `every: 100ms`")
 
 
 @rule
 def _effect(loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
     if loop.target is None and loop.says("effect"):
         message = "`effect` belongs to a `target`: without one the value follows the number"
-        yield Diagnostic.error("DP0257", at("effect").key, message, hint="remove `effect`")
+        yield at("effect").key.error("DP0257", message, "remove `effect`")
 
 
 @rule
@@ -120,9 +114,8 @@ def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
         if at.lost:
             return
         both = "both a setting and a quota" if loop.setting is not None else "nothing"
-        message = f"a loop moves one thing, and this names {both}"
         hint = "write `setting: /sys/…` or `quota: KDAMOND/SCHEME`"
-        yield Diagnostic.error("DP0257", at("name").key, message, hint=hint)
+        yield at("name").key.error("DP0257", f"a loop moves one thing, and this names {both}", hint)
     elif loop.setting is not None:
         start = policy.settings.get(loop.setting)
         if start is None and at.read.cursor("settings", loop.setting).lost:
@@ -130,11 +123,10 @@ def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
         if start is None:
             message = f"`{loop.setting[:80]}` is not a setting of this policy"
             hint = "add it to `settings:` with the value to start from"
-            yield Diagnostic.error("DP0257", at("setting").value, message, hint=hint)
+            yield at("setting").value.error("DP0257", message, hint)
         elif not normalise(start).isdecimal():
             message = f"`{loop.setting[:80]}` starts from `{start[:40]}`, which is not a number"
-            hint = "a loop moves whole numbers"
-            yield Diagnostic.error("DP0257", at("setting").value, message, hint=hint)
+            yield at("setting").value.error("DP0257", message, "a loop moves whole numbers")
         else:
             yield from _start(loop, int(normalise(start)), at)
             yield from _limits(loop.setting, loop, at)
@@ -147,11 +139,10 @@ def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
                 yield _unknown(str(loop.quota), at("quota"), list(schemes))
             elif scheme.limits.goals:
                 message = f"the goals of `{name}` move its quota already"
-                yield Diagnostic.error("DP0257", at("quota").value, message, hint="keep one")
+                yield at("quota").value.error("DP0257", message, "keep one")
             elif scheme.limits.size in (None, UNLIMITED):
                 message = f"the quota of `{name}` has no `size` to start from"
-                hint = "add `size:` to its quota"
-                yield Diagnostic.error("DP0257", at("quota").value, message, hint=hint)
+                yield at("quota").value.error("DP0257", message, "add `size:` to its quota")
             else:
                 yield from _start(loop, scheme.limits.size or 0, at)
 
@@ -160,8 +151,7 @@ def _moves(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
 def _start(loop: Tuning, start: int, at: Cursor) -> Iterator[Diagnostic]:
     if not loop.bounds.min <= start <= loop.bounds.max:
         message = f"the loop starts from {start}, which is outside of its bounds"
-        hint = "change the start, or widen the bounds"
-        yield Diagnostic.error("DP0257", at("bounds").key, message, hint=hint)
+        yield at("bounds").key.error("DP0257", message, "change the start, or widen the bounds")
 
 
 @rule
@@ -172,8 +162,7 @@ def _limits(path: str, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
         if number is None:
             continue
         if wrong := beyond(path, str(number)):
-            message = f"`{path}` cannot be `{number}`"
-            yield Diagnostic.error("DP0313", at("bounds", key).value, message, hint=wrong)
+            yield at("bounds", key).value.error("DP0313", f"`{path}` cannot be `{number}`", wrong)
 
 
 def _schemes(policy: Policy) -> dict[str, list[tuple[str, Scheme | None]]]:
@@ -188,8 +177,7 @@ def _schemes(policy: Policy) -> dict[str, list[tuple[str, Scheme | None]]]:
 
 def _unknown(name: str, at: Cursor, known: list[str]) -> Diagnostic:
     message = f"this policy has no scheme `{name[:80]}`"
-    hint = did_you_mean(name, known) or "write `KDAMOND/SCHEME`"
-    return Diagnostic.error("DP0257", at.value, message, hint=hint)
+    return at.value.error("DP0257", message, did_you_mean(name, known) or "write `KDAMOND/SCHEME`")
 
 
 def sources_of(policy: Policy, at: Cursor) -> Iterator[tuple[Source, Cursor]]:
