@@ -346,13 +346,16 @@ def closest(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(asked, near[:_MOST_COMPARED], n=1, cutoff=0.6)), "")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the closest known word, or all of them if there are few."""
+def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
+    """Return a hint that names the closest known word, or all of them if there are few.
+
+    ``before`` is shown before each of them.
+    """
     words = list(dict.fromkeys(known))
     if close := closest(word, words):
-        return f"did you mean `{close}`?"
+        return f"did you mean `{before}{close}`?"
     if len(words) == 1:
-        return f"there is only `{words[0]}`"
+        return f"there is only `{before}{words[0]}`"
     if 0 < len(words) <= 16:
-        return "one of " + ", ".join(f"`{each}`" for each in words)
+        return "one of " + ", ".join(f"`{before}{each}`" for each in words)
     return ""

@@ -14,7 +14,7 @@ from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import filter_lists
 from damonpolicy.policy.rules.rule import Rules, readable, rule
 
-__all__ = ("check", "shape", "sizes", "subtrees")
+__all__ = ("check", "inside", "shape", "sizes", "subtrees")
 
 
 check = Rules[[Scheme, Kdamond, Cursor]]()
@@ -65,7 +65,7 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
             hint = "write several filters, the first that matches decides"
             yield place.value.error("DP0226", "a filter looks at exactly one thing", hint)
         elif isinstance(inner.memcg, Memcg):
-            yield from _named(inner.memcg, _inside(each, at)("memcg"))
+            yield from _named(inner.memcg, inside(each, at)("memcg"))
 
 
 @rule
@@ -75,7 +75,8 @@ def _named(memcg: Memcg, at: Cursor) -> Iterator[Diagnostic]:
         yield at.value.error("DP0226", "a `memcg` is named by its `path`, or by a `unit`", hint)
 
 
-def _inside(each: Filter, at: Cursor) -> Cursor:
+def inside(each: Filter, at: Cursor) -> Cursor:
+    """Return the place of a filter's condition without its ``not``."""
     return at(each.verb, "not") if each.negated else at(each.verb)
 
 
@@ -83,7 +84,7 @@ def _inside(each: Filter, at: Cursor) -> Cursor:
 def _probed(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     if each.type in IDLE:
         hint = f"a probe can: `probes: [{{name: NAME, filters: [{{allow: {each.type}}}]}}]`"
-        yield _inside(each, at).value.error("DP0213", f"schemes cannot look at `{each.type}`", hint)
+        yield inside(each, at).value.error("DP0213", f"schemes cannot look at `{each.type}`", hint)
 
 
 @rule
@@ -92,12 +93,12 @@ def _addresses(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     if addr is not None and addr.end <= addr.start:
         message = "the address range ends before it starts"
         hint = "the end is the first address that no longer belongs to it"
-        yield _inside(each, at)("addr", "end").value.error("DP0204", message, hint)
+        yield inside(each, at)("addr", "end").value.error("DP0204", message, hint)
 
 
 @rule
 def _hits(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    inner, place = each.inner, _inside(each, at)
+    inner, place = each.inner, inside(each, at)
     hits = inner.probe_hits_wsum if isinstance(inner, Match) else None
     if hits is not None and not any(probe.weight for probe in kdamond.probes):
         message = "no probe of this kdamond has a weight, so all sums are 0"
@@ -109,7 +110,7 @@ def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Itera
     target = each.inner.target if isinstance(each.inner, Match) else None
     if target is None or kdamond.ops != "paddr":  # several processes may match one selector
         return
-    span, hint = _inside(each, at)("target").value, "leave the filter out"
+    span, hint = inside(each, at)("target").value, "leave the filter out"
     if target > 0:
         message = f"there is no target {target}: `paddr` has one, number 0"
         yield span.error("DP0235", message, hint)
@@ -121,7 +122,7 @@ def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Itera
 @rule
 def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     """Yield empty ranges."""
-    inner, place = each.inner, _inside(each, at)
+    inner, place = each.inner, inside(each, at)
     for name in ("hugepage_size", "probe_hits_wsum"):
         range_ = getattr(inner, name, None)
         if range_ is not None and range_.min > range_.max:

@@ -65,15 +65,12 @@ def _huge(policy: Policy, at: Cursor, settings: Mapping[str, str]) -> Iterator[D
         return
     path = f"{_THP}/enabled"
     ours = path in policy.known("settings", {})
-    for index, kdamond in readable(policy.kdamonds, "schemes"):
-        for number, _ in _acting(kdamond, "hugepage"):
-            place = at("kdamonds", index, "schemes", number)
-            where = "this policy" if ours else "this machine"
-            message = f"`hugepage` allows huge pages, which {where} switches off: nothing changes"
-            hint = f"set `{path}: madvise`, or take `action: collapse`"
-            related = [(at("settings", path).value, "switched off here")] if ours else []
-            span = place("action").value
-            yield Diagnostic("warning", "DP0684", message, span, hint, tuple(related))
+    where = "this policy" if ours else "this machine"
+    message = f"`hugepage` allows huge pages, which {where} switches off: nothing changes"
+    hint = f"set `{path}: madvise`, or take `action: collapse`"
+    related = [(at("settings", path).value, "switched off here")] if ours else []
+    for _, place in _acting(policy, "hugepage", at):
+        yield place.value.warning("DP0684", message, hint, related=related)
 
 
 @rule
@@ -81,21 +78,20 @@ def _swapless(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnost
     found = re.search(r"^SwapTotal:\s+0 kB$", read_or(machine, "/proc/meminfo"), re.MULTILINE)
     if not found:
         return
-    for index, kdamond in readable(policy.kdamonds, "schemes"):
-        for number, scheme in _acting(kdamond, "pageout"):
-            message = "this machine has no swap: only pages of files can be paged out"
-            hint = "add swap, or spare what cannot go: `filters: [{reject: anon}]`"
-            filters = scheme.known("filters", ())
-            if any(each.verb == "reject" and each.what == "anon" for each in filters):
-                continue
-            place = at("kdamonds", index, "schemes", number, "action")
+    message = "this machine has no swap: only pages of files can be paged out"
+    hint = "add swap, or spare what cannot go: `filters: [{reject: anon}]`"
+    for scheme, place in _acting(policy, "pageout", at):
+        filters = scheme.known("filters", ())
+        if not any(each.verb == "reject" and each.what == "anon" for each in filters):
             yield place.value.warning("DP0683", message, hint)
 
 
-def _acting(kdamond: Kdamond, action: str) -> Iterator[tuple[int, Scheme]]:
-    for number, scheme in readable(kdamond.schemes, "action"):
-        if scheme.action == action:
-            yield number, scheme
+def _acting(policy: Policy, action: str, at: Cursor) -> Iterator[tuple[Scheme, Cursor]]:
+    """Yield the schemes with an action, and the place of that."""
+    for index, kdamond in readable(policy.kdamonds, "schemes"):
+        for number, scheme in readable(kdamond.schemes, "action"):
+            if scheme.action == action:
+                yield scheme, at("kdamonds", index, "schemes", number, "action")
 
 
 @rule
@@ -104,9 +100,8 @@ def _elsewhere(kdamond: Kdamond, scheme: Scheme, at: Cursor) -> Iterator[Diagnos
     monitored = {each.numa_node for each in kdamond.targets}
     if kdamond.ops != "paddr" or None in monitored or not monitored:
         return
-    to = scheme.to if isinstance(scheme.to, tuple) else ()
-    touched = monitored | {each.node for each in to}
-    touched |= set() if isinstance(scheme.to, tuple) else {scheme.to}
+    to = scheme.to
+    touched = monitored | ({each.node for each in to} if isinstance(to, tuple) else {to})
     for index, goal in readable(scheme.limits.goals, "metric", "node"):
         if goal.node is not None and goal.node not in touched:
             place = at("quota", "goals", index, "node").value

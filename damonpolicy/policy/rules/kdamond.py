@@ -233,10 +233,13 @@ def _counts_bytes(scheme: Scheme) -> bool:
     return False
 
 
+check.add(probes.check)
+
+
 @check.add
 def _accesses(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    yield from sample.check(kdamond, at("accesses"))
-    yield from probes.check(kdamond, at)
+    if kdamond.accesses is not None:
+        yield from sample.check(kdamond, kdamond.accesses, at)
 
 
 @check.add

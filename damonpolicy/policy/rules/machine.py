@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,9 +15,10 @@ from damonpolicy.policy.model.filters import Filter, Match, Memcg
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.sample import NodeCpus
 from damonpolicy.policy.model.schemes import Scheme
-from damonpolicy.policy.model.targets import ProcessSelector, Target
+from damonpolicy.policy.model.targets import Target
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import bounds
+from damonpolicy.policy.rules.filters import inside
 from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check_kdamond",)
@@ -53,7 +53,8 @@ def check_kdamond(
 
 @rule
 def _needed(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    yield from _targets(kdamond, at("targets"), machine)
+    for index, target in enumerate(kdamond.known("targets", ())):
+        yield from _target(kdamond, target, at("targets", index), machine)
     yield from _absent(kdamond, at("targets"), machine)
     yield from _numbers(kdamond, at("schemes"), machine)
     for index, probe in readable(kdamond.known("probes", ()), "filters"):
@@ -68,18 +69,12 @@ def _needed(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
 
 
 @rule
-def _targets(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
-    for index, target in enumerate(kdamond.targets):
-        yield from _target(kdamond, target, at(index), machine)
-
-
-@rule
 def _target(
     kdamond: Kdamond, target: Target, place: Cursor, machine: Machine
 ) -> Iterator[Diagnostic]:
     node, process = target.known("numa_node"), target.known("process")
     if node is not None:
-        yield from _node(node, place("numa_node"), machine, memory_needed=True)
+        yield from _node(node, place("numa_node"), machine)
     if process is not None and process.known("cgroup") is not None:
         yield from _cgroup(process.cgroup, place("process", "cgroup"), machine)
     if process is not None and process.known("unit") is not None:
@@ -96,16 +91,14 @@ def _target(
 def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Warn of filters on unmonitored addresses, which match nothing; memory may be added."""
     given = [
-        (index, number, each, each.inner.addr)
+        (each.inner.addr, inside(each, at(index, "filters", number))("addr").value)
         for index, scheme in readable(kdamond.schemes, "filters")
         for number, each in readable(scheme.filters, "given", "verb")
         if isinstance(each.inner, Match) and each.inner.addr is not None
     ]
     monitored = bounds.ranges(kdamond, machine) if given else None
-    for index, number, each, addr in given if monitored else ():
+    for addr, span in given if monitored else ():
         if not any(addr.start < end and start < addr.end for start, end in monitored or ()):
-            place = at(index, "filters", number, each.verb)
-            span = (place("not", "addr") if each.negated else place("addr")).value
             hint = "see /proc/iomem for System RAM, or change its `targets`"
             yield span.warning("DP0306", "the kdamond monitors nothing in this range", hint)
 
@@ -114,58 +107,49 @@ def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
 def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Warn of missing targets beside existing ones, as they would be left out silently."""
     given = [
-        (index, _selector(each.process))
+        (index, Selector(**each.process.conditions))
         for index, each in enumerate(kdamond.targets)
         if each.process is not None
     ]
     absent = [(index, each) for index, each in given if not find(machine, each)]
-    if len(absent) == len(given):
-        return  # binding reports it, unless the kdamond is to wait for one
-    for index, each in absent:
+    # binding reports that all are, unless the kdamond is to wait for one
+    for index, each in absent if len(absent) < len(given) else ():
         message = f"no process matches `{each}` now: it is not monitored"
         yield at(index).value.warning("DP0305", message, "others of this kdamond are")
-
-
-def _selector(process: ProcessSelector) -> Selector:
-    return Selector(**process.conditions)
 
 
 @rule
 def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     """Warn of filters on targets without a process, which would silently match nothing."""
-    selectors = [each.process for each in kdamond.targets if each.process is not None]
-    if kdamond.ops == "paddr" or not any(
-        each.inner.target is not None
-        for _, scheme in readable(kdamond.schemes, "filters")
-        for _, each in readable(scheme.filters, "inner")
+    wanted = [
+        (each.inner.known("target"), inside(each, at(index, "filters", number))("target").value)
+        for index, scheme in readable(kdamond.schemes, "filters")
+        for number, each in readable(scheme.filters, "inner")
         if isinstance(each.inner, Match) and each.inner.known("target") is not None
-    ):  # fmt: skip
+    ]
+    if kdamond.ops == "paddr" or not wanted:
         return
     found = {
         (process.pid, process.start)
-        for each in selectors
-        for process in find(machine, _selector(each))
+        for each in kdamond.targets
+        if each.process is not None
+        for process in find(machine, Selector(**each.process.conditions))
     }
-    for index, scheme in readable(kdamond.schemes, "filters"):
-        for number, each in readable(scheme.filters, "inner"):
-            wanted = each.inner.known("target") if isinstance(each.inner, Match) else None
-            if wanted is not None and found and wanted >= len(found):
-                place = at(index, "filters", number)
-                inside = place(each.verb, "not") if each.negated else place(each.verb)
-                several = "es match" if len(found) > 1 else " matches"
-                span = inside("target").value
-                message = f"there is no target {wanted} now: {len(found)} process{several}"
-                hint = "targets are numbered from 0, in the order of `targets`"
-                yield span.warning("DP0235", message, hint)
+    for number, span in wanted if found else ():
+        if number >= len(found):
+            several = "es match" if len(found) > 1 else " matches"
+            message = f"there is no target {number} now: {len(found)} process{several}"
+            hint = "targets are numbered from 0, in the order of `targets`"
+            yield span.warning("DP0235", message, hint)
 
 
 @rule
 def _destinations(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     if isinstance(scheme.to, tuple):
         for index, each in readable(scheme.to, "node"):
-            yield from _node(each.node, at(index, "node"), machine, memory_needed=True)
+            yield from _node(each.node, at(index, "node"), machine)
     elif scheme.to is not None:
-        yield from _node(scheme.to, at, machine, memory_needed=True)
+        yield from _node(scheme.to, at, machine)
 
 
 @rule
@@ -174,7 +158,7 @@ def _goals(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]
         place, node, cgroup = at(index), goal.known("node"), goal.known("cgroup")
         if node is not None:
             # a goal on a missing node is a NULL dereference on 6.16 to 6.19 (si_meminfo_node())
-            yield from _node(node, place("node"), machine, memory_needed=True)
+            yield from _node(node, place("node"), machine)
         if cgroup is not None:
             yield from _cgroup(cgroup, place("cgroup"), machine, counted=True)
         if goal.known("metric") == "some_mem_psi_us" and not has_pressure(machine):
@@ -184,7 +168,7 @@ def _goals(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]
 
 @rule
 def _node(
-    node: int, at: Cursor, machine: Machine, *, memory_needed: bool = False
+    node: int, at: Cursor, machine: Machine, *, memory_needed: bool = True
 ) -> Iterator[Diagnostic]:
     online = numa.nodes(machine)
     if node not in online:
@@ -217,16 +201,16 @@ def _cgroup(
     path: str, at: Cursor, machine: Machine, *, counted: bool = False
 ) -> Iterator[Diagnostic]:
     if not cgroups.exists(machine, path):
-        inside = path
+        short = path
         if f"{path}/".startswith(f"{cgroups.MOUNT}/"):
-            inside = path.removeprefix(cgroups.MOUNT) or "/"
-        parent, _, name = inside.rpartition("/")
-        near = did_you_mean(name, cgroups.children(machine, parent or "/"))
-        hint = re.sub(r"`(.+?)`", lambda found: f"`{parent}/{found[1]}`", near)
-        if f"`{inside}`" in hint:  # a directory of that name exists, but is not a cgroup
+            short = path.removeprefix(cgroups.MOUNT) or "/"
+        parent, _, name = short.rpartition("/")
+        beside = cgroups.children(machine, parent or "/")
+        hint = did_you_mean(name, beside, before=f"{parent}/")
+        if name in beside:  # a directory of that name exists, but is not a cgroup
             hint = "cgroups of version 2 are needed: see `damonpolicy doctor`"
-        if inside != path and cgroups.exists(machine, inside):
-            hint = f"write `{inside}`"
+        if short != path and cgroups.exists(machine, short):
+            hint = f"write `{short}`"
         message = f"there is no cgroup `{path}`"
         if cgroups.is_pattern(path):
             unit = path.removeprefix(cgroups.in_unit(""))
@@ -243,7 +227,7 @@ def _cgroup(
 def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
     inner = each.inner
     if isinstance(inner, Match) and inner.memcg is not None:
-        place = at(each.verb, "not", "memcg") if each.negated else at(each.verb, "memcg")
+        place = inside(each, at)("memcg")
         if isinstance(inner.memcg, Memcg):
             path, place = inner.memcg.where, place("path" if inner.memcg.path else "unit")
         else:
@@ -287,7 +271,7 @@ def _cpus(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic
         return
     if isinstance(accesses.cpus, NodeCpus):
         node, place = accesses.cpus.numa_node, at("cpus", "numa_node")
-        yield from _node(node, place, machine)
+        yield from _node(node, place, machine, memory_needed=False)
         if node in numa.nodes(machine) and not numa.cpus_of(machine, node):
             message = f"node {node} has no CPU"
             yield place.value.error("DP0302", message, "name a node whose CPUs could access memory")

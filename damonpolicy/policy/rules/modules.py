@@ -15,7 +15,7 @@ from damonpolicy.kernel.system.psi import has_pressure
 from damonpolicy.policy.model.modules import Module
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.reading.read import Cursor, Read
-from damonpolicy.policy.rules.rule import rule
+from damonpolicy.policy.rules.rule import Rules, rule
 
 __all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
 
@@ -62,30 +62,28 @@ def _given(policy: Policy, at: Cursor) -> Iterator[tuple[str, dict[str, str], di
             yield name, given, places
 
 
-@rule
-def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield the errors in the modules of one policy, on any machine."""
-    yield from _parameters(policy, at)
-    yield from _twice(policy, at)
-    yield from _exclusive([(policy, at)])
+check = Rules[[Policy, Cursor]]()
+"""The rules on the modules of one policy, on any machine."""
+_check_module = Rules[[Module, Cursor]]()
+"""The rules on one module."""
 
 
-@rule
+@check.add
 def _parameters(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     for name, module in policy.modules.given().items():
-        place = at("modules", name)
-        yield from _exact(name, module, place)
-        yield from _tuned(module, place)
-        yield from _longer(module, place)
-        yield from _region(module, place)
-        yield from _quota_in_units(module, place)
-        yield from _region_in_units(module, place)
+        yield from _exact(name, module, at("modules", name))
+        yield from _check_module(module, at("modules", name))
     for name, given, places in _given(policy, at):
         for problem in kernel.problems(name, given):
             yield _located(problem, places)
 
 
-@rule
+@check.add
+def _exclusive_here(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+    yield from _exclusive([(policy, at)])
+
+
+@check.add
 def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
     for path, _, place in contents(policy, at):
         if path in policy.settings:
@@ -173,10 +171,8 @@ def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
     """Point at the policy's parameter, or at the key that switches the module on."""
-    name = next(
-        (each for each in (*problem.names, "enabled") if each in places), next(iter(places))
-    )
-    place, hint = places[name], problem.hint
+    names = (*problem.names, "enabled", *places)
+    place, hint = places[next(filter(places.__contains__, names))], problem.hint
     if place.path[:1] == ("settings",) and problem.code in _IN_UNITS:
         hint = f"{hint} in `modules:`, which takes units"
     return place.value.error(problem.code, problem.message, hint)
@@ -194,7 +190,7 @@ def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
             yield at(parameter).value.error("DP0119", "this is out of range (64 bits)")
 
 
-@rule
+@_check_module.add
 def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
     """Check for parameters that the kernel would ignore or reinterpret beside another one."""
     given = module.model_fields_set
@@ -205,11 +201,6 @@ def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
                 hint = "remove it, or `autotune_monitoring_intervals`"
                 related = [(at("autotune_monitoring_intervals").value, "tuned by this")]
                 yield at(name).key.error("DP0255", message, hint, related=related)
-
-
-@rule
-def _longer(module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    if getattr(module, "autotune_monitoring_intervals", None):
         for name in ("min_age", "cold_min_age"):
             if getattr(module, name, None):
                 message = f"`{name}` becomes a longer one once the kernel has tuned the aggregation"
@@ -217,7 +208,7 @@ def _longer(module: Module, at: Cursor) -> Iterator[Diagnostic]:
                 yield at(name).value.warning("DP0221", message, hint)
 
 
-@rule
+@_check_module.add
 def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
     start, end = (getattr(module, name, None) for name in kernel.REGION)
     if start is not None and end is None:
@@ -229,28 +220,16 @@ def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
         yield at(kernel.REGION[1]).value.error("DP0204", "the region is empty", hint)
 
 
-def _unit(module: Module) -> int:
-    """Return the unit of addresses, 1 if it is wrong."""
-    unit: int = getattr(module, "addr_unit", None) or 1
-    return 1 if unit & (unit - 1) else unit
-
-
-@rule
-def _quota_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    place = at("addr_unit")
-    if _unit(module) > 1 and getattr(module, "quota_sz", None):
+@_check_module.add
+def _units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+    unit, place = getattr(module, "addr_unit", None) or 1, at("addr_unit")
+    if unit == 1 or unit & (unit - 1):  # the latter is reported as wrong
+        return
+    if module.known("quota_sz"):
         message = "with `addr_unit` the kernel counts `quota_sz` in units, not in bytes"
         hint = "leave `addr_unit` out, or limit `quota_ms` instead"
         related = [(at("quota_sz").value, "in bytes")]
         yield place.value.error("DP0236", message, hint, related=related)
-
-
-@rule
-def _region_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    unit = _unit(module)
-    if unit == 1:
-        return
-    place = at("addr_unit")
     values = [getattr(module, name, None) for name in kernel.REGION]
     if None in values:
         # Up to 7.0 the region that the kernel chooses is in bytes, and used as units.
@@ -270,9 +249,9 @@ def _running(policy: Policy, at: Cursor) -> Iterator[tuple[str, Cursor]]:
         if module.known("enabled"):
             yield name, at("modules", name, "enabled")
     for path, value in policy.known("settings", {}).items():
-        name = kernel.module_of(path)
-        if name and path.endswith("/enabled") and normalise(value) == "1":
-            yield name, at("settings", path)
+        switch = kernel.PARAMETERS.get(path)
+        if switch is not None and switch.name == "enabled" and normalise(value) == "1":
+            yield switch.module, at("settings", path)
 
 
 @rule

@@ -13,6 +13,8 @@ from damonpolicy.policy.rules.rule import readable, rule
 
 __all__ = ("check",)
 
+_HINT = "two kdamonds and two quotas for one thing: leave one out, or let them differ"
+
 _NEEDED = ("name", "ops", "when", "schemes", "accesses", "addr_unit", "targets")
 
 
@@ -37,16 +39,11 @@ def check(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                 if first is None:
                     seen.append((name, kdamond, scheme, place))
                     continue
-                message = (
-                    f"`{scheme.name}` does what `{first[2].name}` of `{first[0]}` does,"
-                    " on the same memory"
+                what = f"`{scheme.name}` does what `{first[2].name}` of `{first[0]}` does"
+                related = [(first[3]("name").value, "the other one")]
+                yield place("name").value.warning(
+                    "DP0609", f"{what}, on the same memory", _HINT, related=related
                 )
-                hint = (
-                    "two kdamonds and two quotas for one thing: leave one out, or let them differ"
-                )
-                related = ((first[3]("name").value, "the other one"),)
-                span = place("name").value
-                yield Diagnostic("warning", "DP0609", message, span, hint, related)
 
 
 def _same(

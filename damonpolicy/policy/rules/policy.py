@@ -139,25 +139,23 @@ def _settings_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
         for _, loop in readable(read.policy.tuning, "setting")
         if loop.setting
     }
+    hint = "let one of them set it"
     for read in known:
-        files = [
-            *(
-                (path, value, read.cursor("settings", path))
-                for path, value in read.policy.settings.items()
-            ),
-            *(
-                each
-                for each in modules.contents(read.policy, read.cursor)
-                if each[0] not in read.policy.settings  # reported at its own place
-            ),
-        ]
-        for path, value, at in files:
+        for path, (value, at) in _files(read).items():
             here = at.value
             if path in settings and normalise(settings[path][0]) != normalise(value):
                 message = f"two policies set `{path}` to different values"
                 related = [(settings[path][1], "the other one")]
-                yield here.error("DP0244", message, "let one of them set it", related=related)
+                yield here.error("DP0244", message, hint, related=related)
             elif tuned.get(path, read) is not read:
                 message = f"another policy moves `{path}`, so it cannot stay as it is set here"
-                yield here.error("DP0244", message, "let one of them set it")
+                yield here.error("DP0244", message, hint)
             settings.setdefault(path, (value, here))
+
+
+def _files(read: Read) -> dict[str, tuple[str, Cursor]]:
+    """Return the files that a policy sets, with their contents and places."""
+    found = {path: (value, at) for path, value, at in modules.contents(read.policy, read.cursor)}
+    for path, value in read.policy.settings.items():
+        found[path] = (value, read.cursor("settings", path))
+    return found

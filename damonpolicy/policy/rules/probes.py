@@ -29,7 +29,6 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     if any(probe.weight for _, probe in readable(kdamond.probes, "weight")):
         yield from _overflow(kdamond, at("probes"))
         yield from _unchecked(kdamond, at)
-        yield from _untuned(kdamond, at)
 
 
 @rule
@@ -83,24 +82,20 @@ def _overflow(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 @rule
 def _unchecked(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Check for access rates beside a weight, which disables access checks: all rates read 0."""
+    """Check for what needs access checks, which a weight disables: all rates read 0."""
+    if kdamond.intervals.known("auto_tune") is not None:
+        message = f"{_WHY}, so there is nothing to tune intervals by"
+        hint = "remove `auto_tune`, or the weight"
+        yield at("intervals", "auto_tune").key.error("DP0234", message, hint)
     samples = kdamond.intervals.samples
     for index, scheme in readable(kdamond.schemes, "access_pattern"):
         rate = scheme.access_pattern.known("access_rate", Rates())
         place = at("schemes", index, "access_pattern", "access_rate")
-        for name, bound in (("min", rate.known("min")), ("max", rate.known("max"))):
-            counts = bound is not None and (
-                bound.most(samples) < samples if name == "max" else bound.value > 0
-            )
-            if counts:
-                what = "everything" if name == "max" else "nothing"
+        low, high = rate.known("min"), rate.known("max")
+        for name, binds, what in (
+            ("min", low is not None and low.value > 0, "nothing"),
+            ("max", high is not None and high.most(samples) < samples, "everything"),
+        ):
+            if binds:
                 message = f"{_WHY}, so access rates read 0 and this matches {what}"
                 yield place(name).value.error("DP0234", message, "remove it, or the weight")
-
-
-@rule
-def _untuned(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    if kdamond.intervals.auto_tune is not None:
-        message = f"{_WHY}, so there is nothing to tune intervals by"
-        hint = "remove `auto_tune`, or the weight"
-        yield at("intervals", "auto_tune").key.error("DP0234", message, hint)

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 
 from damonpolicy.base.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.kernel.forms import Number, Numbers, form_of
 from damonpolicy.kernel.settings import (
     ADVISOR,
     COUPLED,
+    EXTENSION,
     PAGES,
     TICKS,
     beyond,
@@ -21,7 +23,7 @@ from damonpolicy.kernel.settings import (
     usual,
     written,
 )
-from damonpolicy.kernel.system.machine import Machine, read_or
+from damonpolicy.kernel.system.machine import Machine, entries, read_or
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules.rule import rule
@@ -60,7 +62,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
             yield at(path).key.error("DP0242", message, _path(path))
         elif anywhere and not usual(path):
             message = f"`{path[:80]}` is not on the list of settings"
-            hint = "where root has not added it to /etc/damonpolicy/settings.allow, it is refused"
+            hint = f"where root has not added it to {EXTENSION}, it is refused"
             yield at(path).key.warning("DP0242", message, hint)
         other = COUPLED.get(path)
         if other in policy.settings and path > str(other):
@@ -72,8 +74,9 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
             message = f"the kernel rounds `{text}` to its timer's ticks"
             yield at(path).value.error("DP0247", message, f"write a multiple of {_TICK}")
         if wrong := beyond(path, value):
-            number = re.match(r"-?[0-9]+(?=[^0-9])", value)
-            if number and "`" not in wrong and not beyond(path, number[0]):
+            number = re.match(r"-?[0-9]+(?=[^0-9xX])", value)
+            counts = isinstance(form_of(path), (Number, Numbers))
+            if number and counts and not beyond(path, number[0]):
                 wrong = f"write `{number[0]}`: {wrong}"
             yield at(path).value.error("DP0313", f"`{path}` cannot be `{value[:40]}`", wrong)
 
@@ -87,7 +90,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
         place = at("settings", path)
         reason = refusal(machine, path)
         if reason:
-            hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
+            hint = f"root may add it to {EXTENSION}"
             yield place.key.error("DP0242", f"`{path[:80]}` cannot be set: {reason}", hint)
         elif machine.exists(path):
             mode = machine.mode(path)
@@ -104,12 +107,8 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             message = f"this kernel has no `{path}`, which is as good as `{value}`"
             yield Diagnostic.note("DP0645", place.key, message)
         else:
-            parent = path.rpartition("/")[0]
-            try:
-                beside = [entry.name for entry in machine.scan(parent)]
-            except OSError:
-                beside = []
-            hint = did_you_mean(path.rpartition("/")[2], beside)
+            parent, _, name = path.rpartition("/")
+            hint = did_you_mean(name, entries(machine, parent))
             message = f"this kernel has no `{path}`"
             yield Diagnostic.error("DP0307", place.key, message, hint=hint, unsupported=True)
 
