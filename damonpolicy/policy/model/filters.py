@@ -108,6 +108,12 @@ class Filter(Model):
         return what.not_ if isinstance(what, Match) and what.not_ is not None else what
 
     @property
+    def whole(self) -> bool:
+        """Whether it names a cgroup with all below it."""
+        memcg = self.inner.memcg if isinstance(self.inner, Match) else None
+        return memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
+
+    @property
     def given(self) -> bool:
         """Whether it has a condition; raises Unread if any part could not be read."""
         inner = self.inner

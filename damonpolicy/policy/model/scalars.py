@@ -26,6 +26,7 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
 from damonpolicy.policy.model.corrections import corrected
 from damonpolicy.policy.source.nodes import Hole
+from damonpolicy.policy.source.template import SHELL
 
 __all__ = (
     "SIZE",
@@ -131,7 +132,7 @@ def _validate(read: Callable[[str], Any], value: Any) -> Any:
         try:
             return read(value)
         except UnitError as error:
-            if shell := re.fullmatch(_SHELL, value):
+            if shell := re.fullmatch(SHELL, value):
                 hint = f'write `"{{{{ {shell[1]} }}}}"`'
                 raise UnitError(error.code, error.message, hint) from error
             if meant := corrected(value, read):
@@ -141,9 +142,6 @@ def _validate(read: Callable[[str], Any], value: Any) -> Any:
         message = f"a single value is expected here, not a {_shape(value)}"
         raise UnitError("DP0103", message, "write one value")
     return value
-
-
-_SHELL = r"\$\{?([A-Za-z_]\w*)\}?"
 
 
 def between(low: int, high: int) -> dict[str, Any]:

@@ -175,19 +175,15 @@ def _part(each: Filter, *, physical: bool) -> _Part | None:
         if inner.target and physical:
             return None
         if inner.memcg is not None:
-            return _groups(inner.memcg, negated=each.negated)
+            where = inner.memcg.where if isinstance(inner.memcg, Memcg) else inner.memcg
+            group = Group(where, each.whole)
+            return Groups(None, (group,)) if each.negated else Groups(group)
     whole = _whole(each.type, physical=physical)
     wanted = _numbers(inner)
     if wanted is None or not isinstance(whole, Numbers):
         return None
     inverse = whole.without(Numbers((wanted,) if wanted[0] <= wanted[1] else ()))
     return inverse if each.negated else whole.without(inverse)
-
-
-def _groups(memcg: Memcg | str, *, negated: bool) -> Groups:
-    whole = not isinstance(memcg, Memcg) or memcg.subtree
-    group = Group(memcg.where if isinstance(memcg, Memcg) else memcg, whole)
-    return Groups(None, (group,)) if negated else Groups(group)
 
 
 def _numbers(inner: Match | str | None) -> _Range | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import format_bytes
 from damonpolicy.kernel.damon.tree import CORE
-from damonpolicy.policy.model.filters import Filter, Match, Memcg
+from damonpolicy.policy.model.filters import Filter, HitsRange, Match, Memcg, SizeRange
+from damonpolicy.policy.model.targets import AddressRange
 from damonpolicy.policy.reading.forms import flow
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules.coverage import Reached, matches_nothing, reached
@@ -56,7 +58,7 @@ def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnosti
     each = filters[found.index]
     if found.by is None:
         message = "this filter is never reached: those before it decide all that it matches"
-        hint = f"put it first, or remove it: `{written(each)}`"
+        hint = f"put it first, or remove it: `{flow(_plain(each), sys.maxsize)}`"
         return at(found.index).value.error("DP0258", message, hint)
     first = filters[found.by]
     message = f"this filter is never reached: a filter before it {first.verb}s all that it matches"
@@ -124,10 +126,10 @@ def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diag
             return
 
 
-def _opposite(each: Filter) -> Filter:
-    """Return the filter that matches everything ``each`` does not."""
+def _opposite(each: Filter, verb: str = "") -> Filter:
+    """Return the filter that matches everything ``each`` does not, perhaps with another verb."""
     what = each.inner if each.negated else {"not": each.inner}
-    return Filter.model_validate({each.verb: what})
+    return Filter.model_validate({verb or each.verb: what})
 
 
 def conjunction(filters: Sequence[Filter]) -> str:
@@ -144,63 +146,46 @@ def conjunction(filters: Sequence[Filter]) -> str:
     conditions.sort(key=lambda each: (each[0].type not in CORE, each in last))
     result: list[Filter] = []
     for condition in conditions[:-1]:
-        result += [each if each.verb == "reject" else _refused(each) for each in condition]
+        result += [
+            each if each.verb == "reject" else _opposite(each, "reject") for each in condition
+        ]
     end = conditions[-1]
     allow = len(end) == 1 and end[0].verb == "reject" and end[0].negated
-    return listed([*result, *(_taken(end[0]) if allow else each for each in end)])
+    return listed([*result, *([_opposite(end[0], "allow")] if allow else end)])
 
 
 def _only_last(condition: Sequence[Filter]) -> bool:
     allowing = [each for each in condition if each.verb == "allow"]
     if len(allowing) > 1 or (allowing and len(condition) > 1):
         return True
-    return any((each.verb == "allow") != each.negated and _whole(each) for each in condition)
-
-
-def _whole(each: Filter) -> bool:
-    memcg = each.inner.memcg if isinstance(each.inner, Match) else None
-    return memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
-
-
-def _refused(each: Filter) -> Filter:
-    """Return the `reject` of everything an `allow` does not match."""
-    return Filter(reject=_opposite(each).what)
-
-
-def _taken(each: Filter) -> Filter:
-    """Return the final `allow` with the effect of a final `reject` of the opposite."""
-    return Filter(allow=_opposite(each).what)
+    return any((each.verb == "allow") != each.negated and each.whole for each in condition)
 
 
 def listed(filters: Sequence[Filter]) -> str:
     """Write filters in the policy's form, on one line."""
-    return "[" + ", ".join(map(written, filters)) + "]"
+    return flow([_plain(each) for each in filters], sys.maxsize)
 
 
-def written(each: Filter) -> str:
-    """Write a filter in the policy's form."""
+def _plain(each: Filter) -> dict[str, Any]:
+    """Return a filter as plain data in the policy's form."""
     inner = each.inner
-    what = _what(inner) if isinstance(inner, Match) else str(inner)
-    return f"{{{each.verb}: {f'{{not: {what}}}' if each.negated else what}}}"
+    what = _condition(inner) if isinstance(inner, Match) else inner
+    return {each.verb: {"not": what} if each.negated else what}
 
 
-def _what(inner: Match) -> str:
-    if inner.memcg is not None:
-        if not isinstance(inner.memcg, Memcg):
-            return f"{{memcg: {flow(inner.memcg, limits.TEXT.most)}}}"
-        one = "" if inner.memcg.subtree else ", subtree: false"
-        if inner.memcg.unit:
-            return f"{{memcg: {{unit: {flow(inner.memcg.unit, limits.TEXT.most)}{one}}}}}"
-        path = flow(inner.memcg.where, limits.TEXT.most)
-        return f"{{memcg: {{path: {path}{one}}}}}" if one else f"{{memcg: {path}}}"
-    if inner.addr is not None:
-        return f"{{addr: {{start: {inner.addr.start:#x}, end: {inner.addr.end:#x}}}}}"
-    if inner.hugepage_size is not None:
-        low, high = (
-            format_bytes(each) for each in (inner.hugepage_size.min, inner.hugepage_size.max)
-        )
-        return f"{{hugepage_size: {{min: {low}, max: {high}}}}}"
-    if inner.probe_hits_wsum is not None:
-        hits = inner.probe_hits_wsum
-        return f"{{probe_hits_wsum: {{min: {hits.min}, max: {hits.max}}}}}"
-    return f"{{target: {inner.target}}}"
+def _condition(match: Match) -> dict[str, Any]:
+    (name,) = match.given
+    part = getattr(match, name)
+    match part:
+        case Memcg(unit=None, subtree=True):
+            return {name: part.where}
+        case Memcg():
+            key = {"unit": part.unit} if part.unit else {"path": part.where}
+            return {name: key if part.subtree else {**key, "subtree": "false"}}
+        case AddressRange():
+            return {name: {"start": f"{part.start:#x}", "end": f"{part.end:#x}"}}
+        case SizeRange():
+            return {name: {"min": format_bytes(part.min), "max": format_bytes(part.max)}}
+        case HitsRange():
+            return {name: {"min": str(part.min), "max": str(part.max)}}
+    return {name: str(part)}

@@ -44,26 +44,21 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
     """Yield the errors in a single filter's form."""
     if at.lost:
         return
+    what = each.what
     if (each.allow is None) == (each.reject is None):
         message = "a filter is either `allow` or `reject`"
         yield at.value.error("DP0226", message, "write `{reject: {not: anon}}`")
-        return
-    place = at(each.verb)
-    what = each.what
-    if not isinstance(what, Match):
-        return
-    if what.not_ is not None and what.given:
+    elif isinstance(what, Match) and what.not_ is not None and what.given:
         message = f"`not` and `{what.given[0]}` stand beside each other"
-        yield place.value.error("DP0226", message, f"write `not: {{{what.given[0]}: …}}`")
-        return
-    inner = each.inner
-    if isinstance(inner, Match):
+        yield at(each.verb).value.error("DP0226", message, f"write `not: {{{what.given[0]}: …}}`")
+    elif isinstance(inner := each.inner, Match):
         if inner.not_ is not None:
             message = "`not` of `not` is nothing"
-            yield place("not", "not").key.error("DP0227", message, "remove both")
+            yield at(each.verb, "not", "not").key.error("DP0227", message, "remove both")
         elif len(inner.given) != 1:
+            message = "a filter looks at exactly one thing"
             hint = "write several filters, the first that matches decides"
-            yield place.value.error("DP0226", "a filter looks at exactly one thing", hint)
+            yield at(each.verb).value.error("DP0226", message, hint)
         elif isinstance(inner.memcg, Memcg):
             yield from _named(inner.memcg, inside(each, at)("memcg"))
 
@@ -137,10 +132,7 @@ def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
     the end of a list, through the default verdict, but not earlier.
     """
     for index, each in readable(filters[:-1], "inner", "type"):
-        inner = each.inner
-        memcg = inner.memcg if isinstance(inner, Match) else None
-        whole = memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
-        if each.negated and whole:
+        if each.negated and each.whole:
             message = "`not` on a cgroup and all below it works as the last filter only"
             hint = "put it last, or name one cgroup with `subtree: false`"
             yield at(index).value.error("DP0251", message, hint)

@@ -17,7 +17,7 @@ from damonpolicy.base.limits import shortened
 from damonpolicy.base.recursion import deep
 from damonpolicy.policy.source.nodes import Scalar
 
-__all__ = ("TemplateError", "Templates", "holds_template", "line", "render")
+__all__ = ("SHELL", "TemplateError", "Templates", "holds_template", "line", "render")
 
 _HINTS = {
     "DP0021": "define it under `vars:`",
@@ -28,6 +28,8 @@ _HINTS = {
 }
 
 
+SHELL = r"\$\{?([A-Za-z_]\w*)\}?"
+"""The form of a variable in a shell, which is meant as a template."""
 _NAME = r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}"
 _RESERVED = {"and", "else", "false", "if", "in", "is", "none", "not", "or", "true"}
 """Words of jinja2 that name no variable."""
