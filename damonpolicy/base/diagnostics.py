@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import asdict, field, replace
 from typing import Any, Literal, TypeAlias
 
 from damonpolicy import __version__
@@ -51,15 +51,16 @@ class Span:
     def __str__(self) -> str:
         return f"{visible(self.file, kept='')}:{self.line}:{self.column}"
 
-    def error(
-        self, code: str, message: str, hint: str = "", *, related: Related = ()
-    ) -> Diagnostic:
+    @classmethod
+    def on_line(cls, file: str, line: int, column: int, width: int = 1) -> Span:
+        """Return a place within one line."""
+        return cls(file, line, column, line, column + width)
+
+    def error(self, code: str, message: str, hint: str = "", related: Related = ()) -> Diagnostic:
         """Return an error at this place."""
         return Diagnostic("error", code, message, self, hint, tuple(related))
 
-    def warning(
-        self, code: str, message: str, hint: str = "", *, related: Related = ()
-    ) -> Diagnostic:
+    def warning(self, code: str, message: str, hint: str = "", related: Related = ()) -> Diagnostic:
         """Return a warning at this place."""
         return Diagnostic("warning", code, message, self, hint, tuple(related))
 
@@ -243,22 +244,12 @@ def _window(source: str, start: int, end: int, most: int = 120) -> tuple[str, in
 
 def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
     """One diagnostic as plain data, for every ``--format json`` document."""
-    place = None
-    if diagnostic.span:
-        span = diagnostic.span
-        place = {
-            "file": span.file,
-            "line": span.line,
-            "column": span.column,
-            "end_line": span.end_line,
-            "end_column": span.end_column,
-        }
     return {
         "severity": diagnostic.severity,
         "code": diagnostic.code,
         "message": diagnostic.message,
         "hint": diagnostic.hint or None,
-        "place": place,
+        "place": asdict(diagnostic.span) if diagnostic.span else None,
         "related": [{"place": str(span), "label": label} for span, label in diagnostic.related],
     }
 
@@ -289,7 +280,6 @@ def _escape(text: str, *, property_value: bool = False) -> str:
 def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
     """Render as a SARIF 2.1.0 log with one run."""
     import json
-    from urllib.parse import quote
 
     found = in_order(diagnostics)
     results: list[dict[str, Any]] = []
@@ -301,39 +291,25 @@ def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
             "message": {"text": text},
         }
         if diagnostic.span:
-            span = diagnostic.span
-            result["locations"] = [
-                {
-                    "physicalLocation": {
-                        "artifactLocation": {"uri": quote(os.fsencode(span.file))},
-                        "region": {
-                            "startLine": span.line,
-                            "startColumn": span.column,
-                            "endLine": span.end_line,
-                            "endColumn": span.end_column,
-                        },
-                    }
-                }
-            ]
+            result["locations"] = [{"physicalLocation": _location(diagnostic.span)}]
         results.append(result)
+    rules = [{"id": code} for code in sorted({each.code for each in found})]
+    tool = {"driver": {"name": "damonpolicy", "version": __version__, "rules": rules}}
     log = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "damonpolicy",
-                        "version": __version__,
-                        "rules": [{"id": code} for code in sorted({d.code for d in found})],
-                    }
-                },
-                "columnKind": "unicodeCodePoints",
-                "results": results,
-            }
-        ],
+        "runs": [{"tool": tool, "columnKind": "unicodeCodePoints", "results": results}],
     }
     return json.dumps(log, indent=2) + "\n"
+
+
+def _location(span: Span) -> dict[str, Any]:
+    from urllib.parse import quote
+
+    names = ("startLine", "startColumn", "endLine", "endColumn")
+    numbers = (span.line, span.column, span.end_line, span.end_column)
+    uri = quote(os.fsencode(span.file))
+    return {"artifactLocation": {"uri": uri}, "region": dict(zip(names, numbers, strict=True))}
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -194,9 +194,8 @@ def _refuse(path: str, status: os.stat_result, keepers: Keepers) -> None:
         who = f"group {status.st_gid}"
     else:
         return
-    raise Untrusted(
-        f"{who} can change `{path}`", hint=f"look at it, then `chmod go-w {shlex.quote(path)}`"
-    )
+    hint = f"look at it, then `chmod go-w {shlex.quote(path)}`"
+    raise Untrusted(f"{who} can change `{path}`", hint=hint)
 
 
 def make_private_directory(path: Path) -> None:

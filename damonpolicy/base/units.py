@@ -88,29 +88,19 @@ def _refuse_traps(text: str) -> None:
         raise UnitError("DP0119", "this value is too long")
     if re.fullmatch(r"[+-]?[0-9][0-9_]*_[0-9_]*(\.[0-9]+)?.*", text):
         plain = text.replace("_", "")
-        raise UnitError(
-            "DP0117",
-            f"`{_shorten(text)}` has an underscore, which only some YAML readers take for a number",
-            f"write `{_shorten(plain)}`",
+        message = (
+            f"`{_shorten(text)}` has an underscore, which only some YAML readers take for a number"
         )
+        raise UnitError("DP0117", message, f"write `{_shorten(plain)}`")
     if re.fullmatch(r"[0-9]+(:[0-9]+)+", text):
-        raise UnitError(
-            "DP0118",
-            f"`{text}` is a base-60 number to some YAML readers and a time to people",
-            "write a duration with units, such as `12h30m45s`",
-        )
+        message = f"`{text}` is a base-60 number to some YAML readers and a time to people"
+        raise UnitError("DP0118", message, "write a duration with units, such as `12h30m45s`")
     if re.fullmatch(r"0[0-9]+", text):
-        raise UnitError(
-            "DP0116",
-            f"`{text}` is octal to some YAML readers, and to the kernel",
-            f"write `{int(text)}`",
-        )
+        message = f"`{text}` is octal to some YAML readers, and to the kernel"
+        raise UnitError("DP0116", message, f"write `{int(text)}`")
     if found := re.fullmatch(r"0+([0-9].*)", text):
-        raise UnitError(
-            "DP0116",
-            f"`{_shorten(text)}` begins with a 0, as octal numbers do",
-            f"write `{_shorten(found[1])}`",
-        )
+        hint = f"write `{_shorten(found[1])}`"
+        raise UnitError("DP0116", f"`{_shorten(text)}` begins with a 0, as octal numbers do", hint)
 
 
 def read_integer(text: str, *, low: int = 0, high: int = U64_MAX, what: str = "a number") -> int:
@@ -140,11 +130,8 @@ def read_address(text: str) -> int:
         try:
             value = read_bytes(text)
         except UnitError as error:
-            raise UnitError(
-                "DP0114",
-                f"`{_shorten(text)}` is not an address",
-                "write `0x100000000` or `4GiB`",
-            ) from error
+            hint = "write `0x100000000` or `4GiB`"
+            raise UnitError("DP0114", f"`{_shorten(text)}` is not an address", hint) from error
     if value > U64_MAX:
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
     return value
@@ -162,20 +149,16 @@ def read_bytes(text: str) -> int:
     """Read a size such as ``4KiB`` or ``1.5 GiB`` into bytes; units are powers of 1024."""
     amount, unit = _quantity(text, "DP0110", "a size", "200MiB")
     if unit == "" and text != "0":
-        raise UnitError(
-            "DP0121",
-            f"`{text}` has no unit",
-            f"write `{text}B` for bytes, or a unit such as `MiB`",
-        )
+        hint = f"write `{text}B` for bytes, or a unit such as `MiB`"
+        raise UnitError("DP0121", f"`{text}` has no unit", hint)
     if unit and unit not in BYTES:
         meant = _meant_size(unit)
-        raise UnitError(
-            "DP0110",
-            f"`{unit}` is not a unit of size",
+        hint = (
             f"write `{_shorten(text[: -len(unit)])}{meant}`" + " (1024-based)" * (meant != "B")
             if meant
-            else "units are " + ", ".join(f"`{each}`" for each in BYTES),
+            else "units are " + ", ".join(f"`{each}`" for each in BYTES)
         )
+        raise UnitError("DP0110", f"`{unit}` is not a unit of size", hint)
     value = amount * BYTES[unit or "B"]
     if value.denominator != 1:
         raise UnitError("DP0110", f"`{text}` is not a whole number of bytes")
@@ -220,25 +203,21 @@ def read_duration(text: str) -> int:
     parts = _PART.findall(text)
     if not _PARTS.fullmatch(text):
         meant = _meant_duration(compact)
-        raise UnitError(
-            "DP0111",
-            f"`{_shorten(text)}` is not a duration",
+        hint = (
             f"write `{meant}`"
             if meant
             else "write for example `100ms` or `1h30m`; units are "
-            + ", ".join(f"`{each}`" for each in DURATIONS),
+            + ", ".join(f"`{each}`" for each in DURATIONS)
         )
+        raise UnitError("DP0111", f"`{_shorten(text)}` is not a duration", hint)
     sizes = [DURATIONS[unit] for _, unit in parts]
     if sizes != sorted(set(sizes), reverse=True):
         order = list(DURATIONS)
         parts.sort(key=lambda part: order.index(part[1]), reverse=True)
         hint = "write `" + "".join(number + unit for number, unit in parts) + "`"
         twice = len(set(sizes)) < len(sizes)
-        raise UnitError(
-            "DP0111",
-            f"`{text}` does not go from the largest unit to the smallest",
-            "write each unit once" if twice else hint,
-        )
+        message = f"`{text}` does not go from the largest unit to the smallest"
+        raise UnitError("DP0111", message, "write each unit once" if twice else hint)
     value = sum((Fraction(number) * DURATIONS[unit] for number, unit in parts), Fraction(0))
     if value.denominator != 1:
         raise UnitError("DP0111", f"`{text}` is not a whole number of microseconds")
@@ -283,11 +262,8 @@ def read_bool(text: str) -> bool:
         raise UnitError("DP0115", f"`{text}` is a number, not a boolean", f"write `{word}`")
     truth = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
     if text.lower() in truth:
-        raise UnitError(
-            "DP0115",
-            f"`{text}` is a boolean to some YAML readers and text to others",
-            f"write `{truth[text.lower()]}`",
-        )
+        message = f"`{text}` is a boolean to some YAML readers and text to others"
+        raise UnitError("DP0115", message, f"write `{truth[text.lower()]}`")
     raise UnitError("DP0115", f"`{_shorten(text)}` is not a boolean", "write `true` or `false`")
 
 
@@ -301,9 +277,8 @@ def read_cpulist(text: str) -> tuple[int, ...]:
         if text[:1] == " " or text[-1:] == " ":
             found = None
         if not found:
-            raise UnitError(
-                "DP0122", f"`{_shorten(text)}` is not a list of CPUs", "write for example `0-3,8`"
-            )
+            hint = "write for example `0-3,8`"
+            raise UnitError("DP0122", f"`{_shorten(text)}` is not a list of CPUs", hint)
         first, last = int(found[1]), int(found[2] or found[1])
         if first > last:
             raise UnitError("DP0122", f"`{part}` goes backwards", f"write `{last}-{first}`")

@@ -42,8 +42,7 @@ def _limited(read: Callable[[str], int], pattern: str, example: str) -> tuple[An
     def limit(text: str) -> int:
         value = 0 if text == _UNLIMITED else read(text)
         if value == 0 and text != _UNLIMITED:
-            message = "`0` means unlimited to the kernel"
-            raise UnitError("DP0219", message, f"write `{_UNLIMITED}`")
+            raise UnitError("DP0219", "`0` means unlimited to the kernel", f"write `{_UNLIMITED}`")
         return value
 
     return scalar(limit, rf"(?=.*[1-9])(?:{pattern})|{_UNLIMITED}", example=example)

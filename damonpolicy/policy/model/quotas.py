@@ -112,9 +112,8 @@ def read_target(goal: Goal) -> int:
     share = units.read_percent(goal.target)
     points = share * 10_000
     if points.denominator != 1:
-        raise UnitError(
-            "DP0112", f"`{goal.target}` is finer than a basis point (0.01%)", "round it"
-        )
+        message = f"`{goal.target}` is finer than a basis point (0.01%)"
+        raise UnitError("DP0112", message, "round it")
     return int(points)
 
 

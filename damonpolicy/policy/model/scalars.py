@@ -209,8 +209,7 @@ def _text(text: str) -> str:
 
 def _some_text(text: str) -> str:
     if not text:
-        hint = "write a value, or leave the key out"
-        raise UnitError("DP0105", "this is empty", hint)
+        raise UnitError("DP0105", "this is empty", "write a value, or leave the key out")
     return _text(text)
 
 

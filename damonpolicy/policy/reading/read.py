@@ -253,7 +253,7 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         if problem.code == "DP0121":
             hint = hints.bare_number(hints.kernel_unit(path), str(error["input"]), hint)
         hint = _of_a_scalar(path, error["input"], places) or hint
-        return Diagnostic.error(problem.code, places.value(path), message, hint=hint)
+        return places.value(path).error(problem.code, message, hint)
     if kind == "missing":
         where = places.key(path[:-1])
         names = context.get("told", [name])
@@ -261,20 +261,18 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         given = [f"`{each}`" for each in names]
         listed = " and ".join(filter(None, (", ".join(given[:-1]), given[-1])))
         message = f"{listed}{of} {'is' if len(names) == 1 else 'are'} missing"
-        hint = hints.missing(path[:-1], names, error["input"])
-        return Diagnostic.error("DP0102", where, message, hint=hint)
+        return where.error("DP0102", message, hints.missing(path[:-1], names, error["input"]))
     if kind == _KERNEL_FILTER:
         message = "a filter is `allow` or `reject`, and what it looks at"
-        hint = hints.kernel_filter(error["input"])
-        return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+        return places.value(path).error("DP0103", message, hints.kernel_filter(error["input"]))
     if kind == "extra_forbidden":
         reason = modules.unwritable(str(name)) if path[:1] == ("modules",) and path[2:] else ""
         if reason:
             message = f"`{name}` cannot be set: {reason}"
-            return Diagnostic.error("DP0254", places.key(path), message, hint="remove it")
+            return places.key(path).error("DP0254", message, "remove it")
         beside = [str(key[-1]) for key in places.keys if key[:-1] == path[:-1]]
         hint = hints.unknown_key(path, error["input"], keys_at(path[:-1]), beside)
-        return Diagnostic.error("DP0101", places.key(path), f"unknown key `{name}`", hint=hint)
+        return places.key(path).error("DP0101", f"unknown key `{name}`", hint)
     if kind == "literal_error":
         return _wrong_word(path, error, places)
     expected = {
@@ -300,7 +298,7 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
     )
     if name == "process" and isinstance(error["input"], str):
         hint = hints.wrong_process(error["input"])
-    return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+    return places.value(path).error("DP0103", message, hint)
 
 
 def _of_a_scalar(path: Path, value: Any, places: Places) -> str:
@@ -328,12 +326,11 @@ def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
         kind = "mapping" if isinstance(given, dict) else "list"
         message = f"a single word is expected here, not a {kind}"
         hint = forms.form(path, given) or "one of " + ", ".join(f"`{each}`" for each in words)
-        return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+        return places.value(path).error("DP0103", message, hint)
     if path == ("version",):
         message = f"`{given[:40]}` is not a version of the policy language"
-        return Diagnostic.error("DP0126", places.value(path), message, hint="write `version: 1`")
+        return places.value(path).error("DP0126", message, "write `version: 1`")
     named = [key for key in path if isinstance(key, str)]
     of = f" for `{named[-1]}`" if named else ""
     message = f"`{given[:40]}` is not a word{of}"
-    hint = hints.wrong_word(path, given, words)
-    return Diagnostic.error("DP0104", places.value(path), message, hint=hint)
+    return places.value(path).error("DP0104", message, hints.wrong_word(path, given, words))
