@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import dropwhile, groupby, islice
 
 from damonpolicy.base import limits
 
@@ -328,27 +329,24 @@ def approximate_number(value: float) -> str:
     return f"{sign}{float(shown):g}{THOUSANDS[size]}"
 
 
-def format_duration(microseconds: int) -> str:
-    """Write a duration exactly, from the largest unit to the smallest."""
+def _amounts(microseconds: int) -> list[tuple[int, str]]:
+    """Split a duration into amounts of each unit, from the largest to the smallest."""
     rest, parts = microseconds, []
     for unit, size in reversed(DURATIONS.items()):
         amount, rest = divmod(rest, size)
-        if amount:
-            parts.append(f"{amount}{unit}")
-    return "".join(parts) or "0"
+        parts.append((amount, unit))
+    return parts
+
+
+def format_duration(microseconds: int) -> str:
+    """Write a duration exactly, from the largest unit to the smallest."""
+    return "".join(f"{amount}{unit}" for amount, unit in _amounts(microseconds) if amount) or "0"
 
 
 def approximate_duration(microseconds: float) -> str:
     """Write a duration for people, by its two largest units; it does not read back exactly."""
-    rest = round(microseconds)
-    parts: list[str] = []
-    for unit, size in reversed(DURATIONS.items()):
-        amount, rest = divmod(rest, size)
-        if amount or parts:
-            parts.append(f"{amount}{unit}" if amount else "")
-        if len(parts) == 2:
-            break
-    return "".join(parts) or "0"
+    parts = dropwhile(lambda each: not each[0], _amounts(round(microseconds)))
+    return "".join(f"{amount}{unit}" for amount, unit in islice(parts, 2) if amount) or "0"
 
 
 def format_percent(fraction: Fraction) -> str:
@@ -361,14 +359,9 @@ def format_percent(fraction: Fraction) -> str:
 
 def format_cpulist(numbers: Iterable[int]) -> str:
     """Write CPU numbers as the kernel prints them (``%*pbl``)."""
-    parts: list[str] = []
-    ordered = sorted(set(numbers))
-    index = 0
-    while index < len(ordered):
-        last = index
-        while last + 1 < len(ordered) and ordered[last + 1] == ordered[last] + 1:
-            last += 1
-        first, end = ordered[index], ordered[last]
-        parts.append(str(first) if first == end else f"{first}-{end}")
-        index = last + 1
+    ordered = enumerate(sorted(set(numbers)))
+    parts = []
+    for _, row in groupby(ordered, key=lambda each: each[1] - each[0]):
+        run = [number for _, number in row]
+        parts.append(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]))
     return ",".join(parts)

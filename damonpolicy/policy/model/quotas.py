@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -41,18 +41,15 @@ Metric: TypeAlias = Literal[
     "hugepage_mem_bp",
 ]
 TunerName: TypeAlias = Literal["consist", "temporal"]
-METRICS = {
-    "user_input": frozenset({"from"}),
-    "some_mem_psi_us": frozenset[str](),
-    "node_mem_used_bp": frozenset({"node"}),
-    "node_mem_free_bp": frozenset({"node"}),
-    "node_memcg_used_bp": frozenset({"node", "cgroup"}),
-    "node_memcg_free_bp": frozenset({"node", "cgroup"}),
-    "active_mem_bp": frozenset[str](),
-    "inactive_mem_bp": frozenset[str](),
-    "node_eligible_mem_bp": frozenset({"node"}),
-    "hugepage_mem_bp": frozenset[str](),
+_NEEDS = {
+    "user_input": ("from",),
+    "node_mem_used_bp": ("node",),
+    "node_mem_free_bp": ("node",),
+    "node_memcg_used_bp": ("node", "cgroup"),
+    "node_memcg_free_bp": ("node", "cgroup"),
+    "node_eligible_mem_bp": ("node",),
 }
+METRICS = {metric: frozenset(_NEEDS.get(metric, ())) for metric in get_args(Metric)}
 """The keys that each metric needs besides its target."""
 
 

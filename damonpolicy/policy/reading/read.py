@@ -309,13 +309,12 @@ def _of_a_scalar(path: Path, value: Any, places: Places) -> str:
             key = path[-1]
             return "write `" + ", ".join(f"{{process: {{{key}: {each}}}}}" for each in items) + "`"
         return f"write `{items[0]}`" if len(items) == len(value) == 1 and items[0] else ""
-    rate = (
-        forms.rate_of(value) if path[-2:] == ("quota", "size") and isinstance(value, str) else None
-    )
-    if not rate:
+    sized = path[-2:] == ("quota", "size") and isinstance(value, str)
+    if not (rate := forms.rate_of(value) if sized else None):
         return ""
+    _, amount, every = rate
     beside = (*path[:-1], "every") in places.keys
-    return f"write `{rate[0]}`" if beside else f"write `size: {rate[0]}, every: {rate[1]}`"
+    return f"write `{amount}`" if beside else f"write `size: {amount}, every: {every}`"
 
 
 def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
