@@ -43,6 +43,7 @@ EXAMPLES = {
     "vars": "{name: value}",
     "settings": "{/sys/kernel/mm/ksm/run: 1}",
 }
+_TRUTH = dict.fromkeys(("0", "n", "no", "off", "false"), "false")
 _LOWER, _UPPER = (">=", ">", "min", "at least", "from"), ("<=", "<", "max", "at most", "up to")
 _SIGN = re.compile(rf"({'|'.join((*_LOWER, *_UPPER))})\s*(\S.*)")
 _BETWEEN = r"(\S+?)\s*(?:-|–|\.\.+|\bto\b)\s*(\S+)"
@@ -95,8 +96,8 @@ def form(path: Path, value: Any) -> str:
     elif key == "when" and isinstance(value, str):
         meant = f"{{feature: {flow(value)}}}"
     elif names[:1] == ["modules"] and len(names) == 2 and isinstance(value, str):
-        truth = corrected(value, units.read_bool) or _truth(value)
-        meant = f"{{enabled: {truth}}}" if truth else "{enabled: true}"
+        truth = corrected(value, units.read_bool) or _TRUTH.get(value.lower(), "true")
+        meant = f"{{enabled: {truth}}}"
     if meant:
         return f"write `{key}: {meant}`"
     if isinstance(value, dict) and key in ("kdamonds", "schemes", "probes", "tuning"):
@@ -105,14 +106,6 @@ def form(path: Path, value: Any) -> str:
     if isinstance(value, dict) and flow(value):
         return f"write `{key}: [{flow(value)}]`"
     return f"write for example `{key}: {EXAMPLES[key]}`" if key in EXAMPLES else ""
-
-
-def _truth(text: str) -> str:
-    for word, names in (("true", ("1", "y", "yes", "on", "true")),
-                        ("false", ("0", "n", "no", "off", "false"))):  # fmt: skip
-        if text.lower() in names:
-            return word
-    return ""
 
 
 def _reads(read: Callable[[str], Any], text: str) -> str:

@@ -8,6 +8,7 @@ models, also check everything that was right.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import pydantic
@@ -27,6 +28,11 @@ __all__ = ("Cursor", "Read", "read_policy")
 _MOST_ROUNDS = 100
 _OF_ANY_NAME = ("vars", "settings")
 """Keys of a policy with names below them that users choose."""
+_EXPECTED = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping"),
+    "tuple_type": "a list",
+}
+"""What a field takes, by pydantic's kind of error."""
 _KERNEL_FILTER = "kernel_filter"
 """Our own kind of error, beside pydantic's."""
 
@@ -154,10 +160,7 @@ def _gathered(errors: list[Any], data: Data) -> Iterator[tuple[Path, Any]]:
 
 
 def _at(data: Data, path: Path) -> Any:
-    node: Any = data
-    for key in path:
-        node = node[key]
-    return node
+    return reduce(_inside, path, data)
 
 
 class _Indexes:
@@ -213,10 +216,7 @@ def _holes(node: Data, path: Path) -> Iterator[Path]:
 
 def _cut(data: Data, path: Path, index_map: _Indexes, kind: str = "") -> None:
     """Cut out a wrong value: an item or an unknown key is removed, a known field becomes a hole."""
-    node: Any = data
-    for key in path[:-1]:
-        node = _inside(node, key)
-    last = path[-1]
+    node, last = _at(data, path[:-1]), path[-1]
     if isinstance(node, dict):
         if kind == "extra_forbidden" or (path[0] in _OF_ANY_NAME and len(path) == 2):
             node.pop(last, None)
@@ -232,12 +232,8 @@ def _resolve(error: Any, data: Data) -> Path:
     path: Path = ()
     location = error["loc"]
     for index, key in enumerate(location):
-        inside = (isinstance(node, dict) and key in node) or (
-            isinstance(node, list) and isinstance(key, int) and key < len(node)
-        )
-        if inside:
-            node = node[key]
-            path = (*path, key)
+        if (inside := _inside(node, key)) is not None:
+            node, path = inside, (*path, key)
         elif error["type"] == "missing" and index == len(location) - 1:
             path = (*path, key)
     return path
@@ -275,29 +271,20 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         return places.key(path).error("DP0101", f"unknown key `{name}`", hint)
     if kind == "literal_error":
         return _wrong_word(path, error, places)
-    expected = {
-        "model_type": "a mapping",
-        "model_attributes_type": "a mapping",
-        "dict_type": "a mapping",
-        "tuple_type": "a list",
-    }.get(kind, "something else")
+    expected = _EXPECTED.get(kind, "something else")
     if kind == "union_tag_invalid":
         tags = context["expected_tags"].replace("'", "").split(", ")
         kinds = {"scalar": "one value", "mapping": "a mapping", "list": "a list"}
         expected = " or ".join(kinds[each] for each in tags)
-    message = (
-        f"`{name}` takes {expected}"
-        if isinstance(name, str) and name
-        else (f"{expected} is expected here")
-    )
-    example = {"a list": "begin each item with `- `, or write `[…]`"}.get(expected, "")
-    keys = list(keys_at(path)) if expected == "a mapping" else []
+    named = isinstance(name, str) and name
+    message = f"`{name}` takes {expected}" if named else f"{expected} is expected here"
     hint = forms.form(path, error["input"])
-    hint = (
-        hint or example or ("its keys are " + ", ".join(f"`{key}`" for key in keys) if keys else "")
-    )
     if name == "process" and isinstance(error["input"], str):
         hint = hints.wrong_process(error["input"])
+    elif not hint and expected == "a list":
+        hint = "begin each item with `- `, or write `[…]`"
+    elif not hint and expected == "a mapping" and (keys := list(keys_at(path))):
+        hint = "its keys are " + ", ".join(f"`{key}`" for key in keys)
     return places.value(path).error("DP0103", message, hint)
 
 

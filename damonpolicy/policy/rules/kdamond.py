@@ -8,7 +8,7 @@ from contextlib import suppress
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import U32_MAX, format_duration
 from damonpolicy.policy.model.filters import Match
-from damonpolicy.policy.model.intervals import AutoTune, Intervals
+from damonpolicy.policy.model.intervals import Intervals
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.quotas import UNLIMITED
 from damonpolicy.policy.model.scalars import Unread
@@ -42,10 +42,8 @@ def _zeros(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 def _order(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
     intervals = kdamond.intervals
     if intervals.sampling > intervals.aggregating:
-        message = (
-            f"`sample` ({format_duration(intervals.sampling)}) is above"
-            f" `aggregation` ({format_duration(intervals.aggregating)})"
-        )
+        sample, aggregation = map(format_duration, (intervals.sampling, intervals.aggregating))
+        message = f"`sample` ({sample}) is above `aggregation` ({aggregation})"
         hint = "an aggregation sums up samples, 20 of them by default"
         name = "sample" if intervals.sample is not None else "aggregation"
         yield at("intervals", name).value.error("DP0203", message, hint)
@@ -75,25 +73,18 @@ def _tuning(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
             message = f"`{name}` is 0, which switches tuning off or breaks it"
             hint = "leave `auto_tune` out where nothing shall be tuned"
             yield inside(name).value.error("DP0219", message, hint)
-    yield from _bounds(kdamond.intervals, tune, at("intervals"))
-    if (tune.observe * 10_000).denominator != 1:
+    if (tune.known("observe", 0) * 10_000).denominator != 1:
         message = "`observe` is finer than a basis point (0.01%)"
         yield inside("observe").value.error("DP0250", message, "round it")
-
-
-@rule
-def _bounds(intervals: Intervals, tune: AutoTune, at: Cursor) -> Iterator[Diagnostic]:
-    inside = at("auto_tune")
+    sampling = kdamond.intervals.sampling
     if tune.min_sample > tune.max_sample:
         message = "`min_sample` is above `max_sample`"
         yield inside("min_sample").value.error("DP0201", message, "swap them")
-    elif not tune.min_sample <= intervals.sampling <= tune.max_sample:
-        message = (
-            f"tuning starts at {format_duration(intervals.sampling)}, outside"
-            f" {format_duration(tune.min_sample)} to {format_duration(tune.max_sample)}"
-        )
+    elif not tune.min_sample <= sampling <= tune.max_sample:
+        start, low, high = map(format_duration, (sampling, tune.min_sample, tune.max_sample))
+        message = f"tuning starts at {start}, outside {low} to {high}"
         hint = "choose a `sample` within `min_sample` and `max_sample`"
-        yield at("sample").value.error("DP0210", message, hint)
+        yield at("intervals", "sample").value.error("DP0210", message, hint)
 
 
 @check.add

@@ -49,17 +49,18 @@ def _given(policy: Policy, at: Cursor) -> Iterator[tuple[str, dict[str, str], di
 
     Each comes with the contents of its files, and their places.
     """
-    modules, settings = policy.known("modules"), policy.known("settings", {})
-    for name in kernel.MODULES:
-        module = modules.known(name) if modules is not None else None
-        given = dict(module.contents(name)) if module is not None else {}
-        places = {parameter: at("modules", name, parameter) for parameter in given}
-        for path, value in settings.items():
-            each = kernel.PARAMETERS.get(path)
-            if each is not None and each.module == name and each.name not in given:
-                given[each.name], places[each.name] = written(path, value), at("settings", path)
-        if given:
-            yield name, given, places
+    settings = policy.known("settings", {}).items()
+    files = [(path, written(path, value), at("settings", path)) for path, value in settings]
+    found: dict[str, dict[str, tuple[str, Cursor]]] = {}
+    for path, content, place in (*contents(policy, at), *files):
+        if (each := kernel.PARAMETERS.get(path)) is not None:
+            found.setdefault(each.module, {}).setdefault(each.name, (content, place))
+    for module, given in found.items():
+        yield (
+            module,
+            {name: content for name, (content, _) in given.items()},
+            {name: place for name, (_, place) in given.items()},
+        )
 
 
 check = Rules[[Policy, Cursor]]()

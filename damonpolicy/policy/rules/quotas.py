@@ -137,23 +137,14 @@ def _goals(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]
         place = at("quota", "goals", index)
         yield from _target(goal, place("target"))
         yield from _keys(goal, place)
-        yield from _source(goal, place("from"))
-        yield from _eligible(goal, kdamond, place("metric"))
+        if (source := goal.known("from_")) is not None:
+            yield from sources.check(source, place("from"))
+        ops = kdamond.known("ops", "paddr")
+        if goal.known("metric") == "node_eligible_mem_bp" and ops != "paddr":
+            message = f"`node_eligible_mem_bp` is always 0 on `{ops}`"
+            yield place("metric").value.error("DP0231", message, "it needs `ops: paddr`")
         if goal in goals[:index]:
             yield place.value.error("DP0223", "this goal appears twice", "remove one of them")
-
-
-@rule
-def _source(goal: Goal, at: Cursor) -> Iterator[Diagnostic]:
-    if goal.from_ is not None:
-        yield from sources.check(goal.from_, at)
-
-
-@rule
-def _eligible(goal: Goal, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    if goal.metric == "node_eligible_mem_bp" and kdamond.ops != "paddr":
-        message = f"`node_eligible_mem_bp` is always 0 on `{kdamond.ops}`"
-        yield at.value.error("DP0231", message, "it needs `ops: paddr`")
 
 
 @rule

@@ -41,12 +41,8 @@ def _path(name: str) -> str:
     """Return the hint with the file for another form of its name."""
     trimmed = name.strip("/")
     as_path = trimmed if "/" in trimmed else trimmed.replace(".", "/")
-    for path in (
-        f"/{as_path}",
-        f"/proc/sys/{as_path}",
-        f"/sys/{as_path}",
-        f"/sys/kernel/{as_path}",
-    ):
+    for above in ("", "/proc/sys", "/sys", "/sys/kernel"):
+        path = f"{above}/{as_path}"
         if usual(path) and not malformed(path):
             return f"write `{path}`"
     return "settings are files such as `/sys/kernel/mm/ksm/run`"

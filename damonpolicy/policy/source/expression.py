@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from jinja2 import nodes
@@ -83,16 +84,15 @@ def _int(value: Any, other: Any = 0, base: Any = 10) -> Any:
     """Convert like jinja2: a value that is not a number becomes ``other``."""
     if base not in range(2, 37) or isinstance(base, float):
         raise Failed("`int` takes bases from 2 to 36")
-    try:
-        if isinstance(value, str) and base != 10:
-            return int(_bounded(value), base)
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    try:
-        return int(float(value))  # as "1.5"
-    except (TypeError, ValueError, OverflowError):
-        return other
+    other_base = isinstance(value, str) and base != 10
+    ways: tuple[Callable[[], int], ...] = (
+        lambda: int(_bounded(value), base) if other_base else int(value),
+        lambda: int(float(value)),  # as "1.5"
+    )
+    for convert in ways:
+        with suppress(TypeError, ValueError, OverflowError):
+            return convert()
+    return other
 
 
 def _float(value: Any, other: Any = 0.0) -> Any:
@@ -210,10 +210,8 @@ def _check_one(node: nodes.Node) -> None:
     elif isinstance(node, nodes.Filter):
         reason, hint = _check_filter(node)
     elif isinstance(node, nodes.Test) and node.name not in TESTS:
-        reason, hint = (
-            f"there is no test `{node.name}`",
-            "`is defined` and `is undefined` are there",
-        )
+        reason = f"there is no test `{node.name}`"
+        hint = "`is defined` and `is undefined` are there"
     elif isinstance(node, nodes.Const) and not is_whole(str(node.value)):
         reason = "half a character is not text"
     if reason:

@@ -53,14 +53,14 @@ def load(
     files = []
     room = Room()
     for name in dict.fromkeys(names):
-        text, diagnostic = _read(name, keepers, absent=_meant(name))
-        if full := room.take(text):
+        file, diagnostic = read_file(name, keepers, absent=_meant(name))
+        if full := room.take(file.text):
             found.append(full)
             break
         if diagnostic:
             found.append(diagnostic)
         else:
-            files.append(SourceFile("<stdin>" if name == "-" else name, text))
+            files.append(file)
     return files, found
 
 
@@ -91,14 +91,17 @@ def drop_ins(directories: Iterable[str]) -> list[str]:
 
 
 def read_file(
-    name: str, keepers: trust.Keepers | None = None
+    name: str, keepers: trust.Keepers | None = None, absent: str = ""
 ) -> tuple[SourceFile, Diagnostic | None]:
     """Read one file, or report why it cannot be read; ``-`` is standard input.
 
-    With ``keepers`` nobody else may be able to change it.
+    With ``keepers`` nobody else may be able to change it. ``absent`` is the hint for a missing one.
     """
-    text, diagnostic = _read(name, keepers)
-    return SourceFile("<stdin>" if name == "-" else name, text), diagnostic
+    shown = "<stdin>" if name == "-" else name
+    text = _read(name, shown, keepers, absent)
+    if isinstance(text, Diagnostic):
+        return SourceFile(shown, ""), text
+    return SourceFile(shown, text), None
 
 
 def distrust(path: str, keepers: trust.Keepers | None) -> Diagnostic | None:
@@ -121,9 +124,7 @@ def policies_in(directory: str) -> Sequence[str]:
     ]
 
 
-def _read(
-    name: str, keepers: trust.Keepers | None, absent: str = ""
-) -> tuple[str, Diagnostic | None]:
+def _read(name: str, shown: str, keepers: trust.Keepers | None, absent: str) -> str | Diagnostic:
     try:
         if name == "-":
             raw = sys.stdin.buffer.read(limits.POLICY_FILE.most + 1)
@@ -131,29 +132,28 @@ def _read(
             path = Path(name)
             if path.exists() and not path.is_file():
                 message = f"`{name}` is not a regular file"
-                return "", Diagnostic.error("DP0001", None, message)
+                return Diagnostic.error("DP0001", None, message)
             with open(path, "rb", opener=_opener(keepers)) as stream:
                 raw = stream.read(limits.POLICY_FILE.most + 1)
     except trust.Untrusted as error:
-        return "", _untrusted(error)
+        return _untrusted(error)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
         hint = absent if isinstance(error, FileNotFoundError) else ""
         message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
-        return "", Diagnostic.error("DP0001", None, message, hint=hint)
-    shown = "<stdin>" if name == "-" else name
+        return Diagnostic.error("DP0001", None, message, hint=hint)
     if len(raw) > limits.POLICY_FILE.most:
         place = Span.on_line(shown, 1, 1)
-        return "", place.error("DP0013", "the file is larger than 1 MiB")
+        return place.error("DP0013", "the file is larger than 1 MiB")
     try:
-        return raw.decode("utf-8").removeprefix("\ufeff"), None
+        return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
         message = f"the byte 0x{raw[error.start]:02X} is not UTF-8"
         place = Span.on_line(shown, line, column)
-        return "", place.error("DP0002", message, "save the file as UTF-8")
+        return place.error("DP0002", message, "save the file as UTF-8")
 
 
 def _meant(name: str) -> str:
