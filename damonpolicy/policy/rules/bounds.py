@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import NoPermission
 from damonpolicy.base.units import (
     U32_MAX,
@@ -21,7 +19,7 @@ from damonpolicy.policy.model.quotas import read_target
 from damonpolicy.policy.model.scalars import Rate
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.rule import Rules, readable, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, readable, rule
 
 __all__ = ("check", "check_sizes", "ranges")
 
@@ -31,7 +29,7 @@ check = Rules[[Scheme, Kdamond, Cursor]]()
 
 
 @check.add
-def _small(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _small(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     most = scheme.access_pattern.size.max
     if most is not None and most < PAGE and kdamond.addr_unit == 1:
         message = "no region is smaller than 4KiB, so the scheme never matches"
@@ -40,7 +38,7 @@ def _small(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]
 
 
 @check.add
-def _rate(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _rate(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     least: Rate | None = scheme.access_pattern.access_rate.min
     most = kdamond.intervals.samples
     if least is not None and most < least.least(most) <= U32_MAX:
@@ -50,7 +48,7 @@ def _rate(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _asleep(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _asleep(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     """Check that a scheme can ever be awake.
 
     It wakes below `mid`, and sleeps below `low` (mm/damon/core.c: damos_wmark_wait_us()).
@@ -65,7 +63,7 @@ def _asleep(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     every, sampling = scheme.apply_every, kdamond.intervals.sampling
     if every and every < sampling:
         message = f"the kernel looks once a sample ({format_duration(sampling)}), no more often"
@@ -74,7 +72,7 @@ def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagn
 
 
 @check.add
-def _crumb(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _crumb(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Check that a quota holds at least a page.
 
     The kernel cuts it to whole pages (mm/damon/core.c: damos_apply_scheme()).
@@ -85,7 +83,7 @@ def _crumb(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]
 
 
 @check.add
-def _time(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _time(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     quota = scheme.limits
     if quota.time and quota.every and quota.time >= quota.every:
         every = format_duration(quota.every)
@@ -95,7 +93,7 @@ def _time(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _pressure(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _pressure(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     quota = scheme.limits
     for index, goal in readable(quota.goals, "metric", "target"):
         if goal.metric != "some_mem_psi_us" or not quota.every:
@@ -132,9 +130,7 @@ def ranges(kdamond: Kdamond, machine: Machine | None) -> list[Range] | None:
 
 
 @rule
-def check_sizes(
-    kdamond: Kdamond, at: Cursor, machine: Machine | None = None
-) -> Iterator[Diagnostic]:
+def check_sizes(kdamond: Kdamond, at: Cursor, machine: Machine | None = None) -> Findings:
     """Warn of sizes that no region keeps: the fewest regions bound the size of each.
 
     mm/damon/core.c: damon_region_sz_limit(); larger ones are split while there is room for more.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from damonpolicy.base.diagnostics import Diagnostic
@@ -14,7 +14,7 @@ from damonpolicy.policy.model.targets import AddressRange
 from damonpolicy.policy.reading.forms import flow
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules.coverage import Reached, matches_nothing, reached
-from damonpolicy.policy.rules.rule import rule
+from damonpolicy.policy.rules.rule import Findings, rule
 
 __all__ = ("check", "conjunction", "unreached")
 
@@ -22,7 +22,7 @@ _IN_GENERAL = "to require both, reject the opposite first, and allow last"
 
 
 @rule
-def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
+def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Findings:
     """Yield the errors in a scheme's list; ``physical`` memory is one target."""
     yield from unreached(filters, at, physical=physical)
     found = list(reached(filters, physical=physical))
@@ -33,7 +33,7 @@ def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Iterator[
 @rule
 def unreached(
     filters: Sequence[Filter], at: Cursor, *, physical: bool, what: str = "the scheme"
-) -> Iterator[Diagnostic]:
+) -> Findings:
     """Yield filters that are never reached or match nothing, and lists that reject everything."""
     rejecting = True
     for found in reached(filters, physical=physical):
@@ -72,9 +72,7 @@ def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnosti
 
 
 @rule
-def _either(
-    filters: Sequence[Filter], at: Cursor, found: Sequence[Reached]
-) -> Iterator[Diagnostic]:
+def _either(filters: Sequence[Filter], at: Cursor, found: Sequence[Reached]) -> Findings:
     """Warn of an `allow` before another condition: the first match decides, it is not an `and`."""
     for index, each in enumerate(filters):
         later = next((other for other in filters[index + 1 :] if _another(each, other)), None)
@@ -108,7 +106,7 @@ def _another(each: Filter, later: Filter) -> bool:
 
 
 @rule
-def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diagnostic]:
+def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Findings:
     """Warn of a final `reject` after an unrelated `allow`, which then changes nothing."""
     if not rest or filters[-1].verb != "reject":
         return

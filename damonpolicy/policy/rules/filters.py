@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.kernel.damon.actions import traits
 from damonpolicy.kernel.damon.tree import CORE
 from damonpolicy.policy.model.filters import IDLE, Filter, Match, Memcg
@@ -12,7 +11,7 @@ from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import filter_lists
-from damonpolicy.policy.rules.rule import Rules, readable, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, readable, rule
 
 __all__ = ("check", "inside", "shape", "sizes", "subtrees")
 
@@ -22,7 +21,7 @@ check = Rules[[Scheme, Kdamond, Cursor]]()
 
 
 @check.add
-def _each(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _each(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     alone = len(scheme.filters) == 1
     for index, each in enumerate(scheme.filters):
         place = at("filters", index)
@@ -33,14 +32,14 @@ def _each(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _lists(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _lists(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     place, physical = at("filters"), kdamond.known("ops") == "paddr"
     yield from subtrees(scheme.filters, place)
     yield from filter_lists.check(scheme.filters, place, physical=physical)
 
 
 @rule
-def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
+def shape(each: Filter, at: Cursor) -> Findings:
     """Yield the errors in a single filter's form."""
     if at.lost:
         return
@@ -64,7 +63,7 @@ def shape(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _named(memcg: Memcg, at: Cursor) -> Iterator[Diagnostic]:
+def _named(memcg: Memcg, at: Cursor) -> Findings:
     if (memcg.path is None) == (memcg.unit is None):
         hint = "keep one of them" if memcg.path else "write `memcg: {unit: postgresql.service}`"
         yield at.value.error("DP0226", "a `memcg` is named by its `path`, or by a `unit`", hint)
@@ -76,14 +75,14 @@ def inside(each: Filter, at: Cursor) -> Cursor:
 
 
 @rule
-def _probed(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
+def _probed(each: Filter, at: Cursor) -> Findings:
     if each.type in IDLE:
         hint = f"a probe can: `probes: [{{name: NAME, filters: [{{allow: {each.type}}}]}}]`"
         yield inside(each, at).value.error("DP0213", f"schemes cannot look at `{each.type}`", hint)
 
 
 @rule
-def _addresses(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
+def _addresses(each: Filter, at: Cursor) -> Findings:
     addr = each.inner.addr if isinstance(each.inner, Match) else None
     if addr is not None and addr.end <= addr.start:
         message = "the address range ends before it starts"
@@ -92,7 +91,7 @@ def _addresses(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _hits(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _hits(each: Filter, kdamond: Kdamond, at: Cursor) -> Findings:
     inner, place = each.inner, inside(each, at)
     hits = inner.probe_hits_wsum if isinstance(inner, Match) else None
     if hits is not None and not any(probe.weight for probe in kdamond.probes):
@@ -101,7 +100,7 @@ def _hits(each: Filter, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Iterator[Diagnostic]:
+def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Findings:
     target = each.inner.target if isinstance(each.inner, Match) else None
     if target is None or kdamond.ops != "paddr":  # several processes may match one selector
         return
@@ -115,7 +114,7 @@ def _number(each: Filter, kdamond: Kdamond, at: Cursor, *, alone: bool) -> Itera
 
 
 @rule
-def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
+def sizes(each: Filter, at: Cursor) -> Findings:
     """Yield empty ranges."""
     inner, place = each.inner, inside(each, at)
     for name in ("hugepage_size", "probe_hits_wsum"):
@@ -125,7 +124,7 @@ def sizes(each: Filter, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
+def subtrees(filters: Sequence[Filter], at: Cursor) -> Findings:
     """Refuse `not` on a cgroup and all below it, if no list of kernel filters expresses it.
 
     The kernel's filter has one cgroup. "Not in any of these" can be expressed by its opposite at
@@ -139,7 +138,7 @@ def subtrees(filters: Sequence[Filter], at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _order(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _order(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     """Check that core filters come first, as the kernel runs them before page-level ones.
 
     mm/damon/core.c: damos_core_filter_out() decides before the operation set sees a page.
@@ -163,7 +162,7 @@ def _order(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     known = traits(kdamond.ops, scheme.action)
     if known.filters or not known.works:
         return

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.machine import Machine, entries, read_or
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.rule import readable, rule
+from damonpolicy.policy.rules.rule import Findings, readable, rule
 
 __all__ = ("check", "check_machine")
 
@@ -23,7 +22,7 @@ _SIZES = re.compile(rf"{_THP}/hugepages-\d+kB/enabled\Z")
 
 
 @rule
-def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def check(policy: Policy, at: Cursor) -> Findings:
     """Yield schemes that the policy itself keeps from acting."""
     yield from _huge(policy, at, policy.known("settings", {}))
     for index, kdamond in readable(policy.kdamonds, "ops", "targets"):
@@ -32,7 +31,7 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     """Yield schemes that this machine keeps from acting."""
     given = policy.known("settings", {})
     switches = {path: read_or(machine, path) for path in _switches(machine)}
@@ -59,7 +58,7 @@ def _off(settings: Mapping[str, str]) -> bool:
 
 
 @rule
-def _huge(policy: Policy, at: Cursor, settings: Mapping[str, str]) -> Iterator[Diagnostic]:
+def _huge(policy: Policy, at: Cursor, settings: Mapping[str, str]) -> Findings:
     """Check `hugepage`, which only allows huge pages (madvise); `collapse` makes them anyway."""
     if not _off(settings):
         return
@@ -74,7 +73,7 @@ def _huge(policy: Policy, at: Cursor, settings: Mapping[str, str]) -> Iterator[D
 
 
 @rule
-def _swapless(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _swapless(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     found = re.search(r"^SwapTotal:\s+0 kB$", read_or(machine, "/proc/meminfo"), re.MULTILINE)
     if not found:
         return
@@ -95,7 +94,7 @@ def _acting(policy: Policy, action: str, at: Cursor) -> Iterator[tuple[Scheme, C
 
 
 @rule
-def _elsewhere(kdamond: Kdamond, scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+def _elsewhere(kdamond: Kdamond, scheme: Scheme, at: Cursor) -> Findings:
     """Warn of goals on a node where the scheme neither takes memory nor brings it."""
     monitored = {each.numa_node for each in kdamond.targets}
     if kdamond.ops != "paddr" or None in monitored or not monitored:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import U32_MAX, format_duration
 from damonpolicy.policy.model.filters import Match
 from damonpolicy.policy.model.intervals import Intervals
@@ -16,7 +14,7 @@ from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import AddressRange, Target
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import probes, sample
-from damonpolicy.policy.rules.rule import Rules, called, readable, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, called, readable, rule
 
 __all__ = ("check",)
 
@@ -28,7 +26,7 @@ check = Rules[[Kdamond, Cursor]]()
 
 
 @check.add
-def _zeros(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _zeros(kdamond: Kdamond, at: Cursor) -> Findings:
     for name in ("sample", "aggregation", "update"):
         if kdamond.known("intervals", Intervals()).known(name) == 0:
             message = f"`{name}` is 0, and the kernel would never rest"
@@ -39,7 +37,7 @@ def _zeros(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _order(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _order(kdamond: Kdamond, at: Cursor) -> Findings:
     intervals = kdamond.intervals
     if intervals.sampling > intervals.aggregating:
         sample, aggregation = map(format_duration, (intervals.sampling, intervals.aggregating))
@@ -50,7 +48,7 @@ def _order(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _samples(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _samples(kdamond: Kdamond, at: Cursor) -> Findings:
     """Refuse more samples per aggregation than the kernel counts.
 
     mm/damon/core.c: damon_max_nr_accesses() keeps the last 32 bits.
@@ -64,7 +62,7 @@ def _samples(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _tuning(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _tuning(kdamond: Kdamond, at: Cursor) -> Findings:
     tune, inside = kdamond.intervals.auto_tune, at("intervals", "auto_tune")
     if tune is None:
         return
@@ -88,7 +86,7 @@ def _tuning(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _region_count(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _region_count(kdamond: Kdamond, at: Cursor) -> Findings:
     count, place = kdamond.region_count, at("region_count")
     if count.known("min", _FEWEST_REGIONS) < _FEWEST_REGIONS:
         message = f"`min` is below {_FEWEST_REGIONS}, and the kernel would not start"
@@ -100,7 +98,7 @@ def _region_count(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _targets(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _targets(kdamond: Kdamond, at: Cursor) -> Findings:
     place = at("targets")
     if not kdamond.targets and not place.lost:
         physical = kdamond.known("ops", "paddr") == "paddr"
@@ -114,7 +112,7 @@ def _targets(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
+def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Findings:
     if at.lost:
         return
     names = ("system_ram", "numa_node", "regions", "process")
@@ -140,7 +138,7 @@ def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic
 
 
 @rule
-def _nothing(_: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
+def _nothing(_: Kdamond, target: Target, at: Cursor) -> Findings:
     if target.known("system_ram") is False:
         message = "`system_ram: false` names nothing"
         yield at("system_ram").value.error("DP0224", message, "remove it")
@@ -154,7 +152,7 @@ def _nothing(_: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
+def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Findings:
     if target.regions is None:
         if kdamond.ops == "fvaddr" and target.process is not None:
             message = "`fvaddr` needs `regions`, else it monitors nothing"
@@ -166,7 +164,7 @@ def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnosti
 
 
 @rule
-def _areas(_: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
+def _areas(_: Kdamond, target: Target, at: Cursor) -> Findings:
     place = at("regions")
     if target.regions == () and not place.lost:
         message = "`regions` is empty"
@@ -192,7 +190,7 @@ def _areas(_: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _united(kdamond: Kdamond, at: Cursor) -> Findings:
     """Check targets of paddr, which become one; memory covered twice would be two targets."""
     if kdamond.ops != "paddr":
         return
@@ -228,13 +226,13 @@ check.add(probes.check)
 
 
 @check.add
-def _accesses(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _accesses(kdamond: Kdamond, at: Cursor) -> Findings:
     if kdamond.accesses is not None:
         yield from sample.check(kdamond, kdamond.accesses, at)
 
 
 @check.add
-def _unit(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _unit(kdamond: Kdamond, at: Cursor) -> Findings:
     unit = kdamond.addr_unit
     if unit == 0 or unit & (unit - 1) or unit > 1 << 20:
         message = "`addr_unit` is a power of two up to 1048576"
@@ -246,7 +244,7 @@ def _unit(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _sized(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _sized(kdamond: Kdamond, at: Cursor) -> Findings:
     unit = kdamond.addr_unit
     schemes = readable(kdamond.schemes, "access_pattern", "limits", "filters")
     sized = [index for index, each in schemes if _counts_bytes(each)]
@@ -259,7 +257,7 @@ def _sized(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _all_alike(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _all_alike(kdamond: Kdamond, at: Cursor) -> Findings:
     weights = kdamond.temperature
     if weights is not None and not (weights.size or weights.access_rate or weights.age):
         message = "all weights are 0, so nothing would be hotter than anything else"
@@ -268,7 +266,7 @@ def _all_alike(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _waiting(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _waiting(kdamond: Kdamond, at: Cursor) -> Findings:
     if kdamond.when_absent == "wait" and kdamond.ops == "paddr" and not _may_be_absent(kdamond):
         message = "there is nothing to wait for: no cgroup or node is named"
         yield at("when_absent").key.error("DP0208", message, "remove it")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from damonpolicy.base.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.base.diagnostics import did_you_mean
 from damonpolicy.base.units import format_cpulist
 from damonpolicy.kernel.system import cgroups, memory, numa
 from damonpolicy.kernel.system.machine import Machine
@@ -19,7 +18,7 @@ from damonpolicy.policy.model.targets import Target
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import bounds
 from damonpolicy.policy.rules.filters import inside
-from damonpolicy.policy.rules.rule import readable, rule
+from damonpolicy.policy.rules.rule import Findings, readable, rule
 
 __all__ = ("check_kdamond",)
 
@@ -32,7 +31,7 @@ _FOR_NOW = ("DP0301", "DP0303", "DP0304", "DP0310")
 @rule
 def check_kdamond(
     kdamond: Kdamond, at: Cursor, machine: Machine, *, served: bool = False
-) -> Iterator[Diagnostic]:
+) -> Findings:
     """Yield the names in a kdamond that this machine lacks.
 
     A name that may appear later is no error if somebody waits for it: a service, if ``served``.
@@ -52,7 +51,7 @@ def check_kdamond(
 
 
 @rule
-def _needed(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _needed(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     for index, target in enumerate(kdamond.known("targets", ())):
         yield from _target(kdamond, target, at("targets", index), machine)
     yield from _absent(kdamond, at("targets"), machine)
@@ -69,9 +68,7 @@ def _needed(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
 
 
 @rule
-def _target(
-    kdamond: Kdamond, target: Target, place: Cursor, machine: Machine
-) -> Iterator[Diagnostic]:
+def _target(kdamond: Kdamond, target: Target, place: Cursor, machine: Machine) -> Findings:
     node, process = target.known("numa_node"), target.known("process")
     if node is not None:
         yield from _node(node, place("numa_node"), machine)
@@ -88,7 +85,7 @@ def _target(
 
 
 @rule
-def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     """Warn of filters on unmonitored addresses, which match nothing; memory may be added."""
     given = [
         (each.inner.addr, inside(each, at(index, "filters", number))("addr").value)
@@ -104,7 +101,7 @@ def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
 
 
 @rule
-def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     """Warn of missing targets beside existing ones, as they would be left out silently."""
     given = [
         (index, Selector(**each.process.conditions))
@@ -119,7 +116,7 @@ def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
 
 
 @rule
-def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     """Warn of filters on targets without a process, which would silently match nothing."""
     wanted = [
         (each.inner.known("target"), inside(each, at(index, "filters", number))("target").value)
@@ -144,7 +141,7 @@ def _numbers(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
 
 
 @rule
-def _destinations(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _destinations(scheme: Scheme, at: Cursor, machine: Machine) -> Findings:
     if isinstance(scheme.to, tuple):
         for index, each in readable(scheme.to, "node"):
             yield from _node(each.node, at(index, "node"), machine)
@@ -153,7 +150,7 @@ def _destinations(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diag
 
 
 @rule
-def _goals(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _goals(scheme: Scheme, at: Cursor, machine: Machine) -> Findings:
     for index, goal in enumerate(scheme.limits.goals):
         place, node, cgroup = at(index), goal.known("node"), goal.known("cgroup")
         if node is not None:
@@ -167,9 +164,7 @@ def _goals(scheme: Scheme, at: Cursor, machine: Machine) -> Iterator[Diagnostic]
 
 
 @rule
-def _node(
-    node: int, at: Cursor, machine: Machine, *, memory_needed: bool = True
-) -> Iterator[Diagnostic]:
+def _node(node: int, at: Cursor, machine: Machine, *, memory_needed: bool = True) -> Findings:
     online = numa.nodes(machine)
     if node not in online:
         message = f"there is no node {node}"
@@ -197,9 +192,7 @@ def _beside(pattern: str, machine: Machine) -> str:
 
 
 @rule
-def _cgroup(
-    path: str, at: Cursor, machine: Machine, *, counted: bool = False
-) -> Iterator[Diagnostic]:
+def _cgroup(path: str, at: Cursor, machine: Machine, *, counted: bool = False) -> Findings:
     if not cgroups.exists(machine, path):
         short = path
         if f"{path}/".startswith(f"{cgroups.MOUNT}/"):
@@ -224,7 +217,7 @@ def _cgroup(
 
 
 @rule
-def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _memcg(each: Filter, at: Cursor, machine: Machine) -> Findings:
     inner = each.inner
     if isinstance(inner, Match) and inner.memcg is not None:
         place = inside(each, at)("memcg")
@@ -236,7 +229,7 @@ def _memcg(each: Filter, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
 
 
 @rule
-def _threads(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _threads(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     """Check threads, which the kernel compares by the number in their own pid namespace.
 
     Of the development tree: mm/memory.c reports task_pid_vnr() of who faults; seen in a guest.
@@ -265,7 +258,7 @@ def _threads(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnos
 
 
 @rule
-def _cpus(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _cpus(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     accesses = kdamond.accesses
     if accesses is None or accesses.cpus is None:
         return

@@ -15,7 +15,7 @@ from damonpolicy.kernel.system.psi import has_pressure
 from damonpolicy.policy.model.modules import Module
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.reading.read import Cursor, Read
-from damonpolicy.policy.rules.rule import Rules, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, rule
 
 __all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
 
@@ -70,7 +70,7 @@ _check_module = Rules[[Module, Cursor]]()
 
 
 @check.add
-def _parameters(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def _parameters(policy: Policy, at: Cursor) -> Findings:
     for name, module in policy.modules.given().items():
         yield from _exact(name, module, at("modules", name))
         yield from _check_module(module, at("modules", name))
@@ -80,12 +80,12 @@ def _parameters(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _exclusive_here(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def _exclusive_here(policy: Policy, at: Cursor) -> Findings:
     yield from _exclusive([(policy, at)])
 
 
 @check.add
-def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def _twice(policy: Policy, at: Cursor) -> Findings:
     for path, _, place in contents(policy, at):
         if path in policy.settings:
             message = f"`{path}` is under `settings` and under `modules`"
@@ -94,13 +94,13 @@ def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+def check_together(reads: Sequence[Read]) -> Findings:
     """Yield conflicts between several policies."""
     yield from _exclusive([(read.policy, read.cursor) for read in reads], across=True)
 
 
 @rule
-def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     """Yield parameters that conflict with those that this machine has already."""
     for name, given, places in _given(policy, at):
         here = {
@@ -129,7 +129,7 @@ def _left_out(
     here: Mapping[str, str],
     places: Mapping[str, Cursor],
     machine: Machine,
-) -> Iterator[Diagnostic]:
+) -> Findings:
     """Warn of the memory that a module without a region leaves out on older kernels.
 
     That is the quirk module.largest. No file shows it, but the same release brought others.
@@ -160,7 +160,7 @@ def _left_out(
 
 
 @rule
-def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def service_needed(policy: Policy, at: Cursor) -> Findings:
     """Yield goals that need a feeder, if there is no service."""
     reclaim = policy.modules.damon_reclaim
     if reclaim is not None and reclaim.quota_autotune_feedback:
@@ -180,7 +180,7 @@ def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
 
 
 @rule
-def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
+def _exact(name: str, module: Module, at: Cursor) -> Findings:
     """Check that values in the kernel's whole numbers do not vanish in rounding."""
     for parameter, value in module.exact(name).items():
         unit = kernel.PARAMETERS[kernel.parameter_path(name, parameter)].unit
@@ -192,7 +192,7 @@ def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @_check_module.add
-def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+def _tuned(module: Module, at: Cursor) -> Findings:
     """Check for parameters that the kernel would ignore or reinterpret beside another one."""
     given = module.model_fields_set
     if getattr(module, "autotune_monitoring_intervals", None):
@@ -210,7 +210,7 @@ def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @_check_module.add
-def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+def _region(module: Module, at: Cursor) -> Findings:
     start, end = (getattr(module, name, None) for name in kernel.REGION)
     if start is not None and end is None:
         message = "the region does not say where it ends"
@@ -222,7 +222,7 @@ def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @_check_module.add
-def _units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+def _units(module: Module, at: Cursor) -> Findings:
     unit, place = getattr(module, "addr_unit", None) or 1, at("addr_unit")
     if unit == 1 or unit & (unit - 1):  # the latter is reported as wrong
         return
@@ -256,9 +256,7 @@ def _running(policy: Policy, at: Cursor) -> Iterator[tuple[str, Cursor]]:
 
 
 @rule
-def _exclusive(
-    policies: Sequence[tuple[Policy, Cursor]], *, across: bool = False
-) -> Iterator[Diagnostic]:
+def _exclusive(policies: Sequence[tuple[Policy, Cursor]], *, across: bool = False) -> Findings:
     """Yield modules beside kdamonds or other modules; ``across`` only those of two policies."""
     seen: list[tuple[int, str, Cursor]] = []
     for number, (policy, at) in enumerate(policies):

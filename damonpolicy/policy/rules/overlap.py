@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import Target
 from damonpolicy.policy.reading.read import Cursor, Read
-from damonpolicy.policy.rules.rule import readable, rule
+from damonpolicy.policy.rules.rule import Findings, readable, rule
 
 __all__ = ("check",)
 
@@ -19,7 +18,7 @@ _NEEDED = ("name", "ops", "when", "schemes", "accesses", "addr_unit", "targets")
 
 
 @rule
-def check(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+def check(reads: Sequence[Read]) -> Findings:
     """Warn at the second of two: each kdamond has its own quota, and both take the same memory.
 
     Only certain cases are reported, without a machine; `stat` only counts, and alternatives exclude

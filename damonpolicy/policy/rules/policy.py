@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.base.diagnostics import Span, did_you_mean
 from damonpolicy.kernel.damon.features import FEATURES
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.policy.model.kdamond import Kdamond
@@ -23,7 +23,7 @@ from damonpolicy.policy.rules import (
     settings,
     tuning,
 )
-from damonpolicy.policy.rules.rule import called, readable, rule
+from damonpolicy.policy.rules.rule import Findings, called, readable, rule
 
 __all__ = ("check", "check_together")
 
@@ -32,7 +32,7 @@ _FILES = ("settings", "modules", "tuning")
 
 
 @rule
-def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diagnostic]:
+def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Findings:
     """Yield the errors in one policy, on any machine.
 
     ``anywhere`` means that no machine's list of allowed settings will be read.
@@ -46,7 +46,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Iterator[Diag
 
 
 @rule
-def _nothing(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def _nothing(policy: Policy, at: Cursor) -> Findings:
     given = any(each.model_fields_set for each in policy.modules.given().values())
     if not (policy.kdamonds or policy.settings or given) and not at.lost:
         message = f"{called('the policy', lambda: policy.name)} does nothing"
@@ -55,7 +55,7 @@ def _nothing(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _kdamonds(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def _kdamonds(policy: Policy, at: Cursor) -> Findings:
     yield from _names(policy.kdamonds, at, "kdamond")
     for index, each in enumerate(policy.kdamonds):
         yield from _when(each, at(index, "when"))
@@ -65,7 +65,7 @@ def _kdamonds(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _schemes(each: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _schemes(each: Kdamond, at: Cursor) -> Findings:
     yield from _names(each.schemes, at, "scheme")
     for index, scheme in enumerate(each.schemes):
         place = at(index)
@@ -75,7 +75,7 @@ def _schemes(each: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _names(named: Sequence[Kdamond | Scheme], at: Cursor, what: str) -> Iterator[Diagnostic]:
+def _names(named: Sequence[Kdamond | Scheme], at: Cursor, what: str) -> Findings:
     """Check that names are unique, except among alternatives of `when`."""
     first: dict[str, int] = {}
     for index, each in readable(named, "name", "when"):
@@ -93,7 +93,7 @@ def _names(named: Sequence[Kdamond | Scheme], at: Cursor, what: str) -> Iterator
 
 
 @rule
-def _when(part: Kdamond | Scheme, at: Cursor) -> Iterator[Diagnostic]:
+def _when(part: Kdamond | Scheme, at: Cursor) -> Findings:
     when = part.when
     if when is None:
         return
@@ -109,7 +109,7 @@ def _when(part: Kdamond | Scheme, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+def check_together(reads: Sequence[Read]) -> Findings:
     """Yield conflicts between several policies."""
     yield from _names_together(reads)
     yield from _settings_together(reads)
@@ -118,7 +118,7 @@ def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
 
 
 @rule
-def _names_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+def _names_together(reads: Sequence[Read]) -> Findings:
     names: dict[str, Span] = {}
     for read in (reads[index] for index, _ in readable([each.policy for each in reads], "name")):
         place = read.cursor("name").value
@@ -130,7 +130,7 @@ def _names_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
 
 
 @rule
-def _settings_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+def _settings_together(reads: Sequence[Read]) -> Findings:
     settings: dict[str, tuple[str, Span]] = {}
     known = [reads[index] for index, _ in readable([each.policy for each in reads], *_FILES)]
     tuned = {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import U32_MAX
 from damonpolicy.policy.model.access_pattern import Rates
 from damonpolicy.policy.model.filters import IDLE
@@ -13,7 +12,7 @@ from damonpolicy.policy.model.probes import MOST_PROBES, PROBED, Probe
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules.filter_lists import unreached
 from damonpolicy.policy.rules.filters import shape, sizes, subtrees
-from damonpolicy.policy.rules.rule import readable, rule
+from damonpolicy.policy.rules.rule import Findings, readable, rule
 
 __all__ = ("check",)
 
@@ -23,7 +22,7 @@ _MOST_SAMPLES = 255
 
 
 @rule
-def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def check(kdamond: Kdamond, at: Cursor) -> Findings:
     """Yield the errors in a kdamond's probes; ``at`` is the kdamond's."""
     yield from _probes(kdamond.probes, at("probes"), physical=kdamond.known("ops") == "paddr")
     if any(probe.weight for _, probe in readable(kdamond.probes, "weight")):
@@ -32,7 +31,7 @@ def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
+def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Findings:
     if len(probes) > MOST_PROBES:
         message = f"the kernel takes at most {MOST_PROBES} probes"
         yield at(MOST_PROBES).value.error("DP0234", message, "split them over two kdamonds")
@@ -51,7 +50,7 @@ def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Iterator[
 
 
 @rule
-def _filters(probe: Probe, at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
+def _filters(probe: Probe, at: Cursor, *, physical: bool) -> Findings:
     yield from subtrees(probe.filters, at)
     yield from unreached(probe.filters, at, physical=physical, what="the probe")
     for number, each in enumerate(probe.filters):
@@ -69,7 +68,7 @@ def _filters(probe: Probe, at: Cursor, *, physical: bool) -> Iterator[Diagnostic
 
 
 @rule
-def _overflow(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _overflow(kdamond: Kdamond, at: Cursor) -> Findings:
     samples = kdamond.intervals.samples
     if samples > _MOST_SAMPLES:
         message = f"probes with weights take at most {_MOST_SAMPLES} samples an aggregation"
@@ -81,7 +80,7 @@ def _overflow(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _unchecked(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _unchecked(kdamond: Kdamond, at: Cursor) -> Findings:
     """Check for what needs access checks, which a weight disables: all rates read 0."""
     if kdamond.intervals.known("auto_tune") is not None:
         message = f"{_WHY}, so there is nothing to tune intervals by"

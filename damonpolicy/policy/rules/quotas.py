@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import UnitError
 from damonpolicy.kernel.damon.actions import MOVING, traits
 from damonpolicy.policy.model.kdamond import Kdamond
@@ -13,7 +10,7 @@ from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.hints import bare_number
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import sources
-from damonpolicy.policy.rules.rule import Rules, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, rule
 
 __all__ = ("check",)
 
@@ -23,7 +20,7 @@ check = Rules[[Scheme, Kdamond, Cursor]]()
 
 
 @check.add
-def _unlimited(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _unlimited(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     quota, place = scheme.quota, at("quota")
     if place.lost:
         return
@@ -38,7 +35,7 @@ def _unlimited(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _numbers(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _numbers(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     quota, place = scheme.limits, at("quota")
     for name in ("size", "time", "every"):
         value = quota.known(name)
@@ -66,7 +63,7 @@ def _numbers(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _goals_without(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _goals_without(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     quota, place = scheme.limits, at("quota")
     if scheme.action == "stat":
         return  # it only counts, so no limit does no harm
@@ -80,7 +77,7 @@ def _goals_without(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnosti
 
 
 @check.add
-def _tuner(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _tuner(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     quota, place = scheme.limits, at("quota")
     if quota.tuner is not None and not quota.goals and not place("goals").lost:
         message = "`tuner` has no goal to tune toward"
@@ -88,7 +85,7 @@ def _tuner(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _weights(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _weights(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     weights, place = scheme.limits.weights, at("quota", "weights")
     if weights is not None and not (weights.size or weights.access_rate or weights.age):
         message = "all weights are 0, so the quota would not choose at all"
@@ -97,7 +94,7 @@ def _weights(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _weights_ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _weights_ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     known = traits(kdamond.ops, scheme.action)
     if scheme.limits.weights is not None and known.works and not known.priority:
         message = f"`{scheme.action}` on `{kdamond.ops}` ignores weights"
@@ -106,7 +103,7 @@ def _weights_ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[D
 
 
 @check.add
-def _weights_of_sizes(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _weights_of_sizes(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Report weights on sizes.
 
     The kernel's order ignores sizes (mm/damon/ops-common.c: damon_hot_score()).
@@ -131,7 +128,7 @@ def _weights_of_sizes(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[
 
 
 @check.add
-def _goals(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _goals(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     goals = scheme.limits.goals
     for index, goal in enumerate(goals):
         place = at("quota", "goals", index)
@@ -148,7 +145,7 @@ def _goals(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]
 
 
 @rule
-def _target(goal: Goal, at: Cursor) -> Iterator[Diagnostic]:
+def _target(goal: Goal, at: Cursor) -> Findings:
     try:
         target = read_target(goal)
     except UnitError as error:
@@ -162,7 +159,7 @@ def _target(goal: Goal, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _keys(goal: Goal, at: Cursor) -> Iterator[Diagnostic]:
+def _keys(goal: Goal, at: Cursor) -> Findings:
     needed = METRICS[goal.metric]
     names = {"node": "node", "cgroup": "cgroup", "from_": "from"}
     given = {key for name, key in names.items() if name in goal.model_fields_set}

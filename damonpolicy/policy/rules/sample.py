@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.sample import Accesses
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.rule import Rules, readable
+from damonpolicy.policy.rules.rule import Findings, Rules, readable
 
 __all__ = ("check",)
 
@@ -21,7 +18,7 @@ check = Rules[[Kdamond, Accesses, Cursor]]()
 
 
 @check.add
-def _threads(_: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
+def _threads(_: Kdamond, accesses: Accesses, at: Cursor) -> Findings:
     place = at("accesses", "threads")
     if accesses.threads is not None and not accesses.threads and not place.lost:
         message = "`threads` is empty, which crashes the kernel"
@@ -33,7 +30,7 @@ def _threads(_: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]
 
 
 @check.add
-def _primitive(_: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
+def _primitive(_: Kdamond, accesses: Accesses, at: Cursor) -> Findings:
     if accesses.primitive == "page_table" and not accesses.alike:
         message = "page tables show neither writes nor CPUs nor threads"
         hint = "remove `primitive`: page faults are taken where they are needed"
@@ -41,7 +38,7 @@ def _primitive(_: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diagnosti
 
 
 @check.add
-def _restricted(kdamond: Kdamond, accesses: Accesses, at: Cursor) -> Iterator[Diagnostic]:
+def _restricted(kdamond: Kdamond, accesses: Accesses, at: Cursor) -> Findings:
     if accesses.everything:
         return
     ops, place = kdamond.known("ops", "paddr"), at("accesses")

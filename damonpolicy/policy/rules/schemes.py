@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 
@@ -15,7 +14,7 @@ from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.scalars import Age, Rate, Unread
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.rule import Rules, readable, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, readable, rule
 
 __all__ = ("check",)
 
@@ -27,7 +26,7 @@ check = Rules[[Scheme, Kdamond, Cursor]]()
 
 
 @check.add
-def _zeros(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _zeros(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     meanings = {"apply_every": "the aggregation interval", "max_snapshots": "unlimited"}
     for name, meaning in meanings.items():
         if scheme.known(name) == 0:
@@ -36,7 +35,7 @@ def _zeros(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @check.add
-def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if traits(kdamond.ops, scheme.action).works:
         return
     others = [ops for ops, actions in ACTIONS.items() if actions[scheme.action].works]
@@ -51,7 +50,7 @@ def _spares(scheme: Scheme, kdamond: Kdamond) -> bool:
 
 
 @check.add
-def _youngest(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _youngest(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if scheme.says("young") and not _spares(scheme, kdamond):
         message = f"`young` is for `pageout` on `paddr`, not for `{scheme.action}`"
         if scheme.action == "pageout":
@@ -60,7 +59,7 @@ def _youngest(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnost
 
 
 @check.add
-def _no_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _no_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     given = scheme.says("filters_in") and not at("filters").lost
     if given and not scheme.filters and not _spares(scheme, kdamond):
         message = "`filters_in` without any filter changes nothing"
@@ -68,7 +67,7 @@ def _no_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagno
 
 
 @check.add
-def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if not scheme.retune_age:
         return
     bounds = (scheme.access_pattern.age.min, scheme.access_pattern.age.max)
@@ -82,7 +81,7 @@ def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
 
 
 @check.add
-def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Warn of schemes whose wait each tuning of the intervals restarts (quirk tune.starves)."""
     intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune
     if tune is None or not scheme.apply_every or not tune.aggregations:
@@ -99,7 +98,7 @@ def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
 
 
 @check.add
-def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if scheme.action in _MIGRATIONS:
         if scheme.to is None and not at("to").lost:
             message = f"`{scheme.action}` does not say where to"
@@ -115,7 +114,7 @@ def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagn
 
 
 @rule
-def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     given = scheme.to if isinstance(scheme.to, tuple) else ()
     if not given and not at.lost:
         yield at.value.error("DP0215", "`to` is empty", "write `to: NODE`")
@@ -139,14 +138,14 @@ def _swapped(name: str, at: Cursor) -> Diagnostic:
 
 
 @check.add
-def _sizes(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _sizes(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     size = scheme.access_pattern.size
     if size.min is not None and size.max is not None and size.min > size.max:
         yield _swapped("size", at)
 
 
 @check.add
-def _rates(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _rates(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     low, high = scheme.access_pattern.access_rate.min, scheme.access_pattern.access_rate.max
     if low is None or high is None:
         return
@@ -158,20 +157,20 @@ def _rates(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]
 
 
 @check.add
-def _ages(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _ages(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     low, high = scheme.access_pattern.age.min, scheme.access_pattern.age.max
     if low and high and low.aggregations == high.aggregations and low.value > high.value:
         yield _swapped("age", at)
 
 
 @check.add
-def _timed_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _timed_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     for name in ("min", "max"):
         yield from _timed(scheme, kdamond, name, at("access_pattern", "age"))
 
 
 @rule
-def _timed(scheme: Scheme, kdamond: Kdamond, name: str, at: Cursor) -> Iterator[Diagnostic]:
+def _timed(scheme: Scheme, kdamond: Kdamond, name: str, at: Cursor) -> Findings:
     age: Age | None = getattr(scheme.access_pattern.age, name)
     timed = age is not None and not age.aggregations and age.value > 0
     tune = kdamond.intervals.auto_tune
@@ -204,7 +203,7 @@ def _kept(key: str, name: str, value: int, what: str, at: Cursor) -> Diagnostic:
 
 
 @check.add
-def _rate_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _rate_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     rate = scheme.access_pattern.access_rate
     for name in ("min", "max"):
         bound: Rate | None = rate.known(name)
@@ -214,7 +213,7 @@ def _rate_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnost
 
 
 @check.add
-def _age_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _age_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     age = scheme.access_pattern.age
     for name in ("min", "max"):
         bound: Age | None = age.known(name)
@@ -224,7 +223,7 @@ def _age_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
 
 
 @check.add
-def _rate_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _rate_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Check that a bound does not vanish in rounding, as the kernel counts samples."""
     rate, samples = scheme.access_pattern.access_rate, kdamond.intervals.samples
     if rate.max is not None and rate.max.value > 0 and rate.max.most(samples) < 1:
@@ -236,7 +235,7 @@ def _rate_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diag
 
 
 @check.add
-def _age_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _age_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Check that an age does not vanish in rounding, as the kernel counts aggregations."""
     age, aggregating = scheme.access_pattern.age, max(kdamond.intervals.aggregating, 1)
     if isinstance(age.max, Age) and not age.max.aggregations:
@@ -247,7 +246,7 @@ def _age_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagn
 
 
 @check.add
-def _watermarks(scheme: Scheme, _: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _watermarks(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     marks, at = scheme.watermarks, at("watermarks")
     if marks is None or marks.known("metric") == "none":
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from damonpolicy.base.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.kernel.forms import Number, Numbers, form_of
@@ -26,7 +25,7 @@ from damonpolicy.kernel.settings import (
 from damonpolicy.kernel.system.machine import Machine, entries, read_or
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.rule import rule
+from damonpolicy.policy.rules.rule import Findings, rule
 
 __all__ = ("check", "check_machine")
 
@@ -49,7 +48,7 @@ def _path(name: str) -> str:
 
 
 @rule
-def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]:
+def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Findings:
     """Yield settings that no machine accepts; with ``anywhere``, warn of those that some refuse."""
     for path, value in policy.settings.items():
         reason = malformed(path)
@@ -78,7 +77,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Iterator[Diagnostic]
 
 
 @rule
-def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     """Yield settings that are not allowed or not possible on this machine."""
     for path, value in policy.settings.items():
         if malformed(path):  # which was told before
@@ -110,7 +109,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
 
 
 @rule
-def _put_back(policy: Policy, path: str, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _put_back(policy: Policy, path: str, at: Cursor, machine: Machine) -> Findings:
     """Yield settings that could be written, but never restored."""
     other = COUPLED.get(path)
     if other and _reads(machine, path) == "0" != _reads(machine, other):

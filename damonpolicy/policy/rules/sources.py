@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.policy.model.sources import BELONGS, KINDS, Source
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.rule import rule
+from damonpolicy.policy.rules.rule import Findings, rule
 
 __all__ = ("check",)
 
 
 @rule
-def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
+def check(source: Source, at: Cursor) -> Findings:
     """Yield the errors in a source."""
     yield from _zeros(source, at)
     yield from _undated(source, at)
@@ -39,7 +36,7 @@ def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _undated(source: Source, at: Cursor) -> Iterator[Diagnostic]:
+def _undated(source: Source, at: Cursor) -> Findings:
     """Refuse `stale_after` on content that the kernel makes at each read, which has no age."""
     if source.says("stale_after") and (source.file or "").startswith(("/proc/", "/sys/")):
         message = "files of the kernel have no age: `stale_after` changes nothing"
@@ -47,7 +44,7 @@ def _undated(source: Source, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _zeros(source: Source, at: Cursor) -> Iterator[Diagnostic]:
+def _zeros(source: Source, at: Cursor) -> Findings:
     if source.known("times") == 0:
         message = "`times: 0` makes every number 0"
         yield at("times").value.error("DP0256", message, "write a factor above 0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from damonpolicy.base.diagnostics import Diagnostic, did_you_mean
+from damonpolicy.base.diagnostics import did_you_mean
 from damonpolicy.kernel.settings import beyond, normalise
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.quotas import UNLIMITED
@@ -13,7 +13,7 @@ from damonpolicy.policy.model.sources import Source
 from damonpolicy.policy.model.tuning import Tuning
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import sources
-from damonpolicy.policy.rules.rule import Rules, readable, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, readable, rule
 
 __all__ = ("check", "sources_of")
 
@@ -23,7 +23,7 @@ _check_loop = Rules[[Policy, Tuning, Cursor]]()
 
 
 @rule
-def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def check(policy: Policy, at: Cursor) -> Findings:
     """Yield the errors in a policy's loops, and in the schemes that its sources name."""
     places = at("tuning")
     for index, loop in enumerate(policy.tuning):
@@ -47,7 +47,7 @@ def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @_check_loop.add
-def _source(_: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+def _source(_: Policy, loop: Tuning, at: Cursor) -> Findings:
     yield from sources.check(loop.from_, at("from"))
     if loop.from_.says("every"):
         message = "a loop reads its number whenever it moves, not `every` so often"
@@ -56,7 +56,7 @@ def _source(_: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @_check_loop.add
-def _bounds(_: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+def _bounds(_: Policy, loop: Tuning, at: Cursor) -> Findings:
     low, high = loop.bounds.known("min"), loop.bounds.known("max")
     if low == 0 and loop.known("quota") is not None:
         message = "a size of 0 means unlimited to the kernel"
@@ -70,7 +70,7 @@ def _bounds(_: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @_check_loop.add
-def _numbers(_: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+def _numbers(_: Policy, loop: Tuning, at: Cursor) -> Findings:
     dead = "with a `dead_band` of 100% a loop stands still up to twice its target"
     none = "0 cannot be a target: nothing is a share of it"
     for name, refused, message, hint in (
@@ -89,7 +89,7 @@ def _numbers(_: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @_check_loop.add
-def _moved(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
+def _moved(policy: Policy, loop: Tuning, at: Cursor) -> Findings:
     """Check that the moved value belongs to the policy, and starts within bounds."""
     if loop.setting is not None and loop.quota is None:
         yield from _setting(policy, loop, loop.setting, at)
@@ -102,7 +102,7 @@ def _moved(policy: Policy, loop: Tuning, at: Cursor) -> Iterator[Diagnostic]:
 
 
 @rule
-def _setting(policy: Policy, loop: Tuning, path: str, at: Cursor) -> Iterator[Diagnostic]:
+def _setting(policy: Policy, loop: Tuning, path: str, at: Cursor) -> Findings:
     start, place = policy.settings.get(path), at("setting").value
     if start is None:
         if not at.read.cursor("settings", path).lost:
@@ -122,7 +122,7 @@ def _setting(policy: Policy, loop: Tuning, path: str, at: Cursor) -> Iterator[Di
 
 
 @rule
-def _quota(policy: Policy, loop: Tuning, name: str, at: Cursor) -> Iterator[Diagnostic]:
+def _quota(policy: Policy, loop: Tuning, name: str, at: Cursor) -> Findings:
     place = at("quota")
     if name not in (schemes := _schemes(policy)):
         yield from _unknown(name, place, schemes)
@@ -138,7 +138,7 @@ def _quota(policy: Policy, loop: Tuning, name: str, at: Cursor) -> Iterator[Diag
 
 
 @rule
-def _start(loop: Tuning, start: int, at: Cursor) -> Iterator[Diagnostic]:
+def _start(loop: Tuning, start: int, at: Cursor) -> Findings:
     if not loop.bounds.min <= start <= loop.bounds.max:
         message = f"the loop starts from {start}, which is outside of its bounds"
         yield at("bounds").key.error("DP0257", message, "change the start, or widen the bounds")
@@ -154,7 +154,7 @@ def _schemes(policy: Policy) -> dict[str, list[Scheme]]:
 
 
 @rule
-def _unknown(name: str, at: Cursor, known: Iterable[str]) -> Iterator[Diagnostic]:
+def _unknown(name: str, at: Cursor, known: Iterable[str]) -> Findings:
     if not at.read.cursor("kdamonds").lost:  # else it may be one that could not be read
         message = f"this policy has no scheme `{name[:80]}`"
         hint = did_you_mean(name, known) or "write `KDAMOND/SCHEME`"
@@ -174,7 +174,7 @@ def sources_of(policy: Policy, at: Cursor) -> Iterator[tuple[Source, Cursor]]:
 
 
 @rule
-def _named(policy: Policy, source: Source, at: Cursor) -> Iterator[Diagnostic]:
+def _named(policy: Policy, source: Source, at: Cursor) -> Findings:
     """Check that a source's scheme is one of the policy's."""
     if source.scheme is not None and source.scheme not in (known := _schemes(policy)):
         yield from _unknown(source.scheme, at("scheme"), known)

@@ -25,7 +25,7 @@ def test_every_rule_is_one(module):
     for name, function in inspect.getmembers(module, inspect.isfunction):
         if function.__module__ == module.__name__:
             annotation = str(inspect.signature(function).return_annotation)
-            assert hasattr(function, "__wrapped__") is (annotation == "Iterator[Diagnostic]"), name
+            assert hasattr(function, "__wrapped__") is (annotation == "Findings"), name
 
 
 def kdamond(**fields):
