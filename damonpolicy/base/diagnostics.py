@@ -22,11 +22,11 @@ __all__ = (
     "closest",
     "did_you_mean",
     "is_whole",
+    "limit_findings",
     "render_github",
     "render_sarif",
     "render_text",
     "to_json",
-    "told",
     "visible",
 )
 
@@ -112,21 +112,21 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     )
 
 
-def told(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> list[Diagnostic]:
+def limit_findings(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> list[Diagnostic]:
     """Return the findings to show, in their order, limited in number and length.
 
     If not all are shown, errors take precedence. Places stay inside ``texts``, the texts of
     files by name.
     """
     found = in_order(diagnostics)
-    rest = len(found) - limits.TOLD.most
+    rest = len(found) - limits.FINDINGS.most
     if rest > 0:
         kinds = ("error", "warning", "note")
         chosen = sorted(range(len(found)), key=lambda each: kinds.index(found[each].severity))
-        found = [found[each] for each in sorted(chosen[: limits.TOLD.most])]
+        found = [found[each] for each in sorted(chosen[: limits.FINDINGS.most])]
         message = f"{rest:,} more {'finding is' if rest == 1 else 'findings are'} not shown"
         hint = "fix these first, then try again"
-        found.append(Diagnostic.note(limits.TOLD.code, None, message, hint=hint))
+        found.append(Diagnostic.note(limits.FINDINGS.code, None, message, hint=hint))
     lines = {name: text.splitlines() for name, text in texts.items()} if found else {}
     return [_readable(each, lines) for each in found]
 

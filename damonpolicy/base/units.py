@@ -49,7 +49,6 @@ THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
 U32_MAX = (1 << 32) - 1
 U64_MAX = (1 << 64) - 1
 
-_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: ?([A-Za-zµ%]+))?\Z")
 _TEMPERATURE = re.compile(r"(-?[0-9]+(\.[0-9]+)?)([kMGTPE]?)", re.ASCII)
 _LONGEST_TEMPERATURE = 40
@@ -64,6 +63,7 @@ _NAMES = {
 }
 _MEANT = {name: unit for unit, names in _NAMES.items() for name in names.split()}
 """Other names for the units of time, of people and other tools."""
+_SIZE_NAMES = "(?:kilo|mega|giga|tera|peta|kibi|mebi|gibi|tebi|pebi)(?:bytes?)?|.i?b?"
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h|d)")
 _PARTS = re.compile(rf"{_PART.pattern}(?: ?{_PART.pattern})*")
 _LONGEST = 64
@@ -153,12 +153,10 @@ def read_bytes(text: str) -> int:
         hint = f"write `{text}B` for bytes, or a unit such as `MiB`"
         raise UnitError("DP0121", f"`{text}` has no unit", hint)
     if unit and unit not in BYTES:
-        meant = _meant_size(unit)
-        hint = (
-            f"write `{_shorten(text[: -len(unit)])}{meant}`" + " (1024-based)" * (meant != "B")
-            if meant
-            else "units are " + ", ".join(f"`{each}`" for each in BYTES)
-        )
+        hint = "units are " + ", ".join(f"`{each}`" for each in BYTES)
+        if meant := _meant_size(unit):
+            based = "" if meant == "B" else " (1024-based)"
+            hint = f"write `{_shorten(text[: -len(unit)])}{meant}`{based}"
         raise UnitError("DP0110", f"`{unit}` is not a unit of size", hint)
     value = amount * BYTES[unit or "B"]
     if value.denominator != 1:
@@ -171,13 +169,9 @@ def read_bytes(text: str) -> int:
 def _meant_size(unit: str) -> str:
     if unit.lower() in ("byte", "bytes"):
         return "B"
-    known = {each[0].lower(): each for each in BYTES}
-    tail = unit[1:].lower()
-    if found := re.fullmatch(
-        r"(kilo|mega|giga|tera|peta|kibi|mebi|gibi|tebi|pebi)(bytes?)?", unit.lower()
-    ):
-        return known[found[1][0]]
-    return known.get(unit[0].lower(), "") if tail in ("", "b", "ib", "i") else ""
+    if not re.fullmatch(_SIZE_NAMES, unit.lower()):
+        return ""
+    return next((each for each in BYTES if each[0].lower() == unit[0].lower()), "")
 
 
 def meant_bytes(text: str) -> str:
@@ -190,7 +184,12 @@ def meant_bytes(text: str) -> str:
 
 def meant_duration(text: str) -> str:
     """Return a duration in our units, whatever names it uses; empty if it is not a duration."""
-    return _meant_duration(text.replace(" ", "")) if text else ""
+    compact = text.replace(" ", "")
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([^0-9.]+)", compact)
+    units = [_MEANT.get(unit.lower(), "") if unit != "M" else "" for _, unit in parts]
+    if not all(units) or "".join(number + unit for number, unit in parts) != compact:
+        return ""
+    return "".join(number + unit for (number, _), unit in zip(parts, units, strict=True))
 
 
 def read_duration(text: str) -> int:
@@ -200,16 +199,12 @@ def read_duration(text: str) -> int:
         return 0
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         raise UnitError("DP0121", f"`{text}` has no unit", f"write `{text}ms` or `{text}s`")
-    compact = text.replace(" ", "")
     parts = _PART.findall(text)
     if not _PARTS.fullmatch(text):
-        meant = _meant_duration(compact)
-        hint = (
-            f"write `{meant}`"
-            if meant
-            else "write for example `100ms` or `1h30m`; units are "
-            + ", ".join(f"`{each}`" for each in DURATIONS)
-        )
+        hint = "write for example `100ms` or `1h30m`; units are "
+        hint += ", ".join(f"`{each}`" for each in DURATIONS)
+        if meant := meant_duration(text):
+            hint = f"write `{meant}`"
         raise UnitError("DP0111", f"`{_shorten(text)}` is not a duration", hint)
     sizes = [DURATIONS[unit] for _, unit in parts]
     if sizes != sorted(set(sizes), reverse=True):
@@ -226,15 +221,6 @@ def read_duration(text: str) -> int:
         # milliseconds of 64 bits; whether a file holds less is its own matter
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
     return int(value)
-
-
-def _meant_duration(compact: str) -> str:
-    """Return the same duration in our units, if all its units are known under another name."""
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([^0-9.]+)", compact)
-    units = [_MEANT.get(unit.lower(), "") if unit != "M" else "" for _, unit in parts]
-    if not all(units) or "".join(number + unit for number, unit in parts) != compact:
-        return ""
-    return "".join(number + unit for (number, _), unit in zip(parts, units, strict=True))
 
 
 def read_percent(text: str, *, most: int = 100) -> Fraction:

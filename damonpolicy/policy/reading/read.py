@@ -45,7 +45,7 @@ class Read:
     places: Places
     lost: frozenset[Path]
     """The parts that were cut out because of an error, and their containers."""
-    indexes: _Indexes
+    document: _Document
 
     @property
     def cursor(self) -> Cursor:
@@ -66,33 +66,31 @@ class Cursor:
     @property
     def value(self) -> Span:
         """The place of the value, or of its container."""
-        return self.read.places.value(self.read.indexes.origin(self.path))
+        return self.read.places.value(self.read.document.origin(self.path))
 
     @property
     def key(self) -> Span:
         """The place of the value's key."""
-        return self.read.places.key(self.read.indexes.origin(self.path))
+        return self.read.places.key(self.read.document.origin(self.path))
 
     @property
     def spot(self) -> Span:
         """The place to point at: a scalar itself, but the key of a mapping or a list."""
-        origin = self.read.indexes.origin(self.path)
+        origin = self.read.document.origin(self.path)
         return self.key if origin in self.read.places.filled else self.value
 
     @property
     def lost(self) -> bool:
         """Whether something at or below this place was cut out because of an error."""
-        return self.read.indexes.origin(self.path) in self.read.lost
+        return self.read.document.origin(self.path) in self.read.lost
 
 
 def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnostic]]:
     """Read one policy; None if no part could be read."""
     found: list[Diagnostic] = []
-    lost: set[Path] = set()
-    index_map = _Indexes(data)
+    document = _Document(data)
     for path in sorted(_holes(data, ()), key=_depth_first):
-        lost.add(path)
-        _cut(data, path, index_map)
+        document.cut(path)
     for _ in range(_MOST_ROUNDS):
         try:
             policy = Policy.model_validate(data)
@@ -102,13 +100,13 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
             for path, each in problems:
                 if each["type"] == "missing":
                     lacking = [n for n in each["ctx"]["names"] if (*path[:-1], n) not in renamed]
-                    each["ctx"]["told"] = lacking
+                    each["ctx"]["lacking"] = lacking
                     if not lacking:
                         continue
-                origin = index_map.origin(path)
-                if not any(origin[:length] in lost for length in range(len(origin) + 1)):
+                origin = document.origin(path)
+                if document.lost.isdisjoint(_above(origin)):
                     found.append(_diagnostic(origin, each, places))
-                if len(found) > limits.TOLD.most:
+                if len(found) > limits.FINDINGS.most:
                     message = "more is wrong: reading the policy stops here"
                     found.append(Diagnostic.error("DP0035", places.value(origin), message))
                     return None, found
@@ -117,15 +115,18 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
                     return None, found
                 names = each["ctx"]["names"] if each["type"] == "missing" else path[-1:]
                 for name in names:
-                    lost.add(index_map.origin((*path[:-1], name)))
-                    _cut(data, (*path[:-1], name), index_map, each["type"])
+                    document.cut((*path[:-1], name), each["type"])
             for there in renamed:
-                lost.add(index_map.origin(there))
-                _cut(data, there, index_map)
+                document.cut(there)
         else:
-            above = {path[:length] for path in lost for length in range(len(path) + 1)}
-            return Read(policy, places, frozenset(above), index_map), found
+            lost = frozenset(above for path in document.lost for above in _above(path))
+            return Read(policy, places, lost, document), found
     return None, found
+
+
+def _above(path: Path) -> Iterator[Path]:
+    """Yield a path and all that contain it."""
+    return (path[:length] for length in range(len(path) + 1))
 
 
 def _renamed(problems: list[tuple[Path, Any]], data: Data) -> set[Path]:
@@ -163,12 +164,14 @@ def _at(data: Data, path: Path) -> Any:
     return reduce(_inside, path, data)
 
 
-class _Indexes:
-    """The original indexes in lists from which items were cut."""
+class _Document:
+    """The data of a document from which wrong values are cut, and the original indexes in lists."""
 
     def __init__(self, data: Data) -> None:
         self.data = data
-        self.lists: dict[int, list[int]] = {}
+        self.lost: set[Path] = set()
+        """The original paths of what was cut out."""
+        self._lists: dict[int, list[int]] = {}
         """Original indexes by the identity of the list, which lives as long as the data."""
 
     def origin(self, path: Path) -> Path:
@@ -176,16 +179,24 @@ class _Indexes:
         node: Any = self.data
         result: Path = ()
         for key in path:
-            known = self.lists.get(id(node), ()) if isinstance(node, list) else ()
+            known = self._lists.get(id(node), ()) if isinstance(node, list) else ()
             inside = isinstance(key, int) and key < len(known)
             result = (*result, known[int(key)] if inside else key)
             node = _inside(node, key)
         return result
 
-    def cut(self, items: list[Any], index: int) -> None:
-        """Remove one item of a list, and remember the original indexes after it."""
-        known = self.lists.setdefault(id(items), list(range(len(items))))
-        del known[index], items[index]
+    def cut(self, path: Path, kind: str = "") -> None:
+        """Cut out a wrong value: an item or unknown key is removed, a known field becomes a hole."""
+        self.lost.add(self.origin(path))
+        node, last = _at(self.data, path[:-1]), path[-1]
+        if isinstance(node, dict):
+            if kind == "extra_forbidden" or (path[0] in _OF_ANY_NAME and len(path) == 2):
+                node.pop(last, None)
+            else:
+                node[last] = Hole.MISSING if kind == "missing" else Hole.WRONG
+        elif isinstance(node, list) and isinstance(last, int) and last < len(node):
+            known = self._lists.setdefault(id(node), list(range(len(node))))
+            del known[last], node[last]
 
 
 def _inside(node: Any, key: str | int) -> Any:
@@ -214,18 +225,6 @@ def _holes(node: Data, path: Path) -> Iterator[Path]:
         yield from _holes(each, (*path, key))
 
 
-def _cut(data: Data, path: Path, index_map: _Indexes, kind: str = "") -> None:
-    """Cut out a wrong value: an item or an unknown key is removed, a known field becomes a hole."""
-    node, last = _at(data, path[:-1]), path[-1]
-    if isinstance(node, dict):
-        if kind == "extra_forbidden" or (path[0] in _OF_ANY_NAME and len(path) == 2):
-            node.pop(last, None)
-        else:
-            node[last] = Hole.MISSING if kind == "missing" else Hole.WRONG
-    elif isinstance(node, list) and isinstance(last, int) and last < len(node):
-        index_map.cut(node, last)
-
-
 def _resolve(error: Any, data: Data) -> Path:
     """Drop the names of alternatives, which pydantic puts into its locations."""
     node: Any = data
@@ -252,7 +251,7 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         return places.value(path).error(problem.code, message, hint)
     if kind == "missing":
         where = places.key(path[:-1])
-        names = context.get("told", [name])
+        names = context.get("lacking", [name])
         of = f" of `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else ""
         given = [f"`{each}`" for each in names]
         listed = " and ".join(filter(None, (", ".join(given[:-1]), given[-1])))

@@ -233,19 +233,13 @@ def _accesses(kdamond: Kdamond, at: Cursor) -> Findings:
 
 @check.add
 def _unit(kdamond: Kdamond, at: Cursor) -> Findings:
-    unit = kdamond.addr_unit
+    unit, ops, place = kdamond.addr_unit, kdamond.known("ops", "paddr"), at("addr_unit")
     if unit == 0 or unit & (unit - 1) or unit > 1 << 20:
         message = "`addr_unit` is a power of two up to 1048576"
         hint = "leave it out: only 32-bit machines with much memory need it"
-        yield at("addr_unit").value.error("DP0236", message, hint)
-    if unit != 1 and kdamond.ops != "paddr":
-        message = f"`{kdamond.ops}` ignores `addr_unit`"
-        yield at("addr_unit").key.error("DP0236", message, "remove it")
-
-
-@check.add
-def _sized(kdamond: Kdamond, at: Cursor) -> Findings:
-    unit = kdamond.addr_unit
+        yield place.value.error("DP0236", message, hint)
+    if unit != 1 and ops != "paddr":
+        yield place.key.error("DP0236", f"`{ops}` ignores `addr_unit`", "remove it")
     schemes = readable(kdamond.schemes, "access_pattern", "limits", "filters")
     sized = [index for index, each in schemes if _counts_bytes(each)]
     if unit != 1 and sized:
@@ -253,7 +247,7 @@ def _sized(kdamond: Kdamond, at: Cursor) -> Findings:
         message = "with `addr_unit` the kernel counts sizes in units, not in bytes"
         hint = "leave `addr_unit` out, or the sizes"
         related = [(at("schemes", sized[0]).value, "this scheme has sizes or addresses")]
-        yield at("addr_unit").value.error("DP0236", message, hint, related=related)
+        yield place.value.error("DP0236", message, hint, related=related)
 
 
 @check.add

@@ -36,17 +36,16 @@ def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Findings:
         message = f"the kernel takes at most {MOST_PROBES} probes"
         yield at(MOST_PROBES).value.error("DP0234", message, "split them over two kdamonds")
     names: set[str] = set()
-    for index, probe in readable(probes, "name"):
-        if probe.name in names:
-            message = f"the probe `{probe.name}` appears twice"
-            yield at(index, "name").value.error("DP0223", message, "choose another name")
-        names.add(probe.name)
-    for index, probe in readable(probes, "preps"):
-        if len(set(probe.preps)) < len(probe.preps):
-            place = at(index, "preps").value
-            yield place.error("DP0223", "a page needs to be prepared only once", "name it once")
     for index, probe in enumerate(probes):
-        yield from _filters(probe, at(index, "filters"), physical=physical)
+        place, name, preps = at(index), probe.known("name"), probe.known("preps", ())
+        if name in names:
+            message = f"the probe `{name}` appears twice"
+            yield place("name").value.error("DP0223", message, "choose another name")
+        names |= {name} if name is not None else set()
+        if len(set(preps)) < len(preps):
+            message = "a page needs to be prepared only once"
+            yield place("preps").value.error("DP0223", message, "name it once")
+        yield from _filters(probe, place("filters"), physical=physical)
 
 
 @rule

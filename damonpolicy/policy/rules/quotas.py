@@ -65,6 +65,9 @@ def _numbers(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
 @check.add
 def _goals_without(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     quota, place = scheme.limits, at("quota")
+    if quota.known("tuner") is not None and not quota.goals and not place("goals").lost:
+        message = "`tuner` has no goal to tune toward"
+        yield place("tuner").key.error("DP0233", message, "add `goals:`")
     if scheme.action == "stat":
         return  # it only counts, so no limit does no harm
     if quota.goals and quota.size is None:
@@ -74,14 +77,6 @@ def _goals_without(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
         message = "goals could tune this quota up without end"
         hint = "name the most in each `every`, such as `size: 200MiB`"
         yield place("size").value.warning("DP0218", message, hint)
-
-
-@check.add
-def _tuner(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
-    quota, place = scheme.limits, at("quota")
-    if quota.tuner is not None and not quota.goals and not place("goals").lost:
-        message = "`tuner` has no goal to tune toward"
-        yield place("tuner").key.error("DP0233", message, "add `goals:`")
 
 
 @check.add
@@ -95,25 +90,18 @@ def _weights(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
 
 @check.add
 def _weights_ignored(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
-    known = traits(kdamond.ops, scheme.action)
-    if scheme.limits.weights is not None and known.works and not known.priority:
+    """Report weights that the kernel ignores.
+
+    Its order ignores sizes (mm/damon/ops-common.c: damon_hot_score()).
+    """
+    quota, place = scheme.limits, at("quota", "weights", "size")
+    known, ours = traits(kdamond.ops, scheme.action), quota.weights is not None
+    if ours and known.works and not known.priority:
         message = f"`{scheme.action}` on `{kdamond.ops}` ignores weights"
         hint = "the kernel takes its regions in address order"
         yield at("quota", "weights").key.warning("DP0232", message, hint)
-
-
-@check.add
-def _weights_of_sizes(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
-    """Report weights on sizes.
-
-    The kernel's order ignores sizes (mm/damon/ops-common.c: damon_hot_score()).
-    """
-    quota, place = scheme.limits, at("quota", "weights", "size")
-    ours = quota.weights is not None
     weights = quota.weights if ours else kdamond.temperature
-    if weights is None or not weights.size or not (ours or quota.every):
-        return
-    if not traits(kdamond.ops, scheme.action).priority:
+    if not known.priority or weights is None or not weights.size or not (ours or quota.every):
         return
     if not (weights.access_rate or weights.age):
         message = "the kernel weighs no sizes, so the quota would not choose at all"

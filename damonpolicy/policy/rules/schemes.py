@@ -50,16 +50,12 @@ def _spares(scheme: Scheme, kdamond: Kdamond) -> bool:
 
 
 @check.add
-def _youngest(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
+def _order_of_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if scheme.says("young") and not _spares(scheme, kdamond):
         message = f"`young` is for `pageout` on `paddr`, not for `{scheme.action}`"
         if scheme.action == "pageout":
             message = f"`young` is for `pageout` on `paddr`, not on `{kdamond.ops}`"
         yield at("young").key.error("DP0213", message, "remove `young`")
-
-
-@check.add
-def _no_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     given = scheme.says("filters_in") and not at("filters").lost
     if given and not scheme.filters and not _spares(scheme, kdamond):
         message = "`filters_in` without any filter changes nothing"

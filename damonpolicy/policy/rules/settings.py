@@ -80,7 +80,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool) -> Findings:
 def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     """Yield settings that are not allowed or not possible on this machine."""
     for path, value in policy.settings.items():
-        if malformed(path):  # which was told before
+        if malformed(path):  # which was reported before
             continue
         place = at("settings", path)
         reason = refusal(machine, path)
@@ -95,7 +95,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
                 yield place.key.error("DP0242", message, "remove it")
                 continue
             wrong = unreadable(path, read_or(machine, path), value)
-            if wrong and not beyond(path, value):  # which was told before
+            if wrong and not beyond(path, value):  # which was reported before
                 yield place.value.error("DP0313", f"`{path}` cannot be `{value[:40]}`", wrong)
             yield from _put_back(policy, path, place, machine)
         elif missing(path, value):

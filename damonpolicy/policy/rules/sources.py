@@ -12,8 +12,7 @@ __all__ = ("check",)
 @rule
 def check(source: Source, at: Cursor) -> Findings:
     """Yield the errors in a source."""
-    yield from _zeros(source, at)
-    yield from _undated(source, at)
+    yield from _options(source, at)
     kinds = source.kinds
     if len(kinds) != 1 and not at.lost:
         what = "nothing" if not kinds else "both `" + "` and `".join(kinds[:2]) + "`"
@@ -36,15 +35,11 @@ def check(source: Source, at: Cursor) -> Findings:
 
 
 @rule
-def _undated(source: Source, at: Cursor) -> Findings:
-    """Refuse `stale_after` on content that the kernel makes at each read, which has no age."""
-    if source.says("stale_after") and (source.file or "").startswith(("/proc/", "/sys/")):
+def _options(source: Source, at: Cursor) -> Findings:
+    dated = (source.known("file") or "").startswith(("/proc/", "/sys/"))
+    if source.says("stale_after") and dated:  # the kernel makes their content at each read
         message = "files of the kernel have no age: `stale_after` changes nothing"
         yield at("stale_after").key.error("DP0256", message, "remove `stale_after`")
-
-
-@rule
-def _zeros(source: Source, at: Cursor) -> Findings:
     if source.known("times") == 0:
         message = "`times: 0` makes every number 0"
         yield at("times").value.error("DP0256", message, "write a factor above 0")

@@ -88,7 +88,7 @@ def variables(
                 made = _rendered(value, values, templates)
                 values[key.text] = made.text if isinstance(made, Scalar) else Hole.WRONG
             except TemplateError as error:
-                if len(found) >= limits.TOLD.most:
+                if len(found) >= limits.FINDINGS.most:
                     message = "more variables are wrong: reading them stops here"
                     found.append(value.span.error("DP0035", message))
                     return {**values, _ANY: Hole.WRONG}, found
@@ -220,7 +220,7 @@ class _Expansion:
                 return nodes.Mapping(tuple(pairs), node.span)
 
     def _failed(self, node: Node, error: TemplateError) -> Lost:
-        if len(self.found) >= limits.TOLD.most:
+        if len(self.found) >= limits.FINDINGS.most:
             self.error(node, "DP0035", "more templates are wrong: reading them stops here")
             raise _TooMany
         lost = self.error(node, error.code, error.message, error.hint)

@@ -17,7 +17,7 @@ from damonpolicy.base.limits import shortened
 from damonpolicy.base.recursion import deep
 from damonpolicy.policy.source.nodes import Scalar
 
-__all__ = ("SHELL", "TemplateError", "Templates", "holds_template", "line", "render")
+__all__ = ("SHELL", "TemplateError", "Templates", "holds_template", "line")
 
 _HINTS = {
     "DP0021": "define it under `vars:`",
@@ -126,11 +126,6 @@ def _within(number: int, limit: limits.Limit, what: str) -> None:
         raise TemplateError(limit.code, message)
 
 
-def render(scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
-    """Render one scalar that belongs to no policy."""
-    return Templates().render(scalar, variables)
-
-
 def line(text: str) -> Callable[[Mapping[str, Any]], str]:
     """Return a function that renders a one-line template, once per line.
 
@@ -156,11 +151,10 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
         with deep():
             return evaluate(tree_of(text), variables)
     except Failed as error:
-        message = str(error)
+        message, hint = str(error), error.hint
         if error.code == "DP0021":
-            told = f"`{shortened(message, 60)}` is not defined"
-            raise TemplateError(error.code, told, "", message, variables.items()) from error
-        hint = error.hint
+            name, message = message, f"`{shortened(message, 60)}` is not defined"
+            raise TemplateError(error.code, message, "", name, variables.items()) from error
         if error.code == "DP0023":
             message = f"the template fails: {message}"
             hint = hint or _as_numbers(text, variables)
