@@ -177,13 +177,10 @@ class _Defect(DamonPolicyError):
 
 def defect(error: Exception) -> DamonPolicyError:
     """Describe an unexpected error, and where it was raised."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = ""
-    if frame is not None:
-        name = os.path.basename(frame.tb_frame.f_code.co_filename)
-        where = f" at {name}:{frame.tb_lineno}"
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
     hint = "please report it, with the command and `DAMONPOLICY_DEBUG=1` in the environment"
     return _Defect(f"a defect of damonpolicy: {type(error).__name__}{where}: {error}", hint=hint)
 

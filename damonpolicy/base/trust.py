@@ -226,10 +226,8 @@ def _own_directory(path: Path) -> int:
         status = os.fstat(descriptor)
         _refuse(str(path), status, root_and_we())
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # sticky: others can add files to it
-            message, hint = (
-                f"others can add files to `{path}`",
-                f"`chmod go-w,-t {shlex.quote(str(path))}`",
-            )
+            message = f"others can add files to `{path}`"
+            hint = f"`chmod go-w,-t {shlex.quote(str(path))}`"
             raise Untrusted(message, hint=hint)
     except Untrusted:
         let_go(descriptor)

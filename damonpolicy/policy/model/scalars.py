@@ -24,7 +24,7 @@ from pydantic import (
 from damonpolicy.base import limits, units
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.corrections import corrected
+from damonpolicy.policy.model.corrections import correction
 from damonpolicy.policy.source.nodes import Hole
 from damonpolicy.policy.source.template import SHELL
 
@@ -135,7 +135,7 @@ def _validate(read: Callable[[str], Any], value: Any) -> Any:
             if shell := re.fullmatch(SHELL, value):
                 hint = f'write `"{{{{ {shell[1]} }}}}"`'
                 raise UnitError(error.code, error.message, hint) from error
-            if meant := corrected(value, read):
+            if meant := correction(value, read):
                 raise UnitError(error.code, error.message, f"write `{meant}`") from error
             raise
     if isinstance(value, (dict, list)):
@@ -292,8 +292,7 @@ class Age:
 
 
 def read_age(text: str) -> Age:
-    found = re.fullmatch(r"([0-9]+) aggregations?", text)
-    if found:
+    if found := re.fullmatch(r"([0-9]+) aggregations?", text):
         return Age(_counted(found[1]), aggregations=True)
     return Age(units.read_duration(text))
 
@@ -315,8 +314,7 @@ class Rate:
 
 
 def read_rate(text: str) -> Rate:
-    found = re.fullmatch(r"([0-9]+) samples?", text)
-    if found:
+    if found := re.fullmatch(r"([0-9]+) samples?", text):
         return Rate(Fraction(_counted(found[1])), samples=True)
     return Rate(units.read_percent(text))
 

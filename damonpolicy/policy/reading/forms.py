@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from damonpolicy.base import units
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.corrections import corrected
+from damonpolicy.policy.model.corrections import correction
 from damonpolicy.policy.model.filters import Page
 from damonpolicy.policy.model.scalars import read_age, read_rate
 from damonpolicy.policy.source.nodes import Path
@@ -96,7 +96,7 @@ def form(path: Path, value: Any) -> str:
     elif key == "when" and isinstance(value, str):
         meant = f"{{feature: {flow(value)}}}"
     elif names[:1] == ["modules"] and len(names) == 2 and isinstance(value, str):
-        truth = corrected(value, units.read_bool) or _TRUTH.get(value.lower(), "true")
+        truth = correction(value, units.read_bool) or _TRUTH.get(value.lower(), "true")
         meant = f"{{enabled: {truth}}}"
     if meant:
         return f"write `{key}: {meant}`"
@@ -113,7 +113,7 @@ def _reads(read: Callable[[str], Any], text: str) -> str:
     try:
         read(text)
     except UnitError:
-        return corrected(text, read)
+        return correction(text, read)
     return text
 
 

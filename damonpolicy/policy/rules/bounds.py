@@ -29,7 +29,7 @@ check = Rules[[Scheme, Kdamond, Cursor]]()
 
 
 @check.add
-def _small(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
+def _small_regions(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     most = scheme.access_pattern.size.max
     if most is not None and most < PAGE and kdamond.addr_unit == 1:
         message = "no region is smaller than 4KiB, so the scheme never matches"
@@ -48,7 +48,7 @@ def _rate(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
 
 
 @check.add
-def _asleep(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
+def _awake(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     """Check that a scheme can ever be awake.
 
     It wakes below `mid`, and sleeps below `low` (mm/damon/core.c: damos_wmark_wait_us()).
@@ -72,7 +72,7 @@ def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
 
 
 @check.add
-def _crumb(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
+def _small_quota(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Check that a quota holds at least a page.
 
     The kernel cuts it to whole pages (mm/damon/core.c: damos_apply_scheme()).

@@ -13,10 +13,10 @@ from damonpolicy.policy.model.filters import Filter, HitsRange, Match, Memcg, Si
 from damonpolicy.policy.model.targets import AddressRange
 from damonpolicy.policy.reading.forms import flow
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.coverage import Reached, matches_nothing, reached
+from damonpolicy.policy.rules.coverage import Coverage, coverage, matches_nothing
 from damonpolicy.policy.rules.rule import Findings, rule
 
-__all__ = ("check", "conjunction", "unreached")
+__all__ = ("check", "check_coverage", "conjunction")
 
 _IN_GENERAL = "to require both, reject the opposite first, and allow last"
 
@@ -24,19 +24,19 @@ _IN_GENERAL = "to require both, reject the opposite first, and allow last"
 @rule
 def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Findings:
     """Yield the errors in a scheme's list; ``physical`` memory is one target."""
-    yield from unreached(filters, at, physical=physical)
-    found = list(reached(filters, physical=physical))
+    yield from check_coverage(filters, at, physical=physical)
+    found = list(coverage(filters, physical=physical))
     if len(found) == len(filters) and not any(each.covered for each in found):
-        yield from _either(filters, at, found)
+        yield from _alternatives(filters, at, found)
 
 
 @rule
-def unreached(
+def check_coverage(
     filters: Sequence[Filter], at: Cursor, *, physical: bool, what: str = "the scheme"
 ) -> Findings:
     """Yield filters that are never reached or match nothing, and lists that reject everything."""
     rejecting = True
-    for found in reached(filters, physical=physical):
+    for found in coverage(filters, physical=physical):
         each, place = filters[found.index], at(found.index)
         if matches_nothing(each, physical=physical):
             message = "this filter can match nothing"
@@ -54,7 +54,7 @@ def unreached(
             return
 
 
-def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnostic:
+def _covered(filters: Sequence[Filter], found: Coverage, at: Cursor) -> Diagnostic:
     each = filters[found.index]
     if found.by is None:
         message = "this filter is never reached: those before it decide all that it matches"
@@ -72,7 +72,7 @@ def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnosti
 
 
 @rule
-def _either(filters: Sequence[Filter], at: Cursor, found: Sequence[Reached]) -> Findings:
+def _alternatives(filters: Sequence[Filter], at: Cursor, found: Sequence[Coverage]) -> Findings:
     """Warn of an `allow` before another condition: the first match decides, it is not an `and`."""
     for index, each in enumerate(filters):
         later = next((other for other in filters[index + 1 :] if _another(each, other)), None)
@@ -114,12 +114,12 @@ def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Findings:
         if each.verb != "allow":
             continue
         alone = [other for other in filters[index + 1 :] if other.verb == "reject"]
-        parts = list(reached([_opposite(each), *alone], physical=False))
+        parts = list(coverage([_opposite(each), *alone], physical=False))
         if all(part.covered for part in parts[1:]):
             message = "this `allow` changes nothing: the rest is taken, as the last filter rejects"
             order = ("reject", "allow")
             sorted_ = sorted(filters, key=lambda other: order.index(other.verb))
-            hint = f"to allow nothing else, write `filters: {listed(sorted_)}`"
+            hint = f"to allow nothing else, write `filters: {format_filters(sorted_)}`"
             yield at(index).value.warning("DP0681", message, hint)
             return
 
@@ -149,7 +149,7 @@ def conjunction(filters: Sequence[Filter]) -> str:
         ]
     end = conditions[-1]
     allow = len(end) == 1 and end[0].verb == "reject" and end[0].negated
-    return listed([*result, *([_opposite(end[0], "allow")] if allow else end)])
+    return format_filters([*result, *([_opposite(end[0], "allow")] if allow else end)])
 
 
 def _only_last(condition: Sequence[Filter]) -> bool:
@@ -159,7 +159,7 @@ def _only_last(condition: Sequence[Filter]) -> bool:
     return any((each.verb == "allow") != each.negated and each.whole for each in condition)
 
 
-def listed(filters: Sequence[Filter]) -> str:
+def format_filters(filters: Sequence[Filter]) -> str:
     """Write filters in the policy's form, on one line."""
     return flow([_plain(each) for each in filters], sys.maxsize)
 

@@ -27,7 +27,7 @@ def check(policy: Policy, at: Cursor) -> Findings:
     yield from _huge(policy, at, policy.known("settings", {}))
     for index, kdamond in readable(policy.kdamonds, "ops", "targets"):
         for number, scheme in enumerate(kdamond.known("schemes", ())):
-            yield from _elsewhere(kdamond, scheme, at("kdamonds", index, "schemes", number))
+            yield from _nodes(kdamond, scheme, at("kdamonds", index, "schemes", number))
 
 
 @rule
@@ -38,7 +38,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     here = {path: text for path, text in switches.items() if text}  # some sizes have none
     if not _off(given):  # which was reported before
         yield from _huge(policy, at, {**here, **given})
-    yield from _swapless(policy, at, machine)
+    yield from _swap(policy, at, machine)
 
 
 def _switches(machine: Machine) -> Iterator[str]:
@@ -68,24 +68,24 @@ def _huge(policy: Policy, at: Cursor, settings: Mapping[str, str]) -> Findings:
     message = f"`hugepage` allows huge pages, which {where} switches off: nothing changes"
     hint = f"set `{path}: madvise`, or take `action: collapse`"
     related = [(at("settings", path).value, "switched off here")] if ours else []
-    for _, place in _acting(policy, "hugepage", at):
+    for _, place in _with_action(policy, "hugepage", at):
         yield place.value.warning("DP0684", message, hint, related=related)
 
 
 @rule
-def _swapless(policy: Policy, at: Cursor, machine: Machine) -> Findings:
+def _swap(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     found = re.search(r"^SwapTotal:\s+0 kB$", read_or(machine, "/proc/meminfo"), re.MULTILINE)
     if not found:
         return
     message = "this machine has no swap: only pages of files can be paged out"
     hint = "add swap, or spare what cannot go: `filters: [{reject: anon}]`"
-    for scheme, place in _acting(policy, "pageout", at):
+    for scheme, place in _with_action(policy, "pageout", at):
         filters = scheme.known("filters", ())
         if not any(each.verb == "reject" and each.what == "anon" for each in filters):
             yield place.value.warning("DP0683", message, hint)
 
 
-def _acting(policy: Policy, action: str, at: Cursor) -> Iterator[tuple[Scheme, Cursor]]:
+def _with_action(policy: Policy, action: str, at: Cursor) -> Iterator[tuple[Scheme, Cursor]]:
     """Yield the schemes with an action, and the place of that."""
     for index, kdamond in readable(policy.kdamonds, "schemes"):
         for number, scheme in readable(kdamond.schemes, "action"):
@@ -94,7 +94,7 @@ def _acting(policy: Policy, action: str, at: Cursor) -> Iterator[tuple[Scheme, C
 
 
 @rule
-def _elsewhere(kdamond: Kdamond, scheme: Scheme, at: Cursor) -> Findings:
+def _nodes(kdamond: Kdamond, scheme: Scheme, at: Cursor) -> Findings:
     """Warn of goals on a node where the scheme neither takes memory nor brings it."""
     monitored = {each.numa_node for each in kdamond.targets}
     if kdamond.ops != "paddr" or None in monitored or not monitored:

@@ -14,7 +14,7 @@ from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import AddressRange, Target
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules import probes, sample
-from damonpolicy.policy.rules.rule import Findings, Rules, called, readable, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, label, readable, rule
 
 __all__ = ("check",)
 
@@ -103,7 +103,7 @@ def _targets(kdamond: Kdamond, at: Cursor) -> Findings:
     if not kdamond.targets and not place.lost:
         physical = kdamond.known("ops", "paddr") == "paddr"
         example = "{system_ram: true}" if physical else "{process: {name: NAME}}"
-        who = called("the kdamond", lambda: kdamond.name)
+        who = label("the kdamond", lambda: kdamond.name)
         message = f"{who} has no target, so it would monitor nothing"
         yield place.key.error("DP0207", message, f"write `targets: [{example}]`")
     for index, target in enumerate(kdamond.targets):
@@ -251,7 +251,7 @@ def _unit(kdamond: Kdamond, at: Cursor) -> Findings:
 
 
 @check.add
-def _all_alike(kdamond: Kdamond, at: Cursor) -> Findings:
+def _temperature(kdamond: Kdamond, at: Cursor) -> Findings:
     weights = kdamond.temperature
     if weights is not None and not (weights.size or weights.access_rate or weights.age):
         message = "all weights are 0, so nothing would be hotter than anything else"

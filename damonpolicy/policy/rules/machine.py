@@ -47,14 +47,14 @@ def check_kdamond(
     yield from _cpus(kdamond, at("accesses"), machine)
     if any(target.known("regions") is None for target in kdamond.known("targets", ())):
         yield from bounds.check_sizes(kdamond, at, machine)
-    yield from _outside(kdamond, at("schemes"), machine)
+    yield from _addresses(kdamond, at("schemes"), machine)
 
 
 @rule
 def _needed(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     for index, target in enumerate(kdamond.known("targets", ())):
         yield from _target(kdamond, target, at("targets", index), machine)
-    yield from _absent(kdamond, at("targets"), machine)
+    yield from _processes(kdamond, at("targets"), machine)
     yield from _numbers(kdamond, at("schemes"), machine)
     for index, probe in readable(kdamond.known("probes", ()), "filters"):
         for number, each in enumerate(probe.filters):
@@ -85,7 +85,7 @@ def _target(kdamond: Kdamond, target: Target, place: Cursor, machine: Machine) -
 
 
 @rule
-def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
+def _addresses(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     """Warn of filters on unmonitored addresses, which match nothing; memory may be added."""
     given = [
         (each.inner.addr, inside(each, at(index, "filters", number))("addr").value)
@@ -101,7 +101,7 @@ def _outside(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
 
 
 @rule
-def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
+def _processes(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
     """Warn of missing targets beside existing ones, as they would be left out silently."""
     given = [
         (index, Selector(**each.process.conditions))
@@ -179,7 +179,7 @@ def _plural(what: str, numbers: tuple[int, ...]) -> str:
     return f"{what}{'s' if len(numbers) > 1 else ''} {format_cpulist(numbers)}"
 
 
-def _beside(pattern: str, machine: Machine) -> str:
+def _similar(pattern: str, machine: Machine) -> str:
     """Return the hint with the existing cgroups near a pattern."""
     parent = pattern.rpartition("/")[0]
     if parent == cgroups.in_unit("").rstrip("/"):
@@ -208,7 +208,7 @@ def _cgroup(path: str, at: Cursor, machine: Machine, *, counted: bool = False) -
         if cgroups.is_pattern(path):
             unit = path.removeprefix(cgroups.in_unit(""))
             message = f"no cgroup matches `{path}`" if unit == path else f"no unit `{unit}` runs"
-            hint = _beside(path, machine)
+            hint = _similar(path, machine)
         yield at.value.error("DP0303", message, hint)
     elif counted and not cgroups.subtree(machine, path):
         message = f"the memory controller does not count for the cgroup `{path}`"

@@ -85,7 +85,7 @@ def _exclusive_here(policy: Policy, at: Cursor) -> Findings:
 
 
 @check.add
-def _twice(policy: Policy, at: Cursor) -> Findings:
+def _duplicates(policy: Policy, at: Cursor) -> Findings:
     for path, _, place in contents(policy, at):
         if path in policy.settings:
             message = f"`{path}` is under `settings` and under `modules`"
@@ -115,7 +115,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
             if touched and problem.names not in known:
                 yield _located(problem, places)
         if on and name != "damon_stat":
-            yield from _left_out(name, given, here, places, machine)
+            yield from _memory_left_out(name, given, here, places, machine)
         if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
             where = places["quota_mem_pressure_us"].value
             message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
@@ -123,7 +123,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
 
 
 @rule
-def _left_out(
+def _memory_left_out(
     name: str,
     given: Mapping[str, str],
     here: Mapping[str, str],
@@ -192,7 +192,7 @@ def _exact(name: str, module: Module, at: Cursor) -> Findings:
 
 
 @_check_module.add
-def _tuned(module: Module, at: Cursor) -> Findings:
+def _auto_tune(module: Module, at: Cursor) -> Findings:
     """Check for parameters that the kernel would ignore or reinterpret beside another one."""
     given = module.model_fields_set
     if getattr(module, "autotune_monitoring_intervals", None):

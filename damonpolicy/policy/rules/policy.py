@@ -23,7 +23,7 @@ from damonpolicy.policy.rules import (
     settings,
     tuning,
 )
-from damonpolicy.policy.rules.rule import Findings, called, readable, rule
+from damonpolicy.policy.rules.rule import Findings, label, readable, rule
 
 __all__ = ("check", "check_together")
 
@@ -49,7 +49,7 @@ def check(policy: Policy, at: Cursor, *, anywhere: bool = True) -> Findings:
 def _nothing(policy: Policy, at: Cursor) -> Findings:
     given = any(each.model_fields_set for each in policy.modules.given().values())
     if not (policy.kdamonds or policy.settings or given) and not at.lost:
-        message = f"{called('the policy', lambda: policy.name)} does nothing"
+        message = f"{label('the policy', lambda: policy.name)} does nothing"
         hint = "add `kdamonds:`, `modules:` or `settings:`"
         yield at("name").value.error("DP0238", message, hint)
 

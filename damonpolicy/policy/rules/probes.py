@@ -10,7 +10,7 @@ from damonpolicy.policy.model.filters import IDLE
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.probes import MOST_PROBES, PROBED, Probe
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.filter_lists import unreached
+from damonpolicy.policy.rules.filter_lists import check_coverage
 from damonpolicy.policy.rules.filters import shape, sizes, subtrees
 from damonpolicy.policy.rules.rule import Findings, readable, rule
 
@@ -51,7 +51,7 @@ def _probes(probes: Sequence[Probe], at: Cursor, *, physical: bool) -> Findings:
 @rule
 def _filters(probe: Probe, at: Cursor, *, physical: bool) -> Findings:
     yield from subtrees(probe.filters, at)
-    yield from unreached(probe.filters, at, physical=physical, what="the probe")
+    yield from check_coverage(probe.filters, at, physical=physical, what="the probe")
     for number, each in enumerate(probe.filters):
         yield from shape(each, at(number))
         yield from sizes(each, at(number))

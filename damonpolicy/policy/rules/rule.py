@@ -10,7 +10,7 @@ from typing import Generic, ParamSpec, TypeAlias, TypeVar
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.policy.model.scalars import Model, Unread
 
-__all__ = ("Findings", "Rules", "called", "readable", "rule")
+__all__ = ("Findings", "Rules", "label", "readable", "rule")
 
 Findings: TypeAlias = Iterator[Diagnostic]
 """What a rule yields."""
@@ -45,7 +45,7 @@ class Rules(Generic[P]):
             yield from each(*arguments, **options)
 
 
-def called(what: str, name: Callable[[], str]) -> str:
+def label(what: str, name: Callable[[], str]) -> str:
     """Return the name of something for a message, if that could be read."""
     try:
         return f"{what} `{name()}`"

@@ -44,26 +44,26 @@ def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     yield at("action").value.error("DP0212", message, hint)
 
 
-def _spares(scheme: Scheme, kdamond: Kdamond) -> bool:
+def _kernel_spares(scheme: Scheme, kdamond: Kdamond) -> bool:
     """Return whether the kernel itself would spare young pages, unless a filter does so first."""
     return scheme.action == "pageout" and kdamond.ops == "paddr"
 
 
 @check.add
 def _order_of_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
-    if scheme.says("young") and not _spares(scheme, kdamond):
+    if scheme.says("young") and not _kernel_spares(scheme, kdamond):
         message = f"`young` is for `pageout` on `paddr`, not for `{scheme.action}`"
         if scheme.action == "pageout":
             message = f"`young` is for `pageout` on `paddr`, not on `{kdamond.ops}`"
         yield at("young").key.error("DP0213", message, "remove `young`")
     given = scheme.says("filters_in") and not at("filters").lost
-    if given and not scheme.filters and not _spares(scheme, kdamond):
+    if given and not scheme.filters and not _kernel_spares(scheme, kdamond):
         message = "`filters_in` without any filter changes nothing"
         yield at("filters_in").key.error("DP0213", message, "remove `filters_in`")
 
 
 @check.add
-def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
+def _retune_age(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if not scheme.retune_age:
         return
     bounds = (scheme.access_pattern.age.min, scheme.access_pattern.age.max)
@@ -77,7 +77,7 @@ def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
 
 
 @check.add
-def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
+def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Warn of schemes whose wait each tuning of the intervals restarts (quirk tune.starves)."""
     intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune
     if tune is None or not scheme.apply_every or not tune.aggregations:
@@ -191,7 +191,7 @@ def _counted(age: Age, name: str, kdamond: Kdamond, tune: AutoTune) -> str:
     return f"write `{count} aggregations`, which may then be {least} to {most}"
 
 
-def _kept(key: str, name: str, value: int, what: str, at: Cursor) -> Diagnostic:
+def _count_cut(key: str, name: str, value: int, what: str, at: Cursor) -> Diagnostic:
     """Refuse counts above 32 bits that bind more once the kernel keeps the last 32."""
     message = f"the kernel keeps 32 bits of it: {cut(value)} {what}s"
     hint = "leave it out" if name == "max" else f"write at most `{U32_MAX} {what}s`"
@@ -205,7 +205,7 @@ def _rate_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
         bound: Rate | None = rate.known(name)
         if bound is not None and bound.samples and (value := int(bound.value)) > U32_MAX:
             if name == "min" or not bounds_no_rate(value, kdamond.intervals.samples):
-                yield _kept("access_rate", name, value, "sample", at)
+                yield _count_cut("access_rate", name, value, "sample", at)
 
 
 @check.add
@@ -215,7 +215,7 @@ def _age_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
         bound: Age | None = age.known(name)
         if bound is not None and bound.aggregations and bound.value > U32_MAX:
             if name == "min" or not bounds_no_age(bound.value, kdamond.intervals.aggregating):
-                yield _kept("age", name, bound.value, "aggregation", at)
+                yield _count_cut("age", name, bound.value, "aggregation", at)
 
 
 @check.add

@@ -76,10 +76,6 @@ def _joined(parts: list[str]) -> str:
     return "".join(parts)
 
 
-def _abs(value: Any) -> Any:
-    return abs(_number(value, "abs"))
-
-
 def _int(value: Any, other: Any = 0, base: Any = 10) -> Any:
     """Convert like jinja2: a value that is not a number becomes ``other``."""
     if base not in range(2, 37) or isinstance(base, float):
@@ -138,7 +134,7 @@ def _default(value: Any, other: Any = "") -> Any:
 
 
 FILTERS: Mapping[str, tuple[Callable[..., Any], int, int]] = {
-    "abs": (_abs, 0, 0),
+    "abs": (lambda value: abs(_number(value, "abs")), 0, 0),
     "d": (_default, 0, 1),
     "default": (_default, 0, 1),
     "float": (_float, 0, 1),

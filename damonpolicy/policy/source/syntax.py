@@ -9,7 +9,7 @@ import yaml
 from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.policy.source.characters import SPACES, ascii_like, name_of
 
-__all__ = ("NO_SPACE", "TOO_DEEP", "not_a_tag", "syntax_error", "unreadable", "written")
+__all__ = ("NO_SPACE", "TOO_DEEP", "line_hint", "not_a_tag", "syntax_error", "unreadable")
 
 _PROBLEMS = (
     ("found character that cannot start any token", "this character cannot start a value"),
@@ -115,7 +115,7 @@ def _odd(name: str, lines: list[str], line: int) -> Diagnostic | None:
     return None
 
 
-def written(key: str, value: str) -> str:
+def line_hint(key: str, value: str) -> str:
     """Return a line as it was meant, if it is short enough to show."""
     return f"write `{key}: {value}`" if len(value) <= 60 else f"write a space after `{key}:`"
 
@@ -127,7 +127,7 @@ def _no_colon(name: str, lines: list[str], line: int, column: int) -> Diagnostic
         span = Span.on_line(name, line + 1, column + 1, len(text))
         message = "this line has a `=` after its key, not a `:`"
         message = NO_SPACE.format(key) if sign == ":" else message
-        return span.error("DP0004", message, written(key, value))
+        return span.error("DP0004", message, line_hint(key, value))
     found = re.match(r"""("[^"]*"|'[^']*'|\S+)\s*(.*)""", text)
     key, value = (found[1], found[2]) if found else (text, "")
     span = Span.on_line(name, line + 1, column + 1, max(len(key), 1))

@@ -15,15 +15,15 @@ import yaml
 from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import Diagnostic, Span, is_whole
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.policy.source.characters import SPACES, name_of, unquoted
+from damonpolicy.policy.source.characters import SPACES, name_of, unquote
 from damonpolicy.policy.source.nodes import Lost, Mapping, Node, Scalar, Sequence
 from damonpolicy.policy.source.syntax import (
     NO_SPACE,
     TOO_DEEP,
+    line_hint,
     not_a_tag,
     syntax_error,
     unreadable,
-    written,
 )
 
 __all__ = ("parse", "parse_foreign")
@@ -160,7 +160,7 @@ class _Reader:
     def _plain(self, text: str, span: Span) -> str:
         """Refuse text around a value that looks like YAML; return the value without it."""
         key = self.stack[-1].key if self.stack else None
-        inner, stripped = unquoted(text), _AROUND.sub("", text)
+        inner, stripped = unquote(text), _AROUND.sub("", text)
         if inner and not (key and key.text == "description"):
             message = f"`{text[0]}` is not a quote to YAML, but part of the value"
             self.error("DP0127", span, message, f'write `"{inner}"`')
@@ -249,7 +249,7 @@ class _Reader:
             self.error("DP0012", key.span, "a key cannot be a template", "only values can")
         elif glued := not key.quoted and re.match(r"([a-z_]+):[\[{\"']", key.text):
             line = self.text.splitlines()[key.span.line - 1][key.span.column - 1 :]
-            hint = written(glued[1], re.sub(r"\s+#.*", "", line)[glued.end() - 1 :].rstrip())
+            hint = line_hint(glued[1], re.sub(r"\s+#.*", "", line)[glued.end() - 1 :].rstrip())
             span = Span.on_line(self.name, key.span.line, key.span.column, glued.end() - 1)
             self.error("DP0004", span, NO_SPACE.format(glued[1]), hint)
             frame.items.append((Scalar(glued[1], span), self._lost(span)))

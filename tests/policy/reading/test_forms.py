@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from damonpolicy.base import units
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.corrections import corrected
+from damonpolicy.policy.model.corrections import correction
 from damonpolicy.policy.model.scalars import read_age, read_rate
 from damonpolicy.policy.reading import forms, hints, levels
-from damonpolicy.policy.source.characters import ascii_like, unquoted
+from damonpolicy.policy.source.characters import ascii_like, unquote
 
 K = ("kdamonds", 0)
 S = (*K, "schemes", 0)
@@ -70,7 +70,7 @@ def test_bounds_that_are_shown_can_be_read(key, read, low, high, unit, form):
 @given(text=st.text(alphabet="0123456789.,-<>kKmMsihdB%xae \u00a0\u2013“”", max_size=12))
 def test_what_is_offered_is_taken(text):
     for read in (units.read_bytes, units.read_duration, units.read_percent, units.read_count):
-        if meant := corrected(text, read):
+        if meant := correction(text, read):
             read(meant)
             with pytest.raises(UnitError):
                 read("")
@@ -89,8 +89,8 @@ def test_what_is_too_long_is_not_shown():
 
 
 def test_characters_that_look_alike():
-    assert unquoted("“a b”") == "a b"
-    assert unquoted("“a” and “b”") == ""
+    assert unquote("“a b”") == "a b"
+    assert unquote("“a” and “b”") == ""
     assert ascii_like("ops：\u00a0paddr") == "ops: paddr"
     assert ascii_like("0–3") == "0-3"
 
