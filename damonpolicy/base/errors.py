@@ -179,7 +179,7 @@ def defect(error: Exception) -> DamonPolicyError:
     """Describe an unexpected error, and where it was raised."""
     import traceback
 
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
     where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
     hint = "please report it, with the command and `DAMONPOLICY_DEBUG=1` in the environment"
     return _Defect(f"a defect of damonpolicy: {type(error).__name__}{where}: {error}", hint=hint)

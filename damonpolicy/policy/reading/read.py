@@ -186,7 +186,7 @@ class _Document:
         return result
 
     def cut(self, path: Path, kind: str = "") -> None:
-        """Cut out a wrong value: an item or unknown key is removed, a known field becomes a hole."""
+        """Remove a wrong item or an unknown key; a known field becomes a hole."""
         self.lost.add(self.origin(path))
         node, last = _at(self.data, path[:-1]), path[-1]
         if isinstance(node, dict):

@@ -12,7 +12,7 @@ from damonpolicy.kernel.settings import normalise, written
 from damonpolicy.kernel.system import memory
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.kernel.system.psi import has_pressure
-from damonpolicy.policy.model.modules import Module
+from damonpolicy.policy.model.modules import Module, Modules
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.reading.read import Cursor, Read
 from damonpolicy.policy.rules.rule import Findings, Rules, rule
@@ -37,8 +37,7 @@ _FINENESS = {
 
 def contents(policy: Policy, at: Cursor) -> Iterator[tuple[str, str, Cursor]]:
     """Yield the path, content and place of every parameter in a policy."""
-    modules = policy.known("modules")
-    for name, module in modules.given().items() if modules is not None else ():
+    for name, module in policy.known("modules", Modules()).given().items():
         for parameter, content in module.contents(name).items():
             place = at("modules", name, parameter)
             yield kernel.parameter_path(name, parameter), content, place
@@ -114,8 +113,9 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
             touched = problem.fatal or any(each in given for each in problem.names)
             if touched and problem.names not in known:
                 yield _located(problem, places)
-        if on and name != "damon_stat":
-            yield from _memory_left_out(name, given, here, places, machine)
+        if on and name != "damon_stat" and given.keys().isdisjoint(kernel.REGION):
+            place = places.get("enabled") or next(iter(places.values()))
+            yield from _memory_left_out(name, here, place, machine)
         if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
             where = places["quota_mem_pressure_us"].value
             message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
@@ -123,18 +123,12 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
 
 
 @rule
-def _memory_left_out(
-    name: str,
-    given: Mapping[str, str],
-    here: Mapping[str, str],
-    places: Mapping[str, Cursor],
-    machine: Machine,
-) -> Findings:
+def _memory_left_out(name: str, here: Mapping[str, str], at: Cursor, machine: Machine) -> Findings:
     """Warn of the memory that a module without a region leaves out on older kernels.
 
     That is the quirk module.largest. No file shows it, but the same release brought others.
     """
-    if any(each in given for each in kernel.REGION) or any(map(machine.exists, _ALL_MEMORY)):
+    if any(map(machine.exists, _ALL_MEMORY)):
         return
     try:
         ram = memory.system_ram(machine)
@@ -155,8 +149,7 @@ def _memory_left_out(
             f"add `monitor_region_start: {ram[0][0]:#x}` and"
             f" `monitor_region_end: {ram[-1][1]:#x}`: all of it, and the holes, where nothing is"
         )
-        where = places.get("enabled") or next(iter(places.values()))
-        yield where.value.warning("DP0687", message, hint)
+        yield at.value.warning("DP0687", message, hint)
 
 
 @rule
@@ -245,8 +238,7 @@ def _units(module: Module, at: Cursor) -> Findings:
 
 def _running(policy: Policy, at: Cursor) -> Iterator[tuple[str, Cursor]]:
     """Yield the modules that a policy switches on, and where."""
-    modules = policy.known("modules")
-    for name, module in modules.given().items() if modules is not None else ():
+    for name, module in policy.known("modules", Modules()).given().items():
         if module.known("enabled"):
             yield name, at("modules", name, "enabled")
     for path, value in policy.known("settings", {}).items():

@@ -18,17 +18,24 @@ from jinja2 import nodes
 from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import is_whole
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.base.limits import shortened
 
 __all__ = ("FILTERS", "TESTS", "Failed", "Undefined", "check", "evaluate")
 
 
 class Failed(ValueError):
-    """An expression without a value; ``code`` is that of the diagnostic."""
+    """An expression without a value; ``code`` is that of the diagnostic.
 
-    def __init__(self, message: str, code: str = "DP0023", hint: str = "") -> None:
+    ``unknown`` is the undefined name, if that is the error.
+    """
+
+    def __init__(
+        self, message: str, code: str = "DP0023", hint: str = "", unknown: str = ""
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.hint = hint
+        self.unknown = unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +47,7 @@ class Undefined:
 
 def _text(value: Any) -> str:
     """Return the printed form of a value."""
-    if isinstance(value, Undefined):
-        raise Failed(value.name, "DP0021")
-    if isinstance(value, (Mapping, list)):
+    if isinstance(_known(value), (Mapping, list)):
         raise Failed("a mapping or a list is not text: name one of its values")
     text: str = _bounded(str(value))
     return text
@@ -58,7 +63,8 @@ def _bounded(value: Any) -> Any:
 
 def _known(value: Any) -> Any:
     if isinstance(value, Undefined):
-        raise Failed(value.name, "DP0021")
+        message = f"`{shortened(value.name, 60)}` is not defined"
+        raise Failed(message, "DP0021", unknown=value.name)
     return value
 
 

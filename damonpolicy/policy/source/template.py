@@ -152,13 +152,11 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
             return evaluate(tree_of(text), variables)
     except Failed as error:
         message, hint = str(error), error.hint
-        if error.code == "DP0021":
-            name, message = message, f"`{shortened(message, 60)}` is not defined"
-            raise TemplateError(error.code, message, "", name, variables.items()) from error
         if error.code == "DP0023":
             message = f"the template fails: {message}"
             hint = hint or _as_numbers(text, variables)
-        raise TemplateError(error.code, message, hint) from error
+        known = variables.items() if error.code == "DP0021" else ()
+        raise TemplateError(error.code, message, hint, error.unknown, known) from error
     except TemplateError:
         raise
     except jinja2.TemplateSyntaxError as error:
