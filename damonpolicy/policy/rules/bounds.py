@@ -148,12 +148,9 @@ def check_sizes(kdamond: Kdamond, at: Cursor, machine: Machine | None = None) ->
     for index, size in least:
         if size > most:
             place = at("schemes", index, "access_pattern", "size", "min").value
-            message = (
-                f"no region stays so large: there are at least {fewest} in"
-                f" {approximate_bytes(total)}"
-            )
+            few = f"there are at least {fewest} in {approximate_bytes(total)}"
             hint = f"write at most `{_rounded(most)}`, or a smaller `region_count.min`"
-            yield place.warning("DP0682", message, hint)
+            yield place.warning("DP0682", f"no region stays so large: {few}", hint)
 
 
 def _rounded(size: int) -> str:

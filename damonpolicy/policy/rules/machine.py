@@ -74,8 +74,8 @@ def _target(kdamond: Kdamond, target: Target, place: Cursor, machine: Machine) -
         yield from _node(node, place("numa_node"), machine)
     if process is not None and process.known("cgroup") is not None:
         yield from _cgroup(process.cgroup, place("process", "cgroup"), machine)
-    if process is not None and process.known("unit") is not None:
-        yield from _cgroup(cgroups.in_unit(process.unit), place("process", "unit"), machine)
+    if process is not None and (unit := process.known("unit")) is not None:
+        yield from _cgroup(cgroups.in_unit(unit), place("process", "unit"), machine, unit=unit)
     if kdamond.ops == "paddr" and target.regions:
         ram = memory.system_ram(machine)
         for number, region in readable(target.regions, "start", "end"):
@@ -179,36 +179,46 @@ def _plural(what: str, numbers: tuple[int, ...]) -> str:
     return f"{what}{'s' if len(numbers) > 1 else ''} {format_cpulist(numbers)}"
 
 
-def _similar(pattern: str, machine: Machine) -> str:
+def _units(name: str, machine: Machine) -> str:
+    """Return the hint with an existing unit of a similar name."""
+    every = (each.rpartition("/")[2] for each in cgroups.matching(machine, cgroups.in_unit("*")))
+    units = [each for each in every if each.endswith((".service", ".scope", ".slice"))]
+    return did_you_mean(name, units) or _WAIT
+
+
+def _near(pattern: str, machine: Machine) -> str:
     """Return the hint with the existing cgroups near a pattern."""
     parent = pattern.rpartition("/")[0]
-    if parent == cgroups.in_unit("").rstrip("/"):
-        every = (each.rpartition("/")[2] for each in cgroups.matching(machine, parent))
-        units = [each for each in every if each.endswith((".service", ".scope", ".slice"))]
-        return did_you_mean(pattern.rpartition("/")[2], units) or _WAIT
     names = cgroups.children(machine, parent) if not cgroups.is_pattern(parent) else []
     listed = ", ".join(f"`{parent}/{each}`" for each in sorted(names)[:8])
     return f"there are {listed}" if listed else _WAIT
 
 
+def _similar(path: str, machine: Machine) -> str:
+    """Return the hint with the cgroup that a missing one may stand for."""
+    short = path
+    if f"{path}/".startswith(f"{cgroups.MOUNT}/"):
+        short = path.removeprefix(cgroups.MOUNT) or "/"
+    if short != path and cgroups.exists(machine, short):
+        return f"write `{short}`"
+    parent, _, name = short.rpartition("/")
+    beside = cgroups.children(machine, parent or "/")
+    if name in beside:  # a directory of that name exists, but is not a cgroup
+        return "cgroups of version 2 are needed: see `damonpolicy doctor`"
+    return did_you_mean(name, beside, before=f"{parent}/")
+
+
 @rule
-def _cgroup(path: str, at: Cursor, machine: Machine, *, counted: bool = False) -> Findings:
+def _cgroup(
+    path: str, at: Cursor, machine: Machine, *, unit: str = "", counted: bool = False
+) -> Findings:
     if not cgroups.exists(machine, path):
-        short = path
-        if f"{path}/".startswith(f"{cgroups.MOUNT}/"):
-            short = path.removeprefix(cgroups.MOUNT) or "/"
-        parent, _, name = short.rpartition("/")
-        beside = cgroups.children(machine, parent or "/")
-        hint = did_you_mean(name, beside, before=f"{parent}/")
-        if name in beside:  # a directory of that name exists, but is not a cgroup
-            hint = "cgroups of version 2 are needed: see `damonpolicy doctor`"
-        if short != path and cgroups.exists(machine, short):
-            hint = f"write `{short}`"
-        message = f"there is no cgroup `{path}`"
-        if cgroups.is_pattern(path):
-            unit = path.removeprefix(cgroups.in_unit(""))
-            message = f"no cgroup matches `{path}`" if unit == path else f"no unit `{unit}` runs"
-            hint = _similar(path, machine)
+        if unit:
+            message, hint = f"no unit `{unit}` runs", _units(unit, machine)
+        elif cgroups.is_pattern(path):
+            message, hint = f"no cgroup matches `{path}`", _near(path, machine)
+        else:
+            message, hint = f"there is no cgroup `{path}`", _similar(path, machine)
         yield at.value.error("DP0303", message, hint)
     elif counted and not cgroups.subtree(machine, path):
         message = f"the memory controller does not count for the cgroup `{path}`"
@@ -221,11 +231,12 @@ def _memcg(each: Filter, at: Cursor, machine: Machine) -> Findings:
     inner = each.inner
     if isinstance(inner, Match) and inner.memcg is not None:
         place = inside(each, at)("memcg")
-        if isinstance(inner.memcg, Memcg):
-            path, place = inner.memcg.where, place("path" if inner.memcg.path else "unit")
-        else:
-            path = inner.memcg
-        yield from _cgroup(path, place, machine, counted=True)
+        memcg, unit = inner.memcg, ""
+        if isinstance(memcg, Memcg):
+            unit = "" if memcg.path else memcg.unit or ""
+            place = place("path" if memcg.path else "unit")
+        path = memcg.where if isinstance(memcg, Memcg) else memcg
+        yield from _cgroup(path, place, machine, unit=unit, counted=True)
 
 
 @rule

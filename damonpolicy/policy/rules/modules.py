@@ -141,15 +141,12 @@ def _memory_left_out(name: str, here: Mapping[str, str], at: Cursor, machine: Ma
     seen = sum(max(min(high, end) - max(low, start), 0) for low, high in ram)
     if (total - seen) * _WORTH > total:
         left, all_ = approximate_bytes(total - seen), approximate_bytes(total)
-        message = (
-            f"without a region `{name}` sees the largest piece of System RAM:"
-            f" {left} of {all_} is left out"
-        )
+        message = f"without a region `{name}` sees the largest piece of System RAM"
         hint = (
             f"add `monitor_region_start: {ram[0][0]:#x}` and"
             f" `monitor_region_end: {ram[-1][1]:#x}`: all of it, and the holes, where nothing is"
         )
-        yield at.value.warning("DP0687", message, hint)
+        yield at.value.warning("DP0687", f"{message}: {left} of {all_} is left out", hint)
 
 
 @rule

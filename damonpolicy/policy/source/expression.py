@@ -26,16 +26,14 @@ __all__ = ("FILTERS", "TESTS", "Failed", "Undefined", "check", "evaluate")
 class Failed(ValueError):
     """An expression without a value; ``code`` is that of the diagnostic.
 
-    ``unknown`` is the undefined name, if that is the error.
+    ``name`` is the undefined one, if that is the error.
     """
 
-    def __init__(
-        self, message: str, code: str = "DP0023", hint: str = "", unknown: str = ""
-    ) -> None:
+    def __init__(self, message: str, code: str = "DP0023", hint: str = "", name: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.hint = hint
-        self.unknown = unknown
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def _bounded(value: Any) -> Any:
 def _known(value: Any) -> Any:
     if isinstance(value, Undefined):
         message = f"`{shortened(value.name, 60)}` is not defined"
-        raise Failed(message, "DP0021", unknown=value.name)
+        raise Failed(message, "DP0021", name=value.name)
     return value
 
 

@@ -156,7 +156,7 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
             message = f"the template fails: {message}"
             hint = hint or _as_numbers(text, variables)
         known = variables.items() if error.code == "DP0021" else ()
-        raise TemplateError(error.code, message, hint, error.unknown, known) from error
+        raise TemplateError(error.code, message, hint, error.name, known) from error
     except TemplateError:
         raise
     except jinja2.TemplateSyntaxError as error:
