@@ -135,9 +135,7 @@ class Rotation:
 
     def finish(self, made: WholeFile, so_far: Amount) -> None:
         """Give a file the newest name, and the others the next one."""
-        self._move()
-        made.finish()
-        self._count(so_far)
+        self.make(lambda _: made.finish(), so_far)
 
     def make(self, write: Callable[[str], None], so_far: Amount) -> None:
         """Have ``write`` make a file with the newest name; the others get the next one."""

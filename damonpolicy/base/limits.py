@@ -34,7 +34,7 @@ POLICIES = Limit("Policies read at once", 4_096, "", "DP0034")
 ALL_POLICIES = Limit("Size of all policies read at once", 32 << 20, "bytes", "DP0034")
 TEXT = Limit("Length of a text", 4_096, "characters", "DP0119")
 CPUS = Limit("CPUs of a list; the kernel numbers them below this", 8_192, "", "DP0122")
-TOLD = Limit("Findings that are shown; the rest are counted", 100, "", "DP0035")
+FINDINGS = Limit("Findings that are shown; the rest are counted", 100, "", "DP0035")
 MESSAGE = Limit("Length of a message, and of a hint", 600, "characters", "DP0035")
 
 TEMPLATE = Limit("Length of a template", 1_000, "characters", "DP0024", "A template")

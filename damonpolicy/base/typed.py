@@ -26,38 +26,33 @@ LATER: Mapping[str, bool] = {"later": True}
 
 def text(data: Any, where: str = "it") -> str:
     """Accept a text that can be a file's content or name."""
-    if type(data) is not str:
-        raise _wrong(data, where, "a text")
-    if not data.isascii():
-        data.encode("utf-8", "surrogateescape")  # a ValueError for half a character
-    if "\0" in data:
+    found = _of(str, data, where, "a text")
+    if not found.isascii():
+        found.encode("utf-8", "surrogateescape")  # a ValueError for half a character
+    if "\0" in found:
         raise ValueError(f"{where} holds a NUL")
-    return data
+    return found
 
 
 def integer(data: Any, where: str = "it") -> int:
     """Take a whole number of at most 64 bits; true and false are not numbers."""
-    if type(data) is not int:
-        raise _wrong(data, where, "a whole number")
-    if data.bit_length() > _MOST_BITS:
+    found = _of(int, data, where, "a whole number")
+    if found.bit_length() > _MOST_BITS:
         raise ValueError(f"{where} has more than {_MOST_BITS} bits")
-    return data
+    return found
 
 
 def mapping(data: Any, where: str = "it") -> Mapping[str, Any]:
     """Take a mapping; its keys are texts."""
-    if type(data) is not dict:
-        raise _wrong(data, where, "a mapping")
-    for key in data:
+    found: dict[str, Any] = _of(dict, data, where, "a mapping")
+    for key in found:
         text(key, f"a key of {where}")
-    return data
+    return found
 
 
 def sequence(data: Any, where: str = "it") -> list[Any]:
     """Take a list."""
-    if type(data) is not list:
-        raise _wrong(data, where, "a list")
-    return data
+    return _of(list, data, where, "a list")
 
 
 def of_format(data: Any, number: int) -> Mapping[str, Any]:
@@ -112,9 +107,7 @@ def value(hint: Any, data: Any, where: str = "it") -> Any:
     if hint in _PLAIN:
         return _PLAIN[hint](data, where)
     if hint is bool:
-        if type(data) is not bool:
-            raise _wrong(data, where, "true or false")
-        return data
+        return _of(bool, data, where, "true or false")
     if hint is float:
         return _float(data, where)
     if is_dataclass(hint):
@@ -162,6 +155,13 @@ def _number(key: str, where: str) -> int:
     if not (key.isascii() and key.isdecimal() and len(key) < 20) or str(int(key)) != key:
         raise ValueError(f"a key of {where} is no number")
     return int(key)
+
+
+def _of(kind: type[_T], data: Any, where: str, expected: str) -> _T:
+    """Accept data of exactly one type."""
+    if type(data) is not kind:
+        raise _wrong(data, where, expected)
+    return data
 
 
 def _wrong(data: Any, where: str, expected: str) -> ValueError:

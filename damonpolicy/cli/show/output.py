@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from damonpolicy.base.diagnostics import (
     Diagnostic,
     as_text,
+    limit_findings,
     render_github,
     render_sarif,
     render_text,
-    told,
 )
 from damonpolicy.base.diagnostics import to_json as diagnostic_json
 from damonpolicy.base.errors import DamonPolicyError, ExitCode
@@ -69,7 +69,7 @@ def only_errors(result: Result) -> Result:
 
 def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] | None) -> None:
     """Print a result: data to stdout, everything else to stderr."""
-    found = told(result.diagnostics, result.texts)
+    found = limit_findings(result.diagnostics, result.texts)
     if form == "json":
         import json
 

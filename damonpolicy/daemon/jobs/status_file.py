@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, field
 from typing import Any
 
-from damonpolicy.base.diagnostics import render_text, told
+from damonpolicy.base.diagnostics import limit_findings, render_text
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import Guard
@@ -87,7 +87,7 @@ class RecordJob:
             "at": outcome.at,
             "digest": outcome.digest,
             "message": outcome.message,
-            "findings": render_text(told(outcome.diagnostics, outcome.texts), outcome.texts),
+            "findings": render_text(limit_findings(outcome.diagnostics, outcome.texts), outcome.texts),
         }  # fmt: skip
         return {
             "pid": pid,

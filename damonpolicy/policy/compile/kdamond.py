@@ -30,7 +30,7 @@ from damonpolicy.policy.model.scalars import Unread
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import Target
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable
+from damonpolicy.policy.rules.rule import readable
 
 __all__ = ("compile_kdamond", "may_be_chosen")
 

@@ -31,7 +31,7 @@ from damonpolicy.policy.rules import machine as machine_rules
 from damonpolicy.policy.rules import modules as module_rules
 from damonpolicy.policy.rules import policy as policy_rules
 from damonpolicy.policy.rules import settings as settings_rules
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import readable, rule
 from damonpolicy.policy.source.expand import Given, expand, unused
 from damonpolicy.policy.source.expand import variables as read_variables
 from damonpolicy.policy.source.files import SourceFile

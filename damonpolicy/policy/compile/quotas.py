@@ -13,7 +13,7 @@ from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.quotas import MEASURED, Goal, Quota, Tuner, Weights, read_target
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable
+from damonpolicy.policy.rules.rule import readable
 
 __all__ = ("pressed", "quota_files")
 

@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 from damonpolicy.policy.model import scalars
@@ -40,12 +41,11 @@ def policy_schema() -> dict[str, Any]:
     version.pop("const", None)
     version.pop("type", None)
     version["enum"] = [1, "1"]
-    schema["properties"]["vars"]["additionalProperties"] = {"type": ["string", "number", "boolean"]}
+    for name in ("vars", "settings"):
+        scalar = {"type": ["string", "number", "boolean"]}
+        schema["properties"][name]["additionalProperties"] = scalar
     schema["properties"]["vars"]["propertyNames"] = _FOR_EACH["propertyNames"]
-    schema["properties"]["settings"]["additionalProperties"] = {
-        "type": ["string", "number", "boolean"]
-    }
-    schema = _templates(_without_nulls(schema))
+    schema = _changed(_changed(schema, _without_nulls), _with_template)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:damonpolicy:policy.v1",
@@ -74,13 +74,17 @@ def _descriptions(model: type[scalars.Model]) -> dict[str, str]:
     return found
 
 
-def _templates(part: Any) -> Any:
-    """Allow a template in place of a word."""
+def _changed(part: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return a schema with every mapping changed, from the inside out."""
     if isinstance(part, list):
-        return [_templates(each) for each in part]
-    if not isinstance(part, dict):
-        return part
-    part = {key: _templates(value) for key, value in part.items()}
+        return [_changed(each, change) for each in part]
+    if isinstance(part, dict):
+        return change({key: _changed(value, change) for key, value in part.items()})
+    return part
+
+
+def _with_template(part: dict[str, Any]) -> dict[str, Any]:
+    """Allow a template in place of a word."""
     words = part.get("enum") or ([part["const"]] if "const" in part else None)
     if words is None or part.get("type") != "string":
         return part
@@ -88,14 +92,10 @@ def _templates(part: Any) -> Any:
     return {**rest, "anyOf": [{"enum": words}, {"pattern": r"\{\{", "type": "string"}]}
 
 
-def _without_nulls(part: Any) -> Any:
+def _without_nulls(part: dict[str, Any]) -> dict[str, Any]:
     """Drop Python's additions: null as a value, and titles made from names."""
-    if isinstance(part, list):
-        return [_without_nulls(each) for each in part]
-    if not isinstance(part, dict):
-        return part
     kept = {
-        key: _without_nulls(value)
+        key: value
         for key, value in part.items()
         if not (key == "default" and (value is None or isinstance(value, dict)))
         and not (key == "title" and isinstance(value, str))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from damonpolicy.policy.model.access_pattern import AccessPattern
 from damonpolicy.policy.model.dests import Destination
@@ -17,8 +17,9 @@ from damonpolicy.policy.model.scalars import (
     Model,
     Name,
     Node,
+    ScalarOr,
+    ScalarOrList,
     SomeText,
-    shape,
 )
 from damonpolicy.policy.model.watermarks import Watermarks
 
@@ -59,25 +60,13 @@ class Scheme(Model):
     """Leave it out on a kernel that cannot do it; the plan says so."""
     action: Action
     """The action; `stat` only counts."""
-    to: (
-        Annotated[
-            Annotated[Node, Tag("scalar")] | Annotated[tuple[Destination, ...], Tag("list")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = None
+    to: ScalarOrList[Node, Destination] | None = None
     """The destination of `migrate_hot` and `migrate_cold`: a node, or several with weights."""
     access_pattern: AccessPattern = AccessPattern()
     """The regions to select: size, access rate and age must all match."""
     apply_every: Duration | None = None
     """How often to apply the scheme; each aggregation by default."""
-    quota: (
-        Annotated[
-            Annotated[Literal["unlimited"], Tag("scalar")] | Annotated[Quota, Tag("mapping")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = None
+    quota: ScalarOr[Literal["unlimited"], Quota] | None = None
     """The limit of the action; a scheme that moves memory needs a quota, or `unlimited`."""
     filters: tuple[Filter, ...] = ()
     """The pages to take; the first match decides, no match means the opposite of the last."""

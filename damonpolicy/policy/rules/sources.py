@@ -2,59 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.policy.model.sources import BELONGS, KINDS, Source
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import rule
+from damonpolicy.policy.rules.rule import Findings, rule
 
 __all__ = ("check",)
 
 
 @rule
-def check(source: Source, at: Cursor) -> Iterator[Diagnostic]:
+def check(source: Source, at: Cursor) -> Findings:
     """Yield the errors in a source."""
-    yield from _zeros(source, at)
-    yield from _undated(source, at)
+    yield from _options(source, at)
     kinds = source.kinds
     if len(kinds) != 1 and not at.lost:
         what = "nothing" if not kinds else "both `" + "` and `".join(kinds[:2]) + "`"
         message = f"a source is one thing, and this names {what}"
-        hint = "one of " + ", ".join(f"`{each}`" for each in KINDS)
-        yield Diagnostic.error("DP0256", at.spot, message, hint=hint)
+        yield at.spot.error("DP0256", message, "one of " + ", ".join(f"`{each}`" for each in KINDS))
         return
     for kind in kinds[:1]:
         needed = KINDS[kind]
         if needed and needed not in source.model_fields_set:
             message = f"`{kind}` does not say which {needed}"
-            yield Diagnostic.error("DP0256", at(kind).key, message, hint=f"add `{needed}:`")
+            yield at(kind).key.error("DP0256", message, f"add `{needed}:`")
         if kind == "command" and source.known(kind) == () and not at(kind).lost:
-            message = "`command` names no program"
             hint = "write its path and its arguments as a list"
-            yield Diagnostic.error("DP0256", at(kind).value, message, hint=hint)
+            yield at(kind).value.error("DP0256", "`command` names no program", hint)
         for name, owners in BELONGS.items():
             if source.says(name) and kind not in owners:
                 why = ": its numbers have no age" if name == "stale_after" else ""
-                message, hint = f"`{kind}` takes no `{name}`{why}", f"remove `{name}`"
-                yield Diagnostic.error("DP0256", at(name).key, message, hint=hint)
+                message = f"`{kind}` takes no `{name}`{why}"
+                yield at(name).key.error("DP0256", message, f"remove `{name}`")
 
 
 @rule
-def _undated(source: Source, at: Cursor) -> Iterator[Diagnostic]:
-    """Refuse `stale_after` on content that the kernel makes at each read, which has no age."""
-    if source.says("stale_after") and (source.file or "").startswith(("/proc/", "/sys/")):
+def _options(source: Source, at: Cursor) -> Findings:
+    dated = (source.known("file") or "").startswith(("/proc/", "/sys/"))
+    if source.says("stale_after") and dated:  # the kernel makes their content at each read
         message = "files of the kernel have no age: `stale_after` changes nothing"
-        hint = "remove `stale_after`"
-        yield Diagnostic.error("DP0256", at("stale_after").key, message, hint=hint)
-
-
-@rule
-def _zeros(source: Source, at: Cursor) -> Iterator[Diagnostic]:
+        yield at("stale_after").key.error("DP0256", message, "remove `stale_after`")
     if source.known("times") == 0:
-        message, hint = "`times: 0` makes every number 0", "write a factor above 0"
-        yield Diagnostic.error("DP0256", at("times").value, message, hint=hint)
+        message = "`times: 0` makes every number 0"
+        yield at("times").value.error("DP0256", message, "write a factor above 0")
     for name in ("every", "stale_after"):
         if source.known(name) == 0:
-            message = f"`{name}` is 0"
-            yield Diagnostic.error("DP0222", at(name).value, message, hint="write at least `100ms`")
+            yield at(name).value.error("DP0222", f"`{name}` is 0", "write at least `100ms`")

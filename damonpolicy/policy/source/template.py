@@ -17,7 +17,7 @@ from damonpolicy.base.limits import shortened
 from damonpolicy.base.recursion import deep
 from damonpolicy.policy.source.nodes import Scalar
 
-__all__ = ("TemplateError", "Templates", "holds_template", "line", "render")
+__all__ = ("SHELL", "TemplateError", "Templates", "holds_template", "line")
 
 _HINTS = {
     "DP0021": "define it under `vars:`",
@@ -28,6 +28,8 @@ _HINTS = {
 }
 
 
+SHELL = r"\$\{?([A-Za-z_]\w*)\}?"
+"""The form of a variable in a shell, which is meant as a template."""
 _NAME = r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}"
 _RESERVED = {"and", "else", "false", "if", "in", "is", "none", "not", "or", "true"}
 """Words of jinja2 that name no variable."""
@@ -124,11 +126,6 @@ def _within(number: int, limit: limits.Limit, what: str) -> None:
         raise TemplateError(limit.code, message)
 
 
-def render(scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
-    """Render one scalar that belongs to no policy."""
-    return Templates().render(scalar, variables)
-
-
 def line(text: str) -> Callable[[Mapping[str, Any]], str]:
     """Return a function that renders a one-line template, once per line.
 
@@ -154,15 +151,12 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
         with deep():
             return evaluate(tree_of(text), variables)
     except Failed as error:
-        message = str(error)
-        if error.code == "DP0021":
-            told = f"`{shortened(message, 60)}` is not defined"
-            raise TemplateError(error.code, told, "", message, variables.items()) from error
-        hint = error.hint
+        message, hint = str(error), error.hint
         if error.code == "DP0023":
             message = f"the template fails: {message}"
             hint = hint or _as_numbers(text, variables)
-        raise TemplateError(error.code, message, hint) from error
+        known = variables.items() if error.code == "DP0021" else ()
+        raise TemplateError(error.code, message, hint, error.name, known) from error
     except TemplateError:
         raise
     except jinja2.TemplateSyntaxError as error:

@@ -2,62 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
+from typing import Any
 
-from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import format_bytes
 from damonpolicy.kernel.damon.tree import CORE
-from damonpolicy.policy.model.filters import Filter, Match, Memcg
+from damonpolicy.policy.model.filters import Filter, HitsRange, Match, Memcg, SizeRange
+from damonpolicy.policy.model.targets import AddressRange
+from damonpolicy.policy.reading.forms import flow
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.reading.shown import flow
-from damonpolicy.policy.rules.reach import Reached, matches_nothing, reached
-from damonpolicy.policy.rules.speaking import rule
+from damonpolicy.policy.rules.coverage import Coverage, coverage, matches_nothing
+from damonpolicy.policy.rules.rule import Findings, rule
 
-__all__ = ("check", "conjunction", "unreached")
+__all__ = ("check", "check_coverage", "conjunction")
 
 _IN_GENERAL = "to require both, reject the opposite first, and allow last"
 
 
 @rule
-def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Iterator[Diagnostic]:
+def check(filters: Sequence[Filter], at: Cursor, *, physical: bool) -> Findings:
     """Yield the errors in a scheme's list; ``physical`` memory is one target."""
-    yield from unreached(filters, at, physical=physical)
-    found = list(reached(filters, physical=physical))
+    yield from check_coverage(filters, at, physical=physical)
+    found = list(coverage(filters, physical=physical))
     if len(found) == len(filters) and not any(each.covered for each in found):
-        yield from _either(filters, at, found)
+        yield from _alternatives(filters, at, found)
 
 
 @rule
-def unreached(
+def check_coverage(
     filters: Sequence[Filter], at: Cursor, *, physical: bool, what: str = "the scheme"
-) -> Iterator[Diagnostic]:
+) -> Findings:
     """Yield filters that are never reached or match nothing, and lists that reject everything."""
     rejecting = True
-    for found in reached(filters, physical=physical):
+    for found in coverage(filters, physical=physical):
         each, place = filters[found.index], at(found.index)
         if matches_nothing(each, physical=physical):
             message = "this filter can match nothing"
             hint = "pages are powers of two, from 4KiB up"
             if each.type != "hugepage_size":
                 hint = "remove it"
-            yield Diagnostic.error("DP0259", place.value, message, hint=hint)
+            yield place.value.error("DP0259", message, hint)
         elif found.covered:
             yield _covered(filters, found, at)
         rejecting &= each.verb == "reject" or found.covered
         if rejecting and not found.rest and not at.lost:
             message = f"these filters reject everything, so {what} finds nothing"
             hint = "leave one of them out, or `allow` what is meant"
-            yield Diagnostic.error("DP0259", at.value, message, hint=hint)
+            yield at.value.error("DP0259", message, hint)
             return
 
 
-def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnostic:
+def _covered(filters: Sequence[Filter], found: Coverage, at: Cursor) -> Diagnostic:
     each = filters[found.index]
     if found.by is None:
         message = "this filter is never reached: those before it decide all that it matches"
-        hint = f"put it first, or remove it: `{written(each)}`"
-        return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint)
+        hint = f"put it first, or remove it: `{flow(_plain(each), sys.maxsize)}`"
+        return at(found.index).value.error("DP0258", message, hint)
     first = filters[found.by]
     message = f"this filter is never reached: a filter before it {first.verb}s all that it matches"
     hint = "put it first"
@@ -66,13 +68,11 @@ def _covered(filters: Sequence[Filter], found: Reached, at: Cursor) -> Diagnosti
     elif found.mutual:
         hint = "keep one of the two"
     related = [(at(found.by).value, "this one")]
-    return Diagnostic.error("DP0258", at(found.index).value, message, hint=hint, related=related)
+    return at(found.index).value.error("DP0258", message, hint, related=related)
 
 
 @rule
-def _either(
-    filters: Sequence[Filter], at: Cursor, found: Sequence[Reached]
-) -> Iterator[Diagnostic]:
+def _alternatives(filters: Sequence[Filter], at: Cursor, found: Sequence[Coverage]) -> Findings:
     """Warn of an `allow` before another condition: the first match decides, it is not an `and`."""
     for index, each in enumerate(filters):
         later = next((other for other in filters[index + 1 :] if _another(each, other)), None)
@@ -85,12 +85,12 @@ def _either(
             message = (
                 f"either is enough: what this allows, or what the next, on `{later.type}`, does"
             )
-            yield Diagnostic.warning("DP0680", at(index).value, message, hint=hint)
+            yield at(index).value.warning("DP0680", message, hint)
             return
         message += " is not reached"
         if not later.negated and later is filters[-1]:
             message += ", and the rest is taken"
-        yield Diagnostic.warning("DP0248", at(index).value, message, hint=hint)
+        yield at(index).value.warning("DP0248", message, hint)
         return
     yield from _rest(filters, at, rest=bool(found) and found[-1].rest)
 
@@ -106,7 +106,7 @@ def _another(each: Filter, later: Filter) -> bool:
 
 
 @rule
-def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diagnostic]:
+def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Findings:
     """Warn of a final `reject` after an unrelated `allow`, which then changes nothing."""
     if not rest or filters[-1].verb != "reject":
         return
@@ -114,20 +114,20 @@ def _rest(filters: Sequence[Filter], at: Cursor, *, rest: bool) -> Iterator[Diag
         if each.verb != "allow":
             continue
         alone = [other for other in filters[index + 1 :] if other.verb == "reject"]
-        parts = list(reached([_opposite(each), *alone], physical=False))
+        parts = list(coverage([_opposite(each), *alone], physical=False))
         if all(part.covered for part in parts[1:]):
             message = "this `allow` changes nothing: the rest is taken, as the last filter rejects"
             order = ("reject", "allow")
             sorted_ = sorted(filters, key=lambda other: order.index(other.verb))
-            hint = f"to allow nothing else, write `filters: {listed(sorted_)}`"
-            yield Diagnostic.warning("DP0681", at(index).value, message, hint=hint)
+            hint = f"to allow nothing else, write `filters: {format_filters(sorted_)}`"
+            yield at(index).value.warning("DP0681", message, hint)
             return
 
 
-def _opposite(each: Filter) -> Filter:
-    """Return the filter that matches everything ``each`` does not."""
+def _opposite(each: Filter, verb: str = "") -> Filter:
+    """Return the filter that matches everything ``each`` does not, perhaps with another verb."""
     what = each.inner if each.negated else {"not": each.inner}
-    return Filter.model_validate({each.verb: what})
+    return Filter.model_validate({verb or each.verb: what})
 
 
 def conjunction(filters: Sequence[Filter]) -> str:
@@ -144,63 +144,46 @@ def conjunction(filters: Sequence[Filter]) -> str:
     conditions.sort(key=lambda each: (each[0].type not in CORE, each in last))
     result: list[Filter] = []
     for condition in conditions[:-1]:
-        result += [each if each.verb == "reject" else _refused(each) for each in condition]
+        result += [
+            each if each.verb == "reject" else _opposite(each, "reject") for each in condition
+        ]
     end = conditions[-1]
     allow = len(end) == 1 and end[0].verb == "reject" and end[0].negated
-    return listed([*result, *(_taken(end[0]) if allow else each for each in end)])
+    return format_filters([*result, *([_opposite(end[0], "allow")] if allow else end)])
 
 
 def _only_last(condition: Sequence[Filter]) -> bool:
     allowing = [each for each in condition if each.verb == "allow"]
     if len(allowing) > 1 or (allowing and len(condition) > 1):
         return True
-    return any((each.verb == "allow") != each.negated and _whole(each) for each in condition)
+    return any((each.verb == "allow") != each.negated and each.whole for each in condition)
 
 
-def _whole(each: Filter) -> bool:
-    memcg = each.inner.memcg if isinstance(each.inner, Match) else None
-    return memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
-
-
-def _refused(each: Filter) -> Filter:
-    """Return the `reject` of everything an `allow` does not match."""
-    return Filter(reject=_opposite(each).what)
-
-
-def _taken(each: Filter) -> Filter:
-    """Return the final `allow` with the effect of a final `reject` of the opposite."""
-    return Filter(allow=_opposite(each).what)
-
-
-def listed(filters: Sequence[Filter]) -> str:
+def format_filters(filters: Sequence[Filter]) -> str:
     """Write filters in the policy's form, on one line."""
-    return "[" + ", ".join(map(written, filters)) + "]"
+    return flow([_plain(each) for each in filters], sys.maxsize)
 
 
-def written(each: Filter) -> str:
-    """Write a filter in the policy's form."""
+def _plain(each: Filter) -> dict[str, Any]:
+    """Return a filter as plain data in the policy's form."""
     inner = each.inner
-    what = _what(inner) if isinstance(inner, Match) else str(inner)
-    return f"{{{each.verb}: {f'{{not: {what}}}' if each.negated else what}}}"
+    what = _condition(inner) if isinstance(inner, Match) else inner
+    return {each.verb: {"not": what} if each.negated else what}
 
 
-def _what(inner: Match) -> str:
-    if inner.memcg is not None:
-        if not isinstance(inner.memcg, Memcg):
-            return f"{{memcg: {flow(inner.memcg, limits.TEXT.most)}}}"
-        one = "" if inner.memcg.subtree else ", subtree: false"
-        if inner.memcg.unit:
-            return f"{{memcg: {{unit: {flow(inner.memcg.unit, limits.TEXT.most)}{one}}}}}"
-        path = flow(inner.memcg.where, limits.TEXT.most)
-        return f"{{memcg: {{path: {path}{one}}}}}" if one else f"{{memcg: {path}}}"
-    if inner.addr is not None:
-        return f"{{addr: {{start: {inner.addr.start:#x}, end: {inner.addr.end:#x}}}}}"
-    if inner.hugepage_size is not None:
-        low, high = (
-            format_bytes(each) for each in (inner.hugepage_size.min, inner.hugepage_size.max)
-        )
-        return f"{{hugepage_size: {{min: {low}, max: {high}}}}}"
-    if inner.probe_hits_wsum is not None:
-        hits = inner.probe_hits_wsum
-        return f"{{probe_hits_wsum: {{min: {hits.min}, max: {hits.max}}}}}"
-    return f"{{target: {inner.target}}}"
+def _condition(match: Match) -> dict[str, Any]:
+    (name,) = match.given
+    part = getattr(match, name)
+    match part:
+        case Memcg(unit=None, subtree=True):
+            return {name: part.where}
+        case Memcg():
+            key = {"unit": part.unit} if part.unit else {"path": part.where}
+            return {name: key if part.subtree else {**key, "subtree": "false"}}
+        case AddressRange():
+            return {name: {"start": f"{part.start:#x}", "end": f"{part.end:#x}"}}
+        case SizeRange():
+            return {name: {"min": format_bytes(part.min), "max": format_bytes(part.max)}}
+        case HitsRange():
+            return {name: {"min": str(part.min), "max": str(part.max)}}
+    return {name: str(part)}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from damonpolicy.base import units
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.filters import IDLE
-from damonpolicy.policy.model.nearly import corrected
+from damonpolicy.policy.model.corrections import correction
+from damonpolicy.policy.model.filters import Page
 from damonpolicy.policy.model.scalars import read_age, read_rate
 from damonpolicy.policy.source.nodes import Path
 
-__all__ = ("filter_item", "flow", "form", "rate_of")
+__all__ = ("EXAMPLES", "filter_item", "flow", "form", "rate_of")
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "size": units.read_bytes,
@@ -21,7 +21,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "age": read_age,
     "region_count": units.read_count,
 }
-_EXAMPLES = {
+EXAMPLES = {
     "size": "{min: 2MiB}",
     "access_rate": "{max: 0%}",
     "age": "{min: 2m}",
@@ -43,11 +43,11 @@ _EXAMPLES = {
     "vars": "{name: value}",
     "settings": "{/sys/kernel/mm/ksm/run: 1}",
 }
+_TRUTH = dict.fromkeys(("0", "n", "no", "off", "false"), "false")
 _LOWER, _UPPER = (">=", ">", "min", "at least", "from"), ("<=", "<", "max", "at most", "up to")
 _SIGN = re.compile(rf"({'|'.join((*_LOWER, *_UPPER))})\s*(\S.*)")
 _BETWEEN = r"(\S+?)\s*(?:-|–|\.\.+|\bto\b)\s*(\S+)"
 _RATE = r"(.+?)\s*(?:/\s*|\bper\s+)(.+)"
-_PAGES = ("anon", "active", "young", "unmapped")
 
 
 def flow(value: Any, most: int = 60) -> str:
@@ -96,8 +96,8 @@ def form(path: Path, value: Any) -> str:
     elif key == "when" and isinstance(value, str):
         meant = f"{{feature: {flow(value)}}}"
     elif names[:1] == ["modules"] and len(names) == 2 and isinstance(value, str):
-        truth = corrected(value, units.read_bool) or _truth(value)
-        meant = f"{{enabled: {truth}}}" if truth else "{enabled: true}"
+        truth = correction(value, units.read_bool) or _TRUTH.get(value.lower(), "true")
+        meant = f"{{enabled: {truth}}}"
     if meant:
         return f"write `{key}: {meant}`"
     if isinstance(value, dict) and key in ("kdamonds", "schemes", "probes", "tuning"):
@@ -105,15 +105,7 @@ def form(path: Path, value: Any) -> str:
         return f"begin each item with `- `, such as `- {first[0]}: {flow(first[1]) or '…'}`"
     if isinstance(value, dict) and flow(value):
         return f"write `{key}: [{flow(value)}]`"
-    return f"write for example `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
-
-
-def _truth(text: str) -> str:
-    for word, names in (("true", ("1", "y", "yes", "on", "true")),
-                        ("false", ("0", "n", "no", "off", "false"))):  # fmt: skip
-        if text.lower() in names:
-            return word
-    return ""
+    return f"write for example `{key}: {EXAMPLES[key]}`" if key in EXAMPLES else ""
 
 
 def _reads(read: Callable[[str], Any], text: str) -> str:
@@ -121,7 +113,7 @@ def _reads(read: Callable[[str], Any], text: str) -> str:
     try:
         read(text)
     except UnitError:
-        return corrected(text, read)
+        return correction(text, read)
     return text
 
 
@@ -148,24 +140,26 @@ def _bounds(key: str, value: Any) -> str:
     return ""
 
 
-def rate_of(text: str) -> tuple[str, str] | None:
-    """Return the amount and the time of a rate such as an amount per time, in our units."""
+def rate_of(text: str) -> tuple[str, str, str] | None:
+    """Return a rate such as an amount per time: the key of the amount, it, and the time."""
     found = re.fullmatch(_RATE, text.strip())
     if not found:
         return None
-    amount = units.meant_bytes(found[1]) or units.meant_duration(found[1])
-    time = found[2] if found[2][:1].isdigit() else f"1{found[2]}"
-    every = units.meant_duration(time)
-    return (amount, every) if amount and every else None
+    key, amount = _amount(found[1])
+    every = units.meant_duration(found[2] if found[2][:1].isdigit() else f"1{found[2]}")
+    return (key, amount, every) if amount and every else None
+
+
+def _amount(text: str) -> tuple[str, str]:
+    """Return an amount of memory or time in our units, with its key in a quota."""
+    size = units.meant_bytes(text)
+    return ("size", size) if size else ("time", units.meant_duration(text))
 
 
 def _quota(text: str) -> str:
     """Write a bare amount, or an amount per time, as a quota."""
-    rate = rate_of(text) or (units.meant_bytes(text) or units.meant_duration(text), "1s")
-    if not rate[0]:
-        return ""
-    key = "size" if units.meant_bytes(rate[0]) else "time"
-    return f"{{{key}: {rate[0]}, every: {rate[1]}}}"
+    key, amount, every = rate_of(text) or (*_amount(text), "1s")
+    return f"{{{key}: {amount}, every: {every}}}" if amount else ""
 
 
 def _intervals(value: Any) -> str:
@@ -183,7 +177,7 @@ def _regions(value: Any, *, item: bool) -> str:
         ends = list(found.groups())
     texts = [_reads(units.read_address, each) for each in ends if isinstance(each, str)]
     if len(texts) != 2 or not all(texts):
-        return f"write for example `regions: {_EXAMPLES['regions']}`"
+        return f"write for example `regions: {EXAMPLES['regions']}`"
     text = f"{{start: {texts[0]}, end: {texts[1]}}}"
     return f"write `{text}`" if item else f"write `regions: [{text}]`"
 
@@ -227,7 +221,7 @@ def filter_item(text: str) -> str:
         rest = words[1:]
     negated = rest[:1] in (["not"], ["non"])
     kind = rest[-1] if len(rest) == 1 + negated else ""
-    if kind not in (*_PAGES, *IDLE):
+    if kind not in get_args(Page):
         return ""
     return f"{{{verb}: {{not: {kind}}}}}" if negated else f"{{{verb}: {kind}}}"
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from damonpolicy.base import units
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.nearly import corrected
+from damonpolicy.policy.model.corrections import correction
 from damonpolicy.policy.model.scalars import read_age, read_rate
-from damonpolicy.policy.reading import hints, levels, shown
-from damonpolicy.policy.source.characters import ascii_like, unquoted
+from damonpolicy.policy.reading import forms, hints, levels
+from damonpolicy.policy.source.characters import ascii_like, unquote
 
 K = ("kdamonds", 0)
 S = (*K, "schemes", 0)
@@ -42,7 +42,7 @@ VALUES = st.recursive(
 @settings(max_examples=25)
 @given(value=VALUES)
 def test_whatever_stands_there_the_hint_is_a_sentence(path, value):
-    told = shown.form(path, value)
+    told = forms.form(path, value)
 
     assert isinstance(told, str)
     assert len(told) < 300
@@ -59,7 +59,7 @@ def test_whatever_stands_there_the_hint_is_a_sentence(path, value):
                           "{low}-{high}{unit}", "{low}{unit} to {high}{unit}"]),
 )  # fmt: skip
 def test_bounds_that_are_shown_can_be_read(key, read, low, high, unit, form):
-    told = shown.form((*P, key), form.format(low=low, high=high, unit=unit))
+    told = forms.form((*P, key), form.format(low=low, high=high, unit=unit))
 
     literal = re.search(r"`(.*)`", told)[1]
     for end in yaml.load(literal, yaml.BaseLoader)[key].values():
@@ -70,7 +70,7 @@ def test_bounds_that_are_shown_can_be_read(key, read, low, high, unit, form):
 @given(text=st.text(alphabet="0123456789.,-<>kKmMsihdB%xae \u00a0\u2013“”", max_size=12))
 def test_what_is_offered_is_taken(text):
     for read in (units.read_bytes, units.read_duration, units.read_percent, units.read_count):
-        if meant := corrected(text, read):
+        if meant := correction(text, read):
             read(meant)
             with pytest.raises(UnitError):
                 read("")
@@ -78,19 +78,19 @@ def test_what_is_offered_is_taken(text):
 
 def test_flows_are_read_back_as_they_were():
     for value in ("a b", "it's", "a, b", "{x}", "5%", "a: b", "", "#", "/a/*.scope"):
-        text = shown.flow({"k": value})
+        text = forms.flow({"k": value})
         assert yaml.load(text, yaml.BaseLoader) == {"k": value}
 
 
 def test_what_is_too_long_is_not_shown():
-    assert shown.flow("x" * 61) == ""
-    assert shown.flow({"a": "x" * 61}) == ""
-    assert shown.flow(["a", {"b": object()}]) == ""
+    assert forms.flow("x" * 61) == ""
+    assert forms.flow({"a": "x" * 61}) == ""
+    assert forms.flow(["a", {"b": object()}]) == ""
 
 
 def test_characters_that_look_alike():
-    assert unquoted("“a b”") == "a b"
-    assert unquoted("“a” and “b”") == ""
+    assert unquote("“a b”") == "a b"
+    assert unquote("“a” and “b”") == ""
     assert ascii_like("ops：\u00a0paddr") == "ops: paddr"
     assert ascii_like("0–3") == "0-3"
 

@@ -11,7 +11,7 @@ import pytest
 from damonpolicy.policy import rules
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.scalars import Unread
-from damonpolicy.policy.rules.speaking import called, readable, rule
+from damonpolicy.policy.rules.rule import label, readable, rule
 from damonpolicy.policy.source.nodes import Hole
 
 MODULES = [
@@ -25,7 +25,7 @@ def test_every_rule_is_one(module):
     for name, function in inspect.getmembers(module, inspect.isfunction):
         if function.__module__ == module.__name__:
             annotation = str(inspect.signature(function).return_annotation)
-            assert hasattr(function, "__wrapped__") is (annotation == "Iterator[Diagnostic]"), name
+            assert hasattr(function, "__wrapped__") is (annotation == "Findings"), name
 
 
 def kdamond(**fields):
@@ -53,5 +53,5 @@ def test_a_hole_is_no_default():
         False,
     )
     assert [index for index, _ in readable([wrong, missing], "intervals")] == [1]
-    assert called("the kdamond", lambda: wrong.name) == "the kdamond `k`"
-    assert called("the kdamond", lambda: missing.name) == "the kdamond"
+    assert label("the kdamond", lambda: wrong.name) == "the kdamond `k`"
+    assert label("the kdamond", lambda: missing.name) == "the kdamond"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import Target
 from damonpolicy.policy.reading.read import Cursor, Read
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import Findings, readable, rule
 
 __all__ = ("check",)
+
+_HINT = "two kdamonds and two quotas for one thing: leave one out, or let them differ"
 
 _NEEDED = ("name", "ops", "when", "schemes", "accesses", "addr_unit", "targets")
 
 
 @rule
-def check(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+def check(reads: Sequence[Read]) -> Findings:
     """Warn at the second of two: each kdamond has its own quota, and both take the same memory.
 
     Only certain cases are reported, without a machine; `stat` only counts, and alternatives exclude
@@ -37,16 +38,11 @@ def check(reads: Sequence[Read]) -> Iterator[Diagnostic]:
                 if first is None:
                     seen.append((name, kdamond, scheme, place))
                     continue
-                message = (
-                    f"`{scheme.name}` does what `{first[2].name}` of `{first[0]}` does,"
-                    " on the same memory"
+                what = f"`{scheme.name}` does what `{first[2].name}` of `{first[0]}` does"
+                related = [(first[3]("name").value, "the other one")]
+                yield place("name").value.warning(
+                    "DP0609", f"{what}, on the same memory", _HINT, related=related
                 )
-                hint = (
-                    "two kdamonds and two quotas for one thing: leave one out, or let them differ"
-                )
-                related = ((first[3]("name").value, "the other one"),)
-                span = place("name").value
-                yield Diagnostic("warning", "DP0609", message, span, hint, related)
 
 
 def _same(

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from damonpolicy.policy.model.filters import Filter
-from damonpolicy.policy.rules.decided import conjunction
-from damonpolicy.policy.rules.reach import matches_nothing, reached
+from damonpolicy.policy.rules.coverage import coverage, matches_nothing
+from damonpolicy.policy.rules.filter_lists import conjunction
 from tests.policy.rules.test_filters import found
 
 A, BELOW, AB = ({"memcg": path} for path in ("/a", "/a/b", "/ab"))
@@ -191,7 +191,7 @@ def test_filters_are_asked_exactly_where_some_page_is_left():
             for _ in range(chance.randint(1, 6))
         ]
         left = list(PAGES)
-        results = list(reached(made(*filters), physical=True))
+        results = list(coverage(made(*filters), physical=True))
         for (_, what), one, each in zip(filters, made(*filters), results, strict=True):
             mine = [page for page in left if matches(what, page)]
             left = [page for page in left if not matches(what, page)]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import NoPermission
 from damonpolicy.base.units import (
     U32_MAX,
@@ -17,111 +15,86 @@ from damonpolicy.base.units import (
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.kernel.system.memory import PAGE, Range, node_ram, system_ram, united
 from damonpolicy.policy.model.kdamond import Kdamond
-from damonpolicy.policy.model.quotas import UNLIMITED, Quota, read_target
+from damonpolicy.policy.model.quotas import read_target
 from damonpolicy.policy.model.scalars import Rate
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, readable, rule
 
-__all__ = ("check", "check_sizes", "ranges", "samples")
-
-
-@rule
-def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield reasons why a scheme can never act, and limits that never limit."""
-    yield from _small(scheme, kdamond, at("access_pattern", "size"))
-    yield from _rate(scheme, kdamond, at("access_pattern", "access_rate"))
-    yield from _asleep(scheme, at("watermarks"))
-    yield from _apply_every(scheme, kdamond, at)
-    if isinstance(scheme.known("quota"), Quota):
-        yield from _crumb(scheme.limits, kdamond, at("quota"))
-        yield from _time(scheme.limits, at("quota"))
-        yield from _pressure(scheme.limits, at("quota", "goals"))
+__all__ = ("check", "check_sizes", "ranges")
 
 
-@rule
-def samples(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Refuse more samples per aggregation than the kernel counts; ``at`` is of intervals.
-
-    mm/damon/core.c: damon_max_nr_accesses() keeps the last 32 bits.
-    """
-    intervals = kdamond.intervals
-    if intervals.sampling and intervals.samples > U32_MAX:
-        message = f"{intervals.samples} samples an aggregation are more than the kernel's 32 bits"
-        name = "aggregation" if intervals.aggregation is not None else "sample"
-        hint = "make `aggregation` shorter, or `sample` longer"
-        yield Diagnostic.error("DP0261", at(name).value, message, hint=hint)
+check = Rules[[Scheme, Kdamond, Cursor]]()
+"""The rules on a scheme that can never act, and on limits that never limit."""
 
 
-@rule
-def _small(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _small_regions(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     most = scheme.access_pattern.size.max
     if most is not None and most < PAGE and kdamond.addr_unit == 1:
         message = "no region is smaller than 4KiB, so the scheme never matches"
-        hint = "write at least `4KiB`, or leave it out"
-        yield Diagnostic.error("DP0259", at("max").value, message, hint=hint)
+        place = at("access_pattern", "size", "max")
+        yield place.value.error("DP0259", message, "write at least `4KiB`, or leave it out")
 
 
-@rule
-def _rate(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _rate(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     least: Rate | None = scheme.access_pattern.access_rate.min
     most = kdamond.intervals.samples
     if least is not None and most < least.least(most) <= U32_MAX:
         message = f"an aggregation has {most} samples, so the scheme never matches"
-        hint = f"write at most `{most} samples`"
-        yield Diagnostic.error("DP0259", at("min").value, message, hint=hint)
+        place = at("access_pattern", "access_rate", "min")
+        yield place.value.error("DP0259", message, f"write at most `{most} samples`")
 
 
-@rule
-def _asleep(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _awake(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     """Check that a scheme can ever be awake.
 
     It wakes below `mid`, and sleeps below `low` (mm/damon/core.c: damos_wmark_wait_us()).
     """
     marks = scheme.watermarks
-    if (
-        marks is not None
-        and marks.metric != "none"
-        and int(marks.mid * 1000) == int(marks.low * 1000)
-    ):
+    if marks is None or marks.metric == "none":
+        return
+    if int(marks.mid * 1000) == int(marks.low * 1000):
         message = "`mid` and `low` are the same: once the scheme is asleep, it never wakes"
         hint = "it is awake between them: write a smaller `low`, or a larger `mid`"
-        yield Diagnostic.error("DP0259", at("mid").value, message, hint=hint)
+        yield at("watermarks", "mid").value.error("DP0259", message, hint)
 
 
-@rule
-def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     every, sampling = scheme.apply_every, kdamond.intervals.sampling
     if every and every < sampling:
         message = f"the kernel looks once a sample ({format_duration(sampling)}), no more often"
         hint = f"write at least `{format_duration(sampling)}`"
-        yield Diagnostic.error("DP0262", at("apply_every").value, message, hint=hint)
+        yield at("apply_every").value.error("DP0262", message, hint)
 
 
-@rule
-def _crumb(quota: Quota, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _small_quota(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Check that a quota holds at least a page.
 
     The kernel cuts it to whole pages (mm/damon/core.c: damos_apply_scheme()).
     """
-    if quota.size not in (None, UNLIMITED) and 0 < (quota.size or 0) < PAGE:
-        if kdamond.addr_unit == 1:
-            message = "this is less than a page, so the quota never lets anything pass"
-            hint = "write at least `4KiB`"
-            yield Diagnostic.error("DP0259", at("size").value, message, hint=hint)
+    if 0 < (scheme.limits.size or 0) < PAGE and kdamond.addr_unit == 1:
+        message = "this is less than a page, so the quota never lets anything pass"
+        yield at("quota", "size").value.error("DP0259", message, "write at least `4KiB`")
 
 
-@rule
-def _time(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _time(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
+    quota = scheme.limits
     if quota.time and quota.every and quota.time >= quota.every:
         every = format_duration(quota.every)
         message = f"a kdamond has no more than {every} in each {every}, so this limits nothing"
         hint = f"write less than `{every}`, or leave `time` out"
-        yield Diagnostic.error("DP0260", at("time").value, message, hint=hint)
+        yield at("quota", "time").value.error("DP0260", message, hint)
 
 
-@rule
-def _pressure(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _pressure(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
+    quota = scheme.limits
     for index, goal in readable(quota.goals, "metric", "target"):
         if goal.metric != "some_mem_psi_us" or not quota.every:
             continue
@@ -131,11 +104,10 @@ def _pressure(quota: Quota, at: Cursor) -> Iterator[Diagnostic]:
             continue
         if target > quota.every:
             every = format_duration(quota.every)
-            message = (
-                f"no task can wait for more than {every} in each {every}: the goal is never met"
-            )
+            message = f"no task can wait for more than {every} in each {every}"
             hint = f"write less than `{every}`: it is the time within each `every`"
-            yield Diagnostic.error("DP0260", at(index, "target").value, message, hint=hint)
+            place = at("quota", "goals", index, "target")
+            yield place.value.error("DP0260", f"{message}: the goal is never met", hint)
 
 
 def ranges(kdamond: Kdamond, machine: Machine | None) -> list[Range] | None:
@@ -158,9 +130,7 @@ def ranges(kdamond: Kdamond, machine: Machine | None) -> list[Range] | None:
 
 
 @rule
-def check_sizes(
-    kdamond: Kdamond, at: Cursor, machine: Machine | None = None
-) -> Iterator[Diagnostic]:
+def check_sizes(kdamond: Kdamond, at: Cursor, machine: Machine | None = None) -> Findings:
     """Warn of sizes that no region keeps: the fewest regions bound the size of each.
 
     mm/damon/core.c: damon_region_sz_limit(); larger ones are split while there is room for more.
@@ -177,13 +147,10 @@ def check_sizes(
     most = max(total // max(fewest, 1), PAGE) // PAGE * PAGE
     for index, size in least:
         if size > most:
-            message = (
-                f"no region stays so large: there are at least {fewest} in"
-                f" {approximate_bytes(total)}"
-            )
-            hint = f"write at most `{_rounded(most)}`, or a smaller `region_count.min`"
             place = at("schemes", index, "access_pattern", "size", "min").value
-            yield Diagnostic.warning("DP0682", place, message, hint=hint)
+            few = f"there are at least {fewest} in {approximate_bytes(total)}"
+            hint = f"write at most `{_rounded(most)}`, or a smaller `region_count.min`"
+            yield place.warning("DP0682", f"no region stays so large: {few}", hint)
 
 
 def _rounded(size: int) -> str:

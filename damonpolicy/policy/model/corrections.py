@@ -9,12 +9,12 @@ from typing import Any
 from damonpolicy.base.units import UnitError
 from damonpolicy.policy.source.characters import ascii_like
 
-__all__ = ("corrected",)
+__all__ = ("correction",)
 
 _THOUSANDS = {"k": 1_000, "K": 1_000, "M": 1_000_000}
 
 
-def corrected(text: str, read: Callable[[str], Any]) -> str:
+def correction(text: str, read: Callable[[str], Any]) -> str:
     """Return the first similar text that ``read`` accepts; empty if there is none."""
     for each in _candidates(text):
         if each != text:

@@ -13,9 +13,9 @@ from typing import Self
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX, U64_MAX
 from damonpolicy.policy.model.filters import Filter, Match, Memcg
-from damonpolicy.policy.rules.speaking import readable
+from damonpolicy.policy.rules.rule import readable
 
-__all__ = ("Reached", "matches_nothing", "reached")
+__all__ = ("Coverage", "coverage", "matches_nothing")
 
 _Range = tuple[int, int]
 """Both ends included."""
@@ -101,7 +101,7 @@ _Part = Numbers | Groups
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class Coverage:
     """What earlier filters leave for a filter."""
 
     index: int
@@ -115,7 +115,7 @@ class Reached:
     """Whether anything is left undecided after it."""
 
 
-def reached(filters: Sequence[Filter], *, physical: bool) -> Iterator[Reached]:
+def coverage(filters: Sequence[Filter], *, physical: bool) -> Iterator[Coverage]:
     """Yield what is left for each readable filter; ``physical`` memory is one target."""
     left: dict[str, _Part] = {}
     known: list[tuple[int, str, _Part]] = []
@@ -131,7 +131,7 @@ def reached(filters: Sequence[Filter], *, physical: bool) -> Iterator[Reached]:
         exhausted = exhausted or left[each.type].empty
         known.append((index, each.type, part))
         mutual = first is not None and _without(first[2], part).empty
-        yield Reached(index, covered, first and first[0], mutual, not exhausted)
+        yield Coverage(index, covered, first and first[0], mutual, not exhausted)
 
 
 def matches_nothing(each: Filter, *, physical: bool) -> bool:
@@ -175,19 +175,15 @@ def _part(each: Filter, *, physical: bool) -> _Part | None:
         if inner.target and physical:
             return None
         if inner.memcg is not None:
-            return _groups(inner.memcg, negated=each.negated)
+            where = inner.memcg.where if isinstance(inner.memcg, Memcg) else inner.memcg
+            group = Group(where, each.whole)
+            return Groups(None, (group,)) if each.negated else Groups(group)
     whole = _whole(each.type, physical=physical)
     wanted = _numbers(inner)
     if wanted is None or not isinstance(whole, Numbers):
         return None
     inverse = whole.without(Numbers((wanted,) if wanted[0] <= wanted[1] else ()))
     return inverse if each.negated else whole.without(inverse)
-
-
-def _groups(memcg: Memcg | str, *, negated: bool) -> Groups:
-    whole = not isinstance(memcg, Memcg) or memcg.subtree
-    group = Group(memcg.where if isinstance(memcg, Memcg) else memcg, whole)
-    return Groups(None, (group,)) if negated else Groups(group)
 
 
 def _numbers(inner: Match | str | None) -> _Range | None:
