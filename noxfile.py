@@ -57,6 +57,12 @@ def goldens(session: nox.Session) -> None:
 
 
 @nox.session
+def changelog(session: nox.Session) -> None:
+    """Move the fragments of changelog.d/ into CHANGELOG.md: `nox -s changelog -- 0.2.0`."""
+    session.run("python", "docs/changelog.py", *(session.posargs or ["--check"]))
+
+
+@nox.session
 def speed(session: nox.Session) -> None:
     """Measure short commands."""
     session.run("python", "-m", "bench.commands", *session.posargs)
