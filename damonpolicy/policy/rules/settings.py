@@ -90,7 +90,7 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
         place = at("settings", path)
         reason = refusal(machine, path)
         if reason:
-            hint = "root may add it to /etc/damonpolicy/settings.allow" if "list" in reason else ""
+            hint = "root may add it to /etc/damonpolicy/settings.allow"
             message = f"`{path[:80]}` cannot be set: {reason}"
             yield Diagnostic.error("DP0242", place.key, message, hint=hint)
         elif machine.exists(path):
