@@ -95,6 +95,13 @@ def test_files_are_short(texts):
     assert {name: size for name, size in sizes.items() if size > FILE} == {}
 
 
+def test_files_of_tests_are_short():
+    files = Path(__file__).parent.rglob("*.py")
+    sizes = {str(path): len(path.read_text("utf-8").splitlines()) for path in files}
+
+    assert {name: size for name, size in sizes.items() if size > FILE} == {}
+
+
 def test_functions_are_short(texts):
     sizes = {
         f"{file}:{name}": node.end_lineno - node.lineno + 1
