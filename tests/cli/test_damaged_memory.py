@@ -16,17 +16,8 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.store import Store
 from tests.engine.site import shipped, truncated
 from tests.observe.status.test_status_of_service import recorded
+from tests.policies import LOOK
 
-LOOK = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes: [{name: all, action: stat}]
-settings: {/sys/module/damon_stat/parameters/enabled: N}
-"""
 OTHER = shipped("proactive-reclaim")
 SHOWS = {
     "status": ["status"],

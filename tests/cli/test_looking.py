@@ -18,21 +18,12 @@ from damonpolicy.engine.session import looking
 from damonpolicy.kernel.damon.tracing import TRACEFS
 from damonpolicy.kernel.system.machine import KDAMONDS, LiveMachine
 from tests.engine.site import shipped
+from tests.policies import LOOK
 
 CHANGES = {"apply", "run", "confirm", "rollback", "recover", "remove", "stop", "emulate"}
 """Commands that may change the machine; all others only look."""
 
 KSM = shipped("ksm")
-LOOK = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes: [{name: all, action: stat}]
-settings: {/sys/module/damon_stat/parameters/enabled: N}
-"""
 LOOKS = {
     "init": [["ksm"]],
     "validate": [[KSM]],

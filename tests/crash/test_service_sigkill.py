@@ -32,6 +32,7 @@ from damonpolicy.plan.machine_state import retrieve
 from damonpolicy.policy.source.content import without_alarm
 from tests.crash.test_sigkill import CALLS, in_child, opened
 from tests.daemon.conftest import PAGES, RUN
+from tests.policies import WATCH, toward_goals
 from tests.world import STAT_OFF, in_memory_directory
 
 pytestmark = pytest.mark.unmeasured  # what is killed has covered nothing, and only gets slow
@@ -49,31 +50,7 @@ kdamonds:
     targets: [{system_ram: true}]
     schemes: [{name: seen, action: stat}]
 """
-FED = """
-version: 1
-name: fed
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - name: cold
-        action: pageout
-        access_pattern: {access_rate: {max: 0%}}
-        quota:
-          size: 100MiB
-          every: 1s
-          goals: [{metric: user_input, target: 1000, from: {file: SCORE}}]
-"""
-WATCH = """
-version: 1
-name: watch
-kdamonds:
-  - name: workers
-    ops: vaddr
-    targets: [{process: {name: worker}}]
-    schemes: [{name: seen, action: stat}]
-"""
+FED = toward_goals("fed", "{metric: user_input, target: 1000, from: {file: SCORE}}")
 PACE = f"""
 version: 1
 name: pace

@@ -19,18 +19,8 @@ from damonpolicy.engine.session import changing
 from damonpolicy.observe.collect import live
 from damonpolicy.observe.records import files as records
 from damonpolicy.observe.records import recording
+from tests.policies import LOOK
 
-LOOK = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - {name: all, action: stat}
-settings: {/sys/module/damon_stat/parameters/enabled: N}
-"""
 WATERMARKS = "watermarks: {metric: free_mem_rate, every: 1s, high: 50%, mid: 40%, low: 1%}"
 
 
