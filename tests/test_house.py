@@ -1,4 +1,4 @@
-"""The house rules: what grows past these sizes is split, and what is written twice becomes one."""
+"""The house rules: sizes of files and functions, and nothing written twice."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def interrupted(quiet):
 
 @pytest.fixture
 def overdue(quiet, monkeypatch):
-    """A change was to be confirmed in time, nobody did, and its guard is dead."""
+    """A change was not confirmed in time, and its guard is dead."""
     quiet.done("apply", KSM, "--confirm-within", "1h")
     clock = EmulatedMachine.monotonic
     monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: clock(self) + 3601)

@@ -96,7 +96,7 @@ def test_what_a_killed_recovery_has_started_is_ours(site, do, ends, first):
 
 
 def test_so_is_what_it_has_started_because_it_had_ended(site):
-    """H2: nobody has stopped it, so that only the line of the undo tells."""
+    """H2: it still runs, so that only the undo's line says whose it is."""
     before = site.world.look()
     killed_behind(site, "/0/state commit", online)
     site.world.write("0/state", "off")

@@ -122,13 +122,13 @@ class Bench:
         return {**found, "running": on, "policies": sorted(managed.policies)}
 
     def fed(self):
-        """The number that the kernel goes by, which is not what is staged; None while nobody asks."""
+        """The number in effect, not the staged one; None where no scheme has one."""
         slot = self.world.managed.slot_of("fed/k")
         runs = None if slot is None else self.machine.running(slot)
         return runs and runs["schemes"]["0"]["quotas"]["goals"]["0"].get("current_value")
 
     def steady(self):
-        """The thread of the kdamond that nobody changes."""
+        """The thread of the kdamond that no edit changes."""
         slot = self.world.managed.slot_of("steady/k")
         return None if slot is None else self.machine.read(
             f"/sys/kernel/mm/damon/admin/kdamonds/{slot}/pid")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Another program on the same machine: what it wrote before our write stays."""
+"""Another program on the same machine: its writes before ours stay."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def slow(world):
 @pytest.mark.parametrize("removal", [False, True], ids=["apply", "remove"])
 @pytest.mark.parametrize(("beside", "seconds"), [(None, LOCKED), (slow, 100)], ids=["20s", "100s"])
 def test_who_holds_the_lock_for_long_leaves_nothing_half_changed(removal, beside, seconds):
-    """H1: the undo waits as long as any kdamond may hold DAMON's lock, whoever it belongs to."""
+    """H1: the undo waits as long as any kdamond may hold DAMON's lock, a foreign one too."""
     at = 0
     while True:
         at += 1

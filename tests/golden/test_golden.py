@@ -114,7 +114,7 @@ def pretty(data, indent=""):
 
 
 def tree(machine, settings):
-    """Return what the kernel holds now, without slots nobody uses and what it changes itself."""
+    """Return what the kernel holds now, without unused slots and what it changes itself."""
     found = snapshot(machine)
     lines = [f"nr_kdamonds {found['nr_kdamonds']}"]
     for slot in slot_numbers(found):

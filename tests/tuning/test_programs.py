@@ -97,7 +97,7 @@ def test_a_program_knows_nothing_of_the_service(machine, allow, tmp_path, monkey
 
 
 def gone(pid):
-    """Whether a process has ended, be it that nobody has waited for it yet."""
+    """Return whether a process has ended, even if its parent has not waited for it yet."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         try:

@@ -17,7 +17,7 @@ SECRET = "$6$salt$hash:19000:0:99999:7:::"
 
 
 def test_a_secret_is_never_shown(machine, server, tmp_path):
-    """Whatever a source comes to, what it holds stands in no message."""
+    """Whatever happens to a source, no message shows its content."""
     path = tmp_path / "shadow"
     path.write_text(f"root:{SECRET}\n")
     reasons = [stale(Meter(machine, {"file": str(path), "key": "root"}))]

@@ -43,7 +43,7 @@ def test_what_is_no_number(machine, tmp_path, text, reason):
 
 
 def test_what_is_no_file(machine, tmp_path):
-    """Opening a FIFO that nobody writes to would wait for ever."""
+    """Opening a FIFO without a writer would wait for ever."""
     os.mkfifo(tmp_path / "fifo")
     os.symlink("loop", tmp_path / "loop")
     assert "is a directory" in stale(Meter(machine, {"file": str(tmp_path)}))

@@ -137,7 +137,7 @@ def test_a_bare_list_of_schemes_is_for_all_memory():
 
 @pytest.mark.parametrize(("ops", "code"), [("paddr", None), ("vaddr", "DP0207")])
 def test_a_list_of_schemes_is_for_what_is_asked(ops, code):
-    """Nobody says which processes: that is told where the list begins."""
+    """A list of schemes names no processes: the finding is at its beginning."""
     top, _ = parse_foreign("f.json", LIST)
     made, _ = sources(top, "f.json", ops)
     became = policy(made, "p", EVERYTHING, None)

@@ -155,7 +155,7 @@ def test_a_long_hold_of_the_lock_is_told(looked):
 
 
 def test_regions_of_a_copied_machine(looked, tmp_path):
-    """What the files hold is shown, and nobody is asked."""
+    """The files' content is shown, and no kdamond is asked."""
     outcome = looked.run("report", "snapshot", "--root", str(tmp_path))
 
     assert outcome.code != 0

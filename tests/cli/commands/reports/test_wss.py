@@ -37,7 +37,7 @@ def test_a_record_tells_whether_the_working_set_grows(looked, tmp_path):
 
 
 def test_the_working_set_of_a_record_is_that_of_all_its_schemes(site, clock, tmp_path):
-    """Not that of the scheme that shows most: what is cold is no working set at all."""
+    """Not that of the scheme that shows most: cold memory is no working set."""
     site.done("apply", str(ROOT / "policies/monitor.yaml"))
     clock.sleep(30)
     path = str(tmp_path / "seen.parquet")
