@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
-from damonpolicy.base.diagnostics import did_you_mean
+from damonpolicy.base.diagnostics import closest, did_you_mean
 from damonpolicy.base.errors import DamonPolicyError, ExitCode, KernelLacks
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.features import first_kernel
@@ -246,8 +246,8 @@ def _no_process(kdamond: CompiledKdamond, machine: Machine) -> DamonPolicyError:
     elif near:
         hint = f"there is `{near[0]}`; {hint}"
     else:
-        meant = (did_you_mean(name, names) for name in wanted if name)
-        hint = next((each for each in meant if each.startswith("did you mean")), hint)
+        meant = (did_you_mean(name, names) for name in wanted if closest(name, names))
+        hint = next(meant, hint)
     exe = any(each.selector and each.selector.exe for each in kdamond.targets)
     if exe and (unknown := processes.unknown(machine)):
         who = "1 process runs" if unknown == 1 else f"{unknown} processes run"

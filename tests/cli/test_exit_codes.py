@@ -286,7 +286,7 @@ def test_twenty_at_once_end_in_one_complete_state(tmp_path, monkeypatch):
 
 
 def test_the_guard_rolls_back_by_itself(tmp_path):
-    """Another process, with Python alone, ends what nobody confirmed."""
+    """Another process, with Python alone, ends an unconfirmed change."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     base = [sys.executable, "-m", "damonpolicy", "--kernel", "emulated:7.3", "--state-dir", "s"]
     done = subprocess.run(

@@ -18,21 +18,12 @@ from damonpolicy.engine.session import looking
 from damonpolicy.kernel.damon.tracing import TRACEFS
 from damonpolicy.kernel.system.machine import KDAMONDS, LiveMachine
 from tests.engine.site import shipped
+from tests.policies import LOOK
 
 CHANGES = {"apply", "run", "confirm", "rollback", "recover", "remove", "stop", "emulate"}
 """Commands that may change the machine; all others only look."""
 
 KSM = shipped("ksm")
-LOOK = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes: [{name: all, action: stat}]
-settings: {/sys/module/damon_stat/parameters/enabled: N}
-"""
 LOOKS = {
     "init": [["ksm"]],
     "validate": [[KSM]],
@@ -94,7 +85,7 @@ def interrupted(quiet):
 
 @pytest.fixture
 def overdue(quiet, monkeypatch):
-    """A change was to be confirmed in time, nobody did, and its guard is dead."""
+    """A change was not confirmed in time, and its guard is dead."""
     quiet.done("apply", KSM, "--confirm-within", "1h")
     clock = EmulatedMachine.monotonic
     monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: clock(self) + 3601)

@@ -35,7 +35,7 @@ def service(site, clock, tmp_path):
 
 
 def shown(site):
-    """The lines of `status` about who is not followed."""
+    """The lines of `status` about processes that are not followed."""
     return [line for line in site.done("status").out.splitlines() if "not yet followed" in line]
 
 

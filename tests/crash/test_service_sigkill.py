@@ -32,6 +32,7 @@ from damonpolicy.plan.machine_state import retrieve
 from damonpolicy.policy.source.content import without_alarm
 from tests.crash.test_sigkill import CALLS, in_child, opened
 from tests.daemon.conftest import PAGES, RUN
+from tests.policies import WATCH, toward_goals
 from tests.world import STAT_OFF, in_memory_directory
 
 pytestmark = pytest.mark.unmeasured  # what is killed has covered nothing, and only gets slow
@@ -50,31 +51,9 @@ kdamonds:
     targets: [{system_ram: true}]
     schemes: [{name: seen, action: stat}]
 """
-FED = """
-version: 1
-name: fed
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - name: cold
-        action: pageout
-        access_pattern: {access_rate: {max: 0%}}
-        quota:
-          size: 100MiB
-          every: 1s
-          goals: [{metric: user_input, target: 1000, from: {file: SCORE, stale_after: 1h}}]
-"""
-WATCH = """
-version: 1
-name: watch
-kdamonds:
-  - name: workers
-    ops: vaddr
-    targets: [{process: {name: worker}}]
-    schemes: [{name: seen, action: stat}]
-"""
+FED = toward_goals(
+    "fed", "{metric: user_input, target: 1000, from: {file: SCORE, stale_after: 1h}}"
+)
 PACE = f"""
 version: 1
 name: pace
@@ -150,13 +129,13 @@ class Bench:
         return {**found, "running": on, "policies": sorted(managed.policies)}
 
     def fed(self):
-        """The number that the kernel goes by, which is not what is staged; None while nobody asks."""
+        """The number in effect, not the staged one; None where no scheme has one."""
         slot = self.world.managed.slot_of("fed/k")
         runs = None if slot is None else self.machine.running(slot)
         return runs and runs["schemes"]["0"]["quotas"]["goals"]["0"].get("current_value")
 
     def steady(self):
-        """The thread of the kdamond that nobody changes."""
+        """The thread of the kdamond that no edit changes."""
         slot = self.world.managed.slot_of("steady/k")
         return None if slot is None else self.machine.read(
             f"/sys/kernel/mm/damon/admin/kdamonds/{slot}/pid")  # fmt: skip

@@ -5,18 +5,11 @@ from __future__ import annotations
 from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.kernel.system.processes import Table
+from tests import policies
 from tests.daemon.conftest import Desk
 from tests.world import STAT_OFF, World
 
-WATCH = """
-version: 1
-name: watch
-kdamonds:
-  - name: workers
-    ops: vaddr
-    targets: [{process: {name: worker}}]
-    schemes: [{name: seen, action: stat}]
-"""
+WATCH = policies.WATCH
 AREA = {"size": "4MiB"}
 KERNELS = ("6.6", "6.12", "6.18", "6.19", "7.3")
 

@@ -6,6 +6,7 @@ import pytest
 
 from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.conftest import Desk
+from tests.policies import ACCESSES
 from tests.world import STAT_OFF, Blind, World
 
 POLICY = """\
@@ -24,16 +25,7 @@ kdamonds:
         young: last
         filters: [{filters}]
 """
-LOOK = """\
-version: 1
-name: p
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{{system_ram: true}}]
-    accesses: {accesses}
-    schemes: [{{name: s, action: stat}}]
-"""
+LOOK = ACCESSES.replace("name: a", "name: p")
 CONTEXT = "0/contexts/0"
 SCHEME = f"{CONTEXT}/schemes/0"
 

@@ -1,4 +1,4 @@
-"""The page of JSON output names the words that texts are one of, and no data as keys."""
+"""The page of JSON output lists the values of words, and no data as keys."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_whoever_ends_at_any_write_is_left_out_and_the_rest_is_committed_at_once
 
 
 def test_one_more_ends_at_each_commit(desk):
-    """As a hundred do in a second: it goes on until nobody ends between the look and the commit."""
+    """As with a hundred ends a second: it repeats until none falls between look and commit."""
     machine = desk.world.machine
     alive = crowd(desk, 12)
     desk.put("w.yaml", WATCH)
@@ -167,7 +167,7 @@ def test_apply_goes_on_without_who_has_ended():
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("kernel", ["6.12", "6.18", "7.3"])
 def test_killed_in_its_midst_it_is_undone_or_complete(kernel):
-    """The journal tells what was done instead; nothing of it is taken for someone else's."""
+    """The journal says what was done instead; none of it counts as someone else's."""
     start = in_memory_directory()
     first = opened(kernel, start)
     if first.machine.exists(STAT_OFF):

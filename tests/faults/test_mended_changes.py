@@ -1,4 +1,4 @@
-"""Processes that end under a change and its undo: the kernel does what it would have done without."""
+"""Processes that end during a change and its undo: the kernel ends up as without the change."""
 
 from __future__ import annotations
 

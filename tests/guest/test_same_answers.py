@@ -1,4 +1,4 @@
-"""The comparison of inside/answers.py sees what differs, and nothing where nothing does."""
+"""The comparison of inside/answers.py finds every difference, and no other."""
 
 from __future__ import annotations
 

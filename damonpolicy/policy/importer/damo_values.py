@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from collections.abc import Mapping as Table
 from fractions import Fraction
 
-from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.base.diagnostics import Diagnostic, Span, closest, did_you_mean
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
 from damonpolicy.kernel.damon.schema import Row
@@ -124,7 +124,7 @@ class Report:
                     continue
                 message = f"`{key.text[:40]}` is not a key of damo here"
                 hint = did_you_mean(key.text, sorted(place.asked))
-                if hint.startswith("did you mean") and key.text not in _REMARKS:
+                if closest(key.text, place.asked) and key.text not in _REMARKS:
                     self.wrong(key.span, message, hint)
                 else:
                     self.told(key.span, f"{message}: it says nothing", hint)

@@ -14,24 +14,13 @@ import pytest
 from damonpolicy.base.atomic import Amount
 from damonpolicy.base.errors import ExitCode, LockHeld
 from damonpolicy.cli.commands import record
-from damonpolicy.emulated.damon.tracing import EmulatedTracing
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import changing
 from damonpolicy.observe.collect import live
 from damonpolicy.observe.records import files as records
 from damonpolicy.observe.records import recording
+from tests.policies import LOOK
 
-LOOK = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - {name: all, action: stat}
-settings: {/sys/module/damon_stat/parameters/enabled: N}
-"""
 WATERMARKS = "watermarks: {metric: free_mem_rate, every: 1s, high: 50%, mid: 40%, low: 1%}"
 
 
@@ -206,59 +195,6 @@ def test_what_is_thrown_away_is_told_and_the_rest_is_what_the_files_hold(looked,
     assert sum(len(each.regions) for each in held) == done["regions"]
     assert told.startswith("recording into r.x\n3 snapshots, ")
     assert "4 snapshots discarded: `--keep` left no more files\n" in told
-
-
-STAT = "/sys/module/damon_stat/parameters/enabled"
-
-
-def test_nothing_runs(site, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    site.machine.write(STAT, "N")
-    for source in ("trace", "regions"):
-        done = site.run("record", "--source", source)
-
-        assert done.code == ExitCode.FAILED
-        assert "no kdamond is running" in done.err
-    assert os.listdir() == []
-
-
-@pytest.mark.parametrize("words", [(), ("--kdamond", "damon_stat"), ("--source", "trace")])
-def test_what_a_module_of_the_kernel_sees_is_recorded(site, tmp_path, monkeypatch, words):
-    monkeypatch.chdir(tmp_path)
-    done = site.done("record", "--count", "3", "-o", "seen.parquet", *words, "--format", "json")
-
-    assert done.json["data"]["snapshots"] == 3
-    (series,) = records.load("seen.parquet")
-    assert (series.source.kdamond, series.source.ops, series.source.tuned) == (
-        "damon_stat",
-        "paddr",
-        True,
-    )
-    assert series.intervals(0).samples == 20
-
-
-def test_a_module_that_ends_ends_the_recording_too(site, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    read, reads = EmulatedTracing.read, []
-
-    def ended(self, seconds):
-        reads.append(seconds)
-        if len(reads) == 3:
-            self._machine.write(STAT, "N")
-        return read(self, seconds)
-
-    monkeypatch.setattr(EmulatedTracing, "read", ended)
-    done = site.done("record", "-o", "seen.parquet")
-
-    assert "no kdamond runs any more" in done.err
-
-
-def test_a_module_cannot_be_asked_for_regions(site, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    done = site.run("record", "--source", "regions", "--count", "1")
-
-    assert done.code == ExitCode.FAILED
-    assert "a kernel module reports its regions by trace events only" in done.err
 
 
 @pytest.mark.parametrize("source", ["trace", "regions"])

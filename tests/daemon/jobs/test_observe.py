@@ -16,27 +16,17 @@ from damonpolicy.engine.lock import exclusive
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import Desk
+from tests.policies import toward_goals
 from tests.world import World
 
-POLICY = """
-version: 1
-name: r
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - name: cold
-        action: pageout
-        access_pattern: {access_rate: {max: 0%}}
-        quota:
-          size: 100MiB
-          every: 1s
-          goals:
-            - {metric: some_mem_psi_us, target: 500us}
-            - {metric: node_mem_used_bp, node: 0, target: 50%}
-      - {name: seen, action: stat}
-"""
+POLICY = (
+    toward_goals(
+        "r",
+        "{metric: some_mem_psi_us, target: 500us},"
+        " {metric: node_mem_used_bp, node: 0, target: 50%}",
+    )
+    + "      - {name: seen, action: stat}\n"
+)
 EVERY = 30.0
 
 

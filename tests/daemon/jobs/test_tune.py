@@ -14,6 +14,7 @@ from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import PAGES, RUN, Desk
+from tests.policies import toward_goals
 from tests.world import STAT_OFF, World
 
 PACE = f"""
@@ -293,29 +294,12 @@ def test_a_scheme_is_a_source(desk):
     assert desk.read(BYTES) != str(100 << 20)
 
 
-GOALS = """
-version: 1
-name: goals
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - name: cold
-        action: pageout
-        access_pattern: {access_rate: {max: 0%}}
-        quota:
-          size: 100MiB
-          every: 1s
-          TUNER
-          goals: [GOAL]
-"""
 FED = "{metric: user_input, target: 1000, from: {file: FILE}}"
 
 
 def goals(goal=FED, tuner="consist"):
     wanted = "" if tuner == "consist" else f"tuner: {tuner}"
-    return GOALS.replace("GOAL", goal).replace("TUNER", wanted)
+    return toward_goals("goals", goal, more=wanted)
 
 
 @pytest.mark.parametrize("tuner", ["consist", "temporal"])

@@ -30,11 +30,11 @@ _REGIONS = 1000
 _MOST = (1 << 32) - 1
 _BYTES = 64 << 20
 _MODULE_BYTES = 4 << 30
-"""A module monitors all memory of the guest unless it is told otherwise."""
+"""A module monitors all memory of the guest unless a region is set."""
 
 
 def bearable(running: Mapping[str, Any], staged: Directory) -> bool:
-    """Tell whether a kernel can bear what a kdamond runs, with what is staged for it."""
+    """Return whether a kernel can bear what a kdamond runs, with what is staged for it."""
     context: Directory = running["tree"]
     attributes = context["monitoring_attrs"]
     intervals = attributes["intervals"]
@@ -44,7 +44,7 @@ def bearable(running: Mapping[str, Any], staged: Directory) -> bool:
     if number(attributes, "nr_regions/min") > _REGIONS:
         return False
     if number(intervals, "intervals_goal/aggrs"):
-        # what is tuned hangs on what is accessed, and is to be tuned to what it is
+        # tuned intervals depend on accesses, so goals are set to what is there
         limits = {number(intervals, f"intervals_goal/{each}_sample_us") for each in ("min", "max")}
         if limits != {sample} or not sample or aggregation % sample:
             return False
@@ -61,14 +61,14 @@ def bearable(running: Mapping[str, Any], staged: Directory) -> bool:
 
 
 def _same_intervals(context: Directory, staged: Directory) -> bool:
-    """Tell whether it makes no difference when a kdamond writes its intervals to the files."""
+    """Return whether it makes no difference when a kdamond writes its intervals to the files."""
     files = [f"monitoring_attrs/intervals/{name}" for name in ("sample_us", "aggr_us")]
     other = staged["contexts"].get("0", context)
     return [get(context, each) for each in files] == [get(other, each) for each in files]
 
 
 def _bearable_size(context: Directory, targets: Iterable[Mapping[str, Any]]) -> bool:
-    """Tell whether regions are small; what units make of a process' own is large."""
+    """Return whether regions are small; what units make of a process' own is large."""
     unit = number(context, "addr_unit") or 1
     regions = [each["regions"] for each in targets]
     if unit > 1 and context["operations"] == "paddr" and not all(regions):
@@ -77,7 +77,7 @@ def _bearable_size(context: Directory, targets: Iterable[Mapping[str, Any]]) -> 
 
 
 def bearable_module(player: EmulatedPlayer, step: Step) -> bool:
-    """Tell whether a kernel can bear what a module's parameter was just set to."""
+    """Return whether a kernel can bear what a module's parameter was just set to."""
     module = next((each.module for each in MODULES if each.path == step.path), "")
     if not module or module == "damon_stat":
         return True
@@ -100,7 +100,7 @@ def bearable_module(player: EmulatedPlayer, step: Step) -> bool:
 
 
 def _ends_late(machine: EmulatedMachine, module: str) -> bool:
-    """Tell whether a module's kdamond ends once it sees its new parameters; on some, for ever."""
+    """Return whether a module's kdamond ends once it sees its new parameters; on some, for ever."""
     if machine._world.state["modules"][module]["asked"] is None:
         return False
     try:
@@ -111,7 +111,7 @@ def _ends_late(machine: EmulatedMachine, module: str) -> bool:
 
 
 def certain(player: EmulatedPlayer, slot: str) -> bool:
-    """Tell whether the regions that a kdamond tries hang neither on time nor on memory.
+    """Return whether the regions that a kdamond tries hang neither on time nor on memory.
 
     So it is where all regions are single pages, too few to be merged, of which nobody
     knows when they were accessed: those of the kernel's text.
@@ -132,7 +132,7 @@ def certain(player: EmulatedPlayer, slot: str) -> bool:
 
 
 def _tries_always(scheme: Directory) -> bool:
-    """Tell whether a scheme looks at neither ages, quotas nor watermarks."""
+    """Return whether a scheme looks at neither ages, quotas nor watermarks."""
     low, high = (number(scheme, f"access_pattern/age/{end}") & _MOST for end in ("min", "max"))
     limits = ("quotas/ms", "quotas/bytes", "quotas/goals/nr_goals", "stats/max_nr_snapshots")
     return (

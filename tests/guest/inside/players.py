@@ -1,4 +1,4 @@
-"""The two machines of a comparison, alike: three processes, two nodes, no module that runs."""
+"""The two equal machines of a comparison: three processes, two nodes, no running module."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Sleepers:
         self.renew()
 
     def renew(self) -> None:
-        """Start those anew that have ended."""
+        """Start the ended ones again."""
         for name in NAMES:
             if name not in self._processes:
                 self._processes[name] = subprocess.Popen(["/bin/sleep", "10000"])

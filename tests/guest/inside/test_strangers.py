@@ -43,7 +43,7 @@ STAT = Path("/sys/module/damon_stat/parameters/enabled")
 
 @pytest.fixture(autouse=True)
 def _left_as_found(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "theirs" in request.fixturenames:  # what is theirs is there before
+    if "theirs" in request.fixturenames:  # their kdamonds are there before
         request.getfixturevalue("theirs")
     before = look()
     yield

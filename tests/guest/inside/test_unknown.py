@@ -63,7 +63,7 @@ class Served:
 
 @pytest.fixture
 def blind(tmp_path: Path) -> Iterator[Served]:
-    """A service that began where nobody could read the kernel's types, in 0 slots."""
+    """A service that began where the kernel's types could not be read, in 0 slots."""
     before = look()
     subprocess.run(["mount", "-t", "tmpfs", "none", str(BTF)], check=True)
     capabilities._running.cache_clear()
@@ -90,7 +90,7 @@ def names() -> dict[str, str]:
 
 @pytest.mark.parametrize("filters", ["{reject: anon}", "{reject: {not: anon}}"])
 def test_an_edited_filter_takes_the_place_of_the_old_one(blind: Served, filters: str) -> None:
-    """What is wanted is what a new directory holds: it was left out, and the old one stayed."""
+    """The wanted value is a new directory's default: it was left out, and the old one stayed."""
     blind.edit(KEEP)
     first = names()
     pid = content("0/pid")
