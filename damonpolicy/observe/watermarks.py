@@ -12,7 +12,7 @@ from typing import Any
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_percent
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Watermarks
 from damonpolicy.kernel.system.machine import Machine, read_or
 
 __all__ = ("Watch", "free_memory", "of_module", "of_scheme")
@@ -81,12 +81,11 @@ def free_memory(machine: Machine) -> int | None:
     return None if free is None or not total else free * _WHOLE // total
 
 
-def of_scheme(tree: Tree, scheme: str, free: int | None) -> Watch | None:
-    """Return the watch of a scheme, given its directory; None if it is always awake."""
-    marks = f"{scheme}/watermarks"
-    if tree.get(f"{marks}/metric", "none") != "free_mem_rate":
+def of_scheme(marks: Watermarks, free: int | None) -> Watch | None:
+    """Return the watch of a scheme's watermarks; None if it is always awake."""
+    if marks.metric.text != "free_mem_rate":
         return None
-    return Watch(free, *(int(tree.get(f"{marks}/{name}", "0")) for name in ("high", "mid", "low")))
+    return Watch(free, marks.high.number, marks.mid.number, marks.low.number)
 
 
 def of_module(parameters: Mapping[str, str], free: int | None) -> Watch | None:

@@ -7,15 +7,13 @@ from fractions import Fraction
 from typing import Any
 
 from damonpolicy.base.units import U64_MAX, approximate_bytes, format_percent
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.show.texts import goal_text
 from damonpolicy.plan.state import Managed
 
 _UNKNOWN = {"score": None, "why": None}
-
-
 _NOBODY = "no service runs that would feed it"
-_FILES = "contexts/0/schemes/{}/quotas/goals/{}"
 
 
 def unfed(managed: Managed, service: Mapping[str, Any] | None) -> dict[str, str]:
@@ -35,7 +33,7 @@ def goal_name(managed: Managed, key: str) -> str:
     for policy in managed.policies.values():
         for kdamond in policy.kdamonds:
             for base, scheme in kdamond.names.items():
-                start = f"{kdamond.full_name}/{base}/quotas/goals/"
+                start = f"{kdamond.full_name}/{Scheme(path=base).quota.goals.path}/"
                 if key.startswith(start):
                     return f"{kdamond.full_name}/{scheme} goal {key.removeprefix(start)}"
     return key
@@ -57,8 +55,8 @@ def known(
             more = {"goals": [_UNKNOWN] * len(scheme["goals"]), "score": None, "trend": None}
         goals = []
         for index, (goal, each) in enumerate(zip(scheme["goals"], more["goals"], strict=True)):
-            key = f"{kdamond['name']}/{_FILES.format(number, index)}"
-            goals.append(_united(goal, each, why_not.get(key, "")))
+            place = Kdamond().schemes[number].quota.goals[index].path
+            goals.append(_united(goal, each, why_not.get(f"{kdamond['name']}/{place}", "")))
         if any(not goal["fed"] for goal in goals):
             more = {**more, "score": None}
         schemes.append({**scheme, **more, "goals": goals})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.modules import parameter_path
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.system.host import module_thread
@@ -126,24 +127,21 @@ def _tree(machine: Machine, name: str) -> Tree:
     sample = aggregation // _SAMPLES
     if not tuned:
         sample, aggregation = (int(content(f"{each}_interval") or 0) for each in ("sample", "aggr"))
+    slot = view.Kdamond()
+    intervals, regions = slot.intervals, slot.targets[0].regions
+    files = {
+        slot.ops: "paddr",
+        slot.addr_unit: content("addr_unit"),
+        intervals.sample: str(sample),
+        intervals.aggregation: str(aggregation),
+        intervals.auto_tune.aggregations: str(int(tuned)),
+        slot.region_count.max: content("max_nr_regions"),
+        slot.targets.count: "1",
+    }
     start, end = content("monitor_region_start"), content("monitor_region_end")
-    attributes, target = "contexts/0/monitoring_attrs", "contexts/0/targets/0"
-    region = {
-        f"{target}/regions/nr_regions": "1",
-        f"{target}/regions/0/start": start,
-        f"{target}/regions/0/end": end,
-    }
-    return {
-        "contexts/0/operations": "paddr",
-        "contexts/0/addr_unit": content("addr_unit") or "1",
-        f"{attributes}/intervals/sample_us": str(sample),
-        f"{attributes}/intervals/aggr_us": str(aggregation),
-        f"{attributes}/intervals/intervals_goal/aggrs": str(int(tuned)),
-        f"{attributes}/nr_regions/max": content("max_nr_regions") or "1000",
-        "contexts/0/targets/nr_targets": "1",
-        f"{target}/pid_target": "0",
-        **(region if start and end else {}),
-    }
+    if start and end:
+        files |= {regions.count: "1", regions[0].start: start, regions[0].end: end}
+    return {each.path: text or each.text for each, text in files.items()}
 
 
 def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:

@@ -14,14 +14,12 @@ events are traced, its line comes after the other. Lines of
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, stacked, taken
 
 __all__ = ("NO_TARGET", "Assembler", "Burst", "Events", "Runs", "lost", "parse")
 
@@ -77,18 +75,7 @@ class Events:
 
     def take(self, which: Array) -> Events:
         """Return some rows."""
-        return Events(*(getattr(self, each.name)[which] for each in fields(self)))
-
-    def after(self, earlier: Events) -> Events:
-        """Return these lines after earlier ones."""
-        pairs = ((getattr(earlier, each.name), getattr(self, each.name)) for each in fields(self))
-        return Events(*(np.concatenate(pair) for pair in pairs))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Events]) -> Events:
-        """Join lines."""
-        names = (each.name for each in fields(cls))
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return taken(self, which)
 
     def regions(self, target: Array | None = None) -> Regions:
         """Return the rows as regions, with ``target`` instead of the events' own."""
@@ -258,11 +245,10 @@ class Assembler:
         return self._assemble(text, final=True)
 
     def _assemble(self, text: str, *, final: bool) -> list[Burst]:
-        before = self._events
         events = parse(text, self.lost, self._tuned)
         events = self._new(events.take(events.scheme == UNKNOWN))
         self.lost += lost(text)
-        runs = Runs.of(events.after(before))
+        runs = Runs.of(stacked([self._events, events]))
         pid, target = runs.column("pid"), runs.column("target")
         new = np.ones(len(runs), bool)
         new[1:] = (pid[1:] != pid[:-1]) | (target[1:] <= target[:-1])
@@ -282,9 +268,7 @@ class Assembler:
                     self._given[int(pid[first])] = runs.events.take(np.array([end - 1]))
             else:
                 self.broken += 1
-        self._events = parse("")
-        for each in waiting:
-            self._events = each.after(self._events)
+        self._events = stacked([parse(""), *waiting])
         return sorted(found, key=lambda burst: burst.time)
 
     def _new(self, events: Events) -> Events:
@@ -294,7 +278,7 @@ class Assembler:
             rows = np.flatnonzero(events.pid == pid)[:1]
             if len(rows):
                 del self._given[pid]
-                if len(_told_once(events.take(rows).after(last))) == 1:
+                if len(_told_once(stacked([last, events.take(rows)]))) == 1:
                     old.extend(rows)
         return events.take(np.setdiff1d(np.arange(len(events)), old)) if old else events
 

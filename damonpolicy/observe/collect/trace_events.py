@@ -13,21 +13,20 @@ from typing import Protocol, Self, TypeAlias
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tracing import Tracing
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.system.host import busy_modules
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, entries, read_or
-from damonpolicy.observe.collect.live import targets
+from damonpolicy.observe.collect.live import source
 from damonpolicy.observe.collect.modules import kdamonds
 from damonpolicy.observe.collect.running import Kdamond
 from damonpolicy.observe.collect.trace import Assembler, Burst
 from damonpolicy.observe.regions import Array, Intervals, Regions, Series, Source, series_of
-from damonpolicy.plan.facts import accesses
 
 __all__ = ("Snapshot", "Traced", "Watched", "look", "watched")
 
 Snapshot: TypeAlias = tuple[Source, int, int, Intervals, Regions]
 """Source, begin and end in nanoseconds since the epoch, intervals, regions."""
 
-_PID, _PROBES = "pid", "contexts/0/monitoring_attrs/probes/nr_probes"
 _MARGIN = 1.0
 """Seconds to wait beyond the aggregations."""
 
@@ -67,21 +66,12 @@ def watched(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Watched]:
     return [
         Watched(
             each.pid,
-            source := Source(
-                each.name,
-                slot=max(each.slot, 0),  # a module's has none; damo writes 0 for it, too
-                ops=each.tree.get("contexts/0/operations", ""),
-                probes=each.probes,
-                targets=targets(machine, each),
-                accesses=accesses(each.tree),
-                weights=each.weights,
-                tuned=each.tuned,
-                origin="trace",
-            ),
+            # a module's has no slot; damo writes 0 for it, too
+            source(machine, each, slot=max(each.slot, 0), origin="trace"),
             each.intervals,
-            len(source.targets),
-            int(each.tree.get("contexts/0/monitoring_attrs/nr_regions/max", "1000")),
-            int(each.tree.get("contexts/0/addr_unit", "1")),
+            len(each.files.targets),
+            each.files.region_count.max.number,
+            each.files.addr_unit.number,
         )
         for each in kdamonds
         if each.pid > 0
@@ -115,12 +105,13 @@ class Traced:
 
     def changed(self) -> bool:
         """Return whether a kdamond has started, ended, or got other probes since `follow`."""
-        slots = (name for name in entries(self.machine, KDAMONDS) if name.isdecimal())
+        names = (name for name in entries(self.machine, KDAMONDS) if name.isdecimal())
         texts = {
             tuple(
-                read_or(self.machine, f"{KDAMONDS}/{name}/{path}", "0") for path in (_PID, _PROBES)
+                read_or(self.machine, f"{KDAMONDS}/{each.path}", "0")
+                for each in (slot.pid, slot.probes.count)
             )
-            for name in slots
+            for slot in (Kdamonds()[int(name)] for name in names)
         }
         found = {(int(pid), int(probes)) for pid, probes in texts if pid.isdecimal()} - {(0, 0)}
         if not found:  # a module's kdamond never runs beside others
@@ -208,6 +199,6 @@ def look(machine: Machine, kdamonds: Iterable[Kdamond], patience: float = _LATE)
 
 
 def _first(seen: dict[str, Series], found: list[Snapshot]) -> None:
-    for source, begin, end, intervals, regions in found:
-        if source.kdamond not in seen:
-            seen[source.kdamond] = series_of(source, [(begin, end, intervals, regions)])
+    for of, begin, end, intervals, regions in found:
+        if of.kdamond not in seen:
+            seen[of.kdamond] = series_of(of, [(begin, end, intervals, regions)])

@@ -17,14 +17,8 @@ import numpy as np
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.heatmap.painting import Rectangles, covered, painted
 from damonpolicy.observe.regions import UNKNOWN, Array, Series
-from damonpolicy.observe.reports.select import part_of
-from damonpolicy.observe.temperature import access_percent as percent_of
-from damonpolicy.observe.temperature import (
-    accesses_per_second,
-    age_us,
-    samples_of_rows,
-    temperature,
-)
+from damonpolicy.observe.reports.select import columns, cut
+from damonpolicy.observe.temperature import accesses_per_second, age_us, samples_of_rows
 
 __all__ = (
     "Area",
@@ -177,13 +171,7 @@ def by_target(series: Series) -> list[Series]:
     targets = np.unique(series.regions.target)
     if series.source.target != UNKNOWN or targets.tolist() in ([], [UNKNOWN]):
         return [series]
-    return [
-        replace(
-            series.where(series.regions.target == target),
-            source=replace(series.source, target=int(target)),
-        )
-        for target in targets
-    ]
+    return [series.of_target(int(target)) for target in targets]
 
 
 def areas(series: Series) -> list[Area]:
@@ -217,28 +205,7 @@ def hottest(found: Sequence[Area]) -> Area:
 
 def within(series: Series, area: Area) -> Series:
     """Return the regions in an area, cut at its ends."""
-    regions = series.regions
-    start = np.maximum(regions.start, np.uint64(area.start))
-    end = np.minimum(regions.end, np.uint64(area.end))
-    inside = start < end
-    passed = regions.passed
-    if passed is not None:
-        whole = np.maximum(regions.size, 1).astype(np.float64)
-        share = np.where(inside, end - np.minimum(start, end), 0) / whole
-        passed = part_of(passed, share)
-    cut = replace(regions, start=start, end=end, passed=passed)
-    return replace(series, regions=cut).where(inside)
-
-
-def _temperatures(series: Series, weights: tuple[int, int, int] | None) -> Array:
-    regions = series.regions
-    return temperature(
-        regions.size,
-        percent_of(regions.accesses, samples_of_rows(series), as_damo=series.as_damo),
-        regions.age,
-        series.aggregation[series.of_row],
-        weights or series.source.weights,
-    )
+    return cut(series, (area.start, area.end))
 
 
 def sorted_by_temperature(
@@ -251,7 +218,7 @@ def sorted_by_temperature(
 
     Size has no weight unless given, as the axis shows it.
     """
-    heat = _temperatures(series, weights or (0, *series.source.weights[1:]))
+    heat = columns(series, weights or (0, *series.source.weights[1:])).temperature
     order = np.lexsort((-heat if hottest_first else heat, series.of_row))
     regions = series.regions.take(order)
     end = np.cumsum(regions.size, dtype=np.uint64)
@@ -265,7 +232,7 @@ def _heat(series: Series, value: Value) -> Array:
     regions = series.regions
     interval = series.aggregation[series.of_row]
     if value.kind == "temperature":
-        return _temperatures(series, value.weights)
+        return columns(series, value.weights).temperature
     if value.kind == "percent":
         return regions.accesses * 100.0 / samples_of_rows(series)
     if value.kind == "hits":

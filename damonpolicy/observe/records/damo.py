@@ -40,7 +40,7 @@ from damonpolicy.observe.records.damo_values import (
 )
 from damonpolicy.observe.records.json_stream import JsonStream
 from damonpolicy.observe.records.parquet import source_of
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source, offsets_of
 from damonpolicy.plan.facts import Target
 
 __all__ = ("FORMS", "read", "write")
@@ -235,9 +235,9 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
     rows = snapshots.rows()
     told = (rows.age >= 0) | (rows.microseconds >= 0)
     source = replace(source, ageless=bool(len(rows)) and not told.any())
-    offsets = np.concatenate(([0], np.cumsum(snapshots.counts))).astype(np.int64)
     begin, end = np.array(snapshots.begin, np.int64), np.array(snapshots.end, np.int64)
-    series = Series(source, begin, end, sample, aggregation, offsets, Regions.of((), (), (), ()))
+    offsets = offsets_of(snapshots.counts)
+    series = Series(source, begin, end, sample, aggregation, offsets, Regions.joined(()))
     series = damo_text.guessed(series, int(rows.samples.max(initial=0)))
     if rows.hits is not None:  # damo has no names for probes
         probes = tuple(str(each) for each in range(rows.hits.shape[1]))

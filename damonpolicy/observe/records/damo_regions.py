@@ -14,7 +14,7 @@ import numpy as np
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.records.damo_values import BYTES, MICRO, NANO, Malformed, number
 from damonpolicy.observe.records.json_stream import JsonStream
-from damonpolicy.observe.regions import Array, Regions, Series
+from damonpolicy.observe.regions import Array, Regions, Series, stacked
 
 __all__ = ("Rows", "Snapshots", "regions_of")
 
@@ -109,23 +109,7 @@ class Snapshots:
         if not self._parts:
             return _any([])
         parts, self._parts = self._parts, []
-        passed = [each.passed for each in parts if each.passed is not None]
-        hits = [each.hits for each in parts if each.hits is not None]
-        alike = len(hits) == len(parts) and len({each.shape[1] for each in hits}) == 1
-
-        def whole(name: str) -> Array:
-            return np.concatenate([getattr(each, name) for each in parts])
-
-        return Rows(
-            whole("start"),
-            whole("end"),
-            whole("samples"),
-            whole("percent"),
-            whole("age"),
-            whole("microseconds"),
-            np.concatenate(passed) if len(passed) == len(parts) else None,
-            np.concatenate(hits) if alike else None,
-        )
+        return stacked(parts)
 
 
 def _tuned(value: Any) -> int:

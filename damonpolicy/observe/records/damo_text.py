@@ -15,7 +15,7 @@ import numpy as np
 
 from damonpolicy.observe.collect.trace import NO_TARGET, Events, Runs, lost, parse
 from damonpolicy.observe.records.damo_values import Malformed
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source, offsets_of, stacked
 from damonpolicy.plan.facts import Target
 
 __all__ = ("by_target", "guessed", "lines", "read")
@@ -66,7 +66,7 @@ def _events(pieces: Iterable[bytes]) -> Events:
         gap += lost(whole)
         if len(found):
             parts.append(found)
-    return Events.joined(parts) if parts else parse("")
+    return stacked(parts) if parts else parse("")
 
 
 def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Series:
@@ -102,7 +102,7 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
         ends[real],
         sample[real],
         np.zeros(int(real.sum()), np.int64),
-        np.concatenate(([0], np.cumsum(lengths[real]))).astype(np.int64),
+        offsets_of(lengths[real]),
         regions,
     )
     return guessed(series, int(regions.accesses.max(initial=0)))

@@ -23,7 +23,7 @@ from damonpolicy.base import limits
 from damonpolicy.base.errors import PolicyInvalid
 from damonpolicy.observe.records.checksum import Damaged, verified
 from damonpolicy.observe.records.parquet import SOURCES, VERSION, arrow, schema, source_of
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source, offsets_of
 
 __all__ = ("child", "read")
 
@@ -248,7 +248,7 @@ def _one(table: Any, source: Source) -> Series:
         first["end_time"].cast(pa.int64()).to_numpy(),
         first["sample_us"].to_numpy(),
         first["aggregation_us"].to_numpy(),
-        np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        offsets_of(counts),
         regions,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
-from damonpolicy.observe.regions import Array, Regions, Series
+from damonpolicy.observe.regions import Array, Series
 from damonpolicy.observe.temperature import (
     Weights,
     access_percent,
@@ -19,7 +19,7 @@ from damonpolicy.observe.temperature import (
     temperature,
 )
 
-__all__ = ("Bounds", "Columns", "Wanted", "columns", "part_of", "read_range", "selected")
+__all__ = ("Bounds", "Columns", "Wanted", "columns", "cut", "read_range", "selected")
 
 Bounds: TypeAlias = tuple[float, float]
 """The least and the most, inclusive."""
@@ -76,7 +76,7 @@ def selected(series: Series, wanted: Wanted, weights: Weights | None = None) -> 
     if wanted.all:
         return series
     if wanted.address is not None:
-        series = _cut(series, wanted.address)
+        series = cut(series, wanted.address)
     found = columns(series, weights)
     rows = np.ones(len(series.regions), dtype=bool)
     for bounds, values in (
@@ -90,7 +90,7 @@ def selected(series: Series, wanted: Wanted, weights: Weights | None = None) -> 
     return series.where(rows)
 
 
-def _cut(series: Series, bounds: Bounds) -> Series:
+def cut(series: Series, bounds: Bounds) -> Series:
     """Return the rows that overlap an address range, cut to it.
 
     The passed bytes of a piece are unknown, and assumed to be the same share as of the whole.
@@ -102,15 +102,8 @@ def _cut(series: Series, bounds: Bounds) -> Series:
     passed = regions.passed
     if passed is not None:
         share = (end - start) / np.maximum(regions.size, 1)
-        passed = part_of(passed, share)
-    cut: Regions = replace(regions, start=start, end=end, passed=passed)
-    return replace(series, regions=cut)
-
-
-def part_of(passed: Array, share: Array) -> Array:
-    """Return a share, from 0 to 1, of bytes, at most 2^63."""
-    found: Array = (np.minimum(passed, np.uint64(1 << 63)) * share).astype(np.uint64)
-    return found
+        passed = (np.minimum(passed, np.uint64(1 << 63)) * share).astype(np.uint64)
+    return replace(series, regions=replace(regions, start=start, end=end, passed=passed))
 
 
 def read_range(text: str, read: Callable[[str], Any], most: float = float("inf")) -> Bounds:

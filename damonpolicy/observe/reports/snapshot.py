@@ -11,7 +11,16 @@ import numpy as np
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.collect.merge_schemes import together
-from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
+from damonpolicy.observe.regions import (
+    UNKNOWN,
+    Array,
+    Intervals,
+    Regions,
+    Series,
+    Source,
+    offsets_of,
+    taken,
+)
 from damonpolicy.observe.reports.order import in_order
 from damonpolicy.observe.reports.select import Columns, columns
 from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, plain, working_set
@@ -122,19 +131,11 @@ def view(
         "passed": np.zeros(len(regions)) if regions.passed is None else regions.passed,
     }
     rows = in_order(keys[order], descending=descending)
-    ordered = Columns(*(getattr(found, name)[rows] for name in Columns.__slots__))
+    ordered = taken(found, rows)
     shown = regions.take(rows)
     idle = idle_us(ordered.percent, shown.age, ordered.aggregation)
-    return View(
-        one.source,
-        int(one.begin[0]),
-        int(one.end[0]),
-        one.intervals(0),
-        shown,
-        ordered,
-        idle,
-        one.as_damo,
-    )
+    begin, end = int(one.begin[0]), int(one.end[0])
+    return View(one.source, begin, end, one.intervals(0), shown, ordered, idle, one.as_damo)
 
 
 def merged(series: Series) -> Series:
@@ -145,13 +146,9 @@ def merged(series: Series) -> Series:
     regions, of_row = series.regions, series.of_row
     if len(regions) < 2:
         return series
-    joins = (
-        (regions.end[:-1] == regions.start[1:])
-        & (regions.accesses[:-1] == regions.accesses[1:])
-        & (regions.age[:-1] == regions.age[1:])
-        & (regions.target[:-1] == regions.target[1:])
-        & (of_row[:-1] == of_row[1:])
-    )
+    joins = regions.end[:-1] == regions.start[1:]
+    for same in (regions.accesses, regions.age, regions.target, of_row):
+        joins &= same[:-1] == same[1:]
     if regions.hits is not None:
         joins &= (regions.hits[:-1] == regions.hits[1:]).all(axis=1)
     first = np.concatenate(([True], ~joins))
@@ -161,8 +158,7 @@ def merged(series: Series) -> Series:
         passed = np.add.reduceat(passed, np.flatnonzero(first))
     united = replace(regions.take(first), end=regions.end[last], passed=passed)
     kept = np.bincount(of_row[first], minlength=len(series))
-    offsets = np.concatenate(([0], np.cumsum(kept))).astype(np.int64)
-    return replace(series, regions=united, offsets=offsets)
+    return replace(series, regions=united, offsets=offsets_of(kept))
 
 
 def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
@@ -187,6 +183,5 @@ def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
         if not len(each.regions):
             result.append(each)
         for target in np.unique(each.regions.target):
-            part = each.where(each.regions.target == target)
-            result.append(replace(part, source=replace(each.source, target=int(target))))
+            result.append(each.of_target(int(target)))
     return result

@@ -13,6 +13,7 @@ from damonpolicy.engine.state_directory import read_json
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.kernel.damon.modules import MODULES, parameter_path
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system import cgroups, memory
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.kernel.system.psi import has_pressure
@@ -109,8 +110,9 @@ def _slots(current: Current, managed: Managed) -> Iterator[Check]:
 
 def _vain(machine: Machine, current: Current, managed: Managed) -> Iterator[Check]:
     """Yield findings on others' kdamonds with parts that never act, as `import` reports them."""
-    theirs = {slot: tree for slot in current.slots if current.owner(slot, managed) == "foreign"
-              and (tree := current.slot(slot)).get("contexts/nr_contexts") == "1"}  # fmt: skip
+    slots = {slot: current.slot(slot) for slot in current.slots
+             if current.owner(slot, managed) == "foreign"}  # fmt: skip
+    theirs = {slot: tree for slot, tree in slots.items() if Kdamond(tree).contexts.text == "1"}
     if not theirs:
         return
     from damonpolicy.policy.importer.policy import (  # the policy language is rarely needed

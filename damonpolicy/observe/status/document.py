@@ -9,6 +9,7 @@ from typing import Any
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, configuration
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.cgroups import MOUNT
 from damonpolicy.kernel.system.machine import Machine
@@ -32,8 +33,6 @@ __all__ = (
     "lacking",
     "settings",
 )
-
-_CONTEXT = "contexts/0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,23 +138,22 @@ def kdamonds(
         if owner == "free":
             continue
         tree = current.slot(slot)
+        files = Kdamond(tree)
         record = managed.slots.get(slot) if owner == "ours" else None
-        known = tree.get("refresh_ms", "0") != "0" or (
-            record is not None and record.kdamond in asked
-        )
+        known = files.refresh.text != "0" or (record is not None and record.kdamond in asked)
         found.append(
             KdamondStatus(
                 slot=slot,
                 name=record.kdamond if record else "",
                 owner=owner,
-                state=tree.get("state", ""),
+                state=files.state.text,
                 pid=current.pid(slot),
-                ops=tree.get(f"{_CONTEXT}/operations", ""),
+                ops=tree.get(files.ops.path, ""),
                 accesses=accesses(tree),
-                paused=tree.get(f"{_CONTEXT}/pause") == "Y",
+                paused=files.paused.yes,
                 targets=targets(tree),
                 schemes=tuple(
-                    schemes(tree, record.names if record else {}, asked=known, free=free)
+                    schemes(files, record.names if record else {}, asked=known, free=free)
                 ),
                 drifted=len(differing(tree, record.files)) if record else 0,
             )
@@ -236,9 +234,9 @@ def drift_of(
     tree = current.slot(slot)
     same = (current.pid(slot), current.starts.get(slot, 0)) == (record.pid, record.start)
     if not current.running(slot):
-        found.append(Drift(where, "state", "on", "off"))
+        found.append(Drift(where, Kdamond().state.path, "on", "off"))
     elif not same:
-        found.append(Drift(where, "pid", str(record.pid), str(current.pid(slot))))
+        found.append(Drift(where, Kdamond().pid.path, str(record.pid), str(current.pid(slot))))
     missing = record.files.keys() - tree.keys()
     for path in sorted({*differing(tree, record.files), *missing}):
         found.append(Drift(where, path, record.files[path], tree.get(path, "no such file")))

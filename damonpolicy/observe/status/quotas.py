@@ -7,7 +7,7 @@ from typing import Any
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_bytes, format_duration
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond, Quota
 
 __all__ = ("Goal", "Limits", "effective", "goals", "limits")
 
@@ -30,12 +30,9 @@ class Limits:
         return f"{' and '.join(parts)} every {format_duration(self.every_ms * 1_000)}"
 
 
-def limits(tree: Tree, scheme: str) -> Limits | None:
-    """Return the limits of a scheme's quota, None if it has none; its directory is given."""
-    size, time, every = (
-        int(tree.get(f"{scheme}/quotas/{name}", "0"))
-        for name in ("bytes", "ms", "reset_interval_ms")
-    )
+def limits(quota: Quota) -> Limits | None:
+    """Return the limits of a scheme's quota, None if it has none."""
+    size, time, every = quota.size.number, quota.time.number, quota.every.number
     return Limits(size or None, time or None, every) if every and (size or time) else None
 
 
@@ -67,33 +64,26 @@ class Goal:
         }
 
 
-def goals(tree: Tree, scheme: str) -> list[Goal]:
-    """Return the goals of a scheme, given its directory in a slot's tree."""
-    quotas = f"{scheme}/quotas"
-    window = int(tree.get(f"{quotas}/reset_interval_ms", "0")) or _SECOND
-    found = []
-    for index in range(int(tree.get(f"{quotas}/goals/nr_goals", "0"))):
-        base = f"{quotas}/goals/{index}"
-        metric = tree.get(f"{base}/target_metric", "user_input")
-        given = int(tree.get(f"{base}/current_value", "0"))
-        found.append(
-            Goal(
-                metric=metric,
-                target=int(tree.get(f"{base}/target_value", "0")),
-                current=given if metric == "user_input" else None,
-                node=int(tree.get(f"{base}/nid", "0")),
-                cgroup=tree.get(f"{base}/path", ""),
-                complement=tree.get(f"{base}/complement") == "Y",
-                window=window,
-            )
+def goals(quota: Quota) -> list[Goal]:
+    """Return the goals of a scheme's quota."""
+    return [
+        Goal(
+            metric=each.metric.text,
+            target=each.target.number,
+            current=each.current.number if each.metric.text == "user_input" else None,
+            node=each.node.number,
+            cgroup=each.cgroup.text,
+            complement=each.complement.yes,
+            window=quota.every.number or _SECOND,
         )
-    return found
+        for each in quota.goals
+    ]
 
 
-def effective(tree: Tree, scheme: str) -> int | None:
+def effective(quota: Quota) -> int | None:
     """Return the effective quota in bytes, as last reported by the kernel; None if it does not.
 
     The kernel counts in units of addresses (mm/damon/core.c: damos_set_effective_quota()).
     """
-    text = tree.get(f"{scheme}/quotas/effective_bytes")
-    return None if text is None else int(text) * int(tree.get("contexts/0/addr_unit", "1"))
+    file = quota.effective_bytes
+    return file.number * Kdamond(quota.tree).addr_unit.number if file.present else None

@@ -167,21 +167,17 @@ def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
     from damonpolicy.observe.collect.running import tuning
     from damonpolicy.observe.temperature import observed_bp
 
-    machine, toward, numbers_ = invocation.machine(), tuning(kdamond), None
+    machine, counts = invocation.machine(), None
     if each.source.scheme:
-        base = f"contexts/0/schemes/{each.source.scheme_index}/stats"
-        directory = kdamond_path(kdamond.slot, base)
-        numbers_ = {
+        stats = kdamond.files.schemes[each.source.scheme_index].stats
+        directory = kdamond_path(kdamond.slot, stats.path)
+        counts = {
             name: int(read_or(machine, f"{directory}/{name}", "0"))
             for name in entries(machine, directory)
-            if name != "max_nr_snapshots"
+            if stats.below(name) != stats.max_snapshots.path
         }
-    return {
-        "statistics": numbers_,
-        "tuning": None
-        if toward is None
-        else toward.to_json(observed_bp(each.regions, each.intervals.samples)),
-    }
+    toward = tuning(kdamond, observed_bp(each.regions, each.intervals.samples))
+    return {"statistics": counts, "tuning": toward}
 
 
 def _foot(each: View, told: dict[str, Any]) -> list[str]:
