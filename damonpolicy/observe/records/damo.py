@@ -34,8 +34,8 @@ from damonpolicy.observe.records.damo_regions import Snapshots, regions_of
 from damonpolicy.observe.records.damo_values import (
     MICRO,
     Malformed,
-    filters_for_damo,
-    filters_of,
+    filter_for_damo,
+    filter_of,
     number,
 )
 from damonpolicy.observe.records.json_stream import JsonStream
@@ -87,7 +87,7 @@ def read(path: str) -> list[Series]:
     raise PolicyInvalid(message, hint=hint, code=code)
 
 
-class TooMuch(ValueError):
+class TooMuch(Exception):
     """A record beyond one of the limits."""
 
 
@@ -125,18 +125,18 @@ def _maybe(value: Any, *units: Any) -> int | None:
 
 def _records(stream: JsonStream) -> Iterator[tuple[int, Series]]:
     """Yield series, each with the index of our own series that it is part of (-1: none)."""
-    if stream.peek() == "{":  # damo's own next version
-        there = False
-        for key in stream.names():
-            if key == "record_list" and not there:
-                there = True
-                yield from _list(stream)
-            else:
-                stream.skip()
-        if not there:
-            raise Malformed("it is not a list of records")
+    if stream.peek() != "{":
+        yield from _list(stream)
         return
-    yield from _list(stream)
+    there = False
+    for key in stream.names():  # damo's own next version
+        if key == "record_list" and not there:
+            there = True
+            yield from _list(stream)
+        else:
+            stream.skip()
+    if not there:
+        raise Malformed("it is not a list of records")
 
 
 def _list(stream: JsonStream) -> Iterator[tuple[int, Series]]:
@@ -147,8 +147,6 @@ def _list(stream: JsonStream) -> Iterator[tuple[int, Series]]:
             raise Malformed("it is not a list of records")
         try:
             yield _record(stream)
-        except TooMuch:
-            raise
         except KeyError as error:
             raise Malformed(f"record {index}: {error} is missing") from error
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
@@ -226,7 +224,7 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
         target=number(target) if known else UNKNOWN,
         slot=slot,
         scheme_index=_maybe(scheme) or 0,
-        filters=filters_of(filters),
+        filters=tuple(map(filter_of, filters)),
         tuned=_tuned(found.get("intervals")),
         # an address of the kernel's, in old versions
         targets=() if known or target is None else (Target(id=number(target)),),
@@ -277,15 +275,11 @@ def _intervals(intervals: Any, snapshots: Snapshots, *, ours: bool) -> tuple[Arr
 
 def _joined(found: list[tuple[int, Series]]) -> list[Series]:
     """Join the records that we split because damo has one for each target."""
-    made: list[Series] = []
+    made = [series for part, series in found if part < 0]
     parts: dict[int, list[Series]] = {}
     for part, series in found:
-        if part < 0:
-            made.append(series)
-        elif part in parts:
-            parts[part].append(series)
-        else:
-            parts[part] = [series]
+        if part >= 0:
+            parts.setdefault(part, []).append(series)
     for own in parts.values():
         first = own[0]
         if any(
@@ -345,7 +339,7 @@ def _record_json(series: Series, part: int, target: int) -> Iterator[str]:
         "intervals": None if source.guessed else _intervals_json(series),
         "scheme_idx": source.scheme_index if source.scheme else None,
         "target_id": None if known == UNKNOWN else known,
-        "scheme_filters": filters_for_damo(source.filters),
+        "scheme_filters": [filter_for_damo(each) for each in source.filters],
         "data_source": "damon_stat" if source.kdamond == "damon_stat" else "unknown",
         _OURS: {
             "part": part,

@@ -135,17 +135,12 @@ def _usual(rows: list[dict[str, Any]]) -> Rows:
         unknown,
         np.array([int(each["age"]["aggr_intervals"].replace(",", "")) for each in rows], np.int64),
         unknown,
-        *_more(
-            [each.get("sz_filter_passed") for each in rows],
-            [each.get("probe_hits") for each in rows],
-        ),
+        *_more(rows),
     )
 
 
-def _any(rows: Any) -> Rows:
+def _any(rows: list[dict[str, Any]]) -> Rows:
     """Read the form of any version, number by number."""
-    if not isinstance(rows, list):
-        raise Malformed("`regions` is not a list")
     accesses = [each["nr_accesses"] for each in rows]
     ages = [each.get("age") or {} for each in rows]
     least = -1 << 63
@@ -161,15 +156,14 @@ def _any(rows: Any) -> Rows:
         column([each.get("percent") for each in accesses], least=0),
         column([each.get("aggr_intervals") for each in ages]),
         np.maximum(column([each.get("usec") for each in ages], MICRO, least=least), _NONE),
-        *_more(
-            [each.get("sz_filter_passed") for each in rows],
-            [each.get("probe_hits") for each in rows],
-        ),
+        *_more(rows),
     )
 
 
-def _more(passed: list[Any], hits: list[Any]) -> tuple[Array | None, Array | None]:
+def _more(rows: list[dict[str, Any]]) -> tuple[Array | None, Array | None]:
     """Return passed bytes and hits of probes; None if some regions lack them."""
+    passed = [each.get("sz_filter_passed") for each in rows]
+    hits: list[Any] = [each.get("probe_hits") for each in rows]
     sizes = None
     if all(each is not None for each in passed):
         sizes = np.array([number(each, BYTES) for each in passed], np.uint64)

@@ -21,6 +21,7 @@ class Sink(ABC):
         self.rotation = Rotation(path, keep)
         self.snapshots = 0
         self.rows = 0
+        self._waiting: dict[Source, list[tuple[int, int, Intervals, Regions]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -43,11 +44,18 @@ class Sink(ABC):
         """How much there is in files that are still there, or in the making."""
         return self.taken.without(self.rotation.discarded)
 
-    @abstractmethod
     def add(
         self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
     ) -> None:
         """Add a snapshot; ``begin`` and ``end`` are nanoseconds since the epoch."""
+        self._waiting.setdefault(source, []).append((begin, end, intervals, regions))
+        self.snapshots += 1
+        self.rows += len(regions)
+        self._grown(len(regions))
+
+    @abstractmethod
+    def _grown(self, rows: int) -> None:
+        """Write what waits if it is much, now that a snapshot of so many regions has come."""
 
     @abstractmethod
     def finish(self) -> None:

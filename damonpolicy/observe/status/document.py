@@ -43,29 +43,17 @@ class KdamondStatus:
     name: str
     owner: Owner
     state: str
-    pid: int
+    pid: int | None
     ops: str
     accesses: Accesses
     paused: bool
     targets: tuple[Target, ...]
     schemes: tuple[dict[str, Any], ...]
-    drifted: int
+    drifted_files: int
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "slot": self.slot,
-            "name": self.name or None,
-            "owner": self.owner,
-            "state": self.state,
-            "pid": self.pid if self.pid > 0 else None,
-            "ops": self.ops,
-            "accesses": asdict(self.accesses),
-            "paused": self.paused,
-            "targets": [asdict(each) for each in self.targets],
-            "schemes": list(self.schemes),
-            "drifted_files": self.drifted,
-        }
+        return {**asdict(self), "name": self.name or None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +101,7 @@ class Lacking:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "kdamond": self.kdamond,
-            "waits_for": self.waits_for,
-            "left_out": list(self.left_out),
-        }
+        return asdict(self)
 
 
 def kdamonds(
@@ -147,7 +131,7 @@ def kdamonds(
                 name=record.kdamond if record else "",
                 owner=owner,
                 state=files.state.text,
-                pid=current.pid(slot),
+                pid=pid if (pid := current.pid(slot)) > 0 else None,
                 ops=tree.get(files.ops.path, ""),
                 accesses=accesses(tree),
                 paused=files.paused.yes,
@@ -155,7 +139,7 @@ def kdamonds(
                 schemes=tuple(
                     schemes(files, record.names if record else {}, asked=known, free=free)
                 ),
-                drifted=len(differing(tree, record.files)) if record else 0,
+                drifted_files=len(differing(tree, record.files)) if record else 0,
             )
         )
     return found
