@@ -88,8 +88,6 @@ class Value:
 
     kind: str = "accesses"
     probe: int = 0
-    weights: tuple[int, int, int] | None = None
-    """The weights of temperature, if not the source's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +158,7 @@ def with_past(series: Series) -> tuple[int, int]:
     """Return the recorded time, extended by the ages of the first snapshot."""
     begin, end = recorded(series)
     if len(series):
-        ages = series.snapshot(0).age
-        oldest = int(ages.max(initial=0))
+        oldest = int(series.snapshot(0).age.max(initial=0))
         begin -= min(oldest * int(series.aggregation[0]) * 1000, _LONGEST)
     return begin, end
 
@@ -232,7 +229,7 @@ def _heat(series: Series, value: Value) -> Array:
     regions = series.regions
     interval = series.aggregation[series.of_row]
     if value.kind == "temperature":
-        return columns(series, value.weights).temperature
+        return columns(series).temperature
     if value.kind == "percent":
         return regions.accesses * 100.0 / samples_of_rows(series)
     if value.kind == "hits":

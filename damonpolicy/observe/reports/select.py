@@ -71,13 +71,13 @@ def columns(series: Series, weights: Weights | None = None) -> Columns:
     return Columns(regions.size, percent, age_us(regions.age, aggregation), aggregation, heat)
 
 
-def selected(series: Series, wanted: Wanted, weights: Weights | None = None) -> Series:
+def selected(series: Series, wanted: Wanted) -> Series:
     """Return the rows within all bounds; snapshots stay, even without regions."""
     if wanted.all:
         return series
     if wanted.address is not None:
         series = cut(series, wanted.address)
-    found = columns(series, weights)
+    found = columns(series)
     rows = np.ones(len(series.regions), dtype=bool)
     for bounds, values in (
         (wanted.size, found.size),
@@ -106,7 +106,7 @@ def cut(series: Series, bounds: Bounds) -> Series:
     return replace(series, regions=replace(regions, start=start, end=end, passed=passed))
 
 
-def read_range(text: str, read: Callable[[str], Any], most: float = float("inf")) -> Bounds:
+def read_range(text: str, read: Callable[[str], Any]) -> Bounds:
     """Read ``LOW..HIGH``, or ``LOW-HIGH`` if neither is negative.
 
     Either may be missing, and a single value is both. ``read`` reads one value. Raises UnitError.
@@ -114,7 +114,7 @@ def read_range(text: str, read: Callable[[str], Any], most: float = float("inf")
     separator = ".." if ".." in text else "-"
     first, found, last = text.partition(separator)
     low = float(read(first.strip())) if first.strip() else float("-inf")
-    high = float(read(last.strip())) if last.strip() else most
+    high = float(read(last.strip())) if last.strip() else float("inf")
     if not found:
         high = low
     if low > high:

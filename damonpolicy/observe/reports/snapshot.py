@@ -23,7 +23,7 @@ from damonpolicy.observe.regions import (
 )
 from damonpolicy.observe.reports.order import in_order
 from damonpolicy.observe.reports.select import Columns, columns
-from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, plain, working_set
+from damonpolicy.observe.temperature import bandwidth, idle_us, plain, working_set
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
 
@@ -53,14 +53,13 @@ class View:
         """Bytes that passed the scheme's page filters; None if unknown."""
         return None if self.regions.passed is None else int(self.regions.passed.sum())
 
-    def totals(self, least: int = 1) -> dict[str, Any]:
-        """Totals of all regions; ``least``: samples that make memory part of the working set."""
+    def totals(self) -> dict[str, Any]:
+        """Totals of all regions."""
+        moved = bandwidth(self.regions, self.intervals.aggregation)
         return {
             "total_bytes": self.regions.total,
-            "working_set_bytes": working_set(self.regions, least),
-            "bandwidth_bytes_per_second": round(
-                bandwidth(self.regions, self.intervals.aggregation)
-            ),
+            "working_set_bytes": working_set(self.regions),
+            "bandwidth_bytes_per_second": round(moved),
             "passed_bytes": self.passed,
         }
 
@@ -111,7 +110,6 @@ def view(
     series: Series,
     index: int,
     *,
-    weights: Weights | None = None,
     order: str = "address",
     descending: bool = False,
     merge: bool = False,
@@ -120,7 +118,7 @@ def view(
     one = series.between(index, index + 1)
     if merge:
         one = merged(one)
-    found = columns(one, weights)
+    found = columns(one)
     regions = one.regions
     keys: dict[str, Array] = {
         "address": regions.start,

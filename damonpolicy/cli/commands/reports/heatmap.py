@@ -114,36 +114,32 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
 
     most = most_of(options.scale)
     given.apart = options.probe is None and options.kind != "passed"
-    out, absolute = options.out, options.absolute
-    form = form_of(out)
+    form = form_of(options.out)
     asked = _Asked(given, options)
     wanted = resolution_of(options.resolution)
     found = [part for each in given.load(invocation) for part in by_target(each)]
     found = [each for each in found if (each.regions.end > each.regions.start).any()]
     if not found:
-        hint = (
-            "leave out what selects regions, or record for longer"
-            if given.files
-            else "no scheme selects any now: `--source trace` sees all regions"
-        )
+        hint = "no scheme selects any now: `--source trace` sees all regions"
+        if given.files:
+            hint = "leave out what selects regions, or record for longer"
         raise DamonPolicyError("there is no region to show", hint=hint)
     if options.guided:
         result = _guide(found)
     else:
-        count = sum(asked.count(each) for each in found)
+        count = sum(len(asked.areas(each)) for each in found)
         if count > _MOST_MAPS:
             hint = "`--guide` lists the areas: name some with `--range START-END`"
             raise UsageError(f"that makes too many maps, {_MOST_MAPS} at most", hint=hint)
-        size = wanted or room(invocation, form, count, absolute=absolute)
+        size = wanted or room(invocation, form, count, absolute=options.absolute)
         bounded(size, count, form)
         made = [each for series in found for each in asked.maps(series, size)]
         heatmaps = on_one_scale(made, most)
         given.found += _remarks(found, options.kind if options.probe is None else "hits")
-        if out is not None:
-            _write(heatmaps, out, form, options.colours, absolute=absolute)
-            result = _written(heatmaps, out)
+        if options.out is not None:
+            result = _written(heatmaps, options.out, form, options)
         else:
-            result = _shown(invocation, heatmaps, options.colours, absolute=absolute)
+            result = _shown(invocation, heatmaps, options)
     result.diagnostics = given.found
     return result
 
@@ -167,17 +163,17 @@ def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
             yield Diagnostic.note("DP0690", None, message, hint=hint)
 
 
-def _shown(
-    invocation: Invocation, heatmaps: Sequence[Heatmap], colours: str, *, absolute: bool
-) -> Result:
+def _shown(invocation: Invocation, heatmaps: Sequence[Heatmap], options: _Options) -> Result:
     if invocation.form == "json":
         from damonpolicy.observe.heatmap.tables import to_json
 
         return Result(data={"maps": [to_json(each) for each in heatmaps]})
     from damonpolicy.observe.heatmap.terminal import drawn, has_colour
 
-    colour = has_colour(sys.stdout)
-    pictures = [drawn(each, colours=colours, colour=colour, absolute=absolute) for each in heatmaps]
+    colours, colour = options.colours, has_colour(sys.stdout)
+    pictures = [
+        drawn(each, colours=colours, colour=colour, absolute=options.absolute) for each in heatmaps
+    ]
     return Result("\n".join(pictures), raw=True)  # names in it are escaped already
 
 
@@ -204,7 +200,7 @@ class _Asked:
 
         begin, end = self._time(series)
         value = self._value(series)
-        for area in self._areas(series):
+        for area in self.areas(series):
             part, start, stop = series, area.start, area.end
             if self.sorted:
                 part = maps.sorted_by_temperature(
@@ -221,11 +217,8 @@ class _Asked:
                 raise UsageError(str(error), hint=hint) from error
             yield made
 
-    def count(self, series: Series) -> int:
-        """Return the number of maps of a series."""
-        return len(self._areas(series))
-
-    def _areas(self, series: Series) -> list[Area]:
+    def areas(self, series: Series) -> list[Area]:
+        """Return what each map of a series shows."""
         from damonpolicy.observe.heatmap.matrix import Area, areas, hottest
 
         found: list[Area] = []
@@ -259,7 +252,7 @@ class _Asked:
         from damonpolicy.observe.heatmap.matrix import Value
 
         if self.probe is None:
-            return Value(self.kind, weights=self.given.weights)
+            return Value(self.kind)
         probes = series.source.probes
         if self.probe not in probes:
             known = ", ".join(f"`{visible(each)}`" for each in probes) or "there are none"
@@ -269,18 +262,18 @@ class _Asked:
         return Value("hits", probe=probes.index(self.probe))
 
 
-def _write(
-    heatmaps: Sequence[Heatmap], out: str, form: str, colours: str, *, absolute: bool
-) -> None:
+def _written(heatmaps: Sequence[Heatmap], out: str, form: str, options: _Options) -> Result:
+    """Write maps into a file, and tell what is in it."""
+    from damonpolicy.observe.heatmap import tables
+
+    colours, absolute = options.colours, options.absolute
     try:
         if form == "html":
             from damonpolicy.observe.heatmap.html import page
 
             _save(out, [page(heatmaps, colours=colours, absolute=absolute)])
         elif form == "csv":
-            from damonpolicy.observe.heatmap.tables import to_csv
-
-            _save(out, to_csv(heatmaps))
+            _save(out, tables.to_csv(heatmaps))
         else:
             from damonpolicy.observe.heatmap.image import save
 
@@ -288,6 +281,9 @@ def _write(
     except OSError as error:
         message = f"`{visible(out)}` cannot be written: {reason_of(error)}"
         raise DamonPolicyError(message) from error
+    count = f"{len(heatmaps)} maps" if len(heatmaps) > 1 else "1 map"
+    heads = [tables.head(each) for each in heatmaps]
+    return Result(as_text([f"wrote {count} to {out}"]), {"file": out, "maps": heads})
 
 
 def _save(out: str, parts: Iterable[str]) -> None:
@@ -296,14 +292,6 @@ def _save(out: str, parts: Iterable[str]) -> None:
     with whole_file(out, PUBLIC) as file:
         for part in parts:
             file.write(part.encode("utf-8", "replace"))
-
-
-def _written(heatmaps: Sequence[Heatmap], out: str) -> Result:
-    from damonpolicy.observe.heatmap.tables import head
-
-    count = f"{len(heatmaps)} maps" if len(heatmaps) > 1 else "1 map"
-    heads = [head(each) for each in heatmaps]
-    return Result(as_text([f"wrote {count} to {out}"]), {"file": out, "maps": heads})
 
 
 def _guide(found: Sequence[Series]) -> Result:

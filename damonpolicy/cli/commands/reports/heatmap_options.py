@@ -51,9 +51,8 @@ def most_of(text: str | None) -> float | None:
     except ValueError:
         found = 0.0
     if not 0 < found < float("inf"):
-        raise UsageError(
-            f"`--scale {visible(text[:40])}` is not a number above 0", hint="write `200`"
-        )
+        message = f"`--scale {visible(text[:40])}` is not a number above 0"
+        raise UsageError(message, hint="write `200`")
     return found
 
 

@@ -68,7 +68,7 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     parts, data = [], []
     for series in given.load(invocation):
         chosen = numbers(series, options.number)
-        values, size, passed = _values(series, chosen, what, given)
+        values, size, passed = _values(series, chosen, what)
         found = histogram(
             values, size, passed,
             log=options.scale == "log", cumulative=options.cumulative, ranges=ranges,
@@ -100,7 +100,7 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
 _TITLES = {"temperature": "temperature", "idle": "time since the last access"}
 
 
-def _values(series: Series, chosen: list[int], what: str, given: Inputs) -> Any:
+def _values(series: Series, chosen: list[int], what: str) -> Any:
     """Return values, sizes and passed bytes of the regions of some snapshots.
 
     Sizes have no weight in a histogram's temperature: they are what is counted.
@@ -112,7 +112,7 @@ def _values(series: Series, chosen: list[int], what: str, given: Inputs) -> Any:
 
     rows = np.isin(series.of_row, chosen)
     kept = series.where(rows)
-    _, rate, age = given.weights_of(series)
+    _, rate, age = series.source.weights
     found = columns(kept, (0, rate, age))
     values = found.temperature
     if what == "idle":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.quantities import duration
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.system.processes import Process, Selector, find
-from damonpolicy.observe.reports.rank import By, Lookup, Of, Row, ordered, rank
+from damonpolicy.observe.reports.rank import By, Of, Row, ordered, rank
 
 _FIRST = {
     ("temperature", False): "hottest first",
@@ -67,7 +68,12 @@ def command(
     """
     series = given.load(invocation)
     # pids of a record may be reused by now, or come from another machine
-    lookup: Lookup = _nobody if given.files else _Lookup(invocation)
+    machine = None if given.files else invocation.machine()
+
+    @functools.cache
+    def lookup(pid: int) -> Process | None:
+        return next(iter(find(machine, Selector(pid=pid))), None) if machine else None
+
     rows = ordered(rank(series, of, idle_for, lookup), by, reverse=reverse)
     shown = rows[:limit]
     notes = _notes(rows, by, of)
@@ -81,28 +87,8 @@ def command(
         "bytes": sum(row.bytes for row in rows),
         "notes": notes,
     }
-    return Result(
-        text=_text(data, shown, as_damo=given.as_damo), data=data, diagnostics=given.found
-    )
-
-
-def _nobody(pid: int) -> Process | None:
-    """Look up no process: those of a record are unknown."""
-    del pid
-    return None
-
-
-class _Lookup:
-    """Processes of the machine, each read once."""
-
-    def __init__(self, invocation: Invocation) -> None:
-        self._machine = invocation.machine()
-        self._known: dict[int, Process | None] = {}
-
-    def __call__(self, pid: int) -> Process | None:
-        if pid not in self._known:
-            self._known[pid] = next(iter(find(self._machine, Selector(pid=pid))), None)
-        return self._known[pid]
+    text = _text(data, shown, as_damo=given.as_damo)
+    return Result(text, data, diagnostics=given.found)
 
 
 def _notes(rows: Sequence[Row], by: By, of: Of) -> list[str]:

@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, approximate_number
 from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
-from damonpolicy.cli.commands.reports.table import rate_words
+from damonpolicy.cli.commands.reports.table import rate_words, table
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.gathered import gathered
 from damonpolicy.cli.show.output import Result
@@ -47,16 +48,13 @@ class _Options:
 
     def check(self) -> None:
         """Raise UsageError where two do not go together."""
-        if self.as_csv and (self.total or self.boxes or self.line is not None):
-            other = "--total" if self.total else "--boxes" if self.boxes else "--line"
-            hint = (
-                f"leave one of the two out; `--format json {other}` is for programs, too"
-                if self.total
-                else ""
-            )
-            raise UsageError(
-                f"`--csv` and `{other}` do not go together", hint=hint or "leave one out"
-            )
+        given = {"--total": self.total, "--boxes": self.boxes, "--line": self.line is not None}
+        other = next((name for name, there in given.items() if there), "")
+        if self.as_csv and other:
+            hint = "leave one out"
+            if self.total:
+                hint = f"leave one of the two out; `--format json {other}` is for programs, too"
+            raise UsageError(f"`--csv` and `{other}` do not go together", hint=hint)
 
 
 @click.command("snapshot")
@@ -85,25 +83,21 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     from damonpolicy.observe.reports.snapshot import grouped, view
 
     options.check()
-    limit, total, line = options.limit, options.total, options.line
+    limit, line = options.limit, options.line
     series = given.load(invocation)
     if options.per == "target" and any((each.regions.target < 0).any() for each in series):
         message = "of some regions the kernel does not say which target they belong to"
         hint = "`--source trace` tells"
         given.found.append(Diagnostic.note("DP0633", None, message, hint=hint))
     views = [
-        view(
-            each, index,
-            weights=given.weights, order=options.sort,
-            descending=options.descending, merge=options.merge,
-        )
+        view(each, index, order=options.sort, descending=options.descending, merge=options.merge)
         for each in grouped(series, options.per)
         for index in numbers(each, options.number)
-    ]  # fmt: skip
+    ]
     more = [_told(invocation, given, each) for each in views]
     data = {
         "snapshots": [
-            {**each.to_json(0 if total else limit), **told}
+            {**each.to_json(0 if options.total else limit), **told}
             for each, told in zip(views, more, strict=True)
         ]
     }
@@ -112,7 +106,7 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
         return Result(text, data, diagnostics=given.found, raw=True)
     show = _boxes if options.boxes else _table
     parts = [
-        as_text([*_head(each), *([] if total else show(each, limit)), *_foot(each, told)])
+        as_text([*_head(each), *([] if options.total else show(each, limit)), *_foot(each, told)])
         for each, told in zip(views, more, strict=True)
     ]
     text = "\n".join(parts) or "no snapshot\n"
@@ -237,31 +231,18 @@ def _table(each: View, limit: int | None) -> list[str]:
     names += ["target"] if each.source.target == -1 and (each.regions.target >= 0).any() else []
     names += ["passed"] if each.passed is not None else []
     names += ["probe_hits"] if each.regions.hits is not None else []
-    titles = {
-        "start": "from",
-        "access_rate": "accessed",
-        "passed": "passed",
-        "probe_hits": "probes",
-    }
+    titles = {"start": "from", "access_rate": "accessed", "probe_hits": "probes"}
     if not len(each):
         return []
-    rows = [[titles.get(name, name) for name in names]]
-    shown = each.rows()
-    for index, row in enumerate(shown):
-        if limit is not None and index >= limit:
-            break
+    rows = []
+    for row in islice(each.rows(), limit):
         found = words(row)
         heat = row["temperature"]
         text_of = "{:,}".format if each.as_damo else approximate_number
         found["temperature"] = "-" if heat is None else text_of(heat)
         rows.append([str(found[name]) for name in names])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
-    lines = [
-        "  "
-        + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return lines + _more(each, limit)
+    lines = table([titles.get(name, name) for name in names], rows, left=0)
+    return [*(f"  {line}" for line in lines), *_more(each, limit)]
 
 
 def _more(each: View, limit: int | None) -> list[str]:
@@ -276,7 +257,7 @@ def _boxes(each: View, limit: int | None) -> list[str]:
         return []
     least, most = min(sizes), max(sizes)
     lines = []
-    for row, bits in zip(list(each.rows())[:limit], sizes, strict=False):
+    for row, bits in zip(islice(each.rows(), limit), sizes, strict=False):
         length = 1 + (bits - least) * (_BOX - 1) // max(most - least, 1)
         digit = str(min(int(row["access_percent"]) // 10, 9))
         found = words(row)
@@ -296,8 +277,7 @@ def _lines(views: list[View], template: str, limit: int | None) -> str:
             render({"index": index, "kdamond": each.source.kdamond, "scheme": each.source.scheme,
                     **words(row)})
             for each in views
-            for index, row in enumerate(each.rows())
-            if limit is None or index < limit
+            for index, row in enumerate(islice(each.rows(), limit))
         ]  # fmt: skip
     except TemplateError as error:
         raise UsageError(f"--line: {error.message}", hint=error.hint) from error
@@ -311,9 +291,7 @@ def _csv(views: list[View], limit: int | None) -> str:
              "temperature", "target", "passed_bytes")  # fmt: skip
     writer.writerow(("kdamond", "scheme", "begin_ns", "end_ns", *names))
     for each in views:
-        for index, row in enumerate(each.rows()):
-            if limit is None or index < limit:
-                source = each.source
-                writer.writerow((cell(source.kdamond), cell(source.scheme), each.begin, each.end,
-                                 *(row[name] for name in names)))  # fmt: skip
+        head = (cell(each.source.kdamond), cell(each.source.scheme), each.begin, each.end)
+        for row in islice(each.rows(), limit):
+            writer.writerow((*head, *(row[name] for name in names)))
     return out.getvalue()
