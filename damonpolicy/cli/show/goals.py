@@ -9,7 +9,7 @@ from typing import Any
 from damonpolicy.base.units import U64_MAX, approximate_bytes, format_percent
 from damonpolicy.kernel.damon.view import Kdamond, Scheme
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.plan.show.texts import goal_text
+from damonpolicy.observe.status.schemes import goal_words
 from damonpolicy.plan.state import Managed
 
 _UNKNOWN = {"score": None, "why": None}
@@ -118,16 +118,11 @@ def goal_lines(scheme: Mapping[str, Any], *, fresh: bool) -> list[str]:
 
 
 def _goal(goal: Mapping[str, Any]) -> str:
-    metric = goal["metric"]
-    where = "" if goal["node"] is None else f" of node {goal['node']}"
-    where += f" for {goal['cgroup']}" if goal["cgroup"] else ""
-    target = goal_text(goal["target"], metric)
+    more = ""
     if not goal["fed"]:
-        return f"goal {metric}{where}: {target} (not fed, so it counts as reached: {goal['why']})"
-    if goal["current"] is None:
-        why = f" (not known: {goal['why']})" if goal["why"] else ""
-        return f"goal {metric}{where}: {target}{why}"
-    score = ""
-    if goal["score"] is not None:
-        score = f" (score {format_percent(Fraction(goal['score'], 10_000))})"
-    return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}{score}"
+        more = f" (not fed, so it counts as reached: {goal['why']})"
+    elif goal["current"] is None:
+        more = f" (not known: {goal['why']})" if goal["why"] else ""
+    elif goal["score"] is not None:
+        more = f" (score {format_percent(Fraction(goal['score'], 10_000))})"
+    return goal_words(goal) + more

@@ -23,8 +23,7 @@ from damonpolicy.kernel.system.host import cpu_seconds
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.collect.modules import ModuleStatus, look
 from damonpolicy.observe.status.document import Drift, drift
-from damonpolicy.observe.status.quotas import Goal, effective, goals
-from damonpolicy.observe.status.schemes import statistics
+from damonpolicy.observe.status.schemes import Goal, effective, goals, statistics
 from damonpolicy.observe.watermarks import Watch, free_memory, of_scheme
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.state import Managed, SlotRecord

@@ -36,7 +36,6 @@ __all__ = (
     "now",
     "obstacle",
     "partial",
-    "process_name",
     "read",
     "source",
     "tells",
@@ -228,7 +227,9 @@ def source(machine: Machine, kdamond: Kdamond, **more: Any) -> Source:
         ops=kdamond.files.ops.text,
         probes=kdamond.probes,
         targets=tuple(
-            replace(each, process=process_name(machine, each.pid)) if each.pid else each
+            replace(each, process=visible(read_or(machine, f"/proc/{each.pid}/comm"), kept=""))
+            if each.pid
+            else each
             for each in facts.targets(kdamond.tree)
         ),
         accesses=facts.accesses(kdamond.tree),
@@ -236,11 +237,6 @@ def source(machine: Machine, kdamond: Kdamond, **more: Any) -> Source:
         tuned=kdamond.tuned,
         **more,
     )
-
-
-def process_name(machine: Machine, pid: int) -> str:
-    """Return the name of a process, empty if it is gone."""
-    return visible(read_or(machine, f"/proc/{pid}/comm"), kept="")
 
 
 def _only_target(scheme: Scheme) -> int:

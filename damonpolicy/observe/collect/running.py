@@ -9,7 +9,6 @@ from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.observe.regions import Intervals
 from damonpolicy.observe.temperature import DEFAULT_WEIGHTS
-from damonpolicy.plan import facts
 from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.state import Managed
 
@@ -50,11 +49,6 @@ class Kdamond:
     def probes(self) -> tuple[str, ...]:
         """The names of its probes."""
         return tuple(map(self.name_of, self.files.probes))
-
-    @property
-    def processes(self) -> list[int]:
-        """The monitored processes, whose address spaces are separate."""
-        return [each.pid for each in facts.targets(self.tree) if each.pid]
 
     @property
     def intervals(self) -> Intervals:

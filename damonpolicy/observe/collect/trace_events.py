@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import field, replace
-from typing import Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
@@ -22,6 +22,9 @@ from damonpolicy.observe.collect.running import Kdamond
 from damonpolicy.observe.collect.trace import Assembler, Burst
 from damonpolicy.observe.regions import Array, Intervals, Regions, Series, Source, series_of
 
+if TYPE_CHECKING:
+    from damonpolicy.emulated.damon.tracing import EmulatedTracing
+
 __all__ = ("Snapshot", "Traced", "Watched", "look", "watched")
 
 Snapshot: TypeAlias = tuple[Source, int, int, Intervals, Regions]
@@ -32,21 +35,6 @@ _MARGIN = 1.0
 
 _LATE = 3
 """Aggregations after which a snapshot no longer counts as following the one before."""
-
-
-class Events(Protocol):
-    """The interface of `kernel.damon.tracing` and of the emulated machine's stand-in."""
-
-    epoch: int
-
-    def follow(self, pids: Iterable[int]) -> None:
-        """Trace these kdamonds."""
-
-    def read(self, seconds: float) -> str:
-        """Return lines."""
-
-    def close(self) -> None:
-        """End the trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +72,7 @@ class Traced:
 
     machine: Machine
     kdamonds: list[Watched]
-    events: Events = field(init=False)
+    events: Tracing | EmulatedTracing = field(init=False)
     assembler: Assembler = field(default_factory=Assembler)
     _by_pid: dict[int, Watched] = field(default_factory=dict)
     _ended: dict[int, int] = field(default_factory=dict)
@@ -161,7 +149,7 @@ def _bytes(regions: Regions, unit: int) -> Regions:
     return replace(regions, start=scaled(regions.start), end=scaled(regions.end))
 
 
-def _open(machine: Machine, regions: int) -> Events:
+def _open(machine: Machine, regions: int) -> Tracing | EmulatedTracing:
     if machine.name == "live":
         return Tracing(regions=regions)
     from damonpolicy.emulated.machine import EmulatedMachine

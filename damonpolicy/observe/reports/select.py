@@ -19,7 +19,7 @@ from damonpolicy.observe.temperature import (
     temperature,
 )
 
-__all__ = ("Bounds", "Columns", "Wanted", "columns", "cut", "read_range", "selected")
+__all__ = ("Bounds", "Columns", "Wanted", "columns", "cut", "in_order", "read_range", "selected")
 
 Bounds: TypeAlias = tuple[float, float]
 """The least and the most, inclusive."""
@@ -104,6 +104,13 @@ def cut(series: Series, bounds: Bounds) -> Series:
         share = (end - start) / np.maximum(regions.size, 1)
         passed = (np.minimum(passed, np.uint64(1 << 63)) * share).astype(np.uint64)
     return replace(series, regions=replace(regions, start=start, end=end, passed=passed))
+
+
+def in_order(keys: Array, *, descending: bool) -> Array:
+    """Return the indexes of keys in order; the sort is stable in either direction."""
+    if not descending:
+        return np.argsort(keys, kind="stable")
+    return len(keys) - 1 - np.argsort(keys[::-1], kind="stable")[::-1]
 
 
 def read_range(text: str, read: Callable[[str], Any]) -> Bounds:

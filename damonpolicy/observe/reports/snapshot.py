@@ -21,8 +21,7 @@ from damonpolicy.observe.regions import (
     offsets_of,
     taken,
 )
-from damonpolicy.observe.reports.order import in_order
-from damonpolicy.observe.reports.select import Columns, columns
+from damonpolicy.observe.reports.select import Columns, columns, in_order
 from damonpolicy.observe.temperature import bandwidth, idle_us, plain, working_set
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")

@@ -39,8 +39,7 @@ from damonpolicy.observe.regions import (
     series_of,
     stacked,
 )
-from damonpolicy.observe.reports.order import in_order
-from damonpolicy.observe.reports.select import Columns, columns
+from damonpolicy.observe.reports.select import Columns, columns, in_order
 
 __all__ = (
     "Condition",

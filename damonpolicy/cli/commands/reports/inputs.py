@@ -183,7 +183,8 @@ class Inputs:
                 hint="`--source trace` needs no answer",
             )
         missing = self.scheme is None and writable and live.partial(kdamond)
-        mixed = self.apart and self.scheme is None and writable and len(kdamond.processes) > 1
+        processes = [each for each in kdamond.files.targets if each.pid.number]
+        mixed = self.apart and self.scheme is None and writable and len(processes) > 1
         better = self.source == "auto" and ((missing and self.whole) or mixed)
         if better and trace_events.possible(machine):
             return False
