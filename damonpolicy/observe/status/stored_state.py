@@ -102,12 +102,10 @@ def unfinished(store: Remembered, managed: Managed, now: float) -> list[Diagnost
     """Warn of unfinished work: a change past its deadline, or a transaction."""
     found = []
     if late := overdue(managed, now):
-        hint = "`damonpolicy recover` rolls it back"
-        found.append(Diagnostic.warning("DP0661", None, late, hint=hint))
+        found.append(_warning("DP0661", late, "`damonpolicy recover` rolls it back"))
     if store.interrupted():
-        message = "a transaction was interrupted"
-        hint = "`damonpolicy recover` ends it"
-        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+        what = "a transaction was interrupted"
+        found.append(_warning("DP0612", what, "`damonpolicy recover` ends it"))
     return found
 
 
@@ -115,7 +113,11 @@ def unsettled(store: Remembered, managed: Managed, now: float) -> list[Diagnosti
     """Warn of unfinished work, and of an unconfirmed change."""
     found = unfinished(store, managed, now)
     if managed.pending is not None and not overdue(managed, now):
-        message = f"generation {managed.generation} waits to be confirmed"
+        what = f"generation {managed.generation} waits to be confirmed"
         hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
-        found.insert(0, Diagnostic.warning("DP0613", None, message, hint=hint))
+        found.insert(0, _warning("DP0613", what, hint))
     return found
+
+
+def _warning(code: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic.warning(code, None, message, hint=hint)

@@ -22,7 +22,7 @@ from damonpolicy.cli.commands.reports.heatmap_options import (
     room,
     span_of,
 )
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.gathered import gathered
 from damonpolicy.cli.show.output import Result
@@ -67,20 +67,18 @@ class _Options:
     help="from the first snapshot, as in `10s-1m`; `all` adds what ages tell of before",
 )
 @click.option("--resolution", metavar="TxA", help="pixels of time and of addresses")
-@click.option(
+@choice(
     "--value",
     "kind",
-    type=click.Choice(["accesses", "percent", "temperature", "passed"]),
-    default="accesses",
+    words=("accesses", "percent", "temperature", "passed"),
     help="what to show: accesses a second; the share of samples that found one, for intervals that"
     " are tuned; temperature; accesses to what passed the scheme's filters",
 )
 @click.option("--probe", metavar="NAME", help="show how often this probe hit")
-@click.option(
+@choice(
     "--sort",
     "order",
-    type=click.Choice(["address", "temperature"]),
-    default="address",
+    words=("address", "temperature"),
     help="the vertical axis: addresses, or bytes from cold to hot",
 )
 @click.option("--hottest-first", is_flag=True, help="with `--sort temperature`: from hot to cold")
@@ -88,12 +86,7 @@ class _Options:
     "--scale", metavar="MAX", help="the value that is hottest; else the highest of all these maps"
 )
 @click.option("--absolute", is_flag=True, help="show times of the day and addresses")
-@click.option(
-    "--colours",
-    type=click.Choice(["heat", "flame", "grey"]),
-    default="heat",
-    help="of terminals, images and pages",
-)
+@choice("--colours", words=("heat", "flame", "grey"), help="of terminals, images and pages")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),

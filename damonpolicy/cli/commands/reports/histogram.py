@@ -18,7 +18,7 @@ from damonpolicy.base.units import (
     read_duration,
     read_temperature,
 )
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.snapshot import numbers
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.gathered import gathered
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from damonpolicy.observe.regions import Series
     from damonpolicy.observe.reports.histogram import Bin
 
+_TITLES = {"temperature": "temperature", "idle": "time since the last access"}
 _BAR = 20
 """The longest bar, in characters."""
 
@@ -46,8 +47,8 @@ class _Options:
 @click.command("histogram")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, or all added up; -1 is the last")  # fmt: skip
-@click.option("--by", "what", type=click.Choice(["temperature", "idle"]), default="temperature", help="temperature, or the time since the last access")  # fmt: skip
-@click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", help="bins of equal width, or each twice as wide as the one before")  # fmt: skip
+@choice("--by", "what", words=tuple(_TITLES), help="temperature, or the time since the last access")
+@choice("--scale", words=("linear", "log"), help="bins of equal width, or each twice as wide as the one before")  # fmt: skip
 @click.option("--bins", metavar="LOW..HIGH,...", help="explicit bins, such as 0s..1m,1m..1h")
 @click.option("--cumulative", is_flag=True, help="count in each bin everything below its upper end")
 @click.option("--percentiles", "percents", is_flag=False, flag_value="0,1,25,50,75,99,100", metavar="P,...", help="percentiles of memory to print")  # fmt: skip
@@ -95,9 +96,6 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
         parts.append(as_text(lines))
     text = "\n".join(parts)
     return Result(text, {"histograms": data}, diagnostics=given.found)
-
-
-_TITLES = {"temperature": "temperature", "idle": "time since the last access"}
 
 
 def _values(series: Series, chosen: list[int], what: str) -> Any:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from damonpolicy.observe.regions import Series
     from damonpolicy.observe.reports.select import Bounds
 
-__all__ = ("Inputs", "inputs")
+__all__ = ("Inputs", "choice", "inputs")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -274,16 +274,20 @@ _RANGES: Mapping[str, tuple[Callable[[str], Any], str]] = {
 """Options that select regions: how a bound is read, and what is selected."""
 
 
+def choice(*names: str, words: Sequence[str], **more: Any) -> Callable[[Function], Function]:
+    """Add an option of some words, the first by default."""
+    return click.option(*names, type=click.Choice(words), default=words[0], **more)
+
+
 _OPTIONS = (
     click.argument("files", nargs=-1, type=click.Path()),
     click.option("--kdamond", metavar="NAME", help="only this one, by its name in `status`"),
     click.option(
         "--scheme", metavar="NAME", shell_complete=names.schemes, help="only what this scheme tried"
     ),
-    click.option(
+    choice(
         "--source",
-        type=click.Choice(["auto", "regions", "trace"]),
-        default="auto",
+        words=("auto", "regions", "trace"),
         help="ask schemes for the regions they try, or watch trace events for an aggregation",
     ),
     *(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.units import approximate_bytes, approximate_number, format_duration
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.table import rate_text, table
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.quantities import duration
@@ -29,18 +29,12 @@ _FIRST = {
 
 
 @click.command("rank")
-@click.option(
+@choice(
     "--by",
-    type=click.Choice(["temperature", "writes", "idle"]),
-    default="temperature",
+    words=get_args(By),
     help="hottest first, least written first, or most idle bytes first",
 )
-@click.option(
-    "--of",
-    type=click.Choice(["targets", "kdamonds", "cgroups"]),
-    default="targets",
-    help="what is ranked",
-)
+@choice("--of", words=get_args(Of), help="what is ranked")
 @click.option(
     "--idle-for", metavar="TIME", callback=duration, default="2m", help="what counts as idle"
 )

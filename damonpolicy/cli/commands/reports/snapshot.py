@@ -15,7 +15,7 @@ from damonpolicy.base.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, approximate_number
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.table import rate_words, table
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.gathered import gathered
@@ -60,8 +60,8 @@ class _Options:
 @click.command("snapshot")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last")  # fmt: skip
-@click.option("--per", type=click.Choice(["scheme", "target", "kdamond"]), default="scheme", help="one table for each scheme, target or kdamond")  # fmt: skip
-@click.option("--sort", type=click.Choice(_KEYS), default="address", help="order of the regions")
+@choice("--per", words=("scheme", "target", "kdamond"), help="one table for each scheme, target or kdamond")  # fmt: skip
+@choice("--sort", words=_KEYS, help="order of the regions")
 @click.option("--descending", is_flag=True, help="the largest first")
 @click.option("--limit", type=click.IntRange(0, sys.maxsize, clamp=True), metavar="N", help="show this many regions of each table")  # fmt: skip
 @click.option("--merge", is_flag=True, help="merge neighbours with similar accesses")

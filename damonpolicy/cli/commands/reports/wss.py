@@ -9,7 +9,7 @@ import click
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.units import approximate_bytes
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.quantities import percentages
 from damonpolicy.cli.show.output import Result
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--least", type=click.IntRange(min=1), default=1, metavar="N", help="samples that have to find memory accessed")  # fmt: skip
 @click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="skip this many snapshots at the beginning, while regions settle")  # fmt: skip
 @click.option("--percentiles", "percents", default="0,25,50,75,100", metavar="P,...", help="percentiles of the working set over the snapshots")  # fmt: skip
-@click.option("--sort", "order", type=click.Choice(["size", "time"]), default="size", help="or those when so many percent of the snapshots had passed")  # fmt: skip
+@choice("--sort", "order", words=("size", "time"), help="or those when so many percent of the snapshots had passed")  # fmt: skip
 @common
 @pass_invocation
 def command(
