@@ -71,12 +71,9 @@ def _united(goal: Mapping[str, Any], seen: Mapping[str, Any], unfed: str) -> dic
     if given is None or seen["score"] is None:
         return {**goal, **seen, "current": given if given is not None else seen.get("current"),
                 "fed": True}  # fmt: skip
-    return {**goal, "score": _score(given, goal["target"]), "why": None, "fed": True}
-
-
-def _score(current: int, target: int) -> int:
-    """As `tuning.goals.score`, which is slow to import."""
-    return current * 10_000 // target if target else 0
+    # as `tuning.goals.score`, which is slow to import
+    score = given * 10_000 // goal["target"] if goal["target"] else 0
+    return {**goal, "score": score, "why": None, "fed": True}
 
 
 def measure(machine: Machine, kdamonds: Sequence[dict[str, Any]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
 
 import click
 
@@ -24,16 +23,13 @@ from damonpolicy.plan.state import Managed
 __all__ = ("dry_run", "known", "looked_at", "previewed", "shown", "unsettled",
            "without")  # fmt: skip
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Policies = Mapping[str, CompiledPolicy]
 
 
-def dry_run(function: Function) -> Function:
-    """Add ``--dry-run`` to a command that changes the machine."""
-    add = click.option(
-        "--dry-run", is_flag=True, help="only show what would be done: 0 is nothing, 2 is something"
-    )
-    return add(function)
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="only show what would be done: 0 is nothing, 2 is something"
+)
+"""Adds ``--dry-run`` to a command that changes the machine."""
 
 
 def looked_at(invocation: Invocation) -> tuple[Session, Remembered]:

@@ -85,10 +85,10 @@ class Top(App[None]):
         Binding("q", "quit", "quit"),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("t", "sort('temperature')", "sort", key_display="tsrad"),
-        Binding("s", "sort('size')", "size", show=False),
-        Binding("r", "sort('rate')", "rate", show=False),
-        Binding("a", "sort('age')", "age", show=False),
-        Binding("d", "sort('address')", "address", show=False),
+        *(
+            Binding(key, f"sort('{name}')", name, show=False)
+            for key, name in zip("srad", ("size", "rate", "age", "address"), strict=True)
+        ),
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("plus,equals_sign", "zoom(0.25)", "zoom", key_display="+-0"),
         Binding("minus", "zoom(4)", "out", show=False),

@@ -22,7 +22,11 @@ def together(found: Sequence[Series]) -> Series:
 
     There is at least one. The result has no passed bytes.
     """
-    held = sorted((each for each in found if len(each)), key=_shown, reverse=True)
+    held = sorted(
+        (each for each in found if len(each)),
+        key=lambda each: each.regions.total // len(each),
+        reverse=True,
+    )
     if len(held) < 2:
         return (held or found)[0]
     held = [known_target(each) for each in held]
@@ -42,10 +46,6 @@ def together(found: Sequence[Series]) -> Series:
         return held[0]
     source = replace(held[0].source, scheme="", scheme_index=0, filters=(), probes=())
     return replace(made, source=source)
-
-
-def _shown(series: Series) -> int:
-    return series.regions.total // len(series)
 
 
 def moments(times: Series, other: Series) -> Array:

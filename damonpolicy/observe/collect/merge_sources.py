@@ -37,7 +37,6 @@ __all__ = (
     "known_target",
     "once",
     "only_cgroups",
-    "pids_of",
     "process_of",
     "rounds",
     "seen",
@@ -111,9 +110,8 @@ def only_cgroups(source: Source) -> tuple[str, ...]:
             return (each.path,)
         if each.allow:
             allowed.append(each)
-    if not allowed or not source.filters[-1].allow:
-        return ()
-    if not all(each.type == "memcg" and each.matching for each in allowed):
+    last = bool(allowed) and source.filters[-1].allow
+    if not last or not all(each.type == "memcg" and each.matching for each in allowed):
         return ()
     return tuple(each.path for each in allowed if not any(map(each.below, allowed)))
 
@@ -265,8 +263,3 @@ def process_of(source: Source) -> tuple[int, str] | None:
         return None
     found = source.targets[source.target]
     return (found.pid, found.process) if found.pid else None
-
-
-def pids_of(source: Source) -> list[int]:
-    """Return the processes that are targets of a source's kdamond."""
-    return [each.pid for each in source.targets if each.pid]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -108,20 +108,16 @@ def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
     from damonpolicy.observe.collect.running import Kdamond
     from damonpolicy.observe.regions import UNKNOWN
 
-    found = []
-    for name in names:
-        if pid := module_thread(machine, name):
-            tree = _tree(machine, name)
-            found.append(Kdamond(UNKNOWN, name, False, pid, tree, {}))
-    return found
+    return [
+        Kdamond(UNKNOWN, name, False, pid, _tree(machine, name), {})
+        for name in names
+        if (pid := module_thread(machine, name))
+    ]
 
 
 def _tree(machine: Machine, name: str) -> Tree:
     """Convert a module's parameters to the files of a slot."""
-
-    def content(parameter: str) -> str:
-        return read_or(machine, parameter_path(name, parameter))
-
+    content = _content(machine, name)
     tuned = name == "damon_stat" or content("autotune_monitoring_intervals") == "Y"
     aggregation = int(content("aggr_interval_us") or 0) or _STAT_AGGREGATION
     sample = aggregation // _SAMPLES
@@ -144,10 +140,13 @@ def _tree(machine: Machine, name: str) -> Tree:
     return {each.path: text or each.text for each, text in files.items()}
 
 
-def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:
-    def content(parameter: str) -> str:
-        return read_or(machine, parameter_path(name, parameter))
+def _content(machine: Machine, name: str) -> Callable[[str], str]:
+    """Return a reader of a module's parameters."""
+    return lambda parameter: read_or(machine, parameter_path(name, parameter))
 
+
+def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:
+    content = _content(machine, name)
     told = [
         f"{prefix}_{each}"
         for group in _WORK.get(name, {}).values()

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+import numpy as np
+
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.tracing import Tracing
+from damonpolicy.kernel.damon.tracing import Tracing, available
 from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.system.host import busy_modules
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, entries, read_or
@@ -20,7 +22,7 @@ from damonpolicy.observe.collect.live import source
 from damonpolicy.observe.collect.modules import kdamonds
 from damonpolicy.observe.collect.running import Kdamond
 from damonpolicy.observe.collect.trace import Assembler, Burst
-from damonpolicy.observe.regions import Array, Intervals, Regions, Series, Source, series_of
+from damonpolicy.observe.regions import Intervals, Regions, Series, Source, series_of
 
 if TYPE_CHECKING:
     from damonpolicy.emulated.damon.tracing import EmulatedTracing
@@ -115,10 +117,10 @@ class Traced:
         return self._snapshots(self.assembler.finish())
 
     def _snapshots(self, bursts: list[Burst]) -> list[Snapshot]:
-        known = (each for each in bursts if each.pid in self._by_pid)
-        return [self._snapshot(self._by_pid[each.pid], each) for each in known]
+        return [self._snapshot(each) for each in bursts if each.pid in self._by_pid]
 
-    def _snapshot(self, kdamond: Watched, burst: Burst) -> Snapshot:
+    def _snapshot(self, burst: Burst) -> Snapshot:
+        kdamond = self._by_pid[burst.pid]
         intervals = kdamond.intervals
         if burst.sample and intervals.sample:
             aggregation = intervals.aggregation * burst.sample // intervals.sample
@@ -141,12 +143,9 @@ def _bytes(regions: Regions, unit: int) -> Regions:
     """Convert addresses in the kernel's core units to bytes."""
     if unit == 1:
         return regions
-
-    def scaled(addresses: Array) -> Array:
-        found: Array = addresses * addresses.dtype.type(unit)
-        return found
-
-    return replace(regions, start=scaled(regions.start), end=scaled(regions.end))
+    return replace(
+        regions, start=regions.start * np.uint64(unit), end=regions.end * np.uint64(unit)
+    )
 
 
 def _open(machine: Machine, regions: int) -> Tracing | EmulatedTracing:
@@ -164,8 +163,6 @@ def _open(machine: Machine, regions: int) -> Tracing | EmulatedTracing:
 def possible(machine: Machine) -> bool:
     """Return whether trace events can be watched here."""
     if machine.name == "live":
-        from damonpolicy.kernel.damon.tracing import available
-
         return available()
     return machine.writable
 

@@ -267,14 +267,12 @@ def _positions(values: Array, first: int, last: int, pixels: int) -> Array:
 def _rectangles(series: Series, window: Window, shape: tuple[int, int]) -> Rectangles:
     """Return the rectangle of each row on the picture; rows outside have no size."""
     of_row = series.of_row
-    age = (
-        np.minimum(age_us(series.regions.age, series.aggregation[of_row]), _LONGEST // 1000) * 1000
-    )
-    painted_until = np.concatenate(([np.iinfo(np.int64).min], series.end[:-1]))
-    painted_until = np.maximum.accumulate(painted_until)
-    begin = np.maximum(series.begin[of_row] - age, painted_until[of_row])
+    age = age_us(series.regions.age, series.aggregation[of_row])
+    begin = series.begin[of_row] - np.minimum(age, _LONGEST // 1000) * 1000
+    until = np.concatenate(([np.iinfo(np.int64).min], series.end[:-1]))
+    begin = np.maximum(begin, np.maximum.accumulate(until)[of_row])
     end = np.maximum(series.end[of_row], begin)
-    del age, painted_until
+    del age
     return Rectangles(
         _positions(begin, window.begin, window.end, shape[0]),
         _positions(end, window.begin, window.end, shape[0]),

@@ -102,7 +102,8 @@ class JsonStream:
         except json.JSONDecodeError as error:
             if len(self._text) - self._at >= self._window:
                 raise ValueError(f"a value is longer than {self._window:,} characters") from error
-            raise ValueError(_plainly(error)) from error
+            # without its position, which is meaningless, as it is one in a window
+            raise ValueError(error.msg[:1].lower() + error.msg[1:]) from error
         if at - self._at > self._window:
             raise ValueError(f"a value is longer than {self._window:,} characters")
         self._at = at
@@ -187,11 +188,6 @@ class JsonStream:
 def _after_space(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
     return found.end() if found else at
-
-
-def _plainly(error: json.JSONDecodeError) -> str:
-    """Return the error without its position, which is meaningless, as it is one in a window."""
-    return error.msg[:1].lower() + error.msg[1:]
 
 
 def _codes(text: str) -> Array:

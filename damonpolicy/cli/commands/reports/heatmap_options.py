@@ -10,6 +10,7 @@ from damonpolicy.base.diagnostics import visible
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.units import U64_MAX, UnitError, read_address, read_duration
 from damonpolicy.cli.context import Invocation
+from damonpolicy.observe.heatmap import terminal
 
 __all__ = (
     "FURTHEST",
@@ -120,11 +121,9 @@ def room(invocation: Invocation, form: str, count: int, *, absolute: bool) -> tu
         return _FOR_FILES
     if form == "csv" or invocation.form == "json":
         return _FOR_TOOLS
-    from damonpolicy.observe.heatmap.terminal import room as fits
-
     window = shutil.get_terminal_size()
     columns, lines = (min(each, _MOST_CELLS) for each in window)
-    return fits(columns, lines, absolute=absolute)
+    return terminal.room(columns, lines, absolute=absolute)
 
 
 def form_of(out: str | None) -> str:

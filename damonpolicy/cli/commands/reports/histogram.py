@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import UsageError
@@ -24,10 +25,10 @@ from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.gathered import gathered
 from damonpolicy.cli.options.quantities import percentages
 from damonpolicy.cli.show.output import Result
-
-if TYPE_CHECKING:
-    from damonpolicy.observe.regions import Series
-    from damonpolicy.observe.reports.histogram import Bin
+from damonpolicy.observe.regions import Series
+from damonpolicy.observe.reports.histogram import Bin, histogram, percentiles
+from damonpolicy.observe.reports.select import columns
+from damonpolicy.observe.temperature import idle_us
 
 _TITLES = {"temperature": "temperature", "idle": "time since the last access"}
 _BAR = 20
@@ -61,8 +62,6 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     Where a scheme has page filters, each bin also tells how much of it passed them: with filters on
     a cgroup and on anonymous memory, how much of what is idle is file-backed memory of that cgroup.
     """
-    from damonpolicy.observe.reports.histogram import histogram, percentiles
-
     what, percents = options.what, options.percents
     wanted = percentages(percents) if percents is not None else ()
     ranges = _ranges(options.bins, what) if options.bins else []
@@ -103,11 +102,6 @@ def _values(series: Series, chosen: list[int], what: str) -> Any:
 
     Sizes have no weight in a histogram's temperature: they are what is counted.
     """
-    import numpy as np
-
-    from damonpolicy.observe.reports.select import columns
-    from damonpolicy.observe.temperature import idle_us
-
     rows = np.isin(series.of_row, chosen)
     kept = series.where(rows)
     _, rate, age = series.source.weights

@@ -22,12 +22,12 @@ from damonpolicy.base.units import (
 )
 from damonpolicy.cli.context import Invocation
 from damonpolicy.cli.options import names
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.observe.regions import Series
+from damonpolicy.observe.reports.select import Bounds, Wanted, read_range, selected
 
 if TYPE_CHECKING:
-    from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.observe.collect.running import Kdamond
-    from damonpolicy.observe.regions import Series
-    from damonpolicy.observe.reports.select import Bounds
 
 __all__ = ("Inputs", "choice", "inputs")
 
@@ -69,8 +69,6 @@ class Inputs:
         Raises UsageError where nothing of that name is there, KernelLacks where no kdamond runs, and
         Busy where none does while a change has to be ended.
         """
-        from damonpolicy.observe.reports.select import Wanted, selected
-
         wanted = Wanted(**{name: self._bounds(name) for name in _RANGES})
         series = self._records() if self.files else self._live(invocation)
         return [selected(self._weighed(each), wanted) for each in self._named(series)]
@@ -83,8 +81,6 @@ class Inputs:
         return replace(series, source=replace(series.source, weights=self.weights))
 
     def _bounds(self, name: str) -> Bounds | None:
-        from damonpolicy.observe.reports.select import read_range
-
         text, (read, _) = self.ranges.get(name), _RANGES[name]
         try:
             return None if text is None else read_range(text, read)

@@ -7,7 +7,7 @@ import io
 import sys
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -20,15 +20,16 @@ from damonpolicy.cli.commands.reports.table import rate_words, table
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.gathered import gathered
 from damonpolicy.cli.show.output import Result
+from damonpolicy.kernel.operation import kdamond_path
+from damonpolicy.kernel.system.machine import entries, read_or
+from damonpolicy.observe.collect.running import tuning
+from damonpolicy.observe.regions import Series
+from damonpolicy.observe.reports.snapshot import KEYS, View, grouped, view
+from damonpolicy.observe.temperature import observed_bp
 from damonpolicy.plan.facts import said
 
 __all__ = ("command", "numbers", "words")
 
-if TYPE_CHECKING:
-    from damonpolicy.observe.regions import Series
-    from damonpolicy.observe.reports.snapshot import View
-
-_KEYS = ("address", "size", "access_rate", "age", "temperature", "passed")
 _BOX = 40
 """The longest box, in characters."""
 
@@ -61,7 +62,7 @@ class _Options:
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last")  # fmt: skip
 @choice("--per", words=("scheme", "target", "kdamond"), help="one table for each scheme, target or kdamond")  # fmt: skip
-@choice("--sort", words=_KEYS, help="order of the regions")
+@choice("--sort", words=KEYS, help="order of the regions")
 @click.option("--descending", is_flag=True, help="the largest first")
 @click.option("--limit", type=click.IntRange(0, sys.maxsize, clamp=True), metavar="N", help="show this many regions of each table")  # fmt: skip
 @click.option("--merge", is_flag=True, help="merge neighbours with similar accesses")
@@ -80,8 +81,6 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     Of FILES, which are records, or of what runs. Temperature is the sum of bytes, percent and
     microseconds by their weights, negative where nobody was seen to access.
     """
-    from damonpolicy.observe.reports.snapshot import grouped, view
-
     options.check()
     limit, line = options.limit, options.line
     series = given.load(invocation)
@@ -135,9 +134,10 @@ def _head(each: View) -> list[str]:
     regions = f"{len(each)} region{'' if len(each) == 1 else 's'}"
     sampled = approximate_duration(each.intervals.sample)
     summed = approximate_duration(each.intervals.aggregation)
+    how = ["tuned"] * each.source.tuned + ["guessed: not recorded"] * each.source.guessed
     lines = [
         f"{name} at {when}: {regions}, {approximate_bytes(each.regions.total)}",
-        f"  sampled each {sampled}, summed up over {summed}{_how(each)}",
+        f"  sampled each {sampled}, summed up over {summed}" + f" ({', '.join(how)})" * bool(how),
     ]
     if (accesses := each.source.accesses.text) != "all":
         lines.append(f"  accesses: {accesses}")
@@ -146,21 +146,11 @@ def _head(each: View) -> list[str]:
     return lines
 
 
-def _how(each: View) -> str:
-    words = ["tuned"] * each.source.tuned + ["guessed: not recorded"] * each.source.guessed
-    return f" ({', '.join(words)})" if words else ""
-
-
 def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
     """Return further data on what runs: the scheme's statistics, the tuning of intervals."""
     kdamond = given.asked.get(each.source.kdamond)
     if kdamond is None:
         return {"statistics": None, "tuning": None}
-    from damonpolicy.kernel.operation import kdamond_path
-    from damonpolicy.kernel.system.machine import entries, read_or
-    from damonpolicy.observe.collect.running import tuning
-    from damonpolicy.observe.temperature import observed_bp
-
     machine, counts = invocation.machine(), None
     if each.source.scheme:
         stats = kdamond.files.schemes[each.source.scheme_index].stats

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,9 +13,10 @@ from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.quantities import percentages
 from damonpolicy.cli.show.output import Result
-
-if TYPE_CHECKING:
-    from damonpolicy.observe.regions import Array, Series
+from damonpolicy.observe.collect.merge_schemes import moments
+from damonpolicy.observe.regions import Array, Series
+from damonpolicy.observe.reports.snapshot import grouped
+from damonpolicy.observe.temperature import spread, trend, working_sets
 
 
 @click.command("wss")
@@ -36,9 +37,6 @@ def command(
     large a share of its snapshots the working set is no larger than that, and whether it grows:
     its mean in the first and in the last quarter of them.
     """
-    from damonpolicy.observe.reports.snapshot import grouped
-    from damonpolicy.observe.temperature import spread, trend
-
     wanted = percentages(percents)
     given.whole = True
     parts, data = [], []
@@ -89,9 +87,6 @@ def _working_sets(
 
     Names are the kdamond's, and what a person calls it.
     """
-    from damonpolicy.observe.collect.merge_schemes import moments
-    from damonpolicy.observe.temperature import working_sets
-
     sizes = [working_sets(each, least) for each in found]
     by_kdamond: dict[str, list[int]] = {}
     for place, each in enumerate(found):
