@@ -74,9 +74,8 @@ def free_memory(machine: Machine) -> int | None:
     sizes = {}
     for line in read_or(machine, "/proc/meminfo").splitlines():
         name, _, rest = line.partition(":")
-        sizes[name] = (
-            int(rest.split()[0]) if rest.split()[:1] and rest.split()[0].isdecimal() else 0
-        )
+        size = rest.partition("kB")[0].strip()
+        sizes[name] = int(size) if size.isdecimal() else 0
     total, free = sizes.get("MemTotal", 0), sizes.get("MemFree")
     return None if free is None or not total else free * _WHOLE // total
 

@@ -6,6 +6,7 @@ would count memory twice. So the first scheme that shows a byte counts.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -79,15 +80,9 @@ def _distinct(parts: Sequence[Regions]) -> Regions:
 
     Each row counts as often as in the part that has it most often.
     """
-    most: dict[tuple[int, ...], int] = {}
+    most: Counter[tuple[int, ...]] = Counter()
     for part in parts:
         columns = (part.start, part.end, part.accesses, part.age)
-        rows, counts = np.unique(
-            np.stack([each.astype(np.uint64) for each in columns], axis=1),
-            axis=0,
-            return_counts=True,
-        )
-        for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
-            most[tuple(row)] = max(most.get(tuple(row), 0), count)
-    found = [row for row, count in sorted(most.items()) for _ in range(count)]
+        most |= Counter(zip(*(each.tolist() for each in columns), strict=True))
+    found = sorted(most.elements())
     return Regions.of(*([row[index] for row in found] for index in range(4)))

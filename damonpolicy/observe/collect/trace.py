@@ -40,7 +40,7 @@ NO_TARGET = (1 << 64) - 1
 """The target that damo writes as `None` if unknown."""
 
 _U32 = (1 << 32) - 1
-_SAMPLE, _LOST, _AGAIN = (_LINE.groupindex[name] - 1 for name in ("sample", "lost", "again"))
+_SAMPLE, _LOST = (_LINE.groupindex[name] - 1 for name in ("sample", "lost"))
 _SAME = ("pid", "scheme", "target", "count", "start", "end", "accesses", "age")
 
 
@@ -109,23 +109,19 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
             gaps.append(gap)
             samples.append(tuned.get(each[0], 0))
     columns = list(zip(*rows, strict=True)) if rows else [()] * _LINE.groups
+    texts: dict[str, tuple[str, ...]] = dict(zip(_LINE.groupindex, columns, strict=True))
 
     def numbers(name: str, kind: type, empty: int = 0) -> Array:
         other = {"": empty, "None": empty}
-        texts = columns[_LINE.groupindex[name] - 1]
-        values: Array = np.array([int(other.get(each, each)) for each in texts], kind)
+        values: Array = np.array([int(other.get(each, each)) for each in texts[name]], kind)
         if kind is np.int64 and (values > _U32).any():
             raise ValueError(f"a number of `{name}` has more than 32 bits")
         return values
 
-    def times() -> Array:
-        parts = [each.ljust(9, "0") for each in columns[_LINE.groupindex["fraction"] - 1]]
-        nanoseconds = np.array([int(each) for each in parts], np.int64)
-        return numbers("seconds", np.int64) * 1_000_000_000 + nanoseconds
-
+    nanoseconds = np.array([int(each.ljust(9, "0")) for each in texts["fraction"]], np.int64)
     return Events(
-        np.array([0 if each.startswith("x") else int(each) for each in columns[0]], np.int64),
-        times(),
+        np.array([0 if each.startswith("x") else int(each) for each in texts["pid"]], np.int64),
+        numbers("seconds", np.int64) * 1_000_000_000 + nanoseconds,
         numbers("scheme", np.int64, UNKNOWN),
         numbers("target", np.uint64, NO_TARGET),
         numbers("count", np.int64),
@@ -133,11 +129,11 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
         numbers("end", np.uint64),
         numbers("accesses", np.int64),
         numbers("age", np.int64),
-        np.array([each.strip() for each in columns[_LINE.groupindex["hits"] - 1]], object),
-        np.array([bool(each) for each in columns[_AGAIN]], bool),
+        np.array([each.strip() for each in texts["hits"]], object),
+        np.array([bool(each) for each in texts["again"]], bool),
         np.array(gaps, np.int64),
         np.array(samples, np.int64),
-        np.array([each not in ("", "None") for each in columns[_LINE.groupindex["age"] - 1]], bool),
+        np.array([each not in ("", "None") for each in texts["age"]], bool),
     )
 
 

@@ -24,9 +24,8 @@ from damonpolicy.observe.heatmap.matrix import Heatmap
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ("FORMS", "save")
+__all__ = ("save",)
 
-FORMS = ("png", "svg", "pdf")
 _SIZE = (9.0, 5.0)
 """Inches of one map."""
 

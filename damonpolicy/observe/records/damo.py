@@ -40,8 +40,7 @@ from damonpolicy.observe.records.damo_values import (
 )
 from damonpolicy.observe.records.json_stream import JsonStream
 from damonpolicy.observe.records.parquet import source_of
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source, offsets_of
-from damonpolicy.plan.facts import Target
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, offsets_of
 
 __all__ = ("FORMS", "read", "write")
 
@@ -119,8 +118,8 @@ def _pieces(path: str) -> Iterator[bytes]:
             raise Malformed("it ends in the middle")
 
 
-def _maybe(value: Any, *units: Any) -> int | None:
-    return None if value is None else number(value, *units)
+def _maybe(value: Any) -> int | None:
+    return None if value is None else number(value)
 
 
 def _records(stream: JsonStream) -> Iterator[tuple[int, Series]]:
@@ -215,24 +214,18 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
         raise TooMuch(f"a scheme has more than {limits.RECORD_FILTERS.most} filters")
     # damo writes 0 for unknown
     kept = scheme is not None or bool(filters) or ours
-    target = found.get("target_id")
-    known = target is not None and number(target) < 1 << 31
     slot = _maybe(found.get("kdamond_idx")) or 0
-    source = Source(
-        "damon_stat" if found.get("data_source") == "damon_stat" else f"slot {slot}",
-        scheme="" if scheme is None else str(number(scheme)),
-        target=number(target) if known else UNKNOWN,
-        slot=slot,
-        scheme_index=_maybe(scheme) or 0,
-        filters=tuple(map(filter_of, filters)),
-        tuned=_tuned(found.get("intervals")),
-        # an address of the kernel's, in old versions
-        targets=() if known or target is None else (Target(id=number(target)),),
-        origin="damo",
-    )
     rows = snapshots.rows()
     told = (rows.age >= 0) | (rows.microseconds >= 0)
-    source = replace(source, ageless=bool(len(rows)) and not told.any())
+    source = damo_text.source_of(
+        "damon_stat" if found.get("data_source") == "damon_stat" else f"slot {slot}",
+        _maybe(scheme),
+        _maybe(found.get("target_id")),
+        slot=slot,
+        filters=tuple(map(filter_of, filters)),
+        tuned=_tuned(found.get("intervals")),
+        ageless=bool(len(rows)) and not told.any(),
+    )
     begin, end = np.array(snapshots.begin, np.int64), np.array(snapshots.end, np.int64)
     offsets = offsets_of(snapshots.counts)
     series = Series(source, begin, end, sample, aggregation, offsets, Regions.joined(()))

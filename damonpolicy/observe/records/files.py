@@ -62,13 +62,11 @@ def load(path: str) -> list[Series]:
 def _checked(series: Series, path: str) -> Series:
     """Refuse numbers that no kernel reports, and whose products would overflow."""
     regions = series.regions
-    wrong = {
-        "a time": [series.begin, series.end],
-        "an interval": [series.sample, series.aggregation],
-        "a target": [regions.target + 1],
-    }
-    for what, columns in wrong.items():
-        most = _LONGEST if what == "an interval" else _LATEST
+    for what, most, columns in (
+        ("a time", _LATEST, [series.begin, series.end]),
+        ("an interval", _LONGEST, [series.sample, series.aggregation]),
+        ("a target", _LATEST, [regions.target + 1]),
+    ):
         if any(((each < 0) | (each > most)).any() for each in columns):
             raise PolicyInvalid(f"`{path}` cannot be read as a record: {what} is out of range")
     if (regions.start > regions.end).any():

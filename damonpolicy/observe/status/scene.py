@@ -58,11 +58,8 @@ def heading(scene: Scene) -> str:
     each = scene.kdamond
     if each is None:
         names = ", ".join(each.name for each in scene.modules)
-        return (
-            f"no kdamond of a policy runs: {names} of the kernel does"
-            if names
-            else "no kdamond runs"
-        )
+        of_kernel = f"no kdamond of a policy runs: {names} of the kernel does"
+        return of_kernel if names else "no kdamond runs"
     place = [one["slot"] for one in scene.kdamonds].index(scene.slot) + 1
     parts = [f"{each['name'] or 'somebody else'}: {each['state']}"]
     parts += ["paused"] if each["paused"] else []

@@ -24,7 +24,8 @@ __all__ = (
 )
 
 _MOST_PIXELS = 10_000
-_MOST_TOGETHER = {"png": 16_000_000, "svg": 16_000_000, "pdf": 16_000_000}
+_IMAGES = ("png", "svg", "pdf")
+_MOST_TOGETHER = dict.fromkeys(_IMAGES, 16_000_000)
 """Pixels of all maps of a file; of those that write each as text, and of what is printed, fewer."""
 _MOST_AS_TEXT = 4_000_000
 _MOST_CELLS = 2000
@@ -33,7 +34,7 @@ _MOST_CELLS = 2000
 FURTHEST = 1 << 62
 """Nanoseconds, to either side of the epoch."""
 
-_FORMS = ("png", "svg", "pdf", "html", "csv")
+_FORMS = (*_IMAGES, "html", "csv")
 _FOR_FILES = (500, 500)
 _FOR_PAGES = 500_000
 """Pixels of all maps of a page together: 2.6 MiB."""

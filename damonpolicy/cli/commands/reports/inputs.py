@@ -97,16 +97,13 @@ class Inputs:
 
     def _named(self, series: list[Series]) -> list[Series]:
         """Return the series of the named kdamond and scheme."""
-        for option, given, name in (
-            ("--kdamond", self.kdamond, "kdamond"),
-            ("--scheme", self.scheme, "scheme"),
-        ):
+        for name, given in (("kdamond", self.kdamond), ("scheme", self.scheme)):
             if given is None:
                 continue
             names = [getattr(each.source, name) for each in series]
             if given not in names:
                 there = sorted({each for each in names if each})
-                raise _unknown(option, given, there, most=8)
+                raise _unknown(f"--{name}", given, there, most=8)
             series = [each for each, its in zip(series, names, strict=True) if its == given]
         return series
 
