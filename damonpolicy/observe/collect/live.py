@@ -149,24 +149,7 @@ def clear(machine: Machine, kdamond: Kdamond) -> None:
 
 def read(machine: Machine, kdamond: Kdamond) -> list[Series]:
     """Return the current content of its schemes' `tried_regions/`: one snapshot each."""
-    count = len(kdamond.files.targets)
-    return [
-        _snapshot(
-            machine,
-            kdamond,
-            scheme,
-            source(
-                machine,
-                kdamond,
-                scheme=kdamond.name_of(scheme),
-                target=0 if count == 1 else _only_target(scheme),
-                slot=kdamond.slot,
-                scheme_index=number,
-                filters=filters(scheme.tree, scheme.path),
-            ),
-        )
-        for number, scheme in enumerate(kdamond.schemes)
-    ]
+    return [_snapshot(machine, kdamond, *each) for each in enumerate(kdamond.schemes)]
 
 
 def look(machine: Machine, kdamond: Kdamond) -> list[Series]:
@@ -247,24 +230,32 @@ def _only_target(scheme: Scheme) -> int:
     return UNKNOWN
 
 
-def _snapshot(machine: Machine, kdamond: Kdamond, scheme: Scheme, source: Source) -> Series:
+def _snapshot(machine: Machine, kdamond: Kdamond, number: int, scheme: Scheme) -> Series:
     """Read the regions of one scheme; addresses are in units of ``addr_unit`` bytes."""
+    of = source(
+        machine,
+        kdamond,
+        scheme=kdamond.name_of(scheme),
+        target=0 if len(kdamond.files.targets) == 1 else _only_target(scheme),
+        slot=kdamond.slot,
+        scheme_index=number,
+        filters=filters(scheme.tree, scheme.path),
+    )
     directory = _regions(kdamond, scheme)
     unit = kdamond.files.addr_unit.number
-    numbers = [entry.name for entry in machine.scan(directory) if entry.is_dir]
+    names = [entry.name for entry in machine.scan(directory) if entry.is_dir]
     below = TriedRegion()
     files = [below.start, below.end, below.nr_accesses, below.age]
     if (
-        numbers
+        names
         and asks_pages(kdamond.tree, scheme.path)
-        and machine.exists(f"{directory}/{numbers[0]}/{below.filter_passed.path}")
+        and machine.exists(f"{directory}/{names[0]}/{below.filter_passed.path}")
     ):
         files.append(below.filter_passed)
-    probes = [below.probes[number].hits for number in range(len(source.probes))]
+    probes = [below.probes[index].hits for index in range(len(of.probes))]
     paths = [each.path for each in (*files, *probes)]
     rows = [
-        [int(machine.read_bytes(f"{directory}/{number}/{path}")) for path in paths]
-        for number in numbers
+        [int(machine.read_bytes(f"{directory}/{name}/{path}")) for path in paths] for name in names
     ]
     start, end, counts, ages, *passed = ([row[at] for row in rows] for at in range(len(files)))
     regions = Regions.of(
@@ -272,7 +263,7 @@ def _snapshot(machine: Machine, kdamond: Kdamond, scheme: Scheme, source: Source
         [each * unit for each in end],
         counts,
         ages,
-        target=[source.target] * len(numbers),
+        target=[of.target] * len(names),
         passed=[each * unit for each in passed[0]] if passed else None,
         hits=[row[len(files) :] for row in rows] if probes and rows else None,
     )
@@ -283,4 +274,4 @@ def _snapshot(machine: Machine, kdamond: Kdamond, scheme: Scheme, source: Source
     )
     now = time.time_ns()
     begin = now - aggregation * 1000
-    return series_of(source, [(begin, now, Intervals(sample, aggregation), regions)])
+    return series_of(of, [(begin, now, Intervals(sample, aggregation), regions)])

@@ -260,8 +260,7 @@ class Writer(Sink):
 
     def __init__(self, path: str, *, limit_bytes: int = 0, keep: int | None = None) -> None:
         arrow()
-        super().__init__(path, keep)
-        self._limit = limit_bytes
+        super().__init__(path, limit_bytes=limit_bytes, keep=keep)
         self._group = min(_GROUP_ROWS, max(limit_bytes // 64, 1)) if limit_bytes else _GROUP_ROWS
         self._sources: dict[Source, tuple[int, int]] = {}
         """The number of each series, and that of its next snapshot."""

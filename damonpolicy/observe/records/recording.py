@@ -21,12 +21,9 @@ class Collector(Sink):
     Files follow each other as those of `parquet.Writer` do; ``limit_bytes`` is about memory.
     """
 
-    def __init__(
-        self, path: str, form: str, *, limit_bytes: int = 0, keep: int | None = None
-    ) -> None:
-        super().__init__(path, keep)
+    def __init__(self, path: str, form: str, *, limit_bytes: int, keep: int | None) -> None:
+        super().__init__(path, limit_bytes=limit_bytes, keep=keep)
         self._form = form
-        self._limit = limit_bytes
         self._bytes = 0
 
     def _grown(self, rows: int) -> None:

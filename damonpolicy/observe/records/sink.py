@@ -17,8 +17,9 @@ class Sink(ABC):
     The newest ``keep`` files are left, all by default.
     """
 
-    def __init__(self, path: str, keep: int | None) -> None:
+    def __init__(self, path: str, *, limit_bytes: int = 0, keep: int | None = None) -> None:
         self.rotation = Rotation(path, keep)
+        self._limit = limit_bytes
         self.snapshots = 0
         self.rows = 0
         self._waiting: dict[Source, list[tuple[int, int, Intervals, Regions]]] = {}

@@ -209,9 +209,8 @@ class _Asked:
     def areas(self, series: Series) -> list[Area]:
         """Return what each map of a series shows."""
         found: list[Area] = []
-        known = (
-            matrix.areas(series) if {"hottest", "all"}.intersection(map(str, self.ranges)) else []
-        )
+        words = {"hottest", "all"}.intersection(map(str, self.ranges))
+        known = matrix.areas(series) if words else []
         for each in self.ranges:
             if isinstance(each, tuple):
                 found.append(Area(*each))
@@ -225,11 +224,8 @@ class _Asked:
         begin, end = matrix.recorded(series)
         if self.span is None:
             # one snapshot is about its past, a record about what was recorded
-            return (
-                matrix.with_past(series)
-                if self.times == "all" or len(series) == 1
-                else (begin, end)
-            )
+            past = self.times == "all" or len(series) == 1
+            return matrix.with_past(series) if past else (begin, end)
         first, last = self.span
         origin = begin
         begin = begin if first is None else max(origin + first, -FURTHEST)

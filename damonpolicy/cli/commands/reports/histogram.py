@@ -160,8 +160,7 @@ def _ranges(text: str, what: str) -> list[tuple[int, int]]:
             hint = "write `0s..1m,1m..1h`" if what == "idle" else "write `-1000..0,0..1000`"
             raise UsageError(message, hint=hint) from error
         if not separator or bounds[0] >= bounds[1]:
-            raise UsageError(
-                f"--bins: `{part[:80]}` goes backwards", hint="the lower bound is first"
-            )
+            message = f"--bins: `{part[:80]}` goes backwards"
+            raise UsageError(message, hint="the lower bound is first")
         found.append(bounds)
     return found

@@ -171,10 +171,8 @@ class Inputs:
         if why and self.source == "auto":
             return False
         if why:
-            raise UsageError(
-                f"{kdamond.name} cannot be asked for its regions: {why}",
-                hint="`--source trace` needs no answer",
-            )
+            message = f"{kdamond.name} cannot be asked for its regions: {why}"
+            raise UsageError(message, hint="`--source trace` needs no answer")
         missing = self.scheme is None and writable and live.partial(kdamond)
         processes = [each for each in kdamond.files.targets if each.pid.number]
         mixed = self.apart and self.scheme is None and writable and len(processes) > 1

@@ -127,9 +127,7 @@ def _text(data: dict[str, Any], rows: Sequence[Row], *, as_damo: bool) -> str:
     if not rows:
         return "no regions were seen\n"
     targets = data["of"] == "targets"
-    heat: Callable[[float], str] = (
-        (lambda value: f"{value:,.0f}") if as_damo else approximate_number
-    )
+    heat: Callable[[float], str] = "{:,.0f}".format if as_damo else approximate_number
     head = [data["of"].removesuffix("s"), *["kdamond"] * targets, "bytes", "rate", "accesses"]
     idle = f"idle {format_duration(data['idle_for_us'])}"
     lines = [f"by {data['by']}, {data['order']}", ""]

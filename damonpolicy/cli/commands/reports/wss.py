@@ -46,6 +46,7 @@ def command(
     ):
         sizes = whole[skip:]
         found = spread(sizes, wanted, by_time=order == "time")
+        shares = list(zip(wanted, found, strict=False))
         mean = int(sizes.mean()) if len(sizes) else None
         ends = trend(sizes)
         source = series.source if series else None
@@ -59,19 +60,14 @@ def command(
             "mean_bytes": mean,
             "first_quarter_bytes": ends[0] if ends else None,
             "last_quarter_bytes": ends[1] if ends else None,
-            "percentiles": [
-                {"percent": each, "bytes": size} for each, size in zip(wanted, found, strict=False)
-            ],
+            "percentiles": [{"percent": each, "bytes": size} for each, size in shares],
         })  # fmt: skip
         if len(sizes) == 1:
             parts.append(f"{name[1]}: {approximate_bytes(int(sizes[0]))} working set")
             continue
         by_time = ", by time" if order == "time" else ""
         parts.append(f"{name[1]}: working set of {len(sizes)} snapshots{by_time}")
-        parts += [
-            f"  {each:>3g}%  {approximate_bytes(size)}"
-            for each, size in zip(wanted, found, strict=False)
-        ]
+        parts += [f"  {each:>3g}%  {approximate_bytes(size)}" for each, size in shares]
         if mean is not None:
             parts.append(f"  mean  {approximate_bytes(mean)}")
         if ends:
