@@ -252,6 +252,11 @@ class Series:
         kept = np.bincount(self.of_row[rows], minlength=len(self))
         return replace(self, offsets=offsets_of(kept), regions=self.regions.take(rows))
 
+    @property
+    def targets(self) -> list[int]:
+        """The targets of its rows, in order."""
+        return [int(each) for each in np.unique(self.regions.target)]
+
     def of_target(self, target: int) -> Series:
         """Return the rows of one target (-1: unknown)."""
         rows = self.where(self.regions.target == target)

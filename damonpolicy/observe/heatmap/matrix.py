@@ -165,10 +165,9 @@ def with_past(series: Series) -> tuple[int, int]:
 
 def by_target(series: Series) -> list[Series]:
     """Split a series with known targets by target, as addresses of two cannot be compared."""
-    targets = np.unique(series.regions.target)
-    if series.source.target != UNKNOWN or targets.tolist() in ([], [UNKNOWN]):
+    if series.source.target != UNKNOWN or series.targets in ([], [UNKNOWN]):
         return [series]
-    return [series.of_target(int(target)) for target in targets]
+    return [series.of_target(target) for target in series.targets]
 
 
 def areas(series: Series) -> list[Area]:

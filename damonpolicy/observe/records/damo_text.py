@@ -151,7 +151,7 @@ def guessed(series: Series, most: int) -> Series:
 
 def by_target(series: Series) -> list[tuple[int, Series]]:
     """Split a series by target; a series of one target stays as it is."""
-    found = np.unique(series.regions.target).tolist() or [UNKNOWN]
+    found = series.targets or [UNKNOWN]
     if len(found) == 1:
         return [(found[0], series)]
     return [(target, series.where(series.regions.target == target)) for target in found]

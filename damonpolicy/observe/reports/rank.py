@@ -84,7 +84,8 @@ def rank(series: Sequence[Series], of: Of, idle_for: int, lookup: Lookup) -> lis
     """
     groups: dict[Holder, dict[tuple[str, int], list[Series]]] = {}
     for each in map(known_target, series):
-        for target in _targets(each):
+        # -1 stays if several are possible
+        for target in each.targets or [each.source.target]:
             part = each.of_target(target)
             spaces = groups.setdefault(_holder(part, of, lookup), {})
             spaces.setdefault(_space(part.source), []).append(part)
@@ -122,11 +123,6 @@ def mean_rate(series: Sequence[Series]) -> float:
         moved += seen(parts).bandwidth * time
         spent += time
     return moved / max(spent, 1)
-
-
-def _targets(series: Series) -> list[int]:
-    """Return the targets of a series' regions; -1 stays if several are possible."""
-    return [int(each) for each in np.unique(series.regions.target)] or [series.source.target]
 
 
 def _space(source: Source) -> tuple[str, int]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import UnitError
+from damonpolicy.base.units import (
+    UnitError,
+    read_address,
+    read_bytes,
+    read_duration,
+    read_percent,
+    read_temperature,
+)
 from damonpolicy.observe.regions import Array, Series
 from damonpolicy.observe.temperature import (
     Weights,
@@ -19,30 +26,36 @@ from damonpolicy.observe.temperature import (
     temperature,
 )
 
-__all__ = ("Bounds", "Columns", "Wanted", "columns", "cut", "in_order", "read_range", "selected")
+__all__ = (
+    "READERS",
+    "Bounds",
+    "Columns",
+    "Wanted",
+    "columns",
+    "cut",
+    "in_order",
+    "read_range",
+    "selected",
+)
 
 Bounds: TypeAlias = tuple[float, float]
 """The least and the most, inclusive."""
 
+Wanted: TypeAlias = dict[str, Bounds]
+"""Bounds on regions, by name.
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Bounds on regions; None is no bound.
+``size`` in bytes, ``access_rate`` in percent, ``age`` in microseconds; of ``address`` the end is the
+first byte that no longer belongs to it. Regions are cut to it.
+"""
 
-    ``size`` in bytes, ``access_rate`` in percent, ``age`` in microseconds; of ``address`` the end
-    is the first byte that no longer belongs to it. Regions are cut to it.
-    """
-
-    size: Bounds | None = None
-    access_rate: Bounds | None = None
-    age: Bounds | None = None
-    address: Bounds | None = None
-    temperature: Bounds | None = None
-
-    @property
-    def all(self) -> bool:
-        """Whether there is no bound."""
-        return self == Wanted()
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "size": read_bytes,
+    "access_rate": lambda text: read_percent(text) * 100,
+    "age": read_duration,
+    "address": read_address,
+    "temperature": read_temperature,
+}
+"""Readers of one bound of `Wanted`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +86,21 @@ def columns(series: Series, weights: Weights | None = None) -> Columns:
 
 def selected(series: Series, wanted: Wanted) -> Series:
     """Return the rows within all bounds; snapshots stay, even without regions."""
-    if wanted.all:
+    if not wanted:
         return series
-    if wanted.address is not None:
-        series = cut(series, wanted.address)
+    if "address" in wanted:
+        series = cut(series, wanted["address"])
     found = columns(series)
+    values = {
+        "size": found.size,
+        "access_rate": found.percent,
+        "age": found.age,
+        "temperature": found.temperature,
+    }
     rows = np.ones(len(series.regions), dtype=bool)
-    for bounds, values in (
-        (wanted.size, found.size),
-        (wanted.access_rate, found.percent),
-        (wanted.age, found.age),
-        (wanted.temperature, found.temperature),
-    ):
-        if bounds is not None:
-            rows &= (values >= bounds[0]) & (values <= bounds[1])
+    for name in wanted.keys() & values.keys():
+        low, high = wanted[name]
+        rows &= (values[name] >= low) & (values[name] <= high)
     return series.where(rows)
 
 

@@ -179,6 +179,5 @@ def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
     for each in found:
         if not len(each.regions):
             result.append(each)
-        for target in np.unique(each.regions.target):
-            result.append(each.of_target(int(target)))
+        result += [each.of_target(target) for target in each.targets]
     return result

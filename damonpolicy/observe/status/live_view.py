@@ -21,12 +21,7 @@ from damonpolicy.base.units import (
     approximate_bytes,
     approximate_number,
     format_duration,
-    read_address,
-    read_bytes,
-    read_duration,
     read_integer,
-    read_percent,
-    read_temperature,
 )
 from damonpolicy.kernel.system.memory import Range
 from damonpolicy.observe.collect.merge_sources import in_ranges, known_target
@@ -39,7 +34,7 @@ from damonpolicy.observe.regions import (
     series_of,
     stacked,
 )
-from damonpolicy.observe.reports.select import Columns, columns, in_order
+from damonpolicy.observe.reports.select import READERS, Columns, columns, in_order
 
 __all__ = (
     "Condition",
@@ -167,17 +162,10 @@ def _condition(word: str) -> Condition:
     column, sign, text = found.groups()
     if column == "scheme" and sign == "=":
         return Condition(column, sign, text)
-    readers = {
-        "address": read_address,
-        "size": read_bytes,
-        "rate": lambda text: read_percent(text) * 100,
-        "age": read_duration,
-        "temperature": read_temperature,
-        "target": read_integer,
-    }
-    if column not in readers:
+    if column not in HEAD or column == "scheme":
         hint = "columns are " + ", ".join(f"`{name}`" for name in HEAD)
         raise UnitError("DP0113", f"`{word[:40]}` compares nothing that is shown", hint)
+    readers = {**READERS, "rate": READERS["access_rate"], "target": read_integer}
     return Condition(column, sign, float(readers[column](text)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,19 +12,12 @@ import click
 from damonpolicy.base.diagnostics import Diagnostic, did_you_mean, visible
 from damonpolicy.base.errors import Busy, KernelLacks, UsageError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import (
-    UnitError,
-    read_address,
-    read_bytes,
-    read_duration,
-    read_percent,
-    read_temperature,
-)
+from damonpolicy.base.units import UnitError
 from damonpolicy.cli.context import Invocation
 from damonpolicy.cli.options import names
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.regions import Series
-from damonpolicy.observe.reports.select import Bounds, Wanted, read_range, selected
+from damonpolicy.observe.reports.select import READERS, Bounds, read_range, selected
 
 if TYPE_CHECKING:
     from damonpolicy.observe.collect.running import Kdamond
@@ -69,7 +62,8 @@ class Inputs:
         Raises UsageError where nothing of that name is there, KernelLacks where no kdamond runs, and
         Busy where none does while a change has to be ended.
         """
-        wanted = Wanted(**{name: self._bounds(name) for name in _RANGES})
+        asked = {name: text for name, text in self.ranges.items() if text is not None}
+        wanted = {name: _bounds(name, text) for name, text in asked.items()}
         series = self._records() if self.files else self._live(invocation)
         return [selected(self._weighed(each), wanted) for each in self._named(series)]
 
@@ -79,14 +73,6 @@ class Inputs:
         if self.weights is None:
             return series
         return replace(series, source=replace(series.source, weights=self.weights))
-
-    def _bounds(self, name: str) -> Bounds | None:
-        text, (read, _) = self.ranges.get(name), _RANGES[name]
-        try:
-            return None if text is None else read_range(text, read)
-        except UnitError as error:
-            option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
 
     def _records(self) -> list[Series]:
         from damonpolicy.observe.records.files import joined, load
@@ -221,6 +207,14 @@ class Inputs:
         return found
 
 
+def _bounds(name: str, text: str) -> Bounds:
+    try:
+        return read_range(text, READERS[name])
+    except UnitError as error:
+        option = "--" + name.replace("_", "-")
+        raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
+
+
 def _unknown(option: str, given: str, there: Sequence[str], most: int | None = None) -> UsageError:
     """Return the error for a name that nothing has."""
     hint = "trace events are of no scheme: `--source regions` asks schemes"
@@ -252,17 +246,14 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"`{each}`" for each in names)
 
 
-_RANGES: Mapping[str, tuple[Callable[[str], Any], str]] = {
-    "size": (read_bytes, "regions of this size, such as 1MiB-1GiB"),
-    "access_rate": (
-        lambda text: read_percent(text) * 100,
-        "regions of this access rate, such as 5%-",
-    ),
-    "age": (read_duration, "regions of this age, such as 2m-"),
-    "address": (read_address, "addresses in this range, such as 4GiB-6GiB"),
-    "temperature": (read_temperature, "regions of this temperature, such as -1000..0"),
+_RANGES = {
+    "size": "regions of this size, such as 1MiB-1GiB",
+    "access_rate": "regions of this access rate, such as 5%-",
+    "age": "regions of this age, such as 2m-",
+    "address": "addresses in this range, such as 4GiB-6GiB",
+    "temperature": "regions of this temperature, such as -1000..0",
 }
-"""Options that select regions: how a bound is read, and what is selected."""
+"""Options that select regions, and what they select."""
 
 
 def choice(*names: str, words: Sequence[str], **more: Any) -> Callable[[Function], Function]:
@@ -283,7 +274,7 @@ _OPTIONS = (
     ),
     *(
         click.option(f"--{name.replace('_', '-')}", metavar="RANGE", help=f"only {what}")
-        for name, (_, what) in _RANGES.items()
+        for name, what in _RANGES.items()
     ),
     click.option(
         "--temperature-weights",
