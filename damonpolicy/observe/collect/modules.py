@@ -67,13 +67,10 @@ class ModuleStatus:
         """Return lines of text, without unmeasured figures."""
         lines = [self.watch.words] if self.watch else []
         for kind, (tried, done, exceeds) in _WORK.get(self.name, {}).items():
-            numbers = {
-                name: self.figures.get(name)
-                for name in (f"bytes_{tried}", f"nr_{tried}", f"bytes_{done}", f"nr_{exceeds}")
-            }
-            if None in numbers.values():
+            names = (f"bytes_{tried}", f"nr_{tried}", f"bytes_{done}", f"nr_{exceeds}")
+            if not self.figures.keys() >= set(names):
                 continue
-            size, count, worked, exceeded = (each or 0 for each in numbers.values())
+            size, count, worked, exceeded = (self.figures[each] for each in names)
             lines.append(
                 f"{kind + ': ' if kind else ''}tried {approximate_bytes(size)} in {count} regions,"
                 f" {'reclaimed' if not kind else 'sorted'} {approximate_bytes(worked)},"
