@@ -133,8 +133,7 @@ class GoalMeter:
 
 def _share(part: int, whole: int) -> int:
     if whole <= 0:
-        message = "nothing of which it could be a share"
-        raise ValueError(message)
+        raise ValueError("nothing of which it could be a share")
     return part * _WHOLE // whole
 
 

@@ -14,7 +14,7 @@ from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session
 from damonpolicy.engine.store import NoGeneration, Store
 from damonpolicy.kernel.system.host import look
-from damonpolicy.observe.status.stored_state import Remembered, overdue
+from damonpolicy.observe.status.stored_state import CONFIRM, Remembered, overdue, warning
 from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.plan import Plan
 from damonpolicy.plan.show import render
@@ -67,17 +67,14 @@ def unsettled(store: Remembered, session: Session) -> list[Diagnostic]:
     """Return what precedes a plan, or what it could not know."""
     found, managed = [], session.managed
     if store.interrupted():
-        message = "a transaction was interrupted: `apply` ends it first, and then makes a new plan"
-        hint = "`damonpolicy recover` ends it now"
-        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+        what = "a transaction was interrupted: `apply` ends it first, and then makes a new plan"
+        found.append(warning("DP0612", what, "`damonpolicy recover` ends it now"))
     if late := overdue(managed, session.machine.monotonic()):
-        message = f"{late}: `apply` rolls it back first, and then makes a new plan"
-        hint = "`damonpolicy recover` rolls it back now"
-        found.append(Diagnostic.warning("DP0661", None, message, hint=hint))
+        what = f"{late}: `apply` rolls it back first, and then makes a new plan"
+        found.append(warning("DP0661", what, "`damonpolicy recover` rolls it back now"))
     elif managed.pending is not None:
-        message = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
-        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
-        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+        what = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
+        found.append(warning("DP0613", what, CONFIRM))
     return [*store.found, *found]
 
 

@@ -51,7 +51,11 @@ def examine(machine: Machine, kept: Store) -> Iterator[Check]:
         return
     release = current.host.release
     yield Check("ok", f"DAMON is there (Linux {release}, {_slots_of(len(current.slots))})")
-    yield from _access(machine, current)
+    if not machine.writable:
+        yield Check("note", "this is a copied tree, which can only be looked at")
+    hint = "run on the host: `nsenter --target 1 --all damonpolicy …`"
+    for kind in current.host.namespaces:
+        yield Check("problem", f"this is not the machine's own {kind} namespace", hint)
     managed = store.managed(current.host.boot_id)
     if not store.unknown:
         yield from _slots(current, managed)
@@ -61,14 +65,6 @@ def examine(machine: Machine, kept: Store) -> Iterator[Check]:
     yield from _state(store, managed, machine.monotonic())
     if trust.guarded(machine.name):
         yield from _files(store)
-
-
-def _access(machine: Machine, current: Current) -> Iterator[Check]:
-    if not machine.writable:
-        yield Check("note", "this is a copied tree, which can only be looked at")
-    hint = "run on the host: `nsenter --target 1 --all damonpolicy …`"
-    for kind in current.host.namespaces:
-        yield Check("problem", f"this is not the machine's own {kind} namespace", hint)
 
 
 def _slots_of(number: int) -> str:

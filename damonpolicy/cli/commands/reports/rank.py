@@ -27,6 +27,8 @@ _FIRST = {
     ("idle", True): "least idle bytes first",
 }
 
+_MIXED = "some of these kdamonds do not count writes only: their rates are of all that they count"
+
 
 @click.command("rank")
 @choice(
@@ -88,12 +90,10 @@ def command(
 def _notes(rows: Sequence[Row], by: By, of: Of) -> list[str]:
     counts = {row.holder.counts for row in rows}
     notes = []
-    if by == "writes" and rows and counts != {"writes"}:
-        notes.append(
-            "some of these kdamonds do not count writes only: their rates are of all that they count"
-            if "writes" in counts
-            else "no kdamond counts writes only: rates are of all accesses"
-        )
+    if by == "writes" and rows and "writes" not in counts:
+        notes.append("no kdamond counts writes only: rates are of all accesses")
+    elif by == "writes" and len(counts) > 1:
+        notes.append(_MIXED)
     if any(row.holder.unknown for row in rows):
         whose = "whose memory" if of == "cgroups" else "of which target"
         notes.append(

@@ -176,21 +176,17 @@ def _foot(each: View, told: dict[str, Any]) -> list[str]:
         lines.append(f"  so far {_did(told['statistics'])}")
     if told["tuning"]:
         toward = told["tuning"]
-        bounds = " to ".join(
-            approximate_duration(toward[name]) for name in ("min_sample_us", "max_sample_us")
-        )
+        bounds = [approximate_duration(toward[each]) for each in ("min_sample_us", "max_sample_us")]
         lines.append(
             f"  intervals are tuned toward {toward['wanted_bp'] / 100:g}% of all accesses that could"
-            f" be seen, here are {toward['observed_bp'] / 100:g}%; sampling within {bounds}"
+            f" be seen, here are {toward['observed_bp'] / 100:g}%; sampling within {' to '.join(bounds)}"
         )
     return lines
 
 
 def _did(found: dict[str, int]) -> str:
     """Describe what a scheme has done since it began."""
-    tried, applied = (
-        approximate_bytes(found.get(f"sz_{name}", 0)) for name in ("tried", "applied")
-    )
+    tried, applied = (approximate_bytes(found.get(each, 0)) for each in ("sz_tried", "sz_applied"))
     return (
         f"tried {tried} in {found.get('nr_tried', 0):,} regions, applied to {applied},"
         f" quota exceeded {found.get('qt_exceeds', 0):,} times"
