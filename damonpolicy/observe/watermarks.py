@@ -12,7 +12,7 @@ from typing import Any
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_percent
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Watermarks
 from damonpolicy.kernel.system.machine import Machine, read_or
 
 __all__ = ("Watch", "free_memory", "of_module", "of_scheme")
@@ -74,19 +74,17 @@ def free_memory(machine: Machine) -> int | None:
     sizes = {}
     for line in read_or(machine, "/proc/meminfo").splitlines():
         name, _, rest = line.partition(":")
-        sizes[name] = (
-            int(rest.split()[0]) if rest.split()[:1] and rest.split()[0].isdecimal() else 0
-        )
+        size = rest.partition("kB")[0].strip()
+        sizes[name] = int(size) if size.isdecimal() else 0
     total, free = sizes.get("MemTotal", 0), sizes.get("MemFree")
     return None if free is None or not total else free * _WHOLE // total
 
 
-def of_scheme(tree: Tree, scheme: str, free: int | None) -> Watch | None:
-    """Return the watch of a scheme, given its directory; None if it is always awake."""
-    marks = f"{scheme}/watermarks"
-    if tree.get(f"{marks}/metric", "none") != "free_mem_rate":
+def of_scheme(marks: Watermarks, free: int | None) -> Watch | None:
+    """Return the watch of a scheme's watermarks; None if it is always awake."""
+    if marks.metric.text != "free_mem_rate":
         return None
-    return Watch(free, *(int(tree.get(f"{marks}/{name}", "0")) for name in ("high", "mid", "low")))
+    return Watch(free, marks.high.number, marks.mid.number, marks.low.number)
 
 
 def of_module(parameters: Mapping[str, str], free: int | None) -> Watch | None:

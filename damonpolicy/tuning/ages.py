@@ -7,28 +7,13 @@ lookup.
 from __future__ import annotations
 
 import os
+import re
 
 __all__ = ("dated",)
 
-_MADE_AS_READ = frozenset(
-    [
-        "bpf",
-        "cgroup",
-        "cgroup2",
-        "configfs",
-        "debugfs",
-        "devpts",
-        "efivarfs",
-        "fusectl",
-        "mqueue",
-        "proc",
-        "pstore",
-        "resctrl",
-        "securityfs",
-        "selinuxfs",
-        "sysfs",
-        "tracefs",
-    ]
+_MADE_AS_READ = re.compile(
+    "bpf|cgroup2?|configfs|debugfs|devpts|efivarfs|fusectl|mqueue"
+    "|proc|pstore|resctrl|securityfs|selinuxfs|sysfs|tracefs"
 )
 _MOUNTS = "/proc/self/mountinfo"
 
@@ -41,7 +26,7 @@ def dated(status: os.stat_result) -> bool:
             kinds = {kind for line in file if (kind := _kind(line, device))}
     except OSError:  # without /proc no such file can be read
         return True
-    return not kinds & _MADE_AS_READ
+    return not any(map(_MADE_AS_READ.fullmatch, kinds))
 
 
 def _kind(line: str, device: str) -> str:

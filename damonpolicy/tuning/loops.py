@@ -50,7 +50,8 @@ def step(
 def _approach(
     law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
 ) -> tuple[int, State]:
-    bounds, last, now, course = _bounds(law), _last(held, state), measured[0], state.course
+    bounds = laws.Bounds(*(Fraction(law[each]) for each in ("least", "most", "step", "dead_band")))
+    last, now, course = _last(held, state), measured[0], state.course
     if law["law"] == "follow":
         exact = laws.follow(last, now, bounds)
         error = (now - last) / abs(now) if now else Fraction(0) if not last else Fraction(-1)
@@ -61,10 +62,6 @@ def _approach(
     # or its digits would grow with each window
     exact = exact.limit_denominator(_FINE)
     return round(exact), State(exact, float(error), course)
-
-
-def _bounds(law: Mapping[str, Any]) -> laws.Bounds:
-    return laws.Bounds(*(Fraction(law[name]) for name in ("least", "most", "step", "dead_band")))
 
 
 def _last(held: int, state: State) -> Fraction:

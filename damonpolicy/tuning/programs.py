@@ -34,8 +34,7 @@ def said(words: Sequence[str], *, seconds: float, most: int) -> str:
             data = _read(stream.fileno(), deadline, most)
         status = process.wait(max(deadline - time.monotonic(), 0))
     except (TimeoutError, subprocess.TimeoutExpired) as error:
-        message = f"no answer within {seconds:g} s"
-        raise TimeoutError(message) from error
+        raise TimeoutError(f"no answer within {seconds:g} s") from error
     finally:
         with suppress(ProcessLookupError):  # its process group is empty
             os.killpg(process.pid, signal.SIGKILL)

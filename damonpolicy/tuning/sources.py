@@ -139,8 +139,8 @@ def _fresh(age: float, source: Source) -> None:
         raise Unread(f"its date is {-age:.0f} s ahead")
 
 
-def _file(machine: Machine, source: Source) -> Fraction:
-    del machine  # the program's own file, wherever the kernel is
+def _file(_: Machine, source: Source) -> Fraction:
+    """Read the program's own file, wherever the kernel is."""
     descriptor, real, public = trust.open_public(source["file"])
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
@@ -195,11 +195,10 @@ def _get(url: str) -> str:
     return ask.get(url, seconds=_SECONDS, most=_MOST_BYTES)
 
 
-def _exporter(machine: Machine, source: Source) -> Fraction:
+def _exporter(_: Machine, source: Source) -> Fraction:
     """Read one series of a Prometheus endpoint, such as `name{label="value"}`."""
     from prometheus_client.parser import text_string_to_metric_families as families
 
-    del machine
     name, labels = _series(source["series"])
     # Errors in other series do not matter.
     lines = (line for line in _get(source["exporter"]).split("\n") if line.startswith(name))
@@ -221,11 +220,10 @@ def _series(text: str) -> tuple[str, Mapping[str, str]]:
     return sample.name, sample.labels
 
 
-def _prometheus(machine: Machine, source: Source) -> Fraction:
+def _prometheus(_: Machine, source: Source) -> Fraction:
     """Ask a query of Prometheus; the answer has to be one number."""
     import json
 
-    del machine
     url = f"{source['prometheus'].rstrip('/')}/api/v1/query?query={quote(source['query'])}"
     data = json.loads(_get(url))["data"]
     found = [data["result"]] if data["resultType"] == "scalar" else [
@@ -238,9 +236,8 @@ def _prometheus(machine: Machine, source: Source) -> Fraction:
     return _number(str(text))
 
 
-def _command(machine: Machine, source: Source) -> Fraction:
+def _command(_: Machine, source: Source) -> Fraction:
     """Run a program from the administrator's list; its last line is the number."""
-    del machine
     words = list(source["command"])
     if words[0] not in etc.named(etc.PROGRAMS):
         raise Unread(f"`{words[0]}` is not in {etc.PROGRAMS}")

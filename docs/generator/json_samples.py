@@ -11,7 +11,7 @@ from damonpolicy.cli import service
 from damonpolicy.daemon.jobs.observe import SchemeSeen
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.observe.reports.histogram import Bin
-from damonpolicy.observe.status.quotas import Limits
+from damonpolicy.observe.status.schemes import Limits
 from damonpolicy.observe.watermarks import Watch
 from damonpolicy.plan.facts import Accesses, Filter, Target
 

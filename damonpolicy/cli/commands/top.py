@@ -39,7 +39,6 @@ _LEAST = 100_000
 """Microseconds; looking more often would keep DAMON's lock busy."""
 _MOMENT = 1.0
 """Seconds for which others can repeatedly do without DAMON's files."""
-_PAUSE = "contexts/0/pause"
 _SHORT = 2.0
 """The longest aggregation, in seconds, to wait for."""
 
@@ -157,7 +156,7 @@ class Reader:
 
     def _watch(self, kdamond: Kdamond) -> bool:
         """Take a kdamond's regions from its trace events; return whether there were any."""
-        paused = kdamond.tree.get(_PAUSE) == "Y"  # and so emits none
+        paused = kdamond.files.paused.yes  # and so emits none
         short = kdamond.intervals.aggregation / 1e6 <= _SHORT
         if paused or not short or not trace_events.possible(self._machine):
             return False

@@ -92,20 +92,14 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
         said = f"emulated kernel {kernel['release']}: nothing real is touched"
         _write(sys.stdout, fitted(said, width_of(sys.stdout)) + "\n")
     if result.text:
-        _write(sys.stdout, result.text if result.raw else _shown(result))
+        # in a form that is safe to show, whatever its origin
+        safe = as_text(result.text.removesuffix("\n").split("\n"))
+        fitting = _coloured(fitted(safe, width_of(sys.stdout)), sys.stdout)
+        _write(sys.stdout, result.text if result.raw else fitting)
     if found:
         sys.stdout.flush()
         text = render_text(found, result.texts)
         _write(sys.stderr, coloured_findings(text) if in_colour(sys.stderr) else text)
-
-
-def _shown(result: Result) -> str:
-    return _coloured(fitted(_text(result), width_of(sys.stdout)), sys.stdout)
-
-
-def _text(result: Result) -> str:
-    """Return the text in a form that is safe to show, whatever its origin."""
-    return as_text(result.text.removesuffix("\n").split("\n"))
 
 
 def _plain(document: str) -> str:

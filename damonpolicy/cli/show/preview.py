@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
 
 import click
 
@@ -15,7 +14,7 @@ from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session
 from damonpolicy.engine.store import NoGeneration, Store
 from damonpolicy.kernel.system.host import look
-from damonpolicy.observe.status.stored_state import Remembered, overdue
+from damonpolicy.observe.status.stored_state import CONFIRM, Remembered, overdue, warning
 from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.plan import Plan
 from damonpolicy.plan.show import render
@@ -24,16 +23,13 @@ from damonpolicy.plan.state import Managed
 __all__ = ("dry_run", "known", "looked_at", "previewed", "shown", "unsettled",
            "without")  # fmt: skip
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Policies = Mapping[str, CompiledPolicy]
 
 
-def dry_run(function: Function) -> Function:
-    """Add ``--dry-run`` to a command that changes the machine."""
-    add = click.option(
-        "--dry-run", is_flag=True, help="only show what would be done: 0 is nothing, 2 is something"
-    )
-    return add(function)
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="only show what would be done: 0 is nothing, 2 is something"
+)
+"""Adds ``--dry-run`` to a command that changes the machine."""
 
 
 def looked_at(invocation: Invocation) -> tuple[Session, Remembered]:
@@ -71,17 +67,14 @@ def unsettled(store: Remembered, session: Session) -> list[Diagnostic]:
     """Return what precedes a plan, or what it could not know."""
     found, managed = [], session.managed
     if store.interrupted():
-        message = "a transaction was interrupted: `apply` ends it first, and then makes a new plan"
-        hint = "`damonpolicy recover` ends it now"
-        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+        what = "a transaction was interrupted: `apply` ends it first, and then makes a new plan"
+        found.append(warning("DP0612", what, "`damonpolicy recover` ends it now"))
     if late := overdue(managed, session.machine.monotonic()):
-        message = f"{late}: `apply` rolls it back first, and then makes a new plan"
-        hint = "`damonpolicy recover` rolls it back now"
-        found.append(Diagnostic.warning("DP0661", None, message, hint=hint))
+        what = f"{late}: `apply` rolls it back first, and then makes a new plan"
+        found.append(warning("DP0661", what, "`damonpolicy recover` rolls it back now"))
     elif managed.pending is not None:
-        message = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
-        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
-        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+        what = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
+        found.append(warning("DP0613", what, CONFIRM))
     return [*store.found, *found]
 
 

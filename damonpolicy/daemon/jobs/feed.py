@@ -22,6 +22,8 @@ from damonpolicy.daemon.wake import Readable, beat
 from damonpolicy.engine.execute import OperationFailed, ask, perform
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.state_directory import Places
+from damonpolicy.kernel.damon.schema import row
+from damonpolicy.kernel.damon.view import Goal
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.plan.ir import CompiledKdamond, Feed
@@ -135,9 +137,9 @@ class FeedJob:
         slot = managed.slot_of(kdamond)
         if slot is None:
             return "it does not run"
-        path = kdamond_path(slot, f"{goal}/current_value")
-        target = managed.slots[slot].files.get(f"{goal}/target_value", "")
-        text = target if value is None else str(value)
+        files = Goal(managed.slots[slot].files, goal)
+        path = kdamond_path(slot, files.current.path)
+        text = files.target.text if value is None else str(value)
         if each.handed == text == read_or(machine, path):
             return ""
         each.handed = ""
@@ -145,15 +147,10 @@ class FeedJob:
             record = session.managed.slots.get(slot)
             if record is None or record.kdamond != kdamond:
                 return "it does not run"
-            goals = {
-                name: text
-                for name, text in record.files.items()
-                if "/quotas/goals/" in name and not name.endswith("/current_value")
-            }
             changed = [
                 name
-                for name, text in goals.items()
-                if read_or(machine, kdamond_path(slot, name), "-") != text
+                for name, text in record.files.items()
+                if _of_goal(name) and read_or(machine, kdamond_path(slot, name), "-") != text
             ]
             if changed:
                 # the command would commit what somebody else has staged
@@ -169,3 +166,9 @@ class FeedJob:
         each.handed = text
         self.writes += 1
         return ""
+
+
+def _of_goal(path: str) -> bool:
+    """Return whether a file belongs to goals, but is not the one that is fed."""
+    found = row(path)
+    return found is not None and found.feature.startswith("quota.goal") and not found.volatile

@@ -18,12 +18,12 @@ from damonpolicy.engine.execute import naps
 from damonpolicy.engine.session import Session, changing, refresh
 from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 from damonpolicy.kernel.system.host import cpu_seconds
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.collect.modules import ModuleStatus, look
 from damonpolicy.observe.status.document import Drift, drift
-from damonpolicy.observe.status.quotas import Goal, effective, goals
-from damonpolicy.observe.status.schemes import statistics
+from damonpolicy.observe.status.schemes import Goal, effective, goals, statistics
 from damonpolicy.observe.watermarks import Watch, free_memory, of_scheme
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.state import Managed, SlotRecord
@@ -168,23 +168,21 @@ class Observer:
     def _kdamond(
         self, tree: Tree, record: SlotRecord, free: int | None, *, asked: bool
     ) -> KdamondSeen:
-        count = int(tree.get("contexts/0/schemes/nr_schemes", "0"))
+        kdamond = Kdamond(tree)
         return KdamondSeen(
             record.kdamond,
-            int(tree.get("contexts/0/targets/nr_targets", "0")),
+            len(kdamond.targets),
             cpu_seconds(self._machine, record.pid),
-            tuple(
-                self._scheme(tree, record, f"contexts/0/schemes/{index}", free, asked=asked)
-                for index in range(count)
-            ),
+            tuple(self._scheme(each, record, free, asked=asked) for each in kdamond.schemes),
             asked,
         )
 
     def _scheme(
-        self, tree: Tree, record: SlotRecord, base: str, free: int | None, *, asked: bool
+        self, scheme: Scheme, record: SlotRecord, free: int | None, *, asked: bool
     ) -> SchemeSeen:
-        name = record.names.get(base, base.rpartition("/")[2])
-        key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
+        name = record.names.get(scheme.path, scheme.path.rpartition("/")[2])
+        key = f"{record.kdamond}/{name}"
+        wanted, quota = goals(scheme.quota), effective(scheme.quota)
         memory = self._memories.get(key)
         if memory is None or memory.goals != wanted:
             memory = self._memories[key] = _Memory(self._machine, wanted)
@@ -194,12 +192,12 @@ class Observer:
         scores = [each.score for each in seen if each.score is not None]
         return SchemeSeen(
             name,
-            _known(statistics(tree, base), asked=asked),
+            _known(statistics(scheme), asked=asked),
             quota,
             seen,
             max(scores) if scores and len(scores) == len(seen) else None,
             trend(memory.quotas) if wanted else None,
-            of_scheme(tree, base, free),
+            of_scheme(scheme.watermarks, free),
         )
 
 

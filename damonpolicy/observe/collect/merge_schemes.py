@@ -6,6 +6,7 @@ would count memory twice. So the first scheme that shows a byte counts.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,7 +23,11 @@ def together(found: Sequence[Series]) -> Series:
 
     There is at least one. The result has no passed bytes.
     """
-    held = sorted((each for each in found if len(each)), key=_shown, reverse=True)
+    held = sorted(
+        (each for each in found if len(each)),
+        key=lambda each: each.regions.total // len(each),
+        reverse=True,
+    )
     if len(held) < 2:
         return (held or found)[0]
     held = [known_target(each) for each in held]
@@ -42,10 +47,6 @@ def together(found: Sequence[Series]) -> Series:
         return held[0]
     source = replace(held[0].source, scheme="", scheme_index=0, filters=(), probes=())
     return replace(made, source=source)
-
-
-def _shown(series: Series) -> int:
-    return series.regions.total // len(series)
 
 
 def moments(times: Series, other: Series) -> Array:
@@ -79,15 +80,9 @@ def _distinct(parts: Sequence[Regions]) -> Regions:
 
     Each row counts as often as in the part that has it most often.
     """
-    most: dict[tuple[int, ...], int] = {}
+    most: Counter[tuple[int, ...]] = Counter()
     for part in parts:
         columns = (part.start, part.end, part.accesses, part.age)
-        rows, counts = np.unique(
-            np.stack([each.astype(np.uint64) for each in columns], axis=1),
-            axis=0,
-            return_counts=True,
-        )
-        for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
-            most[tuple(row)] = max(most.get(tuple(row), 0), count)
-    found = [row for row, count in sorted(most.items()) for _ in range(count)]
+        most |= Counter(zip(*(each.tolist() for each in columns), strict=True))
+    found = sorted(most.elements())
     return Regions.of(*([row[index] for row in found] for index in range(4)))

@@ -15,7 +15,16 @@ import numpy as np
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.memory import Range, united
-from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
+from damonpolicy.observe.regions import (
+    UNKNOWN,
+    Array,
+    Intervals,
+    Regions,
+    Series,
+    Source,
+    stacked,
+    taken,
+)
 from damonpolicy.observe.temperature import access_percent, idle_us, temperature
 from damonpolicy.plan.facts import Filter
 
@@ -26,10 +35,8 @@ __all__ = (
     "filtered",
     "in_ranges",
     "known_target",
-    "of_target",
     "once",
     "only_cgroups",
-    "pids_of",
     "process_of",
     "rounds",
     "seen",
@@ -103,9 +110,8 @@ def only_cgroups(source: Source) -> tuple[str, ...]:
             return (each.path,)
         if each.allow:
             allowed.append(each)
-    if not allowed or not source.filters[-1].allow:
-        return ()
-    if not all(each.type == "memcg" and each.matching for each in allowed):
+    last = bool(allowed) and source.filters[-1].allow
+    if not last or not all(each.type == "memcg" and each.matching for each in allowed):
         return ()
     return tuple(each.path for each in allowed if not any(map(each.below, allowed)))
 
@@ -143,9 +149,7 @@ def seen(parts: Sequence[Part]) -> Seen:
     plain = [part for part in parts if not filtered(part.source)]
     found = [_seen(plain, ())]
     found += [_seen(plain, layer) for layer in _layers(parts)]
-    return Seen(
-        *(np.concatenate([getattr(each, name) for each in found]) for name in Seen.__slots__)
-    )
+    return stacked(found)
 
 
 def _layers(parts: Sequence[Part]) -> list[list[Part]]:
@@ -166,26 +170,18 @@ def _seen(plain: Sequence[Part], layer: Sequence[Part]) -> Seen:
     """Return a layer's pieces outside fully seen memory; without a layer, that memory itself."""
     columns = [_columns(part) for part in (*plain, *layer)]
     if not columns:
-        columns = [_columns(Part(Source(""), Intervals(1, 1), Regions.of((), (), (), ())))]
-    whole = Seen(
-        *(np.concatenate([getattr(each, name) for each in columns]) for name in Seen.__slots__)
-    )
+        columns = [_columns(Part(Source(""), Intervals(1, 1), Regions.joined(())))]
+    whole = stacked(columns)
     if len(columns) < 2:
         return whole
     rows, start, end = once(whole.start, whole.end)
     if layer:
         new = rows >= sum(len(part.regions) for part in plain)
         rows, start, end = rows[new], start[new], end[new]
-    share = (end - start) / np.maximum(whole.end - whole.start, 1)[rows]
-    return Seen(
-        start,
-        end,
-        np.floor(whole.bytes[rows] * share).astype(np.int64),
-        whole.rate[rows] * share,
-        whole.percent[rows],
-        whole.temperature[rows],
-        whole.idle[rows],
-    )
+    pieces = taken(whole, rows)
+    share = (end - start) / np.maximum(pieces.end - pieces.start, 1)
+    held = np.floor(pieces.bytes * share).astype(np.int64)
+    return replace(pieces, start=start, end=end, bytes=held, rate=pieces.rate * share)
 
 
 def _columns(part: Part) -> Seen:
@@ -245,14 +241,6 @@ def in_ranges(start: Array, end: Array, ranges: Iterable[Range]) -> Array:
     return result
 
 
-def of_target(series: Series, target: int) -> Series:
-    """Return the rows of one target (-1: unknown)."""
-    return replace(
-        series.where(series.regions.target == target),
-        source=replace(series.source, target=target),
-    )
-
-
 def known_target(series: Series) -> Series:
     """Return a series whose rows tell their target, if only one is possible.
 
@@ -275,8 +263,3 @@ def process_of(source: Source) -> tuple[int, str] | None:
         return None
     found = source.targets[source.target]
     return (found.pid, found.process) if found.pid else None
-
-
-def pids_of(source: Source) -> list[int]:
-    """Return the processes that are targets of a source's kdamond."""
-    return [each.pid for each in source.targets if each.pid]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.regions import Array
+from damonpolicy.observe.regions import Array, taken
 
 __all__ = ("Rectangles", "covered", "painted")
 
@@ -37,9 +37,7 @@ class Rectangles:
 
     def take(self, which: Array | slice) -> Rectangles:
         """Return some of the rectangles."""
-        return Rectangles(
-            self.left[which], self.right[which], self.low[which], self.high[which], self.shape
-        )
+        return taken(self, which)
 
 
 def _steps(first: Array, last: Array) -> list[tuple[Array, Array]]:

@@ -14,7 +14,7 @@ import numpy as np
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.records.damo_values import BYTES, MICRO, NANO, Malformed, number
 from damonpolicy.observe.records.json_stream import JsonStream
-from damonpolicy.observe.regions import Array, Regions, Series
+from damonpolicy.observe.regions import Array, Regions, Series, stacked
 
 __all__ = ("Rows", "Snapshots", "regions_of")
 
@@ -109,23 +109,7 @@ class Snapshots:
         if not self._parts:
             return _any([])
         parts, self._parts = self._parts, []
-        passed = [each.passed for each in parts if each.passed is not None]
-        hits = [each.hits for each in parts if each.hits is not None]
-        alike = len(hits) == len(parts) and len({each.shape[1] for each in hits}) == 1
-
-        def whole(name: str) -> Array:
-            return np.concatenate([getattr(each, name) for each in parts])
-
-        return Rows(
-            whole("start"),
-            whole("end"),
-            whole("samples"),
-            whole("percent"),
-            whole("age"),
-            whole("microseconds"),
-            np.concatenate(passed) if len(passed) == len(parts) else None,
-            np.concatenate(hits) if alike else None,
-        )
+        return stacked(parts)
 
 
 def _tuned(value: Any) -> int:
@@ -151,17 +135,12 @@ def _usual(rows: list[dict[str, Any]]) -> Rows:
         unknown,
         np.array([int(each["age"]["aggr_intervals"].replace(",", "")) for each in rows], np.int64),
         unknown,
-        *_more(
-            [each.get("sz_filter_passed") for each in rows],
-            [each.get("probe_hits") for each in rows],
-        ),
+        *_more(rows),
     )
 
 
-def _any(rows: Any) -> Rows:
+def _any(rows: list[dict[str, Any]]) -> Rows:
     """Read the form of any version, number by number."""
-    if not isinstance(rows, list):
-        raise Malformed("`regions` is not a list")
     accesses = [each["nr_accesses"] for each in rows]
     ages = [each.get("age") or {} for each in rows]
     least = -1 << 63
@@ -177,15 +156,14 @@ def _any(rows: Any) -> Rows:
         column([each.get("percent") for each in accesses], least=0),
         column([each.get("aggr_intervals") for each in ages]),
         np.maximum(column([each.get("usec") for each in ages], MICRO, least=least), _NONE),
-        *_more(
-            [each.get("sz_filter_passed") for each in rows],
-            [each.get("probe_hits") for each in rows],
-        ),
+        *_more(rows),
     )
 
 
-def _more(passed: list[Any], hits: list[Any]) -> tuple[Array | None, Array | None]:
+def _more(rows: list[dict[str, Any]]) -> tuple[Array | None, Array | None]:
     """Return passed bytes and hits of probes; None if some regions lack them."""
+    passed = [each.get("sz_filter_passed") for each in rows]
+    hits: list[Any] = [each.get("probe_hits") for each in rows]
     sizes = None
     if all(each is not None for each in passed):
         sizes = np.array([number(each, BYTES) for each in passed], np.uint64)

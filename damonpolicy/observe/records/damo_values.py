@@ -6,7 +6,7 @@ Plain numbers are accepted too, as by damo itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -19,8 +19,8 @@ __all__ = (
     "NANO",
     "PLAIN",
     "Malformed",
-    "filters_for_damo",
-    "filters_of",
+    "filter_for_damo",
+    "filter_of",
     "number",
 )
 
@@ -77,12 +77,8 @@ def _amount(text: str, units: Kind) -> Fraction | int:
     return sign * sum((Fraction(amount) * units[unit] for amount, unit in parts), Fraction(0))
 
 
-def filters_of(filters: Iterable[Mapping[str, Any]]) -> tuple[Filter, ...]:
-    """Return the filters of a scheme."""
-    return tuple(map(_filter, filters))
-
-
-def _filter(each: Mapping[str, Any]) -> Filter:
+def filter_of(each: Mapping[str, Any]) -> Filter:
+    """Read a filter of a scheme."""
     kind, path, low, high = str(each["filter_type"]), "", 0, 0
     if kind == "memcg":
         path = str(each.get("memcg_path", ""))
@@ -98,12 +94,8 @@ def _filter(each: Mapping[str, Any]) -> Filter:
     return Filter(kind, _truth(each["matching"]), _truth(allow), path, low, high)
 
 
-def filters_for_damo(filters: Iterable[Filter]) -> list[dict[str, Any]]:
-    """Return filters in damo's form."""
-    return [_for_damo(each) for each in filters]
-
-
-def _for_damo(each: Filter) -> dict[str, Any]:
+def filter_for_damo(each: Filter) -> dict[str, Any]:
+    """Return a filter in damo's form."""
     ends = [str(each.low), str(each.high)]
     made: dict[str, Any] = {
         "filter_type": each.type,

@@ -11,7 +11,7 @@ import numpy as np
 
 from damonpolicy.base.errors import PolicyInvalid
 from damonpolicy.observe.records import damo, parquet, parquet_read
-from damonpolicy.observe.regions import Regions, Series, Source
+from damonpolicy.observe.regions import Regions, Series, Source, offsets_of, stacked, taken
 
 __all__ = ("FORMS", "convert", "form_of", "joined", "load", "write")
 
@@ -62,13 +62,11 @@ def load(path: str) -> list[Series]:
 def _checked(series: Series, path: str) -> Series:
     """Refuse numbers that no kernel reports, and whose products would overflow."""
     regions = series.regions
-    wrong = {
-        "a time": [series.begin, series.end],
-        "an interval": [series.sample, series.aggregation],
-        "a target": [regions.target + 1],
-    }
-    for what, columns in wrong.items():
-        most = _LONGEST if what == "an interval" else _LATEST
+    for what, most, columns in (
+        ("a time", _LATEST, [series.begin, series.end]),
+        ("an interval", _LONGEST, [series.sample, series.aggregation]),
+        ("a target", _LATEST, [regions.target + 1]),
+    ):
         if any(((each < 0) | (each > most)).any() for each in columns):
             raise PolicyInvalid(f"`{path}` cannot be read as a record: {what} is out of range")
     if (regions.start > regions.end).any():
@@ -111,15 +109,8 @@ def _after(own: list[Series]) -> Series:
     """Join series in the order of time; those of one recording do not overlap."""
     own = sorted((each for each in own if len(each)), key=lambda each: int(each.begin[0])) or own
     counts = np.concatenate([np.diff(each.offsets) for each in own])
-    whole = replace(
-        own[0],
-        begin=np.concatenate([each.begin for each in own]),
-        end=np.concatenate([each.end for each in own]),
-        sample=np.concatenate([each.sample for each in own]),
-        aggregation=np.concatenate([each.aggregation for each in own]),
-        offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
-        regions=Regions.joined([each.regions for each in own]),
-    )
+    regions = Regions.joined([each.regions for each in own])
+    whole = replace(stacked(own), offsets=offsets_of(counts), regions=regions)
     return whole if (np.diff(whole.end) >= 0).all() else _by_time(whole)
 
 
@@ -127,15 +118,7 @@ def _by_time(series: Series) -> Series:
     """Sort snapshots by their ends."""
     order = np.argsort(series.end, kind="stable")
     counts = np.diff(series.offsets)[order]
-    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    offsets = offsets_of(counts)
     # each row's index in its snapshot, plus the snapshot's old offset
     rows = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - series.offsets[:-1][order], counts)
-    return Series(
-        series.source,
-        series.begin[order],
-        series.end[order],
-        series.sample[order],
-        series.aggregation[order],
-        offsets,
-        series.regions.take(rows),
-    )
+    return replace(taken(series, order), offsets=offsets, regions=series.regions.take(rows))

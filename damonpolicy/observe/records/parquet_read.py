@@ -23,7 +23,7 @@ from damonpolicy.base import limits
 from damonpolicy.base.errors import PolicyInvalid
 from damonpolicy.observe.records.checksum import Damaged, verified
 from damonpolicy.observe.records.parquet import SOURCES, VERSION, arrow, schema, source_of
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source, offsets_of
 
 __all__ = ("child", "read")
 
@@ -41,10 +41,6 @@ _COLUMNS = ("begin", "end", "sample", "aggregation", "offsets")
 _OF_REGIONS = ("start", "end", "accesses", "age", "target", "passed", "hits")
 
 
-class _TooMuch(ValueError):
-    """A record beyond one of the limits."""
-
-
 def read(path: str) -> list[Series]:
     """Read a record.
 
@@ -57,8 +53,6 @@ def read(path: str) -> list[Series]:
         return _read(path) if verified(path) else _apart(path)
     except Damaged as error:
         code, reason, hint = "DP0366", str(error), "take another copy of it"
-    except _TooMuch as error:
-        code, reason = limits.RECORD.code, str(error)
     except _Unread as error:
         code, reason = error.code, str(error)
     raise PolicyInvalid(f"`{path}` cannot be read as a record: {reason}", hint=hint, code=code)
@@ -70,6 +64,13 @@ class _Unread(Exception):
     def __init__(self, reason: str, code: str = PolicyInvalid.code) -> None:
         super().__init__(reason)
         self.code = code
+
+
+class _TooMuch(_Unread):
+    """A record beyond one of the limits."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, limits.RECORD.code)
 
 
 def _read(path: str, *, threads: bool = True) -> list[Series]:
@@ -91,8 +92,6 @@ def _read(path: str, *, threads: bool = True) -> list[Series]:
             table = file.read(columns=names, use_threads=threads)
         kept = [each for each in schema() if each.name in names]
         return _series(table.cast(pa.schema(kept)), sources)
-    except _TooMuch:
-        raise
     except MemoryError as error:
         raise _Unread("there is not enough memory for it", limits.RECORD_MEMORY.code) from error
     # any error that a damaged file causes in pyarrow and numpy
@@ -159,8 +158,6 @@ def child() -> None:
     with open(descriptor, "wb") as file:
         try:
             _hand_over(_read(path, threads=False), file)
-        except _TooMuch as error:
-            file.write(json.dumps({"much": str(error)}).encode() + b"\n")
         except _Unread as error:
             file.write(json.dumps({"reason": str(error), "code": error.code}).encode() + b"\n")
 
@@ -181,8 +178,6 @@ def _hand_over(series: list[Series], file: IO[bytes]) -> None:
 
 def _received(file: IO[bytes]) -> list[Series]:
     head = json.loads(file.readline())
-    if "much" in head:
-        raise _TooMuch(head["much"])
     if "reason" in head:
         raise _Unread(head["reason"], head["code"])
 
@@ -248,7 +243,7 @@ def _one(table: Any, source: Source) -> Series:
         first["end_time"].cast(pa.int64()).to_numpy(),
         first["sample_us"].to_numpy(),
         first["aggregation_us"].to_numpy(),
-        np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        offsets_of(counts),
         regions,
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from damonpolicy.observe.records import files as records
 from damonpolicy.observe.records import parquet
 from damonpolicy.observe.records.sink import Sink
-from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
+from damonpolicy.observe.regions import Source, series_of
 
 __all__ = ("Collector", "Tally", "sink_of")
 
@@ -19,22 +21,13 @@ class Collector(Sink):
     Files follow each other as those of `parquet.Writer` do; ``limit_bytes`` is about memory.
     """
 
-    def __init__(
-        self, path: str, form: str, *, limit_bytes: int = 0, keep: int | None = None
-    ) -> None:
-        super().__init__(path, keep)
+    def __init__(self, path: str, form: str, *, limit_bytes: int, keep: int | None) -> None:
+        super().__init__(path, limit_bytes=limit_bytes, keep=keep)
         self._form = form
-        self._limit = limit_bytes
         self._bytes = 0
-        self._waiting: dict[Source, list[tuple[int, int, Intervals, Regions]]] = {}
 
-    def add(
-        self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
-    ) -> None:
-        self._waiting.setdefault(source, []).append((begin, end, intervals, regions))
-        self.snapshots += 1
-        self.rows += len(regions)
-        self._bytes += _ROW * (len(regions) + 1)
+    def _grown(self, rows: int) -> None:
+        self._bytes += _ROW * (rows + 1)
         if self._limit and self._bytes >= self._limit:
             self.finish()
 
@@ -61,17 +54,13 @@ class Tally:
         self._most = most
         self._counts: dict[Source, int] = {}
 
-    def add(
-        self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
-    ) -> None:
-        """Add a snapshot, unless there are enough of its source."""
+    def add(self, source: Source, *snapshot: Any) -> None:
+        """Add a snapshot to the sink, unless there are enough of its source."""
         count = self._counts.setdefault(source, 0)
         if not self._most or count < self._most:
-            self._sink.add(source, begin, end, intervals, regions)
+            self._sink.add(source, *snapshot)
             self._counts[source] = count + 1
 
     def enough(self, sources: list[Source]) -> bool:
         """Return whether there are enough of all these sources."""
-        return self._most > 0 and all(
-            self._counts.get(source, 0) >= self._most for source in sources
-        )
+        return self._most > 0 and all(self._counts.get(each, 0) >= self._most for each in sources)

@@ -21,18 +21,20 @@ from damonpolicy.base.units import (
     approximate_bytes,
     approximate_number,
     format_duration,
-    read_address,
-    read_bytes,
-    read_duration,
     read_integer,
-    read_percent,
-    read_temperature,
 )
 from damonpolicy.kernel.system.memory import Range
 from damonpolicy.observe.collect.merge_sources import in_ranges, known_target
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
-from damonpolicy.observe.reports.order import in_order
-from damonpolicy.observe.temperature import access_percent, age_us, temperature
+from damonpolicy.observe.regions import (
+    UNKNOWN,
+    Array,
+    Regions,
+    Series,
+    Source,
+    series_of,
+    stacked,
+)
+from damonpolicy.observe.reports.select import READERS, Columns, columns, in_order
 
 __all__ = (
     "Condition",
@@ -53,6 +55,13 @@ LEVELS = " .:-=+*#%@"
 """Characters of the strip for access rates from none to all; unseen parts are blank, too."""
 
 _CONDITION = r"([a-z]+)(<=|>=|<|>|=)(.+)"
+_COMPARE = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "=": np.equal,
+}
 _NEAREST = 1 << 12
 """Zooming ends at a page."""
 
@@ -150,21 +159,14 @@ def _condition(word: str) -> Condition:
     found = re.fullmatch(_CONDITION, word)
     if found is None:
         return Condition("scheme", "in", word)
-    column, operator, text = found.groups()
-    if column == "scheme" and operator == "=":
-        return Condition(column, operator, text)
-    readers = {
-        "address": read_address,
-        "size": read_bytes,
-        "rate": lambda text: read_percent(text) * 100,
-        "age": read_duration,
-        "temperature": read_temperature,
-        "target": read_integer,
-    }
-    if column not in readers:
+    column, sign, text = found.groups()
+    if column == "scheme" and sign == "=":
+        return Condition(column, sign, text)
+    if column not in HEAD or column == "scheme":
         hint = "columns are " + ", ".join(f"`{name}`" for name in HEAD)
         raise UnitError("DP0113", f"`{word[:40]}` compares nothing that is shown", hint)
-    return Condition(column, operator, float(readers[column](text)))
+    readers = {**READERS, "rate": READERS["access_rate"], "target": read_integer}
+    return Condition(column, sign, float(readers[column](text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,66 +174,41 @@ class _Columns:
     """The last snapshots, one value per region."""
 
     regions: Regions
-    percent: Array
-    age: Array
-    temperature: Array
+    more: Columns
     scheme: Array
 
     def value(self, name: str) -> Array:
-        columns = {
+        return {
             "address": self.regions.start,
-            "size": self.regions.size,
-            "rate": self.percent,
-            "age": self.age,
-            "temperature": self.temperature,
+            "size": self.more.size,
+            "rate": self.more.percent,
+            "age": self.more.age,
+            "temperature": self.more.temperature,
             "target": self.regions.target,
-        }
-        return columns[name]
+        }[name]
 
 
 def _columns(series: Sequence[Series]) -> _Columns:
-    parts: list[_Columns] = []
-    for each in series:
-        if not len(each):
-            continue
-        intervals, regions = each.intervals(-1), known_target(each).snapshot(-1)
-        percent = access_percent(regions.accesses, intervals.samples)
-        heat = temperature(
-            regions.size, percent, regions.age, intervals.aggregation, each.source.weights
-        )
-        names = np.full(len(regions), each.source.scheme, dtype=object)
-        age = age_us(regions.age, intervals.aggregation)
-        parts.append(_Columns(regions, percent, age, heat, names))
-    if not parts:
-        none = np.array([])
-        return _Columns(Regions.joined(()), none, none, none, none)
+    last = [known_target(each).between(len(each) - 1, len(each)) for each in series if len(each)]
+    last = last or [series_of(Source(""), ())]
     return _Columns(
-        Regions.joined([each.regions for each in parts]),
-        np.concatenate([each.percent for each in parts]),
-        np.concatenate([each.age for each in parts]),
-        np.concatenate([each.temperature for each in parts]),
-        np.concatenate([each.scheme for each in parts]),
+        Regions.joined([each.regions for each in last]),
+        stacked([columns(each) for each in last]),
+        np.concatenate([np.full(len(each.regions), each.source.scheme, object) for each in last]),
     )
 
 
-def _kept(columns: _Columns, view: View) -> Array:
+def _kept(seen: _Columns, view: View) -> Array:
     """Return the mask of regions that meet every condition and overlap the range."""
-    regions = columns.regions
+    regions = seen.regions
     kept: Array = np.ones(len(regions), dtype=bool)
     for each in view.conditions:
         if each.operator == "in":
-            kept &= np.array([str(each.value) in name for name in columns.scheme], dtype=bool)
+            kept &= np.array([str(each.value) in name for name in seen.scheme], dtype=bool)
         elif each.column == "scheme":
-            kept &= columns.scheme == each.value
+            kept &= seen.scheme == each.value
         else:
-            compare = {
-                "<": np.less,
-                "<=": np.less_equal,
-                ">": np.greater,
-                ">=": np.greater_equal,
-                "=": np.equal,
-            }[each.operator]
-            kept &= compare(columns.value(each.column), each.value)
+            kept &= _COMPARE[each.operator](seen.value(each.column), each.value)
     if view.zoom is not None:
         low, high = view.zoom
         kept &= (regions.start < high) & (regions.end > low)
@@ -240,20 +217,20 @@ def _kept(columns: _Columns, view: View) -> Array:
 
 def rows(series: Sequence[Series], view: View, most: int) -> Rows:
     """Return regions of the last snapshots, sorted, filtered and zoomed; ``most`` of them."""
-    columns = _columns(series)
-    regions = columns.regions
-    kept = np.flatnonzero(_kept(columns, view))
+    seen = _columns(series)
+    regions, more = seen.regions, seen.more
+    kept = np.flatnonzero(_kept(seen, view))
     descending = (view.sort != "address") != view.reverse
-    order = in_order(columns.value(view.sort)[kept], descending=descending)
+    order = in_order(seen.value(view.sort)[kept], descending=descending)
     shown = tuple(
         Row(
             int(regions.start[index]),
             int(regions.end[index]),
-            float(columns.percent[index]),
-            int(columns.age[index]),
-            float(columns.temperature[index]),
+            float(more.percent[index]),
+            int(more.age[index]),
+            float(more.temperature[index]),
             int(regions.target[index]),
-            str(columns.scheme[index]),
+            str(seen.scheme[index]),
         )
         for index in kept[order][:most]
     )
@@ -290,9 +267,9 @@ def strip(series: Sequence[Series], view: View, width: int) -> str:
     whole = view.zoom or span(series)
     if whole is None or width < 1:
         return ""
-    columns = _columns(series)
-    taken = _kept(columns, view)
-    regions, percent = columns.regions.take(taken), columns.percent[taken]
+    seen = _columns(series)
+    kept = _kept(seen, view)
+    regions, percent = seen.regions.take(kept), seen.more.percent[kept]
     start, end = regions.start.astype(np.int64), regions.end.astype(np.int64)
     edges = [whole[0] + (whole[1] - whole[0]) * number // width for number in range(width + 1)]
     drawn = []

@@ -15,9 +15,8 @@ from damonpolicy.base.units import U64_MAX, approximate_bytes
 from damonpolicy.observe.collect.modules import ModuleStatus
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.status.live_view import short
-from damonpolicy.observe.status.quotas import Limits
+from damonpolicy.observe.status.schemes import Limits, goal_words
 from damonpolicy.plan.facts import Accesses, Target
-from damonpolicy.plan.show.texts import goal_text
 
 __all__ = ("Scene", "heading", "old", "scheme_lines")
 
@@ -59,11 +58,8 @@ def heading(scene: Scene) -> str:
     each = scene.kdamond
     if each is None:
         names = ", ".join(each.name for each in scene.modules)
-        return (
-            f"no kdamond of a policy runs: {names} of the kernel does"
-            if names
-            else "no kdamond runs"
-        )
+        of_kernel = f"no kdamond of a policy runs: {names} of the kernel does"
+        return of_kernel if names else "no kdamond runs"
     place = [one["slot"] for one in scene.kdamonds].index(scene.slot) + 1
     parts = [f"{each['name'] or 'somebody else'}: {each['state']}"]
     parts += ["paused"] if each["paused"] else []
@@ -99,7 +95,9 @@ def scheme_lines(scene: Scene) -> list[str]:
         lines.append(visible(", ".join(parts), kept=""))
         if scheme["watermarks"] and scheme["watermarks"]["asleep"] is not False:
             lines.append(f"  {scheme['watermarks']['why']}")
-        lines += [visible(f"  {_goal(goal)}", kept="") for goal in scheme["goals"]]
+        for goal in scheme["goals"]:
+            unfed = "" if goal["fed"] else " (not fed)"
+            lines.append(visible(f"  {goal_words(goal)}{unfed}", kept=""))
     return lines
 
 
@@ -113,12 +111,3 @@ def _now(scene: Scene, scheme: str) -> list[str]:
             )  # fmt: skip
             return [f"now {approximate_bytes(regions.total)}{passed}"]
     return []
-
-
-def _goal(goal: Mapping[str, Any]) -> str:
-    metric, target = goal["metric"], goal_text(goal["target"], goal["metric"])
-    where = "" if goal["node"] is None else f" of node {goal['node']}"
-    where += f" for {goal['cgroup']}" if goal["cgroup"] else ""
-    if goal["current"] is None:
-        return f"goal {metric}{where}: {target}{'' if goal['fed'] else ' (not fed)'}"
-    return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}"
