@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from damonpolicy.base import log, typed
 from damonpolicy.base.errors import DamonPolicyError
@@ -19,7 +18,6 @@ from damonpolicy.plan.state import Managed, agree
 
 __all__ = ("Generation", "NoGeneration", "Store")
 
-FORMAT = 1
 _KEPT = 50
 
 _GROWTH = 1 << 16
@@ -31,12 +29,14 @@ class NoGeneration(DamonPolicyError):
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(typed.Kept):
     """A whole managed set as applied; ``when`` is seconds since the epoch.
 
     ``awaits`` is whether it was to be confirmed and is not yet; ``instead_of`` is the unconfirmed
     generation that it replaced, 0 for none.
     """
+
+    FORMAT = 1
 
     number: int
     when: float
@@ -45,24 +45,6 @@ class Generation:
     policies: Mapping[str, CompiledPolicy]
     awaits: bool = False
     instead_of: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "format": FORMAT,
-            "number": self.number,
-            "when": self.when,
-            "reason": self.reason,
-            "release": self.release,
-            "policies": {name: each.to_json() for name, each in self.policies.items()},
-            "awaits": self.awaits,
-            "instead_of": self.instead_of,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Generation:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, typed.of_format(data, FORMAT), besides=("format",))
 
     def __post_init__(self) -> None:
         agree(self.policies)
@@ -273,8 +255,7 @@ class Store:
         data = read_json(staged)
         if data is None:
             return False
-        policies = {name: each.to_json() for name, each in managed.policies.items()}
-        if data.get("policies") == policies:
+        if data.get("policies") == typed.plain(managed.policies):
             return True
         files.forget(staged)
         return False

@@ -42,23 +42,6 @@ class TargetLine:
     regions: tuple[tuple[int, int], ...] = ()
     """Bytes: the first, and one past the last."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        selector = self.selector
-        return {
-            "system_ram": self.system_ram,
-            "node": self.node,
-            "selector": None
-            if selector is None
-            else {key: getattr(selector, key) for key in selector.__slots__},
-            "regions": [list(region) for region in self.regions],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TargetLine:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a target")
-
 
 @dataclass(frozen=True, slots=True)
 class FilterLine:
@@ -71,19 +54,6 @@ class FilterLine:
     subtree: bool = False
     path_file: str = "memcg_path"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "files": dict(self.files),
-            "subtree": self.subtree,
-            "path_file": self.path_file,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FilterLine:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a filter")
-
 
 @dataclass(frozen=True, slots=True)
 class Feed:
@@ -92,15 +62,6 @@ class Feed:
     goal: str
     source: Mapping[str, Any]
     every: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {"goal": self.goal, "source": dict(self.source), "every": self.every}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Feed:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a feed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +78,6 @@ class Loop:
     law: Mapping[str, Any]
     sources: tuple[Mapping[str, Any], ...]
     every: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "name": self.name,
-            "kdamond": self.kdamond,
-            "path": self.path,
-            "law": dict(self.law),
-            "sources": [dict(each) for each in self.sources],
-            "every": self.every,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Loop:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,35 +138,9 @@ class CompiledKdamond:
         metrics = (text for path, text in self.files.items() if path.endswith("/target_metric"))
         return "some_mem_psi_us" in metrics
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "policy": self.policy,
-            "name": self.name,
-            "files": dict(self.files),
-            "targets": [target.to_json() for target in self.targets],
-            "filters": {
-                directory: [line.to_json() for line in lines]
-                for directory, lines in self.filters.items()
-            },
-            "names": dict(self.names),
-            "target_files": dict(self.target_files),
-            "wait": self.wait,
-            "commit": self.commit,
-            "uncommitted": list(self.uncommitted),
-            "feeds": [each.to_json() for each in self.feeds],
-            "commit_every": self.commit_every,
-            "temperature": list(self.temperature) if self.temperature else None,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CompiledKdamond:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a kdamond")
-
 
 @dataclass(frozen=True, slots=True)
-class CompiledPolicy:
+class CompiledPolicy(typed.Kept):
     """A policy, as a generation keeps it.
 
     ``source`` and ``variables`` are its text and its overrides, for compiling it again on
@@ -238,22 +157,3 @@ class CompiledPolicy:
     loops: tuple[Loop, ...] = ()
     repairs: bool = field(default=False, metadata=typed.LATER)
     monitored: bool = field(default=False, metadata=typed.LATER)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "name": self.name,
-            "owner": self.owner,
-            "kdamonds": [kdamond.to_json() for kdamond in self.kdamonds],
-            "settings": dict(self.settings),
-            "source": self.source,
-            "variables": dict(self.variables),
-            "loops": [each.to_json() for each in self.loops],
-            "repairs": self.repairs,
-            "monitored": self.monitored,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CompiledPolicy:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a policy")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
+from damonpolicy.base import typed
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.damon.tree import Tree
@@ -45,8 +46,10 @@ class KdamondPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(typed.Kept):
     """A complete transaction, before its first write."""
+
+    FORMAT = 1
 
     machine: str
     release: str
