@@ -58,6 +58,10 @@ class Directory:
         """Return the path of a file or directory in here."""
         return f"{self.path}/{name}" if self.path else name
 
+    def holds(self, path: str) -> bool:
+        """Return whether a path lies below this directory."""
+        return path.startswith(self.below(""))
+
 
 class File:
     """A file of a tree; a missing one holds its default."""
@@ -105,6 +109,11 @@ class Entries(Directory, Generic[D]):
     def __getitem__(self, index: int) -> D:
         """Return a directory by its number, whether the tree has it or not."""
         return self.kind(self.tree, self.below(str(index)))
+
+    def holding(self, path: str) -> D | None:
+        """Return the numbered directory that a path is or lies in, None for a path elsewhere."""
+        number = path.removeprefix(self.below("")).partition("/")[0] if self.holds(path) else ""
+        return self[int(number)] if number.isdecimal() else None
 
 
 class Numbered(Entries[D]):

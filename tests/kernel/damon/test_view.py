@@ -45,6 +45,24 @@ def test_reads_content() -> None:
     assert len(view.Kdamond(tree).schemes) == 1
 
 
+def test_finds_the_directory_of_a_path() -> None:
+    """A numbered directory holds itself and what is below it."""
+    schemes = view.Kdamond().schemes
+    scheme = schemes[12]
+    assert schemes.holds(scheme.action.path)
+    assert not schemes.holds(schemes.path)
+    assert not schemes.holds(f"{schemes.path}2/1")
+    for path in (scheme.path, scheme.quota.goals[0].target.path):
+        found = schemes.holding(path)
+        assert found is not None
+        assert found.path == scheme.path
+    assert schemes.holding(schemes.count.path) is None
+    assert schemes.holding(view.Kdamond().targets[1].pid.path) is None
+    slot = view.Kdamonds().holding("3/state")
+    assert slot is not None
+    assert slot.path == "3"
+
+
 def test_gives_paths_without_a_tree() -> None:
     """A path needs no tree; in a whole tree it starts with the slot."""
     assert view.Kdamond().schemes[2].action.path == "contexts/0/schemes/2/action"
