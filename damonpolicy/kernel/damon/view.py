@@ -7,7 +7,7 @@ with the rows of the schema.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Generic, TypeVar, overload
 
@@ -53,6 +53,11 @@ class Directory:
     def __init__(self, tree: Mapping[str, str] = _NO_TREE, path: str = "") -> None:
         self.tree = tree
         self.path = path
+
+    @property
+    def name(self) -> str:
+        """Its name in the directory around it: the number of a numbered one."""
+        return self.path.rpartition("/")[2]
 
     def below(self, name: str) -> str:
         """Return the path of a file or directory in here."""
@@ -125,6 +130,14 @@ class Numbered(Entries[D]):
     def count(self) -> File:
         """The file whose write makes and wipes the directories."""
         return File(self.tree, self.below(COUNTS[self.path.rpartition("/")[2]]))
+
+    def listing(self, entries: Sequence[Mapping[str, str]]) -> dict[str, str]:
+        """Return the files of directories with these contents, and of their count."""
+        files = {self.count.path: str(len(entries))}
+        for index, names in enumerate(entries):
+            here = self[index]
+            files |= {here.below(name): text for name, text in names.items()}
+        return files
 
     def __len__(self) -> int:
         return self.count.number
