@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from damonpolicy.base.errors import UsageError
 from damonpolicy.kernel.damon.modules import module_of
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.settings import ADVISOR, normalise
 from damonpolicy.plan.bind import Bound
 from damonpolicy.plan.ir import CompiledPolicy
@@ -22,7 +23,7 @@ from damonpolicy.plan.state import Managed
 
 __all__ = ("cmdline", "script")
 
-_NOTHING = {"nr_kdamonds": "0"}
+_NOTHING = {Kdamonds().count.path: "0"}
 _SYSCTL = "/proc/sys/"
 _OF_MODULE = r"/sys/module/([^/]+)/parameters/([^/]+)"
 _PLAIN = r"[^\s\"]+"

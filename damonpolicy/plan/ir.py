@@ -14,6 +14,7 @@ from typing import Any, Literal
 from damonpolicy.base import typed
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import check_numbers
+from damonpolicy.kernel.damon.view import Filter, Kdamond
 from damonpolicy.kernel.system.processes import Selector
 
 __all__ = (
@@ -52,7 +53,17 @@ class FilterLine:
 
     files: Mapping[str, str]
     subtree: bool = False
-    path_file: str = "memcg_path"
+    path_file: str = Filter().memcg.path
+
+    @property
+    def path(self) -> str:
+        """The cgroup, empty for none."""
+        return self.files.get(self.path_file, "")
+
+    @property
+    def filter(self) -> Filter:
+        """Its files."""
+        return Filter(self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +121,10 @@ class CompiledKdamond:
     """The weights of size, access rate and age in reports' temperature."""
 
     def __post_init__(self) -> None:
-        if "contexts/0/operations" not in self.files:
+        if not Kdamond(self.files).ops.present:
             raise ValueError(f"the kdamond `{self.name}` has no operation set")
         for path in self.files:
-            if path != "refresh_ms" and not re.match(_INSIDE, path):
+            if path != Kdamond().refresh.path and not re.match(_INSIDE, path):
                 raise ValueError(f"`{path[:80]}` is not a file of a kdamond")
 
     def check(self) -> None:
@@ -130,13 +141,13 @@ class CompiledKdamond:
     @property
     def ops(self) -> str:
         """The operation set."""
-        return self.files["contexts/0/operations"]
+        return Kdamond(self.files).ops.text
 
     @property
     def pressed(self) -> bool:
         """Whether a goal on pressure tunes one of its quotas, which each commit disturbs."""
-        metrics = (text for path, text in self.files.items() if path.endswith("/target_metric"))
-        return "some_mem_psi_us" in metrics
+        goals = (goal for scheme in Kdamond(self.files).schemes for goal in scheme.quota.goals)
+        return any(goal.metric.text == "some_mem_psi_us" for goal in goals)
 
 
 @dataclass(frozen=True, slots=True)

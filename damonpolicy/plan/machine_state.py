@@ -19,6 +19,7 @@ from damonpolicy.kernel.damon.tree import (
     slot_tree,
 )
 from damonpolicy.kernel.damon.tree import snapshot as read_tree
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system import host
@@ -60,11 +61,11 @@ class Current:
 
     def running(self, number: int) -> bool:
         """Return whether a slot's kdamond is on."""
-        return self.tree.get(f"{number}/state") == "on"
+        return Kdamonds(self.tree)[number].state.text == "on"
 
     def pid(self, number: int) -> int:
         """Return a slot's kdamond's pid, -1 while it is off."""
-        return int(self.tree.get(f"{number}/pid", "-1"))
+        return Kdamonds(self.tree)[number].pid.number
 
     def owner(self, number: int, managed: Managed) -> Owner:
         """Return the owner of a slot.
@@ -156,8 +157,9 @@ def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:
     """
     for _ in range(_TRIES):
         tree = read_tree(machine)
-        running = [n for n in slot_numbers(tree) if tree.get(f"{n}/state") == "on"]
-        starts = {n: host.starts(machine, int(tree.get(f"{n}/pid", "-1"))) for n in running}
+        slots = Kdamonds(tree)
+        running = [n for n in slot_numbers(tree) if slots[n].state.text == "on"]
+        starts = {n: host.starts(machine, slots[n].pid.number) for n in running}
         gone = [n for n in running if not starts[n]]
         if all(read_or(machine, kdamond_path(n, "state")) == "on" for n in gone):
             break

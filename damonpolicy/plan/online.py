@@ -7,14 +7,14 @@ matters where a list shrinks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Literal
+from typing import Any, Literal
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import default
+from damonpolicy.kernel.damon.schema import default, row
 from damonpolicy.kernel.damon.tree import Tree, is_volatile
+from damonpolicy.kernel.damon.view import Kdamond, Numbered, Target
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.plan.bind import Bound
 from damonpolicy.plan.diff import changes, differing, remade
@@ -27,6 +27,7 @@ __all__ = (
     "acts",
     "change",
     "commit_steps",
+    "has_goals",
     "inherits",
     "may_sleep",
     "pids",
@@ -37,13 +38,8 @@ __all__ = (
     "without_dead",
 )
 
-_OPERATIONS = "contexts/0/operations"
-_INTERVALS = "contexts/0/monitoring_attrs/intervals"
-_TUNING = f"{_INTERVALS}/intervals_goal/aggrs"
-_TARGETS = "contexts/0/targets"
-_SAMPLE = "contexts/0/monitoring_attrs/sample/filters"
-_GOALS = re.compile(r"contexts/0/schemes/\d+/quotas/goals/\d+/")
-_PID = re.compile(rf"{_TARGETS}/(\d+)/pid_target\Z")
+_OPS = Kdamond().ops.path
+_TUNING = Kdamond().intervals.auto_tune.aggregations.path
 
 
 @dataclass(slots=True)
@@ -101,7 +97,7 @@ def _obstacle(
     desired = bound.files
     # The kernel runs what was committed, even if someone has staged over it since.
     ran = verified or before
-    if {each.get(_OPERATIONS) for each in (before, ran)} != {desired[_OPERATIONS]}:
+    if {each.get(_OPS) for each in (before, ran)} != {desired[_OPS]}:
         return "other operations need other targets"
     if pids(before) != pids(ran):
         return "its targets were changed by someone since our last commit"
@@ -208,19 +204,25 @@ def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -
     result.stage += operations
     result.start.append(Operation.command(slot, "off", phase="start"))
     result.start.append(Operation.command(slot, "on", "off", "start"))
-    tuned = " and tuned quotas" if any(map(_GOALS.match, before)) else ""
+    tuned = " and tuned quotas" if has_goals(before) else ""
     result.remarks.append(f"it restarts and loses its monitoring results{tuned}: {why}")
     return result
 
 
 def may_sleep(tree: Tree) -> bool:
     """Return whether every scheme has watermarks, so that all could be inactive at once."""
-    metrics = [value for path, value in tree.items() if path.endswith("/watermarks/metric")]
+    metrics = [scheme.watermarks.metric.text for scheme in Kdamond(tree).schemes]
     return bool(metrics) and "none" not in metrics
 
 
 def _tuned(tree: Tree) -> bool:
-    return is_volatile(f"{_INTERVALS}/sample_us", tree)
+    return is_volatile(Kdamond().intervals.sample.path, tree)
+
+
+def has_goals(tree: Tree) -> bool:
+    """Return whether any quota has a goal, so that the kernel tunes it."""
+    rows = filter(None, map(row, tree))
+    return any(each.ours.startswith("quota.goals.") for each in rows)
 
 
 def retuned(tree: Tree, desired: Tree) -> bool:
@@ -228,16 +230,14 @@ def retuned(tree: Tree, desired: Tree) -> bool:
 
     The kernel refuses such a commit (mm/damon/core.c: damon_valid_intervals_goal()).
     """
-    goal = f"{_INTERVALS}/intervals_goal"
-    names = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
-    moved = any(tree.get(f"{goal}/{name}") != desired.get(f"{goal}/{name}") for name in names)
+    files = filter(Kdamond().intervals.auto_tune.holds, {**tree, **desired})
+    moved = any(tree.get(path) != desired.get(path) for path in files)
     return moved and _tuned(tree) and _tuned(desired)
 
 
 def pids(tree: Tree) -> list[str]:
     """Return the processes of a tree's targets, in their order."""
-    found = {int(match[1]): value for path, value in tree.items() if (match := _PID.match(path))}
-    return [found[index] for index in sorted(found)]
+    return [target.pid.text for target in Kdamond(tree).targets]
 
 
 def inherits(before: Tree, desired: Tree) -> bool:
@@ -247,15 +247,17 @@ def inherits(before: Tree, desired: Tree) -> bool:
     """
     old, new = pids(before), pids(desired)
     gone = any(pid not in new for pid in old)
-    return gone and old[0] != new[0] and f"{_TARGETS}/0/obsolete_target" not in desired
+    return gone and old[0] != new[0] and not _keeps_gone(desired)
+
+
+def _keeps_gone(tree: Tree) -> bool:
+    """Return whether this kernel can drop a target from the middle, once it is marked obsolete."""
+    return Kdamond(tree).targets[0].obsolete.present
 
 
 def acts(tree: Tree) -> bool:
     """Return whether a scheme does more than count."""
-    actions = (
-        value for path, value in tree.items() if re.fullmatch(r".*/schemes/\d+/action", path)
-    )
-    return any(action != "stat" for action in actions)
+    return any(scheme.action.text != "stat" for scheme in Kdamond(tree).schemes)
 
 
 def shifts(running: Iterable[Tree], desired: Tree) -> bool:
@@ -269,8 +271,7 @@ def commit_steps(running: Sequence[Tree], desired: Tree) -> list[Tree]:
     if not any(_types_change(each, desired) for each in running):
         return [desired]
     # A commit copies everything of a sample filter except its type: first none, then the new one.
-    without = {p: v for p, v in desired.items() if not p.startswith(f"{_SAMPLE}/")}
-    return [{**without, f"{_SAMPLE}/nr_filters": "0"}, desired]
+    return [_listed(desired, Kdamond().sample.filters, ()), desired]
 
 
 def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[list[Tree], bool]:
@@ -282,7 +283,7 @@ def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[li
     gone = any(pid not in new for pid in old)
     last: list[Tree] = [desired]
     shortened = False
-    if gone and f"{_TARGETS}/0/obsolete_target" in desired:
+    if gone and _keeps_gone(desired):
         last, shortened = [_with_obsolete(desired, old, new)], True
     elif gone:
         # before 6.19 (commit "mm/damon: add obsolete flag to damon_target") nothing can be
@@ -299,25 +300,33 @@ def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[li
 
 
 def _types_change(before: Tree, desired: Tree) -> bool:
-    types = [path for path in before if re.fullmatch(rf"{_SAMPLE}/\d+/type", path)]
-    return any(path in desired and before[path] != desired[path] for path in types)
+    old, new = (Kdamond(tree).sample.filters for tree in (before, desired))
+    return any(each.type.text != other.type.text for each, other in zip(old, new, strict=False))
 
 
-def _target_files(tree: Tree) -> dict[str, dict[str, str]]:
+def _target_files(tree: Tree) -> dict[int, dict[str, str]]:
     """Return the files of all targets, by their number."""
-    found: dict[str, dict[str, str]] = {}
-    prefix = f"{_TARGETS}/"
-    for path, value in tree.items():
-        if path.startswith(prefix):
-            number, _, name = path.removeprefix(prefix).partition("/")
-            found.setdefault(number, {})[name] = value
+    found: dict[int, dict[str, str]] = {}
+    targets = Kdamond().targets
+    for path in filter(targets.holds, tree):
+        number, _, name = path.removeprefix(targets.below("")).partition("/")
+        if name:
+            found.setdefault(int(number), {})[name] = tree[path]
     return found
+
+
+def _listed(
+    tree: Tree, where: Numbered[Any], entries: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
+    """Return a tree in which a directory of numbered ones has other entries."""
+    rest = {path: value for path, value in tree.items() if not where.holds(path)}
+    return {**rest, **where.listing(entries)}
 
 
 def without_dead(tree: Tree, lives: Callable[[int], bool]) -> dict[str, str]:
     """Return a tree without the targets whose process has ended; without targets, as it is."""
     known = pids(tree)
-    if tree.get("contexts/0/operations") == "paddr":
+    if tree.get(_OPS) == "paddr":
         return dict(tree)
     living = [pid for pid in known if lives(int(pid))]
     return dict(tree) if living == known else _with_targets(tree, living, known)
@@ -325,18 +334,15 @@ def without_dead(tree: Tree, lives: Callable[[int], bool]) -> dict[str, str]:
 
 def with_pids(tree: Tree, others: Mapping[str, str]) -> dict[str, str]:
     """Return a tree in which ``others`` replace processes."""
-    return {path: others.get(v, v) if _PID.match(path) else v for path, v in tree.items()}
+    files = (target.pid for target in Kdamond(tree).targets)
+    return {**tree, **{each.path: others.get(each.text, each.text) for each in files}}
 
 
 def _with_targets(desired: Tree, pids: list[str], all_pids: list[str]) -> dict[str, str]:
     """Return the desired tree with only some of its targets."""
-    tree = {path: v for path, v in desired.items() if not path.startswith(f"{_TARGETS}/")}
-    tree[f"{_TARGETS}/nr_targets"] = str(len(pids))
     known = _target_files(desired)
-    for index, pid in enumerate(pids):
-        files = known.get(str(all_pids.index(pid)), {})
-        tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
-    return tree
+    entries = [known.get(all_pids.index(pid), {}) for pid in pids]
+    return _listed(desired, Kdamond().targets, entries)
 
 
 def _with_obsolete(desired: Tree, old: list[str], new: list[str]) -> dict[str, str]:
@@ -345,12 +351,9 @@ def _with_obsolete(desired: Tree, old: list[str], new: list[str]) -> dict[str, s
     Their pids are replaced by a live one, since a commit looks up every pid.
     """
     order = [*dict.fromkeys([*old, *new])]
-    places = {pid: str(index) for index, pid in enumerate(new)}
-    known = _target_files(desired)
-    tree = {path: v for path, v in desired.items() if not path.startswith(f"{_TARGETS}/")}
-    tree[f"{_TARGETS}/nr_targets"] = str(len(order))
-    for index, pid in enumerate(order):
-        files = dict(known[places.get(pid, "0")])
-        files["obsolete_target"] = "N" if pid in places else "Y"
-        tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
-    return tree
+    places = {pid: index for index, pid in enumerate(new)}
+    known, obsolete = _target_files(desired), Target().obsolete.path
+    entries = [
+        {**known[places.get(pid, 0)], obsolete: "N" if pid in places else "Y"} for pid in order
+    ]
+    return _listed(desired, Kdamond().targets, entries)

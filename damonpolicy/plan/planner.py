@@ -12,6 +12,7 @@ from damonpolicy.base.errors import Foreign
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.damon.tree import Tree, configuration, startable
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.plan import modules, online, policy_changes, renames, settings
@@ -28,7 +29,7 @@ __all__ = ("Wanted", "make_plan")
 FEWEST_SLOTS = 8
 """Spare slots for later policies, as the number cannot change while a kdamond runs."""
 
-EMPTY = {"contexts/nr_contexts": "0", "refresh_ms": "0"}
+EMPTY = {each.path: "0" for each in (Kdamond().contexts, Kdamond().refresh)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,4 +363,4 @@ def _alike(current: Tree, desired: Tree) -> bool:
 
 
 def _slots(before: int, after: int, phase: Any = "stage") -> Operation:
-    return Operation("count", phase, f"{KDAMONDS}/nr_kdamonds", str(before), str(after))
+    return Operation("count", phase, f"{KDAMONDS}/{Kdamonds().count.path}", str(before), str(after))
