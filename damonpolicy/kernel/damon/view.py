@@ -140,7 +140,7 @@ class Numbered(Entries[D]):
         return files
 
     def __len__(self) -> int:
-        return self.count.number
+        return max(self.count.number, 0)
 
     def __iter__(self) -> Iterator[D]:
         return map(self.__getitem__, range(len(self)))

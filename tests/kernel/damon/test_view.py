@@ -43,6 +43,7 @@ def test_reads_content() -> None:
     assert scheme.quota.goals[1].metric.text == "user_input"
     assert not scheme.quota.goals[1].metric.present
     assert len(view.Kdamond(tree).schemes) == 1
+    assert list(view.Kdamond({"contexts/0/schemes/nr_schemes": "-1"}).schemes) == []
 
 
 def test_finds_the_directory_of_a_path() -> None:
