@@ -11,7 +11,9 @@ from damonpolicy.base import log
 from damonpolicy.base.errors import reason_of
 from damonpolicy.engine import waiting
 from damonpolicy.kernel.damon.modules import module_of, parameter_path
+from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.host import starts
@@ -30,8 +32,6 @@ _PAUSE = 0.05
 
 _STARTING = 5.0
 """Seconds within which a module's kdamond has to appear: before 6.2 a timer of 1 s starts it."""
-
-_INTERVAL_FILES = ("sample_us", "aggr_us", "interval_us", "max_sample_us", "apply_interval_us")
 
 
 class OperationFailed(Exception):
@@ -53,21 +53,24 @@ class OperationFailed(Exception):
         return f"writing {what}: {self.reason}"
 
 
-def deadline(tree: Tree, slot: int) -> float:
-    """Return the seconds that a command on a kdamond may take.
+def deadline(files: Tree) -> float:
+    """Return the seconds that a command on a kdamond may take, by the files of its directory.
 
     The kernel answers commands between two samples, or when it looks at the watermarks
     (mm/damon/core.c: kdamond_call()); so this is twice the longest known interval.
     """
-    prefix = f"{slot}/"
-    longest = max(
-        (
-            int(value)
-            for path, value in tree.items()
-            if path.startswith(prefix) and path.endswith(_INTERVAL_FILES) and value.isdecimal()
-        ),
-        default=0,
-    )
+    return _limit(text for path, text in files.items() if _waits(path))
+
+
+def _waits(path: str) -> bool:
+    """Return whether a kdamond may sleep for as long as a file says."""
+    found = row(path)
+    return found is not None and found.unit == "us" and found.ours != "intervals.update"
+
+
+def _limit(texts: Iterable[str]) -> float:
+    """Return the seconds to wait for whoever sleeps for that many microseconds."""
+    longest = max((int(text) for text in texts if text.isdecimal()), default=0)
     return min(2 * longest / 1e6, 3600.0) + _MARGIN
 
 
@@ -77,13 +80,9 @@ def naps(files: Tree) -> float:
     It sleeps only while all schemes are inactive, looks at them again after the shortest of their
     intervals, and answers no command before that (mm/damon/core.c: kdamond_wait_activation()).
     """
-    base = "contexts/0/schemes"
-    marks = [
-        (files.get(f"{base}/{index}/watermarks/metric", "none"),
-         files.get(f"{base}/{index}/watermarks/interval_us", "0"))
-        for index in range(int(files.get(f"{base}/nr_schemes", "0")))
-    ]  # fmt: skip
-    return min((0 if metric == "none" else int(text) for metric, text in marks), default=0) / 1e6
+    marks = [scheme.watermarks for scheme in Kdamond(files).schemes]
+    waits = (0 if each.metric.text == "none" else each.every.number for each in marks)
+    return min(waits, default=0) / 1e6
 
 
 def patience(machine: Machine, operation: Operation, operations: Iterable[Operation]) -> float:
@@ -96,8 +95,7 @@ def patience(machine: Machine, operation: Operation, operations: Iterable[Operat
     paths = [parameter_path(module, name) for name in ("aggr_interval", "wmarks_interval")]
     texts = [read_or(machine, path) for path in paths]
     texts += [each.before for each in operations if each.path in paths]
-    longest = max((int(text) for text in texts if text.isdecimal()), default=0)
-    return min(2 * longest / 1e6, 3600.0) + _MARGIN
+    return _limit(texts)
 
 
 def perform(
@@ -145,7 +143,7 @@ def perform(
 
 def _may_be_the_lock(operation: Operation) -> bool:
     starts_one = operation.after == "on" or operation.starts_module
-    return not starts_one and not operation.path.endswith("/nr_kdamonds")
+    return not starts_one and operation.relative != Kdamonds().count.path
 
 
 def _expect_state(machine: Machine, operation: Operation) -> None:
@@ -156,7 +154,7 @@ def _expect_state(machine: Machine, operation: Operation) -> None:
     """
     try:
         state = read_value(machine, operation.path)
-        contexts = read_value(machine, kdamond_path(operation.slot, "contexts/nr_contexts"))
+        contexts = read_value(machine, kdamond_path(operation.slot, Kdamond().contexts.path))
     except FileNotFoundError:
         raise OperationFailed(operation, "the kdamond's directory is gone") from None
     except OSError as error:
@@ -253,8 +251,7 @@ def ask(machine: Machine, slot: int, word: str, files: Tree) -> None:
 
     ``files`` are those of its directory: their intervals limit the wait. Raises OperationFailed.
     """
-    seconds = deadline({f"{slot}/{path}": text for path, text in files.items()}, slot)
-    perform(machine, Operation.command(slot, word), seconds)
+    perform(machine, Operation.command(slot, word), deadline(files))
 
 
 def alive(

@@ -22,6 +22,7 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.recursion import deep
 from damonpolicy.engine.state_directory import cannot, damaged, make_directory, write_all
 from damonpolicy.kernel.damon.tree import check_numbers
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import forbid_live
 from damonpolicy.plan.state import Managed, Pending
@@ -52,6 +53,14 @@ class Before:
     tree: Mapping[str, str]
     starts: Mapping[int, int]
     settings: Mapping[str, str]
+
+    def running(self, slot: int) -> bool:
+        """Return whether a slot's kdamond was on."""
+        return Kdamonds(self.tree)[slot].state.text == "on"
+
+    def thread(self, slot: int) -> Thread:
+        """Return the thread that ran in a slot."""
+        return Kdamonds(self.tree)[slot].pid.number, self.starts.get(slot, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from damonpolicy.engine.execute import deadline
-from damonpolicy.kernel.damon.tree import slot_numbers
+from damonpolicy.kernel.damon.tree import slot_numbers, slot_tree
 
 if TYPE_CHECKING:
     from damonpolicy.engine.journal import Header
@@ -21,8 +21,7 @@ _Answer = TypeVar("_Answer")
 
 def deadline_amid(header: Header, slot: int) -> float:
     """Return the seconds that a command may take, by a slot's old and new intervals."""
-    after = {f"{slot}/{path}": text for path, text in header.after.get(slot, {}).items()}
-    return max(deadline(tree, slot) for tree in (header.before.tree, after))
+    return max(map(deadline, (slot_tree(header.before.tree, slot), header.after.get(slot, {}))))
 
 
 def longest_hold(header: Header) -> float:
@@ -32,7 +31,7 @@ def longest_hold(header: Header) -> float:
     longest interval of any kdamond decides, including someone else's.
     """
     slots = {*slot_numbers(header.before.tree), *header.after}
-    return max((deadline_amid(header, slot) for slot in slots), default=deadline({}, 0))
+    return max((deadline_amid(header, slot) for slot in slots), default=deadline({}))
 
 
 def patient(machine: Machine, seconds: float) -> Machine:

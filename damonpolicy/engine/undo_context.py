@@ -12,6 +12,7 @@ from damonpolicy.engine.retries import deadline_amid, longest_hold, patient
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.online import pids
 from damonpolicy.plan.state import Managed
 
 __all__ = ("Undoing", "Undone", "put_right")
@@ -99,10 +100,10 @@ def put_right(managed: Managed, undone: Undone) -> Managed:
     """Return the managed set after an undo: as before, except new threads and ended processes."""
     slots = {}
     for slot, record in managed.slots.items():
-        pid, start = undone.restarted.get(slot, (record.pid, record.start))
+        pid, start = undone.restarted.get(slot, record.thread)
         if slot in undone.living:
             files = undone.living[slot]
-            left = {text for path, text in files.items() if path.endswith("/pid_target")}
+            left = pids(files)
             members = tuple(member for member in record.members if str(member[0]) in left)
             record = replace(record, files=files, members=members)  # noqa: PLW2901
         slots[slot] = replace(record, pid=pid, start=start)

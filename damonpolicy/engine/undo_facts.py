@@ -23,11 +23,10 @@ class SlotFacts:
         self.before = undoing.before
         self.progress = undoing.progress
         self.result = undoing.result
-        header, managed = undoing.header, undoing.managed
-        self.slots = sorted({each.slot for each in header.operations if each.slot >= 0})
+        operations = undoing.header.operations
+        self.slots = sorted({each.slot for each in operations if each.slot >= 0})
         self.recounted = any(each.slot < 0 and each.kind == "count" for each in undoing.intended)
-        committed = {slot: record.files for slot, record in managed.slots.items()}
-        self.known = Known(header.before, header.after, header.operations, committed)
+        self.known = Known(undoing.header)
         self.theirs: set[int] = set()
         """Slots in which someone else runs a kdamond, where nothing is written."""
         self.gone: set[int] = set()
@@ -41,17 +40,10 @@ class SlotFacts:
     def _old(self, slot: int) -> dict[str, str]:
         return slot_tree(self.before.tree, slot)
 
-    def _was_on(self, slot: int) -> bool:
-        return self.before.tree.get(f"{slot}/state") == "on"
-
     def _ran(self, slot: int) -> Tree:
         """Return what the kdamond ran: its last verified commit, ignoring later staging."""
         record = self.undoing.managed.slots.get(slot)
-        thread = (
-            int(self.before.tree.get(f"{slot}/pid", "-1")),
-            self.before.starts.get(slot, 0),
-        )
-        if record is not None and (record.pid, record.start) == thread:
+        if record is not None and record.thread == self.before.thread(slot):
             return configuration(record.files)
         return configuration(self._old(slot))
 
@@ -73,11 +65,9 @@ class SlotFacts:
         return self._known_thread(slot) or self._unnoted(slot)
 
     def _known_thread(self, slot: int) -> bool:
-        known = {(int(self.before.tree.get(f"{slot}/pid", "-1")), self.before.starts.get(slot, 0))}
-        known |= self.progress.restarted.get(slot, set())
+        known = {self.before.thread(slot), *self.progress.restarted.get(slot, ())}
         if slot in self.undoing.managed.slots:
-            record = self.undoing.managed.slots[slot]
-            known.add((record.pid, record.start))
+            known.add(self.undoing.managed.slots[slot].thread)
         return self._thread(slot) in known
 
     def _unnoted(self, slot: int) -> bool:
@@ -106,7 +96,7 @@ class SlotFacts:
 
     def _must_commit(self, slot: int) -> bool:
         """Return whether the running configuration may differ from before: files prove nothing."""
-        if not (self._was_on(slot) and self._is_on(slot)):
+        if not (self.before.running(slot) and self._is_on(slot)):
             return False
         again = slot in self.progress.restarted or slot in self.progress.restarting
         committed = self.undoing.overwrite or again or self._intended(slot, "commit")

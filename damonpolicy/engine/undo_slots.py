@@ -16,6 +16,7 @@ from damonpolicy.kernel.damon.tree import (
     snapshot,
     startable,
 )
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import KDAMONDS
@@ -27,9 +28,8 @@ from damonpolicy.plan.uncommitted import unfed
 
 __all__ = ("Slots",)
 
-_EMPTY = {"contexts/nr_contexts": "0"}
-_SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
-_TARGETS = "contexts/0/targets/nr_targets"
+_EMPTY = {Kdamond().contexts.path: "0"}
+_SAMPLE = Kdamond().intervals.sample.path
 _TRIES = 5
 """The number of times a command is repeated because processes end meanwhile."""
 
@@ -42,7 +42,7 @@ class Slots(SlotFacts):
     def stop_started(self) -> None:
         """Stop the kdamonds that the transaction has started."""
         for slot in self.slots:
-            if not self._is_on(slot) or (self._was_on(slot) and self._of_before(slot)):
+            if not self._is_on(slot) or (self.before.running(slot) and self._of_before(slot)):
                 continue
             if self._of_transaction(slot) or self.undoing.overwrite:
                 self.undoing.do(Operation.command(slot, "off"))
@@ -64,13 +64,17 @@ class Slots(SlotFacts):
             try:
                 if slot in slot_numbers(now):
                     self._restore(slot)
-                elif self._was_on(slot):
+                elif self.before.running(slot):
                     self._tell_gone(slot)
             except OSError as error:
                 self.result.failed(error)
 
     def _restore(self, slot: int) -> None:
-        commits, was_on, is_on = self._must_commit(slot), self._was_on(slot), self._is_on(slot)
+        commits, was_on, is_on = (
+            self._must_commit(slot),
+            self.before.running(slot),
+            self._is_on(slot),
+        )
         kept = configuration(self._old(slot)) or _EMPTY
         kept = {**fed(self._old(slot), kept), **kept}
         if not was_on or (is_on and not commits):
@@ -221,20 +225,21 @@ class Slots(SlotFacts):
             return bool(start) and known.get(pid, start) == start
 
         living = online.without_dead(tree, lives)
-        return None if living != tree and living.get(_TARGETS, "0") == "0" else living
+        return None if living != tree and not online.pids(living) else living
 
     # The number of slots
 
     def _recount(self) -> bool:
         """Restore the number of slots, all of them empty; return whether that was done."""
-        now, count = snapshot(self.machine), self.before.tree.get("nr_kdamonds", "0")
-        found = now.get("nr_kdamonds", "0")
-        if found == count or not (self.recounted or self.undoing.overwrite):
+        now = snapshot(self.machine)
+        found, wanted = Kdamonds(now).count, Kdamonds(self.before.tree).count
+        if found.text == wanted.text or not (self.recounted or self.undoing.overwrite):
             return False
         if self._configured(now):
             self.miscounted = self.undoing.overwrite
             return False
-        write = Operation("count", "stage", f"{KDAMONDS}/nr_kdamonds", found, count)
+        path = f"{KDAMONDS}/{found.path}"
+        write = Operation("count", "stage", path, found.text, wanted.text)
         if not self.undoing.overwrite:
             return self.undoing.do(write)
         try:
@@ -273,7 +278,7 @@ class Slots(SlotFacts):
         now = snapshot(self.machine)
         taken = any(slot not in slot_numbers(now) for slot in self.slots)
         ours = self.recounted or self.undoing.overwrite or taken
-        same = now.get("nr_kdamonds") == self.before.tree.get("nr_kdamonds")
+        same = slot_numbers(now) == slot_numbers(self.before.tree)
         if ours and not same and not self.miscounted:
             self.result.leave("the number of slots is not what it was")
         for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
@@ -292,8 +297,8 @@ class Slots(SlotFacts):
             self.result.problems.append(f"{first}{more} not as before")
         if slot in self.deserted or slot in self.theirs:
             return  # as if its last process had ended a moment before
-        if not self._was_on(slot):
-            if now.get(f"{slot}/state") == "on":
+        if not self.before.running(slot):
+            if Kdamonds(now)[slot].state.text == "on":
                 self.result.problems.append(f"the kdamond of slot {slot} is still on")
             return
         seconds = deadline_amid(self.undoing.header, slot)
@@ -303,7 +308,7 @@ class Slots(SlotFacts):
             return
         thread = (pid, starts(self.machine, pid))
         record = self.undoing.managed.slots.get(slot)
-        if record is not None and thread != (record.pid, record.start):
+        if record is not None and thread != record.thread:
             self.result.restarted[slot] = thread
 
 

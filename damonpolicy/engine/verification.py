@@ -18,8 +18,9 @@ from damonpolicy.kernel.damon.tree import (
     snapshot,
     under,
 )
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_or, read_value
+from damonpolicy.kernel.system.machine import Machine, read_or, read_value
 from damonpolicy.plan.diff import differing
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.state import Managed, SettingRecord, SlotRecord
@@ -53,7 +54,8 @@ class Verification:
         self._compare_count(tree)
         slots: dict[int, SlotRecord] = {}
         for each in self.plan.kdamonds:
-            if each.slot < 0 or (f"{each.slot}/state" not in tree and not each.runs):
+            there = Kdamonds(tree)[each.slot].state.present
+            if each.slot < 0 or not (there or each.runs):
                 continue
             now = slot_tree(tree, each.slot)
             if each.action != "keep":
@@ -105,15 +107,15 @@ class Verification:
 
     def _compare_count(self, tree: Tree) -> None:
         """Raise Unverified if the number of slots is wrong."""
-        path = f"{KDAMONDS}/nr_kdamonds"
-        counts = [each.after for each in self.header.operations if each.path == path]
-        wanted = counts[-1] if counts else self.watch.current.tree.get("nr_kdamonds")
-        if tree.get("nr_kdamonds") != wanted:
-            raise Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
+        found, before = Kdamonds(tree).count, Kdamonds(self.watch.current.tree).count
+        counts = [each.after for each in self.header.operations if each.relative == found.path]
+        wanted = counts[-1] if counts else before.text
+        if found.text != wanted:
+            raise Unverified(f"there are {found.text} slots and not {wanted}", "")
 
     def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
         _tell(each.slot, each.name, now, each.after, differing(now, each.after))
-        on = now["state"] == "on"
+        on = Kdamond(now).state.text == "on"
         if on != each.runs:
             state = "on" if on else "off"
             raise Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)

@@ -18,6 +18,7 @@ from damonpolicy.kernel.damon.tree import (
     slot_tree,
     snapshot,
 )
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
@@ -48,9 +49,7 @@ class Watch:
     def known(self) -> Known:
         """The values that are ours or were there; built on demand, as plans may be replaced."""
         if self._known is None:
-            header = self.header
-            committed = {slot: record.files for slot, record in header.managed.slots.items()}
-            self._known = Known(header.before, header.after, header.operations, committed)
+            self._known = Known(self.header)
         return self._known
 
     def unchanged(self) -> None:
@@ -61,7 +60,7 @@ class Watch:
         touched = {each.slot for each in self.header.operations}
         slots = self.current.slots if -1 in touched and self._recounts() else sorted(touched - {-1})
         now = snapshot(self.machine, slots=slots)
-        if now.get("nr_kdamonds") != self.current.tree.get("nr_kdamonds"):
+        if len(Kdamonds(now)) != len(self.current.slots):
             raise _meanwhile("the number of slots was changed")
         for slot in slots:
             if slot not in self.current.slots:
@@ -76,10 +75,9 @@ class Watch:
 
     def thread(self, slot: int, tree: Tree) -> Thread | None:
         """Return the thread that runs in a slot, None while it is off."""
-        if tree.get(f"{slot}/state") != "on":
-            return None
-        pid = int(tree.get(f"{slot}/pid", "-1"))
-        return pid, starts(self.machine, pid)
+        kdamond = Kdamonds(tree)[slot]
+        pid = kdamond.pid.number
+        return (pid, starts(self.machine, pid)) if kdamond.state.text == "on" else None
 
     def before_wiping(self, operation: Operation) -> None:
         """Raise OperationFailed if a count would wipe others' writes."""

@@ -75,12 +75,9 @@ class Current:
         """
         record = managed.slots.get(number)
         if record is not None and managed.boot_id == self.host.boot_id:
-            same_thread = (self.pid(number), self.starts.get(number, 0)) == (
-                record.pid,
-                record.start,
-            )
+            thread = (self.pid(number), self.starts.get(number, 0))
             if self.running(number):
-                return "ours" if same_thread else "foreign"
+                return "ours" if thread == record.thread else "foreign"
             if not differing(self.slot(number), record.files):
                 return "ours"
         if not self.running(number) and empty_slot(self.slot(number)):

@@ -41,6 +41,11 @@ class SlotRecord:
     def __post_init__(self) -> None:
         check_numbers(self.files)
 
+    @property
+    def thread(self) -> tuple[int, int]:
+        """Its pid and start time."""
+        return self.pid, self.start
+
 
 @dataclass(frozen=True, slots=True)
 class SettingRecord:
