@@ -46,12 +46,12 @@ class OwnFiles:
             return False
         return True
 
-    def journal(self, header: Header, managed: Managed) -> Unwritten:
+    def journal(self, header: Header) -> Unwritten:
         """Begin the journal, with room for the state file that will follow."""
         made: list[Unwritten] = []
 
         def begin() -> None:
-            self.store.reserve(managed)
+            self.store.reserve(header.managed)
             made.append(journals.begin(self.store.places.journal, header))
 
         otherwise = "no journal is kept, so run this again if it is killed"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,24 +106,35 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
     It uses reserved space. Raises DamonPolicyError; the old file stays then.
     """
-    make_directory(path.parent)
-    forbid_live(str(path))
     # at once and on one line: anything else is written by json's slow encoder
     text = json.dumps({**data, "digest": digest(data)}).encode() + b"\n"
+    with _next_content(path, replaces=True) as descriptor:
+        write_all(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
+        os.fsync(descriptor)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def _next_content(path: Path, *, replaces: bool) -> Iterator[int]:
+    """Open the file with the next content of another, which it ``replaces`` after the block.
+
+    Raises DamonPolicyError, and removes it on an error.
+    """
+    make_directory(path.parent)
+    forbid_live(str(path))
     temporary = _next(path)
     try:
-        descriptor = _opened(temporary)
+        descriptor = trust.open_own(temporary, os.O_RDWR | os.O_CREAT)
         try:
-            write_all(descriptor, text, 0)
-            os.ftruncate(descriptor, len(text))
-            os.fsync(descriptor)
+            yield descriptor
         finally:
             os.close(descriptor)
-        temporary.replace(path)
+        if replaces:
+            temporary.replace(path)
     except OSError as error:
         forget(temporary)
         raise cannot("write", path, error) from error
-    sync_directory(path.parent)
 
 
 def size_of(data: Mapping[str, Any]) -> int:
@@ -132,18 +144,8 @@ def size_of(data: Mapping[str, Any]) -> int:
 
 def reserve(path: Path, size: int) -> None:
     """Reserve the space that the next `write_json` of a file will need. Raises DamonPolicyError."""
-    make_directory(path.parent)
-    forbid_live(str(path))
-    temporary = _next(path)
-    try:
-        descriptor = _opened(temporary)
-        try:
-            os.posix_fallocate(descriptor, 0, size)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        forget(temporary)
-        raise cannot("write", path, error) from error
+    with _next_content(path, replaces=False) as descriptor:
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def unreserve(path: Path) -> None:
@@ -154,10 +156,6 @@ def unreserve(path: Path) -> None:
 def _next(path: Path) -> Path:
     """Return the path at which a file's next content is written; the writer holds the lock."""
     return path.with_name(f".{path.name}.next")
-
-
-def _opened(path: Path) -> int:
-    return trust.open_own(path, os.O_RDWR | os.O_CREAT)
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,18 +64,22 @@ class Store:
 
         If somebody has damaged the state file, its copy is read.
         """
-        try:
-            found = self._read(self.places.state)
-        except DamonPolicyError as error:
-            try:
-                found = self._read(self.places.state_copy)
-            except DamonPolicyError:
-                found = None
-            if found is None:
-                raise
-            log.warning("state", path=str(self.places.state), reason=error.message)
-            self._damage = error.message
+        found, damage = self._kept()
+        if damage:
+            log.warning("state", path=str(self.places.state), reason=damage)
+            self._damage = damage
         return found if found is not None and found.boot_id == boot_id else Managed(boot_id)
+
+    def _kept(self) -> tuple[Managed | None, str]:
+        """Return the content of the state file; if it is damaged, of its copy, and why."""
+        try:
+            return self._read(self.places.state), ""
+        except DamonPolicyError as error:
+            with suppress(DamonPolicyError):
+                found = self._read(self.places.state_copy)
+                if found is not None:
+                    return found, error.message
+            raise
 
     def _read(self, path: Path) -> Managed | None:
         data = read_json(path)
@@ -101,12 +106,7 @@ class Store:
 
         Raises DamonPolicyError if both are damaged.
         """
-        try:
-            found = self._read(self.places.state)
-        except DamonPolicyError:
-            found = self._read(self.places.state_copy)
-            if found is None:
-                raise
+        found, _ = self._kept()
         return found.transaction if found else ""
 
     def reserve(self, managed: Managed) -> None:
@@ -175,14 +175,8 @@ class Store:
         data = read_json(path)
         if data is None:
             known = self.numbers()
-            span = (
-                f"{known[0]} to {known[-1]}"
-                if known[1:]
-                else f"only {known[0]}"
-                if known
-                else "none"
-            )
-            hint = f"there is {span}"
+            several = f"{known[0]} to {known[-1]}" if known[1:] else ""
+            hint = f"there is {several or (f'only {known[0]}' if known else 'none')}"
             message = f"there is no generation {number}: `{path}` is missing"
             raise NoGeneration(message, hint=hint)
         try:
