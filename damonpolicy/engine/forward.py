@@ -16,7 +16,7 @@ from damonpolicy.engine.identities import all_gone, dead, looks_pids_up
 from damonpolicy.engine.journal import Header, Unwritten
 from damonpolicy.engine.retries import deadline_amid
 from damonpolicy.engine.signals import Signals
-from damonpolicy.engine.verification import Verification, read_back
+from damonpolicy.engine.verification import read_back, verified
 from damonpolicy.engine.watch import Watch
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, fed, slot_tree
@@ -24,7 +24,7 @@ from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
 from damonpolicy.plan.diff import changes
-from damonpolicy.plan.ir import CompiledKdamond, Member
+from damonpolicy.plan.ir import Member, by_name
 from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.replan import Halfway, mend, staged
@@ -91,7 +91,7 @@ class Forward:
 
     def verified(self) -> Managed:
         """Read everything back; the result goes into the state file."""
-        return Verification(self.machine, self.plan, self.header, self.watch).verified()
+        return verified(self.machine, self.plan, self.header, self.watch)
 
     def _perform(
         self, journal: Unwritten, index: int, operation: Operation, signals: Signals
@@ -154,15 +154,17 @@ class Forward:
             committed = record.files if record else slot_tree(tree, slot)
             names = each.names_before
         halfway = Halfway(staged(tree, slot, done), committed, names, running)
-        mended = mend(each, gone, halfway, self._compiled(each.name), self._spares(each))
+        kdamond = by_name(self.plan.policies)[each.name]
+        mended = mend(each, gone, halfway, kdamond, self._spares(each))
         if mended is None:
             return False
+        replanned, rest = mended
         if not running:  # up to 6.12 a commit that fails ends the kdamond
             self.watch.threads.pop(slot, None)
-        plans = tuple(mended.plan if known.slot == slot else known for known in self.plan.kdamonds)
+        plans = tuple(replanned if known.slot == slot else known for known in self.plan.kdamonds)
         self.plan = replace(self.plan, kdamonds=plans)
         self._mended.add(slot)
-        self._go_on(journal, index, slot, mended.operations, mended.plan.after)
+        self._go_on(journal, index, slot, rest, replanned.after)
         log.debug("ended meanwhile", kdamond=each.name, processes=sorted(gone))
         return True
 
@@ -192,10 +194,6 @@ class Forward:
         )
         journal.go_on(index + 1, self.header, slot)
         self.watch.follow(self.header)
-
-    def _compiled(self, name: str) -> CompiledKdamond:
-        every = (each for policy in self.plan.policies.values() for each in policy.kdamonds)
-        return next(each for each in every if each.full_name == name)
 
     def _plan_of(self, slot: int) -> KdamondPlan | None:
         return next((each for each in self.plan.kdamonds if each.slot == slot), None)

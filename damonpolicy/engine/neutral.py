@@ -19,6 +19,7 @@ from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.view import Goal, Kdamond
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import Machine, read_or
+from damonpolicy.plan.ir import by_name
 from damonpolicy.plan.state import SlotRecord
 
 __all__ = ("SERVICE", "neutralise", "rest")
@@ -54,12 +55,8 @@ def neutralise(session: Session, owner: str = SERVICE) -> list[str]:
 
 def _fed(session: Session, owner: str) -> Iterator[tuple[int, SlotRecord, list[Goal]]]:
     """Yield the running kdamonds with goals that a service feeds, and these goals."""
-    kdamonds = {
-        each.full_name: each
-        for policy in session.managed.policies.values()
-        if policy.owner.startswith(owner)
-        for each in policy.kdamonds
-    }
+    policies = session.managed.policies.items()
+    kdamonds = by_name({name: each for name, each in policies if each.owner.startswith(owner)})
     for slot, record in session.managed.slots.items():
         known = kdamonds.get(record.kdamond)
         if known is None or read_or(session.machine, kdamond_path(slot, "pid")) != str(record.pid):

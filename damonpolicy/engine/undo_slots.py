@@ -22,7 +22,7 @@ from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.plan import online
 from damonpolicy.plan.diff import changes, differing
-from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.ir import CompiledKdamond, by_name
 from damonpolicy.plan.missing import without_gone
 from damonpolicy.plan.uncommitted import unfed
 
@@ -115,9 +115,8 @@ class Slots(SlotFacts):
     def _kdamond(self, slot: int) -> CompiledKdamond | None:
         """Return the record of a slot's kdamond."""
         managed = self.undoing.managed
-        name = managed.slots[slot].kdamond if slot in managed.slots else ""
-        every = (each for policy in managed.policies.values() for each in policy.kdamonds)
-        return next((each for each in every if each.full_name == name), None)
+        record = managed.slots.get(slot)
+        return by_name(managed.policies).get(record.kdamond) if record else None
 
     def _uncommitted(self, slot: int) -> tuple[str, ...]:
         """Return what this kernel may ignore in a commit."""

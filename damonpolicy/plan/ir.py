@@ -25,6 +25,7 @@ __all__ = (
     "Loop",
     "Member",
     "TargetLine",
+    "by_name",
 )
 
 Member = tuple[int, int]
@@ -168,3 +169,8 @@ class CompiledPolicy(typed.Kept):
     loops: tuple[Loop, ...] = ()
     repairs: bool = field(default=False, metadata=typed.LATER)
     monitored: bool = field(default=False, metadata=typed.LATER)
+
+
+def by_name(policies: Mapping[str, CompiledPolicy]) -> dict[str, CompiledKdamond]:
+    """Return the kdamonds of policies, by their full names."""
+    return {each.full_name: each for policy in policies.values() for each in policy.kdamonds}

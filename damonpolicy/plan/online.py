@@ -34,6 +34,7 @@ __all__ = (
     "recommit",
     "retuned",
     "shifts",
+    "started",
     "with_pids",
     "without_dead",
 )
@@ -44,13 +45,11 @@ _TUNING = Kdamond().intervals.auto_tune.aggregations.path
 
 @dataclass(slots=True)
 class Change:
-    """The files to stage and commit; ``action`` is keep if nothing has to be done."""
+    """The operations, ordered within each phase; ``action`` is keep if none is needed."""
 
     action: Literal["keep", "change", "restart"]
     tree: Tree
-    stage: list[Operation] = field(default_factory=list)
-    commit: list[Operation] = field(default_factory=list)
-    start: list[Operation] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -133,24 +132,20 @@ def _commits(
         result.remarks.append("the intervals are tuned again, starting from the policy's values")
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
-        result.stage.append(Operation.command(slot, "update_tuned_intervals", phase="stage"))
+        result.operations.append(Operation.command(slot, "update_tuned_intervals", phase="stage"))
     schemes = Schemes(ran, desired, names, bound.kdamond.names)
-    steps, shortened = _steps((before, ran), desired, schemes)
-    answered = bound.kdamond.commit == "answered"
-    if answered and sooner(schemes.front, desired, before, verified):
-        steps, shortened = [touched(steps[0]), *(steps[1:] or [desired])], False
+    known = (before, verified) if bound.kdamond.commit == "answered" else ()
+    steps, shortened = _steps((before, ran), desired, schemes, known)
     for number, step in enumerate(steps):
         faked = {**tree, _TUNING: "0"} if begins and not number else tree
         operations, tree = changes(slot, faked, step, "commit" if number else "stage")
-        (result.commit if number else result.stage).extend(operations)
-        result.commit.append(Operation.command(slot, "commit"))
-    stays = without_schemes(before, schemes.front) if schemes.inherit else before
-    if unfed(bound.kdamond.uncommitted, desired, stays):
-        result.commit.append(Operation.command(slot, "commit"))
+        result.operations += [*operations, Operation.command(slot, "commit")]
+    if unfed(bound.kdamond.uncommitted, desired, schemes.staying(before)):
+        result.operations.append(Operation.command(slot, "commit"))
     if shortened:
         # the kernel has dropped the obsolete targets by now: only the files still show them
         operations, tree = changes(slot, tree, desired, "commit")
-        result.commit += operations
+        result.operations += operations
     result.tree = tree
     if schemes.remark:
         result.remarks.append(schemes.remark)
@@ -173,16 +168,14 @@ def recommit(
     """
     operations: list[Operation] = []
     schemes = Schemes(committed, desired, names, kdamond.names)
-    steps, _ = _steps((staged, committed), desired, schemes)
-    if kdamond.commit == "answered" and sooner(schemes.front, desired, committed):
-        steps = [touched(steps[0]), *(steps[1:] or [desired])]
+    known = (committed,) if kdamond.commit == "answered" else ()
+    steps, _ = _steps((staged, committed), desired, schemes, known)
     tree = dict(staged)
     for step in steps:
         fresh = {path: default(path) for path in step if path not in tree}
         made, tree = changes(slot, {**fresh, **tree}, step, "commit")
         operations += [*made, Operation.command(slot, "commit")]
-    stays = without_schemes(committed, schemes.front) if schemes.inherit else committed
-    if unfed(kdamond.uncommitted, desired, stays):
+    if unfed(kdamond.uncommitted, desired, schemes.staying(committed)):
         operations.append(Operation.command(slot, "commit"))
     return operations, tree
 
@@ -201,12 +194,16 @@ def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -
     """Stop and start instead of a commit."""
     operations, tree = changes(slot, before, desired, anew=True)
     result.action, result.tree = "restart", tree
-    result.stage += operations
-    result.start.append(Operation.command(slot, "off", phase="start"))
-    result.start.append(Operation.command(slot, "on", "off", "start"))
+    result.operations += [*operations, *started(slot, running=True)]
     tuned = " and tuned quotas" if has_goals(before) else ""
     result.remarks.append(f"it restarts and loses its monitoring results{tuned}: {why}")
     return result
+
+
+def started(slot: int, *, running: bool) -> list[Operation]:
+    """Return the commands that start a kdamond, after the end of one that is ``running``."""
+    stop = [Operation.command(slot, "off", phase="start")] if running else []
+    return [*stop, Operation.command(slot, "on", "off", "start")]
 
 
 def may_sleep(tree: Tree) -> bool:
@@ -274,10 +271,13 @@ def commit_steps(running: Sequence[Tree], desired: Tree) -> list[Tree]:
     return [_listed(desired, Kdamond().sample.filters, ()), desired]
 
 
-def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[list[Tree], bool]:
+def _steps(
+    running: Sequence[Tree], desired: Tree, schemes: Schemes, known: Sequence[Tree]
+) -> tuple[list[Tree], bool]:
     """Return the trees to commit in order, and whether the last has dead targets.
 
-    ``running`` are the files as they are, and what was committed last.
+    ``running`` are the files as they are, and what was committed last; ``known`` is what may
+    be in effect, if the kernel answers a commit at once.
     """
     old, new = pids(running[-1]), pids(desired)
     gone = any(pid not in new for pid in old)
@@ -296,7 +296,10 @@ def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[li
     if schemes.inherit:
         # the common front first, then all, so that no later scheme takes over another's state
         last, shortened = [without_schemes(last[0], schemes.front), desired], False
-    return [*commit_steps(running, last[0]), *last[1:]], shortened
+    steps = [*commit_steps(running, last[0]), *last[1:]]
+    if sooner(schemes.front, desired, *known):
+        steps, shortened = [touched(steps[0]), *(steps[1:] or [desired])], False
+    return steps, shortened
 
 
 def _types_change(before: Tree, desired: Tree) -> bool:

@@ -65,11 +65,6 @@ class Plan(typed.Kept):
     takeover: bool = False
     remarks: tuple[str, ...] = ()
 
-    @property
-    def changes_kernel(self) -> bool:
-        """Whether anything is written to the machine."""
-        return bool(self.operations)
-
     def about(self, operation: Operation) -> tuple[tuple[str, str], ...]:
         """Return the parts of policies that require an operation, best first."""
         if operation.slot >= 0:
@@ -96,7 +91,7 @@ class Plan(typed.Kept):
 
     def changes(self, managed: Managed) -> bool:
         """Whether anything changes: on the machine, or in the managed set."""
-        return self.changes_kernel or self.records(managed)
+        return bool(self.operations) or self.records(managed)
 
     def records(self, managed: Managed) -> bool:
         """Whether the managed set changes: policies, their kdamonds' slots, settings' users."""

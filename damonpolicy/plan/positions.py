@@ -36,6 +36,10 @@ class Schemes:
         """Whether a single commit would give a scheme the state of another."""
         return self.front < min(len(self._old), len(self._new))
 
+    def staying(self, tree: Tree) -> Tree:
+        """Return a tree with the schemes whose state stays."""
+        return without_schemes(tree, self.front) if self.inherit else tree
+
     @property
     def remark(self) -> str:
         """The loss of schemes that move to another position; an empty text if none moves."""

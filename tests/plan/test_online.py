@@ -25,6 +25,10 @@ settings: {/sys/module/damon_stat/parameters/enabled: N}
 """
 
 
+def phase(done, name):
+    return [each for each in done.operations if each.phase == name]
+
+
 def workers(world, *pids):
     for pid in pids:
         world.machine.start_process("worker", pid=pid, areas=[{"size": "8MiB"}])
@@ -178,8 +182,8 @@ def test_what_we_staged_and_never_committed_is_committed(world):
 
     done = change(0, {**record.files, path: "77", "state": "on"}, bound, record.files)
 
-    assert (done.action, done.stage) == ("change", [])
-    assert [each.after for each in done.commit] == ["commit"]
+    assert (done.action, phase(done, "stage")) == ("change", [])
+    assert [each.after for each in phase(done, "commit")] == ["commit"]
     assert done.remarks == ["files were changed by someone since our last commit"]
 
 
@@ -201,10 +205,15 @@ def test_sample_filters_never_change_their_type_in_one_commit():
     done = change(0, before, Bound(KDAMOND, after), before)
 
     counts = [
-        each.after for each in (*done.stage, *done.commit) if each.path.endswith("nr_filters")
+        each.after
+        for each in (*phase(done, "stage"), *phase(done, "commit"))
+        if each.path.endswith("nr_filters")
     ]
     assert counts == ["0", "3"]
-    assert [each.after for each in done.commit if each.kind == "command"] == ["commit", "commit"]
+    assert [each.after for each in phase(done, "commit") if each.kind == "command"] == [
+        "commit",
+        "commit",
+    ]
     assert done.tree == after
 
 
@@ -214,7 +223,7 @@ def test_sample_filters_of_the_same_types_take_one_commit():
 
     done = change(0, before, Bound(KDAMOND, after), before)
 
-    assert [each.after for each in done.commit] == ["commit"]
+    assert [each.after for each in phase(done, "commit")] == ["commit"]
     assert done.tree == after
 
 
@@ -235,8 +244,8 @@ def test_a_cgroup_that_was_made_again_takes_one_commit(were, now, commands):
     files = {"contexts/0/operations": "paddr", MEMCG: "/a"}
     done = change(0, files, Bound(KDAMOND, files, cgroups=now), files, cgroups=were)
 
-    assert done.stage == []
-    assert [each.after for each in done.commit] == commands
+    assert phase(done, "stage") == []
+    assert [each.after for each in phase(done, "commit")] == commands
     assert done.action == ("change" if commands else "keep")
     assert len(done.remarks) == len(commands)
 

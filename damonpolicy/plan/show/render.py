@@ -6,19 +6,21 @@ kernel's path beside it. Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.plan.plan import KdamondPlan, Plan
+from damonpolicy.plan.plan import Action, KdamondPlan, Plan
 from damonpolicy.plan.settings import SettingPlan
-from damonpolicy.plan.show.rows import rows
+from damonpolicy.plan.show.rows import Row, rows
 from damonpolicy.plan.show.texts import chain, setting_text, value_text
 
 __all__ = ("chain", "render", "setting_text", "to_json", "value_text")
 
 _WIDTH = 58
+_SHOWN = ("scope", "word", "before", "after", "path")
 _VERBS = {
     "start": ("+", "starts"),
     "change": ("~", "changes online"),
@@ -27,6 +29,14 @@ _VERBS = {
     "adopt": (" ", "is adopted"),
     "stop": ("-", "stops"),
     "wait": (" ", "waits for {}"),
+}
+_COUNTED: Mapping[Action, str] = {
+    "start": "to start",
+    "change": "to change online",
+    "restart": "to restart",
+    "adopt": "to adopt",
+    "stop": "to stop",
+    "wait": "to wait",
 }
 
 
@@ -62,20 +72,10 @@ def _setting_line(each: SettingPlan) -> str:
 
 
 def _summary(plan: Plan, settings: list[SettingPlan]) -> str:
-    counts = [
-        (sum(each.action == "start" for each in plan.kdamonds), "to start"),
-        (sum(each.action == "change" for each in plan.kdamonds), "to change online"),
-        (sum(each.action == "restart" for each in plan.kdamonds), "to restart"),
-        (sum(each.action == "adopt" for each in plan.kdamonds), "to adopt"),
-        (
-            sum(each.action in ("stop", "wait") and each.slot >= 0 for each in plan.kdamonds),
-            "to stop",
-        ),
-        (sum(each.action == "wait" for each in plan.kdamonds), "to wait"),
-    ]
-    parts = [
-        f"{number} kdamond{'s' if number > 1 else ''} {what}" for number, what in counts if number
-    ]
+    actions = Counter(each.action for each in plan.kdamonds)
+    actions["stop"] += sum(each.action == "wait" and each.slot >= 0 for each in plan.kdamonds)
+    counts = ((actions[action], what) for action, what in _COUNTED.items())
+    parts = [f"{n} kdamond{'s' if n > 1 else ''} {what}" for n, what in counts if n]
     if settings:
         parts.append(f"{len(settings)} setting{'s' if len(settings) > 1 else ''} to change")
     writes = len(plan.operations)
@@ -89,12 +89,8 @@ def _kdamond(each: KdamondPlan) -> Iterator[str]:
     yield f"{sign} kdamond {each.name} ({where}{verb.format(each.waits_for)})"
     for remark in _remarks(each):
         yield f"    note: {remark}"
-    if each.action in ("keep", "adopt", "wait"):
-        return
-    if each.action == "stop":
-        return
     scope = ""
-    for row in rows(each):
+    for row in _changes(each):
         if row.scope != scope:
             scope = row.scope
             yield f"    {scope}"
@@ -104,6 +100,10 @@ def _kdamond(each: KdamondPlan) -> Iterator[str]:
             moved = f"{row.before or 'none'} → {row.after or 'none'}"
         text = f"{indent}{row.sign} {row.word}: {moved}"
         yield f"{text:<{_WIDTH}}  {row.path}".rstrip()
+
+
+def _changes(each: KdamondPlan) -> list[Row]:
+    return rows(each) if each.action in ("start", "change", "restart") else []
 
 
 def _remarks(each: KdamondPlan) -> list[str]:
@@ -125,14 +125,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
                 **({"waits_for": each.waits_for} if each.action == "wait" else {}),
                 "remarks": _remarks(each),
                 "changes": [
-                    {
-                        "scope": row.scope or None,
-                        "word": row.word,
-                        "before": row.before or None,
-                        "after": row.after or None,
-                        "path": row.path,
-                    }
-                    for row in (rows(each) if each.action in ("start", "change", "restart") else ())
+                    {name: getattr(row, name) or None for name in _SHOWN} for row in _changes(each)
                 ],
             }
             for each in plan.kdamonds

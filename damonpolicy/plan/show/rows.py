@@ -23,10 +23,10 @@ from damonpolicy.kernel.damon.view import (
     Scheme,
 )
 from damonpolicy.kernel.damon.words import rank
-from damonpolicy.plan.facts import layers
+from damonpolicy.plan.facts import accesses, layers, target
 from damonpolicy.plan.normal import limits_nothing
 from damonpolicy.plan.plan import KdamondPlan
-from damonpolicy.plan.show.texts import accesses, chain, target, value_text
+from damonpolicy.plan.show.texts import chain, value_text
 
 __all__ = ("Row", "rows")
 
@@ -163,7 +163,7 @@ class _Rows:
         return Row(sign, scope, "filters", old, new, place)
 
     def _accesses_row(self) -> Row | None:
-        old, new = accesses(self.before), accesses(self.after)
+        old, new = accesses(self.before).text, accesses(self.after).text
         if old == new or (not self.before and new == "all"):
             return None
         kdamond = Kdamond(self.after or self.before)
@@ -172,7 +172,7 @@ class _Rows:
         return Row("~" if self.before else "+", "", "accesses", old, new, place.path)
 
     def _target_row(self, directory: str) -> Row | None:
-        old, new = target(self.before, directory), target(self.after, directory)
+        old, new = (target(tree, directory).text for tree in (self.before, self.after))
         if old == new:
             return None
         sign = "+" if not old else "~" if new else "-"

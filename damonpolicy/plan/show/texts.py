@@ -11,16 +11,14 @@ from fractions import Fraction
 from damonpolicy.base.units import U32_MAX, U64_MAX, format_bytes, format_duration, format_percent
 from damonpolicy.kernel.damon.modules import PARAMETERS, UNLIMITED
 from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.kernel.damon.view import Goal, Kdamond, Target
+from damonpolicy.kernel.damon.view import Goal, Kdamond
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.plan import facts
 
 __all__ = (
-    "accesses",
     "chain",
     "goal_text",
     "setting_text",
-    "target",
     "value_text",
 )
 
@@ -28,16 +26,6 @@ __all__ = (
 def chain(tree: Tree, owner: str) -> str:
     """Describe the effect of a scheme's or probe's filters; empty without filters."""
     return facts.said(facts.filters(tree, owner))
-
-
-def accesses(tree: Tree) -> str:
-    """Describe the counted accesses."""
-    return facts.accesses(tree).text
-
-
-def target(tree: Tree, base: str) -> str:
-    """Describe a target: a pid, and the number and size of its regions."""
-    return facts.target(tree, base).text if Target(tree, base).pid.present else ""
 
 
 def setting_text(content: str, path: str = "") -> str:
