@@ -7,8 +7,7 @@ to someone else, is left as it is, and makes the undo incomplete. An undo may be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 from damonpolicy.engine.journal import Unwritten
@@ -54,10 +53,8 @@ def _one_pass(undoing: Undoing) -> None:
         settings.compare,
     )
     for step in steps:
-        try:
+        with undoing.result.noting():
             step()
-        except OSError as error:
-            undoing.result.failed(error)
 
 
 class _Settings:
@@ -73,7 +70,7 @@ class _Settings:
         """Restore settings in reverse order; those that the plan restored late come first."""
         for operation in reversed(self.intended):
             if operation.kind == "setting" and operation.phase == phase:
-                with self._telling():
+                with self.result.noting():
                     self._put_back(operation)
 
     def _put_back(self, operation: Operation) -> None:
@@ -87,14 +84,6 @@ class _Settings:
             self.result.leave(
                 f"`{operation.path}` is neither what it was nor what was written: it is left as it is"
             )
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Note an unreadable file as a problem, and go on with the next."""
-        try:
-            yield
-        except OSError as error:
-            self.result.failed(error)
 
     def _kernels(self, operation: Operation) -> bool:
         """Return whether the kernel itself sets this, once its advisor is on again."""
@@ -116,13 +105,13 @@ class _Settings:
         for path, before in self.undoing.before.settings.items():
             if path in written or not self._chosen(path):
                 continue
-            with self._telling():
+            with self.result.noting():
                 now = read_value(self.machine, path)
                 if now != before:
                     self.undoing.do(Operation("setting", "settings", path, now, before))
         for operation in self.intended:
             if operation.kind == "inputs":
-                with self._telling():
+                with self.result.noting():
                     self._hand_over(operation)
 
     def _hand_over(self, operation: Operation) -> None:
@@ -140,7 +129,7 @@ class _Settings:
             if operation.kind == "setting" and not self._kernels(operation):
                 first.setdefault(operation.path, operation)
         for path, operation in first.items():
-            with self._telling():
+            with self.result.noting():
                 content = read_value(self.machine, path)
                 if normalise(content) != normalise(operation.before):
                     self.result.problems.append(f"`{path}` holds `{content}`")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from damonpolicy.base.errors import system_error
@@ -47,6 +49,14 @@ class Undone:
         """Note a loss, once."""
         if text not in self.remarks:
             self.remarks.append(text)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note a failed read or write of the block, and go on after it."""
+        try:
+            yield
+        except OSError as error:
+            self.failed(error)
 
     def failed(self, error: OSError | OperationFailed) -> None:
         """Note a failed read or write."""

@@ -61,13 +61,12 @@ class Slots(SlotFacts):
         for slot in slots:
             if slot in self.theirs:
                 continue
-            try:
-                if slot in slot_numbers(now):
+            if slot in slot_numbers(now):
+                with self.result.noting():
                     self._restore(slot)
-                elif self.before.running(slot):
-                    self._tell_gone(slot)
-            except OSError as error:
-                self.result.failed(error)
+            elif self.before.running(slot) and self.miscounted:
+                self.result.remark(f"slot {slot} is gone: nothing runs there again")
+                self.gone.add(slot)
 
     def _restore(self, slot: int) -> None:
         commits, was_on, is_on = (
@@ -106,7 +105,8 @@ class Slots(SlotFacts):
                     return
                 break
         else:
-            if commits and unfed(self._uncommitted(slot), ran, after):
+            kdamond = self._kdamond(slot)
+            if commits and kdamond and unfed(kdamond.uncommitted, ran, after):
                 if not self._with_living(slot, "commit", (ran,)):
                     return
         if differing(ran, kept) and slot not in self.result.living:
@@ -117,11 +117,6 @@ class Slots(SlotFacts):
         managed = self.undoing.managed
         record = managed.slots.get(slot)
         return by_name(managed.policies).get(record.kdamond) if record else None
-
-    def _uncommitted(self, slot: int) -> tuple[str, ...]:
-        """Return what this kernel may ignore in a commit."""
-        kdamond = self._kdamond(slot)
-        return kdamond.uncommitted if kdamond else ()
 
     def _answers(self, slot: int, ran: Tree) -> bool:
         """Return whether this kernel answers a commit even while the schemes sleep."""
@@ -143,7 +138,12 @@ class Slots(SlotFacts):
         """Write files, and return whether they read back: nothing else is ever committed."""
         operations, tree = changes(slot, self._now(slot), wanted, anew=anew)
         # a goal that the transaction or an earlier pass has made again holds 0
-        operations += [_feed(slot, path, tree, wanted) for path in _unfed(tree, wanted)]
+        operations += [
+            Operation(
+                "write", "stage", kdamond_path(slot, path), held(path, tree), wanted[path], slot
+            )
+            for path in _unfed(tree, wanted)
+        ]
         failed = [each for each in operations if not self.undoing.do(each)]
         now = self._now(slot)
         wrong = [*differing(now, wanted), *_unfed(now, wanted)]
@@ -265,11 +265,6 @@ class Slots(SlotFacts):
         theirs = any(self.known.strangers(slot, slot_tree(now, slot)) for slot in touched)
         return bool(kept) or theirs or bool(self.theirs)
 
-    def _tell_gone(self, slot: int) -> None:
-        if self.miscounted:
-            self.result.remark(f"slot {slot} is gone: nothing runs there again")
-            self.gone.add(slot)
-
     # The result
 
     def compare(self) -> None:
@@ -313,9 +308,3 @@ class Slots(SlotFacts):
 
 def _unfed(now: Tree, wanted: Tree) -> list[str]:
     return [path for path, value in fed(wanted, wanted).items() if held(path, now) != value]
-
-
-def _feed(slot: int, path: str, now: Tree, wanted: Tree) -> Operation:
-    return Operation(
-        "write", "stage", kdamond_path(slot, path), held(path, now), wanted[path], slot
-    )

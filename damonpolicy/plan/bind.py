@@ -82,13 +82,11 @@ def bind(
         filters = less
     else:
         missing += [Lack.cgroup(path, part) for path, part in gone.items()]
+    if kdamond.ops == "paddr" and not missing:
+        missing += _physical(kdamond, machine, files)
     if missing:
         return _waits(kdamond, missing[0], waits=waits)
-    if kdamond.ops == "paddr":
-        missing += _physical(kdamond, machine, files)
-        if missing:
-            return _waits(kdamond, missing[0], waits=waits)
-    else:
+    if kdamond.ops != "paddr":
         found = _processes(kdamond, machine, find)
         if not found:
             if kdamond.wait or waits:

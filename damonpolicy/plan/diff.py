@@ -106,7 +106,7 @@ class _Walk:
         prefix = f"{directory}/" if directory else ""
         counter = prefix + COUNTS.get(directory.rpartition("/")[2], "")
         if counter in self.desired and (
-            self.tree.get(counter) != self.desired[counter] or counter in self.remade
+            held(counter, self.tree) != self.desired[counter] or counter in self.remade
         ):
             self._count(counter)
         for name in sorted(name for name, below in inside.items() if below is None):

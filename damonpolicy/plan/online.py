@@ -12,7 +12,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import default, row
+from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import Tree, is_volatile
 from damonpolicy.kernel.damon.view import Kdamond, Numbered, Target
 from damonpolicy.kernel.operation import Operation
@@ -159,12 +159,11 @@ def recommit(
     desired: Tree,
     kdamond: CompiledKdamond,
     names: Mapping[str, str],
-) -> tuple[list[Operation], dict[str, str]]:
-    """Return the operations from ``committed`` to ``desired`` for a running kdamond, and the tree.
+) -> list[Operation]:
+    """Return the operations from ``committed`` to ``desired`` for a running kdamond.
 
     ``staged`` may hold anything; files that it does not mention have their defaults. Targets that
-    the kernel drops at the last commit are still in the tree: `changes` takes them out of the
-    files. ``names`` are those of the schemes that were committed, by directory.
+    the kernel drops at the last commit stay in the files: `changes` takes them out. ``names`` are those of the schemes that were committed, by directory.
     """
     operations: list[Operation] = []
     schemes = Schemes(committed, desired, names, kdamond.names)
@@ -172,12 +171,11 @@ def recommit(
     steps, _ = _steps((staged, committed), desired, schemes, known)
     tree = dict(staged)
     for step in steps:
-        fresh = {path: default(path) for path in step if path not in tree}
-        made, tree = changes(slot, {**fresh, **tree}, step, "commit")
+        made, tree = changes(slot, tree, step, "commit")
         operations += [*made, Operation.command(slot, "commit")]
     if unfed(kdamond.uncommitted, desired, schemes.staying(committed)):
         operations.append(Operation.command(slot, "commit"))
-    return operations, tree
+    return operations
 
 
 def _others(verified: Tree, were: Mapping[str, int], bound: Bound) -> list[str]:

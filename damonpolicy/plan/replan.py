@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, slot_tree, under
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.plan.diff import changes
@@ -78,10 +77,9 @@ def mend(
         return None
     action = each.action
     if action == "change" and running and not (moves and acts(after)):
-        operations, _ = recommit(each.slot, now, committed, after, kdamond, halfway.names)
+        operations = recommit(each.slot, now, committed, after, kdamond, halfway.names)
     else:
-        fresh = {path: default(path) for path in after if path not in now}
-        operations, _ = changes(each.slot, {**fresh, **now}, after, "start")
+        operations, _ = changes(each.slot, now, after, "start")
         *stop, start = started(each.slot, running=running)
         operations = [*stop, *operations, start]
         action = "restart" if action == "change" else action

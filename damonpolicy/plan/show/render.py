@@ -15,9 +15,9 @@ from damonpolicy.kernel.settings import normalise
 from damonpolicy.plan.plan import Action, KdamondPlan, Plan
 from damonpolicy.plan.settings import SettingPlan
 from damonpolicy.plan.show.rows import Row, rows
-from damonpolicy.plan.show.texts import chain, setting_text, value_text
+from damonpolicy.plan.show.texts import setting_text
 
-__all__ = ("chain", "render", "setting_text", "to_json", "value_text")
+__all__ = ("render", "to_json")
 
 _WIDTH = 58
 _SHOWN = ("scope", "word", "before", "after", "path")
