@@ -5,21 +5,32 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import reason_of
 from damonpolicy.engine import waiting
+from damonpolicy.engine.journal import Header
 from damonpolicy.kernel.damon.modules import module_of, parameter_path
 from damonpolicy.kernel.damon.schema import row
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.tree import Tree, slot_numbers, slot_tree
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_or, read_value
 
-__all__ = ("OperationFailed", "alive", "ask", "deadline", "naps", "patience", "perform")
+__all__ = (
+    "OperationFailed",
+    "alive",
+    "ask",
+    "deadline",
+    "deadline_amid",
+    "longest_hold",
+    "naps",
+    "patience",
+    "perform",
+)
 
 _PATIENCE = 2.0
 """Seconds to retry while the kernel's one lock is taken by someone else."""
@@ -37,11 +48,15 @@ _STARTING = 5.0
 class OperationFailed(Exception):
     """An operation that the kernel refused, ignored, or never finished."""
 
-    def __init__(self, operation: Operation, reason: str, number: int = 0) -> None:
+    def __init__(
+        self, operation: Operation, reason: str, number: int = 0, gone: Collection[int] = ()
+    ) -> None:
         super().__init__(reason)
         self.operation = operation
         self.reason = reason
         self.errno = number
+        self.gone = set(gone)
+        """The processes that have ended, where that is known to be the reason."""
 
     @classmethod
     def by(cls, operation: Operation, error: OSError) -> OperationFailed:
@@ -60,6 +75,21 @@ def deadline(files: Tree) -> float:
     (mm/damon/core.c: kdamond_call()); so this is twice the longest known interval.
     """
     return _limit(text for path, text in files.items() if _waits(path))
+
+
+def deadline_amid(header: Header, slot: int) -> float:
+    """Return the seconds that a command may take, by a slot's old and new intervals."""
+    return max(map(deadline, (slot_tree(header.before.tree, slot), header.after.get(slot, {}))))
+
+
+def longest_hold(header: Header) -> float:
+    """Return the seconds for which anybody may hold the kernel's one lock during a transaction.
+
+    A command holds it while it waits for its kdamond (mm/damon/sysfs.c: damon_sysfs_lock), so the
+    longest interval of any kdamond decides, including someone else's.
+    """
+    slots = {*slot_numbers(header.before.tree), *header.after}
+    return max((deadline_amid(header, slot) for slot in slots), default=deadline({}))
 
 
 def _waits(path: str) -> bool:
@@ -172,22 +202,22 @@ def _within(machine: Machine, operation: Operation, seconds: float) -> None:
         machine.write(operation.path, operation.after)
         return
     outcome: list[OSError | None] = []
-    thread = threading.Thread(target=_write_into, args=(machine, operation, outcome), daemon=True)
+
+    def write() -> None:
+        try:
+            machine.write(operation.path, operation.after)
+        except OSError as error:
+            outcome.append(error)
+        else:
+            outcome.append(None)
+
+    thread = threading.Thread(target=write, daemon=True)
     thread.start()
     waiting.join(thread, seconds)
     if not outcome:
         raise OSError(errno.ETIMEDOUT, f"no answer after {seconds:.0f} s")
     if outcome[0] is not None:
         raise outcome[0]
-
-
-def _write_into(machine: Machine, operation: Operation, outcome: list[OSError | None]) -> None:
-    try:
-        machine.write(operation.path, operation.after)
-    except OSError as error:
-        outcome.append(error)
-    else:
-        outcome.append(None)
 
 
 def _check_setting(machine: Machine, operation: Operation) -> None:
@@ -265,8 +295,8 @@ def alive(
     """
     try:
         perform(machine, Operation.command(slot, "update_schemes_stats"), seconds, lock=lock)
-        state = read_value(machine, kdamond_path(slot, "state"))
-        pid = read_value(machine, kdamond_path(slot, "pid"))
+        state = read_value(machine, kdamond_path(slot, Kdamond().state.path))
+        pid = read_value(machine, kdamond_path(slot, Kdamond().pid.path))
     except OperationFailed as error:
         return -1, error.reason
     except OSError as error:

@@ -11,14 +11,14 @@ from typing import TypeAlias
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy
-from damonpolicy.engine.execute import OperationFailed, patience, perform
+from damonpolicy.engine.execute import OperationFailed, deadline_amid, patience, perform
 from damonpolicy.engine.identities import all_gone, dead, looks_pids_up
 from damonpolicy.engine.journal import Header, Unwritten
-from damonpolicy.engine.retries import deadline_amid
 from damonpolicy.engine.signals import Signals
 from damonpolicy.engine.verification import read_back, verified
 from damonpolicy.engine.watch import Watch
 from damonpolicy.kernel.damon.tree import Tree, fed, slot_tree
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
@@ -33,14 +33,6 @@ __all__ = ("Forward", "Spares")
 
 Spares: TypeAlias = Callable[[str], Iterable[Member]]
 """A function from a kdamond's name to further processes that it could monitor."""
-
-
-class _Ended(OperationFailed):
-    """Raised when processes have ended that an operation was about to give to the kernel."""
-
-    def __init__(self, operation: Operation, gone: set[int]) -> None:
-        super().__init__(operation, f"the process {min(gone)} has ended")
-        self.gone = gone
 
 
 class Forward:
@@ -70,8 +62,7 @@ class Forward:
     def look_for_members(self) -> None:
         """Raise Busy if all processes of a kdamond have ended since they were found."""
         for slot in {each.slot for each in self.plan.operations if looks_pids_up(each)}:
-            gone = all_gone(self.machine, self._members(slot))
-            if gone:
+            if gone := all_gone(self.machine, self._members(slot)):
                 raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
 
     def perform_all(self, journal: Unwritten, signals: Signals) -> None:
@@ -82,7 +73,7 @@ class Forward:
             try:
                 self._perform(operation, journal, signals)
             except OperationFailed as error:
-                gone = error.gone if isinstance(error, _Ended) else self._ended(operation)
+                gone = error.gone or self._ended(operation)
                 if not gone or not self._mend(operation.slot, gone, journal):
                     raise
             else:
@@ -107,9 +98,8 @@ class Forward:
         if running:
             self._read_back(operation.slot)
             # the kernel would refuse, or (6.12) end the kdamond; others may end while we look
-            gone = self._ended(operation)
-            if gone:
-                raise _Ended(operation, gone)
+            if gone := self._ended(operation):
+                raise OperationFailed(operation, f"the process {min(gone)} has ended", gone=gone)
         if operation.kind != "write":
             journal.intend(self._turn)
         self.writing = True
@@ -137,7 +127,7 @@ class Forward:
         each = self._plan_of(slot)
         if each is None:
             return False
-        running = read_value(self.machine, kdamond_path(slot, "state")) == "on"
+        running = read_value(self.machine, kdamond_path(slot, Kdamond().state.path)) == "on"
         tree = self.current.tree
         planned = staged(tree, slot, self.header.operations)
         each = replace(each, after={**fed(planned, each.after), **each.after})

@@ -41,8 +41,5 @@ def all_gone(machine: Machine, members: Sequence[Member]) -> int:
 
 def reused(machine: Machine, members: Sequence[Member]) -> int:
     """Return a pid that now belongs to another process, 0 if there is none."""
-    for pid, start in members:
-        now = starts(machine, pid)
-        if now and now != start:
-            return pid
-    return 0
+    known = ((pid, start, starts(machine, pid)) for pid, start in members)
+    return next((pid for pid, start, now in known if now and now != start), 0)

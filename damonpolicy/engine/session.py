@@ -110,16 +110,14 @@ class Session:
     def confirm(self) -> int:
         """Make the pending change stay; returns its generation."""
         if self.managed.pending is None:
-            lost = self._instead_of()
-            if lost:
+            if lost := self._instead_of():
                 message = f"generation {lost} was not confirmed in time, and is undone"
                 raise RolledBack(message, hint="apply it again, and confirm in time")
             message = "nothing waits to be confirmed"
             raise UsageError(message, hint="`apply --confirm-within 60s` makes a change wait")
         managed = replace(self.managed, pending=None)
-        with (
-            waiting() as signals
-        ):  # otherwise a command that reports no change would leave the change in force
+        # otherwise a command that reports no change would leave the change in force
+        with waiting() as signals:
             # In this order: killed in between, it still waits, and comes back at boot all the same.
             self.remarks += self.store.finish(managed)
             self.store.save(managed)
@@ -169,8 +167,8 @@ def refresh(session: Session, *, only: int | None = None, without: Collection[in
 
 def _runs(machine: Machine, slot: int, record: SlotRecord) -> bool:
     """Return whether the kdamond that runs in a slot is still ours."""
-    pid = read_or(machine, kdamond_path(slot, "pid"))
-    state = read_or(machine, kdamond_path(slot, "state"))
+    pid = read_or(machine, kdamond_path(slot, Kdamond().pid.path))
+    state = read_or(machine, kdamond_path(slot, Kdamond().state.path))
     same = pid == str(record.pid) and starts(machine, record.pid) == record.start
     return state == "on" and same
 
@@ -214,11 +212,9 @@ def changing(
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         try:
             session.expire()
-        except RollbackIncomplete:
-            raise  # its journal has to be ended first
         except DamonPolicyError as error:
-            if not settle:
-                raise
+            if not settle or isinstance(error, RollbackIncomplete):
+                raise  # the journal of the latter has to be ended first
             # it must not hold up a command that stops everything or rolls back
             remarks.append(f"the unconfirmed change could not be rolled back: {error}")
         remarks += store.mended(session.managed)
@@ -235,9 +231,8 @@ def changing(
         try:
             yield session
         except DamonPolicyError as error:
-            if (
-                first and error.message
-            ):  # the earlier change was ended, whatever the result of this one
+            # the earlier change was ended, whatever the result of this one
+            if first and error.message:
                 error.message = f"{error.message}; before that, {'; '.join(first)}"
             raise
 

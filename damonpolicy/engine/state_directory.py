@@ -20,6 +20,17 @@ from damonpolicy.kernel.system.machine import Machine, forbid_live
 __all__ = ("Places", "find", "read_json", "write_json")
 
 
+class _Below:
+    """A path below one of the places."""
+
+    def __init__(self, directory: str, name: str) -> None:
+        self.directory, self.name = directory, name
+
+    def __get__(self, places: Places, owner: type[Places]) -> Path:
+        directory: Path = getattr(places, self.directory)
+        return directory / self.name
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """The directories: ``run`` is lost at a reboot, as the kernel's state is; ``lib`` survives."""
@@ -28,45 +39,22 @@ class Places:
     run: Path
     lib: Path
 
-    @property
-    def journal(self) -> Path:
-        """The journal of the transaction under way."""
-        return self.run / "journal"
-
-    @property
-    def state(self) -> Path:
-        """The managed set of this boot."""
-        return self.run / "state.json"
-
-    @property
-    def state_copy(self) -> Path:
-        """A copy of it, in case someone damages it."""
-        return self.run / "state.copy.json"
-
-    @property
-    def service(self) -> Path:
-        """The service's record of itself."""
-        return self.run / "service.json"
-
-    @property
-    def sources(self) -> Path:
-        """The origin of the service's policies; it outlives the service, to notice lost paths."""
-        return self.run / "sources.json"
-
-    @property
-    def service_lock(self) -> Path:
-        """The lock of the service, held while it runs: one service per machine."""
-        return self.run / "service.lock"
-
-    @property
-    def generations(self) -> Path:
-        """One file for each generation."""
-        return self.lib / "generations"
-
-    @property
-    def confirmed(self) -> Path:
-        """The file with the number of the generation that is restored at boot."""
-        return self.lib / "confirmed.json"
+    journal = _Below("run", "journal")
+    """The journal of the transaction under way."""
+    state = _Below("run", "state.json")
+    """The managed set of this boot."""
+    state_copy = _Below("run", "state.copy.json")
+    """A copy of it, in case someone damages it."""
+    service = _Below("run", "service.json")
+    """The service's record of itself."""
+    sources = _Below("run", "sources.json")
+    """The origin of the service's policies; it outlives the service, to notice lost paths."""
+    service_lock = _Below("run", "service.lock")
+    """The lock of the service, held while it runs: one service per machine."""
+    generations = _Below("lib", "generations")
+    """One file for each generation."""
+    confirmed = _Below("lib", "confirmed.json")
+    """The file with the number of the generation that is restored at boot."""
 
 
 def emulated_directory(name: str, state_dir: Path | None) -> Path:

@@ -175,8 +175,10 @@ class Store:
         data = read_json(path)
         if data is None:
             known = self.numbers()
-            several = f"{known[0]} to {known[-1]}" if known[1:] else ""
-            hint = f"there is {several or (f'only {known[0]}' if known else 'none')}"
+            span = (
+                f"{known[0]} to {known[-1]}" if known[1:] else f"only {known[0]}" if known else ""
+            )
+            hint = f"there is {span or 'none'}"
             message = f"there is no generation {number}: `{path}` is missing"
             raise NoGeneration(message, hint=hint)
         try:

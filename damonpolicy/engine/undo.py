@@ -33,15 +33,15 @@ def undo(machine: Machine, journal: Unwritten, *, overwrite: bool = False) -> Un
     result = Undone()
     for _ in range(_PASSES):
         result.begin()
-        _one_pass(Undoing(machine, journal, result, overwrite=overwrite))
+        settings = _Settings(machine, journal, result, overwrite=overwrite)
+        _one_pass(settings, Slots(machine, journal, result, overwrite=overwrite))
         if not result.problems or result.theirs or result.waited:
             break
     return result
 
 
-def _one_pass(undoing: Undoing) -> None:
+def _one_pass(settings: _Settings, slots: Slots) -> None:
     """Take every step; a step that fails is noted, and the others still run."""
-    settings, slots = _Settings(undoing), Slots(undoing)
     steps: tuple[Callable[[], None], ...] = (
         lambda: settings.put_back("modules"),
         lambda: settings.put_back("restore"),
@@ -53,18 +53,12 @@ def _one_pass(undoing: Undoing) -> None:
         settings.compare,
     )
     for step in steps:
-        with undoing.result.noting():
+        with settings.result.noting():
             step()
 
 
-class _Settings:
+class _Settings(Undoing):
     """The undo of settings, including DAMON's modules."""
-
-    def __init__(self, undoing: Undoing) -> None:
-        self.undoing = undoing
-        self.machine = undoing.machine
-        self.intended = undoing.intended
-        self.result = undoing.result
 
     def put_back(self, phase: Phase) -> None:
         """Restore settings in reverse order; those that the plan restored late come first."""
@@ -78,8 +72,8 @@ class _Settings:
         if now == normalise(operation.before) or self._kernels(operation):
             return
         ours = now == normalise(operation.after) or self._chosen(operation.path)
-        if ours or self.undoing.overwrite:
-            self.undoing.do(operation.inverse)
+        if ours or self.overwrite:
+            self.do(operation.inverse)
         else:
             self.result.leave(
                 f"`{operation.path}` is neither what it was nor what was written: it is left as it is"
@@ -102,13 +96,13 @@ class _Settings:
     def hand_over(self) -> None:
         """Take back the regions that the kernel has chosen, and hand the rest over again."""
         written = {each.path for each in self.intended if each.kind == "setting"}
-        for path, before in self.undoing.before.settings.items():
+        for path, before in self.before.settings.items():
             if path in written or not self._chosen(path):
                 continue
             with self.result.noting():
                 now = read_value(self.machine, path)
                 if now != before:
-                    self.undoing.do(Operation("setting", "settings", path, now, before))
+                    self.do(Operation("setting", "settings", path, now, before))
         for operation in self.intended:
             if operation.kind == "inputs":
                 with self.result.noting():
@@ -118,8 +112,8 @@ class _Settings:
         module = module_of(operation.path)
         switch = parameter_path(module, "enabled")
         if read_value(self.machine, switch) == "Y":
-            self.undoing.do(replace(operation, before="N", after="Y"))
-        elif self.undoing.do(Operation("setting", "modules", switch, "N", "Y")):
+            self.do(replace(operation, before="N", after="Y"))
+        elif self.do(Operation("setting", "modules", switch, "N", "Y")):
             self.result.remark(f"{module} was started again: its results are lost")
 
     def compare(self) -> None:

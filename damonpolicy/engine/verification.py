@@ -59,8 +59,7 @@ def verified(machine: Machine, plan: Plan, header: Header, watch: Watch) -> Mana
             record = header.managed.slots[each.slot]
             slots[each.slot] = replace(record, names=each.names, members=each.members)
             continue
-        gone = reused(machine, each.members)
-        if gone:
+        if gone := reused(machine, each.members):
             message = f"the process {gone} ended, and another one has its pid"
             raise Unverified(message, each.name)
         if each.runs:

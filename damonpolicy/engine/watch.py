@@ -10,15 +10,8 @@ from damonpolicy.base.errors import Foreign
 from damonpolicy.engine.execute import OperationFailed, alive
 from damonpolicy.engine.foreign import Known
 from damonpolicy.engine.journal import Header, Thread
-from damonpolicy.kernel.damon.tree import (
-    Tree,
-    configuration,
-    empty_slot,
-    slot_numbers,
-    slot_tree,
-    snapshot,
-)
-from damonpolicy.kernel.damon.view import Kdamonds
+from damonpolicy.kernel.damon.tree import Tree, configuration, empty_slot, slot_tree, snapshot
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
@@ -57,8 +50,9 @@ class Watch:
 
         All slots count if their number is written, which wipes them.
         """
-        touched = {each.slot for each in self.header.operations}
-        slots = self.current.slots if -1 in touched and self._recounts() else sorted(touched - {-1})
+        operations, slots = self.header.operations, self.current.slots
+        if not any(each.kind == "count" and each.slot < 0 for each in operations):
+            slots = sorted({each.slot for each in operations} - {-1})
         now = snapshot(self.machine, slots=slots)
         if len(Kdamonds(now)) != len(self.current.slots):
             raise _meanwhile("the number of slots was changed")
@@ -69,9 +63,6 @@ class Watch:
                 slot_tree(now, slot), configuration(self.current.slot(slot))
             ):
                 raise _meanwhile(f"slot {slot} was changed")
-
-    def _recounts(self) -> bool:
-        return any(each.kind == "count" and each.slot < 0 for each in self.header.operations)
 
     def thread(self, slot: int, tree: Tree) -> Thread | None:
         """Return the thread that runs in a slot, None while it is off."""
@@ -91,7 +82,7 @@ class Watch:
             raise OperationFailed(operation, f"someone else has written `{now}`")
         if now == "0":
             return  # there is nothing to wipe
-        every = slot_numbers(self.current.tree) if operation.slot < 0 else [operation.slot]
+        every = self.current.slots if operation.slot < 0 else [operation.slot]
         tree = snapshot(self.machine, slots=every)
         for slot in every:
             own = slot_tree(tree, slot)
@@ -99,14 +90,15 @@ class Watch:
                 raise OperationFailed(operation, f"someone else has configured slot {slot}")
             if self.thread(slot, tree) != self.threads.get(slot):
                 raise OperationFailed(operation, f"someone else has started or stopped slot {slot}")
-            strangers = self.known.strangers(slot, own)
-            if strangers:
+            if strangers := self.known.strangers(slot, own):
                 what = f"someone else has changed `{slot}/{strangers[0]}`"
                 raise OperationFailed(operation, what)
 
     def same_thread(self, operation: Operation) -> None:
         """Raise OperationFailed if the running kdamond is no longer the known one."""
-        pid = int(read_value(self.machine, kdamond_path(operation.slot, "pid")) or "-1")
+        pid = int(
+            read_value(self.machine, kdamond_path(operation.slot, Kdamond().pid.path)) or "-1"
+        )
         if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
 

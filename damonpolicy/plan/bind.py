@@ -74,13 +74,11 @@ def bind(
     """
     files = dict(kdamond.files)
     members: tuple[Member, ...] = ()
-    filters: Mapping[str, tuple[FilterLine, ...]] = kdamond.filters
     gone = cgroups_of_filters(kdamond, machine)
-    less = without(filters, gone) if gone and waits else None
+    less = without(kdamond.filters, gone) if gone and waits else None
+    filters = kdamond.filters if less is None else less
     missing = list(lacks(kdamond, machine))
-    if less is not None:
-        filters = less
-    else:
+    if less is None:
         missing += [Lack.cgroup(path, part) for path, part in gone.items()]
     if kdamond.ops == "paddr" and not missing:
         missing += _physical(kdamond, machine, files)

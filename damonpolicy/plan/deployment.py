@@ -16,7 +16,7 @@ from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.settings import ADVISOR, normalise
 from damonpolicy.plan.bind import Bound
-from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.ir import CompiledPolicy, by_name
 from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.modules import switches
 from damonpolicy.plan.planner import Wanted, make_plan
@@ -69,10 +69,9 @@ def cmdline(policies: Mapping[str, CompiledPolicy], current: Current) -> str:
     Raises UsageError for parts without a parameter there, and Foreign as `script` does.
     """
     hint = "`damonpolicy render --script` writes all of it"
-    for policy in policies.values():
-        for kdamond in policy.kdamonds:
-            message = f"the kernel has no parameters for kdamonds such as `{kdamond.full_name}`"
-            raise UsageError(message, hint=hint)
+    for name in by_name(policies):
+        message = f"the kernel has no parameters for kdamonds such as `{name}`"
+        raise UsageError(message, hint=hint)
     settings = _settings(policies)
     _refused(policies, {}, current)
     words = list(_parameters(_last(settings), hint))

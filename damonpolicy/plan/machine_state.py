@@ -19,7 +19,7 @@ from damonpolicy.kernel.damon.tree import (
     slot_tree,
 )
 from damonpolicy.kernel.damon.tree import snapshot as read_tree
-from damonpolicy.kernel.damon.view import Kdamonds
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system import host
@@ -158,7 +158,7 @@ def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:
         running = [n for n in slot_numbers(tree) if slots[n].state.text == "on"]
         starts = {n: host.starts(machine, slots[n].pid.number) for n in running}
         gone = [n for n in running if not starts[n]]
-        if all(read_or(machine, kdamond_path(n, "state")) == "on" for n in gone):
+        if all(read_or(machine, kdamond_path(n, Kdamond().state.path)) == "on" for n in gone):
             break
     return tree, starts
 

@@ -190,7 +190,11 @@ def refuse_others(
     """
     known = {module_of(each.path): each for each in plans if switches(each.path)}
     ours = {name: each.users[0] for name, each in known.items() if each.users and _on(each.after)}
-    theirs = [name for name in current.modules if name not in ours and _on_after(known.get(name))]
+    theirs = [
+        name
+        for name in current.modules
+        if name not in ours and (name not in known or _on(known[name].after))
+    ]
     others = [policy.name for policy in policies.values() if policy.kdamonds]
     for name, user in ours.items():
         beside = [f"the kdamonds of `{other}`" for other in others]
@@ -216,7 +220,3 @@ def refuse_others(
             f"the kernel's {theirs[0].upper()} runs, and no other kdamond can start beside it",
             hint=f"let the policy stop it: `modules: {{{theirs[0]}: {{enabled: false}}}}`",
         )
-
-
-def _on_after(switch: SettingPlan | None) -> bool:
-    return switch is None or _on(switch.after)

@@ -15,11 +15,12 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import Tree, is_volatile
 from damonpolicy.kernel.damon.view import Kdamond, Numbered, Target
-from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.plan.bind import Bound
 from damonpolicy.plan.diff import changes, differing, remade
-from damonpolicy.plan.ir import CompiledKdamond, Member
+from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.positions import Schemes, without_schemes
+from damonpolicy.plan.state import SlotRecord
 from damonpolicy.plan.uncommitted import sooner, touched, unfed, unheard
 
 __all__ = (
@@ -53,29 +54,19 @@ class Change:
     remarks: list[str] = field(default_factory=list)
 
 
-def change(
-    slot: int,
-    before: Tree,
-    bound: Bound,
-    verified: Tree,
-    members: Sequence[Member] = (),
-    names: Mapping[str, str] | None = None,
-    cgroups: Mapping[str, int] | None = None,
-) -> Change:
+def change(slot: int, before: Tree, bound: Bound, record: SlotRecord) -> Change:
     """Plan the change of a running kdamond.
 
-    ``before`` is its directory as it is, ``verified`` what was last committed by us: files
-    may have been staged by someone since, or by us and never committed. ``members`` are the
-    processes that were committed: another one may have got the pid of one that ended. So are
-    ``cgroups``, by their paths: another one may have been made in the place of one.
-    ``names`` are those of the schemes that run, by directory.
+    ``before`` is its directory as it is, ``record`` what was last committed by us: files may have
+    been staged by someone since, or by us and never committed; another process may have got the
+    pid of one that ended, and another cgroup may have been made in the place of one.
     """
-    desired = bound.files
+    desired, verified = bound.files, record.files
     staged = differing(before, desired)
     committed = differing(verified, desired)
-    known = dict(members)
+    known = dict(record.members)
     reused = any(known.get(pid, start) != start for pid, start in bound.members)
-    others = _others(verified, cgroups or {}, bound)
+    others = _others(verified, record.cgroups, bound)
     if not staged and not committed and not reused and not others:
         return Change("keep", before)
     result = Change("change", before)
@@ -86,7 +77,7 @@ def change(
     if why:
         return _restart(slot, before, desired, result, why)
     result.remarks += unheard(bound.kdamond.uncommitted, desired, before, verified, late=True)
-    return _commits(slot, before, bound, verified, names or {}, result)
+    return _commits(slot, before, bound, record, result)
 
 
 def _obstacle(
@@ -116,32 +107,22 @@ def _obstacle(
     return "; ".join(unheard(bound.kdamond.uncommitted, desired, before, verified))
 
 
-def _commits(
-    slot: int,
-    before: Tree,
-    bound: Bound,
-    verified: Tree,
-    names: Mapping[str, str],
-    result: Change,
-) -> Change:
+def _commits(slot: int, before: Tree, bound: Bound, record: SlotRecord, result: Change) -> Change:
     """Add the commits that lead to what is wanted, one after the other."""
-    desired, ran = bound.files, verified or before
-    tree = dict(before)
+    desired, ran, kdamond = bound.files, record.files or before, bound.kdamond
     begins = retuned(before, desired) or retuned(ran, desired)
     if begins:
         result.remarks.append("the intervals are tuned again, starting from the policy's values")
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
         result.operations.append(Operation.command(slot, "update_tuned_intervals", phase="stage"))
-    schemes = Schemes(ran, desired, names, bound.kdamond.names)
-    known = (before, verified) if bound.kdamond.commit == "answered" else ()
+    schemes = Schemes(ran, desired, record.names, kdamond.names)
+    known = (before, record.files) if kdamond.commit == "answered" else ()
     steps, shortened = _steps((before, ran), desired, schemes, known)
-    for number, step in enumerate(steps):
-        faked = {**tree, _TUNING: "0"} if begins and not number else tree
-        operations, tree = changes(slot, faked, step, "commit" if number else "stage")
-        result.operations += [*operations, Operation.command(slot, "commit")]
-    if unfed(bound.kdamond.uncommitted, desired, schemes.staying(before)):
-        result.operations.append(Operation.command(slot, "commit"))
+    again = unfed(kdamond.uncommitted, desired, schemes.staying(before))
+    faked = {**before, _TUNING: "0"} if begins else before
+    operations, tree = _one_by_one(slot, faked, steps, again=again, first="stage")
+    result.operations += operations
     if shortened:
         # the kernel has dropped the obsolete targets by now: only the files still show them
         operations, tree = changes(slot, tree, desired, "commit")
@@ -163,19 +144,26 @@ def recommit(
     """Return the operations from ``committed`` to ``desired`` for a running kdamond.
 
     ``staged`` may hold anything; files that it does not mention have their defaults. Targets that
-    the kernel drops at the last commit stay in the files: `changes` takes them out. ``names`` are those of the schemes that were committed, by directory.
+    the kernel drops at the last commit stay in the files: `changes` takes them out. ``names`` are
+    those of the schemes that were committed, by directory.
     """
-    operations: list[Operation] = []
     schemes = Schemes(committed, desired, names, kdamond.names)
     known = (committed,) if kdamond.commit == "answered" else ()
     steps, _ = _steps((staged, committed), desired, schemes, known)
-    tree = dict(staged)
+    again = unfed(kdamond.uncommitted, desired, schemes.staying(committed))
+    return _one_by_one(slot, staged, steps, again=again)[0]
+
+
+def _one_by_one(
+    slot: int, tree: Tree, steps: Iterable[Tree], *, again: bool, first: Phase = "commit"
+) -> tuple[list[Operation], Tree]:
+    """Return the operations that commit each step, the last of them ``again``, and the tree."""
+    operations, phase, commit = [], first, Operation.command(slot, "commit")
     for step in steps:
-        made, tree = changes(slot, tree, step, "commit")
-        operations += [*made, Operation.command(slot, "commit")]
-    if unfed(kdamond.uncommitted, desired, schemes.staying(committed)):
-        operations.append(Operation.command(slot, "commit"))
-    return operations
+        made, tree = changes(slot, tree, step, phase)
+        operations += [*made, commit]
+        phase = "commit"
+    return [*operations, commit] if again else operations, tree
 
 
 def _others(verified: Tree, were: Mapping[str, int], bound: Bound) -> list[str]:

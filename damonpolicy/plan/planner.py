@@ -66,7 +66,6 @@ class _Draft:
         self.operations: list[Operation] = []
         """Those of slots; their phases put them in order."""
         self.kdamonds: list[KdamondPlan] = []
-        self.remarks: list[str] = []
         self.owners = {slot: current.owner(slot, managed) for slot in current.slots}
         self.slots_before = managed.slots_before
         self.grown = 0
@@ -80,11 +79,11 @@ class _Draft:
             for slot, record in self.managed.slots.items()
             if self.owners.get(slot) == "ours"
         }
-        for slot, record in self.managed.slots.items():
-            if record.kdamond not in ours:
-                self.remarks.append(
-                    f"slot {slot} of `{record.kdamond}` was changed by someone else: it is theirs now"
-                )
+        self.remarks = [
+            f"slot {slot} of `{record.kdamond}` was changed by someone else: it is theirs now"
+            for slot, record in self.managed.slots.items()
+            if record.kdamond not in ours
+        ]
         retiring = {name: slot for name, slot in ours.items() if name not in wanted}
         ending = dict(retiring)
         placed = self._place(ours, retiring)
@@ -200,7 +199,6 @@ class _Draft:
     def _run(self, name: str, bound: Bound, slot: int, action: Action) -> None:
         before = {} if self.grown else self.current.slot(slot)
         record = self.managed.slots.get(slot)
-        verified = record.files if record and action == "change" else None
         running = bool(before) and self.current.running(slot)
         remarks = [self.lost[name]] if name in self.lost else []
         cgroups: Mapping[str, int] = bound.cgroups
@@ -213,9 +211,8 @@ class _Draft:
             after: Tree = before
             # another program that committed it may have meant others
             cgroups = mine.cgroups if mine else {}
-        elif running and action == "change":
-            known = (record.members, record.names, record.cgroups) if record else ((), {}, {})
-            done = online.change(slot, before, bound, verified or {}, *known)
+        elif running and record and action == "change":
+            done = online.change(slot, before, bound, record)
             action, after = done.action, done.tree
             remarks += done.remarks
             self.operations += done.operations

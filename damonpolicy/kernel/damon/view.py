@@ -100,6 +100,7 @@ class File:
 
 
 D = TypeVar("D", bound=Directory)
+V = TypeVar("V")
 
 
 class Entries(Directory, Generic[D]):
@@ -133,20 +134,17 @@ class Numbered(Entries[D]):
 
     def listing(self, entries: Sequence[Mapping[str, str]]) -> dict[str, str]:
         """Return the files of directories with these contents, and of their count."""
-        files = {self.count.path: str(len(entries))}
-        for index, names in enumerate(entries):
-            here = self[index]
-            files |= {here.below(name): text for name, text in names.items()}
-        return files
+        return {self.count.path: str(len(entries))} | {
+            self[index].below(name): text
+            for index, names in enumerate(entries)
+            for name, text in names.items()
+        }
 
     def __len__(self) -> int:
         return max(self.count.number, 0)
 
     def __iter__(self) -> Iterator[D]:
         return map(self.__getitem__, range(len(self)))
-
-
-V = TypeVar("V")
 
 
 class _Below(Generic[V]):
@@ -282,8 +280,7 @@ class Weights(Directory):
     """How a quota ranks regions."""
 
     __slots__ = ()
-    size, access_rate = _file("sz_permil"), _file("nr_accesses_permil")
-    age = _file("age_permil")
+    size, access_rate, age = _file("sz_permil"), _file("nr_accesses_permil"), _file("age_permil")
 
 
 class Goal(Directory):
@@ -311,8 +308,7 @@ class Filter(Directory):
     __slots__ = ()
     type, matching, allow = _file("type"), _file("matching"), _file("allow")
     memcg, target = _file("memcg_path"), _file("damon_target_idx")
-    start, end = _file("addr_start"), _file("addr_end")
-    min, max = _file("min"), _file("max")
+    start, end, min, max = _file("addr_start"), _file("addr_end"), _file("min"), _file("max")
 
 
 class Watermarks(Directory):

@@ -21,23 +21,16 @@ __all__ = ("render", "to_json")
 
 _WIDTH = 58
 _SHOWN = ("scope", "word", "before", "after", "path")
-_VERBS = {
-    "start": ("+", "starts"),
-    "change": ("~", "changes online"),
-    "restart": ("~", "restarts"),
-    "keep": (" ", "stays as it is"),
-    "adopt": (" ", "is adopted"),
-    "stop": ("-", "stops"),
-    "wait": (" ", "waits for {}"),
+_WORDS: Mapping[Action, tuple[str, str, str]] = {
+    "start": ("+", "starts", "to start"),
+    "change": ("~", "changes online", "to change online"),
+    "restart": ("~", "restarts", "to restart"),
+    "keep": (" ", "stays as it is", ""),
+    "adopt": (" ", "is adopted", "to adopt"),
+    "stop": ("-", "stops", "to stop"),
+    "wait": (" ", "waits for {}", "to wait"),
 }
-_COUNTED: Mapping[Action, str] = {
-    "start": "to start",
-    "change": "to change online",
-    "restart": "to restart",
-    "adopt": "to adopt",
-    "stop": "to stop",
-    "wait": "to wait",
-}
+"""The sign of an action, what a kdamond does then, and what several have to do."""
 
 
 def render(plan: Plan, *, changes: bool) -> str:
@@ -74,7 +67,7 @@ def _setting_line(each: SettingPlan) -> str:
 def _summary(plan: Plan, settings: list[SettingPlan]) -> str:
     actions = Counter(each.action for each in plan.kdamonds)
     actions["stop"] += sum(each.action == "wait" and each.slot >= 0 for each in plan.kdamonds)
-    counts = ((actions[action], what) for action, what in _COUNTED.items())
+    counts = ((actions[action], what) for action, (_, _, what) in _WORDS.items() if what)
     parts = [f"{n} kdamond{'s' if n > 1 else ''} {what}" for n, what in counts if n]
     if settings:
         parts.append(f"{len(settings)} setting{'s' if len(settings) > 1 else ''} to change")
@@ -84,7 +77,7 @@ def _summary(plan: Plan, settings: list[SettingPlan]) -> str:
 
 
 def _kdamond(each: KdamondPlan) -> Iterator[str]:
-    sign, verb = _VERBS[each.action]
+    sign, verb, _ = _WORDS[each.action]
     where = f"slot {each.slot}, " if each.slot >= 0 else ""
     yield f"{sign} kdamond {each.name} ({where}{verb.format(each.waits_for)})"
     for remark in _remarks(each):

@@ -15,13 +15,7 @@ from damonpolicy.base.units import U32_MAX, U64_MAX
 from damonpolicy.kernel.damon import schema
 from damonpolicy.kernel.damon.actions import MOVING
 from damonpolicy.kernel.damon.tree import Tree, is_volatile
-from damonpolicy.kernel.damon.view import (
-    Goal,
-    Kdamond,
-    Numbered,
-    Quota,
-    Scheme,
-)
+from damonpolicy.kernel.damon.view import Goal, Kdamond, Numbered, Quota, Scheme
 from damonpolicy.kernel.damon.words import rank
 from damonpolicy.plan.facts import accesses, layers, target
 from damonpolicy.plan.normal import limits_nothing
@@ -111,9 +105,10 @@ class _Rows:
                 for row in ordered]  # fmt: skip
 
     def _row(self, path: str, old: str | None, new: str | None) -> Row | None:
-        if old == new or (is_volatile(path, self.after) and not self._begins(path)):
-            return None
         scope, known = self._scope(path), _known(path)
+        begins = self.anew and known.volatile == "tuned"  # where the kernel's tuning starts
+        if old == new or (is_volatile(path, self.after) and not begins):
+            return None
         if _ANY.sample.holds(path) or _ANY.early_accesses.holds(path):
             return self._accesses_row()
         if filters := _filters_of(path):
@@ -137,10 +132,6 @@ class _Rows:
         if word == "quota.fail_charge":
             path = Quota(path=path.rpartition("/")[0]).fail_charge.path
         return Row(sign, scope, word, before, after, path)
-
-    def _begins(self, path: str) -> bool:
-        """Return whether a volatile file is the start value of the kernel's tuning."""
-        return self.anew and _known(path).volatile == "tuned"
 
     def _scope(self, path: str) -> str:
         for kind, listed in (("scheme", _ANY.schemes), ("probe", _ANY.probes)):

@@ -15,12 +15,7 @@ from damonpolicy.kernel.damon.view import Goal, Kdamond
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.plan import facts
 
-__all__ = (
-    "chain",
-    "goal_text",
-    "setting_text",
-    "value_text",
-)
+__all__ = ("chain", "goal_text", "setting_text", "value_text")
 
 
 def chain(tree: Tree, owner: str) -> str:
