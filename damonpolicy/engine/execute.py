@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from damonpolicy.base import log
 from damonpolicy.base.errors import reason_of
 from damonpolicy.engine import waiting
-from damonpolicy.engine.journal import Header
+from damonpolicy.engine.journal import Header, Thread
 from damonpolicy.kernel.damon.modules import module_of, parameter_path
 from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import Tree, slot_numbers, slot_tree
@@ -30,6 +30,7 @@ __all__ = (
     "naps",
     "patience",
     "perform",
+    "thread_of",
 )
 
 _PATIENCE = 2.0
@@ -48,15 +49,14 @@ _STARTING = 5.0
 class OperationFailed(Exception):
     """An operation that the kernel refused, ignored, or never finished."""
 
-    def __init__(
-        self, operation: Operation, reason: str, number: int = 0, gone: Collection[int] = ()
-    ) -> None:
+    gone: Collection[int] = ()
+    """The processes that have ended, where that is known to be the reason."""
+
+    def __init__(self, operation: Operation, reason: str, number: int = 0) -> None:
         super().__init__(reason)
         self.operation = operation
         self.reason = reason
         self.errno = number
-        self.gone = set(gone)
-        """The processes that have ended, where that is known to be the reason."""
 
     @classmethod
     def by(cls, operation: Operation, error: OSError) -> OperationFailed:
@@ -158,13 +158,13 @@ def perform(
                 machine.write(operation.path, operation.after)
         except OSError as error:
             retried = lock is not None or _may_be_the_lock(operation)
-            if error.errno == errno.EBUSY and left > 0 and retried:
-                machine.sleep(_PAUSE)
-                left -= _PAUSE
-                check()
-                continue
-            raise OperationFailed.by(operation, error) from error
-        break
+            if error.errno != errno.EBUSY or left <= 0 or not retried:
+                raise OperationFailed.by(operation, error) from error
+            machine.sleep(_PAUSE)
+            left -= _PAUSE
+            check()
+        else:
+            break
     if operation.kind == "setting":
         _check_setting(machine, operation)
         if operation.starts_module:
@@ -282,6 +282,12 @@ def ask(machine: Machine, slot: int, word: str, files: Tree) -> None:
     ``files`` are those of its directory: their intervals limit the wait. Raises OperationFailed.
     """
     perform(machine, Operation.command(slot, word), deadline(files))
+
+
+def thread_of(machine: Machine, slot: int) -> Thread:
+    """Return the thread that a slot's files name; its pid is -1 while nothing runs there."""
+    pid = int(read_value(machine, kdamond_path(slot, Kdamond().pid.path)) or "-1")
+    return pid, starts(machine, pid) if pid > 0 else 0
 
 
 def alive(

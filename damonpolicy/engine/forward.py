@@ -5,7 +5,7 @@ If processes end meanwhile, a new plan leaves them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ from damonpolicy.engine.execute import OperationFailed, deadline_amid, patience,
 from damonpolicy.engine.identities import all_gone, dead, looks_pids_up
 from damonpolicy.engine.journal import Header, Unwritten
 from damonpolicy.engine.signals import Signals
-from damonpolicy.engine.verification import read_back, verified
+from damonpolicy.engine.verification import read_back
 from damonpolicy.engine.watch import Watch
 from damonpolicy.kernel.damon.tree import Tree, fed, slot_tree
 from damonpolicy.kernel.damon.view import Kdamond
@@ -27,7 +27,6 @@ from damonpolicy.plan.ir import Member, by_name
 from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.replan import Halfway, mend, staged
-from damonpolicy.plan.state import Managed
 
 __all__ = ("Forward", "Spares")
 
@@ -80,10 +79,6 @@ class Forward:
                 self._tidy(operation.slot, journal)
             self._turn += 1
 
-    def verified(self) -> Managed:
-        """Read everything back; the result goes into the state file."""
-        return verified(self.machine, self.plan, self.header, self.watch)
-
     @property
     def _done(self) -> tuple[Operation, ...]:
         """The operations up to that one."""
@@ -99,7 +94,9 @@ class Forward:
             self._read_back(operation.slot)
             # the kernel would refuse, or (6.12) end the kdamond; others may end while we look
             if gone := self._ended(operation):
-                raise OperationFailed(operation, f"the process {min(gone)} has ended", gone=gone)
+                failure = OperationFailed(operation, f"the process {min(gone)} has ended")
+                failure.gone = gone
+                raise failure
         if operation.kind != "write":
             journal.intend(self._turn)
         self.writing = True
@@ -122,7 +119,7 @@ class Forward:
         read_back(self.machine, slot, each.name if each else "", self._staged(slot), fresh)
         self._read[slot] = self._turn
 
-    def _mend(self, slot: int, gone: set[int], journal: Unwritten) -> bool:
+    def _mend(self, slot: int, gone: Collection[int], journal: Unwritten) -> bool:
         """Go on without the processes whose end made an operation fail; return whether it can."""
         each = self._plan_of(slot)
         if each is None:

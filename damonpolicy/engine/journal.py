@@ -81,8 +81,7 @@ class Header(typed.Kept):
     def to_json(self) -> dict[str, Any]:
         """Plain data; what was before is not a mapping of its own."""
         data: dict[str, Any] = typed.plain(self)
-        before = data.pop("before")
-        return {**data, **before}
+        return {**data.pop("before"), **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Header:

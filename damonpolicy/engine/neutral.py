@@ -59,9 +59,8 @@ def _fed(session: Session, owner: str) -> Iterator[tuple[int, SlotRecord, list[G
     kdamonds = by_name({name: each for name, each in policies if each.owner.startswith(owner)})
     for slot, record in session.managed.slots.items():
         known = kdamonds.get(record.kdamond)
-        if known is None or read_or(session.machine, kdamond_path(slot, Kdamond().pid.path)) != str(
-            record.pid
-        ):
+        path = kdamond_path(slot, Kdamond().pid.path)
+        if known is None or read_or(session.machine, path) != str(record.pid):
             continue
         goals = [Goal(record.files, feed.goal) for feed in known.feeds]
         if goals := [goal for goal in goals if goal.target.present]:

@@ -30,7 +30,7 @@ from damonpolicy.engine.journal import Before, Header, Unwritten
 from damonpolicy.engine.own_files import OwnFiles
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.verification import Unverified
+from damonpolicy.engine.verification import Unverified, verified
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.damon.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.damon.schema import pattern
@@ -182,7 +182,8 @@ class _Transaction:
             if self.journal is not None:
                 self.forward.watch.unchanged()
                 self.forward.perform_all(self.journal, signals)
-            after = self.forward.verified()
+            done = self.forward
+            after = verified(self.machine, done.plan, done.header, done.watch)
             signals.check()
             signals.heeded = False
             self.own.commit(after, self.journal)

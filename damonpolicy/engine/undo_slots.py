@@ -5,9 +5,9 @@ Before it does something, it asks what was, what is, and whose what runs is.
 
 from __future__ import annotations
 
-from damonpolicy.engine.execute import OperationFailed, alive, deadline_amid
+from damonpolicy.engine.execute import OperationFailed, alive, deadline_amid, thread_of
 from damonpolicy.engine.foreign import Known
-from damonpolicy.engine.journal import Thread, Unwritten
+from damonpolicy.engine.journal import Unwritten
 from damonpolicy.engine.undo_context import Undoing, Undone
 from damonpolicy.kernel.damon.tree import (
     Tree,
@@ -77,15 +77,11 @@ class Slots(Undoing):
         path = kdamond_path(slot, Kdamond().state.path)
         return self.machine.exists(path) and read_value(self.machine, path) == "on"
 
-    def _thread(self, slot: int) -> Thread:
-        pid = int(read_value(self.machine, kdamond_path(slot, Kdamond().pid.path)) or "-1")
-        return pid, starts(self.machine, pid) if pid > 0 else 0
-
     def _known_thread(self, slot: int) -> bool:
         known = {self.before.thread(slot), *self.progress.restarted.get(slot, ())}
         if slot in self.managed.slots:
             known.add(self.managed.slots[slot].thread)
-        return self._thread(slot) in known
+        return thread_of(self.machine, slot) in known
 
     def _unnoted(self, slot: int) -> bool:
         """Return whether an undo has started the running kdamond, but could not record the thread.
@@ -99,7 +95,7 @@ class Slots(Undoing):
     def _of_transaction(self, slot: int) -> bool:
         """Return whether the transaction has started the running kdamond."""
         started = self.progress.started.get(slot, set())
-        if self._thread(slot) in started:
+        if thread_of(self.machine, slot) in started:
             return True
         # killed between the `on` and the note of its thread: all bytes are ours then
         intended = self._intended(slot, "on") and not started
@@ -293,7 +289,7 @@ class Slots(Undoing):
         except OperationFailed as error:
             return error
         if word == "on":
-            thread = self._thread(slot)
+            thread = thread_of(self.machine, slot)
             self.journal.restarted(slot, thread)
             text = f"the kdamond of slot {slot} was started again: its results are lost"
             self.result.remark(text)

@@ -7,12 +7,12 @@ that wipes; a kdamond that runs is known by its pid and start time.
 from __future__ import annotations
 
 from damonpolicy.base.errors import Foreign
-from damonpolicy.engine.execute import OperationFailed, alive
+from damonpolicy.engine.execute import OperationFailed, alive, thread_of
 from damonpolicy.engine.foreign import Known
 from damonpolicy.engine.journal import Header, Thread
 from damonpolicy.kernel.damon.tree import Tree, configuration, empty_slot, slot_tree, snapshot
-from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.view import Kdamonds
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
 from damonpolicy.plan.diff import differing
@@ -96,10 +96,8 @@ class Watch:
 
     def same_thread(self, operation: Operation) -> None:
         """Raise OperationFailed if the running kdamond is no longer the known one."""
-        pid = int(
-            read_value(self.machine, kdamond_path(operation.slot, Kdamond().pid.path)) or "-1"
-        )
-        if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
+        thread = thread_of(self.machine, operation.slot)
+        if thread[0] > 0 and thread != self.threads.get(operation.slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
 
     def alive(self, operation: Operation, seconds: float) -> None:
@@ -107,9 +105,8 @@ class Watch:
         slot = operation.slot
         pid, reason = alive(self.machine, slot, seconds)
         if pid < 0:
-            raise OperationFailed(
-                operation, f"the kernel took it, but the kdamond is dead: {reason}"
-            )
+            what = f"the kernel took it, but the kdamond is dead: {reason}"
+            raise OperationFailed(operation, what)
         thread = (pid, starts(self.machine, pid))
         if operation.after == "commit" and thread != self.threads.get(slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")

@@ -291,13 +291,12 @@ class _Draft:
         theirs -= {each.slot for each in self.kdamonds}
         foreign = [slot for slot in sorted(theirs) if self.current.running(slot)]
         busy = bool(foreign) or any(each.runs for each in self.kdamonds)
-        plans = settings.plan(
-            self.current, self.managed, self.wanted.policies, self.wanted.affected
-        )
+        wanted = self.wanted
+        plans = settings.plan(self.current, self.managed, wanted.policies, wanted.affected)
         self.settings = modules.settled(plans, self.current, self.managed, busy=busy)
         modules.refuse_others(
             self.current,
-            self.wanted.policies,
+            wanted.policies,
             self.settings,
             starts=any(each.phase == "start" for each in self.operations),
             foreign=foreign,
@@ -310,6 +309,10 @@ class _Draft:
 
     def plan(self) -> Plan:
         """Put everything in order."""
+        wanted = self.wanted
+        changed = policy_changes.of_policies(
+            self.managed.policies, wanted.policies, wanted.affected
+        )
         own, remarks = modules.steps(self.current, self.settings)
         others = (
             settings.operation(each, "restore" if each.restored else "settings")
@@ -322,21 +325,14 @@ class _Draft:
             release=self.current.host.release,
             boot_id=self.current.host.boot_id,
             fingerprint=self.current.fingerprint(self.managed),
-            policies=dict(self.wanted.policies),
+            policies=dict(wanted.policies),
             kdamonds=tuple(self.kdamonds),
             settings=tuple(self.settings),
             operations=tuple(sorted(operations, key=self._turn)),
             slots_before=self.slots_before,
-            affected=self.wanted.affected,
-            takeover=self.wanted.takeover,
-            remarks=(
-                *self.remarks,
-                *policy_changes.of_policies(
-                    self.managed.policies, self.wanted.policies, self.wanted.affected
-                ),
-                *settings.remarks(self.settings),
-                *remarks,
-            ),
+            affected=wanted.affected,
+            takeover=wanted.takeover,
+            remarks=(*self.remarks, *changed, *settings.remarks(self.settings), *remarks),
         )
 
 

@@ -7,7 +7,7 @@ from the beginning would always come too late: only the targets are planned once
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from damonpolicy.base.lazy import dataclass
@@ -49,7 +49,7 @@ class Halfway:
 
 def mend(
     each: KdamondPlan,
-    dead: set[int],
+    dead: Collection[int],
     halfway: Halfway,
     kdamond: CompiledKdamond,
     spares: Iterable[Member] = (),
