@@ -150,14 +150,10 @@ class Slots(Undoing):
                 self.gone.add(slot)
 
     def _restore(self, slot: int) -> None:
-        commits, was_on, is_on = (
-            self._must_commit(slot),
-            self.before.running(slot),
-            self._is_on(slot),
-        )
+        commits, is_on = self._must_commit(slot), self._is_on(slot)
         kept = configuration(self._old(slot)) or _EMPTY
         kept = {**fed(self._old(slot), kept), **kept}
-        if not was_on or (is_on and not commits):
+        if not self.before.running(slot) or (is_on and not commits):
             self._stage(slot, kept)
             return
         ran, after = self._ran(slot), self.header.after.get(slot, {})
