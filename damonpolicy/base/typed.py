@@ -1,4 +1,4 @@
-"""Validation of plain data from a file against a dataclass.
+"""Dataclasses as plain data for a file, and the validation of what a file gives.
 
 A checksum shows that a file is undamaged, not that we would write such content. `record` compares
 each value with the field's type and converts nothing, so the result is what was written. Standard
@@ -13,15 +13,56 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
-__all__ = ("LATER", "integer", "mapping", "of_format", "record", "sequence", "text", "value")
+__all__ = (
+    "LATER",
+    "Kept",
+    "integer",
+    "mapping",
+    "of_format",
+    "plain",
+    "record",
+    "sequence",
+    "text",
+    "value",
+)
 
 _T = TypeVar("_T")
 _MOST_BITS = 64
 
 LATER: Mapping[str, bool] = {"later": True}
 """Metadata of a field with a default, which files of an older format lack."""
+
+
+class Kept:
+    """A dataclass that a file keeps; a file of its own says which ``FORMAT`` it has."""
+
+    __slots__ = ()
+    FORMAT: ClassVar[int] = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` reads it back."""
+        data: dict[str, Any] = plain(self)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return record(cls, data)
+
+
+def plain(data: Any) -> Any:
+    """Return a dataclass, or a container of them, as what `record` reads and JSON can hold."""
+    if data is None or isinstance(data, str | int | float):
+        return data
+    if isinstance(data, Mapping):
+        return {str(key): plain(each) for key, each in data.items()}
+    if isinstance(data, list | tuple):
+        return [plain(each) for each in data]
+    number = getattr(data, "FORMAT", 0)
+    head = {"format": number} if number else {}
+    return head | {each.name: plain(getattr(data, each.name)) for each in fields(data)}
 
 
 def text(data: Any, where: str = "it") -> str:
@@ -67,9 +108,13 @@ def record(kind: type[_T], data: Any, where: str = "it", *, besides: Collection[
     """Turn a mapping into a dataclass; keys other than its fields have to be in ``besides``.
 
     A field of `LATER` may be missing, as older files lack it. Raises ValueError, with the place,
-    for any value of the wrong type.
+    for any value of the wrong type, and for a format that is not the class's.
     """
     found = mapping(data, where)
+    number = getattr(kind, "FORMAT", 0)
+    if number:
+        of_format(found, number)
+        besides = ("format", *besides)
     hints = _fields(typing.cast("typing.Hashable", kind))
     for key in found:
         if key not in hints and key not in besides:
@@ -111,7 +156,8 @@ def value(hint: Any, data: Any, where: str = "it") -> Any:
     if hint is float:
         return _float(data, where)
     if is_dataclass(hint):
-        return record(typing.cast("type[Any]", hint), data, where)
+        kind = typing.cast("type[Any]", hint)
+        return data if type(data) is kind else record(kind, data, where)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if data not in inner or type(data) is not str:

@@ -5,33 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from damonpolicy.engine.journal import Before
-from damonpolicy.kernel.damon.schema import default
+from damonpolicy.engine.journal import Header
+from damonpolicy.kernel.damon.schema import COUNTS, default
 from damonpolicy.kernel.damon.tree import Tree, configuration, is_volatile, slot_tree
-from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 
 __all__ = ("Known",)
 
-_PART = r"(.*(?:targets|filters))/\d+/(.+)\Z"
-_COUNTS = ("/nr_targets", "/nr_filters")
+_LISTS = (Kdamond().targets, Scheme().filters)
+_PART = rf"(.*(?:{'|'.join(each.name for each in _LISTS)}))/\d+/(.+)\Z"
+_COUNTS = tuple(f"/{COUNTS[each.name]}" for each in _LISTS)
 
 
 class Known:
     """The values that a transaction allows in the files of the slots."""
 
-    def __init__(
-        self,
-        before: Before,
-        after: Mapping[int, Tree],
-        operations: Iterable[Operation],
-        committed: Mapping[int, Tree],
-    ) -> None:
-        """``committed`` are the trees that were last verified, which an undo writes, too."""
-        self._before = before
-        self._after = after
-        self._committed = committed
+    def __init__(self, header: Header) -> None:
+        self._header = header
         self._written: dict[int, dict[str, set[str]]] = {}
-        for operation in operations:
+        for operation in header.operations:
             if operation.slot >= 0:
                 path = operation.relative.removeprefix(f"{operation.slot}/")
                 texts = self._written.setdefault(operation.slot, {}).setdefault(path, set())
@@ -39,8 +31,10 @@ class Known:
 
     def strangers(self, slot: int, now: Tree) -> list[str]:
         """Return the paths of a slot's tree whose content is not ours."""
-        old = slot_tree(self._before.tree, slot)
-        trees = (old, self._after.get(slot, {}), self._committed.get(slot, {}))
+        header = self._header
+        old, record = slot_tree(header.before.tree, slot), header.managed.slots.get(slot)
+        # an undo writes what was last verified, too
+        trees = (old, header.after.get(slot, {}), record.files if record else {})
         written = self._written.get(slot, {})
         parts = _parts(trees)
         return [

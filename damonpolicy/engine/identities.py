@@ -34,15 +34,11 @@ def dead(machine: Machine, members: Sequence[Member]) -> set[int]:
 
 def all_gone(machine: Machine, members: Sequence[Member]) -> int:
     """Return the first pid if no process is left; 0 if one lives, or there were none."""
-    if any(starts(machine, pid) == start for pid, start in members):
-        return 0
-    return members[0][0] if members else 0
+    lives = any(starts(machine, pid) == start for pid, start in members)
+    return 0 if lives or not members else members[0][0]
 
 
 def reused(machine: Machine, members: Sequence[Member]) -> int:
     """Return a pid that now belongs to another process, 0 if there is none."""
-    for pid, start in members:
-        now = starts(machine, pid)
-        if now and now != start:
-            return pid
-    return 0
+    known = ((pid, start, starts(machine, pid)) for pid, start in members)
+    return next((pid for pid, start, now in known if now and now != start), 0)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.recursion import deep
 from damonpolicy.engine.state_directory import cannot, damaged, make_directory, write_all
 from damonpolicy.kernel.damon.tree import check_numbers
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import forbid_live
 from damonpolicy.plan.state import Managed, Pending
@@ -53,9 +54,17 @@ class Before:
     starts: Mapping[int, int]
     settings: Mapping[str, str]
 
+    def running(self, slot: int) -> bool:
+        """Return whether a slot's kdamond was on."""
+        return Kdamonds(self.tree)[slot].state.text == "on"
+
+    def thread(self, slot: int) -> Thread:
+        """Return the thread that ran in a slot."""
+        return Kdamonds(self.tree)[slot].pid.number, self.starts.get(slot, 0)
+
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class Header(typed.Kept):
     """A transaction: the machine and the managed set before it, and the operations."""
 
     transaction: str
@@ -70,44 +79,19 @@ class Header:
     pending: Pending | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "transaction": self.transaction,
-            "boot_id": self.boot_id,
-            "generation": self.generation,
-            "tree": dict(self.before.tree),
-            "starts": {str(slot): start for slot, start in self.before.starts.items()},
-            "settings": dict(self.before.settings),
-            "operations": [operation.to_json() for operation in self.operations],
-            "after": {str(slot): dict(files) for slot, files in self.after.items()},
-            "managed": self.managed.to_json(),
-            "pending": self.pending.to_json() if self.pending else None,
-        }
+        """Plain data; what was before is not a mapping of its own."""
+        data: dict[str, Any] = typed.plain(self)
+        return {**data.pop("before"), **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Header:
         """Read what `to_json` gave; raises ValueError for anything else."""
-
-        def taken(name: str, hint: Any) -> Any:
-            return typed.value(hint, data.get(name), f"`{name}`")
-
-        after = taken("after", Mapping[int, Mapping[str, str]])
-        for tree in (taken("tree", Mapping[str, str]), *after.values()):
+        before = {each.name: data.get(each.name) for each in fields(Before)}
+        given = {each.name: data.get(each.name) for each in fields(cls)}
+        header = typed.record(cls, {**given, "before": typed.record(Before, before)})
+        for tree in (header.before.tree, *header.after.values()):
             check_numbers(tree)
-        return cls(
-            taken("transaction", str),
-            taken("boot_id", str),
-            taken("generation", int),
-            Before(
-                taken("tree", Mapping[str, str]),
-                taken("starts", Mapping[int, int]),
-                taken("settings", Mapping[str, str]),
-            ),
-            taken("operations", tuple[Operation, ...]),
-            after,
-            Managed.from_json(typed.mapping(data.get("managed"), "`managed`")),
-            taken("pending", Pending | None),
-        )
+        return header
 
 
 @dataclass(slots=True)
@@ -152,15 +136,8 @@ class Unwritten:
 
     def go_on(self, index: int, header: Header, slot: int) -> None:
         """Record that another plan, which changes one slot, applies from operation ``index`` on."""
-        operations = [each.to_json() for each in header.operations[index:]]
-        self.note(
-            {
-                "from": index,
-                "operations": operations,
-                "slot": slot,
-                "after": dict(header.after[slot]),
-            }
-        )
+        operations, after = typed.plain((header.operations[index:], header.after[slot]))
+        self.note({"from": index, "operations": operations, "slot": slot, "after": after})
         self.header = header
 
     def started(self, slot: int, thread: Thread) -> None:

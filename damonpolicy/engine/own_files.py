@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.engine import journal as journals
@@ -29,35 +30,27 @@ class OwnFiles:
 
     def stage(self, generation: Generation) -> None:
         """Write the generation, which is not valid yet."""
-        self._written(
-            lambda: self.store.stage(generation),
-            f"generation {generation.number} is not kept",
-            must=not self.rescue,
-        )
+        with self._or_without(f"generation {generation.number} is not kept", must=not self.rescue):
+            self.store.stage(generation)
 
-    def _written(self, write: Callable[[], None], otherwise: str, *, must: bool) -> bool:
-        """Write a file; on failure raise, or note what a rescue does without."""
+    @contextmanager
+    def _or_without(self, otherwise: str, *, must: bool) -> Iterator[None]:
+        """On failure of a block raise, or note what a rescue does without."""
         try:
-            write()
+            yield
         except (DamonPolicyError, OSError) as error:
             if must:
                 raise
             self.remarks.append(f"{otherwise}: {error}")
-            return False
-        return True
 
-    def journal(self, header: Header, managed: Managed) -> Unwritten:
+    def journal(self, header: Header) -> Unwritten:
         """Begin the journal, with room for the state file that will follow."""
-        made: list[Unwritten] = []
-
-        def begin() -> None:
-            self.store.reserve(managed)
-            made.append(journals.begin(self.store.places.journal, header))
-
         otherwise = "no journal is kept, so run this again if it is killed"
-        if self._written(begin, otherwise, must=self.needs_record):
-            return made[0]
-        return Unwritten(header)
+        made = [Unwritten(header)]
+        with self._or_without(otherwise, must=self.needs_record):
+            self.store.reserve(header.managed)
+            made.append(journals.begin(self.store.places.journal, header))
+        return made[-1]
 
     def commit(self, after: Managed, journal: Unwritten | None) -> None:
         """Replace the state file: from here on, the change stays.

@@ -92,27 +92,16 @@ def waiting() -> Iterator[Signals]:
 
 @contextmanager
 def _handled(numbers: Iterable[signal.Signals]) -> Iterator[Signals]:
-    signals = Signals()
+    signals, main = Signals(), threading.current_thread() is threading.main_thread()
     _under_way.append(signals)
+    previous = {number: signal.signal(number, signals.handle) for number in numbers if main}
     try:
-        with _installed(signals, numbers):
-            yield signals
-    finally:
-        _under_way.remove(signals)
-
-
-@contextmanager
-def _installed(signals: Signals, numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, signals.handle) for number in numbers}
-    try:
-        yield
+        yield signals
     finally:
         if not (signals.committed and _keeping):
             for number, handler in previous.items():
                 signal.signal(number, handler)
+        _under_way.remove(signals)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from damonpolicy.engine.journal import Before, Header, Unwritten
 from damonpolicy.engine.own_files import OwnFiles
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.verification import Unverified
+from damonpolicy.engine.verification import Unverified, verified
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.damon.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.damon.schema import pattern
@@ -114,9 +114,9 @@ def execute(
         if terms.guard is not None and pending is not None:
             terms.guard(number, pending.deadline)
         forward = Forward(machine, current, plan, header, terms.spares)
-        done = _Transaction(machine, managed, own, forward)
+        done = _Transaction(machine, own, forward, terms)
         with taken(interruptible=terms.interruptible) as signals:
-            after = done.run(terms.capabilities, signals, terms.when_ready)
+            after = done.run(signals)
             committed = signals.committed = True
     finally:
         if not committed:
@@ -164,43 +164,39 @@ def _header(
 
 
 class _Transaction:
-    def __init__(self, machine: Machine, managed: Managed, own: OwnFiles, forward: Forward) -> None:
+    def __init__(self, machine: Machine, own: OwnFiles, forward: Forward, terms: Terms) -> None:
         self.machine = machine
-        self.managed = managed
         self.own = own
         self.forward = forward
+        self.terms = terms
         self.journal: Unwritten | None = None
 
-    def run(
-        self,
-        capabilities: Capabilities | None,
-        signals: Signals,
-        when_ready: Callable[[], None],
-    ) -> Managed:
+    def run(self, signals: Signals) -> Managed:
         """Run the transaction; any failure, including a defect of ours, ends in an undo."""
         try:
             if self.forward.plan.operations:
                 self.forward.look_for_members()
-                self.journal = self.own.journal(self.forward.header, self.managed)
-            when_ready()
+                self.journal = self.own.journal(self.forward.header)
+            self.terms.when_ready()
             signals.check()
             if self.journal is not None:
                 self.forward.watch.unchanged()
                 self.forward.perform_all(self.journal, signals)
-            after = self.forward.verified()
+            done = self.forward
+            after = verified(self.machine, done.plan, done.header, done.watch)
             signals.check()
             signals.heeded = False
             self.own.commit(after, self.journal)
         except (OperationFailed, Unverified, Signalled, DamonPolicyError, OSError) as error:
             signals.heeded = False
-            raise self._failed(error, capabilities) from error
+            raise self._failed(error) from error
         except BaseException:
             signals.heeded = False
             self._back("a defect of damonpolicy")
             raise
         return after
 
-    def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
+    def _failed(self, error: BaseException) -> DamonPolicyError:
         """Undo, and return the error that describes the failure."""
         signalled = isinstance(error, Signalled)
         what = f"interrupted by {error}" if signalled else str(error)
@@ -215,7 +211,7 @@ class _Transaction:
             if isinstance(error, OSError):
                 return system_error(error, "nothing was changed: ")
             return DamonPolicyError(f"nothing was changed: {what}")
-        refused = self._refused(error, capabilities)
+        refused = self._refused(error)
         answer = self._undone(error, what, self._back(what), refused)
         answer.undone = True
         if isinstance(error, OperationFailed):
@@ -250,21 +246,18 @@ class _Transaction:
         remarks = back(self.machine, self.own.store, self.journal, because=f"{what}, and ")
         return f" ({'; '.join(remarks)})" if remarks else ""
 
-    def _refused(
-        self, error: BaseException, capabilities: Capabilities | None
-    ) -> FeatureRefused | None:
+    def _refused(self, error: BaseException) -> FeatureRefused | None:
         """Return whether the kernel refused a feature that could only be tried.
 
         This is called before the undo, while directories exist that show what else is missing; a
         feature that they show was not the refused one. A refused command does not point to a
         missing word: the kernel refuses what the files say.
         """
+        capabilities = self.terms.capabilities
         if capabilities is None or not isinstance(error, OperationFailed):
             return None
-        if error.errno not in (errno.ENOENT, errno.EINVAL):
-            return None
         operation = error.operation
-        if operation.kind == "command":
+        if error.errno not in (errno.ENOENT, errno.EINVAL) or operation.kind == "command":
             return None
         learned = capabilities.learned(self.machine)
         for feature in needed(pattern(operation.relative), operation.after):

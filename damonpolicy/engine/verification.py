@@ -18,13 +18,14 @@ from damonpolicy.kernel.damon.tree import (
     snapshot,
     under,
 )
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_or, read_value
+from damonpolicy.kernel.system.machine import Machine, read_or, read_value
 from damonpolicy.plan.diff import differing
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.state import Managed, SettingRecord, SlotRecord
 
-__all__ = ("Unverified", "Verification", "read_back")
+__all__ = ("Unverified", "read_back", "verified")
 
 
 class Unverified(Exception):
@@ -35,88 +36,75 @@ class Unverified(Exception):
         self.about = ((kdamond, path), (kdamond, ""))
 
 
-class Verification:
-    """The comparison of the machine with a plan."""
+def verified(machine: Machine, plan: Plan, header: Header, watch: Watch) -> Managed:
+    """Read everything back; the result is what the state file will say.
 
-    def __init__(self, machine: Machine, plan: Plan, header: Header, watch: Watch) -> None:
-        self.machine = machine
-        self.plan = plan
-        self.header = header
-        self.watch = watch
-
-    def verified(self) -> Managed:
-        """Read everything back; the result is what the state file will say.
-
-        Raises Unverified if the machine is not in the wanted state.
-        """
-        tree = snapshot(self.machine) if self.plan.operations else self.watch.current.tree
-        self._compare_count(tree)
-        slots: dict[int, SlotRecord] = {}
-        for each in self.plan.kdamonds:
-            if each.slot < 0 or (f"{each.slot}/state" not in tree and not each.runs):
-                continue
-            now = slot_tree(tree, each.slot)
-            if each.action != "keep":
-                self._compare(each, now)
-            thread = self.watch.thread(each.slot, tree)
-            if thread != self.watch.threads.get(each.slot):
-                message = f"the kdamond `{each.name}` has ended, or another one runs in its slot"
-                raise Unverified(message, each.name)
-            if each.action == "keep":
-                record = self.header.managed.slots[each.slot]
-                slots[each.slot] = replace(record, names=each.names, members=each.members)
-                continue
-            gone = reused(self.machine, each.members)
-            if gone:
-                message = f"the process {gone} ended, and another one has its pid"
-                raise Unverified(message, each.name)
-            if each.runs:
-                pid, start = thread or (-1, 0)
-                slots[each.slot] = SlotRecord(
-                    each.name,
-                    configuration(now),
-                    pid,
-                    start,
-                    each.members,
-                    each.names,
-                    each.cgroups,
-                )
-        settings = {
-            each.path: SettingRecord(
-                each.original,
-                read_or(self.machine, each.path) if each.chosen else each.after,
-                each.users,
-                each.chosen,
+    Raises Unverified if the machine is not in the wanted state.
+    """
+    tree = snapshot(machine) if plan.operations else watch.current.tree
+    _compare_count(tree, header, watch.current.tree)
+    slots: dict[int, SlotRecord] = {}
+    for each in plan.kdamonds:
+        there = Kdamonds(tree)[each.slot].state.present
+        if each.slot < 0 or not (there or each.runs):
+            continue
+        now = slot_tree(tree, each.slot)
+        if each.action != "keep":
+            _compare(each, now)
+        thread = watch.thread(each.slot, tree)
+        if thread != watch.threads.get(each.slot):
+            message = f"the kdamond `{each.name}` has ended, or another one runs in its slot"
+            raise Unverified(message, each.name)
+        if each.action == "keep":
+            record = header.managed.slots[each.slot]
+            slots[each.slot] = replace(record, names=each.names, members=each.members)
+            continue
+        if gone := reused(machine, each.members):
+            message = f"the process {gone} ended, and another one has its pid"
+            raise Unverified(message, each.name)
+        if each.runs:
+            files, (pid, start) = configuration(now), thread or (-1, 0)
+            slots[each.slot] = SlotRecord(
+                each.name, files, pid, start, each.members, each.names, each.cgroups
             )
-            for each in self.plan.settings
-            if each.users or each.owed
-        }
-        return replace(
-            self.header.managed,
-            boot_id=self.plan.boot_id,
-            transaction=self.header.transaction,
-            generation=self.header.generation,
-            policies=self.plan.policies,
-            slots=slots,
-            settings=settings,
-            slots_before=self.plan.slots_before,
-            pending=self.header.pending,
+    settings = {
+        each.path: SettingRecord(
+            each.original,
+            read_or(machine, each.path) if each.chosen else each.after,
+            each.users,
+            each.chosen,
         )
+        for each in plan.settings
+        if each.users or each.owed
+    }
+    return replace(
+        header.managed,
+        boot_id=plan.boot_id,
+        transaction=header.transaction,
+        generation=header.generation,
+        policies=plan.policies,
+        slots=slots,
+        settings=settings,
+        slots_before=plan.slots_before,
+        pending=header.pending,
+    )
 
-    def _compare_count(self, tree: Tree) -> None:
-        """Raise Unverified if the number of slots is wrong."""
-        path = f"{KDAMONDS}/nr_kdamonds"
-        counts = [each.after for each in self.header.operations if each.path == path]
-        wanted = counts[-1] if counts else self.watch.current.tree.get("nr_kdamonds")
-        if tree.get("nr_kdamonds") != wanted:
-            raise Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
 
-    def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
-        _tell(each.slot, each.name, now, each.after, differing(now, each.after))
-        on = now["state"] == "on"
-        if on != each.runs:
-            state = "on" if on else "off"
-            raise Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
+def _compare_count(tree: Tree, header: Header, before: Tree) -> None:
+    """Raise Unverified if the number of slots is wrong."""
+    found = Kdamonds(tree).count
+    counts = [each.after for each in header.operations if each.relative == found.path]
+    wanted = counts[-1] if counts else Kdamonds(before).count.text
+    if found.text != wanted:
+        raise Unverified(f"there are {found.text} slots and not {wanted}", "")
+
+
+def _compare(each: KdamondPlan, now: dict[str, str]) -> None:
+    _tell(each.slot, each.name, now, each.after, differing(now, each.after))
+    on = Kdamond(now).state.text == "on"
+    if on != each.runs:
+        state = "on" if on else "off"
+        raise Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
 
 
 def read_back(

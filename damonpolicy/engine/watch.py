@@ -7,18 +7,12 @@ that wipes; a kdamond that runs is known by its pid and start time.
 from __future__ import annotations
 
 from damonpolicy.base.errors import Foreign
-from damonpolicy.engine.execute import OperationFailed, alive
+from damonpolicy.engine.execute import OperationFailed, alive, thread_of
 from damonpolicy.engine.foreign import Known
 from damonpolicy.engine.journal import Header, Thread
-from damonpolicy.kernel.damon.tree import (
-    Tree,
-    configuration,
-    empty_slot,
-    slot_numbers,
-    slot_tree,
-    snapshot,
-)
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.tree import Tree, configuration, empty_slot, slot_tree, snapshot
+from damonpolicy.kernel.damon.view import Kdamonds
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
 from damonpolicy.plan.diff import differing
@@ -48,9 +42,7 @@ class Watch:
     def known(self) -> Known:
         """The values that are ours or were there; built on demand, as plans may be replaced."""
         if self._known is None:
-            header = self.header
-            committed = {slot: record.files for slot, record in header.managed.slots.items()}
-            self._known = Known(header.before, header.after, header.operations, committed)
+            self._known = Known(self.header)
         return self._known
 
     def unchanged(self) -> None:
@@ -58,10 +50,11 @@ class Watch:
 
         All slots count if their number is written, which wipes them.
         """
-        touched = {each.slot for each in self.header.operations}
-        slots = self.current.slots if -1 in touched and self._recounts() else sorted(touched - {-1})
+        operations, slots = self.header.operations, self.current.slots
+        if not any(each.kind == "count" and each.slot < 0 for each in operations):
+            slots = sorted({each.slot for each in operations} - {-1})
         now = snapshot(self.machine, slots=slots)
-        if now.get("nr_kdamonds") != self.current.tree.get("nr_kdamonds"):
+        if len(Kdamonds(now)) != len(self.current.slots):
             raise _meanwhile("the number of slots was changed")
         for slot in slots:
             if slot not in self.current.slots:
@@ -71,15 +64,11 @@ class Watch:
             ):
                 raise _meanwhile(f"slot {slot} was changed")
 
-    def _recounts(self) -> bool:
-        return any(each.kind == "count" and each.slot < 0 for each in self.header.operations)
-
     def thread(self, slot: int, tree: Tree) -> Thread | None:
         """Return the thread that runs in a slot, None while it is off."""
-        if tree.get(f"{slot}/state") != "on":
-            return None
-        pid = int(tree.get(f"{slot}/pid", "-1"))
-        return pid, starts(self.machine, pid)
+        kdamond = Kdamonds(tree)[slot]
+        pid = kdamond.pid.number
+        return (pid, starts(self.machine, pid)) if kdamond.state.text == "on" else None
 
     def before_wiping(self, operation: Operation) -> None:
         """Raise OperationFailed if a count would wipe others' writes."""
@@ -93,7 +82,7 @@ class Watch:
             raise OperationFailed(operation, f"someone else has written `{now}`")
         if now == "0":
             return  # there is nothing to wipe
-        every = slot_numbers(self.current.tree) if operation.slot < 0 else [operation.slot]
+        every = self.current.slots if operation.slot < 0 else [operation.slot]
         tree = snapshot(self.machine, slots=every)
         for slot in every:
             own = slot_tree(tree, slot)
@@ -101,15 +90,14 @@ class Watch:
                 raise OperationFailed(operation, f"someone else has configured slot {slot}")
             if self.thread(slot, tree) != self.threads.get(slot):
                 raise OperationFailed(operation, f"someone else has started or stopped slot {slot}")
-            strangers = self.known.strangers(slot, own)
-            if strangers:
+            if strangers := self.known.strangers(slot, own):
                 what = f"someone else has changed `{slot}/{strangers[0]}`"
                 raise OperationFailed(operation, what)
 
     def same_thread(self, operation: Operation) -> None:
         """Raise OperationFailed if the running kdamond is no longer the known one."""
-        pid = int(read_value(self.machine, kdamond_path(operation.slot, "pid")) or "-1")
-        if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
+        thread = thread_of(self.machine, operation.slot)
+        if thread[0] > 0 and thread != self.threads.get(operation.slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
 
     def alive(self, operation: Operation, seconds: float) -> None:
@@ -117,9 +105,8 @@ class Watch:
         slot = operation.slot
         pid, reason = alive(self.machine, slot, seconds)
         if pid < 0:
-            raise OperationFailed(
-                operation, f"the kernel took it, but the kdamond is dead: {reason}"
-            )
+            what = f"the kernel took it, but the kdamond is dead: {reason}"
+            raise OperationFailed(operation, what)
         thread = (pid, starts(self.machine, pid))
         if operation.after == "commit" and thread != self.threads.get(slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")

@@ -19,6 +19,7 @@ from damonpolicy.kernel.damon.tree import (
     slot_tree,
 )
 from damonpolicy.kernel.damon.tree import snapshot as read_tree
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system import host
@@ -60,11 +61,11 @@ class Current:
 
     def running(self, number: int) -> bool:
         """Return whether a slot's kdamond is on."""
-        return self.tree.get(f"{number}/state") == "on"
+        return Kdamonds(self.tree)[number].state.text == "on"
 
     def pid(self, number: int) -> int:
         """Return a slot's kdamond's pid, -1 while it is off."""
-        return int(self.tree.get(f"{number}/pid", "-1"))
+        return Kdamonds(self.tree)[number].pid.number
 
     def owner(self, number: int, managed: Managed) -> Owner:
         """Return the owner of a slot.
@@ -74,12 +75,9 @@ class Current:
         """
         record = managed.slots.get(number)
         if record is not None and managed.boot_id == self.host.boot_id:
-            same_thread = (self.pid(number), self.starts.get(number, 0)) == (
-                record.pid,
-                record.start,
-            )
+            thread = (self.pid(number), self.starts.get(number, 0))
             if self.running(number):
-                return "ours" if same_thread else "foreign"
+                return "ours" if thread == record.thread else "foreign"
             if not differing(self.slot(number), record.files):
                 return "ours"
         if not self.running(number) and empty_slot(self.slot(number)):
@@ -156,10 +154,11 @@ def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:
     """
     for _ in range(_TRIES):
         tree = read_tree(machine)
-        running = [n for n in slot_numbers(tree) if tree.get(f"{n}/state") == "on"]
-        starts = {n: host.starts(machine, int(tree.get(f"{n}/pid", "-1"))) for n in running}
+        slots = Kdamonds(tree)
+        running = [n for n in slot_numbers(tree) if slots[n].state.text == "on"]
+        starts = {n: host.starts(machine, slots[n].pid.number) for n in running}
         gone = [n for n in running if not starts[n]]
-        if all(read_or(machine, kdamond_path(n, "state")) == "on" for n in gone):
+        if all(read_or(machine, kdamond_path(n, Kdamond().state.path)) == "on" for n in gone):
             break
     return tree, starts
 

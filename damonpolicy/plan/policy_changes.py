@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from damonpolicy.base.units import format_duration
-from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy
+from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy, by_name
 
 __all__ = ("of_kdamond", "of_policies")
 
@@ -18,9 +18,7 @@ def of_kdamond(
     name: str, managed: Mapping[str, CompiledPolicy], after: CompiledKdamond
 ) -> Iterator[str]:
     """Yield the changes of a kdamond that is managed already."""
-    policy = managed.get(name.partition("/")[0])
-    known = {each.full_name: each for each in policy.kdamonds} if policy else {}
-    before = known.get(name)
+    before = by_name(managed).get(name)
     if before is None:
         return
     if before.temperature != after.temperature:

@@ -6,17 +6,15 @@ so it starts over: the plan says what is lost.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.plan.bind import Bound, Waits
 from damonpolicy.plan.diff import differing
+from damonpolicy.plan.online import has_goals
 
 __all__ = ("lost",)
-
-_LOOKS = r"contexts/0/(operations\Z|targets/)"
-_GOAL = re.compile(r"contexts/0/schemes/\d+/quotas/goals/\d+/")
 
 
 def lost(
@@ -36,7 +34,7 @@ def lost(
         if old is None:
             continue
         ran = left.pop(old)
-        tuned = " and tuned quotas" if any(map(_GOAL.match, ran)) else ""
+        tuned = " and tuned quotas" if has_goals(ran) else ""
         changed = differing(ran, new.files)
         keeps = " (renamed first and changed later, it would go on)" if changed else ""
         said[name] = (
@@ -46,4 +44,9 @@ def lost(
 
 
 def _looks(tree: Tree) -> dict[str, str]:
-    return {path: value for path, value in tree.items() if re.match(_LOOKS, path)}
+    kdamond = Kdamond(tree)
+    return {
+        path: value
+        for path, value in tree.items()
+        if path == kdamond.ops.path or kdamond.targets.holds(path)
+    }

@@ -10,6 +10,7 @@ import pytest
 
 from damonpolicy.engine import execute, waiting
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, naps, perform
+from damonpolicy.kernel.damon.tree import slot_tree
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from tests.world import World
 
@@ -157,9 +158,9 @@ def test_a_deadline_follows_the_longest_interval():
         "1/contexts/0/schemes/0/watermarks/interval_us": "7200000000000",
     }
 
-    assert deadline(tree, 0) == 2 * 20 + 30
-    assert deadline(tree, 1) == 3600 + 30
-    assert deadline(tree, 2) == 30
+    assert deadline(slot_tree(tree, 0)) == 2 * 20 + 30
+    assert deadline(slot_tree(tree, 1)) == 3600 + 30
+    assert deadline(slot_tree(tree, 2)) == 30
 
 
 @pytest.mark.parametrize(

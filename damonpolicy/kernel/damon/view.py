@@ -7,7 +7,7 @@ with the rows of the schema.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Generic, TypeVar, overload
 
@@ -56,12 +56,16 @@ class Directory:
 
     @property
     def name(self) -> str:
-        """The name in the directory above."""
+        """Its name in the directory around it: the number of a numbered one."""
         return self.path.rpartition("/")[2]
 
     def below(self, name: str) -> str:
         """Return the path of a file or directory in here."""
         return f"{self.path}/{name}" if self.path else name
+
+    def holds(self, path: str) -> bool:
+        """Return whether a path lies below this directory."""
+        return path.startswith(self.below(""))
 
 
 class File:
@@ -109,6 +113,7 @@ class File:
 
 
 D = TypeVar("D", bound=Directory)
+V = TypeVar("V")
 
 
 class Entries(Directory, Generic[D]):
@@ -124,6 +129,11 @@ class Entries(Directory, Generic[D]):
         """Return a directory by its number, whether the tree has it or not."""
         return self.kind(self.tree, self.below(str(index)))
 
+    def holding(self, path: str) -> D | None:
+        """Return the numbered directory that a path is or lies in, None for a path elsewhere."""
+        number = path.removeprefix(self.below("")).partition("/")[0] if self.holds(path) else ""
+        return self[int(number)] if number.isdecimal() else None
+
 
 class Numbered(Entries[D]):
     """A directory of numbered ones, as many as its count file says."""
@@ -135,14 +145,19 @@ class Numbered(Entries[D]):
         """The file whose write makes and wipes the directories."""
         return File(self.tree, self.below(COUNTS[self.name]))
 
+    def listing(self, entries: Sequence[Mapping[str, str]]) -> dict[str, str]:
+        """Return the files of directories with these contents, and of their count."""
+        return {self.count.path: str(len(entries))} | {
+            self[index].below(name): text
+            for index, names in enumerate(entries)
+            for name, text in names.items()
+        }
+
     def __len__(self) -> int:
-        return self.count.number
+        return max(self.count.number, 0)
 
     def __iter__(self) -> Iterator[D]:
         return map(self.__getitem__, range(len(self)))
-
-
-V = TypeVar("V")
 
 
 class _Below(Generic[V]):
@@ -278,8 +293,7 @@ class Weights(Directory):
     """How a quota ranks regions."""
 
     __slots__ = ()
-    size, access_rate = _file("sz_permil"), _file("nr_accesses_permil")
-    age = _file("age_permil")
+    size, access_rate, age = _file("sz_permil"), _file("nr_accesses_permil"), _file("age_permil")
 
 
 class Goal(Directory):
@@ -307,8 +321,7 @@ class Filter(Directory):
     __slots__ = ()
     type, matching, allow = _file("type"), _file("matching"), _file("allow")
     memcg, target = _file("memcg_path"), _file("damon_target_idx")
-    start, end = _file("addr_start"), _file("addr_end")
-    min, max = _file("min"), _file("max")
+    start, end, min, max = _file("addr_start"), _file("addr_end"), _file("min"), _file("max")
 
 
 class Watermarks(Directory):

@@ -11,32 +11,16 @@ from fractions import Fraction
 from damonpolicy.base.units import U32_MAX, U64_MAX, format_bytes, format_duration, format_percent
 from damonpolicy.kernel.damon.modules import PARAMETERS, UNLIMITED
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Goal, Kdamond
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.plan import facts
 
-__all__ = (
-    "accesses",
-    "chain",
-    "goal_text",
-    "setting_text",
-    "target",
-    "value_text",
-)
+__all__ = ("chain", "goal_text", "setting_text", "value_text")
 
 
 def chain(tree: Tree, owner: str) -> str:
     """Describe the effect of a scheme's or probe's filters; empty without filters."""
     return facts.said(facts.filters(tree, owner))
-
-
-def accesses(tree: Tree) -> str:
-    """Describe the counted accesses."""
-    return facts.accesses(tree).text
-
-
-def target(tree: Tree, base: str) -> str:
-    """Describe a target: a pid, and the number and size of its regions."""
-    return facts.target(tree, base).text if f"{base}/pid_target" in tree else ""
 
 
 def setting_text(content: str, path: str = "") -> str:
@@ -57,9 +41,8 @@ def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
     if unit == "text" or not value.isdecimal():
         return value
     number = int(value)
-    intervals = "contexts/0/monitoring_attrs/intervals"
-    sample = int(tree.get(f"{intervals}/sample_us", "5000")) or 1
-    aggregation = int(tree.get(f"{intervals}/aggr_us", "100000")) or 1
+    intervals = Kdamond(tree).intervals
+    sample, aggregation = intervals.sample.number or 1, intervals.aggregation.number or 1
     if unit in ("bytes", "samples", "aggregations") and number in (U32_MAX, U64_MAX):
         return "unlimited"
     if unit == "samples":
@@ -68,12 +51,12 @@ def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
         return f"{share} ({number} of {samples} samples)" if number else share
     if unit == "aggregations":
         count = f"{number} aggregation{'' if number == 1 else 's'}"
-        tuned = tree.get(f"{intervals}/intervals_goal/aggrs", "0") != "0"
+        tuned = intervals.auto_tune.aggregations.text != "0"
         # the kernel counts aggregations, whatever their tuned length
         time = "" if tuned or not number else format_duration(number * aggregation)
         return f"{time} ({count})" if time else count if number else "0"
     if unit == "goal":
-        return goal_text(number, tree.get(path.replace("target_value", "target_metric"), ""))
+        return goal_text(number, Goal(tree, path.rpartition("/")[0]).metric.text)
     texts: Mapping[str, str] = {
         "us": format_duration(number),
         "ms": format_duration(number * 1_000),

@@ -45,6 +45,33 @@ def test_reads_content() -> None:
     assert scheme.quota.goals[1].metric.text == "user_input"
     assert not scheme.quota.goals[1].metric.present
     assert len(view.Kdamond(tree).schemes) == 1
+    assert list(view.Kdamond({"contexts/0/schemes/nr_schemes": "-1"}).schemes) == []
+
+
+def test_finds_the_directory_of_a_path() -> None:
+    """A numbered directory holds itself and what is below it."""
+    schemes = view.Kdamond().schemes
+    scheme = schemes[12]
+    assert (schemes.name, scheme.name) == ("schemes", "12")
+    assert schemes.holds(scheme.action.path)
+    assert not schemes.holds(schemes.path)
+    assert not schemes.holds(f"{schemes.path}2/1")
+    for path in (scheme.path, scheme.quota.goals[0].target.path):
+        found = schemes.holding(path)
+        assert found is not None
+        assert found.path == scheme.path
+    assert schemes.holding(schemes.count.path) is None
+    assert schemes.holding(view.Kdamond().targets[1].pid.path) is None
+    slot = view.Kdamonds().holding("3/state")
+    assert slot is not None
+    assert slot.path == "3"
+
+
+def test_lists_directories_with_their_count() -> None:
+    """What is to be written gets its number, and is counted."""
+    region = view.Region()
+    regions = view.Target(path="t").regions.listing([{region.start.path: "1"}, {}])
+    assert regions == {"t/regions/nr_regions": "2", "t/regions/0/start": "1"}
 
 
 def test_gives_paths_without_a_tree() -> None:
