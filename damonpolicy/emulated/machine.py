@@ -22,7 +22,7 @@ from damonpolicy.emulated.damon.monitor import hits
 from damonpolicy.emulated.damon.quotas import watches
 from damonpolicy.emulated.damon.regions import Region, regions
 from damonpolicy.emulated.damon.table import Directory as Tree
-from damonpolicy.emulated.damon.table import copy, numbered
+from damonpolicy.emulated.damon.table import copy
 from damonpolicy.emulated.damon.tree import Damon
 from damonpolicy.emulated.files import Content, Filesystem
 from damonpolicy.emulated.levers import Levers
@@ -335,12 +335,9 @@ class EmulatedMachine(Levers):
             of_slots = [each for each in slots if each and watches(self._world, each)]
             of_modules = filter(None, map(self._modules.monitored, MODULES))
             for found in (*of_slots, *of_modules):
-                probes = numbered(found["tree"]["monitoring_attrs"].get("probes", {}))
-                seen = [
-                    (region, [hits(self._world, found, probe, region) for probe in probes])
-                    for region in regions(self._world, found)
-                ]
-                yield int(found["pid"]), int(found["aggr"]), seen
+                seen = regions(self._world, found)
+                counted = zip(seen, hits(self._world, found, seen), strict=True)
+                yield int(found["pid"]), int(found["aggr"]), list(counted)
 
     def snapshot_all(self) -> dict[str, str]:
         """Return the contents of all writable files of DAMON, settings and modules."""

@@ -13,16 +13,19 @@ from typing import Any
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated import values
+from damonpolicy.emulated.damon.table import CONTEXT, Files, entry
 from damonpolicy.emulated.files import Content, Index
 from damonpolicy.emulated.profiles import Profile
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 from damonpolicy.kernel.damon import features
+from damonpolicy.kernel.damon.view import Kdamond
 
 __all__ = ("MODULES", "Modules", "Parameter")
 
 _ROOT = "/sys/module"
 _PAGE = 4096
+_FILES = Kdamond()
 _ENDS = ("start", "end")
 _STAT_ATTRIBUTES = (10, 1000, 5_000, 100_000)
 """Fewest and most regions, sampling and aggregation in µs (mm/damon/stat.c)."""
@@ -198,13 +201,15 @@ class Modules:
         if module != "damon_stat":
             low, high, sample, aggregation = (int(self.value(module, name)) for name in names)
             start, end = (int(self.value(module, f"monitor_region_{name}")) for name in _ENDS)
+        files = Files({})
+        for file, text in (
+            (_FILES.ops, "paddr"), (_FILES.region_count.min, low), (_FILES.region_count.max, high),
+        ):  # fmt: skip
+            files[file.path] = str(text)
         return {
             "pid": mine["pid"], "since": mine.get("since", 0.0), "ops": "paddr",
             "sample": sample, "aggr": aggregation, "targets": [{"regions": [[start, end]]}],
-            "tree": {
-                "operations": "paddr",
-                "monitoring_attrs": {"nr_regions": {"min": str(low), "max": str(high)}},
-            },
+            "tree": entry(files.top, CONTEXT),
         }  # fmt: skip
 
     def _asleep(self, module: str) -> bool:
