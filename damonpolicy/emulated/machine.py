@@ -136,6 +136,10 @@ class EmulatedMachine(Levers):
         return f"emulated:{self.profile.version}"
 
     @property
+    def here(self) -> bool:
+        return False
+
+    @property
     def writable(self) -> bool:
         return True
 

@@ -33,7 +33,7 @@ def command(
 def start_guard(machine: Machine, generation: int, deadline: float, options: Sequence[str]) -> None:
     """Start the guard, as a unit of systemd if possible, otherwise in a session of its own."""
     arguments = command(machine, generation, deadline, options)
-    if machine.name == "live" and os.path.isdir("/run/systemd/system"):
+    if machine.here and os.path.isdir("/run/systemd/system"):
         runner = shutil.which("systemd-run")
         if runner is not None:
             unit = f"--unit=damonpolicy-confirm-{generation}"

@@ -82,7 +82,7 @@ def allowed(machine: Machine) -> tuple[str, ...]:
 
     Raises Untrusted if others than root can change this machine's own list.
     """
-    if machine.name != "live":
+    if not machine.here:
         return ALLOWED + etc.paths(read_or(machine, EXTENSION))
     try:
         return ALLOWED + etc.named(EXTENSION)

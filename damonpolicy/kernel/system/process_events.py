@@ -65,7 +65,7 @@ class ProcessEvents:
 
 def listen(machine: Machine) -> ProcessEvents | None:
     """Start to listen; None without the kernel's support, the rights, or a real machine."""
-    if machine.name != "live":
+    if not machine.here:
         return None
     try:
         connection = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _CONNECTOR)

@@ -171,7 +171,7 @@ def _bytes(regions: Regions, unit: int) -> Regions:
 
 
 def _open(machine: Machine, regions: int) -> Events:
-    if machine.name == "live":
+    if machine.here:
         return Tracing(regions=regions)
     from damonpolicy.emulated.machine import EmulatedMachine
 
@@ -184,7 +184,7 @@ def _open(machine: Machine, regions: int) -> Events:
 
 def possible(machine: Machine) -> bool:
     """Return whether trace events can be watched here."""
-    if machine.name == "live":
+    if machine.here:
         from damonpolicy.kernel.damon.tracing import available
 
         return available()
