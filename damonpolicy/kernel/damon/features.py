@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import LAYERS, ROWS
+from damonpolicy.kernel.damon.schema import LAYERS, ROWS, pattern
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 
 __all__ = (
     "DEVELOPMENT",
@@ -34,9 +35,12 @@ NEWEST = "7.3"
 """The newest released kernel in the table: an example for hints."""
 
 WORDS = {
-    "*/contexts/*/schemes/*/action": "DAMOS_STAT",
-    "*/contexts/*/operations": "DAMON_OPS_VADDR",
-    "*/state": "DAMON_SYSFS_CMD_ON",
+    pattern(f"0/{file.path}"): name
+    for file, name in (
+        (Kdamond().schemes[0].action, "DAMOS_STAT"),
+        (Kdamond().ops, "DAMON_OPS_VADDR"),
+        (Kdamond().state, "DAMON_SYSFS_CMD_ON"),
+    )
 }
 """Names of words that all kernels accept, by file."""
 
@@ -323,6 +327,7 @@ _FEATURES: tuple[Feature, ...] = (
     _module("stat", ".pid", "the counting module's thread", "7.2", "kdamond_pid"),
 )  # fmt: skip
 
+_SHARED = f"/{Scheme().filters.path}/"
 _PLACES: dict[str, dict[str, list[str]]] = {"files": {}, "results": {}}
 _WORDS: dict[str, list[tuple[str, str]]] = {}
 for _row in ROWS:
@@ -345,20 +350,21 @@ _BY_FILE = {path: each for each in FEATURES for path in (*each.files, *each.resu
 _BY_WORD = {pair: each for each in FEATURES for pair in each.words}
 
 
-def by_file(pattern: str) -> Feature | None:
+def by_file(path: str) -> Feature | None:
     """Return the feature that introduced a file; None for the first kernels' files."""
-    return _BY_FILE.get(pattern)
+    return _BY_FILE.get(path)
 
 
-def by_word(pattern: str, word: str) -> Feature | None:
+def by_word(path: str, word: str) -> Feature | None:
     """Return the feature that brought a word of a file, or None; layers take those of filters."""
-    shared = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
-    return _BY_WORD.get((shared, word))
+    for layer in LAYERS:
+        path = path.replace(f"/{layer}/", _SHARED)
+    return _BY_WORD.get((path, word))
 
 
-def needed(pattern: str, word: str) -> list[Feature]:
+def needed(path: str, word: str) -> list[Feature]:
     """Return the features that a file, and a word in it, need."""
-    found = (by_file(pattern), by_word(pattern, word))
+    found = (by_file(path), by_word(path, word))
     return [feature for feature in dict.fromkeys(found) if feature is not None]
 
 
