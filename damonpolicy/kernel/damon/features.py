@@ -232,8 +232,8 @@ _WORDS: dict[str, list[tuple[str, str]]] = {}
 for _row in ROWS:
     _PLACES["results" if _row.result else "files"].setdefault(_row.feature, []).append(_row.path)
     if not set(LAYERS) & set(_row.path.split("/")):
-        for _word, _feature in _row.since.items():
-            _WORDS.setdefault(_feature, []).append((_row.path, _word))
+        for _word, _brought in _row.since.items():
+            _WORDS.setdefault(_brought, []).append((_row.path, _word))
 
 FEATURES: tuple[Feature, ...] = tuple(
     replace(

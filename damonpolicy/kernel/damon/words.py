@@ -8,37 +8,19 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
-from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import ROWS, pattern
+from damonpolicy.kernel.damon.schema import ROWS, Row, row
 from damonpolicy.kernel.damon.view import Kdamond
 
 __all__ = ("FOREIGN", "WORDS", "Word", "by_kernel", "elsewhere", "rank")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One setting under its three names.
+Word: TypeAlias = Row
+"""One setting under its three names: ``ours``, ``kernel`` and ``damo``."""
 
-    ``ours`` is the path in a policy below its kdamond, scheme, target or probe; ``kernel`` the
-    pattern below the kdamond's directory; ``unit`` that of the kernel's file.
-    """
-
-    ours: str
-    kernel: str
-    unit: str = "text"
-    damo: str = ""
-
-
-WORDS: tuple[Word, ...] = tuple(
-    Word(each.ours, each.path.removeprefix("*/"), each.unit, each.damo)
-    for each in ROWS
-    if each.ours
-)
+WORDS: tuple[Word, ...] = tuple(each for each in ROWS if each.ours)
 """Those of the schema, in its order."""
-
-_BY_KERNEL = {word.kernel: word for word in WORDS}
-_RANKS = {word.kernel: rank for rank, word in enumerate(WORDS)}
 
 
 def _name(path: str) -> str:
@@ -81,9 +63,9 @@ _APART = (
 
 def _theirs() -> Iterator[tuple[str, str]]:
     """Yield the names of files, and the keys for them."""
-    for row in ROWS:
-        ours = re.sub(r"\.(?:min|max)$", "", row.ours)
-        theirs, key = _name(row.path), ours.rpartition(".")[2]
+    for each in ROWS:
+        ours = re.sub(r"\.(?:min|max)$", "", each.ours)
+        theirs, key = _name(each.path), ours.rpartition(".")[2]
         if ours not in ("", *_APART) and not re.search(_BETWEEN, ours) and theirs not in ("*", key):
             yield theirs, key
 
@@ -148,9 +130,11 @@ def _elsewhere() -> dict[str, str]:
 
 def by_kernel(path: str) -> Word | None:
     """Return the word for a kernel file, by its path below the kdamond's directory."""
-    return _BY_KERNEL.get(pattern(path))
+    found = row(path)
+    return found if found and found.ours else None
 
 
 def rank(path: str) -> int:
     """Return the position of a kernel file in the order of a policy."""
-    return _RANKS.get(pattern(path), len(WORDS))
+    found = by_kernel(path)
+    return WORDS.index(found) if found else len(WORDS)
