@@ -13,20 +13,21 @@ from typing import Any
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated import values
+from damonpolicy.emulated.damon.regions import PAGE
 from damonpolicy.emulated.damon.table import CONTEXT, Files, entry
 from damonpolicy.emulated.files import Content, Index
 from damonpolicy.emulated.profiles import Profile
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 from damonpolicy.kernel.damon import features
+from damonpolicy.kernel.damon.modules import MODULES as NAMES
+from damonpolicy.kernel.damon.modules import REGION, parameter_path
 from damonpolicy.kernel.damon.view import Kdamond
 
 __all__ = ("MODULES", "Modules", "Parameter")
 
-_ROOT = "/sys/module"
-_PAGE = 4096
 _FILES = Kdamond()
-_ENDS = ("start", "end")
+_ATTRIBUTES = ("min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval")
 _STAT_ATTRIBUTES = (10, 1000, 5_000, 100_000)
 """Fewest and most regions, sampling and aggregation in µs (mm/damon/stat.c)."""
 
@@ -43,7 +44,7 @@ class Parameter:
     @property
     def path(self) -> str:
         """The path of the parameter's file."""
-        return f"{_ROOT}/{self.module}/parameters/{self.name}"
+        return parameter_path(self.module, self.name)
 
 
 def _module(module: str, *rows: tuple[str, str, str]) -> tuple[Parameter, ...]:
@@ -117,15 +118,15 @@ def _of(profile: Profile) -> tuple[dict[str, Parameter], Index]:
 
 def _there(parameter: Parameter, profile: Profile) -> bool:
     """Return whether a kernel has a parameter, by its own feature or the module's."""
-    enabled = f"{_ROOT}/{parameter.module}/parameters/enabled"
-    feature = features.by_file(parameter.path) or features.by_file(enabled)
+    switch = parameter_path(parameter.module, "enabled")
+    feature = features.by_file(parameter.path) or features.by_file(switch)
     return feature is None or profile.has(feature.name)
 
 
 class Modules:
     """The modules of one machine; only differences from the defaults are stored."""
 
-    roots = (f"{_ROOT}/damon_stat", f"{_ROOT}/damon_reclaim", f"{_ROOT}/damon_lru_sort")
+    roots = tuple(f"/sys/module/{name}" for name in NAMES)
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -160,12 +161,12 @@ class Modules:
         if "damon_stat" not in self.world.spec.modules and self._has("damon_stat"):
             self._start("damon_stat")
 
-    def _has(self, module: str) -> bool:
-        return f"{_ROOT}/{module}/parameters/enabled" in self.known
+    def _has(self, module: str, name: str = "enabled") -> bool:
+        return parameter_path(module, name) in self.known
 
     def _set(self, module: str, name: str, text: str) -> None:
         """Set a parameter as a kernel command line does."""
-        parameter = self.known.get(f"{_ROOT}/{module}/parameters/{name}")
+        parameter = self.known.get(parameter_path(module, name))
         if parameter is None or parameter.kind in ("value", "pid", "commit"):
             raise UsageError(f"the emulated kernel's `{module}` takes no `{name}`")
         try:
@@ -195,12 +196,11 @@ class Modules:
         self._look(module)
         if not mine["pid"] or self._asleep(module):
             return None
-        names = ("min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval")
         low, high, sample, aggregation = _STAT_ATTRIBUTES
         start, end = self._default_region()
         if module != "damon_stat":
-            low, high, sample, aggregation = (int(self.value(module, name)) for name in names)
-            start, end = (int(self.value(module, f"monitor_region_{name}")) for name in _ENDS)
+            low, high, sample, aggregation = self._numbers(module, *_ATTRIBUTES)
+            start, end = self._numbers(module, *REGION)
         files = Files({})
         for file, text in (
             (_FILES.ops, "paddr"), (_FILES.region_count.min, low), (_FILES.region_count.max, high),
@@ -216,14 +216,17 @@ class Modules:
         """Return whether watermarks keep a module from monitoring (damos_wmark_wait_us())."""
         if module == "damon_stat":
             return False
-        low, high = (int(self.value(module, f"wmarks_{name}")) for name in ("low", "high"))
+        low, high = self._numbers(module, "wmarks_low", "wmarks_high")
         return not low <= self.world.free_permil() <= high
 
     def value(self, module: str, name: str) -> str:
         """Return the value of a parameter."""
-        default = self.known[f"{_ROOT}/{module}/parameters/{name}"].default
+        default = self.known[parameter_path(module, name)].default
         found: str = self._of(module)["values"].get(name, default)
         return found
+
+    def _numbers(self, module: str, *names: str) -> list[int]:
+        return [int(self.value(module, name)) for name in names]
 
     def show(self, parameter: Parameter) -> str:
         """Return the content of a parameter's file."""
@@ -296,13 +299,12 @@ class Modules:
 
     def _find_region(self, module: str) -> None:
         """Choose a region for a module without one, which its parameters show from then on."""
-        names = "monitor_region_start", "monitor_region_end"
-        if module == "damon_stat" or any(self.value(module, name) != "0" for name in names):
+        if module == "damon_stat" or any(self.value(module, name) != "0" for name in REGION):
             return
         start, end = self._default_region()
         if self.world.profile.quirk("module.last"):
             end -= 1  # in the form of the kernel's resources
-        self._of(module)["values"].update(zip(names, map(str, (start, end)), strict=True))
+        self._of(module)["values"].update(zip(REGION, map(str, (start, end)), strict=True))
 
     def _default_region(self) -> tuple[int, int]:
         """Return the default region of a module."""
@@ -315,21 +317,16 @@ class Modules:
         """Refuse like damon_set_attrs() and damon_set_region_system_rams_default()."""
         if module == "damon_stat":
             return
-        low, high, sample, aggregation, start, end = (
-            int(self.value(module, name))
-            for name in (
-                "min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval",
-                "monitor_region_start", "monitor_region_end",
-            )
-        )  # fmt: skip
-        tuned = f"{_ROOT}/{module}/parameters/autotune_monitoring_intervals" in self.known
-        if tuned and self.value(module, "autotune_monitoring_intervals") == "Y":
+        numbers = self._numbers(module, *_ATTRIBUTES, *REGION)
+        low, high, sample, aggregation, start, end = numbers
+        tuned = "autotune_monitoring_intervals"
+        if self._has(module, tuned) and self.value(module, tuned) == "Y":
             sample, aggregation = 5_000, 100_000
         empty = start == end != 0 and not self.world.profile.quirk("module.empty")
         if low < 3 or low > high or sample > aggregation or start > end or empty:
             raise Refusal(errno.EINVAL)
-        if f"{_ROOT}/{module}/parameters/addr_unit" in self.known:
-            least = max(_PAGE // int(self.value(module, "addr_unit")), 1)
+        if self._has(module, "addr_unit"):
+            least = max(PAGE // int(self.value(module, "addr_unit")), 1)
             if least & (least - 1) and not self.world.profile.quirk("units.commit"):
                 raise Refusal(errno.EINVAL)
 
