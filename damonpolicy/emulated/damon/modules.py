@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated import values
 from damonpolicy.emulated.damon.regions import PAGE
 from damonpolicy.emulated.damon.table import CONTEXT, Files, entry
@@ -19,12 +18,10 @@ from damonpolicy.emulated.files import Content, Index
 from damonpolicy.emulated.profiles import Profile
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
-from damonpolicy.kernel.damon import features
-from damonpolicy.kernel.damon.modules import MODULES as NAMES
-from damonpolicy.kernel.damon.modules import REGION, parameter_path
+from damonpolicy.kernel.damon.modules import ALL, MODULES, REGION, Parameter, parameter_path
 from damonpolicy.kernel.damon.view import Kdamond
 
-__all__ = ("MODULES", "Modules", "Parameter")
+__all__ = ("Modules",)
 
 _FILES = Kdamond()
 _ATTRIBUTES = ("min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval")
@@ -32,101 +29,16 @@ _STAT_ATTRIBUTES = (10, 1000, 5_000, 100_000)
 """Fewest and most regions, sampling and aggregation in µs (mm/damon/stat.c)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of a module, its kind, and its default."""
-
-    module: str
-    name: str
-    kind: str
-    default: str
-
-    @property
-    def path(self) -> str:
-        """The path of the parameter's file."""
-        return parameter_path(self.module, self.name)
-
-
-def _module(module: str, *rows: tuple[str, str, str]) -> tuple[Parameter, ...]:
-    return tuple(
-        Parameter(module, name, kind, default)
-        for names, kind, default in rows
-        for name in names.split()
-    )
-
-
-_SHARED = (
-    ("enabled", "enabled", "N"),
-    ("kdamond_pid", "pid", "-1"),
-    ("commit_inputs", "commit", "N"),
-    ("sample_interval", "ulong", "5000"),
-    ("aggr_interval", "ulong", "100000"),
-    ("min_nr_regions", "ulong", "10"),
-    ("max_nr_regions", "ulong", "1000"),
-    ("monitor_region_start monitor_region_end", "ulong", "0"),
-    ("quota_ms", "ulong", "10"),
-    ("quota_reset_interval_ms", "ulong", "1000"),
-    ("wmarks_interval", "ulong", "5000000"),
-    ("addr_unit", "ulong", "1"),
-)
-
-MODULES: tuple[Parameter, ...] = (
-    *_module(
-        "damon_stat",
-        ("enabled", "enabled", "N"),
-        ("kdamond_pid", "pid", "-1"),
-        ("estimated_memory_bandwidth", "value", "0"),
-        ("memory_idle_ms_percentiles", "value", ",".join(["0"] * 101)),
-        ("aggr_interval_us", "value", "0"),
-    ),
-    *_module(
-        "damon_reclaim", *_SHARED,
-        ("min_age", "ulong", "120000000"),
-        ("quota_sz", "ulong", "134217728"),
-        ("quota_mem_pressure_us quota_autotune_feedback", "ulong", "0"),
-        ("skip_anon", "bool", "N"),
-        ("autotune_monitoring_intervals", "bool", "N"),
-        ("wmarks_high", "ulong", "500"),
-        ("wmarks_mid", "ulong", "400"),
-        ("wmarks_low", "ulong", "200"),
-        ("nr_quota_exceeds nr_reclaim_tried_regions nr_reclaimed_regions", "value", "0"),
-        ("bytes_reclaim_tried_regions bytes_reclaimed_regions", "value", "0"),
-    ),
-    *_module(
-        "damon_lru_sort", *_SHARED,
-        ("hot_thres_access_freq", "ulong", "500"),
-        ("cold_min_age", "ulong", "120000000"),
-        ("active_mem_bp", "ulong", "0"),
-        ("autotune_monitoring_intervals filter_young_pages", "bool", "N"),
-        ("wmarks_high", "ulong", "200"),
-        ("wmarks_mid", "ulong", "150"),
-        ("wmarks_low", "ulong", "50"),
-        ("nr_cold_quota_exceeds nr_hot_quota_exceeds", "value", "0"),
-        ("nr_lru_sort_tried_cold_regions nr_lru_sort_tried_hot_regions", "value", "0"),
-        ("nr_lru_sorted_cold_regions nr_lru_sorted_hot_regions", "value", "0"),
-        ("bytes_lru_sort_tried_cold_regions bytes_lru_sort_tried_hot_regions", "value", "0"),
-        ("bytes_lru_sorted_cold_regions bytes_lru_sorted_hot_regions", "value", "0"),
-    ),
-)  # fmt: skip
-
-
 @cache
 def _of(profile: Profile) -> tuple[dict[str, Parameter], Index]:
-    found = {each.path: each for each in MODULES if _there(each, profile)}
+    found = {each.path: each for each in ALL if profile.has(each.feature)}
     return found, Index(found)
-
-
-def _there(parameter: Parameter, profile: Profile) -> bool:
-    """Return whether a kernel has a parameter, by its own feature or the module's."""
-    switch = parameter_path(parameter.module, "enabled")
-    feature = features.by_file(parameter.path) or features.by_file(switch)
-    return feature is None or profile.has(feature.name)
 
 
 class Modules:
     """The modules of one machine; only differences from the defaults are stored."""
 
-    roots = tuple(f"/sys/module/{name}" for name in NAMES)
+    roots = tuple(f"/sys/module/{name}" for name in MODULES)
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.modules import ALL
 from damonpolicy.kernel.damon.schema import LAYERS, ROWS, pattern
 from damonpolicy.kernel.damon.view import Kdamond, Scheme
 
@@ -95,17 +96,10 @@ def _words(family: str, since: str, commit: str, *words: str) -> tuple[Feature, 
     )
 
 
-def _module(module: str, name: str, what: str, since: str, *parameters: str) -> Feature:
-    files = tuple(f"/sys/module/damon_{module}/parameters/{each}" for each in parameters)
-    return Feature(f"module.{module}{name}", what, since, files=files)
+def _module(module: str, what: str, since: str) -> Feature:
+    name = f"module.{module}"
+    return Feature(name, what, since, files=tuple(e.path for e in ALL if e.feature == name))
 
-
-_MODULE_FILES = (
-    "enabled", "kdamond_pid", "sample_interval", "aggr_interval",
-    "min_nr_regions", "max_nr_regions", "monitor_region_start", "monitor_region_end",
-    "quota_ms", "quota_reset_interval_ms", "wmarks_interval", "wmarks_high", "wmarks_mid",
-    "wmarks_low",
-)  # fmt: skip
 
 _FEATURES: tuple[Feature, ...] = (
     _feature("sysfs", "DAMON's sysfs interface", "5.18", "kdamonds.nr", "c951cd3b8901"),
@@ -201,29 +195,18 @@ _FEATURES: tuple[Feature, ...] = (
     _feature("sample.threads", "counting accesses of some threads only", DEVELOPMENT,
         "DAMON_FILTER_TYPE_THREADS"),
     _feature("operations_attrs", "choosing which accesses count, in an early form", DEVELOPMENT),
-    _module("reclaim", "", "proactive reclaim by a module", "5.16", *_MODULE_FILES,
-        "min_age", "quota_sz"),
-    _module("reclaim", ".online", "changing the reclaiming module while it runs", "5.19",
-        "commit_inputs"),
-    _module("lru_sort", "", "sorting of the LRU lists by a module", "6.0", *_MODULE_FILES,
-        "commit_inputs", "hot_thres_access_freq", "cold_min_age"),
-    _module("reclaim", ".skip_anon", "a reclaiming module that leaves anonymous pages alone", "6.3",
-        "skip_anon"),
-    _module("reclaim", ".goals", "goals of the reclaiming module", "6.9",
-        "quota_mem_pressure_us", "quota_autotune_feedback"),
-    _module("stat", "", "statistics by a module", "6.17",
-        "enabled", "estimated_memory_bandwidth", "memory_idle_ms_percentiles"),
-    _module("reclaim", ".addr_unit", "address units of the reclaiming module", "6.18",
-        "addr_unit"),
-    _module("lru_sort", ".addr_unit", "address units of the sorting module", "6.18",
-        "addr_unit"),
-    _module("stat", ".interval", "the tuned interval of the counting module", "6.18",
-        "aggr_interval_us"),
-    _module("lru_sort", ".goals", "goals of the sorting module", "7.0",
-        "active_mem_bp", "autotune_monitoring_intervals", "filter_young_pages"),
-    _module("reclaim", ".auto_tune", "intervals of the reclaiming module that tune themselves",
-        "7.2", "autotune_monitoring_intervals"),
-    _module("stat", ".pid", "the counting module's thread", "7.2", "kdamond_pid"),
+    _module("reclaim", "proactive reclaim by a module", "5.16"),
+    _module("reclaim.online", "changing the reclaiming module while it runs", "5.19"),
+    _module("lru_sort", "sorting of the LRU lists by a module", "6.0"),
+    _module("reclaim.skip_anon", "a reclaiming module that leaves anonymous pages alone", "6.3"),
+    _module("reclaim.goals", "goals of the reclaiming module", "6.9"),
+    _module("stat", "statistics by a module", "6.17"),
+    _module("reclaim.addr_unit", "address units of the reclaiming module", "6.18"),
+    _module("lru_sort.addr_unit", "address units of the sorting module", "6.18"),
+    _module("stat.interval", "the tuned interval of the counting module", "6.18"),
+    _module("lru_sort.goals", "goals of the sorting module", "7.0"),
+    _module("reclaim.auto_tune", "intervals of the reclaiming module that tune themselves", "7.2"),
+    _module("stat.pid", "the counting module's thread", "7.2"),
 )  # fmt: skip
 
 _SHARED = f"/{Scheme().filters.path}/"
