@@ -199,15 +199,17 @@ class EmulatedMachine(Levers):
                     raise Refusal(errno.EIO, WRECKED + self._world.state["poison"])
                 yield
             except Refusal as refusal:
-                text = refusal.text or os.strerror(refusal.errno)
-                raise OSError(refusal.errno, text, path) from None
+                raise refusal.error(path) from None
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self, path: str | None = None) -> Iterator[None]:
         """Let a lever change the state, and store it."""
         with self._mutex, self._store.locked():
             self._refresh()
-            yield
+            try:
+                yield
+            except Refusal as refusal:
+                raise refusal.error(path) from None
             self._save()
 
     def _allow(self, content: Content, wanted: int) -> None:

@@ -271,13 +271,9 @@ class Kdamonds:
         self, running: dict[str, Any], targets: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         """Drop obsolete targets; one without regions keeps those it has."""
-        merged = []
-        for index, each in enumerate(targets):
-            if index < len(running["targets"]) and not each["regions"]:
-                each["regions"] = running["targets"][index]["regions"]
-            if not each["obsolete"]:
-                merged.append(each)
-        return merged
+        for each, before in zip(targets, running["targets"], strict=False):
+            each["regions"] = each["regions"] or before["regions"]
+        return [each for each in targets if not each["obsolete"]]
 
     def _same_intervals(self, running: dict[str, Any], staged: Kdamond) -> bool:
         """Return whether a commit leaves the intervals unchanged (damon_attrs_equals())."""
