@@ -63,6 +63,9 @@ class EmulatedMachine(Levers):
     end the process; ``after_write`` is called when the write is durable.
     """
 
+    here = False
+    writable = True
+
     def __init__(
         self, profile: Profile, description: specs.Spec, state: State, store: Memory | Directory
     ) -> None:
@@ -134,14 +137,6 @@ class EmulatedMachine(Levers):
     @property
     def name(self) -> str:
         return f"emulated:{self.profile.version}"
-
-    @property
-    def here(self) -> bool:
-        return False
-
-    @property
-    def writable(self) -> bool:
-        return True
 
     @property
     def poisoned(self) -> str:
