@@ -88,9 +88,10 @@ class Files(Mapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         for name, value in self.top.items():
-            yield from (
-                [name] if isinstance(value, str) else (f"{name}/{path}" for path in Files(value))
-            )
+            if isinstance(value, str):
+                yield name
+            else:
+                yield from (f"{name}/{path}" for path in Files(value))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
