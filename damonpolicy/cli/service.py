@@ -121,9 +121,9 @@ def served(machine: Machine, places: Places) -> dict[str, Any] | None:
     except ValueError as error:
         raise damaged(places.service, error) from error
     # the service is a process of this machine's, also where the kernel is emulated
-    here = LiveMachine()
-    running = found["start"] in (0, starts(here, found["pid"])) or machine.name != "live"
-    return {**found, "running": running and here.exists(f"/proc/{found['pid']}")}
+    ours = LiveMachine()
+    running = found["start"] in (0, starts(ours, found["pid"])) or not machine.here
+    return {**found, "running": running and ours.exists(f"/proc/{found['pid']}")}
 
 
 def troubles(service: Mapping[str, Any]) -> list[str]:

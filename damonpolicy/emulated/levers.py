@@ -14,7 +14,6 @@ from typing import Any
 
 from damonpolicy.emulated import spec as specs
 from damonpolicy.emulated.damon.kdamond import Kdamonds
-from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
 
 __all__ = ("Levers",)
@@ -27,8 +26,8 @@ class Levers(ABC):
     _kdamonds: Kdamonds
 
     @abstractmethod
-    def _changing(self) -> AbstractContextManager[None]:
-        """Change the state, and store it."""
+    def _changing(self, path: str | None = None) -> AbstractContextManager[None]:
+        """Change the state, and store it; a refusal becomes an error of ``path``."""
 
     @abstractmethod
     def _boot(self, name: str, boots: int) -> None:
@@ -44,10 +43,7 @@ class Levers(ABC):
         """
         process = specs.Process(name, areas=tuple(specs.area(each) for each in areas), **more)
         with self._changing():
-            try:
-                return self._world.start_process(process)
-            except Refusal as refusal:
-                raise OSError(refusal.errno, refusal.text) from None
+            return self._world.start_process(process)
 
     def exit_process(self, pid: int) -> None:
         """End a process, and kdamonds that monitored nothing else.
@@ -78,11 +74,8 @@ class Levers(ABC):
         Raises FileNotFoundError if it is missing, OSError with EBUSY if cgroups or processes are
         left in it.
         """
-        with self._changing():
-            try:
-                self._world.remove_cgroup(path)
-            except Refusal as refusal:
-                raise OSError(refusal.errno, os.strerror(refusal.errno), path) from None
+        with self._changing(path):
+            self._world.remove_cgroup(path)
 
     def reboot(self) -> None:
         """Reboot: a new boot id, DAMON's tree and all settings as at boot, no poison."""

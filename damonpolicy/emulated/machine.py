@@ -22,7 +22,7 @@ from damonpolicy.emulated.damon.monitor import hits
 from damonpolicy.emulated.damon.quotas import watches
 from damonpolicy.emulated.damon.regions import Region, regions
 from damonpolicy.emulated.damon.table import Directory as Tree
-from damonpolicy.emulated.damon.table import copy, numbered
+from damonpolicy.emulated.damon.table import copy
 from damonpolicy.emulated.damon.tree import Damon
 from damonpolicy.emulated.files import Content, Filesystem
 from damonpolicy.emulated.levers import Levers
@@ -62,6 +62,9 @@ class EmulatedMachine(Levers):
     For tests: ``before_write`` is called before a write happens, and may raise OSError or
     end the process; ``after_write`` is called when the write is durable.
     """
+
+    here = False
+    writable = True
 
     def __init__(
         self, profile: Profile, description: specs.Spec, state: State, store: Memory | Directory
@@ -136,10 +139,6 @@ class EmulatedMachine(Levers):
         return f"emulated:{self.profile.version}"
 
     @property
-    def writable(self) -> bool:
-        return True
-
-    @property
     def poisoned(self) -> str:
         """The reason why all operations fail since some operation, or an empty text."""
         with self._mutex:
@@ -195,15 +194,17 @@ class EmulatedMachine(Levers):
                     raise Refusal(errno.EIO, WRECKED + self._world.state["poison"])
                 yield
             except Refusal as refusal:
-                text = refusal.text or os.strerror(refusal.errno)
-                raise OSError(refusal.errno, text, path) from None
+                raise refusal.error(path) from None
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self, path: str | None = None) -> Iterator[None]:
         """Let a lever change the state, and store it."""
         with self._mutex, self._store.locked():
             self._refresh()
-            yield
+            try:
+                yield
+            except Refusal as refusal:
+                raise refusal.error(path) from None
             self._save()
 
     def _allow(self, content: Content, wanted: int) -> None:
@@ -335,12 +336,9 @@ class EmulatedMachine(Levers):
             of_slots = [each for each in slots if each and watches(self._world, each)]
             of_modules = filter(None, map(self._modules.monitored, MODULES))
             for found in (*of_slots, *of_modules):
-                probes = numbered(found["tree"]["monitoring_attrs"].get("probes", {}))
-                seen = [
-                    (region, [hits(self._world, found, probe, region) for probe in probes])
-                    for region in regions(self._world, found)
-                ]
-                yield int(found["pid"]), int(found["aggr"]), seen
+                seen = regions(self._world, found)
+                counted = zip(seen, hits(self._world, found, seen), strict=True)
+                yield int(found["pid"]), int(found["aggr"]), list(counted)
 
     def snapshot_all(self) -> dict[str, str]:
         """Return the contents of all writable files of DAMON, settings and modules."""

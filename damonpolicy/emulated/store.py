@@ -101,7 +101,7 @@ class Directory:
         try:
             make_private_directory(place)
             self._lock_file = self._open(_LOCK)
-            self._log_file = self._open(_LOG, os.O_APPEND)
+            self._open_log()
         except OSError as error:
             self.close()
             raise UsageError(
@@ -148,10 +148,8 @@ class Directory:
         path = self._state_path
         try:
             now = os.stat(path)
-            if self._state_file is not None:
-                known = os.fstat(self._state_file)
-                if (known.st_dev, known.st_ino) == (now.st_dev, now.st_ino):
-                    return None
+            if self._state_file is not None and os.path.samestat(os.fstat(self._state_file), now):
+                return None
             descriptor = open_own(self.place / _STATE)
         except FileNotFoundError:
             return None
@@ -196,29 +194,28 @@ class Directory:
         size = os.fstat(self._log_file).st_size
         if size > _LONGEST_LOG:
             os.replace(self.place / _LOG, self.place / _OLD_LOG)
-            os.close(self._log_file)
-            self._log_file = self._open(_LOG, os.O_APPEND)
+            self._open_log()
             size = 0
         return size
+
+    def _open_log(self) -> None:
+        """Open the log, or another one that has its name now."""
+        if self._log_file is not None:
+            os.close(self._log_file)
+        self._log_file = self._open(_LOG, os.O_APPEND)
 
     def _repair(self, state: State) -> None:
         """Complete the log if a process was killed before, or while, it wrote its line."""
         last: dict[str, Any] | None = state.get("log")
         if last is None or self._log_file is None:
             return
-        if self._renamed():
-            os.close(self._log_file)
-            self._log_file = self._open(_LOG, os.O_APPEND)
+        mine, now = os.fstat(self._log_file), os.stat(self.place / _LOG)
+        if not os.path.samestat(mine, now):  # another process has renamed our log
+            self._open_log()
         line = last["line"].encode()
         if os.fstat(self._log_file).st_size < last["size"] + len(line):
             os.ftruncate(self._log_file, last["size"])
             os.write(self._log_file, line)
-
-    def _renamed(self) -> bool:
-        """Return whether another process has renamed our log."""
-        mine = os.fstat(self._log_file or 0)
-        now = os.stat(self.place / _LOG)
-        return (mine.st_dev, mine.st_ino) != (now.st_dev, now.st_ino)
 
     @property
     def log(self) -> list[Write]:

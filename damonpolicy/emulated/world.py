@@ -159,10 +159,13 @@ class World:
 
     def start_thread(self, name: str, pid: int = 0) -> int:
         """Start a kernel thread."""
-        pid = pid or self.new_pid()
+        return self._add(pid or self.new_pid(), Process(name), thread=True, areas=[])
+
+    def _add(self, pid: int, process: Process, **more: Any) -> int:
         self.processes[str(pid)] = {
-            "name": name, "start": self._ticks(), "thread": True, "exe": "", "cmdline": "",
-            "uid": 0, "cgroup": "/", "self": False, "areas": [],
+            "name": process.name, "start": self._ticks(), "exe": process.exe,
+            "cmdline": process.cmdline, "uid": process.uid, "cgroup": process.cgroup,
+            "self": process.is_self, "inner": process.inner_pid, **more,
         }  # fmt: skip
         return pid
 
@@ -191,12 +194,7 @@ class World:
             address = -(-(start + area.size) // (1 << 30)) * (1 << 30)
         if process.cgroup not in self.state["cgroups"]:
             self.make_cgroup(process.cgroup)
-        self.processes[str(pid)] = {
-            "name": process.name, "start": self._ticks(), "thread": False, "exe": process.exe,
-            "cmdline": process.cmdline, "uid": process.uid, "cgroup": process.cgroup,
-            "self": process.is_self, "inner": process.inner_pid, "areas": areas,
-        }  # fmt: skip
-        return pid
+        return self._add(pid, process, thread=False, areas=areas)
 
     def _ticks(self) -> int:
         """Return a unique start time for now."""

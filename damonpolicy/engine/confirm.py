@@ -26,7 +26,7 @@ def start_guard(machine: Machine, generation: int, deadline: float, options: Seq
         sys.executable, "-I", "-S", "-c", _BOOTSTRAP, package,
         "--kernel", machine.name, "--guard", str(generation), "--deadline", str(deadline), *options,
     ]  # fmt: skip
-    if machine.name == "live" and os.path.isdir("/run/systemd/system"):
+    if machine.here and os.path.isdir("/run/systemd/system"):
         runner = shutil.which("systemd-run")
         if runner is not None:
             unit = f"--unit=damonpolicy-confirm-{generation}"

@@ -198,7 +198,7 @@ def _expect_state(machine: Machine, operation: Operation) -> None:
 
 def _within(machine: Machine, operation: Operation, seconds: float) -> None:
     """Write a command with a deadline, as the kernel's wait cannot be interrupted."""
-    if machine.name != "live":
+    if not machine.here:
         machine.write(operation.path, operation.after)
         return
     outcome: list[OSError | None] = []

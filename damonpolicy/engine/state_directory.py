@@ -67,7 +67,7 @@ def emulated_directory(name: str, state_dir: Path | None) -> Path:
 
 def find(machine: Machine, state_dir: Path | None) -> Places:
     """Return the places of a machine; ``state_dir`` moves all but the live lock."""
-    if machine.name == "live":
+    if machine.here:
         run, lib = Path("/run/damonpolicy"), Path("/var/lib/damonpolicy")
         lock = run / "lock"
         if state_dir is not None:

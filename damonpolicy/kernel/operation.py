@@ -9,6 +9,7 @@ from typing import Any, Literal
 from damonpolicy.base import typed
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.machine import KDAMONDS
 
@@ -43,7 +44,7 @@ class Operation:
         cls, slot: int, word: str, before: str = "on", phase: Phase = "commit"
     ) -> Operation:
         """Return the write of a word to a kdamond's state file, which then holds ``before``."""
-        return cls("command", phase, kdamond_path(slot, "state"), before, word, slot)
+        return cls("command", phase, kdamond_path(slot, Kdamond().state.path), before, word, slot)
 
     @property
     def relative(self) -> str:

@@ -31,7 +31,7 @@ kdamonds:
 class Sleeping:
     """The live machine as far as commands go; its kdamond answers when it wakes up."""
 
-    name = "live"
+    here = True
 
     def __init__(self, machine):
         self.machine, self.awake = machine, threading.Event()

@@ -96,7 +96,7 @@ def test_no_command_goes_to_a_kdamond_in_another_state(world, slot, seen):
 class Live:
     """The emulated machine under the live one's name, with commands that may get stuck."""
 
-    name = "live"
+    here = True
 
     def __init__(self, machine):
         self.machine = machine

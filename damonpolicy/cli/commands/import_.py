@@ -89,9 +89,7 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
             hint = f"{current.modules[0]} runs, which a policy has under `modules:`"
         raise UsageError("no kdamond is configured", hint=hint)
     what = (
-        "live configuration of Linux"
-        if machine.name == "live"
-        else f"configuration of {machine.name}, Linux"
+        "live configuration of Linux" if machine.here else f"configuration of {machine.name}, Linux"
     )
     comments = [f"Imported from the {what} {current.host.release}."]
     if managed.settings:

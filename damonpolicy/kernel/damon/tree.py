@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from damonpolicy.kernel.damon.schema import COUNTS, NUMBERS, default, row
+from damonpolicy.kernel.damon.view import File, Goal, Intervals, Kdamond, Kdamonds, Scheme
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_value
 
 __all__ = (
@@ -40,10 +41,8 @@ Tree: TypeAlias = Mapping[str, str]
 CORE = ("addr", "target", "probe_hits_wsum")
 """Types of filters that DAMON's core evaluates before single pages."""
 
-_PAGES = ("filters", "ops_filters")
-
-_SKIPPED = ("tried_regions", "avail_operations")
-_INTERVALS = "contexts/0/monitoring_attrs/intervals"
+_SKIPPED = (Scheme().tried_regions.path, Kdamond().available_ops.path.rpartition("/")[2])
+"""What tells of monitoring, or never changes."""
 
 
 def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[str, str]:
@@ -59,9 +58,10 @@ def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[
             if slots is None:
                 _read_directory(machine, "", tree)
             else:
-                tree["nr_kdamonds"] = read_value(machine, f"{KDAMONDS}/nr_kdamonds")
+                count = Kdamonds(tree).count
+                tree[count.path] = read_value(machine, f"{KDAMONDS}/{count.path}")
                 for slot in slots:
-                    if slot < int(tree["nr_kdamonds"]):
+                    if slot < count.number:
                         _read_directory(machine, str(slot), tree)
         except FileNotFoundError:
             if not left or not machine.exists(KDAMONDS):
@@ -88,7 +88,7 @@ def _read_directory(machine: Machine, below: str, tree: dict[str, str]) -> None:
 
 def slot_numbers(tree: Tree) -> list[int]:
     """Return the numbers of the kdamond directories."""
-    return list(range(int(tree.get("nr_kdamonds", "0"))))
+    return list(range(len(Kdamonds(tree))))
 
 
 def slot_tree(tree: Tree, slot: int) -> dict[str, str]:
@@ -104,16 +104,16 @@ def is_volatile(path: str, tree: Tree) -> bool:
 
     While intervals are tuned, ``update_tuned_intervals`` and refresh_ms write the tuned
     ones into the files (mm/damon/sysfs.c: damon_sysfs_upd_tuned_intervals()); tuning is
-    on with a non-zero ``aggrs`` (mm/damon/core.c: kdamond_fn()).
+    on with a number of aggregations (mm/damon/core.c: kdamond_fn()).
     """
     found = row(path)
     if found is None or not found.volatile:
         return False
     directory = path.rpartition("/")[0]
     if found.volatile == "tuned":
-        return tree.get(f"{directory}/intervals_goal/aggrs", "0") != "0"
+        return Intervals(tree, directory).auto_tune.aggregations.text != "0"
     if found.volatile == "fed":
-        return tree.get(f"{directory}/target_metric", "user_input") == "user_input"
+        return Goal(tree, directory).metric.text == "user_input"
     return True
 
 
@@ -132,14 +132,15 @@ def fed(tree: Tree, goals: Tree) -> dict[str, str]:
         for path, value in tree.items()
         if (found := row(path))
         and found.volatile == "fed"
-        and goals.get(f"{path.rpartition('/')[0]}/target_metric") == "user_input"
+        and goals.get(Goal(path=path.rpartition("/")[0]).metric.path) == "user_input"
     }
 
 
 def startable(tree: Tree) -> dict[str, str]:
     """Return a slot's tree without what is volatile, but with the intervals a start needs."""
-    intervals = (f"{_INTERVALS}/sample_us", f"{_INTERVALS}/aggr_us")
-    return {**configuration(tree), **{path: tree[path] for path in intervals if path in tree}}
+    intervals = Kdamond(tree).intervals
+    files = (intervals.sample, intervals.aggregation)
+    return {**configuration(tree), **{each.path: each.text for each in files if each.present}}
 
 
 def cgroup_paths(tree: Tree) -> set[str]:
@@ -153,17 +154,14 @@ def cgroup_paths(tree: Tree) -> set[str]:
 
 def asks_pages(tree: Tree, scheme: str) -> bool:
     """Return whether a scheme has page filters; without one, passed bytes mean nothing."""
-    return any(
-        tree.get(f"{scheme}/{layer}/{index}/type") not in CORE
-        for layer in _PAGES
-        for index in range(int(tree.get(f"{scheme}/{layer}/nr_filters", "0")))
-    )
+    here = Scheme(tree, scheme)
+    layers = (here.filters, here.ops_filters)
+    return any(each.type.text not in CORE for layer in layers for each in layer)
 
 
 def held(path: str, tree: Tree) -> str:
     """Return a file's content, or its default if it is missing."""
-    value = tree.get(path)
-    return default(path) if value is None else value
+    return File(tree, path).text
 
 
 def check_numbers(tree: Tree) -> None:

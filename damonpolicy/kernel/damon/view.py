@@ -122,7 +122,8 @@ class Entries(Directory, Generic[D]):
     __slots__ = ("kind",)
 
     def __init__(self, tree: Mapping[str, str], path: str, kind: type[D]) -> None:
-        super().__init__(tree, path)
+        self.tree = tree
+        self.path = path
         self.kind = kind
 
     def __getitem__(self, index: int) -> D:
@@ -172,7 +173,10 @@ class _Below(Generic[V]):
     @overload
     def __get__(self, here: Directory, owner: type[Directory]) -> V: ...
     def __get__(self, here: Directory | None, owner: type[Directory]) -> _Below[V] | V:
-        return self if here is None else self.make(here.tree, here.below(self.name))
+        if here is None:
+            return self
+        path = here.path  # `below` without its call: this runs often
+        return self.make(here.tree, f"{path}/{self.name}" if path else self.name)
 
 
 def _file(name: str) -> _Below[File]:

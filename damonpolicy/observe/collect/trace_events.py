@@ -149,7 +149,7 @@ def _bytes(regions: Regions, unit: int) -> Regions:
 
 
 def _open(machine: Machine, regions: int) -> Tracing | EmulatedTracing:
-    if machine.name == "live":
+    if machine.here:
         return Tracing(regions=regions)
     from damonpolicy.emulated.machine import EmulatedMachine
 
@@ -162,7 +162,7 @@ def _open(machine: Machine, regions: int) -> Tracing | EmulatedTracing:
 
 def possible(machine: Machine) -> bool:
     """Return whether trace events can be watched here."""
-    if machine.name == "live":
+    if machine.here:
         return available()
     return machine.writable
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from damonpolicy.emulated.damon.modules import MODULES, Parameter
 from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.kernel.damon.modules import ALL, Parameter
 from damonpolicy.kernel.system.machine import Entry, LiveMachine
 
 from .answers import Player
@@ -148,7 +148,7 @@ def parameters(player: Player) -> list[Parameter]:
     """Return the parameters of DAMON's modules that can be written on this kernel."""
     return [
         each
-        for each in MODULES
+        for each in ALL
         if each.kind not in ("value", "pid") and player.machine.exists(each.path)
     ]
 
