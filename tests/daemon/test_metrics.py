@@ -7,24 +7,26 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
+from prometheus_client import start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from damonpolicy.base.errors import DamonPolicyError, ExitCode, UsageError
 from damonpolicy.daemon import endpoint, metrics
-from damonpolicy.daemon.figures import Figures, figures
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.daemon.jobs.observe import KdamondSeen, Observation, ObserveJob, SchemeSeen
 from damonpolicy.daemon.jobs.repair import Repairer
-from damonpolicy.daemon.jobs.status_file import RecordJob
+from damonpolicy.daemon.jobs.status_file import Figures, RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.metrics import Exporter, read_address
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
 from damonpolicy.observe.collect.modules import ModuleStatus
 from damonpolicy.observe.status.document import Drift
 from damonpolicy.observe.watermarks import Watch
@@ -161,11 +163,11 @@ def test_it_shows_what_was_published_last(serve):
 def test_of_a_service(desk, serve):
     """A reload, a bad one, drift, a failed repair, and one that comes to its end."""
     world = desk.world
-    observe = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
-    follower = Follower(desk.reloader, desk.keeper, Table(world.machine))
-    feed, tune = FeedJob(desk.keeper, world.places, desk.reloader.spacing), TuneJob(follower)
+    observe = ObserveJob(desk.keeper, Repairer(desk.keeper))
+    follower = Follower(desk.keeper)
+    feed, tune = FeedJob(desk.keeper), TuneJob(desk.keeper)
     record = RecordJob(desk.reloader, follower, feed, tune, observe)
-    served = serve(lambda: figures(record, lambda: {"loop": 0.5}))
+    served = serve(lambda: replace(record.figures(), errors={"loop": 0.5}))
     observe.told, desk.job = served.publish, observe
     desk.put("r.yaml", POLICY.replace("name: r", "name: r\non_drift: repair"))
     record.count(desk.rest())
@@ -205,14 +207,14 @@ def test_of_a_service(desk, serve):
 def test_in_force_is_told_until_the_machine_is_under_its_files_again(desk, serve):
     """Not for a quarter of an hour after a reload that failed."""
     world = desk.world
-    observe = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
-    follower = Follower(desk.reloader, desk.keeper, Table(world.machine))
-    feed, tune = FeedJob(desk.keeper, world.places, desk.reloader.spacing), TuneJob(follower)
+    observe = ObserveJob(desk.keeper, Repairer(desk.keeper))
+    follower = Follower(desk.keeper)
+    feed, tune = FeedJob(desk.keeper), TuneJob(desk.keeper)
     record, desk.job = RecordJob(desk.reloader, follower, feed, tune, observe), observe
 
     def seen():
         look(desk)
-        found = figures(record)
+        found = record.figures()
         return found.reload_ok, found.in_force
 
     assert seen() == (None, None)
@@ -231,7 +233,7 @@ def test_in_force_is_told_until_the_machine_is_under_its_files_again(desk, serve
     record.count(desk.rest())
     assert seen() == (True, True)
     observe.trouble = "nobody answers"
-    assert figures(record).in_force is None
+    assert record.figures().in_force is None
 
 
 def test_a_failed_reload_is_a_rollback(desk):
@@ -240,8 +242,8 @@ def test_a_failed_reload_is_a_rollback(desk):
     outcome = desk.reloader.look()
 
     assert outcome.kind == "failed"
-    assert desk.reloader.tally.rollbacks == 1
-    assert desk.reloader.tally.applies == 0
+    assert desk.keeper.rollbacks == 1
+    assert desk.reloader.applies == 0
 
 
 def connect(served):
@@ -350,6 +352,29 @@ def test_a_scrape_is_answered_beside_many_slow_clients(serve, many):
     finally:
         for each in slow:
             each.close()
+
+
+@contextmanager
+def silent_clients(port):
+    """Twenty clients that are connected, and ask for nothing."""
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+        yield
+
+
+def test_silent_clients_hold_no_thread_as_they_do_of_the_librarys_server(serve):
+    served, (theirs, _) = serve(), start_http_server(0, "127.0.0.1")
+    before, end = threading.active_count(), time.monotonic() + 30
+    with silent_clients(served.port):
+        assert scrape(served)["damonpolicy_up"] == 1
+        assert threading.active_count() == before
+    with silent_clients(theirs.server_port):
+        while threading.active_count() < before + 20:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    theirs.shutdown()
+    theirs.server_close()
 
 
 def test_who_came_first_makes_room(serve, monkeypatch):

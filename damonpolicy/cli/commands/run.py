@@ -70,7 +70,7 @@ def _run(
     variables: Sequence[str],
 ) -> Result:
     from damonpolicy.daemon.app import Wishes, serve
-    from damonpolicy.daemon.sources import unknown
+    from damonpolicy.daemon.files import unknown
 
     if not (invocation.verbosity or invocation.log_format or invocation.quiet):
         from damonpolicy.cli.logs import configure

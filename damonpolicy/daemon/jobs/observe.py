@@ -10,13 +10,12 @@ from typing import Any
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError, LockHeld
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.daemon.containment import contained
+from damonpolicy.daemon.containment import contained, tell
 from damonpolicy.daemon.jobs.repair import Repairer, ended
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.wake import Readable
+from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import naps
 from damonpolicy.engine.session import Session, changing, refresh
-from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.system.host import cpu_seconds
 from damonpolicy.kernel.system.machine import Machine
@@ -211,11 +210,10 @@ def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
 
 
 @dataclass(slots=True)
-class ObserveJob:
+class ObserveJob(Job):
     """The job that observes every ``every`` seconds, and repairs drift on request."""
 
     keeper: Keeper
-    places: Places
     repairer: Repairer
     told: Callable[[], None] = lambda: None
     """Called after each observation."""
@@ -226,11 +224,6 @@ class ObserveJob:
     """The number of drifted files and settings found since the start."""
     trouble: str = ""
     _observer: Observer | None = None
-
-    @property
-    def readable(self) -> Readable | None:
-        """Only time makes it due."""
-        return None
 
     def run(self) -> None:
         """Observe, report, and repair."""
@@ -243,7 +236,7 @@ class ObserveJob:
             self.due = begin + _HELD
             return
         except DamonPolicyError as error:
-            self._troubled(str(error))
+            self.trouble = tell("observe", str(error), self.trouble)
             self.due = begin + self.every
             return
         now = machine.monotonic()
@@ -256,15 +249,10 @@ class ObserveJob:
     def _observe(self) -> Observation:
         machine = self.keeper.machine
         observer = self._observer = self._observer or Observer(machine, self.keeper.owner)
-        with changing(machine, self.places, settle=True) as session:
-            self._troubled(_refreshed(session))
+        with changing(machine, self.keeper.places, settle=True) as session:
+            self.trouble = tell("observe", _refreshed(session), self.trouble)
             managed = session.managed
             return observer.look(retrieve(machine, managed.settings), managed)
-
-    def _troubled(self, why: str) -> None:
-        if why and why != self.trouble:
-            log.warning("observe", reason=why)
-        self.trouble = why
 
     def _compare(self, observation: Observation) -> None:
         """Log drift that began, changed or ended."""
