@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from damonpolicy.engine.state_directory import Places
 
-__all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation")
+__all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation", "subcommand")
 
 FOR_FINDINGS = ("github", "sarif")
 """Formats that contain only findings."""
@@ -207,3 +207,20 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
         parameter.expose_value = False
         parameter.callback = _store(parameter.name)
     return result  # type: ignore[no-any-return]  # click's decorators keep the function
+
+
+def subcommand(
+    name: str, *, findings: bool = False, kernels: bool = False, **more: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function that takes an invocation and the command's own options.
+
+    The options of `common`, which see, follow them.
+    """
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        own = function.__dict__.pop("__click_params__", [])
+        whole: Any = common(pass_invocation(function), findings=findings, kernels=kernels)
+        whole.__click_params__ += own  # the last ones come first
+        return click.command(name, **more)(whole)  # type: ignore[no-untyped-call,no-any-return]
+
+    return made

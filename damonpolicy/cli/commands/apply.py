@@ -13,7 +13,7 @@ from damonpolicy.base import bounded_io, trust
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.recursion import deep
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.options.loading import compiled_before, monitor_option, policy_options, read
 from damonpolicy.cli.service import beside
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from damonpolicy.policy.compile.loading import Source
 
 
-@click.command("apply")
+@subcommand("apply")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @click.option(
     "--plan",
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @policy_options
 @monitor_option
-@common
-@pass_invocation
 def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> Result:
     """Bring the machine under policies: everything, or nothing.
 

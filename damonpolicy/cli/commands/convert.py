@@ -8,13 +8,13 @@ import click
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.cli.commands.record import FORMS
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 
 __all__ = ("command",)
 
 
-@click.command("convert")
+@subcommand("convert")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(
@@ -25,8 +25,6 @@ __all__ = ("command",)
     help="what to write",
 )
 @click.option("--force", is_flag=True, help="overwrite OUT")
-@common
-@pass_invocation
 def command(
     invocation: Invocation, files: Sequence[str], out: str, *, wanted: str | None, force: bool
 ) -> Result:

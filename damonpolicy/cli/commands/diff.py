@@ -9,7 +9,7 @@ import click
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import ExitCode, UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
 from damonpolicy.cli.options.applied import not_applied
 from damonpolicy.cli.show.output import Result
@@ -21,10 +21,8 @@ from damonpolicy.plan.machine_state import retrieve
 from damonpolicy.plan.state import Managed
 
 
-@click.command("diff")
+@subcommand("diff")
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...", shell_complete=names.policies)
-@common
-@pass_invocation
 @click.pass_context
 def command(context: click.Context, invocation: Invocation, names: Sequence[str]) -> Result:
     """Show how the machine differs from what was committed last, both ways.

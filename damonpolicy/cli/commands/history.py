@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from damonpolicy.base.diagnostics import as_text
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.store import Store
@@ -17,10 +17,8 @@ from damonpolicy.kernel.system.host import look
 from damonpolicy.observe.status.stored_state import Remembered
 
 
-@click.command("history")
+@subcommand("history")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=names.policies)
-@common
-@pass_invocation
 def command(invocation: Invocation, names: Sequence[str]) -> Result:
     """List the generations, the newest last; those with some policies, if they are named.
 

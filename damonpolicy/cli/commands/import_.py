@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from damonpolicy.base.errors import ExitCode, PolicyInvalid, UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _EVERYTHING = "damon-next"
 """The emulated kernel on which the writes of files are played: it has all of DAMON's files."""
 
 
-@click.command("import")
+@subcommand("import")
 @click.argument("sources", nargs=-1, metavar="[SLOT...|FILE]")
 @click.option("--name", default="imported", metavar="NAME", help="the policy's name")
 @click.option(
@@ -35,8 +35,6 @@ _EVERYTHING = "damon-next"
     type=click.Choice(["paddr", "vaddr", "fvaddr"]),
     help="what a bare list of schemes is for; else all memory",
 )
-@common
-@pass_invocation
 def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str | None) -> Result:
     """Print what the kernel is configured to, or a file of damo, as a policy.
 
@@ -109,12 +107,13 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
 
 def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[Source]:
     from damonpolicy.kernel.damon.tree import empty_slot
+    from damonpolicy.kernel.damon.view import Kdamond
     from damonpolicy.policy.importer.policy import Source
 
     result: list[Source] = []
     for slot in wanted or current.slots:
         tree = current.slot(slot)
-        if empty_slot(tree) or tree.get("contexts/nr_contexts") != "1":
+        if empty_slot(tree) or Kdamond(tree).contexts.text != "1":
             if wanted:
                 hint = "`damonpolicy status` shows what is"
                 raise UsageError(f"the kdamond of slot {slot} is not configured", hint=hint)

@@ -13,7 +13,7 @@ import click
 
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
 from damonpolicy.cli.options.loading import monitor_option, policy_options, read
 from damonpolicy.cli.show.output import Result
@@ -26,7 +26,7 @@ from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.machine_state import retrieve
 
 
-@click.command("plan")
+@subcommand("plan")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @click.option(
     "--remove",
@@ -53,8 +53,6 @@ from damonpolicy.plan.machine_state import retrieve
 @click.option("--served", is_flag=True, help="what the service would do, which feeds and follows")
 @policy_options
 @monitor_option
-@common
-@pass_invocation
 def command(
     invocation: Invocation, /, paths: Sequence[str], generation: int | None, **options: Any
 ) -> Result:

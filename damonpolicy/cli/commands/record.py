@@ -16,7 +16,7 @@ from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy, DamonPolicyError, ExitCode, KernelLacks, UsageError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError, approximate_bytes, read_bytes, read_duration
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.gathered import gathered
 from damonpolicy.cli.show.output import Result
 
@@ -58,7 +58,7 @@ class _Options:
     force: bool
 
 
-@click.command("record")
+@subcommand("record")
 @click.option("-o", "--out", default=_OUT, metavar="FILE", help="the file")
 @click.option("--kdamond", metavar="NAME", help="only this one")
 @click.option(
@@ -88,8 +88,6 @@ class _Options:
     help="what to write",
 )
 @click.option("--force", is_flag=True, help="overwrite an existing file")
-@common
-@pass_invocation
 @gathered(_Options)
 def command(invocation: Invocation, options: _Options) -> Result:
     """Record what running kdamonds see, until Ctrl-C, a signal, `--for` or `--count`.

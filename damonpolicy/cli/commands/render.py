@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.loading import policy_options, read
 from damonpolicy.cli.show.output import Result
 
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from damonpolicy.plan.ir import CompiledPolicy
 
 
-@click.command("render")
+@subcommand("render")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @click.option("--script", is_flag=True, help="as a shell script, as without an option")
 @click.option("--cmdline", is_flag=True, help="as parameters of the kernel")
 @click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @policy_options
-@common
-@pass_invocation
 def command(
     invocation: Invocation,
     paths: Sequence[str],

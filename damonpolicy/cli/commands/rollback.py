@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
 from damonpolicy.cli.options.confirmation import awaiting, confirmation, guard
 from damonpolicy.cli.options.loading import compiled_before
@@ -19,7 +19,7 @@ from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.show import render
 
 
-@click.command("rollback")
+@subcommand("rollback")
 @click.argument(
     "generation",
     required=False,
@@ -29,8 +29,6 @@ from damonpolicy.plan.show import render
 @dry_run
 @click.option("--confirm-within", metavar="TIME", help="go on again unless confirmed in time")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
-@common
-@pass_invocation
 def command(
     invocation: Invocation,
     generation: int | None,

@@ -15,7 +15,7 @@ from damonpolicy.base.diagnostics import closest
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.units import UnitError, read_duration
 from damonpolicy.cli import shipped
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.loading import policy_options
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.lock import SERVICE, exclusive
@@ -25,7 +25,7 @@ _PLAIN = r"[A-Za-z0-9_][\w. -]*"
 _EXIT = click.Choice(["keep", "remove"])
 
 
-@click.command("run")
+@subcommand("run")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 @click.option(
     "--on-exit", type=_EXIT, default="keep", help="what happens to the policies at the end"
@@ -37,8 +37,6 @@ _EXIT = click.Choice(["keep", "remove"])
     "--metrics", metavar="ADDRESS:PORT", help="serve metrics for Prometheus on this address"
 )
 @policy_options
-@common
-@pass_invocation
 def command(
     invocation: Invocation,
     paths: Sequence[str],

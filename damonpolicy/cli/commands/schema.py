@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 
 
@@ -24,10 +24,8 @@ def _complete(context: click.Context, parameter: click.Parameter, text: str) -> 
     return sorted(each for each in found if each.startswith(text))
 
 
-@click.command("schema")
+@subcommand("schema")
 @click.argument("what", nargs=-1, metavar="[output COMMAND]", shell_complete=_complete)
-@common
-@pass_invocation
 def command(invocation: Invocation, what: Sequence[str]) -> Result:
     """Print the JSON Schema of policies, for editors and other checkers.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ import click
 
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError, ExitCode
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.loading import monitor_option, policy_options, read
 from damonpolicy.cli.show.output import Result
 
@@ -22,13 +21,11 @@ if TYPE_CHECKING:
     from damonpolicy.policy.compile.policies import Loaded, Spans
 
 
-@click.command("validate")
+@subcommand("validate", findings=True, kernels=True)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
 @policy_options
 @monitor_option
-@functools.partial(common, findings=True, kernels=True)
-@pass_invocation
 def command(
     invocation: Invocation,
     paths: Sequence[str],

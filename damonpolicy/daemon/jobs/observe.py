@@ -17,6 +17,7 @@ from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import naps
 from damonpolicy.engine.session import Session, changing, refresh
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.host import cpu_seconds
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.collect.modules import ModuleStatus, look
@@ -167,14 +168,13 @@ class Observer:
     def _kdamond(
         self, tree: Tree, record: SlotRecord, free: int | None, *, asked: bool
     ) -> KdamondSeen:
-        count = int(tree.get("contexts/0/schemes/nr_schemes", "0"))
+        view = Kdamond(tree)
         return KdamondSeen(
             record.kdamond,
-            int(tree.get("contexts/0/targets/nr_targets", "0")),
+            len(view.targets),
             cpu_seconds(self._machine, record.pid),
             tuple(
-                self._scheme(tree, record, f"contexts/0/schemes/{index}", free, asked=asked)
-                for index in range(count)
+                self._scheme(tree, record, each.path, free, asked=asked) for each in view.schemes
             ),
             asked,
         )
