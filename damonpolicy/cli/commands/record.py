@@ -15,9 +15,10 @@ import click
 from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy, DamonPolicyError, ExitCode, KernelLacks, UsageError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import UnitError, approximate_bytes, read_bytes, read_duration
+from damonpolicy.base.units import approximate_bytes, read_bytes, read_duration
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.options.quantities import quantity
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -146,20 +147,14 @@ def command(invocation: Invocation, options: _Options) -> Result:
 
 
 def _seconds(option: str, text: str) -> float:
-    try:
-        seconds = read_duration(text) / 1e6
-    except UnitError as error:
-        raise UsageError(f"`{option} {text[:40]}`: {error}", hint=error.hint) from error
+    seconds = quantity(read_duration, text, f"{option} {text[:40]}") / 1e6
     if seconds <= 0:
         raise UsageError(f"`{option} {text[:40]}` is no time", hint=f"write `{option} 1s`")
     return seconds
 
 
 def _size(text: str) -> int:
-    try:
-        size = read_bytes(text)
-    except UnitError as error:
-        raise UsageError(f"`--max-size {text[:40]}`: {error}", hint=error.hint) from error
+    size = quantity(read_bytes, text, f"--max-size {text[:40]}")
     if not size:
         raise UsageError("`--max-size 0` holds nothing", hint="write `--max-size 256MiB`")
     return size

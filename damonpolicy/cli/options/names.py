@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.cli.context import Invocation
+
+if TYPE_CHECKING:
+    from damonpolicy.plan.ir import CompiledPolicy
 
 __all__ = (
     "features",
@@ -25,15 +29,7 @@ __all__ = (
 def policies(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
     """Names of applied policies."""
     del parameter
-    from damonpolicy.engine.store import Store
-    from damonpolicy.kernel.system.host import look
-
-    invocation = context.ensure_object(Invocation)
-    try:
-        boot_id = look(invocation.machine()).boot_id
-        return _beginning(text, Store(invocation.places()).managed(boot_id).policies)
-    except (DamonPolicyError, OSError):
-        return []
+    return _beginning(text, _applied(context))
 
 
 def generations(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
@@ -72,31 +68,19 @@ def kernels(context: click.Context, parameter: click.Parameter, text: str) -> li
 def schemes(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
     """Names of schemes of applied policies."""
     del parameter
-    from damonpolicy.engine.store import Store
-    from damonpolicy.kernel.system.host import look
+    from damonpolicy.kernel.damon.view import Kdamond
 
-    invocation = context.ensure_object(Invocation)
-    try:
-        managed = Store(invocation.places()).managed(look(invocation.machine()).boot_id)
-    except (DamonPolicyError, OSError):
-        return []
-    listed = [each for policy in managed.policies.values() for each in policy.kdamonds]
-    return _beginning(
-        text,
-        dict.fromkeys(
-            name
-            for each in listed
-            for path, name in each.names.items()
-            if "/schemes/" in f"{path}/"
-        ),
-    )
+    listed = [each for policy in _applied(context).values() for each in policy.kdamonds]
+    above = f"{Kdamond().schemes.path}/"
+    names = (n for each in listed for path, n in each.names.items() if path.startswith(above))
+    return _beginning(text, dict.fromkeys(names))
 
 
 def variables(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
     """Variables of the policies that are named, each with its `=`."""
     del parameter
+    from damonpolicy.policy.source import nodes
     from damonpolicy.policy.source.files import load
-    from damonpolicy.policy.source.nodes import Mapping
     from damonpolicy.policy.source.yaml import parse
 
     try:
@@ -106,8 +90,8 @@ def variables(context: click.Context, parameter: click.Parameter, text: str) -> 
     except OSError:
         return []
     tops = [parse(each.name, each.text)[0] for each in files]
-    nodes = [top.get("vars") for top in tops if top is not None]
-    names = [key.text for node in nodes if isinstance(node, Mapping) for key, _ in node.items]
+    found = [top.get("vars") for top in tops if top is not None]
+    names = [key.text for node in found if isinstance(node, nodes.Mapping) for key, _ in node.items]
     return _beginning(text, [f"{name}=" for name in dict.fromkeys(names)])
 
 
@@ -121,3 +105,16 @@ def topics(context: click.Context, parameter: click.Parameter, text: str) -> lis
 
 def _beginning(text: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.startswith(text)]
+
+
+def _applied(context: click.Context) -> Mapping[str, CompiledPolicy]:
+    """Return the applied policies; none if they cannot be read."""
+    from damonpolicy.engine.store import Store
+    from damonpolicy.kernel.system.host import look
+
+    invocation = context.ensure_object(Invocation)
+    try:
+        boot_id = look(invocation.machine()).boot_id
+        return Store(invocation.places()).managed(boot_id).policies
+    except (DamonPolicyError, OSError):
+        return {}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import field
 from functools import partial
-from typing import Any
 
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained, tell
 from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.record import Waiting
 from damonpolicy.daemon.scheduler import Job, beat
 from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.system.host import seconds
@@ -23,7 +23,7 @@ from damonpolicy.plan.diff import remade
 from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy, Member
 from damonpolicy.plan.state import Managed
 
-__all__ = ("FollowJob", "Follower", "Waiting")
+__all__ = ("FollowJob", "Follower")
 
 _TRIES = 3
 """The number of tries, as a process may end before its commit, which the kernel refuses."""
@@ -33,21 +33,6 @@ each.
 """
 _SHOWN = 5
 """The most unfollowed processes to name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Processes that a kdamond does not monitor yet, and the reason."""
-
-    kdamond: str
-    pids: tuple[int, ...]
-    more: int
-    why: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The data for `status`."""
-        return {"kdamond": self.kdamond, "pids": list(self.pids), "more": self.more,
-                "why": self.why}  # fmt: skip
 
 
 @dataclass(slots=True)

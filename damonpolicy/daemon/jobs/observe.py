@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import field
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError, LockHeld
@@ -13,6 +13,7 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained, tell
 from damonpolicy.daemon.jobs.repair import Repairer, ended
 from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.record import GoalSeen
 from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import naps
 from damonpolicy.engine.session import Session, changing, refresh
@@ -30,7 +31,7 @@ from damonpolicy.plan.state import Managed, SlotRecord
 from damonpolicy.tuning.goals import GoalMeter, Trend, score, trend
 from damonpolicy.tuning.sources import Stale
 
-__all__ = ("GoalSeen", "KdamondSeen", "Observation", "ObserveJob", "Observer", "SchemeSeen")
+__all__ = ("KdamondSeen", "Observation", "ObserveJob", "SchemeSeen")
 
 _REMEMBERED = 6
 """The number of observations for a trend."""
@@ -42,19 +43,6 @@ _NAP = 10.0
 """Kdamonds that may sleep longer by watermarks are not asked: everything else would wait."""
 _TOLD = 10
 """The most drifted files to log one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class GoalSeen:
-    """Progress of a goal: its value in its metric's unit and its score, or a reason."""
-
-    current: int | None = None
-    score: int | None = None
-    why: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {"current": self.current, "score": self.score, "why": self.why}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +60,6 @@ class SchemeSeen:
     score: int | None = None
     trend: Trend | None = None
     watch: Watch | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The data for `status` about the scheme."""
-        return {
-            "goals": [each.to_json() for each in self.goals],
-            "score": self.score,
-            "trend": self.trend,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,80 +115,6 @@ class _Memory:
         return tuple(seen)
 
 
-class Observer:
-    """The maker of observations, for a service whose policies are ``owner``'s."""
-
-    def __init__(self, machine: Machine, owner: str) -> None:
-        self._machine = machine
-        self._owner = owner
-        self._memories: dict[str, _Memory] = {}
-
-    def look(self, current: Current, managed: Managed) -> Observation:
-        """Make an observation from fresh data."""
-        free = free_memory(self._machine)
-        kdamonds = tuple(
-            self._kdamond(current.slot(slot), record, free, asked=not _naps(record))
-            for slot, record in managed.slots.items()
-            if slot in current.slots
-            and current.running(slot)
-            and current.owner(slot, managed) == "ours"
-        )
-        there = {f"{each.name}/{scheme.name}" for each in kdamonds for scheme in each.schemes}
-        self._memories = {key: each for key, each in self._memories.items() if key in there}
-        mine = {
-            slot: record
-            for slot, record in managed.slots.items()
-            if managed.policies[record.kdamond.partition("/")[0]].owner == self._owner
-        }
-        followed = {s for s, each in mine.items() if ended(self._machine, current, s, each)}
-        found = tuple(drift(current, managed, without=followed, followed=mine))
-        modules = tuple(look(self._machine, current.modules, free))
-        return Observation(time.time(), managed.generation, found, kdamonds, free, modules)
-
-    def _kdamond(
-        self, tree: Tree, record: SlotRecord, free: int | None, *, asked: bool
-    ) -> KdamondSeen:
-        view = Kdamond(tree)
-        return KdamondSeen(
-            record.kdamond,
-            len(view.targets),
-            cpu_seconds(self._machine, record.pid),
-            tuple(
-                self._scheme(tree, record, each.path, free, asked=asked) for each in view.schemes
-            ),
-            asked,
-        )
-
-    def _scheme(
-        self, tree: Tree, record: SlotRecord, base: str, free: int | None, *, asked: bool
-    ) -> SchemeSeen:
-        name = record.names.get(base, base.rpartition("/")[2])
-        key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
-        memory = self._memories.get(key)
-        if memory is None or memory.goals != wanted:
-            memory = self._memories[key] = _Memory(self._machine, wanted)
-        if quota is not None and asked:
-            memory.quotas.append(quota)
-        seen = memory.measure(wanted)
-        scores = [each.score for each in seen if each.score is not None]
-        return SchemeSeen(
-            name,
-            _known(statistics(tree, base), asked=asked),
-            quota,
-            seen,
-            max(scores) if scores and len(scores) == len(seen) else None,
-            trend(memory.quotas) if wanted else None,
-            of_scheme(tree, base, free),
-        )
-
-
-def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
-    """Leave out unknown numbers, such as zeros before the first request."""
-    if not asked and not any(numbers.values()):
-        return {}
-    return {name: value for name, value in numbers.items() if value is not None}
-
-
 @dataclass(slots=True)
 class ObserveJob(Job):
     """The job that observes every ``every`` seconds, and repairs drift on request."""
@@ -223,7 +129,7 @@ class ObserveJob(Job):
     drifts: int = 0
     """The number of drifted files and settings found since the start."""
     trouble: str = ""
-    _observer: Observer | None = None
+    _memories: dict[str, _Memory] = field(default_factory=dict)
 
     def run(self) -> None:
         """Observe, report, and repair."""
@@ -248,11 +154,10 @@ class ObserveJob(Job):
 
     def _observe(self) -> Observation:
         machine = self.keeper.machine
-        observer = self._observer = self._observer or Observer(machine, self.keeper.owner)
         with changing(machine, self.keeper.places, settle=True) as session:
             self.trouble = tell("observe", _refreshed(session), self.trouble)
             managed = session.managed
-            return observer.look(retrieve(machine, managed.settings), managed)
+            return self._look(retrieve(machine, managed.settings), managed)
 
     def _compare(self, observation: Observation) -> None:
         """Log drift that began, changed or ended."""
@@ -268,6 +173,72 @@ class ObserveJob(Job):
             log.warning("drift", more=len(new) - _TOLD)
         if before and not now:
             log.info("drift has ended", files=len(before))
+
+    def _look(self, current: Current, managed: Managed) -> Observation:
+        """Make an observation from fresh data."""
+        machine = self.keeper.machine
+        free = free_memory(machine)
+        kdamonds = tuple(
+            self._kdamond(current.slot(slot), record, free, asked=not _naps(record))
+            for slot, record in managed.slots.items()
+            if slot in current.slots
+            and current.running(slot)
+            and current.owner(slot, managed) == "ours"
+        )
+        there = {f"{each.name}/{scheme.name}" for each in kdamonds for scheme in each.schemes}
+        self._memories = {key: each for key, each in self._memories.items() if key in there}
+        mine = {
+            slot: record
+            for slot, record in managed.slots.items()
+            if managed.policies[record.kdamond.partition("/")[0]].owner == self.keeper.owner
+        }
+        followed = {s for s, each in mine.items() if ended(machine, current, s, each)}
+        found = tuple(drift(current, managed, without=followed, followed=mine))
+        modules = tuple(look(machine, current.modules, free))
+        return Observation(time.time(), managed.generation, found, kdamonds, free, modules)
+
+    def _kdamond(
+        self, tree: Tree, record: SlotRecord, free: int | None, *, asked: bool
+    ) -> KdamondSeen:
+        view = Kdamond(tree)
+        return KdamondSeen(
+            record.kdamond,
+            len(view.targets),
+            cpu_seconds(self.keeper.machine, record.pid),
+            tuple(
+                self._scheme(tree, record, each.path, free, asked=asked) for each in view.schemes
+            ),
+            asked,
+        )
+
+    def _scheme(
+        self, tree: Tree, record: SlotRecord, base: str, free: int | None, *, asked: bool
+    ) -> SchemeSeen:
+        name = record.names.get(base, base.rpartition("/")[2])
+        key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
+        memory = self._memories.get(key)
+        if memory is None or memory.goals != wanted:
+            memory = self._memories[key] = _Memory(self.keeper.machine, wanted)
+        if quota is not None and asked:
+            memory.quotas.append(quota)
+        seen = memory.measure(wanted)
+        scores = [each.score for each in seen if each.score is not None]
+        return SchemeSeen(
+            name,
+            _known(statistics(tree, base), asked=asked),
+            quota,
+            seen,
+            max(scores) if scores and len(scores) == len(seen) else None,
+            trend(memory.quotas) if wanted else None,
+            of_scheme(tree, base, free),
+        )
+
+
+def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
+    """Leave out unknown numbers, such as zeros before the first request."""
+    if not asked and not any(numbers.values()):
+        return {}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _naps(record: SlotRecord) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, field
 from typing import Any
 
@@ -14,9 +14,17 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import Guard
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower
-from damonpolicy.daemon.jobs.observe import Observation, ObserveJob
+from damonpolicy.daemon.jobs.observe import KdamondSeen, Observation, ObserveJob
 from damonpolicy.daemon.jobs.reload import Outcome, Reloader
 from damonpolicy.daemon.jobs.tune import TuneJob
+from damonpolicy.daemon.record import (
+    Drifted,
+    DriftedFile,
+    Failures,
+    LastReload,
+    Record,
+    SchemeGoals,
+)
 from damonpolicy.daemon.scheduler import Job, beat
 from damonpolicy.engine.state_directory import write_json
 from damonpolicy.kernel.system.host import starts
@@ -85,7 +93,7 @@ class RecordJob(Job):
         """Write the record, if it has changed."""
         self.due = beat(self.reloader.keeper.machine.monotonic(), self.poll)
         self.told()
-        data = self._data()
+        data = asdict(self._record())
         if data == self._written:
             return
         try:
@@ -121,55 +129,49 @@ class RecordJob(Job):
             observation=observe.last,
         )
 
-    def _data(self) -> dict[str, Any]:
+    def _record(self) -> Record:
         keeper, outcome, pid = self.reloader.keeper, self.reloader.outcome, os.getpid()
-        last = None if outcome is None else {
-            "result": outcome.kind,
-            "at": outcome.at,
-            "digest": outcome.digest,
-            "message": outcome.message,
-            "findings": render_text(told(outcome.diagnostics, outcome.texts), outcome.texts),
-        }  # fmt: skip
-        return {
-            "pid": pid,
-            "start": starts(keeper.machine, pid),
-            "paths": list(keeper.paths),
-            "owner": keeper.owner,
-            "reload": last,
-            "reloads": dict(self.reloads),
-            "held": list(self.reloader.held),
-            "jobs": {
-                name: {"failures": each.failures, "trouble": each.trouble}
+        return Record(
+            pid=pid,
+            start=starts(keeper.machine, pid),
+            paths=keeper.paths,
+            owner=keeper.owner,
+            reload=None if outcome is None else _reload(outcome),
+            reloads=dict(self.reloads),
+            held=self.reloader.held,
+            jobs={
+                name: Failures(each.failures, each.trouble)
                 for name, each in self.guards().items()
                 if each.failures
             },
-            "following": self.follower.trouble,
-            "not_followed": [each.to_json() for each in self.follower.waiting()],
-            "feeds": dict(self.feed.troubles()),
-            "loops": dict(self.tune.troubles()),
-            "errors": {loop: round(share, 2) for loop, share in self.tune.errors().items()},
-            **self._observed(),
-        }
+            following=self.follower.trouble,
+            not_followed=tuple(self.follower.waiting()),
+            feeds=dict(self.feed.troubles()),
+            loops=dict(self.tune.troubles()),
+            errors={loop: round(share, 2) for loop, share in self.tune.errors().items()},
+            observing=self.observe.trouble,
+            drift=self._drift(),
+            asked=tuple(each.name for each in self._seen if each.asked),
+            unasked=tuple(each.name for each in self._seen if not each.asked),
+            schemes={
+                f"{kdamond.name}/{each.name}": SchemeGoals(each.goals, each.score, each.trend)
+                for kdamond in self._seen
+                for each in kdamond.schemes
+                if each.goals
+            },
+        )
 
-    def _observed(self) -> dict[str, Any]:
-        """Return the progress of goals, and the drift."""
+    @property
+    def _seen(self) -> Sequence[KdamondSeen]:
+        return self.observe.last.kdamonds if self.observe.last else ()
+
+    def _drift(self) -> Drifted:
         last, repairer = self.observe.last, self.observe.repairer
         found = last.drift if last else ()
-        kdamonds = last.kdamonds if last else ()
-        return {
-            "observing": self.observe.trouble,
-            "drift": {
-                "files": len(found),
-                "first": [asdict(each) for each in found[:_SHOWN]],
-                "repairs": repairer.repairs,
-                "cannot_repair": repairer.trouble,
-            },
-            "asked": [each.name for each in kdamonds if each.asked],
-            "unasked": [each.name for each in kdamonds if not each.asked],
-            "schemes": {
-                f"{kdamond.name}/{scheme.name}": scheme.to_json()
-                for kdamond in kdamonds
-                for scheme in kdamond.schemes
-                if scheme.goals
-            },
-        }
+        first = tuple(DriftedFile(**asdict(each)) for each in found[:_SHOWN])
+        return Drifted(len(found), first, repairer.repairs, repairer.trouble)
+
+
+def _reload(outcome: Outcome) -> LastReload:
+    findings = render_text(told(outcome.diagnostics, outcome.texts), outcome.texts)
+    return LastReload(outcome.kind, outcome.at, outcome.digest, outcome.message, findings)

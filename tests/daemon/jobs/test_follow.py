@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from dataclasses import asdict
 
 import pytest
 
@@ -320,7 +321,7 @@ def test_who_has_only_just_started_is_joined_a_moment_later(desk, monkeypatch):
     assert not follower.look(everything=True)
     assert watched(desk) == {first}
     (told,) = follower.waiting()
-    assert told.to_json() == {"kdamond": "watch/workers", "pids": [second], "more": 0,
+    assert asdict(told) == {"kdamond": "watch/workers", "pids": (second,), "more": 0,
                               "why": "it has only just started"}  # fmt: skip
     assert 0 < follower.held - machine.monotonic() <= 0.2
     machine.sleep(follower.held - machine.monotonic())
@@ -364,7 +365,7 @@ def test_status_says_who_is_not_followed_and_why(desk):
     assert "no memory" in told.why
     lines = "\n".join(_served({
         "paths": ["p"], "pid": 1, "running": True, "reload": None, "following": "",
-        "not_followed": [told.to_json()], "feeds": {}, "loops": {}, "observing": "",
+        "not_followed": [asdict(told)], "feeds": {}, "loops": {}, "observing": "",
         "jobs": {"tune": {"failures": 2, "trouble": "it broke"}, "feed": {"failures": 1,
                  "trouble": ""}},
         "drift": {"first": [], "files": 0, "repairs": 0, "cannot_repair": ""},
