@@ -141,18 +141,15 @@ def _kernels(context: click.Context, parameter: click.Parameter, text: str) -> l
     return names.kernels(context, parameter, text)
 
 
-def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        del parameter
-        invocation = context.ensure_object(Invocation)
-        if isinstance(value, tuple):
-            if value:
-                invocation.kernels, invocation.kernel = value, value[-1]
-        elif value not in (None, 0):
-            setattr(invocation, name, value)
-        return value
-
-    return callback
+def _store(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Store an option's value; without one, that given before the command's name stays."""
+    invocation = context.ensure_object(Invocation)
+    if isinstance(value, tuple):
+        if value:
+            invocation.kernels, invocation.kernel = value, value[-1]
+    elif value not in (None, 0):
+        setattr(invocation, str(parameter.name), value)
+    return value
 
 
 def common(function: Function, *, findings: bool = False, kernels: bool = False) -> Function:
@@ -205,7 +202,7 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
     parameters = getattr(result, "__click_params__", [])
     for parameter in parameters[-len(options) :]:
         parameter.expose_value = False
-        parameter.callback = _store(parameter.name)
+        parameter.callback = _store
     return result  # type: ignore[no-any-return]  # click's decorators keep the function
 
 

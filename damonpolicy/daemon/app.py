@@ -1,8 +1,13 @@
-"""The complete service: its jobs, its signals, and its notifications to systemd."""
+"""The complete service: its jobs, its signals, and its notifications to systemd.
+
+The caller that stops a service waits for it, whatever a job computes. So after a while an alarm
+raises `Late` anywhere in the one thread, except during a transaction, whose waits have deadlines.
+"""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +16,6 @@ from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained
-from damonpolicy.daemon.ending import Late, ending, within
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower, FollowJob
 from damonpolicy.daemon.jobs.observe import ObserveJob
@@ -24,6 +28,7 @@ from damonpolicy.daemon.scheduler import AliveJob, Service, Wake
 from damonpolicy.daemon.sd_notify import Notifier
 from damonpolicy.daemon.watch import Watch
 from damonpolicy.engine.neutral import rest
+from damonpolicy.engine.signals import writing
 from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.waiting import meanwhile
 from damonpolicy.kernel.system.machine import Machine
@@ -33,12 +38,14 @@ from damonpolicy.policy.source.content import without_alarm
 if TYPE_CHECKING:
     from damonpolicy.daemon.metrics import Exporter
 
-__all__ = ("Wishes", "serve")
+__all__ = ("Late", "Wishes", "ending", "serve", "within")
 
 _GRACE = 5.0
 """Seconds that a job may continue after the signal that ends the service."""
 _LAST = 60.0
 """Seconds for the final steps: less than systemd allows a unit to stop."""
+_ONCE_MORE = 0.5
+"""Seconds between two tries: the first may hit a transaction, or code that catches all errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +211,32 @@ def _signals(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Late(BaseException):
+    """Raised by the alarm; not an Exception, so that nothing of ours swallows it."""
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Enable `within` in a block; it works only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _alarm)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def within(seconds: float) -> None:
+    """Raise Late after the given seconds, which replace earlier ones; 0 means never."""
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, seconds, _ONCE_MORE if seconds else 0)
+
+
+def _alarm(*_: object) -> None:
+    if not writing():
+        raise Late

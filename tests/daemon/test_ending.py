@@ -10,8 +10,7 @@ import time
 import pytest
 
 from damonpolicy.daemon import app as serving
-from damonpolicy.daemon.app import Wishes, serve
-from damonpolicy.daemon.ending import Late, ending, within
+from damonpolicy.daemon.app import Late, Wishes, ending, serve, within
 from damonpolicy.daemon.jobs.reload import Reloader
 from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.signals import taken, waiting

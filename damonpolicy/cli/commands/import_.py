@@ -65,9 +65,9 @@ def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str 
 
 
 def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
-    from damonpolicy.engine.store import Store
+    from damonpolicy.cli.show.preview import looked_at
     from damonpolicy.kernel.damon.capabilities import detect
-    from damonpolicy.observe.status.stored_state import Remembered, unfinished
+    from damonpolicy.observe.status.stored_state import unfinished
     from damonpolicy.plan.machine_state import retrieve
     from damonpolicy.policy.importer.policy import policy
     from damonpolicy.policy.importer.replay import live
@@ -77,8 +77,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     for slot in slots:
         if slot not in current.slots:
             raise UsageError(f"there is no slot {slot}", hint="`damonpolicy status` lists them")
-    store = Remembered(Store(invocation.places()))
-    managed = store.managed(current.host.boot_id)
+    session, store = looked_at(invocation)
+    managed = session.managed
     sources = _slots(current, managed, slots)
     given = {} if slots else live(machine, current.modules)
     if not sources and not given:

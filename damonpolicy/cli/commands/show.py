@@ -7,7 +7,7 @@ import click
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.applied import not_applied
+from damonpolicy.cli.options.names import not_applied
 from damonpolicy.cli.show.output import Result
 from damonpolicy.cli.show.preview import known, looked_at
 from damonpolicy.plan.ir import CompiledPolicy

@@ -13,7 +13,7 @@ from damonpolicy.base.errors import Busy
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.applied import not_applied
+from damonpolicy.cli.options.names import not_applied
 from damonpolicy.cli.service import served
 from damonpolicy.cli.show.goals import goal_name, known, measure, unfed
 from damonpolicy.cli.show.kdamond_text import kdamond_lines

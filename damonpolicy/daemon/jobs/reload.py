@@ -100,6 +100,7 @@ class Reloader:
         self._looked_at = 0.0
         self._early = 0.0
         self._sources = Sources(keeper)
+        self._generation = 0
         self._held: tuple[str, ...] = ()
         self._held_since = 0.0
         self._held_told = False
@@ -196,7 +197,7 @@ class Reloader:
                     message = f"`{gone[0]}` is gone: what it held stays as it is"
                     return self._outcome("gone", content, message)
                 self._sources.add(content)
-                compiled, changed, generation = self._bring(content)
+                compiled, changed = self._bring(content)
                 if not compiled.wrong:
                     self._sources.keep(content)
         except _Moved:
@@ -214,7 +215,7 @@ class Reloader:
         if compiled.wrong:
             names = ", ".join(f"`{name}`" for name in sorted(compiled.wrong))
             kind, message = "invalid", f"not {names}: what it held before stays as it is"
-        return self._outcome(kind, content, message, compiled.found, generation)
+        return self._outcome(kind, content, message, compiled.found)
 
     def _await_rest(self) -> None:
         """Wait until prepared content has settled; raises _Moved if it changes.
@@ -236,19 +237,16 @@ class Reloader:
         content: Content,
         message: str,
         found: Sequence[Diagnostic] = (),
-        generation: int | None = None,
     ) -> Outcome:
-        if generation is None:
-            generation = self.outcome.generation if self.outcome else 0
         texts = {each.name: each.text for each in (*content.files, *content.variables)}
         return Outcome(
-            kind, content.digest, time.time(), generation, message, tuple(found), texts
+            kind, content.digest, time.time(), self._generation, message, tuple(found), texts
         )  # fmt: skip
 
-    def _bring(self, content: Content) -> tuple[Compiled, bool, int]:
+    def _bring(self, content: Content) -> tuple[Compiled, bool]:
         """Bring the machine under content: one transaction, or none if nothing changes.
 
-        Returns the compiled policies, whether anything changed, and the generation in force.
+        Returns the compiled policies, and whether anything changed.
         """
         keeper = self.keeper
         overrides, wrong = Overrides.read(content.variables, self.settings)
@@ -272,7 +270,8 @@ class Reloader:
                 except DamonPolicyError as error:
                     compiled = compiled.without(error)
                 else:
-                    return compiled, changed, session.managed.generation
+                    self._generation = session.managed.generation
+                    return compiled, changed
 
     def _compile(self, source: Source, capabilities: Capabilities) -> Compiled:
         machine = self.keeper.machine
@@ -345,11 +344,8 @@ def _tell(outcome: Outcome, before: Outcome | None) -> None:
     """Log the result of a reload; notes only if they are new."""
     known = before.diagnostics if before is not None and before.ok else ()
     level: log.Level = "info" if outcome.ok else "warning"
-    kind, number, reason = outcome.kind, outcome.generation, outcome.message
-    if reason:
-        log.emit(level, "reload", result=kind, generation=number, reason=reason)
-    else:
-        log.emit(level, "reload", result=kind, generation=number)
+    why = {"reason": outcome.message} if outcome.message else {}
+    log.emit(level, "reload", result=outcome.kind, generation=outcome.generation, **why)
     for each in outcome.diagnostics:
         if outcome.ok and each in known:
             continue
