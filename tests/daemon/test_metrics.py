@@ -7,14 +7,11 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
-from prometheus_client import start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from damonpolicy.base.errors import DamonPolicyError, ExitCode, UsageError
@@ -352,29 +349,6 @@ def test_a_scrape_is_answered_beside_many_slow_clients(serve, many):
     finally:
         for each in slow:
             each.close()
-
-
-@contextmanager
-def silent_clients(port):
-    """Twenty clients that are connected, and ask for nothing."""
-    with ExitStack() as stack:
-        for _ in range(20):
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
-        yield
-
-
-def test_silent_clients_hold_no_thread_as_they_do_of_the_librarys_server(serve):
-    served, (theirs, _) = serve(), start_http_server(0, "127.0.0.1")
-    before, end = threading.active_count(), time.monotonic() + 30
-    with silent_clients(served.port):
-        assert scrape(served)["damonpolicy_up"] == 1
-        assert threading.active_count() == before
-    with silent_clients(theirs.server_port):
-        while threading.active_count() < before + 20:
-            assert time.monotonic() < end
-            time.sleep(0.01)
-    theirs.shutdown()
-    theirs.server_close()
 
 
 def test_who_came_first_makes_room(serve, monkeypatch):

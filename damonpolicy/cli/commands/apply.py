@@ -15,7 +15,7 @@ from damonpolicy.base.errors import UsageError
 from damonpolicy.base.recursion import deep
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.confirmation import awaiting, confirmation, terms
-from damonpolicy.cli.options.loading import Given, compiled_before, policies
+from damonpolicy.cli.options.loading import Named, compiled_before, policies
 from damonpolicy.cli.service import beside
 from damonpolicy.cli.show.output import Result, notes
 from damonpolicy.engine.prepare import prepare
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 @click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @policies(monitor=True)
-def command(invocation: Invocation, given: Given, /, **options: Any) -> Result:
+def command(invocation: Invocation, named: Named, /, **options: Any) -> Result:
     """Bring the machine under policies: everything, or nothing.
 
     Policies that are not named stay as they are. A running kdamond is changed online, so that its
     results stay. Whatever fails, the machine is put back as it was.
     """
-    if bool(given.paths) + (options["plan_file"] is not None) + options["boot"] != 1:
+    if bool(named.paths) + (options["plan_file"] is not None) + options["boot"] != 1:
         raise UsageError(
             "`apply` takes either policies, `--plan FILE` or `--boot`",
             hint="`damonpolicy apply --help` shows more",
@@ -62,15 +62,15 @@ def command(invocation: Invocation, given: Given, /, **options: Any) -> Result:
     with changing(machine, places, wait=options["wait"]) as session:
         if options["plan_file"] is not None:
             return _saved(invocation, session, options["plan_file"], within)
-        return _policies(invocation, session, given, options, within)
+        return _policies(invocation, session, named, options, within)
 
 
-def _reason(given: Given, options: dict[str, Any]) -> str:
+def _reason(named: Named, options: dict[str, Any]) -> str:
     """Return the part of the command line that decides what is applied."""
-    words = ["apply", *given.paths]
-    words += [word for each in given.variables for word in ("--vars-file", each)]
-    words += [word for each in given.settings for word in ("--set", each)]
-    flags = {**options, "monitor": given.monitor}
+    words = ["apply", *named.paths]
+    words += [word for each in named.variables for word in ("--vars-file", each)]
+    words += [word for each in named.settings for word in ("--set", each)]
+    flags = {**options, "monitor": named.monitor}
     words += [f"--{name}" for name in ("prune", "takeover", "unfed", "monitor") if flags[name]]
     return " ".join(words)
 
@@ -78,7 +78,7 @@ def _reason(given: Given, options: dict[str, Any]) -> str:
 def _policies(
     invocation: Invocation,
     session: Session,
-    given: Given,
+    named: Named,
     options: dict[str, Any],
     within: float | None,
 ) -> Result:
@@ -92,8 +92,8 @@ def _policies(
             return Result(text="nothing was confirmed before this boot\n", data=None)
         reason = f"boot of generation {session.store.confirmed()}"
     else:
-        sources = [Source(given.read(invocation, machine))]
-        reason = _reason(given, options)
+        sources = [Source(named.read(invocation, machine))]
+        reason = _reason(named, options)
     while True:
         # a confirmed generation may be unfed: whoever applied it said so
         unfed = options["unfed"] or options["boot"]

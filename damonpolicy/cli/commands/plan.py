@@ -15,7 +15,7 @@ from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.loading import Given, policies
+from damonpolicy.cli.options.loading import Named, policies
 from damonpolicy.cli.show.output import Result
 from damonpolicy.cli.show.preview import known, looked_at, previewed, shown, unsettled, without
 from damonpolicy.engine.prepare import prepare
@@ -52,7 +52,7 @@ from damonpolicy.plan.machine_state import retrieve
 @click.option("--served", is_flag=True, help="what the service would do, which feeds and follows")
 @policies(monitor=True)
 def command(
-    invocation: Invocation, given: Given, /, generation: int | None, **options: Any
+    invocation: Invocation, named: Named, /, generation: int | None, **options: Any
 ) -> Result:
     """Show what `apply` would do, as a diff; writes nothing to the machine.
 
@@ -60,11 +60,11 @@ def command(
     service follows are planned as it would apply them.
     """
     removed = options["removed"]
-    if bool(given.paths) + bool(removed) + (generation is not None) != 1:
+    if bool(named.paths) + bool(removed) + (generation is not None) != 1:
         message = "`plan` takes either policies, `--remove NAME` or `--rollback GENERATION`"
         raise UsageError(message, hint="`damonpolicy plan ksm.yaml` plans a policy")
-    if given.paths:
-        return _policies(invocation, given, options)
+    if named.paths:
+        return _policies(invocation, named, options)
     if options["out"] is not None:
         raise UsageError("only a plan of policies can be saved", hint="leave `--out` out")
     found: list[Diagnostic] = []
@@ -82,14 +82,14 @@ def command(
     return result
 
 
-def _policies(invocation: Invocation, given: Given, options: Mapping[str, Any]) -> Result:
+def _policies(invocation: Invocation, named: Named, options: Mapping[str, Any]) -> Result:
     from damonpolicy.plan.loops import carried
     from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
 
     machine = invocation.machine()
-    loaded = given.read(invocation, machine)
+    loaded = named.read(invocation, machine)
     capabilities = detect(machine, retrieve(machine).tree)
-    owner = _service_of(invocation, given.paths, asked=options["served"])
+    owner = _service_of(invocation, named.paths, asked=options["served"])
     served = bool(owner)
     compiled = compile_on(
         [Source(loaded, owner or "hand")], machine, capabilities,
@@ -100,7 +100,7 @@ def _policies(invocation: Invocation, given: Given, options: Mapping[str, Any]) 
     now = compiled.policies
     if served:
         now = {name: carried(managed.policies.get(name), each) for name, each in now.items()}
-    ends = "hand" if options["prune"] else owner if owner == _owner(given.paths) else ""
+    ends = "hand" if options["prune"] else owner if owner == _owner(named.paths) else ""
     wished = wanted(managed, now, without=ends)
     with located(compiled.spans):
         _, plan = prepare(machine, managed, wished, now, takeover=options["takeover"], waits=served)

@@ -9,7 +9,7 @@ import click
 
 from damonpolicy.base.errors import UsageError
 from damonpolicy.cli.context import Invocation, subcommand
-from damonpolicy.cli.options.loading import Given, policies
+from damonpolicy.cli.options.loading import Named, policies
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @policies(required=True)
 def command(
-    invocation: Invocation, given: Given, *, script: bool, cmdline: bool, unfed: bool
+    invocation: Invocation, named: Named, *, script: bool, cmdline: bool, unfed: bool
 ) -> Result:
     """Print policies in a form that needs no damonpolicy, as for an image or an initramfs.
 
@@ -41,7 +41,7 @@ def command(
     if script and cmdline:
         raise UsageError("`render` makes a script or parameters", hint="take one of the options")
     machine = invocation.machine()
-    source = Source(given.read(invocation, machine), "hand")
+    source = Source(named.read(invocation, machine), "hand")
     capabilities = detect(machine, retrieve(machine).tree)
     compiled = compile_on([source], machine, capabilities, unfed=unfed)
     files = {path for policy in compiled.policies.values() for path in policy.settings}

@@ -15,7 +15,7 @@ from damonpolicy.base.errors import UsageError
 from damonpolicy.base.units import read_duration
 from damonpolicy.cli import shipped
 from damonpolicy.cli.context import Invocation, subcommand
-from damonpolicy.cli.options.loading import Given, policies
+from damonpolicy.cli.options.loading import Named, policies
 from damonpolicy.cli.options.quantities import quantity
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.lock import SERVICE, exclusive
@@ -37,7 +37,7 @@ _EXIT = click.Choice(["keep", "remove"])
 )
 @policies()
 def command(
-    invocation: Invocation, given: Given, on_exit: str, debounce: str, metrics: str | None
+    invocation: Invocation, named: Named, on_exit: str, debounce: str, metrics: str | None
 ) -> Result:
     """Keep the machine under the policies of files and directories, until it is stopped.
 
@@ -48,11 +48,11 @@ def command(
     ends the service.
     """
     with ignored(signal.SIGHUP):  # the start does what the signal asks for anyway
-        return _run(invocation, given, on_exit, debounce, metrics)
+        return _run(invocation, named, on_exit, debounce, metrics)
 
 
 def _run(
-    invocation: Invocation, given: Given, on_exit: str, debounce: str, metrics: str | None
+    invocation: Invocation, named: Named, on_exit: str, debounce: str, metrics: str | None
 ) -> Result:
     from damonpolicy.daemon.app import Wishes, serve
     from damonpolicy.daemon.files import unknown
@@ -63,16 +63,16 @@ def _run(
         configure(verbosity=1, form="text")
     places = invocation.places()
     with exclusive(places.service_lock, wait=False, held=SERVICE):
-        if mistyped := unknown(given.paths, places):
+        if mistyped := unknown(named.paths, places):
             raise UsageError(f"there is no `{mistyped[0][:200]}`", hint=_nearest(mistyped[0]))
         wishes = Wishes(
-            variables=given.variables,
-            settings=given.settings,
+            variables=named.variables,
+            settings=named.settings,
             debounce=quantity(read_duration, debounce, f"--debounce {debounce[:40]}") / 1e6,
             remove=on_exit == "remove",
             metrics=metrics or "",
         )
-        changed = serve(invocation.machine(), places, given.paths or etc.POLICIES, wishes)
+        changed = serve(invocation.machine(), places, named.paths or etc.POLICIES, wishes)
     return Result(data={"removed": changed}, changed=changed)
 
 

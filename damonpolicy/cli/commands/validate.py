@@ -12,7 +12,7 @@ import click
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError, ExitCode
 from damonpolicy.cli.context import Invocation, subcommand
-from damonpolicy.cli.options.loading import Given, policies
+from damonpolicy.cli.options.loading import Named, policies
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @subcommand("validate", findings=True, kernels=True)
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
 @policies(required=True, monitor=True)
-def command(invocation: Invocation, given: Given, *, strict: bool) -> Result:
+def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     """Check policies: everything that can be known without touching the machine.
 
     With `--kernel emulated:VERSION` (or $DAMONPOLICY_KERNEL) also whether that kernel can do it;
@@ -38,7 +38,7 @@ def command(invocation: Invocation, given: Given, *, strict: bool) -> Result:
         machine = _machine(invocation, kernel)
         known = machine if invocation.description or invocation.root else None
         if loaded is None or known is not None:  # standard input can be read only once
-            loaded = given.read(invocation, known)
+            loaded = named.read(invocation, known)
         by_kernel.append([*loaded.found, *_for_kernel(machine, known, loaded)])
     assert loaded is not None
     found = _together(dict.fromkeys(kernels), by_kernel)

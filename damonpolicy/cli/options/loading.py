@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from damonpolicy.plan.ir import CompiledPolicy
     from damonpolicy.policy.compile.policies import Loaded
 
-__all__ = ("Given", "compiled_before", "policies")
+__all__ = ("Named", "compiled_before", "policies")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Named:
     """Policies named on the command line, and the options that change their content."""
 
     paths: Sequence[str]
@@ -56,7 +56,7 @@ class Given:
 def policies(
     *, required: bool = False, monitor: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Take policies, and hand them over as `Given`; this stands directly above a command.
+    """Take policies, and hand them over as `Named`; this stands directly above a command.
 
     ``monitor`` adds an option that the service has not, as its files are complete.
     """
@@ -87,7 +87,7 @@ def policies(
     ]
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        result = gathered(Given)(function)
+        result = gathered(Named)(function)
         for option in reversed(options if monitor else options[:-1]):
             result = option(result)
         return result

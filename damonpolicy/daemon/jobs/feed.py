@@ -19,15 +19,12 @@ from damonpolicy.daemon.meters import meter
 from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import OperationFailed, ask, perform
 from damonpolicy.engine.session import changing
-from damonpolicy.kernel.damon.view import Goal, Scheme
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.plan.ir import CompiledKdamond, Feed
 from damonpolicy.tuning.sources import Meter, Stale
 
 __all__ = ("FeedJob",)
-
-_GOALS, _CURRENT = f"/{Scheme().quota.goals.path}/", f"/{Goal().current.path}"
 
 
 @dataclass(slots=True)
@@ -118,12 +115,12 @@ class FeedJob(Job):
         Without a value the goal is reported as reached, so that the quota stays.
         """
         machine, managed = self.keeper.machine, self.keeper.managed()
-        kdamond, goal = each.kdamond.full_name, Goal(path=each.feed.goal)
+        kdamond, goal = each.kdamond.full_name, each.feed.goal
         slot = managed.slot_of(kdamond)
         if slot is None:
             return "it does not run"
-        path = kdamond_path(slot, goal.current.path)
-        target = managed.slots[slot].files.get(goal.target.path, "")
+        path = kdamond_path(slot, f"{goal}/current_value")
+        target = managed.slots[slot].files.get(f"{goal}/target_value", "")
         text = target if value is None else str(value)
         if each.handed == text == read_or(machine, path):
             return ""
@@ -132,12 +129,15 @@ class FeedJob(Job):
             record = session.managed.slots.get(slot)
             if record is None or record.kdamond != kdamond:
                 return "it does not run"
+            goals = {
+                name: text
+                for name, text in record.files.items()
+                if "/quotas/goals/" in name and not name.endswith("/current_value")
+            }
             changed = [
                 name
-                for name, committed in record.files.items()
-                if _GOALS in name
-                and not name.endswith(_CURRENT)
-                and read_or(machine, kdamond_path(slot, name), "-") != committed
+                for name, text in goals.items()
+                if read_or(machine, kdamond_path(slot, name), "-") != text
             ]
             if changed:
                 # the command would commit what somebody else has staged

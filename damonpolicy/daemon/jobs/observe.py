@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError, LockHeld
@@ -18,7 +17,6 @@ from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import naps
 from damonpolicy.engine.session import Session, changing, refresh
 from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.host import cpu_seconds
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.collect.modules import ModuleStatus, look
@@ -31,7 +29,7 @@ from damonpolicy.plan.state import Managed, SlotRecord
 from damonpolicy.tuning.goals import GoalMeter, Trend, score, trend
 from damonpolicy.tuning.sources import Stale
 
-__all__ = ("KdamondSeen", "Observation", "ObserveJob", "SchemeSeen")
+__all__ = ("KdamondSeen", "Observation", "ObserveJob", "Observer", "SchemeSeen")
 
 _REMEMBERED = 6
 """The number of observations for a trend."""
@@ -115,6 +113,81 @@ class _Memory:
         return tuple(seen)
 
 
+class Observer:
+    """The maker of observations, for a service whose policies are ``owner``'s."""
+
+    def __init__(self, machine: Machine, owner: str) -> None:
+        self._machine = machine
+        self._owner = owner
+        self._memories: dict[str, _Memory] = {}
+
+    def look(self, current: Current, managed: Managed) -> Observation:
+        """Make an observation from fresh data."""
+        free = free_memory(self._machine)
+        kdamonds = tuple(
+            self._kdamond(current.slot(slot), record, free, asked=not _naps(record))
+            for slot, record in managed.slots.items()
+            if slot in current.slots
+            and current.running(slot)
+            and current.owner(slot, managed) == "ours"
+        )
+        there = {f"{each.name}/{scheme.name}" for each in kdamonds for scheme in each.schemes}
+        self._memories = {key: each for key, each in self._memories.items() if key in there}
+        mine = {
+            slot: record
+            for slot, record in managed.slots.items()
+            if managed.policies[record.kdamond.partition("/")[0]].owner == self._owner
+        }
+        followed = {s for s, each in mine.items() if ended(self._machine, current, s, each)}
+        found = tuple(drift(current, managed, without=followed, followed=mine))
+        modules = tuple(look(self._machine, current.modules, free))
+        return Observation(time.time(), managed.generation, found, kdamonds, free, modules)
+
+    def _kdamond(
+        self, tree: Tree, record: SlotRecord, free: int | None, *, asked: bool
+    ) -> KdamondSeen:
+        count = int(tree.get("contexts/0/schemes/nr_schemes", "0"))
+        return KdamondSeen(
+            record.kdamond,
+            int(tree.get("contexts/0/targets/nr_targets", "0")),
+            cpu_seconds(self._machine, record.pid),
+            tuple(
+                self._scheme(tree, record, f"contexts/0/schemes/{index}", free, asked=asked)
+                for index in range(count)
+            ),
+            asked,
+        )
+
+    def _scheme(
+        self, tree: Tree, record: SlotRecord, base: str, free: int | None, *, asked: bool
+    ) -> SchemeSeen:
+        name = record.names.get(base, base.rpartition("/")[2])
+        key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
+        memory = self._memories.get(key)
+        if memory is None or memory.goals != wanted:
+            memory = self._memories[key] = _Memory(self._machine, wanted)
+        if quota is not None and asked:
+            memory.quotas.append(quota)
+        seen = memory.measure(wanted)
+        scores = [each.score for each in seen if each.score is not None]
+        return SchemeSeen(
+            name,
+            _known(statistics(tree, base), asked=asked),
+            quota,
+            seen,
+            max(scores) if scores and len(scores) == len(seen) else None,
+            trend(memory.quotas) if wanted else None,
+            of_scheme(tree, base, free),
+        )
+
+
+def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
+    """Leave out unknown numbers, such as zeros before the first request."""
+    if not asked and not any(numbers.values()):
+        return {}
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
 @dataclass(slots=True)
 class ObserveJob(Job):
     """The job that observes every ``every`` seconds, and repairs drift on request."""
@@ -129,7 +202,7 @@ class ObserveJob(Job):
     drifts: int = 0
     """The number of drifted files and settings found since the start."""
     trouble: str = ""
-    _memories: dict[str, _Memory] = field(default_factory=dict)
+    _observer: Observer | None = None
 
     def run(self) -> None:
         """Observe, report, and repair."""
@@ -154,10 +227,11 @@ class ObserveJob(Job):
 
     def _observe(self) -> Observation:
         machine = self.keeper.machine
+        observer = self._observer = self._observer or Observer(machine, self.keeper.owner)
         with changing(machine, self.keeper.places, settle=True) as session:
             self.trouble = tell("observe", _refreshed(session), self.trouble)
             managed = session.managed
-            return self._look(retrieve(machine, managed.settings), managed)
+            return observer.look(retrieve(machine, managed.settings), managed)
 
     def _compare(self, observation: Observation) -> None:
         """Log drift that began, changed or ended."""
@@ -173,72 +247,6 @@ class ObserveJob(Job):
             log.warning("drift", more=len(new) - _TOLD)
         if before and not now:
             log.info("drift has ended", files=len(before))
-
-    def _look(self, current: Current, managed: Managed) -> Observation:
-        """Make an observation from fresh data."""
-        machine = self.keeper.machine
-        free = free_memory(machine)
-        kdamonds = tuple(
-            self._kdamond(current.slot(slot), record, free, asked=not _naps(record))
-            for slot, record in managed.slots.items()
-            if slot in current.slots
-            and current.running(slot)
-            and current.owner(slot, managed) == "ours"
-        )
-        there = {f"{each.name}/{scheme.name}" for each in kdamonds for scheme in each.schemes}
-        self._memories = {key: each for key, each in self._memories.items() if key in there}
-        mine = {
-            slot: record
-            for slot, record in managed.slots.items()
-            if managed.policies[record.kdamond.partition("/")[0]].owner == self.keeper.owner
-        }
-        followed = {s for s, each in mine.items() if ended(machine, current, s, each)}
-        found = tuple(drift(current, managed, without=followed, followed=mine))
-        modules = tuple(look(machine, current.modules, free))
-        return Observation(time.time(), managed.generation, found, kdamonds, free, modules)
-
-    def _kdamond(
-        self, tree: Tree, record: SlotRecord, free: int | None, *, asked: bool
-    ) -> KdamondSeen:
-        view = Kdamond(tree)
-        return KdamondSeen(
-            record.kdamond,
-            len(view.targets),
-            cpu_seconds(self.keeper.machine, record.pid),
-            tuple(
-                self._scheme(tree, record, each.path, free, asked=asked) for each in view.schemes
-            ),
-            asked,
-        )
-
-    def _scheme(
-        self, tree: Tree, record: SlotRecord, base: str, free: int | None, *, asked: bool
-    ) -> SchemeSeen:
-        name = record.names.get(base, base.rpartition("/")[2])
-        key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
-        memory = self._memories.get(key)
-        if memory is None or memory.goals != wanted:
-            memory = self._memories[key] = _Memory(self.keeper.machine, wanted)
-        if quota is not None and asked:
-            memory.quotas.append(quota)
-        seen = memory.measure(wanted)
-        scores = [each.score for each in seen if each.score is not None]
-        return SchemeSeen(
-            name,
-            _known(statistics(tree, base), asked=asked),
-            quota,
-            seen,
-            max(scores) if scores and len(scores) == len(seen) else None,
-            trend(memory.quotas) if wanted else None,
-            of_scheme(tree, base, free),
-        )
-
-
-def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
-    """Leave out unknown numbers, such as zeros before the first request."""
-    if not asked and not any(numbers.values()):
-        return {}
-    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _naps(record: SlotRecord) -> bool:
