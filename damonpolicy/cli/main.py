@@ -25,6 +25,7 @@ from damonpolicy.base.errors import (
     reason_of,
     system_error,
 )
+from damonpolicy.base.handlers import handled
 from damonpolicy.cli.context import Invocation, common
 from damonpolicy.cli.groups import PROGRAM, Group
 from damonpolicy.cli.show.examples import epilog
@@ -144,9 +145,8 @@ def damonpolicy() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; exits with a code of `errors.ExitCode`."""
     for name in ("stdout", "stderr"):
-        if (
-            getattr(sys, name) is None
-        ):  # the caller closed it: otherwise the next file gets its number
+        if getattr(sys, name) is None:
+            # the caller closed it: otherwise the next file gets its number
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     if _COMPLETING in os.environ:  # the shell would show any error among the user's words
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
@@ -162,9 +162,8 @@ def _main(arguments: list[str] | None) -> NoReturn:
         with _ended_by_signals(), keeping():
             result = _run(words, invocation)
             _tell(result, invocation)
-    except (
-        KeyboardInterrupt
-    ):  # while the result was printed: nothing was changed, or the signal waits
+    except KeyboardInterrupt:
+        # while the result was printed: nothing was changed, or the signal waits
         sys.exit(int(ExitCode.INTERRUPTED))
     except BrokenPipeError:
         # the reader has gone, which is not an error: the change stays
@@ -194,16 +193,9 @@ def _ended_by_signals() -> Iterator[None]:
         yield
         return
     numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {
-        each: signal.signal(each, signal.default_int_handler)
-        for each in numbers
-        if signal.getsignal(each) == signal.SIG_DFL
-    }
-    try:
+    unhandled = [each for each in numbers if signal.getsignal(each) == signal.SIG_DFL]
+    with handled(dict.fromkeys(unhandled, signal.default_int_handler)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _close_output() -> None:

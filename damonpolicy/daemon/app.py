@@ -10,10 +10,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError
+from damonpolicy.base.handlers import handled
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained
 from damonpolicy.daemon.jobs.feed import FeedJob
@@ -88,12 +89,12 @@ def serve(machine: Machine, places: Places, paths: Sequence[str], wishes: Wishes
         jobs.reload.hint()
         wake.now()
 
-    def again() -> None:
+    def again(*_: object) -> None:
         notifier.reloading()
         jobs.reload.again()
         wake.now()
 
-    def stop() -> None:
+    def stop(*_: object) -> None:
         service.stop()
         within(_GRACE)
 
@@ -103,7 +104,7 @@ def serve(machine: Machine, places: Places, paths: Sequence[str], wishes: Wishes
     ends = [notifier.stopping, watch.stop, jobs.record.remove]
     ends += [exporter.stop] if exporter else []
     ends += [events.close] if events is not None else []
-    with closing(wake), ending(), _signals(handlers), meanwhile(service.waiting):
+    with closing(wake), ending(), handled(handlers), meanwhile(service.waiting):
         watch.start()
         _run(service, lambda: notifier.ready(_line(reloader.outcome, reloader.held)), ends)
         return _last(keeper, remove=wishes.remove)
@@ -200,19 +201,6 @@ def _line(outcome: Outcome | None, held: Sequence[str]) -> str:
     return f"generation {outcome.generation}, not what the files say: {what}"
 
 
-@contextmanager
-def _signals(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
-    before = {
-        number: signal.signal(number, lambda *_, handler=handler: handler())
-        for number, handler in handlers.items()
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class Late(BaseException):
     """Raised by the alarm; not an Exception, so that nothing of ours swallows it."""
 
@@ -223,12 +211,11 @@ def ending() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, _alarm)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with handled({signal.SIGALRM: _alarm}):
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def within(seconds: float) -> None:

@@ -32,9 +32,8 @@ def contained() -> Iterator[None]:
         raise
     except OSError as error:
         raise system_error(error) from error
-    except (
-        Exception
-    ) as error:  # including a defect of ours: it may end a command, but not a service
+    except Exception as error:
+        # including a defect of ours: it may end a command, but not a service
         raise defect(error) from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from damonpolicy.base.diagnostics import as_text
-from damonpolicy.cli.commands.record import FORMS
+from damonpolicy.cli.commands.record import FORMS, some
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 
@@ -46,7 +46,7 @@ def command(
     snapshots = sum(len(each) for each in series)
     regions = sum(len(each.regions) for each in series)
     counts = ((snapshots, "snapshot"), (regions, "region"), (len(series), "source"))
-    counted = [f"{number:,} {word}{'s' * (number != 1)}" for number, word in counts]
+    counted = [some(number, word) for number, word in counts]
     return Result(
         text=as_text(["{} and {} of {} → {}".format(*counted, out)]),
         data={

@@ -14,6 +14,7 @@ import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy, DamonPolicyError, ExitCode, KernelLacks, UsageError
+from damonpolicy.base.handlers import handled
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, read_bytes, read_duration
 from damonpolicy.cli.context import Invocation, subcommand
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from damonpolicy.observe.records.sink import Sink
     from damonpolicy.observe.status.stored_state import Remembered
 
-__all__ = ("FORMS", "command")
+__all__ = ("FORMS", "command", "some")
 
 FORMS = ("parquet", "damo", "damo-json", "perf-script")
 """Those of `observe.records.files.FORMS`, which is imported only where needed."""
@@ -174,14 +175,8 @@ def _stopping() -> Iterator[Callable[[], bool]]:
     """Note signals that end a recording, so that it ends with a complete file."""
     heard: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {
-        each: signal.signal(each, lambda number, _: heard.append(number)) for each in numbers
-    }
-    try:
+    with handled(dict.fromkeys(numbers, lambda number, _: heard.append(number))):
         yield lambda: bool(heard)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class _Progress:
@@ -363,18 +358,19 @@ def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
     return found
 
 
-def _some(number: int, what: str) -> str:
+def some(number: int, what: str) -> str:
+    """Return a number of things in words."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _counted(sink: Sink) -> str:
-    return f"{_some(sink.kept.snapshots, 'snapshot')}, {_some(sink.kept.regions, 'region')}"
+    return f"{some(sink.kept.snapshots, 'snapshot')}, {some(sink.kept.regions, 'region')}"
 
 
 def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
     lines = [f"{_counted(sink)} in {lasted:.1f} s"]
     if discarded := sink.rotation.discarded.snapshots:
-        lines.append(f"{_some(discarded, 'snapshot')} discarded: `--keep` left no more files")
+        lines.append(f"{some(discarded, 'snapshot')} discarded: `--keep` left no more files")
     lines += [f"  {name} ({approximate_bytes(os.path.getsize(name))})" for name in sink.names]
     lines += [f"note: {each}" for each in notes]
     return as_text(lines)

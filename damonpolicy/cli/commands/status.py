@@ -171,9 +171,8 @@ def _now(session: Session) -> dict[int, Sequence[Any]]:
     found: dict[int, Sequence[Any]] = {}
     for each in running(retrieve(session.machine), session.managed):
         if each.ours:
-            with suppress(
-                Busy
-            ):  # it has given its numbers: only the current selection stays unknown
+            # one that is busy has given its numbers: only the current selection stays unknown
+            with suppress(Busy):
                 found[each.slot] = live.now(session.machine, each)
     return found
 
