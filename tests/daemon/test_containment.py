@@ -225,7 +225,7 @@ def test_a_defect_in_one_policy_keeps_no_other_from_being_followed(served, monke
     served.step(2)
 
     assert watched(served, served.world.managed.slot_of("watch/workers")) == set(served.workers)
-    assert "ZeroDivisionError" in served.record._data()["following"]
+    assert "ZeroDivisionError" in served.record._record().following
 
 
 def test_what_a_reload_meets_is_its_outcome_and_the_last_good_policies_stay(served, monkeypatch):
