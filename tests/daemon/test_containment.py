@@ -123,7 +123,7 @@ def test_a_fault_at_any_step_of_any_job_ends_nothing(served, error):
                 break
             served.step(1)
         else:
-            pytest.fail(f"{number}: {served.service.guards()} {served.record._data()}")
+            pytest.fail(f"{number}: {served.service.guards()} {served.record._record()}")
     assert not served.world.places.journal.exists()
 
 
