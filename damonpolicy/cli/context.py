@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from damonpolicy.engine.state_directory import Places
 
-__all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation")
+__all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation", "subcommand")
 
 FOR_FINDINGS = ("github", "sarif")
 """Formats that contain only findings."""
@@ -141,18 +141,15 @@ def _kernels(context: click.Context, parameter: click.Parameter, text: str) -> l
     return names.kernels(context, parameter, text)
 
 
-def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        del parameter
-        invocation = context.ensure_object(Invocation)
-        if isinstance(value, tuple):
-            if value:
-                invocation.kernels, invocation.kernel = value, value[-1]
-        elif value not in (None, 0):
-            setattr(invocation, name, value)
-        return value
-
-    return callback
+def _store(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Store an option's value; without one, that given before the command's name stays."""
+    invocation = context.ensure_object(Invocation)
+    if isinstance(value, tuple):
+        if value:
+            invocation.kernels, invocation.kernel = value, value[-1]
+    elif value not in (None, 0):
+        setattr(invocation, str(parameter.name), value)
+    return value
 
 
 def common(function: Function, *, findings: bool = False, kernels: bool = False) -> Function:
@@ -205,5 +202,22 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
     parameters = getattr(result, "__click_params__", [])
     for parameter in parameters[-len(options) :]:
         parameter.expose_value = False
-        parameter.callback = _store(parameter.name)
+        parameter.callback = _store
     return result  # type: ignore[no-any-return]  # click's decorators keep the function
+
+
+def subcommand(
+    name: str, *, findings: bool = False, kernels: bool = False, **more: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function that takes an invocation and the command's own options.
+
+    The options of `common`, which see, follow them.
+    """
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        own = function.__dict__.pop("__click_params__", [])
+        whole: Any = common(pass_invocation(function), findings=findings, kernels=kernels)
+        whole.__click_params__ += own  # the last ones come first
+        return click.command(name, **more)(whole)  # type: ignore[no-untyped-call,no-any-return]
+
+    return made

@@ -10,7 +10,8 @@ from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.execute import OperationFailed, ask
 from damonpolicy.engine.session import changing
 from damonpolicy.engine.state_directory import Places
-from damonpolicy.kernel.damon.view import File, Kdamond, Scheme, Stats
+from damonpolicy.kernel.damon.directory import File
+from damonpolicy.kernel.damon.view import Kdamond, Scheme, Stats
 from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.state import SlotRecord

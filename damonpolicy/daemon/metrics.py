@@ -22,8 +22,8 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.daemon.endpoint import Answer, Endpoint, Request
-from damonpolicy.daemon.figures import Figures
 from damonpolicy.daemon.jobs.observe import KdamondSeen, Observation
+from damonpolicy.daemon.jobs.status_file import Figures
 from damonpolicy.observe.collect.modules import ModuleStatus
 
 __all__ = ("Exporter", "families", "read_address")

@@ -11,9 +11,10 @@ from dataclasses import field
 from damonpolicy.base.diagnostics import closest, did_you_mean
 from damonpolicy.base.errors import DamonPolicyError, ExitCode, KernelLacks
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.features import first_kernel
 from damonpolicy.kernel.damon.tree import cgroup_paths
-from damonpolicy.kernel.damon.view import Filter, Kdamond, Numbered, Region, Target
+from damonpolicy.kernel.damon.view import Filter, Kdamond, Region, Target
 from damonpolicy.kernel.system import memory, processes
 from damonpolicy.kernel.system.cgroups import exists, identities, is_pattern, matching, subtree
 from damonpolicy.kernel.system.machine import Machine

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, format_bytes
 from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import CORE, Tree
 
@@ -141,9 +142,7 @@ def filters(tree: Tree, owner: str) -> tuple[Filter, ...]:
     return tuple(_filter(each) for layer in layers(tree, owner) for each in layer)
 
 
-def layers(
-    tree: Tree, owner: str
-) -> Iterable[view.Numbered[view.Filter] | view.Numbered[view.ProbeFilter]]:
+def layers(tree: Tree, owner: str) -> Iterable[Numbered[view.Filter] | Numbered[view.ProbeFilter]]:
     """Return the directories of filters of a scheme or probe, in the kernel's order."""
     scheme = view.Scheme(tree, owner)
     if row(scheme.action.path) is None:

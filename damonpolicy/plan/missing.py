@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import CORE, Tree
-from damonpolicy.kernel.damon.view import Filter, Goal, Numbered, ProbeFilter, Scheme
+from damonpolicy.kernel.damon.view import Filter, Goal, ProbeFilter, Scheme
 from damonpolicy.kernel.system import numa
 from damonpolicy.kernel.system.cgroups import has_memory, is_pattern, matching, subtree
 from damonpolicy.kernel.system.machine import Machine

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from damonpolicy.base.units import U32_MAX
 from damonpolicy.kernel.damon.bounds import bounds_no_age, bounds_no_rate
+from damonpolicy.kernel.damon.directory import File
 from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.kernel.damon.view import File, Kdamond, Quota
+from damonpolicy.kernel.damon.view import Kdamond, Quota
 
 __all__ = ("in_effect", "limits_nothing", "unbounded")
 

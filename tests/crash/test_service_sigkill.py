@@ -17,16 +17,14 @@ import pytest
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower, FollowJob
 from damonpolicy.daemon.jobs.observe import ObserveJob
-from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.jobs.reload import Reloader, ReloadJob
 from damonpolicy.daemon.jobs.repair import Repairer
 from damonpolicy.daemon.jobs.status_file import RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.scheduler import ReloadJob, Service
-from damonpolicy.daemon.wake import Wake
+from damonpolicy.daemon.scheduler import Service, Wake
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import changing
-from damonpolicy.kernel.system.processes import Table
 from damonpolicy.observe.status.document import drift
 from damonpolicy.plan.machine_state import retrieve
 from damonpolicy.policy.source.content import without_alarm
@@ -93,11 +91,11 @@ class Bench:
 
     def serve(self, *, seconds=4.0, meanwhile=()):
         """Run a service until everything has come to rest; each of ``meanwhile`` takes a turn."""
-        reloader = Reloader(self.machine, self.world.places, [str(self.policies)], debounce=0.2)
-        keeper = Keeper(self.machine, self.world.places, reloader.owner)
-        follow = FollowJob(Follower(reloader, keeper, Table(self.machine)))
-        feed, tune = FeedJob(keeper, self.world.places, reloader.spacing), TuneJob(follow.follower)
-        observe = ObserveJob(keeper, self.world.places, Repairer(reloader))
+        keeper = Keeper(self.machine, self.world.places, [str(self.policies)])
+        reloader = Reloader(keeper, debounce=0.2)
+        follow = FollowJob(Follower(keeper))
+        feed, tune = FeedJob(keeper), TuneJob(keeper)
+        observe = ObserveJob(keeper, Repairer(keeper))
         jobs = [ReloadJob(reloader), follow, tune, feed,
                 observe, RecordJob(reloader, follow.follower, feed, tune, observe)]  # fmt: skip
         with closing(Wake()) as wake:

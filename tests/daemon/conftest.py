@@ -35,8 +35,8 @@ class Desk:
     def __init__(self, world, directory):
         self.world, self.directory = world, directory
         directory.mkdir()
-        self.reloader = Reloader(world.machine, world.places, [str(directory)], debounce=DEBOUNCE)
-        self.keeper = Keeper(world.machine, world.places, self.reloader.owner)
+        self.keeper = Keeper(world.machine, world.places, [str(directory)])
+        self.reloader = Reloader(self.keeper, debounce=DEBOUNCE)
 
     def put(self, name, text):
         """Write a file as careful programs do."""

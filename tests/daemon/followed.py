@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
 from tests import policies
 from tests.daemon.conftest import Desk
 from tests.world import STAT_OFF, World
@@ -20,7 +19,7 @@ def following(kernel, directory):
     if world.machine.exists(STAT_OFF):
         world.write(STAT_OFF, "N")
     made = Desk(world, directory)
-    made.follower = Follower(made.reloader, made.keeper, Table(world.machine))
+    made.follower = Follower(made.keeper)
     yield made
     assert not world.machine.poisoned
     world.close()
@@ -28,7 +27,7 @@ def following(kernel, directory):
 
 def follow(desk):
     desk.world.machine.sleep(1)
-    desk.follower.table.update()
+    desk.keeper.table.update()
     return desk.follower.look(everything=True)
 
 

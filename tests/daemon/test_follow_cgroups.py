@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.daemon.jobs.follow import FollowJob
-from damonpolicy.daemon.wake import beat
+from damonpolicy.daemon.scheduler import beat
 from tests.daemon.followed import AREA, KERNELS, WATCH, follow, following, watched
 
 

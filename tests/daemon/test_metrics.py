@@ -5,18 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from damonpolicy.daemon.figures import Figures, figures
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.daemon.jobs.observe import KdamondSeen, Observation, ObserveJob, SchemeSeen
 from damonpolicy.daemon.jobs.repair import Repairer
-from damonpolicy.daemon.jobs.status_file import RecordJob
+from damonpolicy.daemon.jobs.status_file import Figures, RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
 from damonpolicy.observe.collect.modules import ModuleStatus
 from damonpolicy.observe.status.document import Drift
 from damonpolicy.observe.watermarks import Watch
@@ -139,11 +138,11 @@ def test_it_shows_what_was_published_last(serve):
 def test_of_a_service(desk, serve):
     """A reload, a bad one, drift, a failed repair, and one that comes to its end."""
     world = desk.world
-    observe = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
-    follower = Follower(desk.reloader, desk.keeper, Table(world.machine))
-    feed, tune = FeedJob(desk.keeper, world.places, desk.reloader.spacing), TuneJob(follower)
+    observe = ObserveJob(desk.keeper, Repairer(desk.keeper))
+    follower = Follower(desk.keeper)
+    feed, tune = FeedJob(desk.keeper), TuneJob(desk.keeper)
     record = RecordJob(desk.reloader, follower, feed, tune, observe)
-    served = serve(lambda: figures(record, lambda: {"loop": 0.5}))
+    served = serve(lambda: replace(record.figures(), errors={"loop": 0.5}))
     observe.told, desk.job = served.publish, observe
     desk.put("r.yaml", POLICY.replace("name: r", "name: r\non_drift: repair"))
     record.count(desk.rest())
@@ -183,14 +182,14 @@ def test_of_a_service(desk, serve):
 def test_in_force_is_told_until_the_machine_is_under_its_files_again(desk, serve):
     """Not for a quarter of an hour after a reload that failed."""
     world = desk.world
-    observe = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
-    follower = Follower(desk.reloader, desk.keeper, Table(world.machine))
-    feed, tune = FeedJob(desk.keeper, world.places, desk.reloader.spacing), TuneJob(follower)
+    observe = ObserveJob(desk.keeper, Repairer(desk.keeper))
+    follower = Follower(desk.keeper)
+    feed, tune = FeedJob(desk.keeper), TuneJob(desk.keeper)
     record, desk.job = RecordJob(desk.reloader, follower, feed, tune, observe), observe
 
     def seen():
         look(desk)
-        found = figures(record)
+        found = record.figures()
         return found.reload_ok, found.in_force
 
     assert seen() == (None, None)
@@ -209,7 +208,7 @@ def test_in_force_is_told_until_the_machine_is_under_its_files_again(desk, serve
     record.count(desk.rest())
     assert seen() == (True, True)
     observe.trouble = "nobody answers"
-    assert figures(record).in_force is None
+    assert record.figures().in_force is None
 
 
 def test_a_failed_reload_is_a_rollback(desk):
@@ -218,8 +217,8 @@ def test_a_failed_reload_is_a_rollback(desk):
     outcome = desk.reloader.look()
 
     assert outcome.kind == "failed"
-    assert desk.reloader.tally.rollbacks == 1
-    assert desk.reloader.tally.applies == 0
+    assert desk.keeper.rollbacks == 1
+    assert desk.reloader.applies == 0
 
 
 def test_the_library_is_imported_only_where_it_is_needed():

@@ -275,7 +275,7 @@ def test_a_pid_of_one_that_was_monitored_takes_no_place(kernel, tmp_path, monkey
                 machine.exit_process(third)
 
         machine.before_write = hook
-        desk.follower.table.update()
+        desk.keeper.table.update()
         desk.follower.look(everything=True)
         machine.before_write = None
         assert second not in watched(desk) or kdamond(desk) != thread

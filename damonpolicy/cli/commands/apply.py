@@ -13,15 +13,15 @@ from damonpolicy.base import bounded_io, trust
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.recursion import deep
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.confirmation import awaiting, confirmation, guard
-from damonpolicy.cli.options.loading import compiled_before, monitor_option, policy_options, read
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.confirmation import awaiting, confirmation, terms
+from damonpolicy.cli.options.loading import Named, compiled_before, policies
 from damonpolicy.cli.service import beside
 from damonpolicy.cli.show.output import Result, notes
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.transaction import FeatureRefused, Terms
-from damonpolicy.kernel.damon.capabilities import Capabilities, detect
+from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.plan import saved
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.plan import Plan
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from damonpolicy.policy.compile.loading import Source
 
 
-@click.command("apply")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@subcommand("apply")
 @click.option(
     "--plan",
     "plan_file",
@@ -46,18 +45,14 @@ if TYPE_CHECKING:
 @click.option("--takeover", is_flag=True, help="allow taking over someone else's slots")
 @click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
-@policy_options
-@monitor_option
-@common
-@pass_invocation
-def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> Result:
+@policies(monitor=True)
+def command(invocation: Invocation, named: Named, /, **options: Any) -> Result:
     """Bring the machine under policies: everything, or nothing.
 
     Policies that are not named stay as they are. A running kdamond is changed online, so that its
     results stay. Whatever fails, the machine is put back as it was.
     """
-    given = [bool(paths), options["plan_file"] is not None, options["boot"]]
-    if sum(given) != 1:
+    if bool(named.paths) + (options["plan_file"] is not None) + options["boot"] != 1:
         raise UsageError(
             "`apply` takes either policies, `--plan FILE` or `--boot`",
             hint="`damonpolicy apply --help` shows more",
@@ -67,22 +62,23 @@ def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> 
     with changing(machine, places, wait=options["wait"]) as session:
         if options["plan_file"] is not None:
             return _saved(invocation, session, options["plan_file"], within)
-        return _policies(invocation, session, paths, options, within)
+        return _policies(invocation, session, named, options, within)
 
 
-def _reason(paths: Sequence[str], options: dict[str, Any]) -> str:
+def _reason(named: Named, options: dict[str, Any]) -> str:
     """Return the part of the command line that decides what is applied."""
-    words = ["apply", *paths]
-    words += [word for each in options["variables"] for word in ("--vars-file", each)]
-    words += [word for each in options["settings"] for word in ("--set", each)]
-    words += [f"--{name}" for name in ("prune", "takeover", "unfed", "monitor") if options[name]]
+    words = ["apply", *named.paths]
+    words += [word for each in named.variables for word in ("--vars-file", each)]
+    words += [word for each in named.settings for word in ("--set", each)]
+    flags = {**options, "monitor": named.monitor}
+    words += [f"--{name}" for name in ("prune", "takeover", "unfed", "monitor") if flags[name]]
     return " ".join(words)
 
 
 def _policies(
     invocation: Invocation,
     session: Session,
-    paths: Sequence[str],
+    named: Named,
     options: dict[str, Any],
     within: float | None,
 ) -> Result:
@@ -96,27 +92,23 @@ def _policies(
             return Result(text="nothing was confirmed before this boot\n", data=None)
         reason = f"boot of generation {session.store.confirmed()}"
     else:
-        given = read(
-            invocation, paths, options["settings"], options["variables"], machine,
-            monitor=options["monitor"],
-        )  # fmt: skip
-        sources = [Source(given)]
-        reason = _reason(paths, options)
+        sources = [Source(named.read(invocation, machine))]
+        reason = _reason(named, options)
     while True:
         # a confirmed generation may be unfed: whoever applied it said so
         unfed = options["unfed"] or options["boot"]
         compiled = compile_on(sources, machine, capabilities, unfed=unfed)
         # pruning by hand leaves the service's policies
         without = "hand" if options["prune"] else ""
-        policies = wanted(session.managed, compiled.policies, without=without)
+        now = wanted(session.managed, compiled.policies, without=without)
         with located(compiled.spans):
             current, plan = prepare(
-                machine, session.managed, policies, compiled.policies, takeover=options["takeover"]
+                machine, session.managed, now, compiled.policies, takeover=options["takeover"]
             )
         try:
             with located(compiled.spans):
-                terms = _terms(invocation, reason, capabilities, within)
-                return _execute(invocation, session, current, plan, terms, compiled.found)
+                how = terms(invocation, reason, within, capabilities)
+                return _execute(invocation, session, current, plan, how, compiled.found)
         except FeatureRefused as refused:
             # the attempt has shown that the feature is missing: optional parts can be left out
             capabilities = refused.capabilities
@@ -160,19 +152,8 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
     )
     saved.refuse_stale(plan, known, now, capabilities.digest)
     with compiled_before(invocation, lambda: plan.policies):
-        terms = _terms(invocation, f"apply --plan {name}", capabilities, within)
-        return _execute(invocation, session, current, now, terms)
-
-
-def _terms(
-    invocation: Invocation, reason: str, capabilities: Capabilities, within: float | None
-) -> Terms:
-    return Terms(
-        reason,
-        capabilities=capabilities,
-        confirm_within=within,
-        guard=guard(invocation) if within is not None else None,
-    )
+        how = terms(invocation, f"apply --plan {name}", within, capabilities)
+        return _execute(invocation, session, current, now, how)
 
 
 def _execute(
@@ -180,16 +161,16 @@ def _execute(
     session: Session,
     current: Current,
     plan: Plan,
-    terms: Terms,
+    how: Terms,
     found: Sequence[Diagnostic] = (),
 ) -> Result:
     changes, before = plan.changes(session.managed), session.managed.policies
     if changes:
-        session.carry_out(current, plan, terms)
+        session.carry_out(current, plan, how)
     text = notes(session) + render.render(plan, changes=changes)
     if changes:
         text += f"\nApplied and verified as generation {session.managed.generation}.\n"
-        text += awaiting(terms.confirm_within)
+        text += awaiting(how.confirm_within)
         if any(
             before[name].owner != plan.policies[name].owner
             for name in before.keys() & plan.policies

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from damonpolicy.base.errors import ExitCode, PolicyInvalid, UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _EVERYTHING = "damon-next"
 """The emulated kernel on which the writes of files are played: it has all of DAMON's files."""
 
 
-@click.command("import")
+@subcommand("import")
 @click.argument("sources", nargs=-1, metavar="[SLOT...|FILE]")
 @click.option("--name", default="imported", metavar="NAME", help="the policy's name")
 @click.option(
@@ -35,8 +35,6 @@ _EVERYTHING = "damon-next"
     type=click.Choice(["paddr", "vaddr", "fvaddr"]),
     help="what a bare list of schemes is for; else all memory",
 )
-@common
-@pass_invocation
 def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str | None) -> Result:
     """Print what the kernel is configured to, or a file of damo, as a policy.
 
@@ -67,9 +65,9 @@ def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str 
 
 
 def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
-    from damonpolicy.engine.store import Store
+    from damonpolicy.cli.show.preview import looked_at
     from damonpolicy.kernel.damon.capabilities import detect
-    from damonpolicy.observe.status.stored_state import Remembered, unfinished
+    from damonpolicy.observe.status.stored_state import unfinished
     from damonpolicy.plan.machine_state import retrieve
     from damonpolicy.policy.importer.policy import policy
     from damonpolicy.policy.importer.replay import live
@@ -79,8 +77,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     for slot in slots:
         if slot not in current.slots:
             raise UsageError(f"there is no slot {slot}", hint="`damonpolicy status` lists them")
-    store = Remembered(Store(invocation.places()))
-    managed = store.managed(current.host.boot_id)
+    session, store = looked_at(invocation)
+    managed = session.managed
     sources = _slots(current, managed, slots)
     given = {} if slots else live(machine, current.modules)
     if not sources and not given:
@@ -107,12 +105,13 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
 
 def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[Source]:
     from damonpolicy.kernel.damon.tree import empty_slot
+    from damonpolicy.kernel.damon.view import Kdamond
     from damonpolicy.policy.importer.policy import Source
 
     result: list[Source] = []
     for slot in wanted or current.slots:
         tree = current.slot(slot)
-        if empty_slot(tree) or tree.get("contexts/nr_contexts") != "1":
+        if empty_slot(tree) or Kdamond(tree).contexts.text != "1":
             if wanted:
                 hint = "`damonpolicy status` shows what is"
                 raise UsageError(f"the kdamond of slot {slot} is not configured", hint=hint)

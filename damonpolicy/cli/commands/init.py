@@ -11,25 +11,19 @@ import click
 from damonpolicy.base.diagnostics import did_you_mean
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.cli import shipped
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.names import completed
 from damonpolicy.cli.show.output import Result
 
 _SHIPPED, _BESIDE = "$schema=../schemas/", "$schema="
 
 
-def _complete(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
-    del context, parameter
-    return [name for name in shipped.policies() if name.startswith(text)]
-
-
-@click.command("init")
-@click.argument("name", required=False, shell_complete=_complete)
+@subcommand("init")
+@click.argument("name", required=False, shell_complete=completed(lambda _: shipped.policies()))
 @click.option(
     "-o", "--out", type=click.Path(), metavar="FILE", help="write here (- is standard output)"
 )
 @click.option("--force", is_flag=True, help="replace the file if it exists")
-@common
-@pass_invocation
 def command(invocation: Invocation, name: str | None, out: str | None, *, force: bool) -> Result:
     """Write the shipped policy NAME into NAME.yaml, for you to change.
 

@@ -13,9 +13,9 @@ import click
 
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.loading import monitor_option, policy_options, read
+from damonpolicy.cli.options.loading import Named, policies
 from damonpolicy.cli.show.output import Result
 from damonpolicy.cli.show.preview import known, looked_at, previewed, shown, unsettled, without
 from damonpolicy.engine.prepare import prepare
@@ -26,8 +26,7 @@ from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.machine_state import retrieve
 
 
-@click.command("plan")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@subcommand("plan")
 @click.option(
     "--remove",
     "removed",
@@ -51,12 +50,9 @@ from damonpolicy.plan.machine_state import retrieve
 @click.option("--takeover", is_flag=True, help="allow taking over someone else's slots")
 @click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @click.option("--served", is_flag=True, help="what the service would do, which feeds and follows")
-@policy_options
-@monitor_option
-@common
-@pass_invocation
+@policies(monitor=True)
 def command(
-    invocation: Invocation, /, paths: Sequence[str], generation: int | None, **options: Any
+    invocation: Invocation, named: Named, /, generation: int | None, **options: Any
 ) -> Result:
     """Show what `apply` would do, as a diff; writes nothing to the machine.
 
@@ -64,11 +60,11 @@ def command(
     service follows are planned as it would apply them.
     """
     removed = options["removed"]
-    if bool(paths) + bool(removed) + (generation is not None) != 1:
+    if bool(named.paths) + bool(removed) + (generation is not None) != 1:
         message = "`plan` takes either policies, `--remove NAME` or `--rollback GENERATION`"
         raise UsageError(message, hint="`damonpolicy plan ksm.yaml` plans a policy")
-    if paths:
-        return _policies(invocation, paths, options)
+    if named.paths:
+        return _policies(invocation, named, options)
     if options["out"] is not None:
         raise UsageError("only a plan of policies can be saved", hint="leave `--out` out")
     found: list[Diagnostic] = []
@@ -78,25 +74,22 @@ def command(
             left, absent = without(session, removed)
             found.extend(absent)
             return left, ()
-        policies = session.policies_of(known(session, generation))
-        return policies, policies
+        then = session.policies_of(known(session, generation))
+        return then, then
 
     result = previewed(invocation, chosen)
     result.diagnostics = [*result.diagnostics, *found]
     return result
 
 
-def _policies(invocation: Invocation, paths: Sequence[str], options: Mapping[str, Any]) -> Result:
+def _policies(invocation: Invocation, named: Named, options: Mapping[str, Any]) -> Result:
     from damonpolicy.plan.loops import carried
     from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
 
     machine = invocation.machine()
-    loaded = read(
-        invocation, paths, options["settings"], options["variables"], machine,
-        monitor=options["monitor"],
-    )  # fmt: skip
+    loaded = named.read(invocation, machine)
     capabilities = detect(machine, retrieve(machine).tree)
-    owner = _service_of(invocation, paths, asked=options["served"])
+    owner = _service_of(invocation, named.paths, asked=options["served"])
     served = bool(owner)
     compiled = compile_on(
         [Source(loaded, owner or "hand")], machine, capabilities,
@@ -107,12 +100,10 @@ def _policies(invocation: Invocation, paths: Sequence[str], options: Mapping[str
     now = compiled.policies
     if served:
         now = {name: carried(managed.policies.get(name), each) for name, each in now.items()}
-    ends = "hand" if options["prune"] else owner if owner == _owner(paths) else ""
-    policies = wanted(managed, now, without=ends)
+    ends = "hand" if options["prune"] else owner if owner == _owner(named.paths) else ""
+    wished = wanted(managed, now, without=ends)
     with located(compiled.spans):
-        _, plan = prepare(
-            machine, managed, policies, now, takeover=options["takeover"], waits=served
-        )
+        _, plan = prepare(machine, managed, wished, now, takeover=options["takeover"], waits=served)
     if options["out"] is not None:
         if served:
             hint = "leave `--out` out: the service applies its files by itself"

@@ -14,10 +14,12 @@ import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy, DamonPolicyError, ExitCode, KernelLacks, UsageError
+from damonpolicy.base.handlers import handled
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import UnitError, approximate_bytes, read_bytes, read_duration
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.base.units import approximate_bytes, read_bytes, read_duration
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.options.quantities import quantity
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from damonpolicy.observe.records.sink import Sink
     from damonpolicy.observe.status.stored_state import Remembered
 
-__all__ = ("FORMS", "command")
+__all__ = ("FORMS", "command", "some")
 
 FORMS = ("parquet", "damo", "damo-json", "perf-script")
 """Those of `observe.records.files.FORMS`, which is imported only where needed."""
@@ -58,7 +60,7 @@ class _Options:
     force: bool
 
 
-@click.command("record")
+@subcommand("record")
 @click.option("-o", "--out", default=_OUT, metavar="FILE", help="the file")
 @click.option("--kdamond", metavar="NAME", help="only this one")
 @click.option(
@@ -88,8 +90,6 @@ class _Options:
     help="what to write",
 )
 @click.option("--force", is_flag=True, help="overwrite an existing file")
-@common
-@pass_invocation
 @gathered(_Options)
 def command(invocation: Invocation, options: _Options) -> Result:
     """Record what running kdamonds see, until Ctrl-C, a signal, `--for` or `--count`.
@@ -148,20 +148,14 @@ def command(invocation: Invocation, options: _Options) -> Result:
 
 
 def _seconds(option: str, text: str) -> float:
-    try:
-        seconds = read_duration(text) / 1e6
-    except UnitError as error:
-        raise UsageError(f"`{option} {text[:40]}`: {error}", hint=error.hint) from error
+    seconds = quantity(read_duration, text, f"{option} {text[:40]}") / 1e6
     if seconds <= 0:
         raise UsageError(f"`{option} {text[:40]}` is no time", hint=f"write `{option} 1s`")
     return seconds
 
 
 def _size(text: str) -> int:
-    try:
-        size = read_bytes(text)
-    except UnitError as error:
-        raise UsageError(f"`--max-size {text[:40]}`: {error}", hint=error.hint) from error
+    size = quantity(read_bytes, text, f"--max-size {text[:40]}")
     if not size:
         raise UsageError("`--max-size 0` holds nothing", hint="write `--max-size 256MiB`")
     return size
@@ -181,14 +175,8 @@ def _stopping() -> Iterator[Callable[[], bool]]:
     """Note signals that end a recording, so that it ends with a complete file."""
     heard: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {
-        each: signal.signal(each, lambda number, _: heard.append(number)) for each in numbers
-    }
-    try:
+    with handled(dict.fromkeys(numbers, lambda number, _: heard.append(number))):
         yield lambda: bool(heard)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class _Progress:
@@ -370,18 +358,19 @@ def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
     return found
 
 
-def _some(number: int, what: str) -> str:
+def some(number: int, what: str) -> str:
+    """Return a number of things in words."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _counted(sink: Sink) -> str:
-    return f"{_some(sink.kept.snapshots, 'snapshot')}, {_some(sink.kept.regions, 'region')}"
+    return f"{some(sink.kept.snapshots, 'snapshot')}, {some(sink.kept.regions, 'region')}"
 
 
 def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
     lines = [f"{_counted(sink)} in {lasted:.1f} s"]
     if discarded := sink.rotation.discarded.snapshots:
-        lines.append(f"{_some(discarded, 'snapshot')} discarded: `--keep` left no more files")
+        lines.append(f"{some(discarded, 'snapshot')} discarded: `--keep` left no more files")
     lines += [f"  {name} ({approximate_bytes(os.path.getsize(name))})" for name in sink.names]
     lines += [f"note: {each}" for each in notes]
     return as_text(lines)

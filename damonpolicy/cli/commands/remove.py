@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
 from damonpolicy.cli.show.output import Result, notes
 from damonpolicy.cli.show.preview import dry_run, previewed, without
@@ -18,12 +18,10 @@ from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.show import render
 
 
-@click.command("remove")
+@subcommand("remove")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=names.policies)
 @dry_run
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
-@common
-@pass_invocation
 def command(invocation: Invocation, names: Sequence[str], *, dry_run: bool, wait: bool) -> Result:
     """End policies: stop their kdamonds, and put settings back that nobody else uses.
 

@@ -11,9 +11,9 @@ import click
 from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.applied import not_applied
+from damonpolicy.cli.options.names import not_applied
 from damonpolicy.cli.service import served
 from damonpolicy.cli.show.goals import goal_name, known, measure, unfed
 from damonpolicy.cli.show.kdamond_text import kdamond_lines
@@ -37,11 +37,9 @@ if TYPE_CHECKING:
 _ASLEEP = "the numbers are old: watermarks may keep it asleep, and the service does not wake it"
 
 
-@click.command("status")
+@subcommand("status")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=names.policies)
 @click.option("--update", is_flag=True, help="ask our kdamonds for fresh numbers first")
-@common
-@pass_invocation
 def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Result:
     """Show what runs, whose it is, and what it did so far.
 
@@ -173,9 +171,8 @@ def _now(session: Session) -> dict[int, Sequence[Any]]:
     found: dict[int, Sequence[Any]] = {}
     for each in running(retrieve(session.machine), session.managed):
         if each.ours:
-            with suppress(
-                Busy
-            ):  # it has given its numbers: only the current selection stays unknown
+            # one that is busy has given its numbers: only the current selection stays unknown
+            with suppress(Busy):
                 found[each.slot] = live.now(session.machine, each)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.service import beside
 from damonpolicy.cli.show.output import Result, notes
 from damonpolicy.cli.show.preview import dry_run, previewed
@@ -13,12 +13,10 @@ from damonpolicy.engine.session import changing
 from damonpolicy.plan.show import render
 
 
-@click.command("stop")
+@subcommand("stop")
 @click.option("--all", "everything", is_flag=True, help="end all policies, whoever applied them")
 @dry_run
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
-@common
-@pass_invocation
 def command(invocation: Invocation, *, everything: bool, dry_run: bool, wait: bool) -> Result:
     """End all policies and put all settings back; kdamonds of someone else go on.
 

@@ -11,7 +11,7 @@ import click
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError, UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import duration
 from damonpolicy.cli.service import served
 from damonpolicy.cli.show.goals import known, measure, unfed
@@ -43,13 +43,11 @@ _SHORT = 2.0
 """The longest aggregation, in seconds, to wait for."""
 
 
-@click.command("top")
+@subcommand("top")
 @click.option(
     "--interval", metavar="TIME", default="2s", callback=duration, help="time between two readings"
 )
 @click.option("--kdamond", metavar="NAME", help="begin with this one")
-@common
-@pass_invocation
 def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Result:
     """Watch kdamonds, their schemes and goals, and regions by temperature, on the terminal.
 

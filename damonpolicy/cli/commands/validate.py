@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ import click
 
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError, ExitCode
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.loading import monitor_option, policy_options, read
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.loading import Named, policies
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -22,22 +21,10 @@ if TYPE_CHECKING:
     from damonpolicy.policy.compile.policies import Loaded, Spans
 
 
-@click.command("validate")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
+@subcommand("validate", findings=True, kernels=True)
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
-@policy_options
-@monitor_option
-@functools.partial(common, findings=True, kernels=True)
-@pass_invocation
-def command(
-    invocation: Invocation,
-    paths: Sequence[str],
-    settings: Sequence[str],
-    variables: Sequence[str],
-    *,
-    monitor: bool,
-    strict: bool,
-) -> Result:
+@policies(required=True, monitor=True)
+def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     """Check policies: everything that can be known without touching the machine.
 
     With `--kernel emulated:VERSION` (or $DAMONPOLICY_KERNEL) also whether that kernel can do it;
@@ -51,7 +38,7 @@ def command(
         machine = _machine(invocation, kernel)
         known = machine if invocation.description or invocation.root else None
         if loaded is None or known is not None:  # standard input can be read only once
-            loaded = read(invocation, paths, settings, variables, known, monitor=monitor)
+            loaded = named.read(invocation, known)
         by_kernel.append([*loaded.found, *_for_kernel(machine, known, loaded)])
     assert loaded is not None
     found = _together(dict.fromkeys(kernels), by_kernel)
@@ -119,10 +106,10 @@ def _for_kernel(machine: Machine | None, known: Machine | None, loaded: Loaded) 
     capabilities = detect(machine, snapshot(machine))
     spans: Spans = {}
     upkeep = Upkeep(unfed=True, served=True)
-    policies, found = compile_policies(loaded, capabilities, known, upkeep, spans)
+    compiled, found = compile_policies(loaded, capabilities, known, upkeep, spans)
     if known is None:
         return found
-    absent = [each for policy in policies.values() for each in _absent(policy, known, spans)]
+    absent = [each for policy in compiled.values() for each in _absent(policy, known, spans)]
     lines = {each.span and each.span.line for each in absent}
     waits = [each for each in found if each.severity != "warning" or not each.span
              or each.span.line not in lines]  # fmt: skip

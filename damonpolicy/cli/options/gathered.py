@@ -20,7 +20,7 @@ def gathered(kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def called(*arguments: Any, **options: Any) -> Any:
-            chosen = kind(**{name: options.pop(name) for name in names})
+            chosen = kind(**{name: options.pop(name) for name in names if name in options})
             return function(*arguments, chosen, **options)
 
         return called

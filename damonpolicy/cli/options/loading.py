@@ -11,7 +11,9 @@ import click
 
 from damonpolicy.base import trust
 from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli.options import names
+from damonpolicy.cli.options.gathered import gathered
 
 if TYPE_CHECKING:
     from damonpolicy.cli.context import Invocation
@@ -19,69 +21,83 @@ if TYPE_CHECKING:
     from damonpolicy.plan.ir import CompiledPolicy
     from damonpolicy.policy.compile.policies import Loaded
 
-__all__ = ("compiled_before", "monitor_option", "policy_options", "read")
+__all__ = ("Named", "compiled_before", "policies")
 
 
-def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that change the content of a policy."""
-    function = click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="NAME=VALUE",
-        shell_complete=names.variables,
-        help="override a variable",
-    )(function)
-    return click.option(
-        "--vars-file",
-        "variables",
-        multiple=True,
-        type=click.Path(),
-        metavar="FILE",
-        help="override variables",
-    )(function)
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Policies named on the command line, and the options that change their content."""
+
+    paths: Sequence[str]
+    settings: Sequence[str]
+    variables: Sequence[str]
+    monitor: bool = False
+
+    def read(self, invocation: Invocation, machine: Machine | None) -> Loaded:
+        """Read the policies; their errors are in the result.
+
+        As root on a live ``machine``, nobody else may be able to change them.
+        """
+        from damonpolicy.policy.compile.policies import Overrides, load
+        from damonpolicy.policy.source.files import load as load_files
+
+        guarded = machine is not None and trust.guarded(machine.name)
+        keepers = trust.by_hand() if guarded else None
+        files, found = load_files(self.paths, keepers)
+        variable_files, missing = load_files(self.variables, keepers)
+        overrides, wrong = Overrides.read(variable_files, self.settings)
+        overrides = replace(overrides, monitor=self.monitor)
+        loaded = load(files, overrides, machine=machine, found=[*found, *missing, *wrong])
+        invocation.texts.update(loaded.texts)
+        invocation.texts.update({file.name: file.text for file in variable_files})
+        return loaded
 
 
-def monitor_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--monitor``; the service has none, as its files are complete."""
-    return click.option(
-        "--monitor",
-        is_flag=True,
-        help="add a scheme that only looks, for reports, to kdamonds that have none",
-    )(function)
+def policies(
+    *, required: bool = False, monitor: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Take policies, and hand them over as `Named`; this stands directly above a command.
 
-
-def read(
-    invocation: Invocation,
-    paths: Sequence[str],
-    settings: Sequence[str],
-    variables: Sequence[str],
-    machine: Machine | None,
-    *,
-    monitor: bool = False,
-) -> Loaded:
-    """Read policies; their errors are in the result.
-
-    As root on a live ``machine``, nobody else may be able to change them.
+    ``monitor`` adds an option that the service has not, as its files are complete.
     """
-    from damonpolicy.policy.compile.policies import Overrides, load
-    from damonpolicy.policy.source.files import load as load_files
+    usage = "PATH..." if required else "[PATH]..."
+    options = [
+        click.argument("paths", nargs=-1, required=required, metavar=usage, type=click.Path()),
+        click.option(
+            "--vars-file",
+            "variables",
+            multiple=True,
+            type=click.Path(),
+            metavar="FILE",
+            help="override variables",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="NAME=VALUE",
+            shell_complete=names.variables,
+            help="override a variable",
+        ),
+        click.option(
+            "--monitor",
+            is_flag=True,
+            help="add a scheme that only looks, for reports, to kdamonds that have none",
+        ),
+    ]
 
-    guarded = machine is not None and trust.guarded(machine.name)
-    keepers = trust.by_hand() if guarded else None
-    files, found = load_files(paths, keepers)
-    variable_files, missing = load_files(variables, keepers)
-    overrides, wrong = Overrides.read(variable_files, settings)
-    overrides = replace(overrides, monitor=monitor)
-    loaded = load(files, overrides, machine=machine, found=[*found, *missing, *wrong])
-    invocation.texts.update(loaded.texts)
-    invocation.texts.update({file.name: file.text for file in variable_files})
-    return loaded
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        result = gathered(Named)(function)
+        for option in reversed(options if monitor else options[:-1]):
+            result = option(result)
+        return result
+
+    return add
 
 
 @contextmanager
 def compiled_before(
-    invocation: Invocation, policies: Callable[[], Mapping[str, CompiledPolicy]]
+    invocation: Invocation, policies_of: Callable[[], Mapping[str, CompiledPolicy]]
 ) -> Iterator[None]:
     """Give errors their places if policies come from a plan or a generation.
 
@@ -97,5 +113,5 @@ def compiled_before(
 
             machine = invocation.machine()
             capabilities = detect(machine, retrieve(machine).tree)
-            locate(error, spans_of(policies(), machine, capabilities, invocation.texts))
+            locate(error, spans_of(policies_of(), machine, capabilities, invocation.texts))
         raise

@@ -15,7 +15,8 @@ from damonpolicy.emulated.damon.quotas import goals
 from damonpolicy.emulated.damon.regions import PAGE
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
-from damonpolicy.kernel.damon.view import Filter, Kdamond, Numbered, Region, Scheme
+from damonpolicy.kernel.damon.directory import Numbered
+from damonpolicy.kernel.damon.view import Filter, Kdamond, Region, Scheme
 
 __all__ = (
     "cgroups",

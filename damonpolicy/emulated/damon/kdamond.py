@@ -26,8 +26,9 @@ from damonpolicy.emulated.damon.table import (
 )
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
+from damonpolicy.kernel.damon.directory import Entries, File
 from damonpolicy.kernel.damon.schema import pattern
-from damonpolicy.kernel.damon.view import Entries, File, Kdamond, TriedRegion
+from damonpolicy.kernel.damon.view import Kdamond, TriedRegion
 
 __all__ = ("WRECKED", "Kdamonds")
 

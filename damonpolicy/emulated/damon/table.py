@@ -14,6 +14,8 @@ from typing import Any, TypeAlias, cast
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated.profiles import Profile
 from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.directory import Directory as Viewed
+from damonpolicy.kernel.damon.directory import File
 from damonpolicy.kernel.damon.schema import ROWS, Row, pattern
 
 __all__ = (
@@ -105,13 +107,13 @@ def look(context: Directory) -> view.Kdamond:
     return view.Kdamond(Files(here))
 
 
-def inside(directory: view.Directory) -> Directory:
+def inside(directory: Viewed) -> Directory:
     """Return the content of a directory of `look`; a missing one has none."""
     found: Directory | None = entry(cast("Files", directory.tree).top, directory.path)
     return {} if found is None else found
 
 
-def put(file: view.File, value: object) -> None:
+def put(file: File, value: object) -> None:
     """Change a file of `look`, if the kernel has it."""
     if file.present:
         cast("Files", file.tree)[file.path] = str(value)

@@ -7,9 +7,10 @@ and docs/kernel-quirks.md describes it.
 from __future__ import annotations
 
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.directory import File
 from damonpolicy.kernel.damon.features import DEVELOPMENT
 from damonpolicy.kernel.damon.schema import pattern
-from damonpolicy.kernel.damon.view import File, Kdamond
+from damonpolicy.kernel.damon.view import Kdamond
 
 __all__ = ("QUIRKS", "Quirk")
 

@@ -12,8 +12,9 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
+from damonpolicy.kernel.damon.directory import File
 from damonpolicy.kernel.damon.schema import COUNTS, NUMBERS, default, row
-from damonpolicy.kernel.damon.view import File, Goal, Intervals, Kdamond, Kdamonds, Scheme
+from damonpolicy.kernel.damon.view import Goal, Intervals, Kdamond, Kdamonds, Scheme
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_value
 
 __all__ = (

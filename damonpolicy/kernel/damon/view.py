@@ -7,25 +7,19 @@ with the rows of the schema.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Generic, TypeVar, overload
+from collections.abc import Mapping
 
-from damonpolicy.kernel.damon.schema import COUNTS, Row, default, row
+from damonpolicy.kernel.damon.directory import NO_TREE, Below, D, Directory, Entries, File, Numbered
 
 __all__ = (
     "Dest",
-    "Directory",
     "EarlyAccesses",
-    "Entries",
-    "File",
     "Filter",
     "Goal",
     "Intervals",
     "IntervalsGoal",
     "Kdamond",
     "Kdamonds",
-    "Numbered",
     "Pattern",
     "Probe",
     "ProbeFilter",
@@ -42,153 +36,17 @@ __all__ = (
     "Weights",
 )
 
-_NO_TREE: Mapping[str, str] = MappingProxyType({})
+
+def _file(name: str) -> Below[File]:
+    return Below(name, File)
 
 
-class Directory:
-    """A directory of a tree, by its path; the tree's own has an empty one."""
-
-    __slots__ = ("path", "tree")
-
-    def __init__(self, tree: Mapping[str, str] = _NO_TREE, path: str = "") -> None:
-        self.tree = tree
-        self.path = path
-
-    @property
-    def name(self) -> str:
-        """Its name in the directory around it: the number of a numbered one."""
-        return self.path.rpartition("/")[2]
-
-    def below(self, name: str) -> str:
-        """Return the path of a file or directory in here."""
-        return f"{self.path}/{name}" if self.path else name
-
-    def holds(self, path: str) -> bool:
-        """Return whether a path lies below this directory."""
-        return path.startswith(self.below(""))
+def _numbered(name: str, kind: type[D]) -> Below[Numbered[D]]:
+    return Below(name, lambda tree, path: Numbered(tree, path, kind))
 
 
-class File:
-    """A file of a tree; a missing one holds its default."""
-
-    __slots__ = ("path", "tree")
-
-    def __init__(self, tree: Mapping[str, str], path: str) -> None:
-        self.tree = tree
-        self.path = path
-
-    @property
-    def present(self) -> bool:
-        """Whether the tree has the file."""
-        return self.path in self.tree
-
-    @property
-    def name(self) -> str:
-        """The name in its directory."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def row(self) -> Row:
-        """The row of the schema; KeyError for a file that is none of DAMON's."""
-        found = row(self.path)
-        if found is None:
-            raise KeyError(self.path)
-        return found
-
-    @property
-    def text(self) -> str:
-        """The content, without the final newline."""
-        value = self.tree.get(self.path)
-        return default(self.path) if value is None else value
-
-    @property
-    def number(self) -> int:
-        """The content of a file of a number, in the kernel's unit; ValueError for another."""
-        return int(self.text)
-
-    @property
-    def yes(self) -> bool:
-        """Whether a boolean file holds Y."""
-        return self.text == "Y"
-
-
-D = TypeVar("D", bound=Directory)
-V = TypeVar("V")
-
-
-class Entries(Directory, Generic[D]):
-    """A directory of numbered ones, which the kernel makes."""
-
-    __slots__ = ("kind",)
-
-    def __init__(self, tree: Mapping[str, str], path: str, kind: type[D]) -> None:
-        self.tree = tree
-        self.path = path
-        self.kind = kind
-
-    def __getitem__(self, index: int) -> D:
-        """Return a directory by its number, whether the tree has it or not."""
-        return self.kind(self.tree, self.below(str(index)))
-
-    def holding(self, path: str) -> D | None:
-        """Return the numbered directory that a path is or lies in, None for a path elsewhere."""
-        number = path.removeprefix(self.below("")).partition("/")[0] if self.holds(path) else ""
-        return self[int(number)] if number.isdecimal() else None
-
-
-class Numbered(Entries[D]):
-    """A directory of numbered ones, as many as its count file says."""
-
-    __slots__ = ()
-
-    @property
-    def count(self) -> File:
-        """The file whose write makes and wipes the directories."""
-        return File(self.tree, self.below(COUNTS[self.name]))
-
-    def listing(self, entries: Sequence[Mapping[str, str]]) -> dict[str, str]:
-        """Return the files of directories with these contents, and of their count."""
-        return {self.count.path: str(len(entries))} | {
-            self[index].below(name): text
-            for index, names in enumerate(entries)
-            for name, text in names.items()
-        }
-
-    def __len__(self) -> int:
-        return max(self.count.number, 0)
-
-    def __iter__(self) -> Iterator[D]:
-        return map(self.__getitem__, range(len(self)))
-
-
-class _Below(Generic[V]):
-    """What a directory's view has by a name in the tree."""
-
-    def __init__(self, name: str, make: Callable[[Mapping[str, str], str], V]) -> None:
-        self.name = name
-        self.make = make
-
-    @overload
-    def __get__(self, here: None, owner: type[Directory]) -> _Below[V]: ...
-    @overload
-    def __get__(self, here: Directory, owner: type[Directory]) -> V: ...
-    def __get__(self, here: Directory | None, owner: type[Directory]) -> _Below[V] | V:
-        if here is None:
-            return self
-        path = here.path  # `below` without its call: this runs often
-        return self.make(here.tree, f"{path}/{self.name}" if path else self.name)
-
-
-def _file(name: str) -> _Below[File]:
-    return _Below(name, File)
-
-
-def _numbered(name: str, kind: type[D]) -> _Below[Numbered[D]]:
-    return _Below(name, lambda tree, path: Numbered(tree, path, kind))
-
-
-def _entries(name: str, kind: type[D]) -> _Below[Entries[D]]:
-    return _Below(name, lambda tree, path: Entries(tree, path, kind))
+def _entries(name: str, kind: type[D]) -> Below[Entries[D]]:
+    return Below(name, lambda tree, path: Entries(tree, path, kind))
 
 
 class Range(Directory):
@@ -226,7 +84,7 @@ class Intervals(Directory):
 
     __slots__ = ()
     sample, aggregation, update = _file("sample_us"), _file("aggr_us"), _file("update_us")
-    auto_tune = _Below("intervals_goal", IntervalsGoal)
+    auto_tune = Below("intervals_goal", IntervalsGoal)
 
 
 class ProbeFilter(Directory):
@@ -288,9 +146,9 @@ class Pattern(Directory):
     """Which regions a scheme takes."""
 
     __slots__ = ()
-    size = _Below("sz", Range)
-    access_rate = _Below("nr_accesses", Range)
-    age = _Below("age", Range)
+    size = Below("sz", Range)
+    access_rate = Below("nr_accesses", Range)
+    age = Below("age", Range)
 
 
 class Weights(Directory):
@@ -315,7 +173,7 @@ class Quota(Directory):
     size, time, every = _file("bytes"), _file("ms"), _file("reset_interval_ms")
     effective_bytes, tuner = _file("effective_bytes"), _file("goal_tuner")
     fail_charge, fail_charge_of = _file("fail_charge_num"), _file("fail_charge_denom")
-    weights = _Below("weights", Weights)
+    weights = Below("weights", Weights)
     goals = _numbered("goals", Goal)
 
 
@@ -368,13 +226,13 @@ class Scheme(Directory):
     __slots__ = ()
     action, to, apply_every = _file("action"), _file("target_nid"), _file("apply_interval_us")
     dests = _numbered("dests", Dest)
-    access_pattern = _Below("access_pattern", Pattern)
-    quota = _Below("quotas", Quota)
+    access_pattern = Below("access_pattern", Pattern)
+    quota = Below("quotas", Quota)
     filters = _numbered("filters", Filter)
     core_filters = _numbered("core_filters", Filter)
     ops_filters = _numbered("ops_filters", Filter)
-    watermarks = _Below("watermarks", Watermarks)
-    stats = _Below("stats", Stats)
+    watermarks = Below("watermarks", Watermarks)
+    stats = Below("stats", Stats)
     tried_bytes = _file("tried_regions/total_bytes")
     tried_regions = _entries("tried_regions", TriedRegion)
 
@@ -394,11 +252,11 @@ class Kdamond(Directory):
     addr_unit = _file(f"{_CONTEXT}/addr_unit")
     paused = _file(f"{_CONTEXT}/pause")
     targets = _numbered(f"{_CONTEXT}/targets", Target)
-    intervals = _Below(f"{_ATTRIBUTES}/intervals", Intervals)
-    region_count = _Below(f"{_ATTRIBUTES}/nr_regions", Range)
+    intervals = Below(f"{_ATTRIBUTES}/intervals", Intervals)
+    region_count = Below(f"{_ATTRIBUTES}/nr_regions", Range)
     probes = _numbered(f"{_ATTRIBUTES}/probes", Probe)
-    sample = _Below(f"{_ATTRIBUTES}/sample", Sample)
-    early_accesses = _Below(f"{_CONTEXT}/operations_attrs", EarlyAccesses)
+    sample = Below(f"{_ATTRIBUTES}/sample", Sample)
+    early_accesses = Below(f"{_CONTEXT}/operations_attrs", EarlyAccesses)
     schemes = _numbered(f"{_CONTEXT}/schemes", Scheme)
 
 
@@ -407,7 +265,7 @@ class Kdamonds(Numbered[Kdamond]):
 
     __slots__ = ()
 
-    def __init__(self, tree: Mapping[str, str] = _NO_TREE) -> None:
+    def __init__(self, tree: Mapping[str, str] = NO_TREE) -> None:
         super().__init__(tree, "", Kdamond)
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.directory import Directory
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.observe.regions import Intervals
 from damonpolicy.observe.temperature import DEFAULT_WEIGHTS
@@ -41,7 +42,7 @@ class Kdamond:
         """Its schemes."""
         return list(self.files.schemes)
 
-    def name_of(self, part: view.Directory) -> str:
+    def name_of(self, part: Directory) -> str:
         """Return the name of a scheme or probe: the policy's, or its number."""
         return self.names.get(part.path, part.path.rpartition("/")[2])
 

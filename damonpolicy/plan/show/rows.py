@@ -14,8 +14,9 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX, U64_MAX
 from damonpolicy.kernel.damon import schema
 from damonpolicy.kernel.damon.actions import MOVING
+from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.tree import Tree, is_volatile
-from damonpolicy.kernel.damon.view import Goal, Kdamond, Numbered, Quota, Scheme
+from damonpolicy.kernel.damon.view import Goal, Kdamond, Quota, Scheme
 from damonpolicy.kernel.damon.words import rank
 from damonpolicy.plan.facts import accesses, layers, target
 from damonpolicy.plan.normal import limits_nothing

@@ -12,9 +12,10 @@ from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX, UnitError
 from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.directory import File, Numbered
 from damonpolicy.kernel.damon.features import FEATURES, first_kernel, needed
 from damonpolicy.kernel.damon.schema import default, pattern
-from damonpolicy.kernel.damon.view import File, Filter, Numbered
+from damonpolicy.kernel.damon.view import Filter
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.ir import Feed, FilterLine, Loop
 from damonpolicy.policy.compile.plain import key_of, value_of

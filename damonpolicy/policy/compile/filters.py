@@ -8,6 +8,7 @@ from itertools import chain
 from damonpolicy.base.units import U64_MAX
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.directory import File
 from damonpolicy.kernel.damon.schema import LAYERS
 from damonpolicy.kernel.damon.tree import CORE
 from damonpolicy.kernel.system.cgroups import subtree
@@ -19,10 +20,10 @@ from damonpolicy.policy.model.filters import Filter, Match, Memcg
 __all__ = ("YOUNG", "arguments", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
 
 
-def arguments(own: view.Filter | view.ProbeFilter) -> dict[str, tuple[view.File, ...]]:
+def arguments(own: view.Filter | view.ProbeFilter) -> dict[str, tuple[File, ...]]:
     """Return the files with the arguments of a filter, by its type."""
     bounds = (own.min, own.max)
-    result: dict[str, tuple[view.File, ...]] = {"memcg": (own.memcg,), "hugepage_size": bounds}
+    result: dict[str, tuple[File, ...]] = {"memcg": (own.memcg,), "hugepage_size": bounds}
     if isinstance(own, view.Filter):
         result |= {"addr": (own.start, own.end), "target": (own.target,), "probe_hits_wsum": bounds}
     return result

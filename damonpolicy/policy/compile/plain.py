@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from damonpolicy.base.units import format_bytes, format_duration, format_percent
+from damonpolicy.kernel.damon.directory import File
 from damonpolicy.kernel.damon.schema import ROWS, Row, pattern
-from damonpolicy.kernel.damon.view import File, Kdamonds
+from damonpolicy.kernel.damon.view import Kdamonds
 
 __all__ = ("in_order", "key_of", "keys", "plain_files", "plain_keys", "spoken", "value_of")
 

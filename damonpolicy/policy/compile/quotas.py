@@ -5,6 +5,7 @@ from __future__ import annotations
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import traits
+from damonpolicy.kernel.damon.directory import File, Numbered
 from damonpolicy.kernel.damon.features import first_kernel
 from damonpolicy.plan.ir import Feed
 from damonpolicy.policy.compile import tuning
@@ -78,7 +79,7 @@ def _by_service(out: Files, scheme: Scheme) -> bool:
 
 
 @part
-def _tuner(out: Files, quota: Quota, own: view.File, at: Cursor) -> None:
+def _tuner(out: Files, quota: Quota, own: File, at: Cursor) -> None:
     name = quota.tuner_name
     if isinstance(quota.tuner, Tuner) and quota.tuner.optional and name != own.row.default:
         message = f"the tuner `{name}` is left out: `consist` tunes"
@@ -88,7 +89,7 @@ def _tuner(out: Files, quota: Quota, own: view.File, at: Cursor) -> None:
 
 
 @part
-def _goals(out: Files, quota: Quota, own: view.Numbered[view.Goal], at: Cursor) -> None:
+def _goals(out: Files, quota: Quota, own: Numbered[view.Goal], at: Cursor) -> None:
     kept: list[tuple[int, Goal]] = []
     for index, goal in readable(quota.goals, "metric", "complement", "optional"):
         needed = ["quota.goals", f"quota.goal.{goal.metric}"]

@@ -13,6 +13,7 @@ from typing import TypeVar
 from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import ACTIONS
+from damonpolicy.kernel.damon.directory import Directory, File, Numbered
 from damonpolicy.kernel.damon.schema import LAYERS
 from damonpolicy.kernel.damon.tree import CORE
 from damonpolicy.policy.importer.damo_pattern import Intervals, bounds
@@ -23,7 +24,7 @@ from damonpolicy.policy.source.nodes import Mapping, Node, Scalar, Sequence
 
 __all__ = ("sources",)
 
-D = TypeVar("D", bound=view.Directory)
+D = TypeVar("D", bound=Directory)
 
 _SLOT = view.Kdamond()
 _OF_SCHEMES = ("action", "access_pattern", "quotas", "filters", "watermarks")
@@ -109,24 +110,24 @@ class _Tree:
         for each in contexts[:1]:
             self._context(each)
 
-    def put(self, file: view.File, value: str) -> None:
+    def put(self, file: File, value: str) -> None:
         """Set a file to the value that was just read."""
         self.files[file.path] = value
         if self.report.here is not None:
             self.spans[file.path] = self.report.here
 
-    def take(self, at: Place, *files: view.File, **renamed: view.File) -> None:
+    def take(self, at: Place, *files: File, **renamed: File) -> None:
         """Set files to the values of damo's keys, which are the names of files or ``renamed``."""
         for key, file in ({each.name: each for each in files} | renamed).items():
             self.put(file, at.value(key, file.row))
 
-    def inside(self, at: Place, directory: view.Directory) -> Place:
+    def inside(self, at: Place, directory: Directory) -> Place:
         """Return the mapping that has a directory's name, and is for it."""
         place = at(directory.name)
         self.spans[directory.path] = place.node.span
         return place
 
-    def each(self, places: Iterable[Place], own: view.Numbered[D]) -> Iterator[tuple[Place, D]]:
+    def each(self, places: Iterable[Place], own: Numbered[D]) -> Iterator[tuple[Place, D]]:
         """Yield the mappings of a list, each with its numbered directory."""
         listed = list(places)
         self.put(own.count, str(len(listed)))

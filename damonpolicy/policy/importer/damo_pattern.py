@@ -12,7 +12,8 @@ from fractions import Fraction
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
-from damonpolicy.kernel.damon.view import File, Pattern, Range
+from damonpolicy.kernel.damon.directory import File
+from damonpolicy.kernel.damon.view import Pattern, Range
 from damonpolicy.policy.importer.damo_values import MICRO, PERCENT, Kind, Place, Quantity
 
 __all__ = ("Intervals", "bounds")

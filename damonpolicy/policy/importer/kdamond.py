@@ -12,6 +12,7 @@ from typing import Any
 
 from damonpolicy.base.units import UnitError, format_cpulist, read_cpulist
 from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.directory import Directory, Numbered
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.system import memory, numa
 from damonpolicy.kernel.system.machine import Machine
@@ -92,7 +93,7 @@ def _regions(ranges: list[memory.Range]) -> list[dict[str, Any]]:
     return [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in ranges]
 
 
-def _ranges(found: Decompiled, regions: view.Numbered[view.Region]) -> list[memory.Range]:
+def _ranges(found: Decompiled, regions: Numbered[view.Region]) -> list[memory.Range]:
     unit = found.slot.addr_unit.number if found.data["ops"] == "paddr" else 1
     ranges = [(each.start.number * unit, each.end.number * unit) for each in regions]
     if any(bound % max(memory.PAGE, unit) for each in ranges for bound in each):
@@ -101,7 +102,7 @@ def _ranges(found: Decompiled, regions: view.Numbered[view.Region]) -> list[memo
     return ranges
 
 
-def _physical(found: Decompiled, regions: view.Numbered[view.Region]) -> list[dict[str, Any]]:
+def _physical(found: Decompiled, regions: Numbered[view.Region]) -> list[dict[str, Any]]:
     ranges, machine = _ranges(found, regions), found.machine
     if machine is not None and ranges:
         if ranges == _whole(memory.system_ram(machine)):
@@ -161,7 +162,7 @@ def _accesses(found: Decompiled) -> None:
     why = "the kernel ignores it while `use_reports` is N"
     found.remark(why, early.write_only, early.cpus, early.threads)
     if sample.page_fault.yes == sample.page_table.yes:
-        primitives = view.Directory(path=sample.page_fault.path.rpartition("/")[0])
+        primitives = Directory(path=sample.page_fault.path.rpartition("/")[0])
         found.remark("the kernel accepts exactly one of the primitives", primitives)
     if not sample.page_fault.yes:
         found.remark("the kernel ignores them without page faults", sample.filters)

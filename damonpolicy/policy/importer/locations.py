@@ -12,9 +12,10 @@ from itertools import chain, islice
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.directory import Directory
 from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.kernel.damon.view import Directory, Kdamond
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.damon.words import WORDS
 from damonpolicy.policy.source.files import SourceFile
 from damonpolicy.policy.source.nodes import Path, plain

@@ -13,10 +13,11 @@ from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.modules import parameter_path
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, configuration, startable
-from damonpolicy.kernel.damon.view import Filter, Kdamond, Numbered
+from damonpolicy.kernel.damon.view import Filter, Kdamond
 from damonpolicy.kernel.system.cgroups import its_name
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.bind import Bound, bind, stated

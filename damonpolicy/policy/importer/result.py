@@ -7,7 +7,8 @@ from dataclasses import field
 from typing import Any
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.view import Directory, File, Kdamond
+from damonpolicy.kernel.damon.directory import Directory, File
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.machine import Machine
 
 __all__ = ("UNSAID", "Decompiled")

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from damonpolicy.daemon.jobs.reload import Reloader
-from damonpolicy.daemon.scheduler import leave
+from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.conftest import PAGES, RUN, settings
@@ -128,9 +128,8 @@ def test_variables_are_files_too(world, desk, tmp_path):
 def test_a_service_that_starts_again_adopts_what_runs(desk):
     desk.put("a.yaml", RECLAIM.format(size="100MiB"))
     desk.rest()
-    since, again = len(desk.world.machine.log), type(desk.reloader)(
-        desk.world.machine, desk.world.places, [str(desk.directory)]
-    )  # fmt: skip
+    since = len(desk.world.machine.log)
+    again = Reloader(Keeper(desk.world.machine, desk.world.places, [str(desk.directory)]))
 
     assert again.look().kind == "unchanged"
     assert len(desk.world.machine.log) == since
@@ -142,7 +141,7 @@ def test_at_the_end_everything_of_the_service_goes(desk):
     desk.put("a.yaml", RECLAIM.format(size="100MiB"))
     desk.rest()
 
-    assert leave(desk.reloader)
+    assert desk.keeper.leave()
     assert list(desk.world.managed.policies) == ["hand"]
     desk.world.remove("hand")
     assert desk.world.look() == before
@@ -286,9 +285,7 @@ class TestAFileThatIsWrong:
     def test_of_variables_holds_up_all(self, world, desk, tmp_path):
         variables = tmp_path / "vars.yaml"
         variables.write_text("a: [1]\n")
-        reloader = Reloader(
-            world.machine, world.places, [str(desk.directory)], variables=[str(variables)]
-        )
+        reloader = Reloader(desk.keeper, variables=[str(variables)])
         desk.put("p.yaml", settings(pages=200))
         assert reloader.look().kind == "invalid"
         assert desk.world.managed.policies == {}

@@ -9,10 +9,8 @@ import time
 import pytest
 
 from damonpolicy.base import log
-from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import PAGES, RUN, Desk
 from tests.policies import toward_goals
 from tests.world import STAT_OFF, World
@@ -61,8 +59,7 @@ class TuningDesk(Desk):
 
     def begin(self):
         """Forget what the service knows: it starts anew."""
-        table = Table(self.world.machine)
-        self.tune = TuneJob(Follower(self.reloader, self.keeper, table))
+        self.tune = TuneJob(self.keeper)
 
     def apply(self, text, name="p.yaml"):
         self.put(name, text.replace("FILE", str(self.number)))
@@ -217,7 +214,7 @@ def test_a_move_that_fails_is_counted_told_and_logged_once(desk, events):
     assert int(desk.read(BYTES)) > 100 << 20
     assert list(desk.tune.troubles()) == ["pace/scan"]
     assert "Invalid argument" in desk.trouble or "invalid" in desk.trouble
-    assert desk.reloader.tally.rollbacks == 3
+    assert desk.keeper.rollbacks == 3
     assert [name for _, name, _ in events].count("tune") == 1
 
     desk.world.machine.before_write = None

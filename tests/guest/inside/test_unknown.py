@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.state_directory import find
 from damonpolicy.kernel.damon import capabilities
 from damonpolicy.kernel.system.machine import LiveMachine
@@ -44,7 +45,8 @@ class Served:
         """Begin with what the kernel shows before anything is applied."""
         machine = LiveMachine()
         self.file = directory / "p.yaml"
-        self.reloader = Reloader(machine, find(machine, None), [str(directory)], debounce=0.1)
+        keeper = Keeper(machine, find(machine, None), [str(directory)])
+        self.reloader = Reloader(keeper, debounce=0.1)
 
     def edit(self, filters: str, more: str = "") -> None:
         """Let it take a policy."""

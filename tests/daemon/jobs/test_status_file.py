@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.daemon.figures import figures
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.daemon.jobs.observe import ObserveJob
@@ -12,7 +11,6 @@ from damonpolicy.daemon.jobs.repair import Repairer
 from damonpolicy.daemon.jobs.status_file import RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.metrics import Exporter
-from damonpolicy.kernel.system.processes import Table
 from tests.daemon.jobs.test_observe import look
 from tests.daemon.test_metrics import scrape
 
@@ -43,11 +41,11 @@ modules:
 @pytest.fixture
 def scraped(desk):
     """Apply a policy as a service does, let it look, and return what it exports."""
-    observe = ObserveJob(desk.keeper, desk.world.places, Repairer(desk.reloader))
-    follower = Follower(desk.reloader, desk.keeper, Table(desk.world.machine))
-    feed = FeedJob(desk.keeper, desk.world.places, desk.reloader.spacing)
-    record = RecordJob(desk.reloader, follower, feed, TuneJob(follower), observe)
-    served = Exporter("127.0.0.1:0", lambda: figures(record))
+    observe = ObserveJob(desk.keeper, Repairer(desk.keeper))
+    follower = Follower(desk.keeper)
+    feed = FeedJob(desk.keeper)
+    record = RecordJob(desk.reloader, follower, feed, TuneJob(desk.keeper), observe)
+    served = Exporter("127.0.0.1:0", record.figures)
     observe.told, desk.job = served.publish, observe
 
     def scraped(policy):
