@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from damonpolicy.base import limits
+
+if TYPE_CHECKING:
+    from fractions import Fraction  # with decimals, it is slow to import, and few commands read
 
 __all__ = (
     "UnitError",
@@ -140,11 +143,8 @@ def read_address(text: str) -> int:
         try:
             value = read_bytes(text)
         except UnitError as error:
-            raise UnitError(
-                "DP0114",
-                f"`{_shorten(text)}` is not an address",
-                "write `0x100000000` or `4GiB`",
-            ) from error
+            hint = "write `0x100000000` or `4GiB`"
+            raise UnitError("DP0114", f"`{_shorten(text)}` is not an address", hint) from error
     if value > U64_MAX:
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
     return value
@@ -155,6 +155,8 @@ def _quantity(text: str, code: str, what: str, example: str) -> tuple[Fraction, 
     found = _QUANTITY.fullmatch(text)
     if not found:
         raise UnitError(code, f"`{_shorten(text)}` is not {what}", f"write for example `{example}`")
+    from fractions import Fraction
+
     return Fraction(found[1]), found[2] or ""
 
 
@@ -162,11 +164,8 @@ def read_bytes(text: str) -> int:
     """Read a size such as ``4KiB`` or ``1.5 GiB`` into bytes; units are powers of 1024."""
     amount, unit = _quantity(text, "DP0110", "a size", "200MiB")
     if unit == "" and text != "0":
-        raise UnitError(
-            "DP0121",
-            f"`{text}` has no unit",
-            f"write `{text}B` for bytes, or a unit such as `MiB`",
-        )
+        hint = f"write `{text}B` for bytes, or a unit such as `MiB`"
+        raise UnitError("DP0121", f"`{text}` has no unit", hint)
     if unit and unit not in BYTES:
         meant = _meant_size(unit)
         raise UnitError(
@@ -239,6 +238,8 @@ def read_duration(text: str) -> int:
             f"`{text}` does not go from the largest unit to the smallest",
             "write each unit once" if twice else hint,
         )
+    from fractions import Fraction
+
     value = sum((Fraction(number) * DURATIONS[unit] for number, unit in parts), Fraction(0))
     if value.denominator != 1:
         raise UnitError("DP0111", f"`{text}` is not a whole number of microseconds")
@@ -298,12 +299,9 @@ def read_cpulist(text: str) -> tuple[int, ...]:
     listed = 0
     for part in text.split(",", most):
         found = re.fullmatch(r" ?([0-9]{1,5})(?:-([0-9]{1,5}))? ?", part)
-        if text[:1] == " " or text[-1:] == " ":
-            found = None
-        if not found:
-            raise UnitError(
-                "DP0122", f"`{_shorten(text)}` is not a list of CPUs", "write for example `0-3,8`"
-            )
+        if not found or text != text.strip(" "):
+            hint = "write for example `0-3,8`"
+            raise UnitError("DP0122", f"`{_shorten(text)}` is not a list of CPUs", hint)
         first, last = int(found[1]), int(found[2] or found[1])
         if first > last:
             raise UnitError("DP0122", f"`{part}` goes backwards", f"write `{last}-{first}`")
@@ -324,6 +322,8 @@ def read_temperature(text: str) -> int:
     if not found or len(text) > _LONGEST_TEMPERATURE or (found[2] and not found[3]):
         hint = "write for example `-1000..0`, or `-1.5G..0`"
         raise UnitError("DP0113", f"`{_shorten(text)}` is not a temperature", hint)
+    from fractions import Fraction
+
     return round(Fraction(found[1]) * _LETTERS[found[3]])
 
 
@@ -376,12 +376,12 @@ def approximate_duration(microseconds: float) -> str:
     return "".join(parts) or "0"
 
 
-def format_percent(fraction: Fraction) -> str:
-    """Write a fraction of one as a percentage, exactly where decimals allow."""
-    percent = fraction * 100
-    if percent.denominator == 1:
-        return f"{percent.numerator}%"
-    return f"{float(percent):.6f}".rstrip("0").rstrip(".") + "%"
+def format_percent(part: Fraction | int, whole: int = 1) -> str:
+    """Write a part of a whole as a percentage, exactly where decimals allow."""
+    percent = part * 100
+    if percent % whole == 0:
+        return f"{percent // whole}%"
+    return f"{float(percent / whole):.6f}".rstrip("0").rstrip(".") + "%"
 
 
 def format_cpulist(numbers: Iterable[int]) -> str:

@@ -27,9 +27,9 @@ from damonpolicy.base.errors import (
 )
 from damonpolicy.cli.context import Invocation, common
 from damonpolicy.cli.show.examples import epilog
+from damonpolicy.cli.show.fitting import columns
 from damonpolicy.cli.show.output import Result, emit, failure, only_errors
 from damonpolicy.engine.signals import keeping
-from damonpolicy.kernel.system.machine import FORBID
 
 __all__ = ("COMMANDS", "find_command", "main")
 
@@ -105,6 +105,8 @@ _NEVER_GUESSED = ("--prune", "--takeover", "--all")
 _COMPLETING = "_DAMONPOLICY_COMPLETE"
 """Set when a shell asks for completions."""
 
+_WIDEST = 100
+
 _EPILOG = (
     epilog("") + "\n\nExit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
 )
@@ -148,7 +150,7 @@ class _Commands(click.Group):
     cls=_Commands,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "max_content_width": 100,
+        "max_content_width": _WIDEST,
         "show_default": True,  # of every option of every command
     },
     epilog=_EPILOG,
@@ -247,7 +249,11 @@ def _run(words: list[str], invocation: Invocation) -> Result:
         invocation.form = _early_format(words)
     try:
         given = damonpolicy.main(
-            words, prog_name="damonpolicy", standalone_mode=False, obj=invocation
+            words,
+            prog_name="damonpolicy",
+            standalone_mode=False,
+            obj=invocation,
+            terminal_width=max(min(columns(), _WIDEST) - 2, 50),  # as click does
         )
     except DamonPolicyError as error:
         return failure(error, invocation.texts)
@@ -300,6 +306,8 @@ def _near(error: click.NoSuchOption) -> str:
 
 
 def _system(error: OSError) -> DamonPolicyError:
+    from damonpolicy.kernel.system.machine import FORBID
+
     if FORBID in str(error):
         from damonpolicy.base.errors import NoPermission
         from damonpolicy.kernel.damon.features import NEWEST

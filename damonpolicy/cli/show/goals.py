@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from damonpolicy.base.units import U64_MAX, approximate_bytes, format_percent
@@ -131,5 +130,5 @@ def _goal(goal: Mapping[str, Any]) -> str:
         return f"goal {metric}{where}: {target}{why}"
     score = ""
     if goal["score"] is not None:
-        score = f" (score {format_percent(Fraction(goal['score'], 10_000))})"
+        score = f" (score {format_percent(goal['score'], 10_000)})"
     return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}{score}"

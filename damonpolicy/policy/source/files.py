@@ -54,7 +54,7 @@ def load(
     files = []
     room = Room()
     for name in dict.fromkeys(names):
-        text, diagnostic = _read(name, keepers, absent=_meant(name))
+        text, diagnostic = _read(name, keepers, absent=_meant)
         if full := room.take(text):
             found.append(full)
             break
@@ -125,7 +125,7 @@ def policies_in(directory: str) -> Sequence[str]:
 
 
 def _read(
-    name: str, keepers: trust.Keepers | None, absent: str = ""
+    name: str, keepers: trust.Keepers | None, absent: Callable[[str], str] = lambda _: ""
 ) -> tuple[str, Diagnostic | None]:
     try:
         if name == "-":
@@ -141,7 +141,7 @@ def _read(
         return "", _told(error)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
-        hint = absent if isinstance(error, FileNotFoundError) else ""
+        hint = absent(name) if isinstance(error, FileNotFoundError) else ""
         message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
         return "", Diagnostic.error("DP0001", None, message, hint=hint)
     shown = "<stdin>" if name == "-" else name
