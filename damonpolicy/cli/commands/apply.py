@@ -86,7 +86,8 @@ def _policies(
     options: dict[str, Any],
     within: float | None,
 ) -> Result:
-    from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
+    from damonpolicy.policy.compile.cache import recalled
+    from damonpolicy.policy.compile.loading import compile_on, located, refuse, wanted
 
     machine = invocation.machine()
     capabilities = detect(machine, retrieve(machine).tree)
@@ -100,12 +101,14 @@ def _policies(
             invocation, paths, options["settings"], options["variables"], machine,
             monitor=options["monitor"],
         )  # fmt: skip
-        sources = [Source(given)]
         reason = _reason(paths, options)
     while True:
-        # a confirmed generation may be unfed: whoever applied it said so
-        unfed = options["unfed"] or options["boot"]
-        compiled = compile_on(sources, machine, capabilities, unfed=unfed)
+        if options["boot"]:
+            # a confirmed generation may be unfed: whoever applied it said so
+            compiled = compile_on(sources, machine, capabilities, unfed=True)
+        else:
+            compiled = recalled(given, machine, capabilities, unfed=options["unfed"])
+            refuse(compiled.found)
         # pruning by hand leaves the service's policies
         without = "hand" if options["prune"] else ""
         policies = wanted(session.managed, compiled.policies, without=without)

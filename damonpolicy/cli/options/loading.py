@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from damonpolicy.cli.context import Invocation
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.plan.ir import CompiledPolicy
-    from damonpolicy.policy.compile.policies import Loaded
+    from damonpolicy.policy.compile.loading import Given
 
 __all__ = ("compiled_before", "monitor_option", "policy_options", "read")
 
@@ -59,24 +58,20 @@ def read(
     machine: Machine | None,
     *,
     monitor: bool = False,
-) -> Loaded:
-    """Read policies; their errors are in the result.
+) -> Given:
+    """Read the files of policies and variables; what cannot be read is in the result.
 
     As root on a live ``machine``, nobody else may be able to change them.
     """
-    from damonpolicy.policy.compile.policies import Overrides, load
+    from damonpolicy.policy.compile.loading import Given
     from damonpolicy.policy.source.files import load as load_files
 
     guarded = machine is not None and trust.guarded(machine.name)
     keepers = trust.by_hand() if guarded else None
     files, found = load_files(paths, keepers)
     variable_files, missing = load_files(variables, keepers)
-    overrides, wrong = Overrides.read(variable_files, settings)
-    overrides = replace(overrides, monitor=monitor)
-    loaded = load(files, overrides, machine=machine, found=[*found, *missing, *wrong])
-    invocation.texts.update(loaded.texts)
-    invocation.texts.update({file.name: file.text for file in variable_files})
-    return loaded
+    invocation.texts.update({file.name: file.text for file in (*files, *variable_files)})
+    return Given(tuple(files), tuple(variable_files), tuple(settings), monitor, (*found, *missing))
 
 
 @contextmanager
