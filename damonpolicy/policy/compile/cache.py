@@ -52,10 +52,11 @@ _NAME = r"\.?[0-9a-f]{64}\.json(\.\d+\.part)?"
 _ASKED = ("exists", "identity", "mode", "read", "read_bytes", "resolve", "scan")
 _VOLATILE = r"/proc(/\d.*)?\Z"
 _STEADY = {
-    "/proc/meminfo": r"(Mem|Swap)Total:",
-    "/proc/zoneinfo": r"Node|\s+(spanned|start_pfn:)\s",
+    "/proc/meminfo": r"^(?:Mem|Swap)Total:.*\n",
+    "/proc/pressure/memory": r"^some ",
+    "/proc/zoneinfo": r"^Node.*\n|^ +(?:spanned|start_pfn:) .*\n",
 }
-"""Files that change all the time, and their lines that matter to policies and stay."""
+"""Files that change all the time, and what stays in them, which is all that policies see."""
 
 
 class _Asked:
@@ -81,8 +82,7 @@ class _Asked:
             self._note(operation, path, error.errno)
             raise
         if operation == "read" and path in _STEADY:
-            lines = answer.splitlines(keepends=True)
-            answer = "".join(each for each in lines if re.match(_STEADY[path], each))
+            answer = "".join(re.findall(_STEADY[path], answer, re.MULTILINE))
         self._note(operation, path, answer)
         return answer
 
@@ -93,6 +93,8 @@ class _Asked:
     def again(self, questions: Iterable[tuple[str, str]]) -> str:
         """Ask what was asked before; return the digest of the answers."""
         for operation, path in questions:
+            if operation not in _ASKED:
+                raise ValueError("this is no question")
             with suppress(OSError):
                 self._ask(operation, path)
         return self.digest
@@ -194,7 +196,9 @@ def _digest(value: object) -> str:
 def _read(path: Path, given: Given, machine: Machine | None) -> Compiled | None:
     """Return what an entry holds, if there is a good one and the machine answers as then."""
     try:
-        with os.fdopen(trust.open_trusted(path, _keepers()), "rb") as stream:
+        if trust.why_untrusted(path.parent, _keepers()):
+            return None
+        with os.fdopen(trust.open_own(path), "rb") as stream:
             digest, _, text = stream.read(_SIZE + 1).partition(b"\n")
         if digest.decode("ascii") != _digest((path.stem, text)):
             return None
@@ -208,7 +212,7 @@ def _read(path: Path, given: Given, machine: Machine | None) -> Compiled | None:
 
 
 def _keepers() -> trust.Keepers:
-    """Return who may be able to change an entry; root trusts no other user's directories."""
+    """Return who may be able to change the directories above: for root, no other user."""
     return trust.Keepers(trust.root_and_we().owners, group=os.geteuid() != 0)
 
 
@@ -226,9 +230,9 @@ def _keep(path: Path, given: Given, made: Compiled, asked: _Asked | None) -> Non
         again = typed.record(_Entry, json.loads(text)).compiled(given)
         if len(text) > _SIZE - 80 or again != replace(made, spans={**spans}):
             return
-        trust.make_private_directory(path.parent)
         if trust.why_untrusted(path.parent, _keepers()):
             return
+        trust.make_private_directory(path.parent)
         with whole_file(str(path), durable=False) as stream:
             stream.write(_digest((path.stem, text)).encode() + b"\n" + text)
         _forget_oldest(path.parent)

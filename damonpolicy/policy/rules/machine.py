@@ -120,9 +120,10 @@ def _absent(kdamond: Kdamond, at: Cursor, machine: Machine) -> Iterator[Diagnost
         for index, each in enumerate(kdamond.targets)
         if each.process is not None
     ]
-    absent = [(index, each) for index, each in given if not find(machine, each)]
+    # where all are absent, binding reports it, unless the kdamond is to wait for one
+    absent = [(index, each) for index, each in given if len(given) > 1 and not find(machine, each)]
     if len(absent) == len(given):
-        return  # binding reports it, unless the kdamond is to wait for one
+        return
     for index, each in absent:
         message = f"no process matches `{each}` now: it is not monitored"
         hint = "others of this kdamond are"
