@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 
 from damonpolicy.base import bounded_io, trust
 from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.base.errors import UsageError
+from damonpolicy.base.errors import DamonPolicyError, UsageError
 from damonpolicy.base.recursion import deep
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.confirmation import awaiting, confirmation, guard
@@ -119,10 +120,17 @@ def _policies(
         try:
             with located(compiled.spans):
                 terms = _terms(invocation, reason, capabilities, within)
-                return _execute(invocation, session, current, plan, terms, compiled.found)
+                result = _execute(invocation, session, current, plan, terms, compiled.found)
         except FeatureRefused as refused:
             # the attempt has shown that the feature is missing: optional parts can be left out
             capabilities = refused.capabilities
+        else:
+            if result.changed and compiled.anew:
+                # and now with the settings as they are: so the next apply need not compile
+                with suppress(DamonPolicyError, OSError):
+                    known = capabilities.learned(machine)
+                    recalled(given, machine, known, unfed=options["unfed"])
+            return result
 
 
 def _at_boot(invocation: Invocation, session: Session) -> list[Source]:

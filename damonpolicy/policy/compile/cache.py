@@ -151,9 +151,10 @@ def recalled(
         return known
     asked = None if machine is None else _Asked(machine)
     made = make(cast("Machine | None", asked), capabilities)
-    if (asked is None or asked.steady) and all(each.severity != "error" for each in made.found):
-        _keep(path, given, made, asked)
-    return made
+    if (asked and not asked.steady) or any(each.severity == "error" for each in made.found):
+        return made
+    _keep(path, given, made, asked)
+    return replace(made, anew=True)
 
 
 def _path(given: Given, machine: Machine | None, options: object) -> Path | None:

@@ -69,6 +69,8 @@ class Compiled:
     """The names of all policies, also of invalid ones."""
     read: int = 0
     """The number of findings, the first ones, that are about the text on any kernel."""
+    anew: bool = field(default=False, compare=False)
+    """Whether it was not in the `cache`, and was put there."""
 
     def without(self, error: DamonPolicyError) -> Compiled:
         """Leave out the policies that a planning error is about, or raise it.
