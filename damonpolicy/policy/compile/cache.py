@@ -48,6 +48,9 @@ OFF = "DAMONPOLICY_NO_CACHE"
 _ENTRIES, _SIZE, _READS = 32, 2 << 20, 4096
 """The most entries, bytes of one, and questions to the machine in one."""
 
+_DOUBTS = (OSError, ValueError, KeyError, TypeError, RecursionError, DamonPolicyError)
+"""What reading or writing an entry may raise, which then counts as none."""
+
 _NAME = r"\.?[0-9a-f]{64}\.json(\.\d+\.part)?"
 _ASKED = ("exists", "identity", "mode", "read", "read_bytes", "resolve", "scan")
 _VOLATILE = r"/proc(/\d.*)?\Z"
@@ -208,7 +211,7 @@ def _read(path: Path, given: Given, machine: Machine | None) -> Compiled | None:
             entry = typed.record(_Entry, json.loads(text))
         if machine is None or _Asked(machine).again(entry.asked) == entry.answers:
             return entry.compiled(given)
-    except (OSError, ValueError, KeyError, RecursionError, trust.Untrusted):
+    except _DOUBTS:
         pass
     return None
 
@@ -238,7 +241,7 @@ def _keep(path: Path, given: Given, made: Compiled, asked: _Asked | None) -> Non
         with whole_file(str(path), durable=False) as stream:
             stream.write(_digest((path.stem, text)).encode() + b"\n" + text)
         _forget_oldest(path.parent)
-    except (OSError, ValueError, KeyError, RecursionError, DamonPolicyError):
+    except _DOUBTS:
         return
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -291,10 +292,11 @@ def test_processes_come_and_go_unseen_so_what_they_decide_is_compiled_each_time(
     assert kept.entries == []
 
 
-def test_what_json_cannot_hold_is_not_kept(kept, monkeypatch):
+@pytest.mark.parametrize("value", [(1, 2), {1, 2}, Fraction(1, 3), "\0"])
+def test_what_json_cannot_hold_is_not_kept(kept, monkeypatch, value):
     def odd(*arguments, **options):
         made = compile_given(*arguments, **options)
-        policy = replace(made.policies["p"], settings={"/a": 1})
+        policy = replace(made.policies["p"], settings={"/a": value})
         return replace(made, policies={"p": policy})
 
     monkeypatch.setattr(cache, "compile_given", odd)
