@@ -12,7 +12,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 OUTPUT = DOCS.parent / "schemas/output"
 sys.path.insert(0, str(DOCS.parent))
-os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
+os.environ["DAMONPOLICY_FORBID_LIVE"] = os.environ["DAMONPOLICY_NO_CACHE"] = "1"
 
 
 def pages() -> dict[Path, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
+os.environ["DAMONPOLICY_NO_CACHE"] = "1"  # tests replace parts of the code, of which no entry knows
 for _name in ("DAMONPOLICY_KERNEL", "FORCE_COLOR", "DAMONPOLICY_DEBUG"):
     os.environ.pop(_name, None)
 

@@ -44,10 +44,11 @@ class WholeFile:
             error.filename = path  # nobody uses the temporary name
             raise
 
-    def finish(self) -> None:
+    def finish(self, *, durable: bool = True) -> None:
         """Give the file its final name, replacing any other."""
         self.file.flush()
-        os.fsync(self.file.fileno())
+        if durable:
+            os.fsync(self.file.fileno())
         self.file.close()
         os.replace(self.part, self.path)
 
@@ -71,12 +72,15 @@ def _other(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def whole_file(path: str, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
-    """Write a file atomically, of mode 0600 by default, if the block succeeds."""
+def whole_file(path: str, mode: int = _PRIVATE, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Write a file atomically, of mode 0600 by default, if the block succeeds.
+
+    Unless ``durable``, a power cut may leave an empty file.
+    """
     made = WholeFile(path, mode)
     try:
         yield made.file
-        made.finish()
+        made.finish(durable=durable)
     except OSError as error:
         made.discard()
         error.filename = error.filename or path

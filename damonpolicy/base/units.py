@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from fractions import Fraction
 from itertools import dropwhile, groupby, islice
+from typing import TYPE_CHECKING
 
 from damonpolicy.base import limits
+
+if TYPE_CHECKING:
+    from fractions import Fraction  # with decimals, it is slow to import, and few commands read
 
 __all__ = (
     "UnitError",
@@ -143,6 +146,8 @@ def _quantity(text: str, code: str, what: str, example: str) -> tuple[Fraction, 
     found = _QUANTITY.fullmatch(text)
     if not found:
         raise UnitError(code, f"`{_shorten(text)}` is not {what}", f"write for example `{example}`")
+    from fractions import Fraction
+
     return Fraction(found[1]), found[2] or ""
 
 
@@ -214,6 +219,8 @@ def read_duration(text: str) -> int:
         twice = len(set(sizes)) < len(sizes)
         message = f"`{text}` does not go from the largest unit to the smallest"
         raise UnitError("DP0111", message, "write each unit once" if twice else hint)
+    from fractions import Fraction
+
     value = sum((Fraction(number) * DURATIONS[unit] for number, unit in parts), Fraction(0))
     if value.denominator != 1:
         raise UnitError("DP0111", f"`{text}` is not a whole number of microseconds")
@@ -261,9 +268,7 @@ def read_cpulist(text: str) -> tuple[int, ...]:
     listed = 0
     for part in text.split(",", most):
         found = re.fullmatch(r" ?([0-9]{1,5})(?:-([0-9]{1,5}))? ?", part)
-        if text[:1] == " " or text[-1:] == " ":
-            found = None
-        if not found:
+        if not found or text != text.strip(" "):
             hint = "write for example `0-3,8`"
             raise UnitError("DP0122", f"`{_shorten(text)}` is not a list of CPUs", hint)
         first, last = int(found[1]), int(found[2] or found[1])
@@ -286,6 +291,8 @@ def read_temperature(text: str) -> int:
     if not found or len(text) > _LONGEST_TEMPERATURE or (found[2] and not found[3]):
         hint = "write for example `-1000..0`, or `-1.5G..0`"
         raise UnitError("DP0113", f"`{_shorten(text)}` is not a temperature", hint)
+    from fractions import Fraction
+
     return round(Fraction(found[1]) * _LETTERS[found[3]])
 
 
@@ -335,12 +342,12 @@ def approximate_duration(microseconds: float) -> str:
     return "".join(f"{amount}{unit}" for amount, unit in islice(parts, 2) if amount) or "0"
 
 
-def format_percent(fraction: Fraction) -> str:
-    """Write a fraction of one as a percentage, exactly where decimals allow."""
-    percent = fraction * 100
-    if percent.denominator == 1:
-        return f"{percent.numerator}%"
-    return f"{float(percent):.6f}".rstrip("0").rstrip(".") + "%"
+def format_percent(part: Fraction | int, whole: int = 1) -> str:
+    """Write a part of a whole as a percentage, exactly where decimals allow."""
+    percent = part * 100
+    if percent % whole == 0:
+        return f"{percent // whole}%"
+    return f"{float(percent / whole):.6f}".rstrip("0").rstrip(".") + "%"
 
 
 def format_cpulist(numbers: Iterable[int]) -> str:

@@ -13,12 +13,12 @@ import click
 
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.system.machine import LiveMachine, Machine, read_or
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from damonpolicy.engine.state_directory import Places
+    from damonpolicy.kernel.system.machine import Machine
 
 __all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation", "subcommand")
 
@@ -82,6 +82,8 @@ class Invocation:
         """Name and release of the machine, if it was opened."""
         if self.opened is None:
             return None
+        from damonpolicy.kernel.system.machine import read_or
+
         release = read_or(self.opened, "/proc/sys/kernel/osrelease")
         return {"name": self.opened.name, "release": release}
 
@@ -97,6 +99,8 @@ def _copied(root: str, kernel: str) -> Machine:
     if not os.path.isdir(root):
         hint = "copy /sys and /proc of a machine below it"
         raise UsageError(f"there is no directory `{root}`", hint=hint)
+    from damonpolicy.kernel.system.machine import LiveMachine
+
     machine = LiveMachine(root)
     if machine.writable:
         raise UsageError("`--root /` is this machine itself: leave `--root` out")

@@ -29,9 +29,9 @@ from damonpolicy.base.handlers import handled
 from damonpolicy.cli.context import Invocation, common
 from damonpolicy.cli.groups import PROGRAM, Group
 from damonpolicy.cli.show.examples import epilog
+from damonpolicy.cli.show.fitting import columns
 from damonpolicy.cli.show.output import Result, emit, failure, only_errors
 from damonpolicy.engine.signals import keeping
-from damonpolicy.kernel.system.machine import FORBID
 
 __all__ = ("COMMANDS", "find_command", "main")
 
@@ -104,6 +104,8 @@ _NEVER_GUESSED = ("--prune", "--takeover", "--all")
 _COMPLETING = "_DAMONPOLICY_COMPLETE"
 """Set when a shell asks for completions."""
 
+_WIDEST = 100
+
 _EPILOG = (
     epilog("") + "\n\nExit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
 )
@@ -127,7 +129,7 @@ def find_command(name: str) -> click.Command:
     hints=_INSTEAD,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "max_content_width": 100,
+        "max_content_width": _WIDEST,
         "show_default": True,  # of every option of every command
     },
     epilog=_EPILOG,
@@ -216,7 +218,13 @@ def _run(words: list[str], invocation: Invocation) -> Result:
     if "json" in words or "--format=json" in words:
         invocation.form = _early_format(words)
     try:
-        given = damonpolicy.main(words, prog_name=PROGRAM, standalone_mode=False, obj=invocation)
+        given = damonpolicy.main(
+            words,
+            prog_name=PROGRAM,
+            standalone_mode=False,
+            obj=invocation,
+            terminal_width=max(min(columns(), _WIDEST) - 2, 50),  # as click does
+        )
     except DamonPolicyError as error:
         return failure(error, invocation.texts)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -268,6 +276,8 @@ def _near(error: click.NoSuchOption) -> str:
 
 
 def _system(error: OSError) -> DamonPolicyError:
+    from damonpolicy.kernel.system.machine import FORBID
+
     if FORBID in str(error):
         from damonpolicy.base.errors import NoPermission
         from damonpolicy.kernel.damon.features import NEWEST

@@ -8,7 +8,6 @@ the process, not the machine. Room for all lines is reserved before the first wr
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -312,12 +311,18 @@ def _otherwise(header: Header, line: Mapping[str, Any]) -> Header:
 
 def _line(data: Mapping[str, Any]) -> bytes:
     text = json.dumps(data, separators=(",", ":")).encode()
-    return hashlib.sha256(text).hexdigest()[:16].encode() + b" " + text + b"\n"
+    return _checksum(text) + b" " + text + b"\n"
+
+
+def _checksum(text: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(text).hexdigest()[:16].encode()
 
 
 def _content(line: bytes) -> Mapping[str, Any] | None:
     checksum, _, text = line.partition(b" ")
-    if hashlib.sha256(text).hexdigest()[:16].encode() != checksum:
+    if _checksum(text) != checksum:
         return None
     with deep():
         return typed.mapping(json.loads(text), "a line")

@@ -7,7 +7,6 @@ The kernel does not show whether a scheme sleeps. It compares free memory with t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 from damonpolicy.base.lazy import dataclass
@@ -66,7 +65,7 @@ class Watch:
 
 
 def _percent(permil: int) -> str:
-    return format_percent(Fraction(permil, _WHOLE))
+    return format_percent(permil, _WHOLE)
 
 
 def free_memory(machine: Machine) -> int | None:

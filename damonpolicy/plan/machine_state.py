@@ -8,7 +8,6 @@ from typing import Literal
 
 from damonpolicy.base.errors import Foreign, KernelLacks, NoPermission, as_root
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.features import NEWEST
 from damonpolicy.kernel.damon.tree import (
     Tree,
     cgroup_paths,
@@ -21,7 +20,6 @@ from damonpolicy.kernel.damon.tree import (
 from damonpolicy.kernel.damon.tree import snapshot as read_tree
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import kdamond_path
-from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system import host
 from damonpolicy.kernel.system.cgroups import identities
 from damonpolicy.kernel.system.machine import ADMIN, Machine, read_or, read_value
@@ -29,8 +27,6 @@ from damonpolicy.plan.diff import differing
 from damonpolicy.plan.state import Managed
 
 __all__ = ("Current", "Owner", "retrieve")
-
-_ELSEWHERE = f"`--kernel emulated:{NEWEST}` shows what would happen"
 
 _TRIES = 5
 
@@ -86,6 +82,8 @@ class Current:
 
     def fingerprint(self, managed: Managed) -> str:
         """A checksum of everything that a plan relies on."""
+        from damonpolicy.kernel.settings import normalise
+
         slots = {
             str(number): {
                 "configuration": configuration(self.slot(number)),
@@ -130,11 +128,11 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
                 message, hint="someone else is changing DAMON's tree: try again"
             ) from error
         message = "this kernel has no DAMON with a sysfs interface"
-        hint = f"it needs CONFIG_DAMON_SYSFS; {_ELSEWHERE}"
+        hint = f"it needs CONFIG_DAMON_SYSFS; {_elsewhere()}"
         raise KernelLacks(message, hint=hint) from error
     except PermissionError as error:
         message = "DAMON's files may be read by root only"
-        hint = f"{as_root()}; {_ELSEWHERE}"
+        hint = f"{as_root()}; {_elsewhere()}"
         raise NoPermission(message, hint=hint) from error
     return Current(
         machine=machine.name,
@@ -145,6 +143,12 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
         settings={path: _setting(machine, path) for path in sorted(set(settings))},
         cgroups=identities(machine, sorted(cgroup_paths(tree))),
     )
+
+
+def _elsewhere() -> str:
+    from damonpolicy.kernel.damon.features import NEWEST
+
+    return f"`--kernel emulated:{NEWEST}` shows what would happen"
 
 
 def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:

@@ -17,6 +17,7 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import looking
 from damonpolicy.kernel.damon.tracing import TRACEFS
 from damonpolicy.kernel.system.machine import KDAMONDS, LiveMachine
+from damonpolicy.policy.compile.cache import OFF
 from tests.engine.site import shipped
 from tests.policies import LOOK
 
@@ -65,6 +66,8 @@ def named(words):
 def quiet(site, tmp_path, monkeypatch):
     """One policy is applied, and a record lies in an empty directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(OFF)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", lambda *_: None)
     site.done("apply", site.policy("look", LOOK))
     site.done("record", "-o", "seen.parquet", "--count", "1")

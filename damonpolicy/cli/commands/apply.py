@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 
 from damonpolicy.base import bounded_io, trust
 from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.base.errors import UsageError
+from damonpolicy.base.errors import DamonPolicyError, UsageError
 from damonpolicy.base.recursion import deep
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.confirmation import awaiting, confirmation, terms
@@ -82,7 +83,8 @@ def _policies(
     options: dict[str, Any],
     within: float | None,
 ) -> Result:
-    from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
+    from damonpolicy.policy.compile.cache import recalled
+    from damonpolicy.policy.compile.loading import compile_on, located, refuse, wanted
 
     machine = invocation.machine()
     capabilities = detect(machine, retrieve(machine).tree)
@@ -92,12 +94,15 @@ def _policies(
             return Result(text="nothing was confirmed before this boot\n", data=None)
         reason = f"boot of generation {session.store.confirmed()}"
     else:
-        sources = [Source(named.read(invocation, machine))]
+        given = named.read(invocation, machine)
         reason = _reason(named, options)
     while True:
-        # a confirmed generation may be unfed: whoever applied it said so
-        unfed = options["unfed"] or options["boot"]
-        compiled = compile_on(sources, machine, capabilities, unfed=unfed)
+        if options["boot"]:
+            # a confirmed generation may be unfed: whoever applied it said so
+            compiled = compile_on(sources, machine, capabilities, unfed=True)
+        else:
+            compiled = recalled(given, machine, capabilities, unfed=options["unfed"])
+            refuse(compiled.found)
         # pruning by hand leaves the service's policies
         without = "hand" if options["prune"] else ""
         now = wanted(session.managed, compiled.policies, without=without)
@@ -108,10 +113,17 @@ def _policies(
         try:
             with located(compiled.spans):
                 how = terms(invocation, reason, within, capabilities)
-                return _execute(invocation, session, current, plan, how, compiled.found)
+                result = _execute(invocation, session, current, plan, how, compiled.found)
         except FeatureRefused as refused:
             # the attempt has shown that the feature is missing: optional parts can be left out
             capabilities = refused.capabilities
+        else:
+            if result.changed and compiled.anew:
+                # and now with the settings as they are: so the next apply need not compile
+                with suppress(DamonPolicyError, OSError):
+                    known = capabilities.learned(machine)
+                    recalled(given, machine, known, unfed=options["unfed"])
+            return result
 
 
 def _at_boot(invocation: Invocation, session: Session) -> list[Source]:

@@ -84,17 +84,18 @@ def command(
 
 def _policies(invocation: Invocation, named: Named, options: Mapping[str, Any]) -> Result:
     from damonpolicy.plan.loops import carried
-    from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
+    from damonpolicy.policy.compile.cache import recalled
+    from damonpolicy.policy.compile.loading import located, refuse, wanted
 
     machine = invocation.machine()
-    loaded = named.read(invocation, machine)
+    given = named.read(invocation, machine)
     capabilities = detect(machine, retrieve(machine).tree)
     owner = _service_of(invocation, named.paths, asked=options["served"])
     served = bool(owner)
-    compiled = compile_on(
-        [Source(loaded, owner or "hand")], machine, capabilities,
-        unfed=options["unfed"], served=served,
-    )  # fmt: skip
+    compiled = recalled(
+        given, machine, capabilities, owner=owner or "hand", unfed=options["unfed"], served=served
+    )
+    refuse(compiled.found)
     session, remembered = looked_at(invocation)
     managed = session.managed
     now = compiled.policies

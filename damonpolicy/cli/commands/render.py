@@ -36,14 +36,16 @@ def command(
     from damonpolicy.kernel.damon.modules import watched
     from damonpolicy.plan import deployment
     from damonpolicy.plan.machine_state import retrieve
-    from damonpolicy.policy.compile.loading import Source, compile_on, located
+    from damonpolicy.policy.compile.cache import recalled
+    from damonpolicy.policy.compile.loading import located, refuse
 
     if script and cmdline:
         raise UsageError("`render` makes a script or parameters", hint="take one of the options")
     machine = invocation.machine()
-    source = Source(named.read(invocation, machine), "hand")
+    given = named.read(invocation, machine)
     capabilities = detect(machine, retrieve(machine).tree)
-    compiled = compile_on([source], machine, capabilities, unfed=unfed)
+    compiled = recalled(given, machine, capabilities, unfed=unfed)
+    refuse(compiled.found)
     files = {path for policy in compiled.policies.values() for path in policy.settings}
     current = retrieve(machine, files | watched(files))
     with located(compiled.spans):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from damonpolicy.cli.show.output import Result
 if TYPE_CHECKING:
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.plan.ir import CompiledPolicy
-    from damonpolicy.policy.compile.policies import Loaded, Spans
+    from damonpolicy.policy.compile.loading import Compiled, Given
+    from damonpolicy.policy.compile.policies import Spans
 
 
 @subcommand("validate", findings=True, kernels=True)
@@ -32,15 +33,15 @@ def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     the processes, cgroups and nodes are there that are named.
     """
     kernels = invocation.kernels or (_named(invocation),)
+    given = named.read(invocation, None)
     by_kernel: list[list[Diagnostic]] = []
-    loaded: Loaded | None = None
+    names: Sequence[str] = ()
     for kernel in dict.fromkeys(kernels):
         machine = _machine(invocation, kernel)
         known = machine if invocation.description or invocation.root else None
-        if loaded is None or known is not None:  # standard input can be read only once
-            loaded = named.read(invocation, known)
-        by_kernel.append([*loaded.found, *_for_kernel(machine, known, loaded)])
-    assert loaded is not None
+        compiled = _compiled(machine, known, given)
+        names = compiled.names
+        by_kernel.append([*compiled.found] if known is None else _known(known, compiled))
     found = _together(dict.fromkeys(kernels), by_kernel)
     if strict:
         found = [
@@ -54,9 +55,8 @@ def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     if errors:
         unsupported = all(each.unsupported for each in errors)
         code = ExitCode.UNSUPPORTED if unsupported else ExitCode.INVALID
-    names = [name for read, _ in loaded.reads if (name := read.policy.known("name"))]
     result = Result(exit_code=code, diagnostics=found, texts=invocation.texts)
-    result.data = {"policies": names, "errors": len(errors)}
+    result.data = {"policies": list(names), "errors": len(errors)}
     if not errors:
         many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
         on = " and ".join(filter(None, dict.fromkeys(kernels)))
@@ -95,31 +95,30 @@ def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
     return open_machine(kernel or "live", None, description, kept=False)
 
 
-def _for_kernel(machine: Machine | None, known: Machine | None, loaded: Loaded) -> list[Diagnostic]:
+def _compiled(machine: Machine | None, known: Machine | None, given: Given) -> Compiled:
     """Check against the named kernel, if any, and against the content of a known machine."""
-    if machine is None:
-        return []
     from damonpolicy.kernel.damon.capabilities import detect
     from damonpolicy.kernel.damon.tree import snapshot
-    from damonpolicy.policy.compile.policies import Upkeep, compile_policies
+    from damonpolicy.policy.compile.cache import recalled
 
-    capabilities = detect(machine, snapshot(machine))
-    spans: Spans = {}
-    upkeep = Upkeep(unfed=True, served=True)
-    compiled, found = compile_policies(loaded, capabilities, known, upkeep, spans)
-    if known is None:
-        return found
-    absent = [each for policy in compiled.values() for each in _absent(policy, known, spans)]
+    capabilities = None if machine is None else detect(machine, snapshot(machine))
+    return recalled(given, known, capabilities, unfed=True, served=True)
+
+
+def _known(machine: Machine, compiled: Compiled) -> list[Diagnostic]:
+    """Return the findings, those of what the machine lacks instead of warnings at their lines."""
+    policies, found = compiled.policies.values(), compiled.found
+    absent = [each for policy in policies for each in _absent(policy, machine, compiled.spans)]
     lines = {each.span and each.span.line for each in absent}
-    waits = [each for each in found if each.severity != "warning" or not each.span
+    waits = [each for each in found[compiled.read :] if each.severity != "warning" or not each.span
              or each.span.line not in lines]  # fmt: skip
-    return [*waits, *absent]
+    return [*found[: compiled.read], *waits, *absent]
 
 
 def _absent(policy: CompiledPolicy, machine: Machine, spans: Spans) -> Iterator[Diagnostic]:
     """Yield what a policy names and the machine lacks."""
     from damonpolicy.plan.bind import bind
-    from damonpolicy.policy.compile.policies import place
+    from damonpolicy.policy.compile.loading import place
 
     for kdamond in policy.kdamonds:
         try:

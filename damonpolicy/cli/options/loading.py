@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from damonpolicy.cli.context import Invocation
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.plan.ir import CompiledPolicy
-    from damonpolicy.policy.compile.policies import Loaded
+    from damonpolicy.policy.compile.loading import Given
 
 __all__ = ("Named", "compiled_before", "policies")
 
@@ -33,24 +32,23 @@ class Named:
     variables: Sequence[str]
     monitor: bool = False
 
-    def read(self, invocation: Invocation, machine: Machine | None) -> Loaded:
-        """Read the policies; their errors are in the result.
+    def read(self, invocation: Invocation, machine: Machine | None) -> Given:
+        """Read the files of policies and variables; what cannot be read is in the result.
 
         As root on a live ``machine``, nobody else may be able to change them.
         """
-        from damonpolicy.policy.compile.policies import Overrides, load
-        from damonpolicy.policy.source.files import load as load_files
+        from damonpolicy.policy.compile.loading import Given
+        from damonpolicy.policy.source.files import load
 
         guarded = machine is not None and trust.guarded(machine.name)
         keepers = trust.by_hand() if guarded else None
-        files, found = load_files(self.paths, keepers)
-        variable_files, missing = load_files(self.variables, keepers)
-        overrides, wrong = Overrides.read(variable_files, self.settings)
-        overrides = replace(overrides, monitor=self.monitor)
-        loaded = load(files, overrides, machine=machine, found=[*found, *missing, *wrong])
-        invocation.texts.update(loaded.texts)
-        invocation.texts.update({file.name: file.text for file in variable_files})
-        return loaded
+        files, found = load(self.paths, keepers)
+        variables, missing = load(self.variables, keepers)
+        invocation.texts.update({file.name: file.text for file in (*files, *variables)})
+        found += missing
+        return Given(
+            tuple(files), tuple(variables), tuple(self.settings), self.monitor, tuple(found)
+        )
 
 
 def policies(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from damonpolicy.base.units import U64_MAX, approximate_bytes, format_percent
@@ -121,5 +120,5 @@ def _goal(goal: Mapping[str, Any]) -> str:
     elif goal["current"] is None:
         more = f" (not known: {goal['why']})" if goal["why"] else ""
     elif goal["score"] is not None:
-        more = f" (score {format_percent(Fraction(goal['score'], 10_000))})"
+        more = f" (score {format_percent(goal['score'], 10_000)})"
     return goal_words(goal) + more

@@ -7,7 +7,6 @@ The tree of one slot has paths below that slot: ``contexts/0/operations``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
@@ -200,5 +199,7 @@ def under(count_path: str, paths: Iterable[str]) -> list[str]:
 
 def digest(value: object) -> str:
     """Return a short checksum of plain data, the same for equal data in any key order."""
+    import hashlib  # loads a library of cryptography
+
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -10,11 +10,9 @@ from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, configuration
 from damonpolicy.kernel.damon.view import Kdamond
-from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.cgroups import MOUNT
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.status.schemes import schemes
-from damonpolicy.plan.bind import Waits, bind
 from damonpolicy.plan.diff import differing
 from damonpolicy.plan.facts import Accesses, Target, accesses, targets
 from damonpolicy.plan.ir import CompiledKdamond
@@ -69,6 +67,8 @@ class SettingStatus:
     @property
     def drifted(self) -> bool:
         """Whether someone else has changed it since."""
+        from damonpolicy.kernel.settings import normalise
+
         return normalise(self.value) != normalise(self.written)
 
 
@@ -172,6 +172,8 @@ def lacking(machine: Machine, managed: Managed, running: Collection[str]) -> lis
 
 def _awaited(kdamond: CompiledKdamond, machine: Machine, *, served: bool) -> str:
     """Describe what a stopped kdamond waits for."""
+    from damonpolicy.plan.bind import Waits, bind
+
     try:
         bound = bind(kdamond, machine, waits=served)
     except DamonPolicyError as error:  # it could run when it was applied

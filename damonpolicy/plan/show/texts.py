@@ -6,13 +6,11 @@ Standard library only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 
 from damonpolicy.base.units import U32_MAX, U64_MAX, format_bytes, format_duration, format_percent
 from damonpolicy.kernel.damon.modules import PARAMETERS, UNLIMITED
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.damon.view import Goal, Kdamond
-from damonpolicy.kernel.settings import normalise
 from damonpolicy.plan import facts
 
 __all__ = ("chain", "goal_text", "setting_text", "value_text")
@@ -25,6 +23,8 @@ def chain(tree: Tree, owner: str) -> str:
 
 def setting_text(content: str, path: str = "") -> str:
     """Return a setting's content as one would write it; with ``path`` in the policy's units."""
+    from damonpolicy.kernel.settings import normalise
+
     text = normalise(content) if "[" in content else content.strip()
     parameter = PARAMETERS.get(path)
     if parameter is None or parameter.unit == "bool":
@@ -47,7 +47,7 @@ def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
         return "unlimited"
     if unit == "samples":
         samples = max(aggregation // sample, 1)
-        share = format_percent(Fraction(min(number, samples), samples))
+        share = format_percent(min(number, samples), samples)
         return f"{share} ({number} of {samples} samples)" if number else share
     if unit == "aggregations":
         count = f"{number} aggregation{'' if number == 1 else 's'}"
@@ -62,8 +62,8 @@ def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
         "ms": format_duration(number * 1_000),
         "bytes": format_bytes(number),
         "address": f"{number:#x}",
-        "bp": format_percent(Fraction(number, 10_000)),
-        "permil": format_percent(Fraction(number, 1_000)),
+        "bp": format_percent(number, 10_000),
+        "permil": format_percent(number, 1_000),
     }
     return texts.get(unit, value)
 
@@ -72,4 +72,4 @@ def goal_text(number: int, metric: str) -> str:
     """Write a goal's value in its metric's unit."""
     if metric.endswith("_us"):
         return format_duration(number)
-    return format_percent(Fraction(number, 10_000)) if metric.endswith("_bp") else str(number)
+    return format_percent(number, 10_000) if metric.endswith("_bp") else str(number)

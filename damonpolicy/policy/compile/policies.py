@@ -8,7 +8,6 @@ from dataclasses import field, replace
 from typing import TypeAlias
 
 from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean, is_whole
-from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.capabilities import Capabilities
@@ -47,7 +46,6 @@ __all__ = (
     "Upkeep",
     "compile_policies",
     "load",
-    "place",
     "wrong_files",
 )
 
@@ -58,12 +56,6 @@ A kdamond's full name and ``targets/N``, one of its files, a directory of filter
 policy's name and the path of a setting, ``modules`` or ``kdamonds``.
 """
 _SERVICE = "`damonpolicy run` does it, `damonpolicy plan --served` shows its plan"
-
-
-def place(error: DamonPolicyError, spans: Spans) -> Span | None:
-    """Return the place of an error's subject."""
-    found = next((spans[each] for each in error.about if each in spans), None)
-    return found.spot if isinstance(found, Cursor) else found
 
 
 @dataclass(frozen=True, slots=True)

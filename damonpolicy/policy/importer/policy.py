@@ -22,6 +22,7 @@ from damonpolicy.kernel.system.cgroups import its_name
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.bind import Bound, bind, stated
 from damonpolicy.plan.normal import in_effect
+from damonpolicy.policy.compile.loading import place
 from damonpolicy.policy.compile.policies import (
     Loaded,
     Overrides,
@@ -29,7 +30,6 @@ from damonpolicy.policy.compile.policies import (
     Upkeep,
     compile_policies,
     load,
-    place,
 )
 from damonpolicy.policy.importer.kdamond import kdamond
 from damonpolicy.policy.importer.locations import Source, relocated

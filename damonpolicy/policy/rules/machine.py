@@ -108,8 +108,8 @@ def _processes(kdamond: Kdamond, at: Cursor, machine: Machine) -> Findings:
         for index, each in enumerate(kdamond.targets)
         if each.process is not None
     ]
-    absent = [(index, each) for index, each in given if not find(machine, each)]
-    # binding reports that all are, unless the kdamond is to wait for one
+    # where all are absent, binding reports it, unless the kdamond is to wait for one
+    absent = [(index, each) for index, each in given if len(given) > 1 and not find(machine, each)]
     for index, each in absent if len(absent) < len(given) else ():
         message = f"no process matches `{each}` now: it is not monitored"
         yield at(index).value.warning("DP0305", message, "others of this kdamond are")

@@ -53,7 +53,7 @@ def load(
     files = []
     room = Room()
     for name in dict.fromkeys(names):
-        file, diagnostic = read_file(name, keepers, absent=_meant(name))
+        file, diagnostic = read_file(name, keepers, absent=_meant)
         if full := room.take(file.text):
             found.append(full)
             break
@@ -91,11 +91,13 @@ def drop_ins(directories: Iterable[str]) -> list[str]:
 
 
 def read_file(
-    name: str, keepers: trust.Keepers | None = None, absent: str = ""
+    name: str,
+    keepers: trust.Keepers | None = None,
+    absent: Callable[[str], str] = lambda _: "",
 ) -> tuple[SourceFile, Diagnostic | None]:
     """Read one file, or report why it cannot be read; ``-`` is standard input.
 
-    With ``keepers`` nobody else may be able to change it. ``absent`` is the hint for a missing one.
+    With ``keepers`` nobody else may be able to change it. ``absent`` gives the hint for a missing one.
     """
     shown = "<stdin>" if name == "-" else name
     text = _read(name, shown, keepers, absent)
@@ -124,7 +126,9 @@ def policies_in(directory: str) -> Sequence[str]:
     ]
 
 
-def _read(name: str, shown: str, keepers: trust.Keepers | None, absent: str) -> str | Diagnostic:
+def _read(
+    name: str, shown: str, keepers: trust.Keepers | None, absent: Callable[[str], str]
+) -> str | Diagnostic:
     try:
         if name == "-":
             raw = sys.stdin.buffer.read(limits.POLICY_FILE.most + 1)
@@ -139,7 +143,7 @@ def _read(name: str, shown: str, keepers: trust.Keepers | None, absent: str) -> 
         return _untrusted(error)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
-        hint = absent if isinstance(error, FileNotFoundError) else ""
+        hint = absent(name) if isinstance(error, FileNotFoundError) else ""
         message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
         return Diagnostic.error("DP0001", None, message, hint=hint)
     if len(raw) > limits.POLICY_FILE.most:
