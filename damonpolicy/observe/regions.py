@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import field, fields, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ __all__ = (
     "Regions",
     "Series",
     "Source",
+    "Table",
     "offsets_of",
     "series_of",
     "stacked",
@@ -44,6 +45,19 @@ def taken(columns: Held, which: Any) -> Held:
     cut = {name: value[which] for name, value in values if isinstance(value, np.ndarray)}
     made: Held = replace(whole, **cut)
     return made
+
+
+class Table:
+    """Columns of equal length; the fields of a dataclass."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.__slots__[0]))
+
+    def take(self, which: Any) -> Self:
+        """Return some rows: a mask, indices or a slice."""
+        return taken(self, which)
 
 
 def stacked(parts: Sequence[Held]) -> Held:
@@ -70,8 +84,8 @@ def offsets_of(counts: Any) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Regions:
-    """Columns of equal length.
+class Regions(Table):
+    """Regions, with their addresses and accesses.
 
     ``start`` and ``end`` (first byte and the byte after the last) are bytes, ``accesses`` is how
     many samples of the aggregation found it accessed, ``age`` for how many aggregations that has
@@ -88,9 +102,6 @@ class Regions:
     passed: Array | None = None
     hits: Array | None = None
 
-    def __len__(self) -> int:
-        return len(self.start)
-
     @property
     def size(self) -> Array:
         """Bytes of each region."""
@@ -100,10 +111,6 @@ class Regions:
     def total(self) -> int:
         """Bytes of all regions."""
         return int(self.size.sum())
-
-    def take(self, which: Any) -> Regions:
-        """Return some rows: a mask, indices or a slice."""
-        return taken(self, which)
 
     @classmethod
     def of(

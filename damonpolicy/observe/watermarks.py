@@ -6,7 +6,8 @@ The kernel does not show whether a scheme sleeps. It compares free memory with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable
 from typing import Any
 
 from damonpolicy.base.lazy import dataclass
@@ -70,13 +71,10 @@ def _percent(permil: int) -> str:
 
 def free_memory(machine: Machine) -> int | None:
     """Return the free memory, in parts of 1000."""
-    sizes = {}
-    for line in read_or(machine, "/proc/meminfo").splitlines():
-        name, _, rest = line.partition(":")
-        size = rest.partition("kB")[0].strip()
-        sizes[name] = int(size) if size.isdecimal() else 0
-    total, free = sizes.get("MemTotal", 0), sizes.get("MemFree")
-    return None if free is None or not total else free * _WHOLE // total
+    text = read_or(machine, "/proc/meminfo")
+    sizes = dict(re.findall(r"^(Mem\w+): *([0-9]+)", text, re.MULTILINE | re.ASCII))
+    total, free = int(sizes.get("MemTotal", 0)), sizes.get("MemFree")
+    return int(free) * _WHOLE // total if free and total else None
 
 
 def of_scheme(marks: Watermarks, free: int | None) -> Watch | None:
@@ -86,7 +84,7 @@ def of_scheme(marks: Watermarks, free: int | None) -> Watch | None:
     return Watch(free, marks.high.number, marks.mid.number, marks.low.number)
 
 
-def of_module(parameters: Mapping[str, str], free: int | None) -> Watch | None:
-    """Return the watch of a module, from its parameters; None if it has no watermarks."""
-    marks = [parameters.get(f"wmarks_{name}", "") for name in ("high", "mid", "low")]
+def of_module(content: Callable[[str], str], free: int | None) -> Watch | None:
+    """Return the watch of a module, by the reader of its parameters; None if it has no watermarks."""
+    marks = [content(f"wmarks_{name}") for name in ("high", "mid", "low")]
     return Watch(free, *map(int, marks)) if all(each.isdecimal() for each in marks) else None

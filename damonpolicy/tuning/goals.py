@@ -64,12 +64,10 @@ class GoalMeter:
                 return self._cgroup_memory(used=metric == "node_memcg_used_bp")
             if metric in ("active_mem_bp", "inactive_mem_bp"):
                 return self._lru(active=metric == "active_mem_bp")
-        except OSError as error:
+        except (OSError, KeyError, ValueError, IndexError) as error:
             self._last = None
-            raise Stale(reason_of(error)) from error
-        except (KeyError, ValueError, IndexError) as error:
-            self._last = None
-            raise Stale("this kernel tells it in another way, or not") from error
+            other = "this kernel tells it in another way, or not"
+            raise Stale(reason_of(error) if isinstance(error, OSError) else other) from error
         raise Stale(_WHY_NOT.get(metric, "only the kernel measures it"))
 
     def _pressure(self) -> int:
@@ -117,10 +115,8 @@ class GoalMeter:
     def _lru(self, *, active: bool) -> int:
         """The share of the LRU lists that is active: damos_get_in_active_mem_bp()."""
         sizes = self._meminfo("/proc/meminfo")
-        part, other = sizes["Active"], sizes["Inactive"]
-        if not active:
-            part, other = other, part
-        return _share(part, part + other)
+        whole = sizes["Active"] + sizes["Inactive"]
+        return _share(sizes["Active" if active else "Inactive"], whole)
 
     def _meminfo(self, path: str) -> dict[str, int]:
         """Read lines `NAME: NUMBER kB`, which begin with `Node N` in a node's file."""

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import U32_MAX
+from damonpolicy.base.units import U32_MAX, U64_MAX
 from damonpolicy.tuning import laws
 
 __all__ = ("State", "step")
@@ -16,7 +16,6 @@ __all__ = ("State", "step")
 _GOAL = 10_000
 _FINE = 1 << 20
 """The precision of unrounded values, in parts of one."""
-_U64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def _goals(
     Source: mm/damon/core.c, damos_quota_score() and damos_set_effective_quota() (Linux 7.3).
     """
     targets: Sequence[int] = law["targets"]
-    currents = [min(max(int(each), 0), _U64) for each in measured]
+    currents = [min(max(int(each), 0), U64_MAX) for each in measured]
     score = max(now * _GOAL // to for now, to in zip(currents, targets, strict=True))
     known = state.exact is not None and min(int(state.exact) // _GOAL, law["cap"]) == held
     last = int(state.exact) if known and state.exact is not None else held * _GOAL

@@ -18,9 +18,8 @@ from damonpolicy.base import etc, trust
 from damonpolicy.base.errors import DamonPolicyError, reason_of
 from damonpolicy.kernel.system.cgroups import MOUNT
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.tuning import ask, programs
-from damonpolicy.tuning.ages import dated
-from damonpolicy.tuning.unread import Unread
+from damonpolicy.tuning import ask
+from damonpolicy.tuning.ask import Unread
 
 __all__ = ("Meter", "Reader", "Source", "Stale")
 
@@ -139,6 +138,35 @@ def _fresh(age: float, source: Source) -> None:
         raise Unread(f"its date is {-age:.0f} s ahead")
 
 
+_MADE_AS_READ = re.compile(
+    "bpf|cgroup2?|configfs|debugfs|devpts|efivarfs|fusectl|mqueue"
+    "|proc|pstore|resctrl|securityfs|selinuxfs|sysfs|tracefs"
+)
+_MOUNTS = "/proc/self/mountinfo"
+
+
+def _dated(status: os.stat_result) -> bool:
+    """Return whether the date of an open file is meaningful, by its file system.
+
+    The kernel's own file systems make content at each read; their dates are at best those of the
+    first lookup.
+    """
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    try:
+        with open(_MOUNTS, encoding="utf-8", errors="replace") as file:
+            kinds = {kind for line in file if (kind := _mounted(line, device))}
+    except OSError:  # without /proc no such file can be read
+        return True
+    return not any(map(_MADE_AS_READ.fullmatch, kinds))
+
+
+def _mounted(line: str, device: str) -> str:
+    """Return the type of a mounted file system if it has a device (proc_pid_mountinfo(5))."""
+    before, _, after = line.partition(" - ")
+    fields, kind = before.split(), after.split()
+    return kind[0] if kind and len(fields) > 2 and fields[2] == device else ""
+
+
 def _file(_: Machine, source: Source) -> Fraction:
     """Read the program's own file, wherever the kernel is."""
     descriptor, real, public = trust.open_public(source["file"])
@@ -146,7 +174,7 @@ def _file(_: Machine, source: Source) -> Fraction:
         status = os.fstat(descriptor)
         if not public and os.geteuid() == 0 and not etc.within(real, etc.named(etc.SOURCES)):
             raise Unread(f"not everybody may read `{real}`, and it is not in {etc.SOURCES}")
-        if source.get("stale_after") is not None and dated(status):
+        if source.get("stale_after") is not None and _dated(status):
             _fresh(time.time() - status.st_mtime, source)
         data = stream.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:  # the cut may be inside a number
@@ -243,7 +271,7 @@ def _command(_: Machine, source: Source) -> Fraction:
         raise Unread(f"`{words[0]}` is not in {etc.PROGRAMS}")
     # otherwise anybody who can exchange it gets its rights
     os.close(trust.open_trusted(words[0], etc.ROOT, os.O_PATH))
-    lines = programs.said(words, seconds=_SECONDS, most=_MOST_BYTES).split()
+    lines = ask.said(words, seconds=_SECONDS, most=_MOST_BYTES).split()
     return _number(lines[-1] if lines else "")
 
 

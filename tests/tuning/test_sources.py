@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from damonpolicy.tuning import ages
+from damonpolicy.tuning import sources
 from damonpolicy.tuning.sources import Meter
 from tests.tuning.conftest import Answers, stale
 
@@ -91,12 +91,12 @@ def test_a_file_of_the_kernel_has_no_age(machine, monkeypatch):
 )
 def test_file_systems_tell_which_dates_mean_something(monkeypatch, tmp_path, mounts, expected):
     (tmp_path / "mountinfo").write_text(mounts)
-    monkeypatch.setattr(ages, "_MOUNTS", str(tmp_path / "mountinfo"))
+    monkeypatch.setattr(sources, "_MOUNTS", str(tmp_path / "mountinfo"))
     status = SimpleNamespace(st_dev=os.makedev(0, 5))
 
-    assert ages.dated(status) is expected
+    assert sources._dated(status) is expected
     (tmp_path / "mountinfo").unlink()
-    assert ages.dated(status)
+    assert sources._dated(status)
 
 
 def test_the_kernels_own_numbers(machine):

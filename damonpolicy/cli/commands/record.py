@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.observe.collect.running import Kdamond
     from damonpolicy.observe.collect.trace_events import Snapshot
-    from damonpolicy.observe.records.recording import Tally
+    from damonpolicy.observe.records.files import Tally
     from damonpolicy.observe.records.sink import Sink
     from damonpolicy.observe.status.stored_state import Remembered
 
@@ -101,8 +101,7 @@ def command(invocation: Invocation, options: _Options) -> Result:
     """
     from damonpolicy.base.atomic import Rotation
     from damonpolicy.engine.store import Store
-    from damonpolicy.observe.records.files import form_of
-    from damonpolicy.observe.records.recording import Tally, sink_of
+    from damonpolicy.observe.records.files import Tally, form_of, sink_of
     from damonpolicy.observe.status.stored_state import Remembered
 
     out, keep, kdamond = options.out, options.keep, options.kdamond or ""

@@ -27,7 +27,7 @@ from damonpolicy.observe.collect.modules import look as look_at_modules
 from damonpolicy.observe.collect.running import Kdamond, running
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.status import document as status
-from damonpolicy.observe.status.scene import Scene
+from damonpolicy.observe.status.live_view import Scene
 from damonpolicy.observe.status.stored_state import Remembered
 from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.machine_state import Current, retrieve

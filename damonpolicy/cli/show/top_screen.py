@@ -21,8 +21,7 @@ from damonpolicy.base.diagnostics import visible
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.units import UnitError, approximate_bytes
 from damonpolicy.observe.status import live_view
-from damonpolicy.observe.status.live_view import HEAD, Sort, View
-from damonpolicy.observe.status.scene import Scene, heading, old, scheme_lines
+from damonpolicy.observe.status.live_view import HEAD, Scene, Sort, View, heading, old, scheme_lines
 
 __all__ = ("Top",)
 

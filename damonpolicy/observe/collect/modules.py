@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ("ModuleStatus", "kdamonds", "look")
 
-_MARKS = ("wmarks_high", "wmarks_mid", "wmarks_low")
 _WORK = {
     "damon_reclaim": {"": ("reclaim_tried_regions", "reclaimed_regions", "quota_exceeds")},
     "damon_lru_sort": {
@@ -93,7 +92,7 @@ def _idle(milliseconds: int) -> str:
 
 def look(machine: Machine, names: Sequence[str], free: int | None) -> list[ModuleStatus]:
     """Read the figures of the modules in ``names``; ``free`` memory is in parts of 1000."""
-    return [_module(machine, name, free) for name in names]
+    return [_module(name, _content(machine, name), free) for name in names]
 
 
 def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
@@ -142,8 +141,7 @@ def _content(machine: Machine, name: str) -> Callable[[str], str]:
     return lambda parameter: read_or(machine, parameter_path(name, parameter))
 
 
-def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:
-    content = _content(machine, name)
+def _module(name: str, content: Callable[[str], str], free: int | None) -> ModuleStatus:
     told = [
         f"{prefix}_{each}"
         for group in _WORK.get(name, {}).values()
@@ -155,7 +153,7 @@ def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:
     numbers = [int(each) for each in idle if each.removeprefix("-").isdecimal()]
     return ModuleStatus(
         name,
-        of_module({each: content(each) for each in _MARKS}, free),
+        of_module(content, free),
         {each: int(text) for each, text in texts.items() if text.isdecimal()},
         numbers if len(numbers) == 101 else (),
     )

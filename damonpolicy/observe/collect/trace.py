@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, stacked, taken
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Table, stacked
 
 __all__ = ("NO_TARGET", "Assembler", "Burst", "Events", "Runs", "lost", "parse")
 
@@ -45,7 +45,7 @@ _SAME = ("pid", "scheme", "target", "count", "start", "end", "accesses", "age")
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class Events(Table):
     """Lines as columns.
 
     ``time`` is nanoseconds of the trace's clock; ``scheme`` is -1 for what was aggregated, ``hits``
@@ -69,13 +69,6 @@ class Events:
     sample: Array
     aged: Array
     """Whether the line has an age, unlike those of old kernels."""
-
-    def __len__(self) -> int:
-        return len(self.pid)
-
-    def take(self, which: Array) -> Events:
-        """Return some rows."""
-        return taken(self, which)
 
     def regions(self, target: Array | None = None) -> Regions:
         """Return the rows as regions, with ``target`` instead of the events' own."""

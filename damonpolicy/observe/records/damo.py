@@ -30,13 +30,14 @@ from damonpolicy.base.atomic import whole_file
 from damonpolicy.base.errors import PolicyInvalid, UsageError
 from damonpolicy.base.recursion import deep
 from damonpolicy.observe.records import damo_text
-from damonpolicy.observe.records.damo_regions import Snapshots, regions_of
-from damonpolicy.observe.records.damo_values import (
+from damonpolicy.observe.records.damo_regions import (
     MICRO,
     Malformed,
+    Snapshots,
     filter_for_damo,
     filter_of,
     number,
+    regions_of,
 )
 from damonpolicy.observe.records.json_stream import JsonStream
 from damonpolicy.observe.records.parquet import source_of

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from damonpolicy.observe.collect.trace import NO_TARGET, Events, Runs, lost, parse
-from damonpolicy.observe.records.damo_values import Malformed
+from damonpolicy.observe.records.damo_regions import Malformed
 from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source, offsets_of, stacked
 from damonpolicy.plan.facts import Target
 

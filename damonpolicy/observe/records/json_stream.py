@@ -190,19 +190,15 @@ def _after_space(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _codes(text: str) -> Array:
-    if text.isascii():
-        return np.frombuffer(text.encode("ascii"), np.uint8)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
 def _levels(text: str, depth: int, *, inside: bool) -> tuple[Array, Array, bool]:
     """Return, after each character, the number of open brackets and whether it is in a text.
 
     ``depth`` and ``inside`` are so before the first; the last of the result is so after the last.
     """
-    codes = _codes(_ESCAPED.sub("__", text) if "\\" in text else text)
-    steps = _STEPS[codes] if codes.dtype == np.uint8 else _STEPS[np.minimum(codes, 255)]
+    text = _ESCAPED.sub("__", text) if "\\" in text else text
+    form, kind = ("ascii", np.uint8) if text.isascii() else ("utf-32-le", np.uint32)
+    codes = np.frombuffer(text.encode(form, "surrogatepass"), kind)
+    steps = _STEPS[np.minimum(codes, 255)]
     if inside or '"' in text:
         within = (np.cumsum(codes == _QUOTE, dtype=np.int32) + inside) & 1 == 1
         steps[within] = 0

@@ -66,13 +66,6 @@ class _Unread(Exception):
         self.code = code
 
 
-class _TooMuch(_Unread):
-    """A record beyond one of the limits."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, limits.RECORD.code)
-
-
 def _read(path: str, *, threads: bool = True) -> list[Series]:
     """Read a record in this process."""
     pa = arrow()
@@ -87,7 +80,7 @@ def _read(path: str, *, threads: bool = True) -> list[Series]:
             _refuse_bombs(file.metadata, os.path.getsize(path))
             sources = [source_of(each) for each in json.loads(found[SOURCES])]
             if len(sources) > limits.RECORD_SERIES.most:
-                raise _TooMuch(f"{len(sources)} series are too many")
+                raise _Unread(f"{len(sources)} series are too many", limits.RECORD.code)
             names = [each.name for each in schema() if each.name not in ("kdamond", "scheme")]
             table = file.read(columns=names, use_threads=threads)
         kept = [each for each in schema() if each.name in names]
@@ -105,10 +98,12 @@ def _read(path: str, *, threads: bool = True) -> list[Series]:
 def _refuse_bombs(content: Any, size: int) -> None:
     """Refuse decompression bombs: a few bytes can stand for any number of equal rows."""
     if content.num_row_groups > _MOST_GROUPS or content.num_columns > _MOST_COLUMNS:
-        raise _TooMuch(f"{content.num_row_groups} groups of {content.num_columns} columns")
+        raise _Unread(
+            f"{content.num_row_groups} groups of {content.num_columns} columns", limits.RECORD.code
+        )
     most = min(max(size * _ROWS_A_BYTE, limits.RECORD_ROWS_SMALL.most), limits.RECORD_ROWS.most)
     if content.num_rows > most:
-        raise _TooMuch(f"{content.num_rows} rows are too many")
+        raise _Unread(f"{content.num_rows} rows are too many", limits.RECORD.code)
     unpacked = 0
     for index in range(content.num_row_groups):
         group = content.row_group(index)
@@ -116,9 +111,9 @@ def _refuse_bombs(content: Any, size: int) -> None:
             column = group.column(number)
             unpacked += column.total_uncompressed_size
             if column.num_values > most * _MOST_PROBES:
-                raise _TooMuch(f"{column.num_values} hits are too many")
+                raise _Unread(f"{column.num_values} hits are too many", limits.RECORD.code)
     if unpacked > limits.RECORD.most:
-        raise _TooMuch(f"it unpacks to {unpacked >> 20} MiB")
+        raise _Unread(f"it unpacks to {unpacked >> 20} MiB", limits.RECORD.code)
 
 
 def _apart(path: str) -> list[Series]:

@@ -13,7 +13,7 @@ import numpy as np
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError, read_cpulist
 from damonpolicy.kernel.system.memory import Range
-from damonpolicy.observe.collect.merge_sources import Seen, in_ranges, rounds, seen
+from damonpolicy.observe.collect.merge import Seen, in_ranges, rounds, seen
 from damonpolicy.observe.regions import Array, Series
 from damonpolicy.plan.facts import Accesses
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.processes import Process
-from damonpolicy.observe.collect.merge_sources import (
+from damonpolicy.observe.collect.merge import (
     counted,
     known_target,
     only_cgroups,

@@ -17,7 +17,7 @@ from damonpolicy.base.units import (
     read_percent,
     read_temperature,
 )
-from damonpolicy.observe.regions import Array, Series
+from damonpolicy.observe.regions import Array, Series, Table
 from damonpolicy.observe.temperature import (
     Weights,
     access_percent,
@@ -56,10 +56,11 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "temperature": read_temperature,
 }
 """Readers of one bound of `Wanted`."""
+_NAMED = {"access_rate": "percent"}
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(Table):
     """Columns derived from those of a series, one value per row.
 
     ``percent`` is the access rate as `access_percent` has it, ``age`` in microseconds, ``aggregation`` the
@@ -91,16 +92,10 @@ def selected(series: Series, wanted: Wanted) -> Series:
     if "address" in wanted:
         series = cut(series, wanted["address"])
     found = columns(series)
-    values = {
-        "size": found.size,
-        "access_rate": found.percent,
-        "age": found.age,
-        "temperature": found.temperature,
-    }
     rows = np.ones(len(series.regions), dtype=bool)
-    for name in wanted.keys() & values.keys():
-        low, high = wanted[name]
-        rows &= (values[name] >= low) & (values[name] <= high)
+    for name in wanted.keys() - {"address"}:
+        (low, high), value = wanted[name], getattr(found, _NAMED.get(name, name))
+        rows &= (value >= low) & (value <= high)
     return series.where(rows)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.collect.merge_schemes import together
+from damonpolicy.observe.collect.merge import together
 from damonpolicy.observe.regions import (
     UNKNOWN,
     Array,
@@ -18,8 +18,6 @@ from damonpolicy.observe.regions import (
     Regions,
     Series,
     Source,
-    offsets_of,
-    taken,
 )
 from damonpolicy.observe.reports.select import Columns, columns, in_order
 from damonpolicy.observe.temperature import bandwidth, idle_us, plain, working_set
@@ -128,7 +126,7 @@ def view(
         "passed": np.zeros(len(regions)) if regions.passed is None else regions.passed,
     }
     rows = in_order(keys[order], descending=descending)
-    ordered = taken(found, rows)
+    ordered = found.take(rows)
     shown = regions.take(rows)
     idle = idle_us(ordered.percent, shown.age, ordered.aggregation)
     begin, end = int(one.begin[0]), int(one.end[0])
@@ -153,9 +151,8 @@ def merged(series: Series) -> Series:
     passed = regions.passed
     if passed is not None:
         passed = np.add.reduceat(passed, np.flatnonzero(first))
-    united = replace(regions.take(first), end=regions.end[last], passed=passed)
-    kept = np.bincount(of_row[first], minlength=len(series))
-    return replace(series, regions=united, offsets=offsets_of(kept))
+    kept = series.where(first)
+    return replace(kept, regions=replace(kept.regions, end=regions.end[last], passed=passed))
 
 
 def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:

@@ -18,7 +18,6 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import changing
 from damonpolicy.observe.collect import live
 from damonpolicy.observe.records import files as records
-from damonpolicy.observe.records import recording
 from tests.policies import LOOK
 
 WATERMARKS = "watermarks: {metric: free_mem_rate, every: 1s, high: 50%, mid: 40%, low: 1%}"
@@ -101,7 +100,7 @@ def test_a_time_is_enough(looked, clock):
 @pytest.mark.parametrize("source", ["trace", "regions"])
 def test_only_the_time_of_looking_counts(looked, clock, monkeypatch, source):
     """Importing and opening may take long: not of what was asked for."""
-    slow, opened = record._traced, recording.sink_of
+    slow, opened = record._traced, records.sink_of
 
     def late(function):
         def called(*arguments, **options):
@@ -111,7 +110,7 @@ def test_only_the_time_of_looking_counts(looked, clock, monkeypatch, source):
         return called
 
     monkeypatch.setattr(record, "_traced", late(slow))
-    monkeypatch.setattr(recording, "sink_of", late(opened))
+    monkeypatch.setattr(records, "sink_of", late(opened))
     done = looked.done(
         "record", "--for", "250ms", "--source", source, "--interval", "100ms", "--format", "json"
     ).json["data"]

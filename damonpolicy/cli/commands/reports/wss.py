@@ -13,7 +13,7 @@ from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.context import Invocation, common, pass_invocation
 from damonpolicy.cli.options.quantities import percentages
 from damonpolicy.cli.show.output import Result
-from damonpolicy.observe.collect.merge_schemes import moments
+from damonpolicy.observe.collect.merge import moments
 from damonpolicy.observe.regions import Array, Series
 from damonpolicy.observe.reports.snapshot import grouped
 from damonpolicy.observe.temperature import spread, trend, working_sets

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damonpolicy.observe.collect.merge_sources import (
+from damonpolicy.observe.collect.merge import (
     Part,
     counted,
     filtered,
