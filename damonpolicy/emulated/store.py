@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +24,9 @@ from damonpolicy.base.errors import UsageError
 from damonpolicy.base.trust import make_private_directory, open_own
 from damonpolicy.emulated.world import State, fits
 
-__all__ = ("Directory", "Memory", "Write")
+__all__ = ("Directory", "Memory", "Write", "check", "identity_of")
 
+_FORMAT = 3
 _STATE = "machine.json"
 _LOG = "writes.jsonl"
 _OLD_LOG = "writes.old.jsonl"
@@ -48,6 +49,27 @@ def _stated(data: bytes) -> State | None:
     except (ValueError, RecursionError):
         return None
     return state if fits(state) else None
+
+
+def identity_of(version: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored identity of a machine with a kernel version and a description."""
+    text = json.dumps(spec, sort_keys=True, default=str)
+    return {"format": _FORMAT, "version": version, "machine": _checksum(text.encode()).decode()}
+
+
+def check(identity: Mapping[str, Any], state: Mapping[str, Any], store: Path) -> None:
+    """Refuse a stored machine with another identity."""
+    kept: Mapping[str, Any] = state.get("identity") or {}
+    for key, difference in (
+        ("format", "of another damonpolicy"),
+        ("version", f"of version {kept.get('version')}, not {identity['version']}"),
+        ("machine", "made with another machine file"),
+    ):
+        if kept.get(key) != identity[key]:
+            raise UsageError(
+                f"`{store}` holds an emulated machine {difference}",
+                hint=f"remove `{store}`, or choose another with --state-dir",
+            )
 
 
 class Write(NamedTuple):

@@ -9,21 +9,13 @@ in four files instead, and all have to hold.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 from damonpolicy.base.units import read_cpulist
 from damonpolicy.emulated.values import threads
 from damonpolicy.kernel.damon.view import Kdamond, SampleFilter
 
 __all__ = ("by_faults", "counted")
-
-
-class _Report(NamedTuple):
-    """One access."""
-
-    cpu: int
-    thread: int
-    write: bool
 
 
 def by_faults(files: Kdamond) -> bool:
@@ -42,31 +34,31 @@ def counted(files: Kdamond, area: dict[str, Any], *, balancing: bool) -> float:
     cpus = area["cpus"]
     for cpu, write in product(cpus, (False, True)):
         likely = (area["written"] if write else 1 - area["written"]) / len(cpus)
-        if likely and _kept(files, _Report(cpu, area["pid"], write)):
+        if likely and _kept(files, cpu, area["pid"], write=write):
             share += likely
     return share
 
 
-def _kept(files: Kdamond, report: _Report) -> bool:
-    """Return whether a report counts (mm/damon/core.c: damon_sample_filter_out())."""
+def _kept(files: Kdamond, cpu: int, thread: int, *, write: bool) -> bool:
+    """Return whether an access counts (mm/damon/core.c: damon_sample_filter_out())."""
     early = files.early_accesses
     if early.use_reports.present:
         return (
-            (not early.write_only.yes or report.write)
-            and (not early.cpus.text or report.cpu in read_cpulist(early.cpus.text))
-            and (not early.threads.text or report.thread in threads(early.threads.text))
+            (not early.write_only.yes or write)
+            and (not early.cpus.text or cpu in read_cpulist(early.cpus.text))
+            and (not early.threads.text or thread in threads(early.threads.text))
         )
     filters = list(files.sample.filters)
     for each in filters:
-        if _matches(each, report) == each.matching.yes and not each.allow.yes:
+        if _matches(each, cpu, thread, write=write) == each.matching.yes and not each.allow.yes:
             return False
     return not filters or filters[-1].allow.yes
 
 
-def _matches(each: SampleFilter, report: _Report) -> bool:
+def _matches(each: SampleFilter, cpu: int, thread: int, *, write: bool) -> bool:
     kind, ids, cpus = each.type.text, each.threads.text, each.cpus.text
     if kind == "write":
-        return report.write
+        return write
     if kind == "threads":
-        return bool(ids) and report.thread in threads(ids)
-    return bool(cpus) and report.cpu in read_cpulist(cpus)
+        return bool(ids) and thread in threads(ids)
+    return bool(cpus) and cpu in read_cpulist(cpus)

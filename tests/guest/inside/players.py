@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.damon.modules import ALL, Parameter
 from damonpolicy.kernel.system.machine import Entry, LiveMachine
 
 from .answers import Player
 from .cgroups import ROOT
+from .rehearsal import RehearsingMachine
 
 __all__ = (
     "CGROUPS", "NAMES", "EmulatedPlayer", "Sleepers", "emulated", "parameters", "prime", "real",
@@ -39,12 +39,12 @@ _STAT = "/sys/module/damon_stat/parameters/enabled"
 class EmulatedPlayer(Player):
     """A player whose machine is an emulated one."""
 
-    machine: EmulatedMachine
+    machine: RehearsingMachine
 
 
 def emulated(series: str, pids: Mapping[str, int] | None = None) -> EmulatedPlayer:
     """Make an emulated machine that is like the guest, with processes of these pids."""
-    machine = EmulatedMachine.create(series, spec=_GUEST)
+    machine = RehearsingMachine.create(series, spec=_GUEST)
     if machine.exists(_STAT):
         machine.write(_STAT, "N")  # as on the command line of all our guests
     found = {

@@ -21,7 +21,7 @@ LINES = {
         '    Row(f"{_S}/patience_ms", "uint", "patience", "ms", plain=True),\n',
     ),
     "kernel/damon/view.py": (
-        '    stats = _Below("stats", Stats)',
+        '    stats = Below("stats", Stats)',
         '    patience = _file("patience_ms")\n',
     ),
     "policy/model/schemes.py": (
