@@ -11,7 +11,7 @@ import math
 import os
 import select
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from functools import partial
 from typing import Protocol
@@ -120,7 +120,8 @@ class Service:
     stopping: bool = False
     failed: Callable[[], None] = lambda: None
     """Called when a job has failed, or succeeds again."""
-    _guards: dict[str, Guard] = field(default_factory=dict)
+    guards: dict[str, Guard] = field(default_factory=dict)
+    """The guards of the jobs, by name."""
 
     def stop(self) -> None:
         """End `run` once the job under way is done."""
@@ -132,10 +133,6 @@ class Service:
         for job in () if self.stopping else self.jobs:
             if isinstance(job, AliveJob):
                 job.waiting()
-
-    def guards(self) -> Mapping[str, Guard]:
-        """Return the guards of the jobs, by name."""
-        return self._guards
 
     def step(self) -> float:
         """Run the jobs that are due; return the seconds until the next one."""
@@ -151,7 +148,7 @@ class Service:
 
     def _guard(self, job: Job) -> Guard:
         name = type(job).__name__.removesuffix("Job").lower()
-        return self._guards.setdefault(name, Guard(name, self.machine))
+        return self.guards.setdefault(name, Guard(name, self.machine))
 
     def _run(self, job: Job, guard: Guard) -> None:
         before = (guard.failures, guard.trouble)

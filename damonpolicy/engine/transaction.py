@@ -32,7 +32,7 @@ from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
 from damonpolicy.engine.verification import Unverified, verified
 from damonpolicy.kernel.damon.capabilities import Capabilities
-from damonpolicy.kernel.damon.features import FEATURES, first_kernel, needed
+from damonpolicy.kernel.damon.features import first_kernel, needed
 from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.machine_state import Current
@@ -263,8 +263,7 @@ class _Transaction:
         for feature in needed(pattern(operation.relative), operation.after):
             tried = capabilities.known(feature.name) == "unknown"
             if tried and learned.known(feature.name) != "yes":
-                what = next(each.what for each in FEATURES if each.name == feature.name)
-                message = f"this kernel lacks {what}; everything is as it was"
+                message = f"this kernel lacks {feature.what}; everything is as it was"
                 hint = first_kernel(feature.name)
                 return FeatureRefused(learned.without(feature.name), message, hint)
         return None
