@@ -6,9 +6,9 @@ Before it does something, it asks what was, what is, and whose what runs is.
 from __future__ import annotations
 
 from damonpolicy.engine.execute import OperationFailed, alive, deadline_amid, thread_of
-from damonpolicy.engine.foreign import Known
 from damonpolicy.engine.journal import Unwritten
 from damonpolicy.engine.undo_context import Undoing, Undone
+from damonpolicy.engine.watch import Known
 from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
