@@ -16,7 +16,7 @@ from damonpolicy.daemon.scheduler import beat
 from damonpolicy.engine.execute import OperationFailed, ask
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.damon.directory import File
-from damonpolicy.kernel.damon.view import Kdamond, Scheme, Stats
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.state import SlotRecord
@@ -44,7 +44,12 @@ def meter(source: Source, keeper: Keeper) -> Meter:
 
         def file(record: SlotRecord) -> File:
             base = next(each for each, known in record.names.items() if known == name)
-            return _statistic(Scheme(path=base).stats, source["statistic"])
+            stats = Scheme(path=base).stats
+            return {
+                "tried": stats.sz_tried,
+                "applied": stats.sz_applied,
+                "passed": stats.sz_ops_filter_passed,
+            }[source["statistic"]]
 
         return _ask(keeper, kdamond, "update_schemes_stats", file)
 
@@ -64,14 +69,6 @@ def meter(source: Source, keeper: Keeper) -> Meter:
 
         more["metric"] = metric
     return Meter(keeper.machine, source, more)
-
-
-def _statistic(stats: Stats, word: str) -> File:
-    return {
-        "tried": stats.sz_tried,
-        "applied": stats.sz_applied,
-        "passed": stats.sz_ops_filter_passed,
-    }[word]
 
 
 def _ask(

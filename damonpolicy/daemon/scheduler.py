@@ -96,18 +96,15 @@ class AliveJob(Job):
     interval: float
     due: float = 0.0
 
-    def run(self) -> None:
-        """Give a sign of life."""
-        self._give()
+    def run(self, longer: float = 0.0) -> None:
+        """Give a sign of life, and ask systemd to wait ``longer``."""
+        self.notifier.alive(longer)
+        self.due = self.machine.monotonic() + self.interval
 
     def waiting(self) -> None:
         """Give a sign of life if it is due, and ask systemd to wait for a start or reload, too."""
         if self.due <= self.machine.monotonic():
-            self._give(longer=2 * self.interval)
-
-    def _give(self, longer: float = 0.0) -> None:
-        self.notifier.alive(longer)
-        self.due = self.machine.monotonic() + self.interval
+            self.run(longer=2 * self.interval)
 
 
 @dataclass(slots=True)
@@ -162,7 +159,7 @@ class Service:
         """Yield jobs with the objects that make them due; a failed job waits for its time."""
         for job in self.jobs:
             guard = self._guard(job)
-            if not guard.rests:
+            if guard.not_before <= self.machine.monotonic():
                 found = guard.attempt(partial(getattr, job, "readable"))
                 if found is not None:
                     yield job, found

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy
-from damonpolicy.engine.execute import OperationFailed, deadline_amid, patience, perform
+from damonpolicy.engine.execute import OperationFailed, patience, perform
 from damonpolicy.engine.journal import Header, Unwritten
 from damonpolicy.engine.signals import Signals
 from damonpolicy.engine.verification import all_gone, dead, looks_pids_up, read_back
@@ -193,7 +193,7 @@ class Forward:
     def _patience(self, operation: Operation) -> float:
         """Return the seconds that an operation may take, looked up once for each slot."""
         if operation.kind == "inputs":
-            return patience(self.machine, operation, self.header.operations)
+            return patience(self.machine, operation, self.header)
         if operation.slot not in self._waits:
-            self._waits[operation.slot] = deadline_amid(self.header, operation.slot)
+            self._waits[operation.slot] = patience(self.machine, operation, self.header)
         return self._waits[operation.slot]

@@ -65,8 +65,9 @@ class FeedJob(Job):
         self._renew()
         for each in turns(self._fed.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.feed.every / 1e6)
-            ready = self._ready(each)
-            if ready > machine.monotonic():
+            now = machine.monotonic()
+            ready = self.keeper.ready(each.kdamond, now, joins=True)
+            if each.kdamond.pressed and ready > now:  # a goal on pressure needs pauses
                 each.due = ready
                 continue
             trouble = self._feed(each)
@@ -75,11 +76,6 @@ class FeedJob(Job):
                 "feed", trouble, each.trouble, kdamond=each.kdamond.full_name, goal=each.feed.goal
             )
         self.due = soonest(self._fed.values(), machine.monotonic())
-
-    def _ready(self, each: _Fed) -> float:
-        """Return when a kdamond may be told next: a goal on pressure needs pauses."""
-        now = self.keeper.machine.monotonic()
-        return self.keeper.ready(each.kdamond, now, joins=True) if each.kdamond.pressed else now
 
     def _feed(self, each: _Fed) -> str:
         """Feed one goal; returns the problem, if any."""
