@@ -208,14 +208,11 @@ class Late(BaseException):
 @contextmanager
 def ending() -> Iterator[None]:
     """Enable `within` in a block; it works only in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     with handled({signal.SIGALRM: _alarm}):
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            within(0)
 
 
 def within(seconds: float) -> None:

@@ -58,11 +58,6 @@ class Guard:
     """When to try it again, in seconds of the machine's clock."""
     _pause: float = _AGAIN
 
-    @property
-    def rests(self) -> bool:
-        """Whether it is too early to try again."""
-        return self.machine.monotonic() < self.not_before
-
     def attempt(self, do: Callable[[], _T]) -> _T | None:
         """Do a part of the job; None if it fails."""
         try:

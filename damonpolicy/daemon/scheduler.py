@@ -11,7 +11,7 @@ import math
 import os
 import select
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from functools import partial
 from typing import Protocol
@@ -96,18 +96,15 @@ class AliveJob(Job):
     interval: float
     due: float = 0.0
 
-    def run(self) -> None:
-        """Give a sign of life."""
-        self._give()
+    def run(self, longer: float = 0.0) -> None:
+        """Give a sign of life, and ask systemd to wait ``longer``."""
+        self.notifier.alive(longer)
+        self.due = self.machine.monotonic() + self.interval
 
     def waiting(self) -> None:
         """Give a sign of life if it is due, and ask systemd to wait for a start or reload, too."""
         if self.due <= self.machine.monotonic():
-            self._give(longer=2 * self.interval)
-
-    def _give(self, longer: float = 0.0) -> None:
-        self.notifier.alive(longer)
-        self.due = self.machine.monotonic() + self.interval
+            self.run(longer=2 * self.interval)
 
 
 @dataclass(slots=True)
@@ -120,7 +117,8 @@ class Service:
     stopping: bool = False
     failed: Callable[[], None] = lambda: None
     """Called when a job has failed, or succeeds again."""
-    _guards: dict[str, Guard] = field(default_factory=dict)
+    guards: dict[str, Guard] = field(default_factory=dict)
+    """The guards of the jobs, by name."""
 
     def stop(self) -> None:
         """End `run` once the job under way is done."""
@@ -132,10 +130,6 @@ class Service:
         for job in () if self.stopping else self.jobs:
             if isinstance(job, AliveJob):
                 job.waiting()
-
-    def guards(self) -> Mapping[str, Guard]:
-        """Return the guards of the jobs, by name."""
-        return self._guards
 
     def step(self) -> float:
         """Run the jobs that are due; return the seconds until the next one."""
@@ -151,7 +145,7 @@ class Service:
 
     def _guard(self, job: Job) -> Guard:
         name = type(job).__name__.removesuffix("Job").lower()
-        return self._guards.setdefault(name, Guard(name, self.machine))
+        return self.guards.setdefault(name, Guard(name, self.machine))
 
     def _run(self, job: Job, guard: Guard) -> None:
         before = (guard.failures, guard.trouble)
@@ -165,7 +159,7 @@ class Service:
         """Yield jobs with the objects that make them due; a failed job waits for its time."""
         for job in self.jobs:
             guard = self._guard(job)
-            if not guard.rests:
+            if guard.not_before <= self.machine.monotonic():
                 found = guard.attempt(partial(getattr, job, "readable"))
                 if found is not None:
                     yield job, found

@@ -115,16 +115,18 @@ def naps(files: Tree) -> float:
     return min(waits, default=0) / 1e6
 
 
-def patience(machine: Machine, operation: Operation, operations: Iterable[Operation]) -> float:
-    """Return the seconds that a module may take to read its parameters again.
+def patience(machine: Machine, operation: Operation, header: Header) -> float:
+    """Return the seconds that an operation of a transaction may take.
 
-    It reads them after an aggregation, or when it checks its watermarks (mm/damon/reclaim.c,
-    lru_sort.c); its files give the intervals, now and before the transaction.
+    A module reads its parameters again after an aggregation, or when it checks its watermarks
+    (mm/damon/reclaim.c, lru_sort.c); its files give the intervals, now and before.
     """
+    if operation.kind != "inputs":
+        return deadline_amid(header, operation.slot)
     module = module_of(operation.path)
     paths = [parameter_path(module, name) for name in ("aggr_interval", "wmarks_interval")]
     texts = [read_or(machine, path) for path in paths]
-    texts += [each.before for each in operations if each.path in paths]
+    texts += [each.before for each in header.operations if each.path in paths]
     return _limit(texts)
 
 

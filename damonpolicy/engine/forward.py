@@ -11,11 +11,10 @@ from typing import TypeAlias
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy
-from damonpolicy.engine.execute import OperationFailed, deadline_amid, patience, perform
-from damonpolicy.engine.identities import all_gone, dead, looks_pids_up
+from damonpolicy.engine.execute import OperationFailed, patience, perform
 from damonpolicy.engine.journal import Header, Unwritten
 from damonpolicy.engine.signals import Signals
-from damonpolicy.engine.verification import read_back
+from damonpolicy.engine.verification import all_gone, dead, looks_pids_up, read_back
 from damonpolicy.engine.watch import Watch
 from damonpolicy.kernel.damon.tree import Tree, fed, slot_tree
 from damonpolicy.kernel.damon.view import Kdamond
@@ -98,14 +97,15 @@ class Forward:
                 failure.gone = gone
                 raise failure
         if operation.kind != "write":
-            journal.intend(self._turn)
+            journal.note({"intent": self._turn})
         self.writing = True
         seconds = self._patience(operation)
         perform(self.machine, operation, seconds, check=signals.check)
         if running:
             self.watch.alive(operation, seconds)
             if operation.after == "on":  # a kdamond that took a commit ran before
-                journal.started(operation.slot, self.watch.threads[operation.slot])
+                started = [operation.slot, *self.watch.threads[operation.slot]]
+                journal.note({"started": started}, must=False)
             self._committed[operation.slot] = self._staged(operation.slot)
         elif operation.kind == "command" and operation.after == "off":
             self.watch.threads.pop(operation.slot, None)
@@ -193,7 +193,7 @@ class Forward:
     def _patience(self, operation: Operation) -> float:
         """Return the seconds that an operation may take, looked up once for each slot."""
         if operation.kind == "inputs":
-            return patience(self.machine, operation, self.header.operations)
+            return patience(self.machine, operation, self.header)
         if operation.slot not in self._waits:
-            self._waits[operation.slot] = deadline_amid(self.header, operation.slot)
+            self._waits[operation.slot] = patience(self.machine, operation, self.header)
         return self._waits[operation.slot]

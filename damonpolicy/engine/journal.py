@@ -129,34 +129,14 @@ class Unwritten:
         self.header = header
         self.progress = progress or Progress()
 
-    def intend(self, index: int) -> None:
-        """Record that operation ``index`` is about to be done."""
-        self.note({"intent": index})
-
     def go_on(self, index: int, header: Header, slot: int) -> None:
         """Record that another plan, which changes one slot, applies from operation ``index`` on."""
         operations, after = typed.plain((header.operations[index:], header.after[slot]))
         self.note({"from": index, "operations": operations, "slot": slot, "after": after})
         self.header = header
 
-    def started(self, slot: int, thread: Thread) -> None:
-        """Record the thread that the transaction has started."""
-        self.note({"started": [slot, *thread]}, must=False)
-
-    def undo(self) -> None:
-        """Record that the transaction is being undone, whatever the state file says."""
-        self.note({"undo": True}, must=False)
-
-    def restarting(self, slot: int) -> None:
-        """Record that an undo is about to start a kdamond."""
-        self.note({"restarting": slot}, must=False)
-
-    def restarted(self, slot: int, thread: Thread) -> None:
-        """Record the thread that an undo has started."""
-        self.note({"restarted": [slot, *thread]}, must=False)
-
     def note(self, line: Mapping[str, Any], *, must: bool = True) -> None:
-        """Write a line; if it ``must`` be durable, raise OSError if it is not."""
+        """Write a line of `Progress`; if it ``must`` be durable, raise OSError if it is not."""
         self.progress.take(line)
 
     def leave(self) -> None:

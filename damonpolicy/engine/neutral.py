@@ -16,13 +16,14 @@ from damonpolicy.engine.execute import OperationFailed, ask, perform
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.damon.schema import row
+from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.damon.view import Goal, Kdamond
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.ir import by_name
 from damonpolicy.plan.state import SlotRecord
 
-__all__ = ("SERVICE", "neutralise", "rest")
+__all__ = ("SERVICE", "neutralise", "rest", "staged")
 
 SERVICE = "service:"
 """The prefix of owners that feed; goals applied by hand are fed by others, if at all."""
@@ -69,16 +70,8 @@ def _fed(session: Session, owner: str) -> Iterator[tuple[int, SlotRecord, list[G
 
 def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[Goal]) -> bool:
     """Neutralise one kdamond; False if others have staged something, which we must not commit."""
-    lists = [scheme.quota.goals for scheme in Kdamond(record.files).schemes]
-    staged = [
-        path
-        for path, text in record.files.items()
-        if any(each.holds(path) for each in lists)
-        and not ((found := row(path)) and found.volatile)
-        and read_or(machine, kdamond_path(slot, path), "-") != text
-    ]
-    if staged:
-        log.warning("neutral", kdamond=record.kdamond, reason=f"`{staged[0]}` was changed")
+    if changed := staged(machine, slot, record.files):
+        log.warning("neutral", kdamond=record.kdamond, reason=f"`{changed}` was changed")
         return False
     for goal in goals:
         path, target = kdamond_path(slot, goal.current.path), goal.target.text
@@ -88,3 +81,16 @@ def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[Goal]) ->
     # even if the files say so already: a killed process may have staged it without a commit
     ask(machine, slot, "commit_schemes_quota_goals", record.files)
     return True
+
+
+def staged(machine: Machine, slot: int, files: Tree) -> str:
+    """Return a file of goals that others have staged, and a command would commit; empty if none."""
+    lists = [scheme.quota.goals for scheme in Kdamond(files).schemes]
+    changed = (
+        path
+        for path, text in files.items()
+        if any(each.holds(path) for each in lists)
+        and not ((found := row(path)) and found.volatile)
+        and read_or(machine, kdamond_path(slot, path), "-") != text
+    )
+    return next(changed, "")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
+from damonpolicy.base.handlers import handled
 from damonpolicy.engine.waiting import meanwhile
 
 __all__ = ("Signalled", "Signals", "ignored", "keeping", "taken", "waiting", "writing")
@@ -104,14 +105,6 @@ def _handled(numbers: Iterable[signal.Signals]) -> Iterator[Signals]:
         _under_way.remove(signals)
 
 
-@contextmanager
-def ignored(number: signal.Signals) -> Iterator[None]:
+def ignored(number: signal.Signals) -> AbstractContextManager[None]:
     """Ignore a signal, unless the block sets a handler."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
+    return handled({number: signal.SIG_IGN})

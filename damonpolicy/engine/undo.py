@@ -7,8 +7,8 @@ to someone else, is left as it is, and makes the undo incomplete. An undo may be
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from damonpolicy.engine.journal import Unwritten
 from damonpolicy.engine.undo_context import Undoing, Undone
@@ -34,27 +34,22 @@ def undo(machine: Machine, journal: Unwritten, *, overwrite: bool = False) -> Un
     for _ in range(_PASSES):
         result.begin()
         settings = _Settings(machine, journal, result, overwrite=overwrite)
-        _one_pass(settings, Slots(machine, journal, result, overwrite=overwrite))
+        slots = Slots(machine, journal, result, overwrite=overwrite)
+        for step in (
+            partial(settings.put_back, "modules"),
+            partial(settings.put_back, "restore"),
+            slots.stop_started,
+            slots.restore,
+            partial(settings.put_back, "settings"),
+            settings.hand_over,
+            slots.compare,
+            settings.compare,
+        ):
+            with result.noting():  # a step that fails is noted, and the others still run
+                step()
         if not result.problems or result.theirs or result.waited:
             break
     return result
-
-
-def _one_pass(settings: _Settings, slots: Slots) -> None:
-    """Take every step; a step that fails is noted, and the others still run."""
-    steps: tuple[Callable[[], None], ...] = (
-        lambda: settings.put_back("modules"),
-        lambda: settings.put_back("restore"),
-        slots.stop_started,
-        slots.restore,
-        lambda: settings.put_back("settings"),
-        settings.hand_over,
-        slots.compare,
-        settings.compare,
-    )
-    for step in steps:
-        with settings.result.noting():
-            step()
 
 
 class _Settings(Undoing):

@@ -6,16 +6,11 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, cast
 
 from damonpolicy.base.errors import system_error
-from damonpolicy.engine.execute import (
-    OperationFailed,
-    deadline_amid,
-    longest_hold,
-    patience,
-    perform,
-)
+from damonpolicy.engine.execute import OperationFailed, longest_hold, patience, perform
 from damonpolicy.engine.journal import Thread, Unwritten
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.operation import Operation
@@ -27,7 +22,6 @@ __all__ = ("Undoing", "Undone", "put_right")
 
 
 _PAUSE = 0.05
-_Answer = TypeVar("_Answer")
 
 
 class Undone:
@@ -84,19 +78,14 @@ class _Patient:
         self._seconds = seconds
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._machine, name)
+        found = getattr(self._machine, name)
+        return partial(self._asked, found) if name in ("read", "read_bytes") else found
 
-    def read(self, path: str) -> str:
-        return self._asked(lambda: self._machine.read(path))
-
-    def read_bytes(self, path: str) -> bytes:
-        return self._asked(lambda: self._machine.read_bytes(path))
-
-    def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
+    def _asked(self, ask: Callable[[str], Any], path: str) -> Any:
         end = self._machine.monotonic() + self._seconds
         while True:
             try:
-                return ask()
+                return ask(path)
             except OSError as error:
                 if error.errno != errno.EBUSY or self._machine.monotonic() >= end:
                     raise
@@ -136,10 +125,7 @@ class Undoing:
 
     def attempt(self, operation: Operation) -> None:
         """Do one operation; raises OperationFailed."""
-        if operation.kind == "inputs":
-            seconds = patience(self.machine, operation, self.header.operations)
-        else:
-            seconds = deadline_amid(self.header, operation.slot)
+        seconds = patience(self.machine, operation, self.header)
         perform(self.machine, operation, seconds, lock=self.hold)
 
 

@@ -6,9 +6,9 @@ Before it does something, it asks what was, what is, and whose what runs is.
 from __future__ import annotations
 
 from damonpolicy.engine.execute import OperationFailed, alive, deadline_amid, thread_of
-from damonpolicy.engine.foreign import Known
 from damonpolicy.engine.journal import Unwritten
 from damonpolicy.engine.undo_context import Undoing, Undone
+from damonpolicy.engine.watch import Known
 from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
@@ -279,14 +279,14 @@ class Slots(Undoing):
     def _commanded(self, slot: int, before: str, word: str) -> OperationFailed | None:
         """Send a command, and record the thread that it started; return why it failed."""
         if word == "on":
-            self.journal.restarting(slot)
+            self.journal.note({"restarting": slot}, must=False)
         try:
             self.attempt(Operation.command(slot, word, before))
         except OperationFailed as error:
             return error
         if word == "on":
             thread = thread_of(self.machine, slot)
-            self.journal.restarted(slot, thread)
+            self.journal.note({"restarted": [slot, *thread]}, must=False)
             text = f"the kdamond of slot {slot} was started again: its results are lost"
             self.result.remark(text)
         return None

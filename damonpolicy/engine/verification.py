@@ -1,4 +1,8 @@
-"""Verification of a transaction: everything is read back before it counts as done."""
+"""Verification of a transaction: everything is read back before it counts as done.
+
+A kdamond's processes have to be the ones that were found: the kernel looks pids up at each commit
+and start, and knows no start times.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from damonpolicy.engine.identities import reused
 from damonpolicy.engine.journal import Header
 from damonpolicy.engine.watch import Watch
 from damonpolicy.kernel.damon.tree import (
@@ -20,12 +23,14 @@ from damonpolicy.kernel.damon.tree import (
 )
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.system.host import pids, starts
 from damonpolicy.kernel.system.machine import Machine, read_or, read_value
 from damonpolicy.plan.diff import differing
+from damonpolicy.plan.ir import Member
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.state import Managed, SettingRecord, SlotRecord
 
-__all__ = ("Unverified", "read_back", "verified")
+__all__ = ("Unverified", "all_gone", "dead", "looks_pids_up", "read_back", "verified")
 
 
 class Unverified(Exception):
@@ -59,7 +64,7 @@ def verified(machine: Machine, plan: Plan, header: Header, watch: Watch) -> Mana
             record = header.managed.slots[each.slot]
             slots[each.slot] = replace(record, names=each.names, members=each.members)
             continue
-        if gone := reused(machine, each.members):
+        if gone := _reused(machine, each.members):
             message = f"the process {gone} ended, and another one has its pid"
             raise Unverified(message, each.name)
         if each.runs:
@@ -145,3 +150,32 @@ def _tell(slot: int, name: str, now: Tree, wanted: Tree, wrong: Sequence[str]) -
             f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else ""
         )
         raise Unverified(message, name, path)
+
+
+def looks_pids_up(operation: Operation) -> bool:
+    """Return whether the kernel looks up the pids of a slot in an operation."""
+    return operation.kind == "command" and operation.after in ("on", "commit")
+
+
+def dead(machine: Machine, members: Sequence[Member]) -> set[int]:
+    """Return the pids that belong to no process any more, or to another one.
+
+    This reads a file for each, and others may end meanwhile: so a last step checks all at once.
+    """
+    if not members:
+        return set()
+    other = {pid for pid, start in members if starts(machine, pid) != start}
+    here = set(pids(machine))
+    return other | {pid for pid, _ in members if pid not in here}
+
+
+def all_gone(machine: Machine, members: Sequence[Member]) -> int:
+    """Return the first pid if no process is left; 0 if one lives, or there were none."""
+    lives = any(starts(machine, pid) == start for pid, start in members)
+    return 0 if lives or not members else members[0][0]
+
+
+def _reused(machine: Machine, members: Sequence[Member]) -> int:
+    """Return a pid that now belongs to another process, 0 if there is none."""
+    known = ((pid, start, starts(machine, pid)) for pid, start in members)
+    return next((pid for pid, start, now in known if now and now != start), 0)

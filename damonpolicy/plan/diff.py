@@ -6,7 +6,9 @@ The same function plans an apply and an undo: only the direction differs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import COUNTS, default
 from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, count_of, held, is_volatile, under
 from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
@@ -51,7 +53,7 @@ def changes(
     become empty again, which takes a new directory. ``anew`` is for a kdamond that is about to
     start: values that the kernel tuned for an earlier one are overwritten.
     """
-    walk = _Walk(slot, current, desired, phase, anew=anew)
+    walk = _Walk(slot, current, desired, phase, anew, dict(current))
     for path in sorted(walk.concerned(), key=_turn):
         walk.go(path)
     return walk.operations, walk.tree
@@ -71,27 +73,26 @@ def _turn(path: str) -> list[tuple[int, int, str]]:
     return [*inside, (0 if name in _COUNTERS else 1, 0, name)]
 
 
+@dataclass(slots=True)
 class _Walk:
-    def __init__(
-        self, slot: int, current: Tree, desired: Tree, phase: Phase, *, anew: bool
-    ) -> None:
-        self.slot = slot
-        self.current = current
-        self.desired = desired
-        self.phase = phase
-        self.anew = anew
-        self.tree = dict(current)
-        self.made: set[str] = set()
-        self.operations: list[Operation] = []
-        # an empty write has no effect, so a text that has to become empty needs a new directory
-        self.remade = {
-            counter
-            for path, value in desired.items()
-            if value == "" and current.get(path) and (counter := count_of(path))
-        }
+    slot: int
+    current: Tree
+    desired: Tree
+    phase: Phase
+    anew: bool
+    tree: dict[str, str]
+    made: set[str] = field(default_factory=set)
+    remade: set[str] = field(default_factory=set)
+    operations: list[Operation] = field(default_factory=list)
 
     def concerned(self) -> set[str]:
         """Return the files that differ, and those below a count that is written."""
+        # an empty write has no effect, so a text that has to become empty needs a new directory
+        self.remade = {
+            counter
+            for path, value in self.desired.items()
+            if value == "" and self.current.get(path) and (counter := count_of(path))
+        }
         differ = {path for path, value in self.desired.items() if self.tree.get(path) != value}
         counters = set(filter(_counts, differ)) | (self.remade & self.desired.keys())
         for counter in counters:

@@ -15,7 +15,7 @@ from damonpolicy.kernel.damon.tree import Tree, configuration, startable
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.operation import Operation, Phase, kdamond_path
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.plan import modules, online, policy_changes, renames, settings
+from damonpolicy.plan import modules, online, remarks, settings
 from damonpolicy.plan.bind import Bound, Waits
 from damonpolicy.plan.diff import changes, differing
 from damonpolicy.plan.ir import CompiledPolicy, by_name
@@ -91,7 +91,7 @@ class _Draft:
         ran = {name: self.managed.slots[slot].files for name, slot in ending.items()
                if slot not in adopted and self.current.running(slot)}  # fmt: skip
         anew = [name for name, (_, action) in placed.items() if action in ("start", "restart")]
-        self.lost = renames.lost(ran, self.wanted.bound, anew)
+        self.lost = remarks.lost(ran, self.wanted.bound, anew)
         for name, bound in self.wanted.bound.items():
             if isinstance(bound, Waits):
                 if name in ours:
@@ -200,27 +200,27 @@ class _Draft:
         before = {} if self.grown else self.current.slot(slot)
         record = self.managed.slots.get(slot)
         running = bool(before) and self.current.running(slot)
-        remarks = [self.lost[name]] if name in self.lost else []
+        said = [self.lost[name]] if name in self.lost else []
         cgroups: Mapping[str, int] = bound.cgroups
         if action != "start":
-            remarks += policy_changes.of_kdamond(name, self.managed.policies, bound.kdamond)
+            said += remarks.of_kdamond(name, self.managed.policies, bound.kdamond)
         if action == "adopt":
             mine = record if self.owners.get(slot) == "ours" else None
             was = f"was `{mine.kdamond}`, and " if mine else ""
-            remarks.append(f"{was}runs already as wanted: adopted without a write")
+            said.append(f"{was}runs already as wanted: adopted without a write")
             after: Tree = before
             # another program that committed it may have meant others
             cgroups = mine.cgroups if mine else {}
         elif running and record and action == "change":
             done = online.change(slot, before, bound, record)
             action, after = done.action, done.tree
-            remarks += done.remarks
+            said += done.remarks
             self.operations += done.operations
         else:
             if action == "restart" and self.owners.get(slot) == "foreign":
-                remarks.append("taken over from someone else")
+                said.append("taken over from someone else")
             elif action == "restart" and record:
-                remarks.append(f"takes the place of `{record.kdamond}`, which ends")
+                said.append(f"takes the place of `{record.kdamond}`, which ends")
             elif action == "change":
                 action = "start"
             fresh = {path: value for path, value in EMPTY.items() if path in bound.files}
@@ -238,7 +238,7 @@ class _Draft:
                 names=bound.kdamond.names,
                 names_before=record.names if record else {},
                 members=bound.members,
-                remarks=tuple(remarks),
+                remarks=tuple(said),
                 cgroups=cgroups,
                 left_out=bound.left_out,
             )
@@ -310,10 +310,8 @@ class _Draft:
     def plan(self) -> Plan:
         """Put everything in order."""
         wanted = self.wanted
-        changed = policy_changes.of_policies(
-            self.managed.policies, wanted.policies, wanted.affected
-        )
-        own, remarks = modules.steps(self.current, self.settings)
+        changed = remarks.of_policies(self.managed.policies, wanted.policies, wanted.affected)
+        own, said = modules.steps(self.current, self.settings)
         others = (
             settings.operation(each, "restore" if each.restored else "settings")
             for each in self.settings
@@ -332,7 +330,7 @@ class _Draft:
             slots_before=self.slots_before,
             affected=wanted.affected,
             takeover=wanted.takeover,
-            remarks=(*self.remarks, *changed, *settings.remarks(self.settings), *remarks),
+            remarks=(*self.remarks, *changed, *settings.remarks(self.settings), *said),
         )
 
 

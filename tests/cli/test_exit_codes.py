@@ -202,7 +202,7 @@ def test_81_rollback_incomplete_and_then_recovered(run, failing):
 
 def test_130_interrupted_before_any_write(run, failing, monkeypatch):
     monkeypatch.setattr(
-        "damonpolicy.engine.own_files.journals.begin",
+        "damonpolicy.engine.transaction.journals.begin",
         lambda *_: signal.raise_signal(signal.SIGTERM),
     )
 

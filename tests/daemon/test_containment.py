@@ -92,7 +92,7 @@ class Served:
             and self.world.machine.read(f"{base}/goals/0/current_value")
             == self.score.read_text() + "\n"
             and self.world.machine.read(RUN) == "1\n"
-            and not any(each.trouble for each in self.service.guards().values())
+            and not any(each.trouble for each in self.service.guards.values())
         )
 
 
@@ -123,7 +123,7 @@ def test_a_fault_at_any_step_of_any_job_ends_nothing(served, error):
                 break
             served.step(1)
         else:
-            pytest.fail(f"{number}: {served.service.guards()} {served.record._record()}")
+            pytest.fail(f"{number}: {served.service.guards} {served.record._record()}")
     assert not served.world.places.journal.exists()
 
 
@@ -168,7 +168,7 @@ def test_a_job_that_fails_is_tried_again_less_and_less_often(world, events):
         failing.error = None
         world.machine.sleep(60)
         service.step()
-        assert service.guards()["failing"].trouble == ""
+        assert service.guards["failing"].trouble == ""
         assert events[-1] == ("job works again", {"job": "failing", "failures": len(tried)})
 
 
@@ -194,7 +194,7 @@ def test_what_makes_a_job_due_may_fail_too(world, error):
         service.run()
 
     assert len(rounds) == 4
-    assert service.guards()["unreadable"].failures >= 1
+    assert service.guards["unreadable"].failures >= 1
 
 
 def test_status_and_metrics_tell_of_a_job_that_fails(served, monkeypatch):

@@ -13,13 +13,12 @@ from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
 from damonpolicy.daemon.containment import contained, tell
-from damonpolicy.daemon.jobs.turns import pause, soonest, troubles, turns
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.meters import meter
+from damonpolicy.daemon.meters import meter, pause, soonest, troubles, turns
 from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import OperationFailed, ask, perform
+from damonpolicy.engine.neutral import staged
 from damonpolicy.engine.session import changing
-from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.view import Goal
 from damonpolicy.kernel.operation import Operation, kdamond_path
 from damonpolicy.kernel.system.machine import read_or
@@ -66,8 +65,9 @@ class FeedJob(Job):
         self._renew()
         for each in turns(self._fed.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.feed.every / 1e6)
-            ready = self._ready(each)
-            if ready > machine.monotonic():
+            now = machine.monotonic()
+            ready = self.keeper.ready(each.kdamond, now, joins=True)
+            if each.kdamond.pressed and ready > now:  # a goal on pressure needs pauses
                 each.due = ready
                 continue
             trouble = self._feed(each)
@@ -76,11 +76,6 @@ class FeedJob(Job):
                 "feed", trouble, each.trouble, kdamond=each.kdamond.full_name, goal=each.feed.goal
             )
         self.due = soonest(self._fed.values(), machine.monotonic())
-
-    def _ready(self, each: _Fed) -> float:
-        """Return when a kdamond may be told next: a goal on pressure needs pauses."""
-        now = self.keeper.machine.monotonic()
-        return self.keeper.ready(each.kdamond, now, joins=True) if each.kdamond.pressed else now
 
     def _feed(self, each: _Fed) -> str:
         """Feed one goal; returns the problem, if any."""
@@ -105,8 +100,7 @@ class FeedJob(Job):
             for feed in kdamond.feeds:
                 fed = self._fed.get(f"{kdamond.full_name}/{feed.goal}")
                 if fed is None or fed.feed != feed:
-                    measured = meter(feed.source, self.keeper, self.keeper.places)
-                    fed = _Fed(kdamond, feed, measured, now)
+                    fed = _Fed(kdamond, feed, meter(feed.source, self.keeper), now)
                 fed.kdamond = kdamond
                 found[fed.name] = fed
         self._fed = found
@@ -131,14 +125,8 @@ class FeedJob(Job):
             record = session.managed.slots.get(slot)
             if record is None or record.kdamond != kdamond:
                 return "it does not run"
-            changed = [
-                name
-                for name, text in record.files.items()
-                if _of_goal(name) and read_or(machine, kdamond_path(slot, name), "-") != text
-            ]
-            if changed:
-                # the command would commit what somebody else has staged
-                return f"`{slot}/{changed[0]}` was changed by someone"
+            if changed := staged(machine, slot, record.files):
+                return f"`{slot}/{changed}` was changed by someone"
             before = read_or(machine, path)
             try:
                 perform(machine, Operation("write", "stage", path, before, text, slot))
@@ -150,9 +138,3 @@ class FeedJob(Job):
         each.handed = text
         self.writes += 1
         return ""
-
-
-def _of_goal(path: str) -> bool:
-    """Return whether a file belongs to goals, but is not the one that is fed."""
-    found = row(path)
-    return found is not None and found.feature.startswith("quota.goal") and not found.volatile

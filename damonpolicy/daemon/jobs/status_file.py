@@ -70,7 +70,7 @@ class RecordJob(Job):
     observe: ObserveJob
     poll: float = 5.0
     due: float = 0.0
-    guards: Callable[[], Mapping[str, Guard]] = dict
+    guards: Mapping[str, Guard] = field(default_factory=dict)
     """The guards of the jobs, including this one."""
     told: Callable[[], None] = lambda: None
     """Called after each check for changes."""
@@ -125,7 +125,7 @@ class RecordJob(Job):
             drifts=observe.drifts,
             repairs=observe.repairer.repairs,
             errors=dict(self.tune.errors()),
-            failures={name: each.failures for name, each in self.guards().items()},
+            failures={name: each.failures for name, each in self.guards.items()},
             observation=observe.last,
         )
 
@@ -141,7 +141,7 @@ class RecordJob(Job):
             held=self.reloader.held,
             jobs={
                 name: Failures(each.failures, each.trouble)
-                for name, each in self.guards().items()
+                for name, each in self.guards.items()
                 if each.failures
             },
             following=self.follower.trouble,

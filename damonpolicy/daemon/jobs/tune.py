@@ -10,9 +10,8 @@ from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained, tell
-from damonpolicy.daemon.jobs.turns import pause, soonest, troubles, turns
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.meters import meter
+from damonpolicy.daemon.meters import meter, pause, soonest, troubles, turns
 from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.operation import kdamond_path
@@ -110,7 +109,7 @@ class TuneJob(Job):
                 key = (name, (loop.kdamond, loop.path))
                 known = self._running.get(key)
                 if known is None or known.loop != loop:
-                    meters = tuple(meter(each, keeper, keeper.places) for each in loop.sources)
+                    meters = tuple(meter(each, keeper) for each in loop.sources)
                     known = _Running(name, loop, meters, now, now)
                 found[key] = known
         self._running = found

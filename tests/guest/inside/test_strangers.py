@@ -159,7 +159,7 @@ def test_what_an_undo_has_started_is_known_to_the_next(
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "save", full)
-        patched.setattr("damonpolicy.engine.own_files.OwnFiles.commit", _fail)
+        patched.setattr("damonpolicy.engine.transaction.OwnFiles.commit", _fail)
         outcome = run("remove", "a")
     assert outcome.code == ExitCode.ROLLBACK_INCOMPLETE, outcome.err
     assert "the journal stays" in outcome.err

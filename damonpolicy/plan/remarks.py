@@ -1,17 +1,23 @@
-"""Changes of a policy that change no file of the kernel, which a plan describes in words.
+"""What a plan says in words: changes that change no file of the kernel, and what a rename loses.
 
-Standard library only.
+A kdamond with only a new name is adopted while it runs. One that differs in more cannot be matched,
+so it starts over. Standard library only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from damonpolicy.base.units import format_duration
+from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond
+from damonpolicy.plan.bind import Bound, Waits
+from damonpolicy.plan.diff import differing
 from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy, by_name
+from damonpolicy.plan.online import has_goals
 
-__all__ = ("of_kdamond", "of_policies")
+__all__ = ("lost", "of_kdamond", "of_policies")
 
 
 def of_kdamond(
@@ -57,3 +63,38 @@ def of_policies(
             yield f"loops of `{name}` change: the service uses it"
         if replace(old, source=new.source, variables=new.variables) == new:
             yield f"only the text of `{name}` changes, nothing that it means"
+
+
+def lost(
+    ending: Mapping[str, Tree], bound: Mapping[str, Bound | Waits], starting: Iterable[str]
+) -> dict[str, str]:
+    """Return the remarks about kdamonds that start, by name.
+
+    ``ending`` is what was committed to running kdamonds that end, by name; each is lost once.
+    """
+    left = dict(ending)
+    said = {}
+    for name in starting:
+        new = bound[name]
+        if isinstance(new, Waits):
+            continue
+        old = next((each for each, ran in left.items() if _looks(ran) == _looks(new.files)), None)
+        if old is None:
+            continue
+        ran = left.pop(old)
+        tuned = " and tuned quotas" if has_goals(ran) else ""
+        changed = differing(ran, new.files)
+        keeps = " (renamed first and changed later, it would go on)" if changed else ""
+        said[name] = (
+            f"`{old}` has the same targets and ends: its monitoring results{tuned} start over{keeps}"
+        )
+    return said
+
+
+def _looks(tree: Tree) -> dict[str, str]:
+    kdamond = Kdamond(tree)
+    return {
+        path: value
+        for path, value in tree.items()
+        if path == kdamond.ops.path or kdamond.targets.holds(path)
+    }

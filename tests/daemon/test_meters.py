@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from damonpolicy.daemon.jobs import turns as module
-from damonpolicy.daemon.jobs.turns import pause, turns
+from damonpolicy.daemon import meters as module
+from damonpolicy.daemon.meters import pause, turns
 
 
 @dataclass
