@@ -35,10 +35,10 @@ from damonpolicy.policy.model.intervals import AutoTune, Intervals, RegionCount
 from damonpolicy.policy.model.kdamond import Kdamond, Temperature
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.probes import Probe
-from damonpolicy.policy.model.schema import policy_schema
 from damonpolicy.policy.model.schemes import Scheme, When
 from damonpolicy.policy.model.watermarks import Watermarks
 from generator.markdown import MADE, code, table
+from generator.policy_schema import policy_schema
 
 __all__ = ("page",)
 
