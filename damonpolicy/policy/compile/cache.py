@@ -67,7 +67,7 @@ class _Asked:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self.name, self.writable = machine.name, machine.writable
+        self.name, self.writable, self.here = machine.name, machine.writable, machine.here
         self.answers: dict[tuple[str, str], object] = {}
         self.steady = True
         """Whether asking again can give the same answers."""
