@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from typing import TypeVar
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
@@ -217,7 +218,9 @@ class _Tree:
         pattern, marks = scheme.access_pattern, scheme.watermarks
         regions = self.inside(at, pattern)
         self.take(regions("sz_bytes"), pattern.size.min, pattern.size.max)
-        for file, value in _bounds(regions, self.intervals, pattern):
+        rates = _counted(regions, _RATES, "percent", self.intervals, pattern.access_rate)
+        ages = _counted(regions, _AGES, "usec", self.intervals, pattern.age)
+        for file, value in chain(rates, ages):
             self.put(file, value)
         self.take(at, scheme.apply_every)
         self._quota(self.inside(at, scheme.quota), scheme.quota)
@@ -317,21 +320,15 @@ _RATES = replace(PERCENT, words=("samples",))
 _AGES = replace(MICRO, words=("aggr_intervals",))
 
 
-def _bounds(at: Place, intervals: _Intervals, pattern: view.Pattern) -> Iterator[tuple[File, str]]:
-    """Yield the files of access rates and ages with the values that damo writes.
-
-    A bound is in percent, time or bytes, or in the kernel's units; a bare rate is percent and a bare
-    age microseconds. damo computes with the intervals as written: 50 % of 100 ms at 30 ms a sample
-    is 1.67 samples, and it writes 1.
-    """
-    yield from _counted(at, _RATES, "percent", intervals, pattern.access_rate)
-    yield from _counted(at, _AGES, "usec", intervals, pattern.age)
-
-
 def _counted(
     at: Place, kind: Kind, usual: str, intervals: _Intervals, files: view.Range
 ) -> Iterator[tuple[File, str]]:
-    """Yield two bounds; ``usual`` is damo's name for the unit of a bare number."""
+    """Yield the files of two bounds with the values that damo writes.
+
+    They are in percent, time or bytes, or in the kernel's units; ``usual`` is damo's name for the
+    unit of a bare number. damo computes with the intervals as written: 50 % of 100 ms at 30 ms a
+    sample is 1.67 samples, and it writes 1.
+    """
     key, word = files.name, kind.words[0]
     unit = at.word(f"{key}_unit", usual, (usual, word))
     place = at(key)
