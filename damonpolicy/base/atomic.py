@@ -145,9 +145,6 @@ class Rotation:
         """Have ``write`` make a file with the newest name; the others get the next one."""
         self._move()
         write(self.path)
-        self._count(so_far)
-
-    def _count(self, so_far: Amount) -> None:
         self._ends.append(so_far)
         if self._left(self.finished) == self._left(self.finished + 1):
             del self._ends[0]

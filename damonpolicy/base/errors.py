@@ -88,91 +88,65 @@ class DamonPolicyError(Exception):
         self.also: tuple[DamonPolicyError, ...] = ()
         """Further, unrelated errors of the same step."""
 
+    def __init_subclass__(cls, exit_code: ExitCode | None = None, code: str = "") -> None:
+        """Give a class its codes; without, it has those of the class above."""
+        cls.exit_code, cls.code = exit_code or cls.exit_code, code or cls.code
 
-class UsageError(DamonPolicyError):
+
+class UsageError(DamonPolicyError, exit_code=ExitCode.USAGE, code="DP0501"):
     """The command line is wrong."""
 
-    exit_code = ExitCode.USAGE
-    code = "DP0501"
 
-
-class PolicyInvalid(DamonPolicyError):
+class PolicyInvalid(DamonPolicyError, exit_code=ExitCode.INVALID, code="DP0502"):
     """At least one policy has an error; ``diagnostics`` holds all of them."""
 
-    exit_code = ExitCode.INVALID
-    code = "DP0502"
 
-
-class KernelLacks(DamonPolicyError):
+class KernelLacks(DamonPolicyError, exit_code=ExitCode.UNSUPPORTED, code="DP0503"):
     """The kernel lacks what the policy needs, or DAMON altogether."""
 
-    exit_code = ExitCode.UNSUPPORTED
-    code = "DP0503"
 
-
-class Foreign(DamonPolicyError):
+class Foreign(DamonPolicyError, exit_code=ExitCode.FOREIGN, code="DP0504"):
     """A kdamond or module of someone else is in the way."""
 
-    exit_code = ExitCode.FOREIGN
-    code = "DP0504"
 
-
-class StalePlan(DamonPolicyError):
+class StalePlan(DamonPolicyError, exit_code=ExitCode.STALE, code="DP0505"):
     """The machine has moved since the plan was saved."""
 
-    exit_code = ExitCode.STALE
-    code = "DP0505"
 
-
-class LockHeld(DamonPolicyError):
+class LockHeld(DamonPolicyError, exit_code=ExitCode.LOCKED, code="DP0506"):
     """Another damonpolicy is changing the machine."""
 
-    exit_code = ExitCode.LOCKED
     can_retry = True
-    code = "DP0506"
 
 
-class Busy(DamonPolicyError):
+class Busy(DamonPolicyError, exit_code=ExitCode.BUSY, code="DP0507"):
     """The kernel is busy, or an earlier change waits for its confirmation."""
 
-    exit_code = ExitCode.BUSY
     can_retry = True
-    code = "DP0507"
 
 
-class NoPermission(DamonPolicyError):
+class NoPermission(DamonPolicyError, exit_code=ExitCode.NO_PERMISSION, code="DP0508"):
     """The caller may not read or write DAMON's files."""
 
-    exit_code = ExitCode.NO_PERMISSION
-    code = "DP0508"
 
-
-class RolledBack(DamonPolicyError):
+class RolledBack(DamonPolicyError, exit_code=ExitCode.ROLLED_BACK, code="DP0509"):
     """The transaction failed half-way and everything is as it was."""
 
-    exit_code = ExitCode.ROLLED_BACK
-    code = "DP0509"
 
-
-class RollbackIncomplete(DamonPolicyError):
+class RollbackIncomplete(DamonPolicyError, exit_code=ExitCode.ROLLBACK_INCOMPLETE, code="DP0510"):
     """The transaction failed and something could not be put back; the journal is kept."""
 
-    exit_code = ExitCode.ROLLBACK_INCOMPLETE
     undone = True
-    code = "DP0510"
 
 
-class Interrupted(DamonPolicyError):
+class Interrupted(DamonPolicyError, exit_code=ExitCode.INTERRUPTED, code="DP0511"):
     """A signal came before anything was changed."""
 
-    exit_code = ExitCode.INTERRUPTED
     can_retry = True
-    code = "DP0511"
 
 
-class _Defect(DamonPolicyError):
-    exit_code = ExitCode.INTERNAL
-    code = "DP0599"
+class _Defect(DamonPolicyError, exit_code=ExitCode.INTERNAL, code="DP0599"):
+    """An error that nobody foresaw."""
 
 
 def defect(error: Exception) -> DamonPolicyError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from functools import lru_cache
+from string import hexdigits
 from typing import TypeAlias
 
 from damonpolicy.base import limits
@@ -216,7 +217,7 @@ class _Parser:
             return "", _CLASSES[char]
         if char in _HEXADECIMAL:
             digits = self.text[self.at : self.at + _HEXADECIMAL[char]]
-            if len(digits) < _HEXADECIMAL[char] or not _is_hexadecimal(digits):
+            if len(digits) < _HEXADECIMAL[char] or not set(digits) <= set(hexdigits):
                 raise self.wrong("an escape is cut short")
             self.at += len(digits)
             if int(digits, 16) > 0x10FFFF:
@@ -280,10 +281,6 @@ class _Parser:
 
 def _digits(text: str) -> bool:
     return not text or (text.isascii() and text.isdigit() and len(text) <= 9)
-
-
-def _is_hexadecimal(text: str) -> bool:
-    return all(each in "0123456789abcdefABCDEF" for each in text)
 
 
 @dataclass(slots=True)

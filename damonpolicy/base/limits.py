@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ("Limit", "every", "shortened")
+__all__ = ("Limit", "shortened")
 
 
 class Limit(NamedTuple):
@@ -85,11 +85,6 @@ RECORD_MEMORY = Limit(
 RECORD_SECONDS = Limit("Time for reading such a file", 60, "seconds", "DP0367", "A record")
 
 OWN_FILE = Limit("Size of a plan or a machine file", 64 << 20, "bytes", "DP0501", "Other files")
-
-
-def every() -> tuple[Limit, ...]:
-    """Return all limits, in the order of this file."""
-    return tuple(each for each in globals().values() if isinstance(each, Limit))
 
 
 def shortened(text: str, most: int = MESSAGE.most) -> str:

@@ -8,16 +8,30 @@ damo wrote them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
 from typing import TypeVar
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.lazy import dataclass
+from damonpolicy.base.units import U64_MAX
 from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import ACTIONS
 from damonpolicy.kernel.damon.directory import Directory, File, Numbered
 from damonpolicy.kernel.damon.schema import LAYERS
 from damonpolicy.kernel.damon.tree import CORE
-from damonpolicy.policy.importer.damo_pattern import Intervals, bounds
-from damonpolicy.policy.importer.damo_values import BYTES, COUNT, KINDS, MICRO, Kind, Place, Report
+from damonpolicy.policy.importer.damo_values import (
+    BYTES,
+    COUNT,
+    KINDS,
+    MICRO,
+    PERCENT,
+    Kind,
+    Place,
+    Quantity,
+    Report,
+)
 from damonpolicy.policy.importer.policy import Source
 from damonpolicy.policy.model.probes import PROBED
 from damonpolicy.policy.source.nodes import Mapping, Node, Scalar, Sequence
@@ -92,7 +106,7 @@ class _Tree:
         self.files: dict[str, str] = {}
         self.report = report
         self.spans: dict[str, Span] = {"": kdamond.span}
-        self.intervals = Intervals(5_000, 100_000)
+        self.intervals = _Intervals(5_000, 100_000)
         place = Place(kdamond, kdamond.span, report)
         self.take(place, _SLOT.refresh)
         place.ignore("state", "pid")
@@ -141,7 +155,7 @@ class _Tree:
         self.take(at, _SLOT.paused)
         own, goal = _SLOT.intervals, _SLOT.intervals.auto_tune
         intervals = self.inside(at, own)
-        self.intervals = Intervals(
+        self.intervals = _Intervals(
             intervals.number(own.sample.name, 5000, MICRO),
             intervals.number(own.aggregation.name, 100_000, MICRO),
         )
@@ -204,7 +218,9 @@ class _Tree:
         pattern, marks = scheme.access_pattern, scheme.watermarks
         regions = self.inside(at, pattern)
         self.take(regions("sz_bytes"), pattern.size.min, pattern.size.max)
-        for file, value in bounds(regions, self.intervals, pattern):
+        rates = _counted(regions, _RATES, "percent", self.intervals, pattern.access_rate)
+        ages = _counted(regions, _AGES, "usec", self.intervals, pattern.age)
+        for file, value in chain(rates, ages):
             self.put(file, value)
         self.take(at, scheme.apply_every)
         self._quota(self.inside(at, scheme.quota), scheme.quota)
@@ -285,3 +301,66 @@ class _Tree:
         if items:
             at.report.wrong(items[0].span, f"`{key}` has two ends")
         return "0", "0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Intervals:
+    """Intervals in microseconds as damo computes them, before it truncates."""
+
+    sample: float
+    aggregation: float
+
+    @property
+    def samples(self) -> float:
+        """Samples in an aggregation."""
+        return self.aggregation / self.sample if self.sample else 1.0
+
+
+_RATES = replace(PERCENT, words=("samples",))
+_AGES = replace(MICRO, words=("aggr_intervals",))
+
+
+def _counted(
+    at: Place, kind: Kind, usual: str, intervals: _Intervals, files: view.Range
+) -> Iterator[tuple[File, str]]:
+    """Yield the files of two bounds with the values that damo writes.
+
+    They are in percent, time or bytes, or in the kernel's units; ``usual`` is damo's name for the
+    unit of a bare number. damo computes with the intervals as written: 50 % of 100 ms at 30 ms a
+    sample is 1.67 samples, and it writes 1.
+    """
+    key, word = files.name, kind.words[0]
+    unit = at.word(f"{key}_unit", usual, (usual, word))
+    place = at(key)
+    if unit != usual and (said := at.scalar(f"{key}_unit")) is not None:
+        message = f"damo 3 does not look at `{key}_unit`, and the policy does"
+        hint = f"to damo 3 a bare number is `{usual}`, and here it is `{unit}`"
+        at.report.told(said.span, message, hint)
+    nodes = {bound: place.scalar(bound) for bound in ("min", "max")}
+    found = {bound: place.quantity(node, kind) for bound, node in nodes.items() if node is not None}
+    units = {each.unit for each in found.values() if each and each.unit not in ("min", "max")}
+    if word in units and len(units) > 1:
+        message = f"the bounds of `{key}` have different units, which damo refuses"
+        at.report.wrong(place.node.span, message, f"write both in `{word}`, or none")
+    counted = word in units or unit == word
+    for file, most in ((files.min, 0), (files.max, U64_MAX)):
+        node, value = nodes[file.name], found.get(file.name)
+        place.has(file.name)  # reported here, for its place
+        if node is None:
+            value = Quantity(most, Fraction(most), file.name)
+        if value is None:
+            yield file, "0"
+            continue
+        if not counted or value.unit not in ("", word, "min", "max"):
+            value = _converted(value, kind, intervals)
+        whole = int(value.value) if node is None else place.rounded(node, value.value, value.exact)
+        yield file, str(min(whole, U64_MAX))
+
+
+def _converted(value: Quantity, kind: Kind, intervals: _Intervals) -> Quantity:
+    """Return a share or a time in samples or aggregations, in damo's steps."""
+    if kind is _RATES:
+        exact = value.exact * Fraction(intervals.samples) / 100
+        return Quantity(value.value * intervals.samples / 100, exact)
+    aggregation = intervals.aggregation or 1.0
+    return Quantity(value.value / aggregation, value.exact / Fraction(aggregation))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.diagnostics import Diagnostic, Span, is_whole
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.capabilities import Capabilities
@@ -78,7 +78,7 @@ def policy(
         own.setdefault("damon_stat", {"enabled": False})
     if own:
         data["modules"] = own
-    unsayable = next((each for each in _words(data) if not _sayable(each)), None)
+    unsayable = next((each for each in _words(data) if "{{" in each or not is_whole(each)), None)
     if unsayable is not None:
         message = f"no policy can say {unsayable[:60]!a}: it is not UTF-8, or is a template"
         hint = "give that cgroup another name"
@@ -116,11 +116,6 @@ def _words(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _words(each)
-
-
-def _sayable(text: str) -> bool:
-    """Return whether a policy keeps a text unchanged."""
-    return "{{" not in text and text.encode("utf-8", "replace").decode("utf-8") == text
 
 
 def _processes(made: Sequence[Decompiled], machine: Machine | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""``schemes/``: actions on the regions of an access pattern."""
+"""``schemes/``: actions on the regions of an access pattern; ``dests/``, ``watermarks/``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from damonpolicy.policy.model.access_pattern import AccessPattern
-from damonpolicy.policy.model.dests import Destination
 from damonpolicy.policy.model.filters import Filter
 from damonpolicy.policy.model.quotas import Quota
 from damonpolicy.policy.model.scalars import (
@@ -17,13 +16,13 @@ from damonpolicy.policy.model.scalars import (
     Model,
     Name,
     Node,
+    Percent,
     ScalarOr,
     ScalarOrList,
     SomeText,
 )
-from damonpolicy.policy.model.watermarks import Watermarks
 
-__all__ = ("Action", "Scheme", "When")
+__all__ = ("Action", "Destination", "Scheme", "Watermarks", "When")
 
 Action: TypeAlias = Literal[
     "stat",
@@ -47,6 +46,30 @@ class When(Model):
     """The feature that the kernel must have; `damonpolicy features` lists all."""
     not_: SomeText | None = Field(None, alias="not")
     """The feature that the kernel must lack."""
+
+
+class Destination(Model):
+    """A node, and its share among all destinations."""
+
+    node: Node
+    """A NUMA node with memory."""
+    weight: Count = 1
+    """Its share among all."""
+
+
+class Watermarks(Model):
+    """Asleep above ``high`` and below ``low``; awake once the metric falls below ``mid``."""
+
+    metric: Literal["none", "free_mem_rate"]
+    """`free_mem_rate`, the share of free memory; with `none` it is always awake."""
+    every: Duration
+    """How often to check the metric."""
+    high: Percent
+    """Asleep above it."""
+    mid: Percent
+    """Awake at or below it."""
+    low: Percent
+    """Asleep below it."""
 
 
 class Scheme(Model):

@@ -8,9 +8,8 @@ from typing import Any, get_args
 
 from damonpolicy.base import units
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.corrections import correction
 from damonpolicy.policy.model.filters import Page
-from damonpolicy.policy.model.scalars import read_age, read_rate
+from damonpolicy.policy.model.scalars import correction, read_age, read_rate
 from damonpolicy.policy.source.nodes import Path
 
 __all__ = ("EXAMPLES", "filter_item", "flow", "form", "rate_of")

@@ -9,8 +9,8 @@ from damonpolicy.policy.model.quotas import METRICS, UNLIMITED, Goal, Quota, rea
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.hints import bare_number
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules import sources
 from damonpolicy.policy.rules.rule import Findings, Rules, rule
+from damonpolicy.policy.rules.tuning import check_source
 
 __all__ = ("check",)
 
@@ -123,7 +123,7 @@ def _goals(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
         yield from _target(goal, place("target"))
         yield from _keys(goal, place)
         if (source := goal.known("from_")) is not None:
-            yield from sources.check(source, place("from"))
+            yield from check_source(source, place("from"))
         ops = kdamond.known("ops", "paddr")
         if goal.known("metric") == "node_eligible_mem_bp" and ops != "paddr":
             message = f"`node_eligible_mem_bp` is always 0 on `{ops}`"

@@ -11,7 +11,8 @@ from damonpolicy.base import limits, trust
 from damonpolicy.base.diagnostics import Diagnostic, Span, closest
 from damonpolicy.base.lazy import dataclass
 
-__all__ = ("Room", "SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file")
+__all__ = ("SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file",
+           "within_limits")  # fmt: skip
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -50,35 +51,29 @@ def load(
         else:
             names.append(path)
     names += drop_ins(directories)
-    files = []
-    room = Room()
-    for name in dict.fromkeys(names):
-        file, diagnostic = read_file(name, keepers, absent=_meant)
-        if full := room.take(file.text):
-            found.append(full)
-            break
-        if diagnostic:
-            found.append(diagnostic)
+    read = (read_file(name, keepers, absent=_meant) for name in dict.fromkeys(names))
+    files, wrong_files = within_limits(read)
+    return files, [*found, *wrong_files]
+
+
+def within_limits(
+    read: Iterable[tuple[SourceFile, Diagnostic | None]],
+) -> tuple[list[SourceFile], list[Diagnostic]]:
+    """Return the files that could be read, and all errors, up to the limits of policies at once."""
+    files: list[SourceFile] = []
+    found: list[Diagnostic] = []
+    size, most, all_ = 0, limits.POLICIES, limits.ALL_POLICIES.most
+    for number, (file, wrong) in enumerate(read, start=1):
+        size += len(file.text)
+        if number > most.most or size > all_:
+            message = f"more than {most.most:,} policies, or {all_ >> 20} MiB of them, are named"
+            hint = "name them in several calls"
+            return files, [*found, Diagnostic.error(most.code, None, message, hint=hint)]
+        if wrong:
+            found.append(wrong)
         else:
             files.append(file)
     return files, found
-
-
-class Room:
-    """The limits on the number and total size of policies read at once."""
-
-    def __init__(self) -> None:
-        self.files = self.size = 0
-
-    def take(self, text: str) -> Diagnostic | None:
-        """Count one more, or report that it is too much."""
-        self.files += 1
-        self.size += len(text)
-        most, size = limits.POLICIES, limits.ALL_POLICIES
-        if self.files <= most.most and self.size <= size.most:
-            return None
-        message = f"more than {most.most:,} policies, or {size.most >> 20} MiB of them, are named"
-        return Diagnostic.error(most.code, None, message, hint="name them in several calls")
 
 
 def drop_ins(directories: Iterable[str]) -> list[str]:

@@ -30,6 +30,8 @@ NO_SPACE = "there is no space after `{}:`"
 TOO_DEEP = "the policy is nested too deeply"
 _UNCLOSED = ("unexpected end of stream", "expected ',' or")
 _QUOTED = re.compile(r"\s+#.*|\"[^\"]*\"|'[^']*'")
+_REFUSED = re.compile("[^\t\n\r\x85 -~\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML does not allow, and the mark of the order of bytes."""
 _ODD = re.compile(rf"[{SPACES}：]")
 
 
@@ -145,19 +147,10 @@ def not_a_tag(span: Span, word: str) -> Diagnostic:
 def unreadable(name: str, text: str) -> Diagnostic:
     """Locate a character that YAML does not allow."""
     # libyaml's position counts bytes, the pure reader's counts characters: look for it instead
-    position = next((i for i, char in enumerate(text) if not _allowed(char)), 0)
+    found = _REFUSED.search(text)
+    position = found.start() if found else 0
     before = (text[:position] + "x").splitlines()  # YAML has more ends of lines than one, too
     number = ord(text[position]) if text else 0
     message = f"the character U+{number:04X} is not allowed in YAML"
     hint = "remove it, or write it as an escape in double quotes"
     return Span.on_line(name, len(before), len(before[-1])).error("DP0003", message, hint)
-
-
-def _allowed(char: str) -> bool:
-    number = ord(char)
-    return (
-        number in (0x09, 0x0A, 0x0D, 0x85)
-        or 0x20 <= number <= 0x7E
-        or 0xA0 <= number <= 0xD7FF
-        or (0xE000 <= number <= 0x10FFFF and number not in (0xFEFF, 0xFFFE, 0xFFFF))
-    )

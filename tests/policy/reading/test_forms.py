@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from damonpolicy.base import units
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.corrections import correction
-from damonpolicy.policy.model.scalars import read_age, read_rate
+from damonpolicy.policy.model.scalars import correction, read_age, read_rate
 from damonpolicy.policy.reading import forms, hints, levels
 from damonpolicy.policy.source.characters import ascii_like, unquote
 

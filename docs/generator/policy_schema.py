@@ -13,7 +13,7 @@ from damonpolicy.policy.model import scalars
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.source.expand import VARIABLE
 
-__all__ = ("policy_schema", "policy_schema_text")
+__all__ = ("policy_schema", "text")
 
 _FOR_EACH = {
     "type": "object",
@@ -110,6 +110,6 @@ def _without_nulls(part: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def policy_schema_text() -> str:
+def text() -> str:
     """Return the schema as the text of the file in ``schemas/``."""
     return json.dumps(policy_schema(), indent=2, sort_keys=True) + "\n"
