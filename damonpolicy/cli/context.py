@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from damonpolicy.engine.state_directory import Places
     from damonpolicy.kernel.system.machine import Machine
 
-__all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation", "subcommand")
+__all__ = ("FOR_FINDINGS", "Invocation", "common", "subcommand")
 
 FOR_FINDINGS = ("github", "sarif")
 """Formats that contain only findings."""
@@ -113,7 +113,7 @@ def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
+def _passing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Set up logging as the options ask, then call a command with its invocation."""
 
     @click.pass_context
@@ -220,7 +220,7 @@ def subcommand(
 
     def made(function: Callable[..., Any]) -> click.Command:
         own = function.__dict__.pop("__click_params__", [])
-        whole: Any = common(pass_invocation(function), findings=findings, kernels=kernels)
+        whole: Any = common(_passing(function), findings=findings, kernels=kernels)
         whole.__click_params__ += own  # the last ones come first
         return click.command(name, **more)(whole)  # type: ignore[no-untyped-call,no-any-return]
 

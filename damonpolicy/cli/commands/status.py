@@ -152,9 +152,7 @@ def _about(names: Sequence[str], managed: Managed) -> Callable[[str], bool]:
 
     Raises UsageError for unknown names.
     """
-    kdamonds = [
-        f"{each.name}/{k.name}" for each in managed.policies.values() for k in each.kdamonds
-    ]
+    kdamonds = [k.full_name for each in managed.policies.values() for k in each.kdamonds]
     applied = [*managed.policies, *kdamonds]
     for name in names:
         if name not in applied:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -74,7 +73,7 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
             pass  # a change that has to be ended first is reported before the screen is taken
     reader = Reader(machine, places)
     reader.named = reader.find(kdamond) if kdamond else None
-    log.set_sink(_unheard)  # progress and logs would be drawn over the screen
+    log.set_sink(lambda *_: None)  # progress and logs would be drawn over the screen
     screen = Top(reader.look, interval / 1e6, reader.named)
     try:
         screen.run()
@@ -83,11 +82,6 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
     if screen.interrupted:
         raise KeyboardInterrupt
     return Result(raw=True)
-
-
-def _unheard(level: log.Level, event: str, values: dict[str, Any]) -> None:
-    """Drop log events."""
-    del level, event, values
 
 
 class Reader:

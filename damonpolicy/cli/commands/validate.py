@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,17 +32,18 @@ def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     with `--kernel live`, whether this one can. With `--machine FILE` or `--root DIR` also whether
     the processes, cgroups and nodes are there that are named.
     """
-    kernels = invocation.kernels or (_named(invocation),)
+    alone = invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
+    kernels = dict.fromkeys(invocation.kernels or (alone,))
     given = named.read(invocation, None)
     by_kernel: list[list[Diagnostic]] = []
     names: Sequence[str] = ()
-    for kernel in dict.fromkeys(kernels):
+    for kernel in kernels:
         machine = _machine(invocation, kernel)
         known = machine if invocation.description or invocation.root else None
         compiled = _compiled(machine, known, given)
         names = compiled.names
         by_kernel.append([*compiled.found] if known is None else _known(known, compiled))
-    found = _together(dict.fromkeys(kernels), by_kernel)
+    found = _together(kernels, by_kernel)
     if strict:
         found = [
             Diagnostic.error(each.code, each.span, each.message, hint=each.hint)
@@ -59,18 +60,13 @@ def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     result.data = {"policies": list(names), "errors": len(errors)}
     if not errors:
         many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
-        on = " and ".join(filter(None, dict.fromkeys(kernels)))
+        on = " and ".join(filter(None, kernels))
         result.text = f"{many} valid{f' on {on}' if on else ''}\n"
     return result
 
 
-def _named(invocation: Invocation) -> str | None:
-    return invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
-
-
-def _together(kernels: Iterable[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
+def _together(names: Collection[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
     """Merge the findings for several kernels; one that is not on all of them names its kernels."""
-    names = list(kernels)
     on: dict[Diagnostic, list[str]] = {}
     for kernel, each in zip(names, found, strict=True):
         for diagnostic in dict.fromkeys(each):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from damonpolicy.base import trust
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.gathered import gathered
 
 if TYPE_CHECKING:
     from damonpolicy.cli.context import Invocation
@@ -85,10 +85,15 @@ def policies(
     ]
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        result = gathered(Named)(function)
+        @functools.wraps(function)
+        def called(*arguments: Any, paths: Any, settings: Any, variables: Any, **more: Any) -> Any:
+            named = Named(paths, settings, variables, more.pop("monitor", False))
+            return function(*arguments, named, **more)
+
+        result: Any = called
         for option in reversed(options if monitor else options[:-1]):
             result = option(result)
-        return result
+        return result  # type: ignore[no-any-return]  # click's decorators keep the function
 
     return add
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
 from damonpolicy.base.atomic import PUBLIC, whole_file
 from damonpolicy.base.diagnostics import Diagnostic, as_text, did_you_mean, visible
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, format_duration
 from damonpolicy.cli.commands.reports.heatmap_options import (
     FURTHEST,
@@ -24,8 +25,7 @@ from damonpolicy.cli.commands.reports.heatmap_options import (
     span_of,
 )
 from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 from damonpolicy.observe.heatmap import matrix, tables
 from damonpolicy.observe.heatmap.axes import number
@@ -38,23 +38,7 @@ from damonpolicy.observe.regions import Series
 _MOST_MAPS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    ranges: Sequence[str]
-    times: str | None
-    resolution: str | None
-    kind: str
-    probe: str | None
-    order: str
-    hottest_first: bool
-    scale: str | None
-    absolute: bool
-    colours: str
-    out: str | None
-    guided: bool
-
-
-@click.command("heatmap")
+@subcommand("heatmap")
 @inputs
 @click.option(
     "--range",
@@ -98,15 +82,13 @@ class _Options:
     help="write a .png, .svg, .pdf, .html or .csv",
 )
 @click.option("--guide", "guided", is_flag=True, help="list the times and areas there are")
-@common
-@pass_invocation
-@gathered(_Options)
-def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
+def command(invocation: Invocation, given: Inputs, **chosen: Any) -> Result:
     """Show when which addresses were accessed how often.
 
     Time goes to the right and addresses go up. A region's age tells of the time before its
     snapshot; what nothing tells of stays blank. All maps of a command have one scale.
     """
+    options = SimpleNamespace(**chosen)
     most = most_of(options.scale)
     given.apart = options.probe is None and options.kind != "passed"
     form = form_of(options.out)
@@ -158,7 +140,7 @@ def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
             yield Diagnostic.note("DP0690", None, message, hint=hint)
 
 
-def _shown(invocation: Invocation, heatmaps: Sequence[Heatmap], options: _Options) -> Result:
+def _shown(invocation: Invocation, heatmaps: Sequence[Heatmap], options: SimpleNamespace) -> Result:
     if invocation.form == "json":
         return Result(data={"maps": [tables.to_json(each) for each in heatmaps]})
     colours, colour = options.colours, has_colour(sys.stdout)
@@ -171,7 +153,7 @@ def _shown(invocation: Invocation, heatmaps: Sequence[Heatmap], options: _Option
 class _Asked:
     """The options' wishes, for any series."""
 
-    def __init__(self, given: Inputs, options: _Options) -> None:
+    def __init__(self, given: Inputs, options: SimpleNamespace) -> None:
         self.given = given
         ranges = options.ranges or ("hottest",)
         self.ranges = [each if each in ("hottest", "all") else range_of(each) for each in ranges]
@@ -247,7 +229,7 @@ class _Asked:
         return Value("hits", probe=probes.index(self.probe))
 
 
-def _written(heatmaps: Sequence[Heatmap], out: str, form: str, options: _Options) -> Result:
+def _written(heatmaps: Sequence[Heatmap], out: str, form: str, options: SimpleNamespace) -> Result:
     """Write maps into a file, and tell what is in it."""
     colours, absolute = options.colours, options.absolute
     try:
