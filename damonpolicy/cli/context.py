@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from damonpolicy.engine.state_directory import Places
     from damonpolicy.kernel.system.machine import Machine
 
-__all__ = ("FOR_FINDINGS", "Invocation", "common", "subcommand")
+__all__ = ("FOR_FINDINGS", "Invocation", "common", "subcommand", "with_options")
 
 FOR_FINDINGS = ("github", "sarif")
 """Formats that contain only findings."""
@@ -156,6 +156,11 @@ def _store(context: click.Context, parameter: click.Parameter, value: Any) -> An
     return value
 
 
+def with_options(function: Function, options: Sequence[Callable[..., Any]]) -> Function:
+    """Add options in the order in which the help lists them."""
+    return functools.reduce(lambda made, option: option(made), reversed(options), function)
+
+
 def common(function: Function, *, findings: bool = False, kernels: bool = False) -> Function:
     """Add the options that every command takes; ``findings`` adds the formats for them alone.
 
@@ -200,14 +205,12 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
             help="log; twice for more",
         ),
     ]
-    result: Any = function
-    for option in reversed(options):
-        result = option(result)
+    result = with_options(function, options)
     parameters = getattr(result, "__click_params__", [])
     for parameter in parameters[-len(options) :]:
         parameter.expose_value = False
         parameter.callback = _store
-    return result  # type: ignore[no-any-return]  # click's decorators keep the function
+    return result
 
 
 def subcommand(

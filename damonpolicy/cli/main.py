@@ -162,7 +162,10 @@ def _main(arguments: list[str] | None) -> NoReturn:
     try:
         with _ended_by_signals(), keeping():
             result = _run(words, invocation)
-            _tell(result, invocation)
+            form = invocation.form
+            shown = only_errors(result) if invocation.quiet and form == "text" else result
+            emit(shown, command=invocation.command, form=form, kernel=_kernel(invocation, shown))
+            sys.stdout.flush()
     except KeyboardInterrupt:
         # while the result was printed: nothing was changed, or the signal waits
         sys.exit(int(ExitCode.INTERRUPTED))
@@ -174,14 +177,6 @@ def _main(arguments: list[str] | None) -> NoReturn:
         sys.stderr.write(f"error: the output cannot be written: {reason_of(error)}\n")
         sys.exit(int(result.exit_code) or int(ExitCode.FAILED))
     sys.exit(int(result.exit_code))
-
-
-def _tell(result: Result, invocation: Invocation) -> None:
-    command, form = invocation.command, invocation.form
-    if invocation.quiet and form == "text":
-        result = only_errors(result)
-    emit(result, command=command, form=form, kernel=_kernel(invocation, result))
-    sys.stdout.flush()
 
 
 @contextmanager

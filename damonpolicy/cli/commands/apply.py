@@ -12,7 +12,7 @@ import click
 
 from damonpolicy.base import bounded_io, trust
 from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.base.errors import DamonPolicyError, UsageError
+from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.base.recursion import deep
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.confirmation import confirmation, terms
@@ -53,10 +53,8 @@ def command(invocation: Invocation, named: Named, /, **options: Any) -> Result:
     results stay. Whatever fails, the machine is put back as it was.
     """
     if bool(named.paths) + (options["plan_file"] is not None) + options["boot"] != 1:
-        raise UsageError(
-            "`apply` takes either policies, `--plan FILE` or `--boot`",
-            hint="`damonpolicy apply --help` shows more",
-        )
+        hint = "`damonpolicy apply --help` shows more"
+        raise UsageError("`apply` takes either policies, `--plan FILE` or `--boot`", hint=hint)
     within = confirmation(options["confirm_within"])
     machine, places = invocation.machine(), invocation.places()
     with changing(machine, places, wait=options["wait"]) as session:
@@ -151,8 +149,7 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
         with deep():
             data = json.loads(bounded_io.text(Path(name), keepers=keepers))
     except (OSError, ValueError, RecursionError) as error:
-        reason = str(error.strerror) if isinstance(error, OSError) else "it is not JSON"
-        reason = reason[:1].lower() + reason[1:]
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not JSON"
         hint = "make one with `damonpolicy plan --out FILE`"
         raise UsageError(f"cannot read the plan `{name}`: {reason}", hint=hint) from error
     plan, known = saved.from_json(data if isinstance(data, dict) else {}, name)

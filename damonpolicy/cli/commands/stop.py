@@ -22,8 +22,7 @@ def command(invocation: Invocation, *, everything: bool, dry_run: bool, wait: bo
     `python -m damonpolicy.engine.recover --stop-all` does the same.
     """
     if not everything:
-        hint = "`damonpolicy remove NAME` ends one policy"
-        raise UsageError("`stop` needs `--all`", hint=hint)
+        raise UsageError("`stop` needs `--all`", hint="`damonpolicy remove NAME` ends one policy")
     if dry_run:
         return previewed(invocation, lambda _: ({}, (), ()))
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:

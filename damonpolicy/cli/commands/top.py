@@ -109,9 +109,10 @@ class Reader:
         why = self._why_not(kdamond, willing=willing)
         key = (kdamond.slot, kdamond.pid)
         asked: set[str] = set()
+        quick = kdamond.intervals.sample / 1e6 <= _MOMENT  # it answers once per sampling interval
         if not self._machine.writable:
             self._told[key] = live.read(self._machine, kdamond)
-        elif self._may_be_asked(kdamond) and (not why or _quick(kdamond) or willing):
+        elif self._may_be_asked(kdamond) and (not why or quick or willing):
             with looking(self._machine, self._places) as session:
                 if not why:
                     self._told[key] = live.look(self._machine, kdamond)
@@ -189,8 +190,3 @@ class Reader:
         if not why and seconds > _MOMENT and not willing:
             why = f"asking would hold DAMON's lock for up to {seconds:.1f}s: key l asks once"
         return why
-
-
-def _quick(kdamond: Kdamond) -> bool:
-    """Return whether it answers quickly: it does so once per sampling interval."""
-    return kdamond.intervals.sample / 1e6 <= _MOMENT

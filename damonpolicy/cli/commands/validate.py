@@ -18,7 +18,7 @@ from damonpolicy.cli.show.output import Result
 if TYPE_CHECKING:
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.plan.ir import CompiledPolicy
-    from damonpolicy.policy.compile.loading import Compiled, Given
+    from damonpolicy.policy.compile.loading import Compiled
     from damonpolicy.policy.compile.policies import Spans
 
 
@@ -32,6 +32,10 @@ def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     with `--kernel live`, whether this one can. With `--machine FILE` or `--root DIR` also whether
     the processes, cgroups and nodes are there that are named.
     """
+    from damonpolicy.kernel.damon.capabilities import detect
+    from damonpolicy.kernel.damon.tree import snapshot
+    from damonpolicy.policy.compile.cache import recalled
+
     alone = invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
     kernels = dict.fromkeys(invocation.kernels or (alone,))
     given = named.read(invocation, None)
@@ -40,7 +44,8 @@ def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     for kernel in kernels:
         machine = _machine(invocation, kernel)
         known = machine if invocation.description or invocation.root else None
-        compiled = _compiled(machine, known, given)
+        capabilities = None if machine is None else detect(machine, snapshot(machine))
+        compiled = recalled(given, known, capabilities, unfed=True, served=True)
         names = compiled.names
         by_kernel.append([*compiled.found] if known is None else _known(known, compiled))
     found = _together(kernels, by_kernel)
@@ -89,16 +94,6 @@ def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
     from damonpolicy.engine.machines import open_machine
 
     return open_machine(kernel or "live", None, description, kept=False)
-
-
-def _compiled(machine: Machine | None, known: Machine | None, given: Given) -> Compiled:
-    """Check against the named kernel, if any, and against the content of a known machine."""
-    from damonpolicy.kernel.damon.capabilities import detect
-    from damonpolicy.kernel.damon.tree import snapshot
-    from damonpolicy.policy.compile.cache import recalled
-
-    capabilities = None if machine is None else detect(machine, snapshot(machine))
-    return recalled(given, known, capabilities, unfed=True, served=True)
 
 
 def _known(machine: Machine, compiled: Compiled) -> list[Diagnostic]:

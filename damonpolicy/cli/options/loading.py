@@ -12,10 +12,10 @@ import click
 from damonpolicy.base import trust
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.cli.context import Invocation, with_options
 from damonpolicy.cli.options import names
 
 if TYPE_CHECKING:
-    from damonpolicy.cli.context import Invocation
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.plan.ir import CompiledPolicy
     from damonpolicy.policy.compile.loading import Given
@@ -90,10 +90,7 @@ def policies(
             named = Named(paths, settings, variables, more.pop("monitor", False))
             return function(*arguments, named, **more)
 
-        result: Any = called
-        for option in reversed(options if monitor else options[:-1]):
-            result = option(result)
-        return result  # type: ignore[no-any-return]  # click's decorators keep the function
+        return with_options(called, options if monitor else options[:-1])
 
     return add
 
