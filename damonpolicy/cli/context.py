@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from damonpolicy.engine.state_directory import Places
     from damonpolicy.kernel.system.machine import Machine
 
-__all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation", "subcommand")
+__all__ = ("FOR_FINDINGS", "Invocation", "common", "subcommand", "with_options")
 
 FOR_FINDINGS = ("github", "sarif")
 """Formats that contain only findings."""
@@ -113,7 +113,7 @@ def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
+def _passing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Set up logging as the options ask, then call a command with its invocation."""
 
     @click.pass_context
@@ -154,6 +154,11 @@ def _store(context: click.Context, parameter: click.Parameter, value: Any) -> An
     elif value not in (None, 0):
         setattr(invocation, str(parameter.name), value)
     return value
+
+
+def with_options(function: Function, options: Sequence[Callable[..., Any]]) -> Function:
+    """Add options in the order in which the help lists them."""
+    return functools.reduce(lambda made, option: option(made), reversed(options), function)
 
 
 def common(function: Function, *, findings: bool = False, kernels: bool = False) -> Function:
@@ -200,14 +205,12 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
             help="log; twice for more",
         ),
     ]
-    result: Any = function
-    for option in reversed(options):
-        result = option(result)
+    result = with_options(function, options)
     parameters = getattr(result, "__click_params__", [])
     for parameter in parameters[-len(options) :]:
         parameter.expose_value = False
         parameter.callback = _store
-    return result  # type: ignore[no-any-return]  # click's decorators keep the function
+    return result
 
 
 def subcommand(
@@ -220,7 +223,7 @@ def subcommand(
 
     def made(function: Callable[..., Any]) -> click.Command:
         own = function.__dict__.pop("__click_params__", [])
-        whole: Any = common(pass_invocation(function), findings=findings, kernels=kernels)
+        whole: Any = common(_passing(function), findings=findings, kernels=kernels)
         whole.__click_params__ += own  # the last ones come first
         return click.command(name, **more)(whole)  # type: ignore[no-untyped-call,no-any-return]
 

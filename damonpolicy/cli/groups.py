@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,9 +12,15 @@ from damonpolicy.base.errors import UsageError
 from damonpolicy.cli.context import Invocation
 from damonpolicy.cli.show.examples import epilog
 
-__all__ = ("PROGRAM", "Group")
+__all__ = ("PROGRAM", "Group", "imported")
 
 PROGRAM = "damonpolicy"
+
+
+def imported(file: str) -> click.Command:
+    """Import a command's file, and return the command."""
+    found: click.Command = importlib.import_module(f"damonpolicy.cli.commands.{file}").command
+    return found
 
 
 class Group(click.Group):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
+import itertools
 import keyword
 import os
 import signal
@@ -27,7 +27,7 @@ from damonpolicy.base.errors import (
 )
 from damonpolicy.base.handlers import handled
 from damonpolicy.cli.context import Invocation, common
-from damonpolicy.cli.groups import PROGRAM, Group
+from damonpolicy.cli.groups import PROGRAM, Group, imported
 from damonpolicy.cli.show.examples import epilog
 from damonpolicy.cli.show.fitting import columns
 from damonpolicy.cli.show.output import Result, emit, failure, only_errors
@@ -113,8 +113,7 @@ _EPILOG = (
 
 def find_command(name: str) -> click.Command:
     """Import a command's file; the file of a command named like a keyword ends in an underscore."""
-    file = f"{name}_" if keyword.iskeyword(name) else name
-    command: click.Command = importlib.import_module(f"damonpolicy.cli.commands.{file}").command
+    command = imported(f"{name}_" if keyword.iskeyword(name) else name)
     command.epilog = epilog(name)
     return command
 
@@ -163,7 +162,10 @@ def _main(arguments: list[str] | None) -> NoReturn:
     try:
         with _ended_by_signals(), keeping():
             result = _run(words, invocation)
-            _tell(result, invocation)
+            form = invocation.form
+            shown = only_errors(result) if invocation.quiet and form == "text" else result
+            emit(shown, command=invocation.command, form=form, kernel=_kernel(invocation, shown))
+            sys.stdout.flush()
     except KeyboardInterrupt:
         # while the result was printed: nothing was changed, or the signal waits
         sys.exit(int(ExitCode.INTERRUPTED))
@@ -175,14 +177,6 @@ def _main(arguments: list[str] | None) -> NoReturn:
         sys.stderr.write(f"error: the output cannot be written: {reason_of(error)}\n")
         sys.exit(int(result.exit_code) or int(ExitCode.FAILED))
     sys.exit(int(result.exit_code))
-
-
-def _tell(result: Result, invocation: Invocation) -> None:
-    command, form = invocation.command, invocation.form
-    if invocation.quiet and form == "text":
-        result = only_errors(result)
-    emit(result, command=command, form=form, kernel=_kernel(invocation, result))
-    sys.stdout.flush()
 
 
 @contextmanager
@@ -215,8 +209,7 @@ def _kernel(invocation: Invocation, result: Result) -> dict[str, str] | None:
 
 
 def _run(words: list[str], invocation: Invocation) -> Result:
-    if "json" in words or "--format=json" in words:
-        invocation.form = _early_format(words)
+    invocation.form = _early_format(words)
     try:
         given = damonpolicy.main(
             words,
@@ -244,10 +237,7 @@ def _run(words: list[str], invocation: Invocation) -> Result:
 
 def _early_format(words: list[str]) -> str:
     """Return the format before click has parsed it, so that click's errors have it too."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
-    found = any(
-        word == "--format=json" or (word == "--format" and value == "json") for word, value in pairs
-    )
+    found = "--format=json" in words or ("--format", "json") in itertools.pairwise(words)
     return "json" if found else "text"
 
 

@@ -12,13 +12,13 @@ import click
 
 from damonpolicy.base import bounded_io, trust
 from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.base.errors import DamonPolicyError, UsageError
+from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.base.recursion import deep
 from damonpolicy.cli.context import Invocation, subcommand
-from damonpolicy.cli.options.confirmation import awaiting, confirmation, terms
+from damonpolicy.cli.options.confirmation import confirmation, terms
 from damonpolicy.cli.options.loading import Named, compiled_before, policies
-from damonpolicy.cli.service import beside
-from damonpolicy.cli.show.output import Result, notes
+from damonpolicy.cli.show.output import Result
+from damonpolicy.cli.show.preview import done
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.transaction import FeatureRefused, Terms
@@ -26,7 +26,6 @@ from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.plan import saved
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.plan import Plan
-from damonpolicy.plan.show import render
 
 if TYPE_CHECKING:
     from damonpolicy.policy.compile.loading import Source
@@ -54,10 +53,8 @@ def command(invocation: Invocation, named: Named, /, **options: Any) -> Result:
     results stay. Whatever fails, the machine is put back as it was.
     """
     if bool(named.paths) + (options["plan_file"] is not None) + options["boot"] != 1:
-        raise UsageError(
-            "`apply` takes either policies, `--plan FILE` or `--boot`",
-            hint="`damonpolicy apply --help` shows more",
-        )
+        hint = "`damonpolicy apply --help` shows more"
+        raise UsageError("`apply` takes either policies, `--plan FILE` or `--boot`", hint=hint)
     within = confirmation(options["confirm_within"])
     machine, places = invocation.machine(), invocation.places()
     with changing(machine, places, wait=options["wait"]) as session:
@@ -152,8 +149,7 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
         with deep():
             data = json.loads(bounded_io.text(Path(name), keepers=keepers))
     except (OSError, ValueError, RecursionError) as error:
-        reason = str(error.strerror) if isinstance(error, OSError) else "it is not JSON"
-        reason = reason[:1].lower() + reason[1:]
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not JSON"
         hint = "make one with `damonpolicy plan --out FILE`"
         raise UsageError(f"cannot read the plan `{name}`: {reason}", hint=hint) from error
     plan, known = saved.from_json(data if isinstance(data, dict) else {}, name)
@@ -179,14 +175,9 @@ def _execute(
     changes, before = plan.changes(session.managed), session.managed.policies
     if changes:
         session.carry_out(current, plan, how)
-    text = notes(session) + render.render(plan, changes=changes)
-    if changes:
-        text += f"\nApplied and verified as generation {session.managed.generation}.\n"
-        text += awaiting(how.confirm_within)
-        if any(
-            before[name].owner != plan.policies[name].owner
-            for name in before.keys() & plan.policies
-        ):
-            text += beside(session.machine, session.store.places)
-    data = {**render.to_json(plan), "generation": session.managed.generation}
-    return Result(text, data, changed=changes, diagnostics=found, texts=invocation.texts)
+    both = before.keys() & plan.policies
+    taken = any(before[name].owner != plan.policies[name].owner for name in both)
+    within, what = how.confirm_within, "Applied and verified"
+    result = done(session, plan, what, changed=changes, within=within, served=taken)
+    result.diagnostics, result.texts = found, invocation.texts
+    return result

@@ -30,10 +30,6 @@ def command(invocation: Invocation) -> Result:
         lines.append(f"{check.verdict}: {check.what}")
         if check.hint:
             lines.append(f"  hint: {check.hint}")
-    problems = any(check.verdict == "problem" for check in checks)
+    code = ExitCode.FAILED if any(c.verdict == "problem" for c in checks) else ExitCode.OK
     data = [{"verdict": c.verdict, "what": c.what, "hint": c.hint or None} for c in checks]
-    return Result(
-        as_text(lines),
-        {"checks": data},
-        exit_code=ExitCode.FAILED if problems else ExitCode.OK,
-    )
+    return Result(as_text(lines), {"checks": data}, exit_code=code)

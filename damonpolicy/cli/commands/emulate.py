@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -89,15 +89,7 @@ def _name(context: click.Context, parameter: click.Parameter, value: str) -> str
     " (by default one of 64MiB, accessed in half of all samples)",
 )
 def _start(
-    invocation: Invocation,
-    name: str,
-    *,
-    pid: int | None,
-    cgroup: str,
-    exe: str | None,
-    cmdline: str | None,
-    uid: int,
-    areas: Sequence[str],
+    invocation: Invocation, name: str, *, cgroup: str, areas: Sequence[str], **more: Any
 ) -> Result:
     """Start a program, and print its pid."""
     machine = _machine(invocation)
@@ -107,10 +99,8 @@ def _start(
         raise UsageError(f"`{cgroup[:80]}` is not the path of a cgroup", hint=hint)
     described = [_area(each) for each in areas] or [{"size": "64MiB", "rate": "50%"}]
     try:
-        found = machine.start_process(
-            name, areas=described, pid=pid or 0, cgroup=cgroup, exe=exe or "",
-            cmdline=cmdline or "", uid=uid,
-        )  # fmt: skip
+        given = {key: value for key, value in more.items() if value is not None}
+        found = machine.start_process(name, areas=described, cgroup=cgroup, **given)
     except OSError as error:
         raise DamonPolicyError(f"`{name}` cannot be started: {reason_of(error)}") from error
     return Result(f"{found}\n", {"pid": found}, changed=True, raw=True)
@@ -125,9 +115,8 @@ def _area(text: str) -> dict[str, object]:
             hint = "write for example `--area size=64MiB,rate=80%`"
             raise UsageError(f"`{word}` is not a key with a value", hint=hint)
         truth = {"true": True, "false": False}.get(value, value)
-        found[key] = (
-            int(value) if key == "node" and value.isdecimal() and len(value) < 10 else truth
-        )
+        number = key == "node" and value.isdecimal() and len(value) < 10
+        found[key] = int(value) if number else truth
     return found
 
 

@@ -29,16 +29,12 @@ def command(invocation: Invocation, names: Sequence[str]) -> Result:
         generation = store.generation(number)
         if names and (generation is None or generation.policies.keys().isdisjoint(names)):
             continue
-        marks = [
-            mark
-            for mark, holds in (
-                ("now", number == in_force),
-                ("unconfirmed", generation is not None and generation.awaits),
-                ("confirmed", number == confirmed),
-                ("unreadable", generation is None),
-            )
-            if holds
-        ]
+        holds = {
+            "now": number == in_force,
+            "unconfirmed": generation is not None and generation.awaits,
+            "confirmed": number == confirmed,
+            "unreadable": generation is None,
+        }
         rows.append(
             {
                 "generation": number,
@@ -46,7 +42,7 @@ def command(invocation: Invocation, names: Sequence[str]) -> Result:
                 "reason": generation and generation.reason,
                 "kernel": generation and generation.release,
                 "policies": sorted(generation.policies) if generation else None,
-                "marks": marks,
+                "marks": [mark for mark, there in holds.items() if there],
             }
         )
     return Result(_text(rows), {"generations": rows}, diagnostics=store.found)

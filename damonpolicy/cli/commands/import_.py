@@ -86,10 +86,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
         if current.modules:
             hint = f"{current.modules[0]} runs, which a policy has under `modules:`"
         raise UsageError("no kdamond is configured", hint=hint)
-    what = (
-        "live configuration of Linux" if machine.here else f"configuration of {machine.name}, Linux"
-    )
-    comments = [f"Imported from the {what} {current.host.release}."]
+    whose = "live configuration of" if machine.here else f"configuration of {machine.name},"
+    comments = [f"Imported from the {whose} Linux {current.host.release}."]
     if managed.settings:
         comments.append("Settings of our policies are not part of it: `damonpolicy status`.")
     comments += [
@@ -170,13 +168,11 @@ def _deployed(file: SourceFile, name: str, capabilities: Capabilities) -> Import
     listed, found = writes(file.name, file.text)
     made = played(listed, EmulatedMachine.create(_EVERYTHING), file.name)
     found += made.found
-    errors = any(each.severity == "error" for each in found)
-    if not made.sources and not made.modules and not errors:
-        raise UsageError(
-            f"`{file.name}` writes nothing to DAMON", hint="`damonpolicy import --help`"
-        )
-    if errors:
+    if any(each.severity == "error" for each in found):
         raise PolicyInvalid(diagnostics=found)
+    if not made.sources and not made.modules:
+        hint = "`damonpolicy import --help`"
+        raise UsageError(f"`{file.name}` writes nothing to DAMON", hint=hint)
     comments = [f"Imported from {os.path.basename(file.name)}."]
     result = policy(
         made.sources, name, capabilities, None, comments, modules=made.modules, spans=made.spans

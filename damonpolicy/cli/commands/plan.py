@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
+from damonpolicy.base.errors import DamonPolicyError, UsageError
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
 from damonpolicy.cli.options.loading import Named, policies
-from damonpolicy.cli.show.output import Result
-from damonpolicy.cli.show.preview import known, looked_at, previewed, shown, unsettled, without
+from damonpolicy.cli.show.output import Result, write_file
+from damonpolicy.cli.show.preview import (
+    back,
+    known,
+    looked_at,
+    previewed,
+    shown,
+    unsettled,
+    without,
+)
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import Session
 from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.plan import saved
-from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.machine_state import retrieve
 
 
@@ -67,19 +72,9 @@ def command(
         return _policies(invocation, named, options)
     if options["out"] is not None:
         raise UsageError("only a plan of policies can be saved", hint="leave `--out` out")
-    found: list[Diagnostic] = []
-
-    def chosen(session: Session) -> tuple[Mapping[str, CompiledPolicy], Iterable[str]]:
-        if generation is None:
-            left, absent = without(session, removed)
-            found.extend(absent)
-            return left, ()
-        then = session.policies_of(known(session, generation))
-        return then, then
-
-    result = previewed(invocation, chosen)
-    result.diagnostics = [*result.diagnostics, *found]
-    return result
+    if generation is None:
+        return previewed(invocation, lambda session: without(session, removed))
+    return previewed(invocation, lambda session: back(session, known(session, generation)))
 
 
 def _policies(invocation: Invocation, named: Named, options: Mapping[str, Any]) -> Result:
@@ -109,7 +104,8 @@ def _policies(invocation: Invocation, named: Named, options: Mapping[str, Any]) 
         if served:
             hint = "leave `--out` out: the service applies its files by itself"
             raise UsageError("a plan of the service's cannot be applied by hand", hint=hint)
-        _save(Path(options["out"]), saved.to_json(plan, capabilities.digest))
+        data = saved.to_json(plan, capabilities.digest)
+        write_file(Path(options["out"]), json.dumps(data, indent=1) + "\n", 0o600)
     result = shown(plan, managed, [*compiled.found, *unsettled(remembered, session)])
     if served and not options["served"]:
         result.text += "note: a service follows these files: this is what it would do\n"
@@ -134,17 +130,3 @@ def _service_of(invocation: Invocation, paths: Sequence[str], *, asked: bool) ->
             if all(each in followed or os.path.dirname(each) in followed for each in given):
                 return _owner(service["paths"])
     return _owner(paths) if asked else ""
-
-
-def _save(path: Path, data: object) -> None:
-    try:
-        with open(path, "w", encoding="utf-8", opener=_private) as stream:
-            stream.write(json.dumps(data, indent=1) + "\n")
-    except OSError as error:
-        message = f"cannot write `{path}`: {reason_of(error)}"
-        raise DamonPolicyError(message) from error
-
-
-def _private(path: str, flags: int) -> int:
-    """Create a file that only we may write, whatever the umask: `apply` would refuse another."""
-    return os.open(path, flags, 0o600)

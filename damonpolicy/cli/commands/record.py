@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +19,6 @@ from damonpolicy.base.handlers import handled
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, read_bytes, read_duration
 from damonpolicy.cli.context import Invocation, subcommand
-from damonpolicy.cli.options.gathered import gathered
 from damonpolicy.cli.options.quantities import quantity
 from damonpolicy.cli.show.output import Result
 
@@ -44,20 +44,6 @@ _SLICE = 0.2
 
 _LOOK = 1.0
 """Seconds between two looks for kdamonds that have begun or ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    out: str
-    kdamond: str | None
-    source: str
-    interval: str
-    duration: str | None
-    count: int | None
-    max_size: str
-    keep: int | None
-    wanted: str | None
-    force: bool
 
 
 @subcommand("record")
@@ -90,8 +76,7 @@ class _Options:
     help="what to write",
 )
 @click.option("--force", is_flag=True, help="overwrite an existing file")
-@gathered(_Options)
-def command(invocation: Invocation, options: _Options) -> Result:
+def command(invocation: Invocation, **given: Any) -> Result:
     """Record what running kdamonds see, until Ctrl-C, a signal, `--for` or `--count`.
 
     Trace events tell all regions of each aggregation and disturb nothing. Looking at regions
@@ -104,6 +89,7 @@ def command(invocation: Invocation, options: _Options) -> Result:
     from damonpolicy.observe.records.files import Tally, form_of, sink_of
     from damonpolicy.observe.status.stored_state import Remembered
 
+    options = SimpleNamespace(**given)
     out, keep, kdamond = options.out, options.keep, options.kdamond or ""
     every = _seconds("--interval", options.interval)
     most = _seconds("--for", options.duration) if options.duration else None
@@ -122,7 +108,7 @@ def command(invocation: Invocation, options: _Options) -> Result:
         sys.stderr.write(as_text([f"recording into {out}{ends}"]))
         sys.stderr.flush()
     with _stopping() as stop, sink:
-        until = _Until(machine, stop, most, _Progress(sink))
+        until = _Until(machine, stop, most, sink)
         tally = Tally(sink, options.count or 0)
         if _traced(machine, options.source):
             notes += _trace(machine, store, kdamond, tally, until)
@@ -178,38 +164,20 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(heard)
 
 
-class _Progress:
-    """One line on a terminal."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._due = 0.0
-
-    def show(self) -> None:
-        if sys.stderr.isatty() and time.monotonic() >= self._due:
-            self._due = time.monotonic() + _LOOK
-            sys.stderr.write(f"\r\x1b[K{_counted(self._sink)}, Ctrl-C ends it")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._due:
-            sys.stderr.write("\r\x1b[K")
-            self._due = 0.0
-
-
 _INSTANT = 1e-9
 """Seconds: a clock that has run for long is not moved by less, so waiting would never end."""
 
 
 @dataclass(slots=True)
 class _Until:
-    """The time limit of a recording: ``most`` seconds after it began."""
+    """The time limit of a recording, ``most`` seconds after it began, and its line on a terminal."""
 
     machine: Machine
     stop: Callable[[], bool]
     most: float | None
-    progress: _Progress
+    sink: Sink
     _begun: float | None = None
+    _due: float = 0.0
 
     def begin(self) -> None:
         """Start the clock: importing and opening are done."""
@@ -221,12 +189,21 @@ class _Until:
 
     def left(self) -> float:
         """Return the longest wait before the next look, 0 if the recording is over."""
-        self.progress.show()
+        if sys.stderr.isatty() and time.monotonic() >= self._due:
+            self._due = time.monotonic() + _LOOK
+            sys.stderr.write(f"\r\x1b[K{_counted(self.sink)}, Ctrl-C ends it")
+            sys.stderr.flush()
         rest = _SLICE if self.most is None else min(self.most - self.lasted(), _SLICE)
         if self.stop() or rest < _INSTANT:
-            self.progress.clear()
+            self.clear()
             return 0.0
         return rest
+
+    def clear(self) -> None:
+        """Clear the line on the terminal."""
+        if self._due:
+            sys.stderr.write("\r\x1b[K")
+            self._due = 0.0
 
 
 def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]:
@@ -285,7 +262,7 @@ def _trace(
                 if not traced.kdamonds:
                     notes.append("no kdamond runs any more")
                     break
-        until.progress.clear()
+        until.clear()
         _add(tally, traced.finish())
         lost, broken = traced.assembler.lost, traced.assembler.broken
     if lost:
@@ -309,7 +286,7 @@ def _look(
             looks += 1
             late += max(machine.monotonic() - due - every, 0.0)
             if tally.enough([each[0] for each in found]):
-                until.progress.clear()
+                until.clear()
                 break
             due = max(due + every, machine.monotonic())
         left = until.left()

@@ -6,13 +6,11 @@ import click
 
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.confirmation import awaiting, confirmation, terms
+from damonpolicy.cli.options.confirmation import confirmation, terms
 from damonpolicy.cli.options.loading import compiled_before
-from damonpolicy.cli.service import beside
 from damonpolicy.cli.show.output import Result, notes
-from damonpolicy.cli.show.preview import dry_run, known, previewed
+from damonpolicy.cli.show.preview import back, done, dry_run, known, previewed
 from damonpolicy.engine.session import Session, changing
-from damonpolicy.plan.show import render
 
 
 @subcommand("rollback")
@@ -44,7 +42,7 @@ def command(
         return session.previous() if generation is None else known(session, generation)
 
     if dry_run:
-        return previewed(invocation, lambda session: (session.policies_of(chosen(session)),) * 2)
+        return previewed(invocation, lambda session: back(session, chosen(session)))
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
         if session.expired and generation is None:
             return Result(notes(session), {"generation": session.managed.generation}, changed=True)
@@ -54,13 +52,9 @@ def command(
         with compiled_before(invocation, lambda: session.store.generation(number).policies):
             how = terms(invocation, f"rollback to generation {number}", within)
             plan, changed = session.roll_back(number, how)
-        text = notes(session) + render.render(plan, changes=changed)
-        if changed:
-            now = session.managed.generation
-            text += f"\nBack to generation {number}, verified, as generation {now}.\n"
-            text += awaiting(within)
-            text += beside(session.machine, session.store.places)
-        elif session.managed.pending is not None:
-            text += f"\nGeneration {session.managed.generation} still waits to be confirmed.\n"
-        data = {**render.to_json(plan), "generation": session.managed.generation}
-        return Result(text, data, changed=changed)
+        what = f"Back to generation {number}, verified,"
+        result = done(session, plan, what, changed=changed, within=within, served=True)
+        if not changed and session.managed.pending is not None:
+            number = session.managed.generation
+            result.text += f"\nGeneration {number} still waits to be confirmed.\n"
+        return result

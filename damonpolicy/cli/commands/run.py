@@ -48,32 +48,26 @@ def command(
     ends the service.
     """
     with ignored(signal.SIGHUP):  # the start does what the signal asks for anyway
-        return _run(invocation, named, on_exit, debounce, metrics)
+        from damonpolicy.daemon.app import Wishes, serve
+        from damonpolicy.daemon.files import unknown
 
+        if not (invocation.verbosity or invocation.log_format or invocation.quiet):
+            from damonpolicy.cli.logs import configure
 
-def _run(
-    invocation: Invocation, named: Named, on_exit: str, debounce: str, metrics: str | None
-) -> Result:
-    from damonpolicy.daemon.app import Wishes, serve
-    from damonpolicy.daemon.files import unknown
-
-    if not (invocation.verbosity or invocation.log_format or invocation.quiet):
-        from damonpolicy.cli.logs import configure
-
-        configure(verbosity=1, form="text")
-    places = invocation.places()
-    with exclusive(places.service_lock, wait=False, held=SERVICE):
-        if mistyped := unknown(named.paths, places):
-            raise UsageError(f"there is no `{mistyped[0][:200]}`", hint=_nearest(mistyped[0]))
-        wishes = Wishes(
-            variables=named.variables,
-            settings=named.settings,
-            debounce=quantity(read_duration, debounce, f"--debounce {debounce[:40]}") / 1e6,
-            remove=on_exit == "remove",
-            metrics=metrics or "",
-        )
-        changed = serve(invocation.machine(), places, named.paths or etc.POLICIES, wishes)
-    return Result(data={"removed": changed}, changed=changed)
+            configure(verbosity=1, form="text")
+        places = invocation.places()
+        with exclusive(places.service_lock, wait=False, held=SERVICE):
+            if mistyped := unknown(named.paths, places):
+                raise UsageError(f"there is no `{mistyped[0][:200]}`", hint=_nearest(mistyped[0]))
+            wishes = Wishes(
+                variables=named.variables,
+                settings=named.settings,
+                debounce=quantity(read_duration, debounce, f"--debounce {debounce[:40]}") / 1e6,
+                remove=on_exit == "remove",
+                metrics=metrics or "",
+            )
+            changed = serve(invocation.machine(), places, named.paths or etc.POLICIES, wishes)
+        return Result(data={"removed": changed}, changed=changed)
 
 
 def _nearest(path: str) -> str:

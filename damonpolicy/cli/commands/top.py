@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -74,7 +73,7 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
             pass  # a change that has to be ended first is reported before the screen is taken
     reader = Reader(machine, places)
     reader.named = reader.find(kdamond) if kdamond else None
-    log.set_sink(_unheard)  # progress and logs would be drawn over the screen
+    log.set_sink(lambda *_: None)  # progress and logs would be drawn over the screen
     screen = Top(reader.look, interval / 1e6, reader.named)
     try:
         screen.run()
@@ -83,11 +82,6 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
     if screen.interrupted:
         raise KeyboardInterrupt
     return Result(raw=True)
-
-
-def _unheard(level: log.Level, event: str, values: dict[str, Any]) -> None:
-    """Drop log events."""
-    del level, event, values
 
 
 class Reader:
@@ -115,9 +109,10 @@ class Reader:
         why = self._why_not(kdamond, willing=willing)
         key = (kdamond.slot, kdamond.pid)
         asked: set[str] = set()
+        quick = kdamond.intervals.sample / 1e6 <= _MOMENT  # it answers once per sampling interval
         if not self._machine.writable:
             self._told[key] = live.read(self._machine, kdamond)
-        elif self._may_be_asked(kdamond) and (not why or _quick(kdamond) or willing):
+        elif self._may_be_asked(kdamond) and (not why or quick or willing):
             with looking(self._machine, self._places) as session:
                 if not why:
                     self._told[key] = live.look(self._machine, kdamond)
@@ -195,8 +190,3 @@ class Reader:
         if not why and seconds > _MOMENT and not willing:
             why = f"asking would hold DAMON's lock for up to {seconds:.1f}s: key l asks once"
         return why
-
-
-def _quick(kdamond: Kdamond) -> bool:
-    """Return whether it answers quickly: it does so once per sampling interval."""
-    return kdamond.intervals.sample / 1e6 <= _MOMENT

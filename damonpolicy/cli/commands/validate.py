@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from damonpolicy.cli.show.output import Result
 if TYPE_CHECKING:
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.plan.ir import CompiledPolicy
-    from damonpolicy.policy.compile.loading import Compiled, Given
+    from damonpolicy.policy.compile.loading import Compiled
     from damonpolicy.policy.compile.policies import Spans
 
 
@@ -32,17 +32,23 @@ def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     with `--kernel live`, whether this one can. With `--machine FILE` or `--root DIR` also whether
     the processes, cgroups and nodes are there that are named.
     """
-    kernels = invocation.kernels or (_named(invocation),)
+    from damonpolicy.kernel.damon.capabilities import detect
+    from damonpolicy.kernel.damon.tree import snapshot
+    from damonpolicy.policy.compile.cache import recalled
+
+    alone = invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
+    kernels = dict.fromkeys(invocation.kernels or (alone,))
     given = named.read(invocation, None)
     by_kernel: list[list[Diagnostic]] = []
     names: Sequence[str] = ()
-    for kernel in dict.fromkeys(kernels):
+    for kernel in kernels:
         machine = _machine(invocation, kernel)
         known = machine if invocation.description or invocation.root else None
-        compiled = _compiled(machine, known, given)
+        capabilities = None if machine is None else detect(machine, snapshot(machine))
+        compiled = recalled(given, known, capabilities, unfed=True, served=True)
         names = compiled.names
         by_kernel.append([*compiled.found] if known is None else _known(known, compiled))
-    found = _together(dict.fromkeys(kernels), by_kernel)
+    found = _together(kernels, by_kernel)
     if strict:
         found = [
             Diagnostic.error(each.code, each.span, each.message, hint=each.hint)
@@ -59,18 +65,13 @@ def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     result.data = {"policies": list(names), "errors": len(errors)}
     if not errors:
         many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
-        on = " and ".join(filter(None, dict.fromkeys(kernels)))
+        on = " and ".join(filter(None, kernels))
         result.text = f"{many} valid{f' on {on}' if on else ''}\n"
     return result
 
 
-def _named(invocation: Invocation) -> str | None:
-    return invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
-
-
-def _together(kernels: Iterable[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
+def _together(names: Collection[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
     """Merge the findings for several kernels; one that is not on all of them names its kernels."""
-    names = list(kernels)
     on: dict[Diagnostic, list[str]] = {}
     for kernel, each in zip(names, found, strict=True):
         for diagnostic in dict.fromkeys(each):
@@ -93,16 +94,6 @@ def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
     from damonpolicy.engine.machines import open_machine
 
     return open_machine(kernel or "live", None, description, kept=False)
-
-
-def _compiled(machine: Machine | None, known: Machine | None, given: Given) -> Compiled:
-    """Check against the named kernel, if any, and against the content of a known machine."""
-    from damonpolicy.kernel.damon.capabilities import detect
-    from damonpolicy.kernel.damon.tree import snapshot
-    from damonpolicy.policy.compile.cache import recalled
-
-    capabilities = None if machine is None else detect(machine, snapshot(machine))
-    return recalled(given, known, capabilities, unfed=True, served=True)
 
 
 def _known(machine: Machine, compiled: Compiled) -> list[Diagnostic]:

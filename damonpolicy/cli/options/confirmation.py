@@ -1,4 +1,4 @@
-"""Options and output shared by commands that support ``--confirm-within``."""
+"""Options shared by commands that support ``--confirm-within``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from damonpolicy.engine.confirm import start_guard
 from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.damon.capabilities import Capabilities
 
-__all__ = ("awaiting", "confirmation", "terms")
+__all__ = ("confirmation", "terms")
 
 
 def confirmation(text: str | None) -> float | None:
@@ -36,10 +36,3 @@ def terms(
 
     guard = None if within is None else start
     return Terms(reason, capabilities=capabilities, confirm_within=within, guard=guard)
-
-
-def awaiting(within: float | None) -> str:
-    """Return the line that states the deadline, if there is one."""
-    if within is None:
-        return ""
-    return f"It is rolled back in {within:g} s unless you run `damonpolicy confirm`.\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,10 @@ import click
 from damonpolicy.base import trust
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.cli.context import Invocation, with_options
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.gathered import gathered
 
 if TYPE_CHECKING:
-    from damonpolicy.cli.context import Invocation
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.plan.ir import CompiledPolicy
     from damonpolicy.policy.compile.loading import Given
@@ -85,10 +85,12 @@ def policies(
     ]
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        result = gathered(Named)(function)
-        for option in reversed(options if monitor else options[:-1]):
-            result = option(result)
-        return result
+        @functools.wraps(function)
+        def called(*arguments: Any, paths: Any, settings: Any, variables: Any, **more: Any) -> Any:
+            named = Named(paths, settings, variables, more.pop("monitor", False))
+            return function(*arguments, named, **more)
+
+        return with_options(called, options if monitor else options[:-1])
 
     return add
 

@@ -15,20 +15,6 @@ from damonpolicy.cli.context import Invocation
 if TYPE_CHECKING:
     from damonpolicy.plan.ir import CompiledPolicy
 
-__all__ = (
-    "completed",
-    "features",
-    "generations",
-    "kernels",
-    "not_applied",
-    "policies",
-    "schemes",
-    "shown",
-    "topics",
-    "variables",
-)
-
-
 _Completion = Callable[[click.Context, click.Parameter, str], list[str]]
 
 

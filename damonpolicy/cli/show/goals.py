@@ -1,18 +1,20 @@
-"""Progress of the goals of schemes, for `status`: as the service saw it, or measured now."""
+"""Progress of the goals of schemes and of loops, for `status`: as the service saw it, or now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from damonpolicy.base.units import U64_MAX, approximate_bytes, format_percent
 from damonpolicy.kernel.damon.view import Kdamond, Scheme
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.status.schemes import goal_words
+from damonpolicy.plan.loops import value
 from damonpolicy.plan.state import Managed
 
 _UNKNOWN = {"score": None, "why": None}
 _NOBODY = "no service runs that would feed it"
+_UNMOVED = "no service runs that would move it"
 
 
 def unfed(managed: Managed, service: Mapping[str, Any] | None) -> dict[str, str]:
@@ -122,3 +124,50 @@ def _goal(goal: Mapping[str, Any]) -> str:
     elif goal["score"] is not None:
         more = f" (score {format_percent(goal['score'], 10_000)})"
     return goal_words(goal) + more
+
+
+def loops(managed: Managed, service: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return each loop: what it moves, the value, its error, and the reason if it does not move.
+
+    ``error`` is a share: above 0, the measured value is too small; None if unknown.
+    """
+    running = service if service is not None and service["running"] else None
+    found = []
+    for policy in managed.policies.values():
+        for loop in policy.loops:
+            name = f"{policy.name}/{loop.name}"
+            why = _UNMOVED if running is None else running["loops"].get(name)
+            found.append(
+                {
+                    "loop": name,
+                    "kdamond": f"{policy.name}/{loop.kdamond}" if loop.kdamond else None,
+                    "path": loop.path,
+                    "value": value(policy, loop),
+                    "target": "target" in loop.law or "targets" in loop.law,
+                    # an older service does not report it
+                    "error": running.get("errors", {}).get(name) if running else None,
+                    "why": why,
+                }
+            )
+    return found
+
+
+def loop_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Return one line for each loop."""
+    for each in found:
+        what = f"{each['path']}{' of ' + each['kdamond'] if each['kdamond'] else ''}"
+        yield f"{each['loop']}: {what} is {each['value']}{_how(each)}"
+
+
+def _how(each: Mapping[str, Any]) -> str:
+    if each["why"]:
+        return f", stands still: {each['why']}"
+    error = each["error"]
+    if error is None:
+        return ""
+    share = f"{abs(error):.0%}"
+    if share == "0%":
+        return ", at its target"
+    if each["target"]:
+        return f", measures {share} too {'little' if error > 0 else 'much'}"
+    return f", on its way: {share} from where it goes"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from damonpolicy.base.diagnostics import (
@@ -17,13 +19,15 @@ from damonpolicy.base.diagnostics import (
     render_text,
 )
 from damonpolicy.base.diagnostics import to_json as diagnostic_json
-from damonpolicy.base.errors import DamonPolicyError, ExitCode
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, reason_of
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli.show.fitting import coloured_findings, fitted, in_colour, width_of
 
-__all__ = ("Result", "emit", "failure", "notes", "only_errors")
+__all__ = ("Result", "emit", "failure", "notes", "only_errors", "write_file")
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from damonpolicy.engine.session import Session
 
 _BEYOND = r"[^\n -~]"
@@ -100,6 +104,20 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
         sys.stdout.flush()
         text = render_text(found, result.texts)
         _write(sys.stderr, coloured_findings(text) if in_colour(sys.stderr) else text)
+
+
+def write_file(path: Path, text: str, mode: int, how: str = "w") -> None:
+    """Write a file that only we may change, whatever the umask: `apply` would refuse another.
+
+    Raises FileExistsError where ``how`` is `x`, and DamonPolicyError for other failures.
+    """
+    try:
+        with open(path, how, encoding="utf-8", opener=partial(os.open, mode=mode)) as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise DamonPolicyError(f"cannot write `{path}`: {reason_of(error)}") from error
 
 
 def _plain(document: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.base.errors import ExitCode, UsageError
 from damonpolicy.cli.context import Invocation
-from damonpolicy.cli.show.output import Result
+from damonpolicy.cli.show.output import Result, notes
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session
 from damonpolicy.engine.store import NoGeneration, Store
@@ -20,10 +20,12 @@ from damonpolicy.plan.plan import Plan
 from damonpolicy.plan.show import render
 from damonpolicy.plan.state import Managed
 
-__all__ = ("dry_run", "known", "looked_at", "previewed", "shown", "unsettled",
+__all__ = ("back", "done", "dry_run", "known", "looked_at", "previewed", "shown", "unsettled",
            "without")  # fmt: skip
 
 Policies = Mapping[str, CompiledPolicy]
+Chosen = tuple[Policies, Iterable[str], Sequence[Diagnostic]]
+"""Policies to manage, those that this is about, and what was found when they were chosen."""
 
 
 dry_run = click.option(
@@ -39,14 +41,12 @@ def looked_at(invocation: Invocation) -> tuple[Session, Remembered]:
     return Session(machine, store, remembered.managed(look(machine).boot_id)), remembered
 
 
-def previewed(
-    invocation: Invocation, choose: Callable[[Session], tuple[Policies, Iterable[str]]]
-) -> Result:
+def previewed(invocation: Invocation, choose: Callable[[Session], Chosen]) -> Result:
     """Show the plan to manage exactly the chosen policies."""
     session, remembered = looked_at(invocation)
-    policies, affected = choose(session)
+    policies, affected, found = choose(session)
     _, plan = prepare(session.machine, session.managed, policies, affected)
-    result = shown(plan, session.managed, unsettled(remembered, session))
+    result = shown(plan, session.managed, [*unsettled(remembered, session), *found])
     result.texts = invocation.texts
     return result
 
@@ -61,6 +61,32 @@ def shown(plan: Plan, managed: Managed, found: Iterable[Diagnostic]) -> Result:
         changed=changes,
         diagnostics=tuple(found),
     )
+
+
+def done(
+    session: Session,
+    plan: Plan,
+    what: str,
+    *,
+    changed: bool,
+    within: float | None = None,
+    served: bool = False,
+) -> Result:
+    """Return a plan that was carried out as a result; ``what`` says so if anything changed.
+
+    It tells the deadline ``within`` which it has to be confirmed, and if asked for the service.
+    """
+    text = notes(session) + render.render(plan, changes=changed)
+    number = session.managed.generation
+    if changed:
+        text += f"\n{what} as generation {number}.\n"
+    if changed and within is not None:
+        text += f"It is rolled back in {within:g} s unless you run `damonpolicy confirm`.\n"
+    if changed and served:
+        from damonpolicy.cli.service import beside
+
+        text += beside(session.machine, session.store.places)
+    return Result(text, {**render.to_json(plan), "generation": number}, changed=changed)
 
 
 def unsettled(store: Remembered, session: Session) -> list[Diagnostic]:
@@ -78,6 +104,12 @@ def unsettled(store: Remembered, session: Session) -> list[Diagnostic]:
     return [*store.found, *found]
 
 
+def back(session: Session, number: int) -> Chosen:
+    """Return the policies of a generation, all of which going back to it is about."""
+    then = session.policies_of(number)
+    return then, then, ()
+
+
 def known(session: Session, number: int) -> int:
     """Return a number that the user typed; its generation has to exist."""
     try:
@@ -91,9 +123,7 @@ def known(session: Session, number: int) -> int:
     return number
 
 
-def without(
-    session: Session, names: Iterable[str]
-) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
+def without(session: Session, names: Iterable[str]) -> Chosen:
     """Return the policies that remain after some end, and a warning for each unknown one.
 
     Raises UsageError for policies that cannot be ended by hand, and for files.
@@ -114,7 +144,7 @@ def without(
                 " `damonpolicy apply FILE` makes it yours"
             )
             raise UsageError(message, hint=hint)
-    return {name: policy for name, policy in managed.items() if name not in wanted}, found
+    return {name: policy for name, policy in managed.items() if name not in wanted}, (), found
 
 
 def _of_a_file(path: str, managed: Policies) -> UsageError | None:

@@ -268,7 +268,7 @@ def test_what_is_lost_is_told(looked, monkeypatch, counts, said):
 
 def test_an_instant_that_the_clock_cannot_show_is_over(site, monkeypatch):
     monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: 2.0**20)
-    until = record._Until(site.machine, lambda: False, 1e-11, record._Progress(None))
+    until = record._Until(site.machine, lambda: False, 1e-11, None)
     until.begin()
 
     assert until.left() == 0.0
@@ -303,17 +303,17 @@ def test_mistakes(looked, options, said):
 
 def test_progress_on_a_terminal(looked, monkeypatch):
     monkeypatch.setattr(record.sys.stderr.__class__, "isatty", lambda self: True, raising=False)
-    shown = record._Progress(type("Sink", (), {"kept": Amount(1, 1000)})())
+    until = record._Until(None, lambda: False, None, type("Sink", (), {"kept": Amount(1, 1000)})())
     written = []
     monkeypatch.setattr(
         record.sys, "stderr",
         type("Terminal", (), {"isatty": lambda self: True, "write": lambda self, text:
                               written.append(text), "flush": lambda self: None})(),
     )  # fmt: skip
-    shown.clear()
-    shown.show()
-    shown.show()
-    shown.clear()
+    until.clear()
+    until.left()
+    until.left()
+    until.clear()
 
     assert written == ["\r\x1b[K1 snapshot, 1,000 regions, Ctrl-C ends it", "\r\x1b[K"]
 

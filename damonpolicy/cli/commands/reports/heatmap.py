@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
 from damonpolicy.base.atomic import PUBLIC, whole_file
 from damonpolicy.base.diagnostics import Diagnostic, as_text, did_you_mean, visible
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, format_duration
-from damonpolicy.cli.commands.reports.heatmap_options import (
-    FURTHEST,
-    bounded,
-    form_of,
-    most_of,
-    range_of,
-    resolution_of,
-    room,
-    span_of,
-)
+from damonpolicy.cli.commands.reports import heatmap_options as read
 from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 from damonpolicy.observe.heatmap import matrix, tables
 from damonpolicy.observe.heatmap.axes import number
@@ -38,23 +29,7 @@ from damonpolicy.observe.regions import Series
 _MOST_MAPS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    ranges: Sequence[str]
-    times: str | None
-    resolution: str | None
-    kind: str
-    probe: str | None
-    order: str
-    hottest_first: bool
-    scale: str | None
-    absolute: bool
-    colours: str
-    out: str | None
-    guided: bool
-
-
-@click.command("heatmap")
+@subcommand("heatmap")
 @inputs
 @click.option(
     "--range",
@@ -98,20 +73,18 @@ class _Options:
     help="write a .png, .svg, .pdf, .html or .csv",
 )
 @click.option("--guide", "guided", is_flag=True, help="list the times and areas there are")
-@common
-@pass_invocation
-@gathered(_Options)
-def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
+def command(invocation: Invocation, given: Inputs, **chosen: Any) -> Result:
     """Show when which addresses were accessed how often.
 
     Time goes to the right and addresses go up. A region's age tells of the time before its
     snapshot; what nothing tells of stays blank. All maps of a command have one scale.
     """
-    most = most_of(options.scale)
+    options = SimpleNamespace(**chosen)
+    most = read.most_of(options.scale)
     given.apart = options.probe is None and options.kind != "passed"
-    form = form_of(options.out)
+    form = read.form_of(options.out)
     asked = _Asked(given, options)
-    wanted = resolution_of(options.resolution)
+    wanted = read.resolution_of(options.resolution)
     found = [part for each in given.load(invocation) for part in matrix.by_target(each)]
     found = [each for each in found if (each.regions.end > each.regions.start).any()]
     if not found:
@@ -126,8 +99,8 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
         if count > _MOST_MAPS:
             hint = "`--guide` lists the areas: name some with `--range START-END`"
             raise UsageError(f"that makes too many maps, {_MOST_MAPS} at most", hint=hint)
-        size = wanted or room(invocation, form, count, absolute=options.absolute)
-        bounded(size, count, form)
+        size = wanted or read.room(invocation, form, count, absolute=options.absolute)
+        read.bounded(size, count, form)
         made = [each for series in found for each in asked.maps(series, size)]
         heatmaps = matrix.on_one_scale(made, most)
         given.found += _remarks(found, options.kind if options.probe is None else "hits")
@@ -158,7 +131,7 @@ def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
             yield Diagnostic.note("DP0690", None, message, hint=hint)
 
 
-def _shown(invocation: Invocation, heatmaps: Sequence[Heatmap], options: _Options) -> Result:
+def _shown(invocation: Invocation, heatmaps: Sequence[Heatmap], options: SimpleNamespace) -> Result:
     if invocation.form == "json":
         return Result(data={"maps": [tables.to_json(each) for each in heatmaps]})
     colours, colour = options.colours, has_colour(sys.stdout)
@@ -171,14 +144,11 @@ def _shown(invocation: Invocation, heatmaps: Sequence[Heatmap], options: _Option
 class _Asked:
     """The options' wishes, for any series."""
 
-    def __init__(self, given: Inputs, options: _Options) -> None:
-        self.given = given
-        ranges = options.ranges or ("hottest",)
-        self.ranges = [each if each in ("hottest", "all") else range_of(each) for each in ranges]
-        self.times = options.times
-        self.span = None if self.times in (None, "all") else span_of(self.times or "")
-        self.kind = options.kind
-        self.probe = options.probe
+    def __init__(self, given: Inputs, options: SimpleNamespace) -> None:
+        self.given, self.options, times = given, options, options.times
+        words, ranges = ("hottest", "all"), options.ranges or ("hottest",)
+        self.ranges = [each if each in words else read.range_of(each) for each in ranges]
+        self.span = None if times in (None, "all") else read.span_of(times)
         if options.hottest_first and options.order != "temperature":
             raise UsageError("`--hottest-first` is about `--sort temperature`: give both")
         self.sorted = ""
@@ -224,37 +194,41 @@ class _Asked:
         begin, end = matrix.recorded(series)
         if self.span is None:
             # one snapshot is about its past, a record about what was recorded
-            past = self.times == "all" or len(series) == 1
+            past = self.options.times == "all" or len(series) == 1
             return matrix.with_past(series) if past else (begin, end)
         first, last = self.span
         origin = begin
-        begin = begin if first is None else max(origin + first, -FURTHEST)
-        end = end if last is None else min(origin + last, FURTHEST)
+        begin = begin if first is None else max(origin + first, -read.FURTHEST)
+        end = end if last is None else min(origin + last, read.FURTHEST)
         if begin >= end:
-            text = format_duration((matrix.recorded(series)[1] - origin) // 1000)
-            raise UsageError(f"`--time {self.times}` has no length", hint=f"{text} were recorded")
+            lasted = format_duration((matrix.recorded(series)[1] - origin) // 1000)
+            message = f"`--time {self.options.times}` has no length"
+            raise UsageError(message, hint=f"{lasted} were recorded")
         return begin, end
 
     def _value(self, series: Series) -> Value:
-        if self.probe is None:
-            return Value(self.kind)
+        probe = self.options.probe
+        if probe is None:
+            return Value(self.options.kind)
         probes = series.source.probes
-        if self.probe not in probes:
+        if probe not in probes:
             known = ", ".join(f"`{visible(each)}`" for each in probes) or "there are none"
-            message = f"{visible(series.source.name)} has no probe `{visible(self.probe[:40])}`"
-            hint = did_you_mean(self.probe, probes) or f"probes: {known}"
+            message = f"{visible(series.source.name)} has no probe `{visible(probe[:40])}`"
+            hint = did_you_mean(probe, probes) or f"probes: {known}"
             raise UsageError(message, hint=hint)
-        return Value("hits", probe=probes.index(self.probe))
+        return Value("hits", probe=probes.index(probe))
 
 
-def _written(heatmaps: Sequence[Heatmap], out: str, form: str, options: _Options) -> Result:
+def _written(heatmaps: Sequence[Heatmap], out: str, form: str, options: SimpleNamespace) -> Result:
     """Write maps into a file, and tell what is in it."""
     colours, absolute = options.colours, options.absolute
     try:
-        if form == "html":
-            _save(out, [page(heatmaps, colours=colours, absolute=absolute)])
-        elif form == "csv":
-            _save(out, tables.to_csv(heatmaps))
+        if form in ("html", "csv"):
+            html = form == "html"
+            made = page(heatmaps, colours=colours, absolute=absolute) if html else ""
+            with whole_file(out, PUBLIC) as file:
+                for part in [made] if html else tables.to_csv(heatmaps):
+                    file.write(part.encode("utf-8", "replace"))
         else:
             save(heatmaps, out, colours=colours, absolute=absolute)
     except OSError as error:
@@ -263,12 +237,6 @@ def _written(heatmaps: Sequence[Heatmap], out: str, form: str, options: _Options
     count = f"{len(heatmaps)} maps" if len(heatmaps) > 1 else "1 map"
     heads = [tables.head(each) for each in heatmaps]
     return Result(as_text([f"wrote {count} to {out}"]), {"file": out, "maps": heads})
-
-
-def _save(out: str, parts: Iterable[str]) -> None:
-    with whole_file(out, PUBLIC) as file:
-        for part in parts:
-            file.write(part.encode("utf-8", "replace"))
 
 
 def _guide(found: Sequence[Series]) -> Result:

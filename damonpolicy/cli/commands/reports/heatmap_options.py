@@ -12,17 +12,6 @@ from damonpolicy.base.units import U64_MAX, UnitError, read_address, read_durati
 from damonpolicy.cli.context import Invocation
 from damonpolicy.observe.heatmap import terminal
 
-__all__ = (
-    "FURTHEST",
-    "bounded",
-    "form_of",
-    "most_of",
-    "range_of",
-    "resolution_of",
-    "room",
-    "span_of",
-)
-
 _MOST_PIXELS = 10_000
 _IMAGES = ("png", "svg", "pdf")
 _MOST_TOGETHER = dict.fromkeys(_IMAGES, 16_000_000)

@@ -10,7 +10,6 @@ import numpy as np
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import UsageError
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import (
     UnitError,
     approximate_bytes,
@@ -21,8 +20,7 @@ from damonpolicy.base.units import (
 )
 from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.snapshot import numbers
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import percentages
 from damonpolicy.cli.show.output import Result
 from damonpolicy.observe.regions import Series
@@ -35,17 +33,7 @@ _BAR = 20
 """The longest bar, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    number: str
-    what: str
-    scale: str
-    bins: str | None
-    cumulative: bool
-    percents: str | None
-
-
-@click.command("histogram")
+@subcommand("histogram")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, or all added up; -1 is the last")  # fmt: skip
 @choice("--by", "what", words=tuple(_TITLES), help="temperature, or the time since the last access")
@@ -53,25 +41,22 @@ class _Options:
 @click.option("--bins", metavar="LOW..HIGH,...", help="explicit bins, such as 0s..1m,1m..1h")
 @click.option("--cumulative", is_flag=True, help="count in each bin everything below its upper end")
 @click.option("--percentiles", "percents", is_flag=False, flag_value="0,1,25,50,75,99,100", metavar="P,...", help="percentiles of memory to print")  # fmt: skip
-@common
-@pass_invocation
-@gathered(_Options)
-def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
+def command(invocation: Invocation, given: Inputs, **options: Any) -> Result:
     """Show how much memory is how hot, or has been idle for how long.
 
     Where a scheme has page filters, each bin also tells how much of it passed them: with filters on
     a cgroup and on anonymous memory, how much of what is idle is file-backed memory of that cgroup.
     """
-    what, percents = options.what, options.percents
+    what, percents = options["what"], options["percents"]
     wanted = percentages(percents) if percents is not None else ()
-    ranges = _ranges(options.bins, what) if options.bins else []
+    ranges = _ranges(options["bins"], what) if options["bins"] else []
     parts, data = [], []
     for series in given.load(invocation):
-        chosen = numbers(series, options.number)
+        chosen = numbers(series, options["number"])
         values, size, passed = _values(series, chosen, what)
         found = histogram(
             values, size, passed,
-            log=options.scale == "log", cumulative=options.cumulative, ranges=ranges,
+            log=options["scale"] == "log", cumulative=options["cumulative"], ranges=ranges,
         )  # fmt: skip
         shares = percentiles(values, size, wanted)
         data.append({

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,7 @@ from damonpolicy.base.diagnostics import Diagnostic, did_you_mean, visible
 from damonpolicy.base.errors import Busy, KernelLacks, UsageError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
-from damonpolicy.cli.context import Invocation
+from damonpolicy.cli.context import Invocation, with_options
 from damonpolicy.cli.options import names
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.regions import Series
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from damonpolicy.observe.collect.running import Kdamond
 
 __all__ = ("Inputs", "choice", "inputs")
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 LONG = 1.0
 """Seconds from which a report mentions that DAMON's lock is held."""
@@ -94,16 +92,15 @@ class Inputs:
         return series
 
     def _live(self, invocation: Invocation) -> list[Series]:
-        from damonpolicy.engine.store import Store
-        from damonpolicy.kernel.system.host import busy_modules, look
+        from damonpolicy.cli.show.preview import looked_at
+        from damonpolicy.kernel.system.host import busy_modules
         from damonpolicy.observe.collect.modules import kdamonds
         from damonpolicy.observe.collect.running import running
-        from damonpolicy.observe.status.stored_state import Remembered, unfinished
+        from damonpolicy.observe.status.stored_state import unfinished
         from damonpolicy.plan.machine_state import retrieve
 
-        machine = invocation.machine()
-        store = Remembered(Store(invocation.places()))
-        managed = store.managed(look(machine).boot_id)
+        session, store = looked_at(invocation)
+        machine, managed = session.machine, session.managed
         half = unfinished(store, managed, machine.monotonic())
         self.found += [*store.found, *half]
         self._unknown = store.unknown
@@ -256,7 +253,7 @@ _RANGES = {
 """Options that select regions, and what they select."""
 
 
-def choice(*names: str, words: Sequence[str], **more: Any) -> Callable[[Function], Function]:
+def choice(*names: str, words: Sequence[str], **more: Any) -> Callable[..., Any]:
     """Add an option of some words, the first by default."""
     return click.option(*names, type=click.Choice(words), default=words[0], **more)
 
@@ -290,7 +287,7 @@ _OPTIONS = (
 )
 
 
-def inputs(function: Function) -> Function:
+def inputs(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select a report's input; the report takes them as ``given``."""
 
     @functools.wraps(function)
@@ -302,10 +299,7 @@ def inputs(function: Function) -> Function:
         given.weights = _weights(weights) if weights else None
         return function(*arguments, given, **options)
 
-    decorated: Any = called
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]  # click's decorators keep the function
+    return with_options(called, _OPTIONS)
 
 
 def _weights(text: str) -> tuple[int, int, int]:

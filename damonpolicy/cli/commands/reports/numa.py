@@ -11,7 +11,7 @@ from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.units import approximate_bytes, format_cpulist, format_duration
 from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
 from damonpolicy.cli.commands.reports.table import rate_text, share_text, table
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import duration, percent
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.system.machine import Machine
@@ -41,7 +41,7 @@ _NOTHING = "no regions of physical memory were seen: a kdamond with `ops: paddr`
 _OF_THIS_MACHINE = "addresses are those of a record, nodes are this machine's"
 
 
-@click.command("numa")
+@subcommand("numa")
 @click.option(
     "--idle-for", metavar="TIME", callback=duration, default="2m", help="what counts as cold"
 )
@@ -53,8 +53,6 @@ _OF_THIS_MACHINE = "addresses are those of a record, nodes are this machine's"
     help="at which access rate memory counts as hot",
 )
 @inputs
-@common
-@pass_invocation
 def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -> Result:
     """Show accesses of each node's CPUs to each node's memory, or where hot and cold memory lies.
 

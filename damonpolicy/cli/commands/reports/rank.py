@@ -12,7 +12,7 @@ from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.units import approximate_bytes, approximate_number, format_duration
 from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.table import rate_text, table
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import duration
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.system.processes import Process, Selector, find
@@ -30,7 +30,7 @@ _FIRST = {
 _MIXED = "some of these kdamonds do not count writes only: their rates are of all that they count"
 
 
-@click.command("rank")
+@subcommand("rank")
 @choice(
     "--by",
     words=get_args(By),
@@ -43,8 +43,6 @@ _MIXED = "some of these kdamonds do not count writes only: their rates are of al
 @click.option("--reverse", is_flag=True, help="reverse the order")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="the first N only")
 @inputs
-@common
-@pass_invocation
 def command(
     invocation: Invocation,
     given: Inputs,

@@ -7,18 +7,17 @@ import io
 import sys
 import time
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.base.errors import UsageError
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, approximate_number
 from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.table import rate_words, table
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system.machine import entries, read_or
@@ -34,31 +33,7 @@ _BOX = 40
 """The longest box, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    number: str
-    per: Any
-    sort: str
-    descending: bool
-    limit: int | None
-    merge: bool
-    total: bool
-    boxes: bool
-    line: str | None
-    as_csv: bool
-
-    def check(self) -> None:
-        """Raise UsageError where two do not go together."""
-        given = {"--total": self.total, "--boxes": self.boxes, "--line": self.line is not None}
-        other = next((name for name, there in given.items() if there), "")
-        if self.as_csv and other:
-            hint = "leave one out"
-            if self.total:
-                hint = f"leave one of the two out; `--format json {other}` is for programs, too"
-            raise UsageError(f"`--csv` and `{other}` do not go together", hint=hint)
-
-
-@click.command("snapshot")
+@subcommand("snapshot")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last")  # fmt: skip
 @choice("--per", words=("scheme", "target", "kdamond"), help="one table for each scheme, target or kdamond")  # fmt: skip
@@ -72,16 +47,14 @@ class _Options:
 )
 @click.option("--line", metavar="TEMPLATE", help='a line a region, as in "{{ start }} {{ size }} {{ temperature }}"')  # fmt: skip
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated values, plain numbers")
-@common
-@pass_invocation
-@gathered(_Options)
-def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
+def command(invocation: Invocation, given: Inputs, **chosen: Any) -> Result:
     """Show regions: where, how large, how often accessed, for how long, how hot.
 
     Of FILES, which are records, or of what runs. Temperature is the sum of bytes, percent and
     microseconds by their weights, negative where nobody was seen to access.
     """
-    options.check()
+    options = SimpleNamespace(**chosen)
+    _check(options)
     limit, line = options.limit, options.line
     series = given.load(invocation)
     if options.per == "target" and any((each.regions.target < 0).any() for each in series):
@@ -110,6 +83,17 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     ]
     text = "\n".join(parts) or "no snapshot\n"
     return Result(text, data, diagnostics=given.found)
+
+
+def _check(options: SimpleNamespace) -> None:
+    """Raise UsageError where two do not go together."""
+    given = {"--total": options.total, "--boxes": options.boxes, "--line": options.line is not None}
+    other = next((name for name, there in given.items() if there), "")
+    if options.as_csv and other:
+        hint = "leave one out"
+        if options.total:
+            hint = f"leave one of the two out; `--format json {other}` is for programs, too"
+        raise UsageError(f"`--csv` and `{other}` do not go together", hint=hint)
 
 
 def numbers(series: Series, text: str) -> list[int]:

@@ -10,7 +10,7 @@ import click
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.units import approximate_bytes
 from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import percentages
 from damonpolicy.cli.show.output import Result
 from damonpolicy.observe.collect.merge import moments
@@ -19,14 +19,12 @@ from damonpolicy.observe.reports.snapshot import grouped
 from damonpolicy.observe.temperature import spread, trend, working_sets
 
 
-@click.command("wss")
+@subcommand("wss")
 @inputs
 @click.option("--least", type=click.IntRange(min=1), default=1, metavar="N", help="samples that have to find memory accessed")  # fmt: skip
 @click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="skip this many snapshots at the beginning, while regions settle")  # fmt: skip
 @click.option("--percentiles", "percents", default="0,25,50,75,100", metavar="P,...", help="percentiles of the working set over the snapshots")  # fmt: skip
 @choice("--sort", "order", words=("size", "time"), help="or those when so many percent of the snapshots had passed")  # fmt: skip
-@common
-@pass_invocation
 def command(
     invocation: Invocation, given: Inputs, *, least: int, skip: int, percents: str, order: str
 ) -> Result:
