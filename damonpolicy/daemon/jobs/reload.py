@@ -344,8 +344,11 @@ def _tell(outcome: Outcome, before: Outcome | None) -> None:
     """Log the result of a reload; notes only if they are new."""
     known = before.diagnostics if before is not None and before.ok else ()
     level: log.Level = "info" if outcome.ok else "warning"
-    reason = {"reason": outcome.message} if outcome.message else {}
-    log.emit(level, "reload", result=outcome.kind, generation=outcome.generation, **reason)
+    kind, number, reason = outcome.kind, outcome.generation, outcome.message
+    if reason:
+        log.emit(level, "reload", result=kind, generation=number, reason=reason)
+    else:
+        log.emit(level, "reload", result=kind, generation=number)
     for each in outcome.diagnostics:
         if outcome.ok and each in known:
             continue

@@ -45,12 +45,14 @@ BY_HAND = {
         "aggr_us intervals_goal sample_us total_bytes",
         "keys of damo's records",
     ),
-    "observe/records/damo_regions.py": ("sz_filter_passed", "a key of damo's records"),
-    "observe/records/damo_values.py": ("damon_target_idx memcg_path", "keys of damo's records"),
+    "observe/records/damo_regions.py": (
+        "damon_target_idx memcg_path sz_filter_passed",
+        "keys of damo's records",
+    ),
     "observe/records/parquet.py": ("sample_us", "a column of our records"),
     "observe/records/parquet_read.py": ("sample_us", "a column of our records"),
     "observe/reports/snapshot.py": ("sample_us total_bytes", "keys of our JSON"),
-    "observe/status/scene.py": ("qt_exceeds sz_applied sz_tried", "keys of our JSON"),
+    "observe/status/live_view.py": ("qt_exceeds sz_applied sz_tried", "keys of our JSON"),
     "plan/bind.py": ("targets", "a place in a policy, for errors"),
     "plan/ir.py": ("contexts", "the form of the paths in a stored policy"),
     "policy/compile/kdamond.py": ("operations_attrs", "the name of a feature"),
@@ -63,7 +65,7 @@ BY_HAND = {
         "addr_end addr_start damon_target_idx memcg_path pid_target",
         "words that people write from habit, for hints",
     ),
-    "policy/rules/sample.py": ("page_table", "the policy's word for the primitive"),
+    "policy/rules/kdamond.py": ("page_table", "the policy's word for the primitive"),
 }
 """The names that a module spells, and why."""
 
