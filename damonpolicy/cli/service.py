@@ -7,7 +7,6 @@ from typing import Any
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import DamonPolicyError
-from damonpolicy.daemon.record import check
 from damonpolicy.engine.state_directory import Places, damaged, read_json
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import LiveMachine, Machine
@@ -20,6 +19,8 @@ def served(machine: Machine, places: Places) -> dict[str, Any] | None:
     found = read_json(places.service)
     if found is None:
         return None
+    from damonpolicy.daemon.record import check
+
     try:
         check(found)
     except ValueError as error:

@@ -16,8 +16,8 @@ from damonpolicy.daemon.scheduler import beat
 from damonpolicy.engine.execute import OperationFailed, ask
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.damon.directory import File
+from damonpolicy.kernel.damon.tree import kdamond_path
 from damonpolicy.kernel.damon.view import Kdamond, Scheme
-from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.state import SlotRecord
 from damonpolicy.tuning.goals import GoalMeter

@@ -13,9 +13,9 @@ from damonpolicy.engine import waiting
 from damonpolicy.engine.journal import Header, Thread
 from damonpolicy.kernel.damon.modules import module_of, parameter_path
 from damonpolicy.kernel.damon.schema import row
-from damonpolicy.kernel.damon.tree import Tree, slot_numbers, slot_tree
+from damonpolicy.kernel.damon.tree import Tree, kdamond_path, slot_numbers, slot_tree
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_or, read_value

@@ -16,9 +16,9 @@ from damonpolicy.engine.journal import Header, Unwritten
 from damonpolicy.engine.signals import Signals
 from damonpolicy.engine.verification import all_gone, dead, looks_pids_up, read_back
 from damonpolicy.engine.watch import Watch
-from damonpolicy.kernel.damon.tree import Tree, fed, slot_tree
+from damonpolicy.kernel.damon.tree import Tree, fed, kdamond_path, slot_tree
 from damonpolicy.kernel.damon.view import Kdamond
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
 from damonpolicy.plan.diff import changes

@@ -16,9 +16,9 @@ from damonpolicy.engine.execute import OperationFailed, ask, perform
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.damon.schema import row
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.tree import Tree, kdamond_path
 from damonpolicy.kernel.damon.view import Goal, Kdamond
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.ir import by_name
 from damonpolicy.plan.state import SlotRecord

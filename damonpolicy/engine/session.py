@@ -26,8 +26,8 @@ from damonpolicy.engine.signals import waiting
 from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import Terms, execute
+from damonpolicy.kernel.damon.tree import kdamond_path
 from damonpolicy.kernel.damon.view import Kdamond
-from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system.host import Host, look, starts
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.ir import CompiledPolicy

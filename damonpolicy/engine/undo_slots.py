@@ -12,20 +12,22 @@ from damonpolicy.engine.watch import Known
 from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
+    differing,
     fed,
     held,
     is_volatile,
+    kdamond_path,
     slot_numbers,
     slot_tree,
     snapshot,
     startable,
 )
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_value
 from damonpolicy.plan import online
-from damonpolicy.plan.diff import changes, differing
+from damonpolicy.plan.diff import changes
 from damonpolicy.plan.ir import CompiledKdamond, by_name
 from damonpolicy.plan.missing import without_gone
 from damonpolicy.plan.uncommitted import unfed

@@ -15,17 +15,18 @@ from damonpolicy.engine.watch import Watch
 from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
+    differing,
     held,
     is_volatile,
+    kdamond_path,
     slot_tree,
     snapshot,
     under,
 )
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import pids, starts
 from damonpolicy.kernel.system.machine import Machine, read_or, read_value
-from damonpolicy.plan.diff import differing
 from damonpolicy.plan.ir import Member
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.state import Managed, SettingRecord, SlotRecord

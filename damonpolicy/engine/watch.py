@@ -17,6 +17,7 @@ from damonpolicy.kernel.damon.schema import COUNTS, default
 from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
+    differing,
     empty_slot,
     is_volatile,
     slot_tree,
@@ -26,7 +27,6 @@ from damonpolicy.kernel.damon.view import Kdamond, Kdamonds, Scheme
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
-from damonpolicy.plan.diff import differing
 from damonpolicy.plan.machine_state import Current
 
 __all__ = ("Known", "Watch")

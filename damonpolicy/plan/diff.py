@@ -10,24 +10,18 @@ from dataclasses import field
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import COUNTS, default
-from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, count_of, held, is_volatile, under
-from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
+from damonpolicy.kernel.damon.tree import (
+    Tree,
+    cgroup_paths,
+    count_of,
+    held,
+    is_volatile,
+    kdamond_path,
+    under,
+)
+from damonpolicy.kernel.operation import Kind, Operation, Phase
 
-__all__ = ("changes", "differing", "remade")
-
-
-def differing(current: Tree, desired: Tree) -> list[str]:
-    """Return the paths of ``desired`` that differ in ``current``, except volatile ones.
-
-    A missing file counts as one with its default: a kernel without it behaves that way. So
-    ``desired`` may name files that only some kernels have.
-    """
-    return [
-        path
-        for path, value in desired.items()
-        if held(path, current) != value
-        and not (is_volatile(path, desired) and is_volatile(path, current))
-    ]
+__all__ = ("changes", "remade")
 
 
 def remade(committed: Tree, were: Mapping[str, int], now: Mapping[str, int]) -> list[str]:

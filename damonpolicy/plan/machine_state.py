@@ -12,18 +12,18 @@ from damonpolicy.kernel.damon.tree import (
     Tree,
     cgroup_paths,
     configuration,
+    differing,
     digest,
     empty_slot,
+    kdamond_path,
     slot_numbers,
     slot_tree,
 )
 from damonpolicy.kernel.damon.tree import snapshot as read_tree
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
-from damonpolicy.kernel.operation import kdamond_path
 from damonpolicy.kernel.system import host
 from damonpolicy.kernel.system.cgroups import identities
 from damonpolicy.kernel.system.machine import ADMIN, Machine, read_or, read_value
-from damonpolicy.plan.diff import differing
 from damonpolicy.plan.state import Managed
 
 __all__ = ("Current", "Owner", "retrieve")

@@ -14,11 +14,11 @@ from typing import Any, Literal
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.schema import row
-from damonpolicy.kernel.damon.tree import Tree, is_volatile
+from damonpolicy.kernel.damon.tree import Tree, differing, is_volatile
 from damonpolicy.kernel.damon.view import Kdamond, Target
 from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.plan.bind import Bound
-from damonpolicy.plan.diff import changes, differing, remade
+from damonpolicy.plan.diff import changes, remade
 from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.positions import Schemes, without_schemes
 from damonpolicy.plan.state import SlotRecord

@@ -11,13 +11,13 @@ from typing import get_args
 from damonpolicy.base.errors import Foreign
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
-from damonpolicy.kernel.damon.tree import Tree, configuration, startable
+from damonpolicy.kernel.damon.tree import Tree, configuration, differing, kdamond_path, startable
 from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
-from damonpolicy.kernel.operation import Operation, Phase, kdamond_path
+from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.kernel.system.machine import KDAMONDS
 from damonpolicy.plan import modules, online, remarks, settings
 from damonpolicy.plan.bind import Bound, Waits
-from damonpolicy.plan.diff import changes, differing
+from damonpolicy.plan.diff import changes
 from damonpolicy.plan.ir import CompiledPolicy, by_name
 from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.normal import in_effect

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.tree import Tree, differing
 from damonpolicy.kernel.damon.view import Kdamond
-from damonpolicy.plan.diff import differing
 
 __all__ = ("Schemes", "without_schemes")
 

@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from damonpolicy.base.units import format_duration
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.tree import Tree, differing
 from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.plan.bind import Bound, Waits
-from damonpolicy.plan.diff import differing
 from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy, by_name
 from damonpolicy.plan.online import has_goals
 

@@ -17,7 +17,8 @@ from damonpolicy.daemon.scheduler import AliveJob, Service, Wake, beat
 from damonpolicy.daemon.sd_notify import Notifier
 from damonpolicy.engine import waiting
 from damonpolicy.engine.execute import OperationFailed, perform
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.tree import kdamond_path
+from damonpolicy.kernel.operation import Operation
 from tests.daemon.conftest import PAGES, RUN
 
 INTERVAL = 60.0

@@ -10,8 +10,8 @@ import pytest
 
 from damonpolicy.engine import execute, waiting
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, naps, perform
-from damonpolicy.kernel.damon.tree import slot_tree
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.tree import kdamond_path, slot_tree
+from damonpolicy.kernel.operation import Operation
 from tests.world import World
 
 STATE = kdamond_path(0, "state")

@@ -19,8 +19,9 @@ from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import OperationFailed, ask, perform
 from damonpolicy.engine.neutral import staged
 from damonpolicy.engine.session import changing
+from damonpolicy.kernel.damon.tree import kdamond_path
 from damonpolicy.kernel.damon.view import Goal
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.plan.ir import CompiledKdamond, Feed
 from damonpolicy.tuning.sources import Meter, Stale

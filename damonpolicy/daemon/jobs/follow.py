@@ -13,12 +13,12 @@ from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.record import Waiting
 from damonpolicy.daemon.scheduler import Job, beat
 from damonpolicy.engine.transaction import Terms
+from damonpolicy.kernel.damon.tree import differing as changed_files
 from damonpolicy.kernel.system.host import seconds
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.kernel.system.process_events import ProcessEvents
 from damonpolicy.kernel.system.processes import Process, Selector
 from damonpolicy.plan.bind import Finder, Waits, bind, members
-from damonpolicy.plan.diff import differing as changed_files
 from damonpolicy.plan.diff import remade
 from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy, Member
 from damonpolicy.plan.state import Managed

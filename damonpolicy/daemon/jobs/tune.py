@@ -14,7 +14,7 @@ from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.daemon.meters import meter, pause, soonest, troubles, turns
 from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.transaction import Terms
-from damonpolicy.kernel.operation import kdamond_path
+from damonpolicy.kernel.damon.tree import kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.plan.ir import CompiledPolicy, Loop

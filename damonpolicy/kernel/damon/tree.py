@@ -24,11 +24,13 @@ __all__ = (
     "check_numbers",
     "configuration",
     "count_of",
+    "differing",
     "digest",
     "empty_slot",
     "fed",
     "held",
     "is_volatile",
+    "kdamond_path",
     "slot_numbers",
     "slot_tree",
     "snapshot",
@@ -84,6 +86,11 @@ def _read_directory(machine: Machine, below: str, tree: dict[str, str]) -> None:
             _read_directory(machine, path, tree)
         else:
             tree[path] = read_value(machine, f"{KDAMONDS}/{path}")
+
+
+def kdamond_path(slot: int, path: str = "") -> str:
+    """Return the absolute path of a kdamond's file."""
+    return f"{KDAMONDS}/{slot}/{path}".rstrip("/")
 
 
 def slot_numbers(tree: Tree) -> list[int]:
@@ -162,6 +169,20 @@ def asks_pages(tree: Tree, scheme: str) -> bool:
 def held(path: str, tree: Tree) -> str:
     """Return a file's content, or its default if it is missing."""
     return File(tree, path).text
+
+
+def differing(current: Tree, desired: Tree) -> list[str]:
+    """Return the paths of ``desired`` that differ in ``current``, except volatile ones.
+
+    A missing file counts as one with its default: a kernel without it behaves that way. So
+    ``desired`` may name files that only some kernels have.
+    """
+    return [
+        path
+        for path, value in desired.items()
+        if held(path, current) != value
+        and not (is_volatile(path, desired) and is_volatile(path, current))
+    ]
 
 
 def check_numbers(tree: Tree) -> None:

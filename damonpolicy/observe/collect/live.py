@@ -18,9 +18,9 @@ from damonpolicy.base.errors import Busy
 from damonpolicy.engine import execute
 from damonpolicy.engine.execute import OperationFailed
 from damonpolicy.kernel.damon.features import first_kernel
-from damonpolicy.kernel.damon.tree import asks_pages
+from damonpolicy.kernel.damon.tree import asks_pages, kdamond_path
 from damonpolicy.kernel.damon.view import Pattern, Scheme, TriedRegion
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.observe.collect.running import Kdamond
 from damonpolicy.observe.regions import UNKNOWN, Intervals, Regions, Series, Source, series_of

@@ -8,12 +8,11 @@ from typing import Any
 
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, configuration
+from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, configuration, differing
 from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.cgroups import MOUNT
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.status.schemes import schemes
-from damonpolicy.plan.diff import differing
 from damonpolicy.plan.facts import Accesses, Target, accesses, targets
 from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.machine_state import Current, Owner

@@ -19,7 +19,7 @@ from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.table import rate_words, table
 from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
-from damonpolicy.kernel.operation import kdamond_path
+from damonpolicy.kernel.damon.tree import kdamond_path
 from damonpolicy.kernel.system.machine import entries, read_or
 from damonpolicy.observe.collect.running import tuning
 from damonpolicy.observe.regions import Series

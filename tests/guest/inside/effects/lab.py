@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.kernel.operation import kdamond_path
+from damonpolicy.kernel.damon.tree import Tree, kdamond_path
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine
 from damonpolicy.kernel.system.memory import Range
 from damonpolicy.plan.diff import changes
