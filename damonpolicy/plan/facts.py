@@ -7,6 +7,7 @@ parsed back. Standard library only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, format_bytes
@@ -18,6 +19,7 @@ from damonpolicy.kernel.damon.tree import CORE, Tree
 __all__ = (
     "ALL",
     "Accesses",
+    "Counted",
     "Filter",
     "Target",
     "accesses",
@@ -73,14 +75,17 @@ class Filter:
         return same and other.type == "memcg" and self.path.startswith(f"{other.path}/")
 
 
+Counted: TypeAlias = Literal["all", "reads", "writes", ""]
+
+
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """Which accesses count: ``all``, ``reads`` or ``writes``, of some CPUs and threads.
+    """Which accesses count, of some CPUs and threads; an early record does not tell the kind.
 
     CPUs and threads are listed as the kernel lists them, empty for all.
     """
 
-    kind: str = "all"
+    kind: Counted = "all"
     cpus: str = ""
     threads: str = ""
     faults: bool = False
@@ -91,9 +96,10 @@ class Accesses:
         """The counted accesses, in words."""
         given = {"CPU": self.cpus, "thread": self.threads}
         conditions = [_some(what, which) for what, which in given.items() if which]
+        kind = self.kind or "unknown"
         if conditions:
-            return f"{self.kind} of {' and '.join(conditions)}"
-        return f"{self.kind}, by page faults" if self.faults else self.kind
+            return f"{kind} of {' and '.join(conditions)}"
+        return f"{kind}, by page faults" if self.faults else kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +182,16 @@ def accesses(tree: Tree) -> Accesses:
     kdamond = view.Kdamond(tree)
     early, sample = kdamond.early_accesses, kdamond.sample
     if early.use_reports.yes:
-        kind = "writes" if early.write_only.yes else "all"
-        return Accesses(kind, early.cpus.text, early.threads.text)
+        return Accesses(
+            "writes" if early.write_only.yes else "all", early.cpus.text, early.threads.text
+        )
     if not sample.page_fault.yes:
         return ALL
     conditions = list(sample.filters)
     if not conditions:
         return Accesses(faults=True)
-    kind, cpus, threads = "all", "", ""
+    kind: Counted = "all"
+    cpus = threads = ""
     for each in conditions[:-1]:
         match each.type.text:
             case "write":

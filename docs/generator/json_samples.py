@@ -39,6 +39,7 @@ SAMPLES: Mapping[str, tuple[Any, ...]] = {
     "report numa.placements.accesses": (None,),
     "report rank.notes": ("",),
     "report rank.ranks.accesses": (None,),
+    "report snapshot.snapshots.accesses.kind": (None,),
     "report snapshot.snapshots.regions.access_percent": (0.5,),
     "report snapshot.snapshots.regions.age_us": (None,),
     "report snapshot.snapshots.regions.idle_us": (None,),

@@ -91,7 +91,7 @@ class View:
             "target": None if source.target == UNKNOWN else source.target,
             "targets": [asdict(each) for each in source.targets],
             "filters": [asdict(each) for each in source.filters],
-            "accesses": asdict(source.accesses),
+            "accesses": {**asdict(source.accesses), "kind": source.accesses.kind or None},
             "begin_ns": self.begin,
             "end_ns": self.end,
             "sample_us": self.intervals.sample,

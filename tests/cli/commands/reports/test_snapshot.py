@@ -7,7 +7,10 @@ import re
 
 import pytest
 
+from damonpolicy.observe.regions import Source
+from damonpolicy.plan.facts import Accesses
 from tests.cli.commands.reports.conftest import LOOK
+from tests.cli.commands.reports.given import report, series
 
 
 def test_a_snapshot_of_what_runs(looked):
@@ -120,3 +123,11 @@ def test_documents_hold_no_more_regions_than_asked(looked, options, count):
 
     assert [len(each["regions"]) for each in found] == [count]
     assert found[0]["total_bytes"] == 1 << 30
+
+
+def test_an_early_record_does_not_tell_which_accesses_counted(monkeypatch):
+    source = Source("k", accesses=Accesses("", cpus="0"))
+    found = report(monkeypatch, "snapshot", [series(source, (0, 4096, 1, 1))])
+
+    assert found.data["snapshots"][0]["accesses"]["kind"] is None
+    assert "accesses: unknown of CPU 0" in found.text
